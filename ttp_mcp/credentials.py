@@ -1,0 +1,69 @@
+"""The API token, held so that it can't slip out, and the redaction that is the last step of every answer and log line."""
+
+import hashlib
+import hmac
+import re
+from typing import Never
+
+_TOKEN = re.compile(r"ttp_[0-9a-f]{48}")
+_SECRETS = re.compile(
+    r"ttp_[0-9a-f]{6,}"
+    r"|(?<=Bearer )[^\s\[\"'“”]+"
+    r"|(?<=[?&])((?:X-Amz-)?(?:Signature|Credential|Security-Token)|sig|signature|token)=[^&\s\"'<>\[]+",
+    re.IGNORECASE,
+)
+
+
+class TokenProblem(ValueError):
+    """A token has the wrong form. The text names the rule and never the value."""
+
+
+class Token:
+    """An API token. Only `reveal` gives its text; everything else shows a fingerprint."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Check the form: `ttp_` and 48 hexadecimal digits; one line end at the end is forgiven.
+
+        Raises:
+            TokenProblem: The form is wrong.
+        """
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not _TOKEN.fullmatch(text):
+            raise TokenProblem(_broken_rule(text))
+        self._text = text
+
+    def reveal(self) -> str:
+        """The token itself, for the Authorization header."""
+        return self._text
+
+    @property
+    def fingerprint(self) -> str:
+        """First 8 hexadecimal digits of the SHA-256: names a token without giving anything of it away."""
+        return hashlib.sha256(self._text.encode()).hexdigest()[:8]
+
+    def __repr__(self) -> str:
+        return f"Token({self.fingerprint})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Token) and hmac.compare_digest(self._text, other._text)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise TypeError("a token is not copied or pickled")
+
+
+def redact(text: str) -> str:
+    """The same text without tokens, bearer values and signatures of URLs. Applying it twice changes nothing."""
+    return _SECRETS.sub(lambda found: f"{found[1]}=[redacted]" if found[1] else "[redacted]", text)
+
+
+def _broken_rule(text: str) -> str:
+    if not text.startswith("ttp_"):
+        return "it must begin with ttp_."
+    if len(text) != 52:
+        return f"it must have 52 characters and has {len(text)}."
+    return "after ttp_ it must hold only the digits 0–9 and a–f."

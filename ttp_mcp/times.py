@@ -1,0 +1,147 @@
+"""Times: what a person means by one, and how one is shown. Inside everything is aware UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+_FORM = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d:?\d\d)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
+
+
+class TimeProblem(ValueError):
+    """A time can't be used; the text says why and what to pass."""
+
+
+def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = False) -> datetime:
+    """Read an instant.
+
+    Args:
+        text: ISO 8601 with an offset, or without one: then it is read in `zone`.
+        zone: For times without an offset.
+        now: The present, aware; only for the example in an error.
+        date_ok: Whether a date alone is accepted, as the start of that day.
+
+    Raises:
+        TimeProblem: The form is wrong, the time does not exist in the zone, or exists twice.
+    """
+    found = _FORM.fullmatch(text.strip())
+    if not found or (found[4] is None and not date_ok):
+        example = (now + timedelta(days=1)).astimezone(zone).strftime("%Y-%m-%dT18:00")
+        raise TimeProblem(f"a time must be ISO 8601, for example {example} (read in {zone.key}) or {example}:00Z.")
+    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    if not EARLIEST_YEAR <= year <= LATEST_YEAR:
+        raise TimeProblem(f"the year must be from {EARLIEST_YEAR} to {LATEST_YEAR}.")
+    microsecond = int((found[7] or "0").ljust(6, "0")[:6])
+    try:
+        wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is decided below
+    except ValueError:
+        raise TimeProblem(f"{text.strip()[:32]} is not a day and time that exists.") from None
+    if offset := found[8]:
+        return _with_offset(wall, offset)
+    return _in_zone(wall, zone)
+
+
+def _with_offset(wall: datetime, offset: str) -> datetime:
+    if offset in "Zz":
+        return wall.replace(tzinfo=UTC)
+    hours, minutes = int(offset[1:3]), int(offset[-2:])
+    if hours > 14 or minutes > 59:
+        raise TimeProblem("the offset must be from -14:00 to +14:00.")
+    distance = timedelta(hours=hours, minutes=minutes)
+    return (wall + distance if offset[0] == "-" else wall - distance).replace(tzinfo=UTC)
+
+
+def _in_zone(wall: datetime, zone: ZoneInfo) -> datetime:
+    first, second = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first.astimezone(UTC)
+    shown = wall.isoformat(" ", "minutes")
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == wall:
+        raise TimeProblem(
+            f"{shown} happens twice in {zone.key}, because clocks go back: pass {first.isoformat()} for the first "
+            f"or {second.isoformat()} for the second."
+        )
+    before, after = sorted(reading.astimezone(UTC).astimezone(zone) for reading in (first, second))
+    raise TimeProblem(
+        f"{shown} does not exist in {zone.key}, because clocks go forward: pass {before.isoformat()} or {after.isoformat()}."
+    )
+
+
+def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead_seconds: float = 60) -> None:
+    """Refuse an instant that is over, or too close to reach the API in time.
+
+    Raises:
+        TimeProblem: With the present, and what to do.
+    """
+    if when <= now:
+        problem = f"scheduled_at {show(when, zone)} is in the past"
+    elif when < now + timedelta(seconds=lead_seconds):
+        problem = f"scheduled_at {show(when, zone)} is less than {lead_seconds:.0f} s away"
+    else:
+        return
+    raise TimeProblem(f"{problem} (now {show(now, zone)}). Pass a later time, or omit it to save a draft; nothing was sent.")
+
+
+def to_wire(when: datetime) -> str:
+    """`2026-07-01T15:00:00.000Z`, as the API writes instants."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show(when: datetime, zone: ZoneInfo) -> str:
+    """`Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)`; the UTC date is added where it is another day."""
+    local, utc = when.astimezone(zone), when.astimezone(UTC)
+    day = "" if local.date() == utc.date() else f"{utc:%d %b} "
+    return f"{_day(local)} {local:%Y %H:%M} {zone.key} ({day}{utc:%H:%M}Z)"
+
+
+def show_short(when: datetime, zone: ZoneInfo) -> str:
+    """`Fri 27 Nov 2026 12:00 (2026-11-27T11:00Z)`, for lists whose heading names the zone."""
+    local = when.astimezone(zone)
+    return f"{_day(local)} {local:%Y %H:%M} ({when.astimezone(UTC):%Y-%m-%dT%H:%MZ})"
+
+
+def _day(local: datetime) -> str:
+    # Written out: strftime would follow the locale of the machine.
+    weekday = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[local.weekday()]
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+    return f"{weekday} {local.day} {months[local.month - 1]}"
+
+
+def from_now(when: datetime, now: datetime) -> str:
+    """`in 25 h`, `3 days ago`: how far off an instant is."""
+    seconds = (when - now).total_seconds()
+    size = abs(seconds)
+    if size < 90 * 60:
+        amount = f"{round(size / 60)} min"
+    elif size < 48 * 3600:
+        amount = f"{round(size / 3600)} h"
+    else:
+        amount = f"{round(size / 86400)} days"
+    return f"in {amount}" if seconds >= 0 else f"{amount} ago"
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The zone with an IANA name.
+
+    Raises:
+        TimeProblem: There is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise TimeProblem("there is no such time zone; pass an IANA name, for example Europe/Paris.") from None
+
+
+def system_zone() -> ZoneInfo:
+    """The zone of this machine where it can be told by name, else UTC."""
+    try:
+        parts = Path("/etc/localtime").resolve().parts
+        start = len(parts) - parts[::-1].index("zoneinfo")
+        return ZoneInfo("/".join(parts[start:]))
+    except (OSError, ValueError, KeyError):
+        return ZoneInfo("UTC")
