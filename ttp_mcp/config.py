@@ -182,6 +182,11 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ttp-mcp"
 
 
+def environment() -> Mapping[str, str]:
+    """The environment as it is now, for code that needs a variable which is not a setting of ours (APPDATA)."""
+    return dict(os.environ)
+
+
 def no_color(environ: Mapping[str, str] | None = None) -> bool:
     """True when the person asked for plain output (https://no-color.org)."""
     environ = os.environ if environ is None else environ

@@ -14,7 +14,8 @@ _REMOVED = re.compile(
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")
 _TAG = re.compile("[\U000e0000-\U000e007f]+")
 _FLAGS = tuple(
-    "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in code) + "\U000e007f" for code in ("gbeng", "gbsct", "gbwls")
+    "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in code) + "\U000e007f"
+    for code in ("gbeng", "gbsct", "gbwls")
 )
 _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 MOST_MARKS = 8
@@ -67,7 +68,12 @@ def _joiners_and_marks(text: str) -> str:
 
 def _joinable(character: str) -> bool:
     """Whether a joiner can stand beside it: letters and marks beyond ASCII, emoji, and variation selectors."""
-    return bool(character) and not character.isascii() and character not in (ZWJ, ZWNJ) and unicodedata.category(character)[0] in "LMS"
+    return (
+        bool(character)
+        and not character.isascii()
+        and character not in (ZWJ, ZWNJ)
+        and unicodedata.category(character)[0] in "LMS"
+    )
 
 
 def shorten(text: str, characters: int = 80) -> str:

@@ -84,7 +84,9 @@ def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead_seconds: flo
         problem = f"scheduled_at {show(when, zone)} is less than {lead_seconds:.0f} s away"
     else:
         return
-    raise TimeProblem(f"{problem} (now {show(now, zone)}). Pass a later time, or omit it to save a draft; nothing was sent.")
+    raise TimeProblem(
+        f"{problem} (now {show(now, zone)}). Pass a later time, or omit it to save a draft; nothing was sent."
+    )
 
 
 def to_wire(when: datetime) -> str:

@@ -1,0 +1,139 @@
+"""The REST client: knows HTTP, does not know MCP."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from random import random
+from time import monotonic as real_monotonic
+
+import anyio
+from starlette.types import ASGIApp
+
+from ttp_mcp.api.analytics import AnalyticsApi, BestDay, BestHour, Recommendation
+from ttp_mcp.api.clock import ApiClock
+from ttp_mcp.api.errors import (
+    AccessRefused,
+    ApiError,
+    BadAnswer,
+    Forbidden,
+    NoAnswer,
+    NotAuthenticated,
+    NotFound,
+    NotReached,
+    RateLimited,
+    Redirected,
+    Rejected,
+    ServerError,
+    TokenMalformed,
+    TokenMissing,
+    UploadFailed,
+    UploadRefused,
+    ValidationFailed,
+)
+from ttp_mcp.api.http import Http, Limits, utc_now
+from ttp_mcp.api.integrations import Integration, IntegrationsApi
+from ttp_mcp.api.media import MediaApi, PresignedUpload, PresignRequest
+from ttp_mcp.api.posts import AccountResult, Post, PostCreate, PostsApi
+from ttp_mcp.credentials import Token
+
+__all__ = [
+    "AccessRefused",
+    "AccountResult",
+    "ApiClient",
+    "ApiClock",
+    "ApiError",
+    "BadAnswer",
+    "BestDay",
+    "BestHour",
+    "Forbidden",
+    "Integration",
+    "Limits",
+    "NoAnswer",
+    "NotAuthenticated",
+    "NotFound",
+    "NotReached",
+    "Post",
+    "PostCreate",
+    "PresignRequest",
+    "PresignedUpload",
+    "RateLimited",
+    "Recommendation",
+    "Redirected",
+    "Rejected",
+    "ServerError",
+    "TokenMalformed",
+    "TokenMissing",
+    "UploadFailed",
+    "UploadRefused",
+    "ValidationFailed",
+]
+
+
+class ApiClient:
+    """The API, one attribute for each endpoint group. Nothing is opened before the first call."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        token: Token | None,
+        token_problem: str | None = None,
+        org_id: str | None = None,
+        app: ASGIApp | None = None,
+        access: str = "full",
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = real_monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        jitter: Callable[[], float] = random,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Set up.
+
+        Args:
+            base_url: https, or http on this machine; checked where settings are read.
+            token: The user's token; without one every call says so.
+            token_problem: Why the configured token can't be used.
+            org_id: Sent as `x-ttp-org`.
+            app: An application in this process that stands for the host (the sandbox).
+            access: `read`, `draft` or `full`; what is beyond it never leaves.
+            limits: Bounds of time and size.
+            monotonic: Seconds of a clock that never goes back.
+            sleep: How to wait.
+            jitter: A random number from 0 to 1.
+            now: This machine's present, aware UTC.
+        """
+        self._http = Http(
+            base_url=base_url,
+            token=token,
+            token_problem=token_problem,
+            org_id=org_id,
+            app=app,
+            access=access,
+            limits=limits,
+            monotonic=monotonic,
+            sleep=sleep,
+            jitter=jitter,
+            now=now,
+        )
+        self.posts = PostsApi(self._http)
+        self.integrations = IntegrationsApi(self._http)
+        self.media = MediaApi(self._http)
+        self.analytics = AnalyticsApi(self._http)
+
+    @property
+    def clock(self) -> ApiClock:
+        """The API's present."""
+        return self._http.clock
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        return self._http.base_url
+
+    @property
+    def token(self) -> Token | None:
+        """The token in use."""
+        return self._http.token
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()

@@ -1,0 +1,40 @@
+"""The API's present, learned from the `Date` headers of its answers."""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from statistics import median
+
+# Dates have whole seconds and travel for a while: less than this is not a difference.
+NOTICEABLE_SECONDS = 5.0
+
+
+class ApiClock:
+    """Our clock, corrected by how far the API's is off."""
+
+    def __init__(self, local: Callable[[], datetime]) -> None:
+        """`local` gives the present as aware UTC."""
+        self._local = local
+        self._skews: deque[float] = deque(maxlen=5)
+
+    def learn(self, header: str | None) -> None:
+        """Note a `Date` header; what can't be read is passed over."""
+        if header is None:
+            return
+        try:
+            there = parsedate_to_datetime(header)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return
+        there = there if there.tzinfo else there.replace(tzinfo=UTC)
+        self._skews.append((there - self._local()).total_seconds())
+
+    @property
+    def skew_seconds(self) -> float | None:
+        """How far the API is ahead of us: the median of the last five answers; None before the first."""
+        return median(self._skews) if self._skews else None
+
+    def now(self) -> datetime:
+        """The API's present as aware UTC; our own while the difference is not noticeable."""
+        skew = self.skew_seconds or 0.0
+        return self._local() + timedelta(seconds=skew if abs(skew) > NOTICEABLE_SECONDS else 0)

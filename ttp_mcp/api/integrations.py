@@ -1,0 +1,62 @@
+"""Wire models and endpoints of /integrations (connected accounts)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ttp_mcp.api import errors
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.wire import JsonObject, entries, first, instant, text
+
+_HEALTHY = {"connected", "active", "ok", "healthy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One connected account. Only its id is documented; the rest is read tolerantly."""
+
+    raw: JsonObject
+    id: str
+    platform: str
+    name: str | None
+    handle: str | None
+    status: str | None
+    expires_at: datetime | None
+    has_refresh_capability: bool | None
+
+    @property
+    def healthy(self) -> bool | None:
+        """Whether it can publish; None where the API does not say. An expiry that refreshes itself is no ailment."""
+        return None if self.status is None else self.status.lower() in _HEALTHY
+
+
+class IntegrationsApi:
+    """Endpoints of connected accounts."""
+
+    def __init__(self, http: Http) -> None:
+        """Use this connection."""
+        self._http = http
+
+    async def list(self) -> list[Integration]:
+        """`GET /integrations`: the connected accounts.
+
+        Source: API reference, Integrations; the shape is undocumented, field names from the vendor's client.
+        """
+        reply = await self._http.request("GET", "/integrations", "/integrations", need="read", big=True)
+        found = entries(reply, "integrations", "accounts")
+        if found is None:
+            raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
+        return [_integration(raw) for raw in found]
+
+
+def _integration(raw: JsonObject) -> Integration:
+    refresh = raw.get("hasRefreshCapability")
+    return Integration(
+        raw=raw,
+        id=text(raw.get("id")) or "",
+        platform=(text(first(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
+        name=text(first(raw, "name", "displayName", "accountName")),
+        handle=text(first(raw, "handle", "username", "accountHandle")),
+        status=text(raw.get("status")),
+        expires_at=instant(raw.get("expiresAt")),
+        has_refresh_capability=refresh if isinstance(refresh, bool) else None,
+    )

@@ -1,0 +1,201 @@
+"""Wire models and endpoints of /posts."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from ttp_mcp.api import errors
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.wire import JsonObject, an_object, entries, entry, first, instant, objects, text, texts
+
+
+@dataclass(frozen=True, slots=True)
+class AccountResult:
+    """What became of a post on one account. The reference names no such fields; all are read tolerantly."""
+
+    account_id: str | None
+    platform: str | None
+    status: str | None
+    url: str | None
+    external_id: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post as the API sent it; each property reads its field tolerantly when it is asked for.
+
+    A list can have thousands of posts of which twenty are shown, so nothing is converted ahead.
+    """
+
+    raw: JsonObject
+
+    @property
+    def id(self) -> str:
+        """Id of the post."""
+        return text(self.raw.get("id")) or ""
+
+    @property
+    def content(self) -> str:
+        """Text of the post."""
+        return text(self.raw.get("content")) or ""
+
+    @property
+    def status(self) -> str:
+        """draft, scheduled, publishing, published, failed or partial, in lower case; the API may add others."""
+        return (text(self.raw.get("status")) or "not stated").lower()
+
+    @property
+    def platforms(self) -> list[str]:
+        """Platform keys."""
+        return texts(self.raw.get("platforms"))
+
+    @property
+    def account_ids(self) -> list[str]:
+        """Ids of the accounts; undocumented, so often empty."""
+        return texts(self.raw.get("accountIds"))
+
+    @property
+    def media_urls(self) -> list[str]:
+        """Public URLs of its media."""
+        return texts(self.raw.get("mediaUrls"))
+
+    @property
+    def thread(self) -> list[str]:
+        """The later parts of an X post."""
+        return texts(self.raw.get("thread"))
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """When it is to go out, aware UTC."""
+        return instant(self.raw.get("scheduledAt"))
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When it went out, aware UTC."""
+        return instant(self.raw.get("publishedAt"))
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was made, aware UTC; undocumented."""
+        return instant(self.raw.get("createdAt"))
+
+    @property
+    def platform_data(self) -> JsonObject:
+        """What single platforms need; undocumented."""
+        return an_object(self.raw.get("platformData"))
+
+    @property
+    def results(self) -> list[AccountResult]:
+        """One result for each account; undocumented."""
+        found = first(self.raw, "results", "accountResults", "publishResults")
+        return [_result(each) for each in objects(found)]
+
+
+def _result(raw: JsonObject) -> AccountResult:
+    error = first(raw, "error", "errorMessage", "message")
+    if isinstance(error, dict):
+        error = first(an_object(error), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
+    status = text(raw.get("status"))
+    return AccountResult(
+        account_id=text(first(raw, "accountId", "integrationId")),
+        platform=text(first(raw, "platform", "provider")),
+        status=status.lower() if status else None,
+        url=text(first(raw, "url", "permalink")),
+        external_id=text(first(raw, "externalId", "platformPostId")),
+        error=text(error),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PostCreate:
+    """What `POST /posts` is sent: targets by `account_ids` or by `platforms`; no `scheduled_at` means a draft."""
+
+    content: str
+    account_ids: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    media_urls: tuple[str, ...] = ()
+    thread: tuple[str, ...] = ()
+    scheduled_at: datetime | None = None
+    platform_data: JsonObject = field(default_factory=dict[str, Any])
+
+    def body(self) -> JsonObject:
+        """The JSON body, with only the fields that are set."""
+        body: JsonObject = {"content": self.content}
+        if self.account_ids:
+            body["accountIds"] = list(self.account_ids)
+        if self.platforms:
+            body["platforms"] = list(self.platforms)
+        if self.media_urls:
+            body["mediaUrls"] = list(self.media_urls)
+        if self.thread:
+            body["thread"] = list(self.thread)
+        if self.scheduled_at:
+            body["scheduledAt"] = (
+                self.scheduled_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            )
+        if self.platform_data:
+            body["platformData"] = self.platform_data
+        return body
+
+
+class PostsApi:
+    """Endpoints of posts."""
+
+    def __init__(self, http: Http) -> None:
+        """Use this connection."""
+        self._http = http
+
+    async def list(self) -> list[Post]:
+        """`GET /posts`: all posts of the organization, newest first. No filter and no paging are documented.
+
+        Source: API reference, Posts.
+        """
+        reply = await self._http.request("GET", "/posts", "/posts", need="read", big=True)
+        found = entries(reply, "posts")
+        if found is None:
+            raise errors.BadAnswer(method="GET", path="/posts", reason="shape")
+        return [Post(raw) for raw in found]
+
+    async def get(self, post_id: str) -> Post:
+        """`GET /posts/{id}`: one post.
+
+        Raises:
+            NotFound: The id is unknown, or belongs to another organization.
+
+        Source: API reference, Posts; the envelope is undocumented.
+        """
+        reply = await self._http.request("GET", f"/posts/{_segment(post_id)}", "/posts/{id}", need="read")
+        found = entry(reply, "post")
+        if found is None:
+            raise errors.BadAnswer(method="GET", path="/posts/{id}", reason="shape")
+        return Post(found)
+
+    async def create(self, post: PostCreate) -> Post:
+        """`POST /posts`: a draft, or a scheduled post when it has a time. Never repeated once it may have arrived.
+
+        Source: API reference, Posts; `platformData` from the vendor's client; the envelope is undocumented.
+        """
+        need = "publish" if post.scheduled_at else "draft"
+        reply = await self._http.request("POST", "/posts", "/posts", need=need, body=post.body())
+        found = entry(reply, "post")
+        if found is None or not Post(found).id:
+            raise errors.BadAnswer(method="POST", path="/posts", reason="shape", may_have_happened=True)
+        return Post(found)
+
+    async def delete(self, post_id: str) -> None:
+        """`DELETE /posts/{id}`: remove a post, which cancels it before it fires.
+
+        Raises:
+            NotFound: The id is unknown, or belongs to another organization.
+
+        Source: API reference, Posts. The body of the reply is undocumented and ignored.
+        """
+        await self._http.request("DELETE", f"/posts/{_segment(post_id)}", "/posts/{id}", need="remove")
+
+
+def _segment(post_id: str) -> str:
+    """An id as one path segment: nothing in it can lead to another path."""
+    encoded = quote(post_id, safe="")
+    return encoded.replace(".", "%2E") if set(encoded) <= {"."} else encoded

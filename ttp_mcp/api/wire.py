@@ -1,0 +1,81 @@
+"""Reading JSON from outside tolerantly: the wrong type is as good as absent, and nothing raises."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, cast
+
+JsonObject = dict[str, Any]
+
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT")
+
+
+def text(value: object) -> str | None:
+    """A text that is not empty; a number becomes its digits, since ids may be numbers."""
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a list."""
+    return [entry for entry in cast("list[object]", value) if isinstance(entry, str)] if isinstance(value, list) else []
+
+
+def objects(value: object) -> list[JsonObject]:
+    """The objects of a list."""
+    if not isinstance(value, list):
+        return []
+    return [cast("JsonObject", entry) for entry in cast("list[object]", value) if isinstance(entry, dict)]
+
+
+def an_object(value: object) -> JsonObject:
+    """An object, or an empty one."""
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """A number; a text that spells one counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if abs(found) < 1e15 else None
+
+
+def instant(value: object) -> datetime | None:
+    """An ISO 8601 instant as aware UTC; one without an offset is read as UTC."""
+    if not isinstance(value, str) or not _PLAIN.match(value):
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def first(holder: JsonObject, *names: str) -> Any:
+    """The first of several spellings that is there and not null."""
+    return next((holder[name] for name in names if holder.get(name) is not None), None)
+
+
+def entries(reply: object, *names: str) -> list[JsonObject] | None:
+    """The list of a reply: bare, under one of its names, or that again under `data`. None when there is none."""
+    if isinstance(reply, list):
+        return objects(cast("object", reply))
+    found = first(an_object(reply), *names, "data", "items", "results")
+    if isinstance(found, dict):
+        found = first(cast("JsonObject", found), *names, "items", "results")
+    return objects(cast("object", found)) if isinstance(found, list) else None
+
+
+def entry(reply: object, name: str) -> JsonObject | None:
+    """The object of a reply: under its name, under `data`, or the reply itself when it has an id."""
+    whole = an_object(reply)
+    for holder in (whole, an_object(whole.get("data"))):
+        if isinstance(holder.get(name), dict):
+            return an_object(holder[name])
+        if text(holder.get("id")):
+            return holder
+    return None
