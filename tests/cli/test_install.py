@@ -1,0 +1,289 @@
+"""`ttp-mcp install` on a machine of its own in a temporary folder."""
+
+import argparse
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.cli import install
+from ttp_mcp.cli.install import InstallRefused, Surroundings
+from ttp_mcp.clients import Machine
+
+pytestmark = pytest.mark.requirement("install.writes")
+
+
+@pytest.fixture
+def around(tmp_path):
+    """A home folder, a state folder and a clock that moves by one second at each look."""
+    ticks = count()
+    return Surroundings(
+        Machine("linux", tmp_path / "home", {}),
+        tmp_path / "state",
+        ("/opt/bin/ttp-mcp",),
+        lambda: datetime(2026, 11, 24, tzinfo=UTC) + timedelta(seconds=next(ticks)),
+        ":",
+    )
+
+
+@pytest.fixture
+def machine_of_run(around, monkeypatch):
+    """Lets `run` meet that machine."""
+    monkeypatch.setattr(install, "here", lambda *, uvx: around)
+    return around
+
+
+def arguments(*line):
+    """The command line, parsed as the program parses it."""
+    parser = argparse.ArgumentParser()
+    install.add_parser(parser.add_subparsers())
+    return parser.parse_args(["install", *line])
+
+
+def cursor_file(around):
+    """Cursor's file on that machine."""
+    return Path(around.machine.home) / ".cursor" / "mcp.json"
+
+
+def test_install_writes_a_new_file_and_names_the_next_steps(machine_of_run, capsys):
+    """What the person sees."""
+    assert install.run(arguments("cursor")) == 0
+    path, token = cursor_file(machine_of_run), machine_of_run.state_dir / "token"
+    assert capsys.readouterr().out == (
+        f"Cursor now knows this server: {path}\n"
+        f"Put your API token (dashboard: Settings → API) into {token}\n"
+        "Next: Restart Cursor; Settings, Tools & MCP shows the server.\n"
+    )
+    assert json.loads(path.read_text())["mcpServers"]["timetopost"]["command"] == "/opt/bin/ttp-mcp"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_install_twice_says_unchanged_and_makes_no_backup(machine_of_run, capsys):
+    """Nothing to do is said so."""
+    install.run(arguments("cursor"))
+    capsys.readouterr()
+    assert install.run(arguments("cursor", "--json")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["outcome"], report["backup"]) == ("unchanged", None)
+    assert [each.name for each in cursor_file(machine_of_run).parent.iterdir()] == ["mcp.json"]
+
+
+def test_install_reports_as_one_line_of_json(machine_of_run, capsys):
+    """For scripts."""
+    install.run(arguments("vscode", "--json"))
+    assert json.loads(capsys.readouterr().out) == {
+        "client": "vscode",
+        "outcome": "written",
+        "path": str(Path(machine_of_run.machine.home) / ".config/Code/User/mcp.json"),
+        "backup": None,
+        "token_file": None,
+        "notes": [],
+        "next": "Run “MCP: List Servers” and start it. VS Code asks for the token once and keeps it safe.",
+    }
+
+
+def test_remove_takes_the_server_out_and_says_so(machine_of_run, capsys):
+    """Also the second time, when there is nothing left to remove."""
+    install.run(arguments("cursor"))
+    capsys.readouterr()
+    assert install.run(arguments("cursor", "--remove")) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[0].startswith("Cursor no longer knows this server: ")
+    assert first[1].startswith("Backup: ")
+    assert first[2] == "Next: Restart Cursor to drop the tools."
+    assert install.run(arguments("cursor", "--remove")) == 0
+    assert capsys.readouterr().out.startswith("Cursor does not know this server, nothing to remove: ")
+    assert cursor_file(machine_of_run).read_text() == "{}\n"
+
+
+def test_print_shows_the_entry_and_writes_nothing(machine_of_run, tmp_path, capsys):
+    """For people who edit their settings themselves."""
+    assert install.run(arguments("codex", "--sandbox", "--print")) == 0
+    assert capsys.readouterr().out.startswith('[mcp_servers.timetopost]\ncommand = "/opt/bin/ttp-mcp"\n')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_install_passes_media_folders_as_absolute_paths(around, tmp_path):
+    """The client starts the server somewhere else."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    install.install(
+        arguments("cursor", "--media-dir", str(tmp_path / "a"), "--media-dir", f"{tmp_path}/a/../b"), around
+    )
+    env = json.loads(cursor_file(around).read_text())["mcpServers"]["timetopost"]["env"]
+    assert env["TTP_MEDIA_DIRS"] == f"{tmp_path}/a:{tmp_path}/b"
+
+
+def test_install_uses_the_older_windsurf_file_where_only_that_exists(around):
+    """Someone who has not updated keeps a working set-up."""
+    older = Path(around.machine.home) / ".codeium/windsurf/mcp_config.json"
+    older.parent.mkdir(parents=True)
+    older.write_text("{}")
+    report = install.install(arguments("windsurf"), around)
+    assert report.path == str(older)
+
+
+@pytest.mark.requirement("install.careful")
+def test_install_backs_up_and_keeps_mode_mark_and_link(around, tmp_path):
+    """A file of mode 644 with a byte order mark, behind a link into a folder of dotfiles."""
+    real = tmp_path / "dotfiles.json"
+    real.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    real.chmod(0o644)
+    link = cursor_file(around)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    report = install.install(arguments("cursor"), around)
+    assert link.is_symlink()
+    assert real.read_bytes().startswith(b'\xef\xbb\xbf{"a": 1, "mcpServers": ')
+    assert stat.S_IMODE(real.stat().st_mode) == 0o644
+    assert Path(report.backup).read_bytes() == b'\xef\xbb\xbf{"a": 1}'
+    assert Path(report.backup).name == "dotfiles.json.20261124T000000000000Z.bak"
+
+
+@pytest.mark.requirement("install.careful")
+def test_install_keeps_the_five_newest_backups(around):
+    """Backups do not pile up."""
+    for _ in range(4):
+        install.install(arguments("cursor"), around)
+        install.install(arguments("cursor", "--sandbox"), around)
+    backups = sorted(each.name for each in cursor_file(around).parent.glob("*.bak"))
+    assert len(backups) == 5
+    assert backups[-1] == "mcp.json.20261124T000007000000Z.bak"
+
+
+@pytest.mark.requirement("install.careful")
+def test_install_does_not_overwrite_what_another_program_just_saved(around):
+    """Claude Code, for one, writes its file all the time."""
+    path = cursor_file(around)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+    def meanwhile():
+        path.write_text('{"b": 2}')
+        return datetime(2026, 11, 24, tzinfo=UTC)
+
+    racing = Surroundings(around.machine, around.state_dir, around.command, meanwhile, ":")
+    with pytest.raises(InstallRefused, match="changed by another program just now"):
+        install.install(arguments("cursor"), racing)
+    assert path.read_text() == '{"b": 2}'
+    assert not list(path.parent.glob(".mcp.json*"))
+
+
+@pytest.mark.requirement("install.refuses")
+@pytest.mark.parametrize("data", [b"{", b"\xff", b" " * (16 * 1024 * 1024 + 1)], ids=["cut", "not text", "huge"])
+def test_install_refuses_a_file_it_does_not_understand(machine_of_run, capsys, data):
+    """Exit code 1, the reason on standard error, and the same bytes as before."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    assert install.run(arguments("cursor")) == 1
+    assert capsys.readouterr().err.startswith(f"Nothing was changed: {path} ")
+    assert path.read_bytes() == data
+    assert [each.name for each in path.parent.iterdir()] == ["mcp.json"]
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_refuses_a_folder_in_place_of_the_file(machine_of_run, capsys):
+    """With --json the reason is in the answer."""
+    cursor_file(machine_of_run).mkdir(parents=True)
+    assert install.run(arguments("cursor", "--json")) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["outcome"] == "refused"
+    assert "could not be read" in answer["problem"]
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_refuses_what_is_not_a_regular_file(around):
+    """A device would be read for ever."""
+    link = cursor_file(around)
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/dev/null")
+    with pytest.raises(InstallRefused, match="not a regular file"):
+        install.install(arguments("cursor"), around)
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_reports_a_folder_that_cannot_be_written(around, tmp_path):
+    """A file stands where the folder should be."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "state").write_text("")
+    with pytest.raises(InstallRefused, match="could not be written"):
+        install.install(arguments("cursor"), around)
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_refuses_media_folders_it_cannot_pass_on(around, tmp_path):
+    """One that does not exist, and one whose name holds the separator."""
+    (tmp_path / "a:b").mkdir()
+    with pytest.raises(InstallRefused, match="is not a folder"):
+        install.install(arguments("cursor", "--media-dir", str(tmp_path / "none")), around)
+    with pytest.raises(InstallRefused, match="separates folders"):
+        install.install(arguments("cursor", "--media-dir", str(tmp_path / "a:b")), around)
+
+
+@pytest.mark.requirement("install.token-file")
+def test_token_file_is_made_for_its_owner_alone_and_never_overwritten(around):
+    """Once it is filled, the person is not asked again."""
+    assert install.install(arguments("zed"), around).token_file == str(around.state_dir / "token")
+    token = around.state_dir / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(around.state_dir.stat().st_mode) == 0o700
+    token.write_text("ttp_" + "0" * 48)
+    assert install.install(arguments("gemini"), around).token_file is None
+    assert token.read_text() == "ttp_" + "0" * 48
+
+
+@pytest.mark.requirement("install.token-file")
+def test_token_file_is_not_made_for_the_sandbox(around):
+    """It needs no token."""
+    install.install(arguments("zed", "--sandbox"), around)
+    assert not around.state_dir.exists()
+
+
+@pytest.mark.requirement("install.token-file")
+def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, capsys):
+    """Someone followed an old guide; their set-up goes on working."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    entry = {"command": "x", "env": {"TTP_API_TOKEN": "ttp_" + "0" * 48}}
+    path.write_text(json.dumps({"mcpServers": {"timetopost": entry}}))
+    install.run(arguments("cursor"))
+    said = capsys.readouterr().out
+    assert "Note: The token itself stands in this file." in said
+    assert "0" * 48 not in said
+
+
+@pytest.mark.requirement("install.command")
+def test_command_is_the_script_beside_the_interpreter(tmp_path):
+    """An installed tool: absolute, so that a desktop program finds it."""
+    (tmp_path / "ttp-mcp").write_text("")
+    assert install.start_command(tmp_path / "python", lambda name: None, uvx=False) == (str(tmp_path / "ttp-mcp"),)
+
+
+@pytest.mark.requirement("install.command")
+def test_command_without_a_script_runs_the_module(tmp_path):
+    """A checkout that was never installed."""
+    python = tmp_path / "python"
+    assert install.start_command(python, lambda name: None, uvx=False) == (str(python), "-m", "ttp_mcp")
+
+
+@pytest.mark.requirement("install.command")
+@pytest.mark.parametrize(
+    ("python", "uvx"), [("/home/ada/.cache/uv/archive-v0/abc/bin/python", False), ("/usr/bin/python", True)]
+)
+def test_command_from_a_cache_is_uvx(python, uvx):
+    """uv may clean its cache, and then the script would be gone."""
+    assert install.start_command(Path(python), lambda name: f"/bin/{name}", uvx=uvx) == ("/bin/uvx", "ttp-mcp")
+    assert install.start_command(Path(python), lambda name: None, uvx=uvx) == ("uvx", "ttp-mcp")
+
+
+@pytest.mark.requirement("install.command")
+def test_here_describes_this_machine():
+    """The real one, looked at and not touched."""
+    found = install.here()
+    assert found.machine.home == Path.home()
+    assert found.now().tzinfo is UTC
+    assert Path(found.command[0]).is_absolute()

@@ -1,0 +1,267 @@
+"""Adding this server to a client's file and taking it out again."""
+
+import json
+import tomllib
+
+import pytest
+
+from ttp_mcp.clients import CLIENTS, InvalidFile, Launch, literal_token, merge, new_entry, remove, render
+
+BY_NAME = {client.name: client for client in CLIENTS}
+LAUNCH = Launch("/opt/bin/ttp-mcp", token_file="/home/ada/.local/share/ttp-mcp/token")
+SANDBOX = Launch("/opt/bin/ttp-mcp", sandbox=True)
+ZED = """\
+// My Zed settings
+{
+  "theme": "One Dark", // dark
+  /* servers */
+  "context_servers": {
+    "other": { "command": "x" }, // keep me
+  },
+}
+"""
+CODEX = """\
+# My settings
+model = "gpt-5"   # fast
+
+[mcp_servers.other]
+command = "x" # keep me
+args = [
+  "[not.a.header]", # nor this
+]
+"""
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_into_zed_keeps_comments_and_trailing_commas():
+    """The whole file, as a person would see it afterwards."""
+    assert merge(BY_NAME["zed"], ZED, LAUNCH) == ZED.replace(
+        "// keep me\n",
+        """// keep me
+    "timetopost": {
+      "command": "/opt/bin/ttp-mcp",
+      "args": [],
+      "env": {
+        "TTP_API_TOKEN_FILE": "/home/ada/.local/share/ttp-mcp/token"
+      }
+    },
+""",
+    )
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_into_codex_adds_one_table_at_the_end():
+    """TOML tables can stand anywhere, so the end is the place that touches nothing."""
+    assert merge(BY_NAME["codex"], CODEX, LAUNCH) == CODEX + (
+        "\n[mcp_servers.timetopost]\n"
+        'command = "/opt/bin/ttp-mcp"\n'
+        "args = []\n"
+        'env_vars = ["TTP_API_TOKEN"]\n'
+        "startup_timeout_sec = 30\n"
+        'env = { TTP_API_TOKEN_FILE = "/home/ada/.local/share/ttp-mcp/token" }\n'
+    )
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_into_vscode_adds_a_password_prompt_beside_other_inputs():
+    """VS Code asks for the token and keeps it; other people's prompts stay."""
+    before = '{\n\t"servers": {},\n\t"inputs": [\n\t\t{ "id": "other" } // mine\n\t]\n}\n'
+    after = merge(BY_NAME["vscode"], before, LAUNCH)
+    assert '{ "id": "other" }, // mine\n\t\t{\n\t\t\t"type": "promptString"' in after
+    assert '"TTP_API_TOKEN": "${input:timetopost-api-token}"' in after
+    assert remove(BY_NAME["vscode"], after) == before.replace('\n\t"servers": {},', "")
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_updates_the_command_and_keeps_what_the_person_added():
+    """A second install after moving the program must not undo the person's own changes."""
+    text = merge(BY_NAME["cursor"], "{}", LAUNCH)
+    text = text.replace('"args"', '"disabled": true, // for now\n      "args"').replace(
+        '"env": {', '"env": {\n        "TTP_TIMEZONE": "Europe/Paris",'
+    )
+    moved = merge(BY_NAME["cursor"], text, Launch("/new/ttp-mcp", token_file=LAUNCH.token_file))
+    assert moved == text.replace("/opt/bin/", "/new/")
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_with_sandbox_takes_out_the_way_to_the_token_only():
+    """The sandbox needs no token; a folder that was allowed stays allowed."""
+    launch = Launch("/opt/bin/ttp-mcp", token_file="/t", media_dirs="/home/ada/Pictures")
+    text = merge(BY_NAME["cursor"], merge(BY_NAME["cursor"], "{}", launch), SANDBOX)
+    assert json.loads(text)["mcpServers"]["timetopost"] == {
+        "command": "/opt/bin/ttp-mcp",
+        "args": ["--sandbox"],
+        "env": {"TTP_MEDIA_DIRS": "/home/ada/Pictures"},
+    }
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+@pytest.mark.parametrize("env", ['env = { TTP_API_TOKEN_FILE = "/t", MINE = "1" } # c', None])
+def test_merge_with_sandbox_into_codex_keeps_other_variables(env):
+    """Codex files hold variables inline, or in a table of their own when `codex mcp add` wrote them."""
+    table = '\n[mcp_servers.timetopost.env]\nTTP_API_TOKEN_FILE = "/t"\nMINE = "1" # c\n'
+    body = '[mcp_servers.timetopost]\ncommand = "old"\nargs = []\nenv_vars = ["TTP_API_TOKEN"]\n'
+    after = merge(BY_NAME["codex"], body + (f"{env}\n" if env else table), SANDBOX)
+    assert tomllib.loads(after)["mcp_servers"]["timetopost"] == {
+        "command": "/opt/bin/ttp-mcp",
+        "args": ["--sandbox"],
+        "env": {"MINE": "1"},
+    }
+    assert "# c" in after
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_into_codex_returns_from_the_sandbox_to_the_real_api():
+    """The way to the token comes back."""
+    sandbox = merge(BY_NAME["codex"], CODEX, SANDBOX)
+    entry = tomllib.loads(merge(BY_NAME["codex"], sandbox, LAUNCH))["mcp_servers"]["timetopost"]
+    assert entry["args"] == []
+    assert entry["env_vars"] == ["TTP_API_TOKEN"]
+    assert entry["env"] == {"TTP_API_TOKEN_FILE": LAUNCH.token_file}
+    assert "env" not in tomllib.loads(sandbox)["mcp_servers"]["timetopost"]
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_merge_into_codex_drops_an_empty_table_of_variables():
+    """What only led to the token goes with it."""
+    text = merge(BY_NAME["codex"], merge(BY_NAME["codex"], "", LAUNCH), SANDBOX)
+    assert "env" not in tomllib.loads(text)["mcp_servers"]["timetopost"]
+
+
+@pytest.mark.requirement("clients.merge.idempotent")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+@pytest.mark.parametrize("launch", [LAUNCH, SANDBOX], ids=["api", "sandbox"])
+def test_merge_twice_equals_merge_once(client, launch):
+    """The second run finds nothing to do."""
+    once = merge(client, "", launch)
+    assert merge(client, once, launch) == once
+
+
+@pytest.mark.requirement("clients.remove.restores")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("zed", ZED),
+        ("codex", CODEX),
+        ("codex", CODEX.rstrip("\n")),
+        ("codex", CODEX.replace("\n", "\r\n")),
+        ("codex", ""),
+        ("cursor", "{}"),
+        ("cursor", '{"mcpServers": {"other": {"command": "x"}}}'),
+        ("cursor", '{"a": 1 // c\n}'),
+        ("cursor", '{\r\n  "a": 1\r\n}\r\n'),
+        ("gemini", "{\n  // nothing yet\n}\n"),
+        ("vscode", '{\n\t"servers": {\n\t\t"a": {}\n\t}\n}'),
+    ],
+)
+def test_merge_then_remove_gives_back_the_original_bytes(name, text):
+    """Installing leaves no trace once undone."""
+    merged = merge(BY_NAME[name], text, LAUNCH)
+    assert merged != text
+    assert remove(BY_NAME[name], merged) == text
+
+
+@pytest.mark.requirement("clients.remove.restores")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_remove_of_a_server_that_is_not_there_changes_nothing(client):
+    """Removing can be repeated."""
+    text = "" if client.format == "toml" else '{ "a": [1, 2.5, true, null, "x"] }'
+    assert remove(client, text) == text
+    assert remove(client, "") == ""
+
+
+@pytest.mark.requirement("clients.remove.restores")
+def test_remove_between_other_tables_keeps_both():
+    """A table that someone added later stays where it is."""
+    later = "\n# later\n[mcp_servers.later]\ncommand = 'y'\n"
+    merged = merge(BY_NAME["codex"], CODEX, LAUNCH) + later
+    assert remove(BY_NAME["codex"], merged) == CODEX + later
+
+
+@pytest.mark.requirement("clients.remove.restores")
+def test_remove_between_other_servers_keeps_both():
+    """The same in JSON, where the comma has to go with it."""
+    merged = merge(BY_NAME["cursor"], '{\n  "mcpServers": {\n    "a": {}\n  }\n}', SANDBOX)
+    more = merged.replace('"--sandbox"\n      ]\n    }', '"--sandbox"\n      ]\n    },\n    "b": {}')
+    assert remove(BY_NAME["cursor"], more) == '{\n  "mcpServers": {\n    "a": {},\n    "b": {}\n  }\n}'
+
+
+@pytest.mark.requirement("clients.invalid")
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("cursor", "{", "line 1: a key in double quotes is missing"),
+        ("cursor", '{"a" 1}', "line 1: a colon is missing"),
+        ("cursor", '{"a": }', "line 1: a value is missing or misspelt"),
+        ("cursor", '{"a": 1\n"b": 2}', "line 2: a comma is missing"),
+        ("cursor", '{"a": [1\n2]}', "line 2: a comma is missing"),
+        ("cursor", '{"a": 1-2}', "line 1: a value is misspelt"),
+        ("cursor", '{"a": 1, "a": 2}', "line 1: the same key stands there twice"),
+        ("cursor", "{} {}", "line 1: something follows the end of the document"),
+        ("cursor", "[]", "line 1: the file does not hold an object in braces"),
+        ("cursor", '{"a": ' + "[" * 200 + "]" * 200 + "}", "line 1: nested too deeply"),
+        ("cursor", '{"mcpServers": 1}', "mcpServers is neither an object nor a list"),
+        ("claude-desktop", "{\n// c\n}", "line 1: a comment, which this client does not allow"),
+        ("claude-desktop", '{"a": 1,}', "line 1: a comma before a closing bracket, which this client does not allow"),
+        ("vscode", '{"inputs": {}}', "inputs is not a list"),
+        ("codex", "a = \n", "line 1: not valid TOML"),
+        ("codex", "mcp_servers = { a = {} }", "mcp_servers can't be edited without rewriting the file"),
+        ("codex", "a = [", "the end: not valid TOML"),
+        ("codex", "mcp_servers.timetopost.command = 'x'", "mcp_servers.timetopost is not a table of its own"),
+    ],
+)
+def test_merge_into_an_invalid_file_is_refused_with_the_line(name, text, problem):
+    """The person is told where to look."""
+    with pytest.raises(InvalidFile, match=problem):
+        merge(BY_NAME[name], text, LAUNCH)
+
+
+@pytest.mark.requirement("clients.remove.restores")
+def test_remove_of_a_table_that_someone_put_tightly_between_others():
+    """No blank line around it: only its own lines go."""
+    text = "[a]\nb = 1\n[mcp_servers.timetopost]\ncommand = 'x'\n[c]\nd = 2\n"
+    assert remove(BY_NAME["codex"], text) == "[a]\nb = 1\n[c]\nd = 2\n"
+
+
+@pytest.mark.requirement("clients.remove.restores")
+def test_remove_leaves_a_table_of_servers_that_is_no_table_alone():
+    """Nothing of ours can be in it."""
+    assert remove(BY_NAME["cursor"], '{"mcpServers": 1}') == '{"mcpServers": 1}'
+
+
+@pytest.mark.requirement("clients.invalid")
+def test_remove_from_dotted_keys_is_refused():
+    """What can't be taken out as a whole is left whole."""
+    with pytest.raises(InvalidFile, match="take it out by hand"):
+        remove(BY_NAME["codex"], "mcp_servers.timetopost.command = 'x'\n")
+
+
+@pytest.mark.requirement("clients.token")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_configuration_of_each_client_leads_to_the_token_without_holding_it(client):
+    """A prompt, a reference that the client replaces, or a file; never `ttp_` and its digits."""
+    text = render(client, LAUNCH)
+    assert "ttp_" not in text.replace("ttp_mcp", "")
+    leads = (client.fills_in or LAUNCH.token_file) in text
+    assert leads
+    assert (LAUNCH.token_file in text) is not client.prompts
+    assert "TOKEN" not in render(client, SANDBOX)
+
+
+@pytest.mark.requirement("clients.token")
+def test_token_that_someone_wrote_into_the_file_is_left_there_and_seen():
+    """Taking it away would cut a working set-up off."""
+    token = "ttp_" + "0" * 48
+    text = json.dumps({"mcpServers": {"timetopost": {"command": "x", "env": {"TTP_API_TOKEN": token}}}})
+    after = merge(BY_NAME["cursor"], text, LAUNCH)
+    assert json.loads(after)["mcpServers"]["timetopost"]["env"]["TTP_API_TOKEN"] == token
+    assert literal_token(BY_NAME["cursor"], after)
+    assert not literal_token(BY_NAME["cursor"], merge(BY_NAME["cursor"], "{}", LAUNCH))
+    assert not literal_token(BY_NAME["cursor"], "{}")
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_new_entry_says_its_type_where_the_client_asks_for_one():
+    """VS Code and Claude Code read `type`; others do not know it."""
+    assert new_entry(BY_NAME["vscode"], SANDBOX)["type"] == "stdio"
+    assert "type" not in new_entry(BY_NAME["cursor"], SANDBOX)

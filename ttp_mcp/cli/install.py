@@ -1,0 +1,300 @@
+"""`ttp-mcp install CLIENT`: write this server into a client's own settings file, or take it out again."""
+
+import argparse
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from ttp_mcp import clients, config
+from ttp_mcp.clients import Client, InvalidFile, Launch, Machine, System
+
+Outcome = Literal["written", "unchanged", "removed", "absent"]
+
+# A settings file beyond this is not one; reading it would only take memory.
+_MAX_FILE_BYTES = 16 * 1024 * 1024
+_BACKUPS_KEPT = 5
+
+
+class Subparsers(Protocol):
+    """What `argparse` returns from `add_subparsers`, which has no public name for it."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser:  # noqa: A002
+        """Add a command."""
+        ...
+
+
+class InstallRefused(Exception):
+    """Nothing was changed; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened, as `--json` prints it. Paths are absolute."""
+
+    client: str
+    outcome: Outcome
+    path: str
+    backup: str | None = None
+    token_file: str | None = None
+    notes: tuple[str, ...] = ()
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the command takes from the machine; tests pass their own."""
+
+    machine: Machine
+    state_dir: Path
+    command: tuple[str, ...]
+    now: Callable[[], datetime]
+    path_separator: str = os.pathsep
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `install` to the command line."""
+    parser = subparsers.add_parser(
+        "install",
+        help="write this server into an MCP client's settings",
+        description="Write this server into an MCP client's settings; everything else in the file stays as it is.",
+    )
+    parser.add_argument("client", choices=[client.name for client in clients.CLIENTS], help="the client")
+    parser.add_argument("--sandbox", action="store_true", help="connect the local sandbox instead of the real API")
+    parser.add_argument(
+        "--media-dir", action="append", default=[], metavar="DIR", help="folder upload_media may read; repeatable"
+    )
+    parser.add_argument("--uvx", action="store_true", help="start through uvx instead of this installation")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
+    what.add_argument("--remove", action="store_true", help="take the server out of the client's settings")
+    parser.add_argument("--json", action="store_true", help="report as one line of JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it on this machine and print what happened. 0: done or nothing to do; 1: refused, nothing changed."""
+    try:
+        report = install(args, here(uvx=args.uvx))
+    except InstallRefused as problem:
+        if args.json:
+            print(json.dumps({"client": args.client, "outcome": "refused", "problem": str(problem)}))
+        else:
+            print(f"Nothing was changed: {problem}", file=sys.stderr)
+        return 1
+    if report is not None:
+        print(json.dumps(asdict(report), ensure_ascii=False) if args.json else _words(report))
+    return 0
+
+
+def here(*, uvx: bool = False) -> Surroundings:
+    """This machine."""
+    environ = config.environment()
+    return Surroundings(
+        Machine(_system(sys.platform), Path.home(), environ),
+        config.state_dir(environ),
+        start_command(Path(sys.executable), shutil.which, uvx=uvx),
+        lambda: datetime.now(UTC),
+    )
+
+
+def start_command(python: Path, which: Callable[[str], str | None], *, uvx: bool) -> tuple[str, ...]:
+    """How a client starts this server: with absolute paths, since desktop programs do not get a shell's PATH.
+
+    A run through `uvx` lives in a cache that uv may clean at any time, so that is written as `uvx ttp-mcp`.
+    """
+    if not uvx and "archive-v0" not in python.parts:
+        for name in ("ttp-mcp", "ttp-mcp.exe"):
+            if (script := python.parent / name).is_file():
+                return (str(script),)
+        return (str(python), "-m", "ttp_mcp")
+    return (which("uvx") or "uvx", "ttp-mcp")
+
+
+def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
+    """Write, print or remove. `None` when the piece of configuration itself was printed.
+
+    Raises:
+        InstallRefused: Nothing was changed.
+    """
+    client = next(client for client in clients.CLIENTS if client.name == args.client)
+    launch = _launch(args, around)
+    if args.print:
+        print(clients.render(client, launch), end="")
+        return None
+    path = _settings_path(client, around.machine)
+    before = _read(path)
+    try:
+        old = _decoded(before or b"")
+        new = clients.remove(client, old) if args.remove else clients.merge(client, old, launch)
+    except InvalidFile as problem:
+        raise InstallRefused(
+            f"{path} can't be edited safely ({problem}). Mend it there, or add by hand what --print shows."
+        ) from None
+    return _finish(args, client, around, path, before, new)
+
+
+def _finish(
+    args: argparse.Namespace, client: Client, around: Surroundings, path: Path, before: bytes | None, new: str
+) -> Report:
+    changed = _encoded(before or b"", new) != (before or b"")
+    try:
+        backup = _replace(path, before, _encoded(before or b"", new), around.now()) if changed else None
+        token_file = None if args.remove else _token_file(args, client, around)
+    except OSError as problem:
+        raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
+    if args.remove:
+        next_step = f"Restart {client.title} to drop the tools." if changed else None
+        return Report(client.name, "removed" if changed else "absent", str(path), _text(backup), next=next_step)
+    outcome: Outcome = "written" if changed else "unchanged"
+    notes = _notes(client, new)
+    token = _text(token_file if token_file and not token_file.stat().st_size else None)
+    return Report(client.name, outcome, str(path), _text(backup), token, notes, client.next_step)
+
+
+def _launch(args: argparse.Namespace, around: Surroundings) -> Launch:
+    command, *rest = around.command
+    folders = [_media_folder(text, around.path_separator) for text in cast("list[str]", args.media_dir)]
+    return Launch(
+        command,
+        tuple(rest),
+        sandbox=args.sandbox,
+        media_dirs=around.path_separator.join(folders) if folders else None,
+        token_file=str(around.state_dir / "token"),
+    )
+
+
+def _media_folder(text: str, separator: str) -> str:
+    folder = Path(text).expanduser().resolve()
+    if not folder.is_dir():
+        raise InstallRefused(f"--media-dir {text} is not a folder. Pass one that exists.")
+    if separator in str(folder):
+        raise InstallRefused(f"--media-dir {text} holds “{separator}”, which separates folders. Pass another one.")
+    return str(folder)
+
+
+def _settings_path(client: Client, machine: Machine) -> Path:
+    path = Path(client.path(machine))
+    older = Path(client.older_path(machine)) if client.older_path else None
+    chosen = older if older and older.exists() and not path.exists() else path
+    # A settings file is often a link into a folder of dotfiles: what it points to is edited, the link stays.
+    return chosen.resolve()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InstallRefused(f"{path} is not a regular file.")
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise InstallRefused(f"{path} could not be read ({problem.strerror}).") from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise InstallRefused(f"{path} is larger than 16 MiB, which no settings file is.")
+    return data
+
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.removeprefix(_BOM).decode()
+    except UnicodeDecodeError:
+        raise InvalidFile("it is not UTF-8 text") from None
+
+
+def _encoded(before: bytes, text: str) -> bytes:
+    return (_BOM if before.startswith(_BOM) else b"") + text.encode("utf-8", "surrogateescape")
+
+
+def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
+    """Write beside and rename, so that no one ever sees half a file; the old one is kept as a backup, same mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    backup = None
+    if before is not None:
+        backup = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S%fZ}.bak")
+        _write_new(backup, before, _mode(path))
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(_mode(path))
+        # Another program may have saved its settings meanwhile; its change must not be lost.
+        if _read(path) != before:
+            raise InstallRefused(f"{path} was changed by another program just now. Close it and run this again.")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _forget_old_backups(path)
+    return backup
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+    path.chmod(mode)
+
+
+def _forget_old_backups(path: Path) -> None:
+    for old in sorted(path.parent.glob(f"{path.name}.*Z.bak"))[:-_BACKUPS_KEPT]:
+        old.unlink()
+
+
+def _token_file(args: argparse.Namespace, client: Client, around: Surroundings) -> Path | None:
+    """The file the person puts the token into, made empty and for them alone; what is in it is never touched."""
+    if args.sandbox or client.prompts:
+        return None
+    path = around.state_dir / "token"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        _write_new(path, b"", 0o600)
+    return path
+
+
+def _notes(client: Client, text: str) -> tuple[str, ...]:
+    if clients.literal_token(client, text):
+        return ("The token itself stands in this file. It was left there; moving it out is safer (docs/install.md).",)
+    return ()
+
+
+def _words(report: Report) -> str:
+    title = next(client.title for client in clients.CLIENTS if client.name == report.client)
+    first = {
+        "written": f"{title} now knows this server: {report.path}",
+        "unchanged": f"{title} already knows this server, nothing to change: {report.path}",
+        "removed": f"{title} no longer knows this server: {report.path}",
+        "absent": f"{title} does not know this server, nothing to remove: {report.path}",
+    }[report.outcome]
+    lines = [first]
+    lines += [f"Backup: {report.backup}"] if report.backup else []
+    lines += [f"Note: {note}" for note in report.notes]
+    if report.token_file:
+        lines.append(f"Put your API token (dashboard: Settings → API) into {report.token_file}")
+    lines += [f"Next: {report.next}"] if report.next else []
+    return "\n".join(lines)
+
+
+def _system(platform: str) -> System:
+    systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
+    return systems.get(platform, "linux")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
