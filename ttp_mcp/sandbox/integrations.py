@@ -1,0 +1,29 @@
+"""Handlers of /integrations (connected accounts)."""
+
+from starlette.responses import Response
+
+from ttp_mcp.sandbox.answers import ok
+from ttp_mcp.sandbox.call import Call
+from ttp_mcp.sandbox.clock import iso
+
+
+def list_integrations(call: Call) -> Response:
+    """`GET /integrations`."""
+    with call.store.reading() as db:
+        rows = db.execute(
+            "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
+        ).fetchall()
+    return ok(
+        integrations=[
+            {
+                "id": row["id"],
+                "platform": row["platform"],
+                "name": row["name"],
+                "handle": row["handle"],
+                "status": row["status"],
+                "expiresAt": iso(row["expires_at"]),
+                "hasRefreshCapability": bool(row["has_refresh_capability"]),
+            }
+            for row in rows
+        ]
+    )

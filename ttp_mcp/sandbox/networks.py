@@ -1,0 +1,99 @@
+"""The simulated networks: ids and addresses of what is published, and how much attention it gets over time.
+
+Everything follows from the ids, so the same workspace always fares the same.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# Share of followers that see a post, and of viewers that like it. Invented, of a believable size.
+_REACH = {"instagram": 0.35, "twitter": 0.2, "linkedin": 0.3, "tiktok": 0.9, "pinterest": 0.25}
+_LIKES = {"instagram": 0.06, "twitter": 0.02, "linkedin": 0.035, "tiktok": 0.08, "pinterest": 0.03}
+
+# When each network's people look, by local hour and by weekday (Monday first). The analytics find these again.
+_PEAKS = {"instagram": (18, 12), "twitter": (9, 17), "linkedin": (8, 12), "tiktok": (20, 16), "pinterest": (21, 14)}
+_WEEKDAYS = {
+    "instagram": (0.8, 1.0, 0.95, 1.05, 1.1, 0.9, 0.75),
+    "twitter": (0.95, 1.1, 1.1, 1.0, 0.9, 0.7, 0.65),
+    "linkedin": (0.9, 1.2, 1.15, 1.05, 0.8, 0.3, 0.25),
+    "tiktok": (0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.15),
+    "pinterest": (0.8, 0.8, 0.85, 0.9, 1.0, 1.2, 1.25),
+}
+
+# Two thirds of the attention come within this time; after SETTLED_HOURS nothing is added.
+GROWTH_HOURS = 14.0
+SETTLED_HOURS = 14 * 24.0
+
+_ADDRESSES = {
+    "instagram": "https://instagram.example/p/{id}",
+    "twitter": "https://x.example/{handle}/status/{id}",
+    "linkedin": "https://linkedin.example/feed/update/{id}",
+    "tiktok": "https://tiktok.example/@{handle}/video/{id}",
+    "pinterest": "https://pinterest.example/pin/{id}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """What a publication gathered so far."""
+
+    likes: int
+    comments: int
+    shares: int
+    views: int
+
+
+def external_id(post_id: str, account_id: str) -> str:
+    """The network's own id of a publication."""
+    return str(int.from_bytes(_digest(post_id, account_id)[:8], "big"))
+
+
+def address(platform: str, name: str, publication_id: str) -> str:
+    """Where a follower would find it. The host names are reserved ones that lead nowhere."""
+    handle = name.lstrip("@").replace(" ", "")
+    pattern = _ADDRESSES.get(platform, "https://network.example/{handle}/{id}")
+    return pattern.format(id=publication_id, handle=handle)
+
+
+def engagement(account: Mapping[str, Any], post_id: str, published: datetime, age_hours: float) -> Engagement:
+    """What a publication has gathered at an age.
+
+    Args:
+        account: Row of the account: `id`, `platform`, `followers`.
+        post_id: Id of the post.
+        published: When it went out, in the organization's zone.
+        age_hours: How long ago.
+    """
+    platform = account["platform"]
+    digest = _digest(post_id, account["id"])
+    luck = 0.6 + 0.9 * digest[8] / 255
+    grown = 1 - math.exp(-min(age_hours, SETTLED_HOURS) / GROWTH_HOURS)
+    views = account["followers"] * _REACH.get(platform, 0.2) * _attention(platform, published) * luck * grown
+    likes = views * _LIKES.get(platform, 0.03) * (0.8 + 0.4 * digest[9] / 255)
+    return Engagement(
+        likes=round(likes),
+        comments=round(likes * (0.04 + 0.08 * digest[10] / 255)),
+        shares=round(likes * (0.03 + 0.06 * digest[11] / 255)),
+        views=round(views),
+    )
+
+
+def _attention(platform: str, published: datetime) -> float:
+    """1 is an ordinary moment; the peaks are about twice that."""
+    first, second = _PEAKS.get(platform, (12, 18))
+    hour = published.hour + published.minute / 60
+    by_hour = 0.5 + 1.5 * _near(hour, first) + 0.9 * _near(hour, second)
+    return by_hour * _WEEKDAYS.get(platform, (1.0,) * 7)[published.weekday()]
+
+
+def _near(hour: float, peak: float) -> float:
+    distance = min(abs(hour - peak), 24 - abs(hour - peak))
+    return math.exp(-((distance / 2.2) ** 2))
+
+
+def _digest(post_id: str, account_id: str) -> bytes:
+    return hashlib.sha256(f"{post_id}\n{account_id}".encode()).digest()

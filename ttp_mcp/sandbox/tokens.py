@@ -1,0 +1,103 @@
+"""API tokens: made and shown once, kept as a hash, and never handled over the API."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ttp_mcp.sandbox.clock import Clock, iso, to_ms
+from ttp_mcp.sandbox.store import Store
+
+FORM = re.compile(r"ttp_[0-9a-f]{48}")
+LONGEST_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a valid token belongs to."""
+
+    token_id: str
+    user_id: str
+    label: str
+
+
+def create(
+    store: Store, clock: Clock, *, label: str, user_id: str | None = None, expires_days: int | None = None
+) -> str:
+    """Make a token and return it, this one time.
+
+    Args:
+        store: Where its hash is kept.
+        clock: For the day it was made.
+        label: What it is for.
+        user_id: Whose it is; the first user's by default.
+        expires_days: 1–365, or None for never.
+
+    Raises:
+        ValueError: `expires_days` is out of range.
+    """
+    if expires_days is not None and not 1 <= expires_days <= LONGEST_DAYS:
+        raise ValueError(f"A token expires after 1–{LONGEST_DAYS} days, or never.")
+    token = f"ttp_{secrets.token_hex(24)}"
+    now = clock.now()
+    expires = to_ms(now + timedelta(days=expires_days)) if expires_days else None
+    with store.writing() as db:
+        owner = user_id or db.execute("SELECT id FROM users ORDER BY rowid LIMIT 1").fetchone()["id"]
+        db.execute(
+            "INSERT INTO tokens (id, user_id, label, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (f"tok_{secrets.token_hex(8)}", owner, label, _hash(token), to_ms(now), expires),
+        )
+    return token
+
+
+def verify(store: Store, clock: Clock, token: str) -> Caller | None:
+    """Who a token belongs to; None when it is malformed, unknown, expired or revoked."""
+    if not FORM.fullmatch(token):
+        return None
+    digest = _hash(token)
+    with store.reading() as db:
+        row: sqlite3.Row | None = db.execute("SELECT * FROM tokens WHERE hash = ?", (digest,)).fetchone()
+    # The index finds the row by its digest, which tells nothing of the token; the comparison that decides takes constant time.
+    if row is None or not hmac.compare_digest(row["hash"], digest) or row["revoked_at"] is not None:
+        return None
+    if row["expires_at"] is not None and row["expires_at"] <= to_ms(clock.now()):
+        return None
+    return Caller(token_id=row["id"], user_id=row["user_id"], label=row["label"])
+
+
+def listed(store: Store) -> list[dict[str, str | None]]:
+    """All tokens, oldest first, without anything of the tokens themselves."""
+    with store.reading() as db:
+        rows = db.execute("SELECT * FROM tokens ORDER BY created_at, id").fetchall()
+    return [
+        {
+            "id": row["id"],
+            "label": row["label"],
+            "created_at": iso(row["created_at"]),
+            "expires_at": iso(row["expires_at"]),
+            "revoked_at": iso(row["revoked_at"]),
+        }
+        for row in rows
+    ]
+
+
+def revoke(store: Store, clock: Clock, token_id: str) -> bool:
+    """Revoke a token for good; False when there is no such token."""
+    with store.writing() as db:
+        changed = db.execute(
+            "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (to_ms(clock.now()), token_id)
+        )
+    return changed.rowcount == 1
+
+
+def forget(store: Store, token: str) -> None:
+    """Remove a token as if it had never been; for those that live only as long as a process."""
+    with store.writing() as db:
+        db.execute("DELETE FROM tokens WHERE hash = ?", (_hash(token),))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
