@@ -1,0 +1,320 @@
+"""Opening a local file below the allowed folders."""
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ttp_mcp import local_files
+from ttp_mcp.local_files import MOST_BYTES, FileRefused, open_below
+
+pytestmark = [
+    pytest.mark.requirement("uploads.allowed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no links without privileges"),
+]
+
+SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An allowed folder with a picture in it and one below it; a secret beside it; a home elsewhere."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    allowed = tmp_path / "allowed"
+    (allowed / "trip").mkdir(parents=True)
+    (allowed / "photo.jpg").write_bytes(b"picture")
+    (allowed / "trip" / "beach.jpg").write_bytes(b"beach")
+    (tmp_path / "secret.jpg").write_bytes(SECRET)
+    return allowed
+
+
+def refusal(source, *roots):
+    """The words of a refusal."""
+    with pytest.raises(FileRefused) as caught:
+        open_below(source, roots)
+    return str(caught.value)
+
+
+def content(source, *roots):
+    """All bytes of a file that opens."""
+    with open_below(source, roots) as file:
+        return file.read_at(0, file.size + 1)
+
+
+def test_relative_path_is_read_below_the_folder(folder):
+    """A path is meant below the allowed folder, whatever the working directory."""
+    assert content("photo.jpg", folder) == b"picture"
+    assert content("trip/beach.jpg", folder) == b"beach"
+
+
+def test_absolute_path_and_file_url_below_the_folder_are_read(folder):
+    """What a person copies from a file manager works."""
+    assert content(str(folder / "photo.jpg"), folder) == b"picture"
+    assert content(f"file://{folder}/trip/beach.jpg", folder) == b"beach"
+    assert content(f"file://localhost{folder}/%70hoto.jpg", folder) == b"picture"
+
+
+def test_home_path_is_read_when_the_folder_lies_in_it(folder):
+    """`~/` means the home folder."""
+    pictures = Path.home() / "Pictures"
+    pictures.mkdir()
+    (pictures / "cat.png").write_bytes(b"cat")
+    assert content("~/Pictures/cat.png", folder, pictures) == b"cat"
+
+
+def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
+    """The folder is the user's own choice; both of its names work."""
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert content("photo.jpg", link) == b"picture"
+    assert content(str(link / "photo.jpg"), link) == b"picture"
+    assert content(str(folder / "photo.jpg"), link) == b"picture"
+
+
+def test_file_of_a_second_folder_is_found(folder, tmp_path):
+    """Each folder is looked at."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "other.jpg").write_bytes(b"other")
+    assert content("other.jpg", folder, second) == b"other"
+    assert content("photo.jpg", folder, folder) == b"picture"
+
+
+@pytest.mark.requirement("uploads.words")
+def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
+    """The wrong picture must not go out."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "photo.jpg").write_bytes(b"other")
+    assert refusal("photo.jpg", folder, second) == (
+        "Not uploaded: photo.jpg: a file of this name is in several allowed folders. Pass its absolute path; "
+        "repeating the same call does not help."
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../secret.jpg",
+        "trip/../../secret.jpg",
+        "trip/../photo.jpg",
+        "./photo.jpg",
+        "trip//beach.jpg",
+        "photo.jpg/",
+        "",
+        "trip\\beach.jpg",
+        "photo.jpg\x00.png",
+        "photo\n.jpg",
+        "gpj.\u202eotohp",
+        "ph\u200boto.jpg",
+        "ph\udc80oto.jpg",
+        ".hidden.jpg",
+        ".ssh/key.jpg",
+        "trip/.hidden/key.jpg",
+        "file:///etc/../etc/passwd",
+        "file://server/share/photo.jpg",
+        "file:///photo.jpg?download",
+        "file://[/photo.jpg",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "~/photo.jpg",
+        "~root/photo.jpg",
+        "x" * 300,
+        "x" * 5000,
+    ],
+)
+def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
+    """Traversal, hidden names, controls and foreign places."""
+    assert str(folder.parent) not in refusal(source, folder)
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "in the folder"])
+def test_link_is_never_followed(folder, tmp_path, place):
+    """Neither as the file nor on the way to it, and not even to a file of the same folder."""
+    source = "link.jpg"
+    if place == "file":
+        (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    elif place == "folder":
+        (folder / "out").symlink_to(tmp_path)
+        source = "out/secret.jpg"
+    else:
+        (folder / "link.jpg").symlink_to(folder / "photo.jpg")
+    assert "is a link, or not a folder" in refusal(source, folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "hard link", "empty", "too large", "no permission"])
+def test_what_is_no_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
+    """Only a regular file with one name and a sensible size."""
+    path = folder / "thing.jpg"
+    expected = "not a regular file"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        monkeypatch.chdir(folder)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("thing.jpg")
+    elif kind == "hard link":
+        os.link(tmp_path / "secret.jpg", path)
+        expected = "hard link"
+    elif kind == "empty":
+        path.touch()
+        expected = "it is empty"
+    elif kind == "too large":
+        path.touch()
+        os.truncate(path, MOST_BYTES + 1)
+        expected = f"has {MOST_BYTES + 1} bytes"
+    else:
+        refuse_opening(monkeypatch, errno.EACCES)
+        path.write_bytes(b"x")
+        expected = "may not read it"
+    assert expected in refusal("thing.jpg", folder)
+
+
+def refuse_opening(monkeypatch, number):
+    """The file itself can't be opened: who runs the tests may be allowed to read everything."""
+    real = os.open
+
+    def opening(path, *args, **options):
+        if path == "thing.jpg":
+            raise OSError(number, "no")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(local_files.os, "open", opening)
+
+
+def test_other_failure_of_the_disk_is_a_refusal(folder, monkeypatch):
+    """Nothing of the system's words or paths is repeated."""
+    refuse_opening(monkeypatch, errno.EIO)
+    assert "it could not be opened" in refusal("thing.jpg", folder)
+
+
+@pytest.mark.requirement("uploads.words")
+def test_missing_file_names_what_is_similar_there(folder):
+    """A slip of the keyboard costs one call, not a guessing game; hidden and odd names are not told."""
+    (folder / ".photo.jpg").write_bytes(b"hidden")
+    (folder / "pho\nto.jpg").write_bytes(b"odd")
+    (folder / "Photo1.JPG").write_bytes(b"similar")
+    assert refusal("photo.jpeg", folder) == (
+        "Not uploaded: photo.jpeg: there is no such file below the allowed folders. Check the name. "
+        "Similar names there: photo.jpg, Photo1.JPG. Repeating the same call does not help."
+    )
+    assert "Similar names there: trip" in refusal("trop/beach.jpg", folder)
+    assert "Similar" not in refusal("zzz", folder)
+
+
+@pytest.mark.requirement("uploads.words")
+def test_without_folders_the_words_say_what_to_set():
+    """The user has to allow a folder first."""
+    assert refusal("photo.jpg") == (
+        "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder "
+        "where this server is configured and restart it; repeating does not help until then."
+    )
+
+
+@pytest.mark.requirement("uploads.words")
+def test_refusal_names_the_file_and_no_folder(folder):
+    """The path that was typed is not repeated either."""
+    assert refusal("/home/someone/private/letter.jpg", folder) == (
+        "Not uploaded: letter.jpg: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
+        "folder added; repeating the same call does not help."
+    )
+
+
+@pytest.mark.requirement("uploads.roots")
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("/", "is your home folder or holds it"),
+        ("home", "is your home folder or holds it"),
+        ("above home", "is your home folder or holds it"),
+        ("holds .ssh", "holds private folders such as .ssh"),
+        ("relative", "is not an absolute path"),
+        ("missing", "does not exist or can't be read"),
+        ("file", "is not a folder"),
+    ],
+)
+def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, root, why):
+    """The words name the entry by its number, not by its path."""
+    (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
+    path = {
+        "/": Path("/"),
+        "home": Path.home(),
+        "above home": tmp_path,
+        "holds .ssh": tmp_path / "like-home",
+        "relative": Path("pictures"),
+        "missing": tmp_path / "missing",
+        "file": folder / "photo.jpg",
+    }[root]
+    words = refusal("photo.jpg", folder, path)
+    assert words.startswith(f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media")
+    assert str(tmp_path) not in words
+
+
+def test_opened_file_has_a_short_name_with_its_extension(folder):
+    """The name goes to the API; folders do not."""
+    long = "n" * 200 + ".jpeg"
+    (folder / "trip" / long).write_bytes(b"x")
+    with open_below(f"trip/{long}", [folder]) as file:
+        assert file.name == "n" * 88 + ".jpeg"
+        assert file.size == 1
+    with open_below("trip/beach.jpg", [folder]) as file:
+        assert (file.name, file.mtime_ns, file.inode) == (
+            "beach.jpg",
+            (folder / "trip" / "beach.jpg").stat().st_mtime_ns,
+            (folder / "trip" / "beach.jpg").stat().st_ino,
+        )
+
+
+@pytest.mark.requirement("uploads.identity")
+@pytest.mark.parametrize("change", ["append", "truncate", "replace", "remove", "rewrite"])
+def test_change_after_opening_is_noticed(folder, change):
+    """Size, times, file and number of names have to stay."""
+    path = folder / "photo.jpg"
+    os.utime(path, ns=(10**9, 10**9))
+    with open_below("photo.jpg", [folder]) as file:
+        assert file.unchanged()
+        if change == "append":
+            with path.open("ab") as more:
+                more.write(b"!")
+        elif change == "truncate":
+            os.truncate(path, 1)
+        elif change == "replace":
+            path.rename(folder / "away.jpg")
+            path.write_bytes(b"picture")
+            path.replace(folder / "away.jpg")
+        elif change == "remove":
+            path.unlink()
+        else:
+            path.write_bytes(b"PICTURE")
+        assert not file.unchanged()
+
+
+@pytest.mark.requirement("uploads.identity")
+def test_copy_outlives_the_original(folder):
+    """A thread keeps its own descriptor."""
+    with open_below("photo.jpg", [folder]) as file:
+        copy = file.copy()
+    assert copy.read_at(3, 4) == b"ture"
+    assert copy.unchanged()
+    copy.close()
+
+
+def test_refusals_leave_no_descriptor_open(folder, tmp_path):
+    """Whatever the reason."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "photo.jpg").write_bytes(b"other")
+    (folder / "empty.jpg").touch()
+    (folder / "link.jpg").symlink_to(folder / "photo.jpg")
+    before = psutil.Process().num_fds()
+    for source in ("photo.jpg", "empty.jpg", "link.jpg", "trip/none.jpg", "trip", "../x"):
+        refusal(source, folder, second)
+    assert psutil.Process().num_fds() == before
