@@ -29,10 +29,8 @@ Point = tuple[datetime, float]
 
 def optimal_times(call: Call) -> Response:
     """`GET /analytics/optimal-times`, of one platform or of all."""
+    call.check_query("platform")
     check_best_times(call.organization)
-    unknown = set(call.query) - {"platform"}
-    if unknown:
-        raise Problem(400, f"Unknown query parameter: {sorted(unknown)[0][:60]}.")
     platform = call.query.get("platform")
     if platform is not None and not platform.strip():
         raise Problem(400, "platform must not be empty.")
@@ -41,6 +39,7 @@ def optimal_times(call: Call) -> Response:
 
 def by_account(call: Call) -> Response:
     """`GET /analytics/optimal-times/by-account`."""
+    call.check_query()
     check_best_times(call.organization)
     with call.store.reading() as db:
         accounts = db.execute(
@@ -61,6 +60,7 @@ def by_account(call: Call) -> Response:
 
 def next_optimal_time(call: Call) -> Response:
     """`GET /analytics/next-optimal-time`: the next full hour that is a best hour on a best day."""
+    call.check_query()
     check_best_times(call.organization)
     found = points(call)
     if not found:
@@ -73,7 +73,8 @@ def next_optimal_time(call: Call) -> Response:
     best_days = {day for day, _ in sorted(days.items(), key=_best_first)[:3]}
     local = call.clock.now().astimezone(call.organization.zone)
     start = local.replace(minute=0, second=0, microsecond=0)
-    for ahead in range(1, 8 * 24):
+    # Two weeks, since a change of the clocks may leave out the one hour that is best.
+    for ahead in range(1, 15 * 24):
         slot = (start.astimezone(call.clock.now().tzinfo) + timedelta(hours=ahead)).astimezone(call.organization.zone)
         if slot.hour in best_hours and slot.weekday() in best_days:
             score = round(hours[slot.hour] * days[slot.weekday()], 2)
@@ -82,11 +83,12 @@ def next_optimal_time(call: Call) -> Response:
                 score=score,
                 message=f"The next best slot is {DAYS[slot.weekday()]} {slot:%H}:00.",
             )
-    raise AssertionError("a week holds every hour of every weekday")  # pragma: no cover - cannot be reached
+    raise AssertionError("two weeks hold every hour of every weekday")  # pragma: no cover - cannot be reached
 
 
 def weekly_schedule(call: Call) -> Response:
     """`GET /analytics/weekly-schedule`: for each weekday its three best hours; the score is hour × day."""
+    call.check_query()
     check_best_times(call.organization)
     found = points(call)
     days = dict(_scores((at.weekday() for at, _ in found), found))
@@ -105,6 +107,7 @@ def weekly_schedule(call: Call) -> Response:
 
 def engagement_summary(call: Call) -> Response:
     """`GET /analytics/engagement-summary`: totals over everything that is published."""
+    call.check_query()
     with call.store.reading() as db:
         row = db.execute(
             "SELECT count(DISTINCT post_id) AS posts, coalesce(sum(likes), 0) AS likes, coalesce(sum(comments), 0) AS comments, "

@@ -1,5 +1,6 @@
 """The REST API as an application: who is calling, is the request well formed, which handler; and one shape for every refusal."""
 
+import json
 from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
 from typing import Any, cast
@@ -43,8 +44,9 @@ ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
 def create_api(store: Store, clock: Clock, storage: Storage, more: list[Route]) -> ASGIApp:
     """The application: the API below /api, and further routes beside it."""
 
-    def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(handlers: dict[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
+            handler = handlers["GET" if request.method == "HEAD" else request.method]
             try:
                 body = await _body(request) if request.method == "POST" else {}
             except Problem as problem:
@@ -54,14 +56,17 @@ def create_api(store: Store, clock: Clock, storage: Storage, more: list[Route]) 
 
         return serve
 
-    by_path: dict[str, list[Route]] = {}
+    # One route for each path, so that a refused method is told all that are allowed there.
+    by_path: dict[str, dict[str, Handler]] = {}
     for method, path, handler in ENDPOINTS:
-        by_path.setdefault(path, []).append(Route(f"/api{path}", endpoint(handler), methods=[method]))
-    routes = [route for group in by_path.values() for route in group]
+        by_path.setdefault(path, {})[method] = handler
+    routes = [Route(f"/api{path}", endpoint(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
     app = Starlette(
         routes=[*routes, *more],
         exception_handlers={Problem: _on_problem, HTTPException: _on_http_exception},
     )
+    # A path with a slash at its end is another path: no redirects.
+    app.router.redirect_slashes = False
     return _Dated(app, clock)
 
 
@@ -83,7 +88,7 @@ def _answer(
                 storage=storage,
                 organization=organization,
                 path=cast("dict[str, str]", request.path_params),
-                query=dict(request.query_params),
+                query=_query(request),
                 body=body,
             )
         )
@@ -110,6 +115,14 @@ def _caller(store: Store, clock: Clock, request: Request) -> tokens.Caller:
     return caller
 
 
+def _query(request: Request) -> dict[str, str]:
+    pairs = request.query_params.multi_items()
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise Problem(400, "A query parameter is given twice.")
+    return query
+
+
 async def _body(request: Request) -> JsonObject:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     content = bytearray()
@@ -121,6 +134,8 @@ async def _body(request: Request) -> JsonObject:
         raise Problem(415, "Content-Type must be application/json.")
     try:
         body: Any = from_json(bytes(content), allow_inf_nan=False)
+        # 1e999 is no number that JSON can be written with again.
+        json.dumps(body, allow_nan=False)
     except (ValueError, RecursionError):
         raise Problem(400, "The body is not valid JSON.") from None
     if not isinstance(body, dict):

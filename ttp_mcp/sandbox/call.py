@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ttp_mcp.sandbox.answers import JsonObject
+from ttp_mcp.sandbox.answers import JsonObject, Problem
 from ttp_mcp.sandbox.clock import Clock
 from ttp_mcp.sandbox.organizations import Organization
 from ttp_mcp.sandbox.store import Store
@@ -23,3 +23,12 @@ class Call:
     path: dict[str, str]
     query: dict[str, str]
     body: JsonObject
+
+    def check_query(self, *known: str) -> None:
+        """Refuse query parameters that the endpoint does not have: ignored, a filter would seem to have worked.
+
+        Raises:
+            Problem: 400 that names one.
+        """
+        if unknown := sorted(set(self.query) - set(known)):
+            raise Problem(400, f"Unknown query parameter: {unknown[0][:60]}.")

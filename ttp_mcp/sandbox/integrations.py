@@ -9,6 +9,7 @@ from ttp_mcp.sandbox.clock import iso
 
 def list_integrations(call: Call) -> Response:
     """`GET /integrations`."""
+    call.check_query()
     with call.store.reading() as db:
         rows = db.execute(
             "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import anyio
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -96,6 +96,8 @@ class Storage:
             if digest is None:
                 return PlainTextResponse(f"The body must have exactly {size} bytes.", 400)
             return await anyio.to_thread.run_sync(self._keep, key, temporary, digest)
+        except ClientDisconnect:
+            return PlainTextResponse("The upload was broken off.", 400)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -153,6 +155,7 @@ def _write(write: Callable[[bytes], int], update: Callable[[bytes], None], chunk
 
 def presign(call: Call) -> Response:
     """`POST /media/presign`."""
+    call.check_query()
     unknown = sorted(set(call.body) - {"filename", "contentType", "size"})
     if unknown:
         raise Problem(400, f"Unknown field: {unknown[0][:60]}. Known are filename, contentType, size.")

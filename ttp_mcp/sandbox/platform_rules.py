@@ -32,7 +32,8 @@ LINK_LENGTH = 23
 
 TIKTOK_PRIVACY = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY")
 TIKTOK_SWITCHES = ("allowComments", "allowDuet", "allowStitch", "yourBrand", "brandedContent")
-PINTEREST_LENGTHS = {"title": 100, "altText": 500}
+# The longest text of each field; None where no limit is known.
+PINTEREST_LENGTHS = {"boardId": None, "title": 100, "link": None, "altText": 500, "dominantColor": None}
 
 
 def check(
@@ -46,7 +47,8 @@ def check(
 ) -> None:
     """Refuse what a platform would refuse.
 
-    Lengths hold for drafts too; what is still missing (media, TikTok's choices, Pinterest's board) only stops a scheduled post.
+    Lengths and the types in `data` hold for drafts too; what is still missing (media, TikTok's choices, Pinterest's board)
+    only stops a scheduled post.
 
     Args:
         platforms: One entry for each account that is targeted.
@@ -61,6 +63,9 @@ def check(
     """
     for platform in dict.fromkeys(platforms):
         _check_length(platform, content)
+    tiktok, pinterest = (_block(data, platform) for platform in ("tiktok", "pinterest"))
+    _check_tiktok_types(tiktok)
+    _check_pinterest_types(pinterest)
     if thread and "twitter" not in platforms:
         raise Problem(400, "thread is for X only: target a twitter account, or leave thread out.")
     if not scheduled:
@@ -68,9 +73,9 @@ def check(
     if "instagram" in platforms and not media_urls:
         raise Problem(400, "Instagram needs at least one image or video: add mediaUrls.")
     if "tiktok" in platforms:
-        _check_tiktok(platforms.count("tiktok"), media_urls, data.get("tiktok"))
+        _check_tiktok(platforms.count("tiktok"), media_urls, tiktok)
     if "pinterest" in platforms:
-        _check_pinterest(media_urls, data.get("pinterest"))
+        _check_pinterest(media_urls, pinterest)
 
 
 def _check_length(platform: str, content: str) -> None:
@@ -80,12 +85,34 @@ def _check_length(platform: str, content: str) -> None:
         raise Problem(400, f"content is too long for {NAMES[platform]}: {length} of {most} characters.")
 
 
-def _check_tiktok(accounts: int, media_urls: Sequence[str], data: object) -> None:
+def _block(data: dict[str, Any], platform: str) -> dict[str, object]:
+    block: object = data.get(platform, {})
+    if not isinstance(block, dict):
+        raise Problem(400, f"platformData.{platform} must be an object.")
+    return cast("dict[str, object]", block)
+
+
+def _check_tiktok_types(block: dict[str, object]) -> None:
+    if "privacy" in block and block["privacy"] not in TIKTOK_PRIVACY:
+        raise Problem(400, f"platformData.tiktok.privacy must be one of {', '.join(TIKTOK_PRIVACY)}.")
+    for switch in TIKTOK_SWITCHES:
+        if switch in block and not isinstance(block[switch], bool):
+            raise Problem(400, f"platformData.tiktok.{switch} must be true or false.")
+
+
+def _check_pinterest_types(block: dict[str, object]) -> None:
+    for name, most in PINTEREST_LENGTHS.items():
+        value = block.get(name, "")
+        if not isinstance(value, str) or (most is not None and len(value) > most):
+            limit = "" if most is None else f" of at most {most} characters"
+            raise Problem(400, f"platformData.pinterest.{name} must be text{limit}.")
+
+
+def _check_tiktok(accounts: int, media_urls: Sequence[str], block: dict[str, object]) -> None:
     if accounts > 1:
         raise Problem(400, "TikTok takes one account per post: pass a single TikTok id in accountIds.")
     if not media_urls:
         raise Problem(400, "TikTok needs a video or an image: add mediaUrls.")
-    block = cast("dict[str, object]", data) if isinstance(data, dict) else {}
     if missing := list(_missing_for_tiktok(block)):
         raise Problem(
             400, f"platformData.tiktok needs {', '.join(missing)}; the account's owner chooses each for this post."
@@ -95,18 +122,13 @@ def _check_tiktok(accounts: int, media_urls: Sequence[str], data: object) -> Non
 
 
 def _missing_for_tiktok(block: dict[str, object]) -> Iterator[str]:
-    if block.get("privacy") not in TIKTOK_PRIVACY:
+    if "privacy" not in block:
         yield f"privacy ({', '.join(TIKTOK_PRIVACY)})"
-    yield from (f"{switch} (true or false)" for switch in TIKTOK_SWITCHES if not isinstance(block.get(switch), bool))
+    yield from (f"{switch} (true or false)" for switch in TIKTOK_SWITCHES if switch not in block)
 
 
-def _check_pinterest(media_urls: Sequence[str], data: object) -> None:
+def _check_pinterest(media_urls: Sequence[str], block: dict[str, object]) -> None:
     if len(media_urls) != 1:
         raise Problem(400, f"Pinterest takes exactly one image; mediaUrls has {len(media_urls)}.")
-    block = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    if not isinstance(block.get("boardId"), str) or not block["boardId"]:
+    if not block.get("boardId"):
         raise Problem(400, "platformData.pinterest.boardId is required: the board that the pin goes to.")
-    for name, most in PINTEREST_LENGTHS.items():
-        value = block.get(name)
-        if value is not None and (not isinstance(value, str) or len(value) > most):
-            raise Problem(400, f"platformData.pinterest.{name} must be text of at most {most} characters.")

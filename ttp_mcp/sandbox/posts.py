@@ -6,7 +6,6 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -18,14 +17,21 @@ from ttp_mcp.sandbox.ids import new_id
 
 THREAD_PARTS, THREAD_CHARACTERS = 24, 280
 # The reference gives no limits for these; they keep one request from filling the disk.
-CONTENT_CHARACTERS, MEDIA_URLS, URL_CHARACTERS, TARGETS = 100_000, 50, 2048, 100
+CONTENT_CHARACTERS, MEDIA_URLS, TEXT_CHARACTERS, TARGETS = 100_000, 50, 2048, 100
 
 FIELDS = ("content", "accountIds", "platforms", "mediaUrls", "thread", "scheduledAt", "platformData")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
+# https, or http on this machine, where the sandbox's own storage is. Without a user, and encoded where a URL has to be.
+_MEDIA_URL = re.compile(
+    r"(https://[^\x00-\x20\x7f/?#@\\:\[\]]+|http://(localhost|127\.0\.0\.1|\[::1\]|([A-Za-z0-9-]+\.)+localhost))"
+    r"(:[0-9]{1,5})?([/?#][^\x00-\x20\x7f]*)?"
+)
+
 
 def list_posts(call: Call) -> Response:
     """`GET /posts`: all of the organization, newest first."""
+    call.check_query()
     with call.store.reading() as db:
         rows = db.execute(
             "SELECT * FROM posts WHERE organization_id = ? ORDER BY sequence DESC", (call.organization.id,)
@@ -42,6 +48,7 @@ def list_posts(call: Call) -> Response:
 
 def get_post(call: Call) -> Response:
     """`GET /posts/{id}`."""
+    call.check_query()
     with call.store.reading() as db:
         row = _own(db, call)
         return ok(post=as_json(row, _targets(db, row["id"])))
@@ -49,6 +56,7 @@ def get_post(call: Call) -> Response:
 
 def delete_post(call: Call) -> Response:
     """`DELETE /posts/{id}`: removed here; what a network already shows stays there."""
+    call.check_query()
     with call.store.writing() as db:
         row = _own(db, call)
         if row["status"] == "publishing":
@@ -59,6 +67,7 @@ def delete_post(call: Call) -> Response:
 
 def create_post(call: Call) -> Response:
     """`POST /posts`: a draft, or a scheduled post when it has a time."""
+    call.check_query()
     wanted = _Wanted.read(call.body, call)
     with call.store.writing() as db:
         accounts = _accounts(db, call, wanted)
@@ -99,8 +108,8 @@ class _Wanted:
             platforms=_strings(body, "platforms", TARGETS),
             media_urls=_strings(body, "mediaUrls", MEDIA_URLS),
             thread=_thread(body),
-            scheduled_at=_scheduled_at(body.get("scheduledAt"), call),
-            platform_data=_object(body.get("platformData")),
+            scheduled_at=_scheduled_at(body["scheduledAt"], call) if "scheduledAt" in body else None,
+            platform_data=_object(body.get("platformData", {})),
         )
         if bool(wanted.account_ids) == bool(wanted.platforms):
             raise Problem(400, "Target the post by accountIds or by platforms: one of the two.")
@@ -214,25 +223,22 @@ def _content(value: object) -> str:
 
 
 def _strings(body: JsonObject, name: str, most: int) -> list[str]:
-    value: object = body.get(name)
-    if value is None:
+    if name not in body:
         return []
+    value: object = body[name]
     entries = cast("list[object]", value) if isinstance(value, list) else None
+    fewest = 0 if name == "mediaUrls" else 1
     if (
-        not entries
-        or len(entries) > most
-        or not all(isinstance(entry, str) and 0 < len(entry) <= URL_CHARACTERS for entry in entries)
+        entries is None
+        or not fewest <= len(entries) <= most
+        or not all(isinstance(entry, str) and 0 < len(entry) <= TEXT_CHARACTERS for entry in entries)
     ):
-        if entries == [] and name == "mediaUrls":
-            return []
-        raise Problem(400, f"{name} must be a list of 1–{most} texts.")
+        raise Problem(400, f"{name} must be a list of {fewest}–{most} texts of 1–{TEXT_CHARACTERS} characters.")
     return cast("list[str]", entries)
 
 
 def _thread(body: JsonObject) -> list[str]:
-    value: object = body.get("thread")
-    if value is None or value == []:
-        return []
+    value: object = body.get("thread", [])
     parts = cast("list[object]", value) if isinstance(value, list) else None
     if parts is None or not all(isinstance(part, str) for part in parts):
         raise Problem(400, "thread must be a list of texts.")
@@ -245,21 +251,17 @@ def _thread(body: JsonObject) -> list[str]:
 
 
 def _object(value: object) -> dict[str, Any]:
-    if value is None:
-        return {}
     if not isinstance(value, dict):
         raise Problem(400, "platformData must be an object.")
     return cast("dict[str, Any]", value)
 
 
-def _scheduled_at(value: object, call: Call) -> int | None:
-    if value is None:
-        return None
+def _scheduled_at(value: object, call: Call) -> int:
     try:
         if not isinstance(value, str) or not _INSTANT.fullmatch(value):
             raise ValueError
-        found = datetime.fromisoformat(value)
-        instant = to_ms(found if found.tzinfo else found.replace(tzinfo=UTC))
+        found = datetime.fromisoformat(value.upper())
+        instant = to_ms((found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC))
     except (ValueError, OverflowError):
         raise Problem(400, "scheduledAt must be a valid ISO 8601 timestamp.") from None
     if instant <= to_ms(call.clock.now()):
@@ -268,17 +270,5 @@ def _scheduled_at(value: object, call: Call) -> int | None:
 
 
 def _check_media_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        hosted = bool(parts.hostname) and parts.scheme in (
-            "https",
-            *(("http",) if _local(parts.hostname or "") else ()),
-        )
-    except ValueError:
-        hosted = False
-    if not hosted:
+    if not _MEDIA_URL.fullmatch(url):
         raise Problem(400, "mediaUrls must hold https URLs, as POST /media/presign returns them in publicUrl.")
-
-
-def _local(host: str) -> bool:
-    return host in ("127.0.0.1", "localhost", "::1") or host.endswith(".localhost")
