@@ -68,6 +68,8 @@ CREATE TABLE posts (
   fence INTEGER NOT NULL DEFAULT 0    -- grows with each claim; an effect is recorded only under the current one
 ) STRICT;
 CREATE INDEX posts_by_organization ON posts (organization_id, sequence DESC);
+-- The page's calendar and its counts by status. Drafts are the rows without a time.
+CREATE INDEX posts_by_time ON posts (organization_id, scheduled_at, status);
 CREATE INDEX posts_due ON posts (scheduled_at) WHERE status = 'scheduled';
 CREATE INDEX posts_leased ON posts (lease_until) WHERE status = 'publishing';
 
