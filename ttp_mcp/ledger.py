@@ -1,0 +1,394 @@
+"""What was sent, what is being sent, and what was agreed: the memory that outlives a call and a process.
+
+A write is noted before it leaves (`begin_…`) and when its outcome is known (`finish`): one durable commit each.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.api.http import utc_now
+from ttp_mcp.credentials import Token
+from ttp_mcp.state import AtMost, Drop, Entry, JsonObject, LedgerProblem, Put, State
+
+__all__ = ["Confirmation", "Earlier", "Ledger", "LedgerProblem", "Plan", "Unfinished", "Write", "scope_of"]
+
+Kind = Literal["create", "delete", "upload"]
+Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", "unknown"]
+
+KEEP_WRITES = timedelta(days=400)
+KEEP_PLANS = timedelta(days=60)
+# An intent without an outcome is reported for so long; then it has told all it can.
+KEEP_UNFINISHED = timedelta(days=7)
+DUPLICATE_WINDOW = timedelta(hours=24)
+# A write has its outcome after 80 s at the very most; one that is older belongs to a process that is gone.
+LONGEST_WRITE = timedelta(seconds=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that was noted and has no outcome yet."""
+
+    id: str
+    kind: Kind
+    tool: str
+    at: datetime
+    digest: str
+    post: PostCreate | None = None
+    post_id: str | None = None
+    raw: JsonObject | None = None
+    # What the reservation replaced, to be put back when nothing was sent.
+    replaced: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+
+    @property
+    def until(self) -> datetime:
+        """How long an equal create is a duplicate of this one."""
+        day = self.at + DUPLICATE_WINDOW
+        return max(day, self.post.scheduled_at) if self.post and self.post.scheduled_at else day
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations."""
+
+    keys: list[str]
+    write_id: str
+    state: str
+    at: datetime
+    post_id: str | None
+    removed: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest that its keys begin with."""
+        return self.keys[0].partition(" ")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A write that was noted and never got an outcome: its process ended, or could not note it."""
+
+    kind: str
+    tool: str
+    at: datetime
+    content: str | None
+    post_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan that was agreed, and what became of each of its steps, by the step's name."""
+
+    id: str
+    document: JsonObject
+    at: datetime
+    steps: dict[str, JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A code that allows one call with exactly these arguments, once."""
+
+    code: str
+    expires_at: datetime
+
+
+def scope_of(base_url: str, token: Token | None, org_id: str | None) -> str:
+    """Name of one user's part of the state: nothing of the token can be learned from it."""
+    secret = hashlib.sha256(token.reveal().encode()).hexdigest() if token else ""
+    return _digest([base_url, secret, org_id or ""])[:32]
+
+
+class Ledger:
+    """The memory of one user."""
+
+    def __init__(self, state: State, scope: str, now: Callable[[], datetime] = utc_now) -> None:
+        """Use a store; `scope` as `scope_of` makes it, `now` gives the present as aware UTC."""
+        self._state = state
+        self._scope = scope
+        self._now = now
+
+    async def begin_create(
+        self, post: PostCreate, *, tool: str, most: int | None = None, allow_duplicate: bool = False
+    ) -> Write | Earlier | Literal["full"]:
+        """Note that a post is about to be created, and reserve it against equal ones in every process.
+
+        Args:
+            post: What will be sent.
+            tool: Who asks.
+            most: How many may be created in an hour.
+            allow_duplicate: Whether an equal one of before does not matter.
+
+        Returns:
+            The write; or an equal one of before, and then nothing is noted; or `full`.
+
+        Raises:
+            LedgerProblem: It can't be noted, so it must not be sent.
+        """
+        digest = content_digest(post)
+        write = Write(_new_id(), "create", tool, self._now(), digest, post=post)
+        keys = _targets(digest, post)
+        while True:
+            there = await self._get("sent", keys) if allow_duplicate else {}
+            write = replace(write, replaced={key: entry.value for key, entry in there.items()})
+            reserved = [
+                self._sent(write, key, "pending", None, expected=there[key].version if key in there else "")
+                for key in keys
+            ]
+            applied = await self._begin(write, reserved, most)
+            if applied == "done":
+                return write
+            if applied == "full":
+                return "full"
+            found = await self._get("sent", keys)
+            if found and not allow_duplicate:
+                return await self._earlier(next(found[key] for key in keys if key in found))
+
+    async def begin_delete(
+        self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
+    ) -> Write | Literal["full"]:
+        """Note that a post is about to be deleted, with all we know of it, so that it can be created again.
+
+        Raises:
+            LedgerProblem: It can't be noted, so it must not be sent.
+        """
+        raw = post.raw if post else None
+        write = Write(_new_id(), "delete", tool, self._now(), _digest([post_id]), post_id=post_id, raw=raw)
+        removed = [self._removed(write, "pending")] if raw is not None else []
+        return "full" if await self._begin(write, removed, most) == "full" else write
+
+    async def begin_upload(self, *, tool: str, most: int | None = None) -> Write | Literal["full"]:
+        """Note that a file is about to be uploaded.
+
+        Raises:
+            LedgerProblem: It can't be noted.
+        """
+        write = Write(_new_id(), "upload", tool, self._now(), "")
+        return "full" if await self._begin(write, [], most) == "full" else write
+
+    async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
+        """Note the outcome of a write.
+
+        Args:
+            write: What `begin_…` returned.
+            outcome: What became of it.
+            post: The post that was created.
+            claim: Whether the post was found rather than answered: then it must not be another write's.
+
+        Returns:
+            False when the post to claim is another write's; nothing was noted then.
+
+        Raises:
+            LedgerProblem: It can't be noted; the write stays among the unfinished.
+        """
+        steps: list[Put | Drop] = [Drop("open", write.id)]
+        record = {**_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
+        if outcome == "not_done":
+            # Not counted by the limits of an hour any more.
+            steps += [Drop(write.kind, write.id), self._put("failed", write.id, record, KEEP_WRITES)]
+        else:
+            steps.append(self._put(write.kind, write.id, record, KEEP_WRITES))
+        steps += self._after_create(write, outcome, post, claim=claim) if write.post else []
+        if write.raw is not None:
+            steps.append(self._removed(write, outcome))
+        return await self._apply(steps) == "done"
+
+    async def settle(self, earlier: Earlier, post: PostCreate, found: Post | None) -> bool:
+        """Correct the note of an earlier create: `found` is its post, or None when it is gone.
+
+        Returns:
+            False when somebody else did so first, or when the post is another write's.
+
+        Raises:
+            LedgerProblem: It can't be noted.
+        """
+        there = await self._get("sent", earlier.keys)
+        own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
+        if found is None:
+            return await self._apply([Drop("sent", key, expected=version) for key, version in own.items()]) == "done"
+        write = Write(earlier.write_id, "create", "", earlier.at, content_digest(post), post=post)
+        steps: list[Put | Drop] = [
+            Drop("open", write.id),
+            self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
+            *(self._sent(write, key, "created", found.id, expected=version) for key, version in own.items()),
+        ]
+        return await self._apply(steps) == "done"
+
+    async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
+        """Those of the posts that are known to come from a write of ours with an outcome."""
+        return set(await self._get("post", post_ids))
+
+    async def has_rivals(self, write_id: str, digest: str) -> bool:
+        """Whether another write of the same content has no outcome yet, so that their posts could be mixed up."""
+        found = await self._state.recent(self._scope, "open", self._now() - KEEP_UNFINISHED, self._now())
+        return any(entry.value.get("digest") == digest and entry.key != write_id for entry in found)
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Writes without an outcome whose process is gone, newest first; of the last seven days.
+
+        Raises:
+            LedgerProblem: The ledger can't be read.
+        """
+        now = self._now()
+        found = await self._state.recent(self._scope, "open", now - KEEP_UNFINISHED, now)
+        return [_unfinished(entry) for entry in found if entry.at < now - LONGEST_WRITE]
+
+    async def count(self, kind: Kind, since: datetime) -> int:
+        """How many writes of a kind were begun since then and not refused."""
+        return len(await self._state.recent(self._scope, kind, since, self._now()))
+
+    async def frees_up_at(self, kind: Kind, most: int) -> datetime | None:
+        """When the next write of a kind is allowed by a limit of so many an hour; None when it is never."""
+        found = await self._state.recent(self._scope, kind, self._now() - timedelta(hours=1), self._now())
+        return found[most - 1].at + timedelta(hours=1) if 0 < most <= len(found) else None
+
+    async def removed(self, post_id: str) -> Post | None:
+        """A post that was deleted through us, as it was; None when we know of none."""
+        entry = (await self._get("removed", [post_id])).get(post_id)
+        return Post(entry.value["post"]) if entry and entry.value["outcome"] in ("deleted", "already_gone") else None
+
+    async def note_replacement(self, old_id: str, new_id: str) -> None:
+        """Remember that a post was replaced by another one."""
+        await self._apply([self._put("replaced", old_id, {"by": new_id}, KEEP_WRITES)])
+
+    async def replacement(self, post_id: str) -> str | None:
+        """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
+        found: list[str] = []
+        try:
+            while entry := (await self._get("replaced", [(found or [post_id])[-1]])).get((found or [post_id])[-1]):
+                by = str(entry.value["by"])
+                if by in (post_id, *found):
+                    break
+                found.append(by)
+        except LedgerProblem:
+            # Only asked while reading, and reading goes on.
+            pass
+        return found[-1] if found else None
+
+    async def keep_plan(self, plan_id: str, document: JsonObject) -> None:
+        """Keep a plan; one that is there already, with its steps, stays as it is."""
+        value = {"document": document, "steps": {}}
+        await self._apply([self._put("plan", plan_id, value, KEEP_PLANS, expected="")])
+
+    async def plan(self, plan_id: str) -> Plan | None:
+        """A plan by its id, or None."""
+        entry = (await self._get("plan", [plan_id])).get(plan_id)
+        return Plan(plan_id, entry.value["document"], entry.at, entry.value["steps"]) if entry else None
+
+    async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
+        """Remember what became of a step of a plan; None forgets it. Without effect when the plan is not there."""
+        while entry := (await self._get("plan", [plan_id])).get(plan_id):
+            steps: dict[str, Any] = {name: value for name, value in entry.value["steps"].items() if name != step}
+            value = {**entry.value, "steps": {**steps, **({step: note} if note is not None else {})}}
+            if await self._apply([self._put("plan", plan_id, value, KEEP_PLANS, expected=entry.version)]) == "done":
+                return
+
+    async def offer(self, digest: str, seconds: float) -> Confirmation:
+        """A code that confirms what `digest` stands for, once, within so many seconds."""
+        code = secrets.token_hex(8)
+        expires = self._now() + timedelta(seconds=seconds)
+        await self._apply([Put("confirmation", _digest([code, digest]), {}, expires, expected="")])
+        return Confirmation(code, expires)
+
+    async def redeem(self, code: str, digest: str) -> bool:
+        """Whether the code was offered for exactly this digest, is not expired and was not used; it is used up now."""
+        key = _digest([code, digest])
+        entry = (await self._get("confirmation", [key])).get(key)
+        return entry is not None and await self._apply([Drop("confirmation", key, expected=entry.version)]) == "done"
+
+    async def _begin(self, write: Write, more: Sequence[Put], most: int | None) -> str:
+        intent = {**_record(write), "body": write.post.body() if write.post else None}
+        steps = [
+            *more,
+            self._put("open", write.id, intent, KEEP_UNFINISHED),
+            self._put(write.kind, write.id, _record(write), KEEP_WRITES),
+        ]
+        limit = AtMost(write.kind, write.at - timedelta(hours=1), most) if most is not None else None
+        return await self._state.apply(self._scope, steps, write.at, limit)
+
+    def _after_create(self, write: Write, outcome: Outcome, post: Post | None, *, claim: bool) -> list[Put | Drop]:
+        assert write.post is not None  # noqa: S101 - callers ask first
+        keys = _targets(write.digest, write.post)
+        if outcome == "not_done":
+            kept = write.replaced
+            return [
+                self._put("sent", key, kept[key], DUPLICATE_WINDOW) if key in kept else Drop("sent", key)
+                for key in keys
+            ]
+        if post is None:
+            return [self._sent(write, key, "unknown", None) for key in keys]
+        # The answer names accounts where we named platforms: an equal post to one of those is a duplicate too.
+        answered = _targets(write.digest, replace(write.post, account_ids=tuple(post.account_ids)))
+        return [
+            self._put("post", post.id, {"write": write.id}, KEEP_WRITES, expected="" if claim else None),
+            *(self._sent(write, key, "created", post.id) for key in dict.fromkeys([*keys, *answered])),
+        ]
+
+    def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
+        keys = _targets(write.digest, write.post) if write.post else []
+        value = {"write": write.id, "state": state, "at": write.at.isoformat(), "post_id": post_id, "keys": keys}
+        return Put("sent", key, value, write.until, expected=expected)
+
+    def _removed(self, write: Write, outcome: str) -> Put:
+        value = {"post": write.raw, "outcome": outcome, "write": write.id}
+        return self._put("removed", write.post_id or "", value, KEEP_WRITES)
+
+    async def _earlier(self, entry: Entry) -> Earlier:
+        post_id = entry.value["post_id"]
+        return Earlier(
+            keys=entry.value["keys"],
+            write_id=entry.value["write"],
+            state=entry.value["state"],
+            at=datetime.fromisoformat(entry.value["at"]),
+            post_id=post_id,
+            removed=bool(post_id) and await self.removed(post_id) is not None,
+        )
+
+    def _put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
+        return Put(kind, key, value, self._now() + keep, expected=expected)
+
+    async def _get(self, kind: str, keys: Sequence[str]) -> dict[str, Entry]:
+        return await self._state.get(self._scope, kind, keys, self._now())
+
+    async def _apply(self, steps: Sequence[Put | Drop]) -> str:
+        return await self._state.apply(self._scope, steps, self._now())
+
+
+def content_digest(post: PostCreate) -> str:
+    """Digest of what a post says and when, to the minute, without where to."""
+    minute = post.scheduled_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if post.scheduled_at else None
+    return _digest([post.content, list(post.thread), list(post.media_urls), post.platform_data, minute])
+
+
+def _targets(digest: str, post: PostCreate) -> list[str]:
+    """One key for each account or platform: two posts with one in common are the same post there."""
+    names = [f"account {name}" for name in post.account_ids] + [f"platform {name.lower()}" for name in post.platforms]
+    return [f"{digest} {name}" for name in dict.fromkeys(names)]
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _record(write: Write) -> JsonObject:
+    return {"tool": write.tool, "digest": write.digest, "post_id": write.post_id, "outcome": None}
+
+
+def _unfinished(entry: Entry) -> Unfinished:
+    body = entry.value.get("body")
+    return Unfinished(
+        kind="create" if body else "delete" if entry.value.get("post_id") else "upload",
+        tool=str(entry.value["tool"]),
+        at=entry.at,
+        content=body["content"] if body else None,
+        post_id=entry.value.get("post_id"),
+    )

@@ -1,0 +1,106 @@
+"""What outlives a call: small JSON documents that several processes share.
+
+Everything is inside a scope, so that users of one store never see each other. Three operations are enough for the ledger,
+plans and confirmations, and each store (files, Redis, PostgreSQL) can do them atomically.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from ttp_mcp.config import SettingProblem, Settings
+
+__all__ = ["Applied", "AtMost", "Drop", "Entry", "JsonObject", "LedgerProblem", "Put", "State", "open_state"]
+
+JsonObject = dict[str, Any]
+
+# done; changed: an entry was not as expected; full: the limit is reached. In the last two nothing was changed.
+Applied = Literal["done", "changed", "full"]
+
+
+class LedgerProblem(Exception):
+    """The state can't be used. The text says what does not happen, why and what to do; it goes after `<what>: `."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document. `version` is an opaque mark that each change replaces; `at` is when it was put."""
+
+    key: str
+    value: JsonObject
+    version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a document.
+
+    `expected` is the version that must be there: an empty text for none at all, None for whatever there is.
+    """
+
+    kind: str
+    key: str
+    value: JsonObject
+    expires_at: datetime
+    expected: str | None = None
+    version: str = field(default_factory=lambda: uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Remove a document, if it is there; `expected` as in `Put`."""
+
+    kind: str
+    key: str
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A condition: fewer than `most` documents of the kind were put since then."""
+
+    kind: str
+    since: datetime
+    most: int
+
+
+class State(Protocol):
+    """A store. Every method may raise `LedgerProblem`; nothing is opened before the first call.
+
+    An expired document is as good as absent. Instants are aware UTC; `now` is given by the caller.
+    """
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        """The documents that there are, by key."""
+        ...
+
+    async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
+        """The documents put since then, newest first."""
+        ...
+
+    async def apply(
+        self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
+    ) -> Applied:
+        """All the steps or none, in one durable commit. `at` of a document that is replaced stays."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        ...
+
+
+def open_state(settings: Settings) -> State:
+    """The store that is configured; files by default.
+
+    Raises:
+        SettingProblem: `TTP_STATE_URL` names a store of an unknown kind.
+    """
+    if settings.state_url is None:
+        # Here, so that a server whose state is elsewhere never loads SQLite.
+        from ttp_mcp.state.files import FileState
+
+        return FileState(settings.state_dir)
+    raise SettingProblem("TTP_STATE_URL names a store that is not supported. Remove it to keep state in TTP_STATE_DIR.")

@@ -1,0 +1,253 @@
+"""State in one SQLite file, shared by every process of this user."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put
+
+T = TypeVar("T")
+
+FILE = "ledger.db"
+SCHEMA_VERSION = 1
+# A commit takes milliseconds; whoever holds the file for so long is stuck or on a dead network drive.
+BUSY_SECONDS = 5.0
+# Expired rows go in passing, so many at a time that no write gets slow.
+PRUNE_EVERY, PRUNE_ROWS = 200, 500
+
+_SCHEMA = """
+CREATE TABLE entries (
+    scope TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (scope, kind, key)
+);
+CREATE INDEX entries_at ON entries (scope, kind, at);
+CREATE INDEX entries_expires ON entries (expires)
+"""
+# Statements that bring a file from version N to N + 1; 0 is a new file.
+MIGRATIONS: dict[int, str] = {0: _SCHEMA}
+
+_ELSEWHERE = "or set TTP_STATE_DIR to another folder"
+_BUSY = ("another program holds the file", "Call again in a moment; if it stays so, end the other ttp-mcp")
+_DAMAGED = ("the file is damaged", f"Move it away to start a new one, {_ELSEWHERE}")
+# Why, and what to do.
+_WORDS = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space, then call again"),
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_READONLY: ("the file is read-only", f"Make it writable, {_ELSEWHERE}"),
+    sqlite3.SQLITE_CANTOPEN: ("the file can't be opened or made", f"Check the folder's rights, {_ELSEWHERE}"),
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_IOERR: ("the disk reported an error", f"Check the disk, {_ELSEWHERE}"),
+}
+_UNFORESEEN = ("SQLite reported an error", f"Move the file away, {_ELSEWHERE}")
+
+
+class FileState:
+    """`ledger.db` in a folder. One connection, used by one thread at a time; opened on the first use."""
+
+    def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """Remember where; `busy_seconds` is how long to wait for another process."""
+        self.path = folder / FILE
+        self._busy_seconds = busy_seconds
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._commits = 0
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        """See `State`."""
+        marks = ", ".join("?" * len(keys))
+
+        def read(db: sqlite3.Connection) -> dict[str, Entry]:
+            rows = db.execute(
+                "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? "  # noqa: S608 - only marks
+                f"AND key IN ({marks})",
+                (scope, kind, _ms(now), *keys),
+            )
+            return {row[0]: _entry(row) for row in rows}
+
+        return await self._in_thread(lambda: self._use(read, {}, writes=False))
+
+    async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
+        """See `State`."""
+
+        def read(db: sqlite3.Connection) -> list[Entry]:
+            rows = db.execute(
+                "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ? "
+                "ORDER BY at DESC, rowid DESC",
+                (scope, kind, _ms(now), _ms(since)),
+            )
+            return [_entry(row) for row in rows]
+
+        return await self._in_thread(lambda: self._use(read, [], writes=False))
+
+    async def apply(
+        self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
+    ) -> Applied:
+        """See `State`."""
+
+        def write(db: sqlite3.Connection) -> Applied:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                applied = _apply(db, scope, steps, _ms(now), at_most)
+                if applied == "done":
+                    self._prune(db, _ms(now))
+                db.execute("COMMIT" if applied == "done" else "ROLLBACK")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return applied
+
+        return await self._in_thread(lambda: self._use(write, "done", writes=True))
+
+    async def aclose(self) -> None:
+        """See `State`."""
+        await self._in_thread(self._close)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work)
+
+    def _use(self, work: Callable[[sqlite3.Connection], T], nothing: T, *, writes: bool) -> T:
+        with self._lock:
+            try:
+                if self._db is None and not writes and not self.path.exists():
+                    # To look must not leave a file behind.
+                    return nothing
+                return work(self._connection())
+            except (sqlite3.Error, OSError) as error:
+                # The next call opens the file anew: by then there may be room, or another file.
+                self._drop_connection()
+                raise LedgerProblem(_words(error)) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            _make_private(self.path)
+            db = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False)
+            self._db = db
+            self._prepare(db)
+        return self._db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        self._use_wal(db)
+        db.execute("PRAGMA synchronous = FULL")
+        version = _version(db)
+        if version == SCHEMA_VERSION:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        version = _version(db)
+        if version > SCHEMA_VERSION:
+            self._drop_connection()
+            raise LedgerProblem(
+                f"the ledger ({FILE} in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; "
+                f"reading goes on. Upgrade ttp-mcp, {_ELSEWHERE}."
+            )
+        for step in range(version, SCHEMA_VERSION):
+            for statement in MIGRATIONS[step].split(";"):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+
+    def _use_wal(self, db: sqlite3.Connection) -> None:
+        """Switch to the write-ahead log. SQLite does not wait for others while it does that, so we do."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _prune(self, db: sqlite3.Connection, now: int) -> None:
+        self._commits += 1
+        if self._commits % PRUNE_EVERY == 1:
+            db.execute(
+                "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)",
+                (now, PRUNE_ROWS),
+            )
+
+    def _close(self) -> None:
+        with self._lock:
+            self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+
+def _apply(
+    db: sqlite3.Connection, scope: str, steps: Sequence[Put | Drop], now: int, at_most: AtMost | None
+) -> Applied:
+    for step in steps:
+        if step.expected is not None:
+            row = db.execute(
+                "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
+                (scope, step.kind, step.key, now),
+            ).fetchone()
+            if (row[0] if row else "") != step.expected:
+                return "changed"
+    if at_most is not None:
+        (count,) = db.execute(
+            "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?",
+            (scope, at_most.kind, now, _ms(at_most.since)),
+        ).fetchone()
+        if count >= at_most.most:
+            return "full"
+    for step in steps:
+        if isinstance(step, Drop):
+            db.execute("DELETE FROM entries WHERE scope = ? AND kind = ? AND key = ?", (scope, step.kind, step.key))
+        else:
+            db.execute(
+                "INSERT INTO entries (scope, kind, key, version, at, expires, value) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (scope, kind, key) DO UPDATE SET version = excluded.version, value = excluded.value, "
+                "at = CASE WHEN expires <= excluded.at THEN excluded.at ELSE at END, expires = excluded.expires",
+                (scope, step.kind, step.key, step.version, now, _ms(step.expires_at), json.dumps(step.value)),
+            )
+    return "done"
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _entry(row: tuple[str, str, str, int]) -> Entry:
+    return Entry(key=row[0], value=json.loads(row[1]), version=row[2], at=datetime.fromtimestamp(row[3] / 1000, tz=UTC))
+
+
+def _ms(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 when there is none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _words(error: Exception) -> str:
+    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
+    why, what_to_do = _WORDS.get(code, _UNFORESEEN)
+    return f"the ledger ({FILE} in TTP_STATE_DIR) can't be used: {why}. Nothing is sent without it; reading goes on. {what_to_do}."
