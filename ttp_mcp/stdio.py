@@ -6,15 +6,12 @@ an end that waits for writes.
 """
 
 import asyncio
-import logging
 import os
-import signal
-import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import anyio
 import mcp_types as types
@@ -23,22 +20,15 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic_core import from_json, to_json
 
-_log = logging.getLogger(__name__)
+from ttp_mcp.descriptors import divert, open_again
+from ttp_mcp.ending import POLL_SECONDS, SETTLE_SECONDS, Ending
 
 LINE_BYTES = 8 * 1024 * 1024
 DRAIN_SECONDS = 10.0
-# After a signal, how long a call may go on that has no write in flight: enough for an answer that is being put together.
-SETTLE_SECONDS = 0.5
-# After the drain, how long the process may take to close what it holds before it leaves all the same.
-LEAVE_SECONDS = 0.4
-POLL_SECONDS = 0.02
 # A peer that sends on without reading its answers is not read from beyond this.
 UNREAD_BYTES = 32 * 1024 * 1024
 # What a full pipe holds on Linux.
 _CHUNK_BYTES = 64 * 1024
-
-# Open until the client ends it, so the end of input must not wait for it.
-_NEVER_ENDING = "subscriptions/listen"
 
 
 def _nothing_in_flight() -> int:
@@ -83,7 +73,7 @@ async def serve(
             await _run(server, read_stream, write_stream)
         return 0
     with _wire(input_fd, output_fd) as (reading_fd, writing_fd):
-        ending = _Ending(in_flight, drain_seconds, leave)
+        ending = Ending(in_flight, drain_seconds, leave)
         writer = _Writer(writing_fd, ending)
         reader = _Reader(reading_fd, line_bytes, writer, ending)
         with ending.on_signals():
@@ -147,131 +137,6 @@ class Lines:
             self._part += piece
 
 
-class _Ending:
-    """Why the server is leaving, and what it still waits for."""
-
-    def __init__(self, in_flight: Callable[[], int], drain_seconds: float, leave: Callable[[int], object]) -> None:
-        self.reason: Literal["end of input", "signal", "output broken"] | None = None
-        self.unanswered: set[str | int] = set()
-        """Ids of requests that were read and not answered."""
-        self.asked: set[str | int] = set()
-        """Ids of our own requests to the client that it has not answered."""
-        self.closed: deque[str | int] = deque()
-        """Ids of those that it can't answer any more; the tool that waits has yet to hear of it."""
-        self._loop = asyncio.get_running_loop()
-        self._in_flight = in_flight
-        self._drain_seconds = drain_seconds
-        self._leave = leave
-        self._deadline = float("inf")
-        self._quiet = 0.0
-        self._last: asyncio.TimerHandle | None = None
-        self._sleeper: asyncio.Future[None] | None = None
-
-    def begin(self, reason: Literal["end of input", "signal", "output broken"]) -> None:
-        """Start to leave; a later reason may shorten the wait, never lengthen it."""
-        now = self._loop.time()
-        if self.reason is None:
-            self._deadline = now + self._drain_seconds
-            self._last = self._loop.call_at(self._deadline + LEAVE_SECONDS, self._leave_anyway)
-        self._quiet = now + SETTLE_SECONDS
-        self.reason = reason
-        self.give_up_asking()
-
-    def give_up_asking(self) -> None:
-        """Nobody reads the client's answers any more: whoever waits for one is told so."""
-        self.closed.extend(self.asked)
-        self.asked.clear()
-        self.wake()
-
-    def settled(self, *, unread: bool) -> bool:
-        """Whether nothing is left to wait for; `unread` says that answers have not reached the pipe yet."""
-        now = self._loop.time()
-        busy = self._in_flight() > 0
-        if busy:
-            self._quiet = now + SETTLE_SECONDS
-        if now >= self._deadline:
-            return True
-        answering = bool(self.unanswered) or unread
-        if self.reason == "output broken":
-            answering = False
-        elif self.reason == "signal":
-            answering = answering and now < self._quiet
-        return not busy and not answering
-
-    def received(self, message: types.JSONRPCMessage) -> None:
-        """Keep count of what is to be answered, by us and by the client."""
-        if isinstance(message, types.JSONRPCRequest):
-            if message.method != _NEVER_ENDING:
-                self.unanswered.add(message.id)
-        elif isinstance(message, types.JSONRPCNotification):
-            # A cancelled request is never answered.
-            cancelled = (message.params or {}).get("requestId") if message.method == "notifications/cancelled" else None
-            if isinstance(cancelled, str | int):
-                self.unanswered.discard(cancelled)
-        elif message.id is not None:
-            self.asked.discard(message.id)
-
-    def answered(self, request_id: str | int) -> None:
-        """A request has its answer."""
-        self.unanswered.discard(request_id)
-        if self.reason is not None:
-            self.wake()
-
-    def asking(self, request_id: str | int) -> None:
-        """A question to the client is on the wire."""
-        self.asked.add(request_id)
-        if self.reason is not None:
-            self.give_up_asking()
-
-    async def sleep(self, *, readable: int | None = None, seconds: float | None = None) -> None:
-        """Wait until a descriptor can be read, a time has passed, or somebody calls `wake`."""
-        self._sleeper = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self.wake) if seconds is not None else None
-        if readable is not None:
-            self._loop.add_reader(readable, self.wake)
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-            if readable is not None:
-                self._loop.remove_reader(readable)
-            if timer is not None:
-                timer.cancel()
-
-    def wake(self) -> None:
-        """End the current `sleep`, if there is one."""
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
-
-    @contextmanager
-    def on_signals(self) -> Generator[None]:
-        """SIGTERM and SIGINT begin the end; the second one of either leaves at once."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            self._loop.add_signal_handler(number, self._signalled, number)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                self._loop.remove_signal_handler(number)
-
-    def close(self) -> None:
-        """Nothing needs to be waited for any more."""
-        if self._last is not None:
-            self._last.cancel()
-
-    def _signalled(self, number: int) -> None:
-        if self.reason == "signal":
-            self._leave(128 + number)
-        else:
-            self.begin("signal")
-
-    def _leave_anyway(self) -> None:
-        writes = self._in_flight()
-        _log.warning("left after %.0f s with %d writes in flight", self._drain_seconds, writes)
-        self._leave(1 if writes else 0)
-
-
 class _Stream:
     """What the SDK asks of either stream beyond reading and writing; the descriptors are closed elsewhere."""
 
@@ -291,7 +156,7 @@ class _Writer(_Stream):
     Sending never waits. A call that is cancelled while its answer is on the way can therefore not leave half a line.
     """
 
-    def __init__(self, fd: int, ending: _Ending) -> None:
+    def __init__(self, fd: int, ending: Ending) -> None:
         self.unread_bytes = 0
         self._fd = fd
         self._ending = ending
@@ -362,7 +227,7 @@ class _Writer(_Stream):
 class _Reader(_Stream):
     """Messages from a descriptor, read only as fast as they are taken. Ends when the ending has settled."""
 
-    def __init__(self, fd: int, line_bytes: int, writer: _Writer, ending: _Ending) -> None:
+    def __init__(self, fd: int, line_bytes: int, writer: _Writer, ending: Ending) -> None:
         self._fd = fd
         self._line_bytes = line_bytes
         self._lines = Lines(line_bytes)
@@ -460,46 +325,13 @@ def _no_answer(request_id: str | int) -> types.JSONRPCError:
 def _wire(input_fd: int, output_fd: int) -> Generator[tuple[int, int]]:
     """Descriptors of our own for both directions; the two given ones lead elsewhere meanwhile."""
     with ExitStack() as undo:
-        reading_fd = _own(input_fd, os.O_RDONLY, undo)
-        writing_fd = _own(output_fd, os.O_WRONLY, undo)
-        _divert(input_fd, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), undo)
-        _divert(output_fd, _stray_output(), undo)
+        reading_fd = open_again(input_fd, os.O_RDONLY, undo)
+        writing_fd = open_again(output_fd, os.O_WRONLY, undo)
+        divert(input_fd, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), undo)
+        divert(output_fd, _stray_output(), undo)
         # Whatever was printed meanwhile still sits in a buffer and belongs to stderr.
         undo.callback(_flush_stray_output)
         yield reading_fd, writing_fd
-
-
-def _own(fd: int, mode: int, undo: ExitStack) -> int:
-    """A non-blocking descriptor of the same pipe, socket or terminal; anything else never blocks and is duplicated.
-
-    A reopened pipe has flags of its own. A duplicate shares them with every process that holds the original, so they
-    are put back at the end.
-    """
-    copy = os.dup(fd)
-    undo.callback(os.close, copy)
-    if not _can_block(fd):
-        return copy
-    try:
-        own = os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # a socket, another user's pipe, or no Linux
-        undo.callback(os.set_blocking, copy, os.get_blocking(copy))
-        os.set_blocking(copy, False)
-        return copy
-    undo.callback(os.close, own)
-    return own
-
-
-def _can_block(fd: int) -> bool:
-    mode = os.fstat(fd).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
-
-
-def _divert(fd: int, target: int, undo: ExitStack) -> None:
-    original = os.dup(fd)
-    undo.callback(os.close, original)
-    undo.callback(os.dup2, original, fd)
-    os.dup2(target, fd)
-    os.close(target)
 
 
 def _stray_output() -> int:

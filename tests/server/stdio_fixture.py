@@ -13,6 +13,7 @@ from pathlib import Path
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
+from ttp_mcp.logs import configure
 from ttp_mcp.stdio import DRAIN_SECONDS, LINE_BYTES, serve
 
 
@@ -93,10 +94,12 @@ def main() -> None:
     parser.add_argument("--level", default="WARNING")
     parser.add_argument("--blocking-log", action="store_true")
     chosen = parser.parse_args()
-    if chosen.blocking_log:
-        logging.basicConfig(level=chosen.level, force=True)
     outcomes = Outcomes(chosen.outcomes)
     server = small_server(outcomes)
+    if chosen.blocking_log:
+        logging.basicConfig(level=chosen.level, force=True)
+    else:
+        configure(chosen.level)
     code = asyncio.run(
         serve(
             server,
