@@ -14,7 +14,7 @@ from statistics import fmean
 
 from starlette.responses import Response
 
-from ttp_mcp.sandbox.answers import JsonObject, Problem, ok
+from ttp_mcp.sandbox.answers import VISIBLE, JsonObject, Problem, ok
 from ttp_mcp.sandbox.call import Call
 from ttp_mcp.sandbox.clock import from_ms, iso, to_ms
 from ttp_mcp.sandbox.organizations import check_best_times
@@ -32,7 +32,7 @@ def optimal_times(call: Call) -> Response:
     call.check_query("platform")
     check_best_times(call.organization)
     platform = call.query.get("platform")
-    if platform is not None and not platform.strip():
+    if platform is not None and not VISIBLE.search(platform):
         raise Problem(400, "platform must not be empty.")
     return ok(recommendation=recommendation(points(call, platform=platform)))
 

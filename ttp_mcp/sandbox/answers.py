@@ -1,10 +1,14 @@
 """Answers in the documented shape, and the one exception that becomes one."""
 
+import re
 from typing import Any
 
 from starlette.responses import JSONResponse
 
 JsonObject = dict[str, Any]
+
+# A character that can be seen: neither a control character nor one of Unicode's spaces.
+VISIBLE = re.compile(r"[^\x00- \x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]")
 
 
 class Problem(Exception):

@@ -169,6 +169,9 @@ def presign(call: Call) -> Response:
     content_type, size = call.body.get("contentType"), call.body.get("size")
     if content_type not in CONTENT_TYPES:
         raise Problem(400, f"contentType must be one of {', '.join(CONTENT_TYPES)}.")
+    if isinstance(size, float) and size.is_integer():
+        # JSON knows one kind of number, so 7.0 is 7.
+        size = int(size)
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_BYTES:
         raise Problem(400, f"size is required: the exact number of bytes, 1–{MOST_BYTES}.")
     storage, now = call.storage, to_ms(call.clock.now())

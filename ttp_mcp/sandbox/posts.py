@@ -10,7 +10,7 @@ from typing import Any, cast
 from starlette.responses import Response
 
 from ttp_mcp.sandbox import organizations, platform_rules
-from ttp_mcp.sandbox.answers import JsonObject, Problem, ok
+from ttp_mcp.sandbox.answers import VISIBLE, JsonObject, Problem, ok
 from ttp_mcp.sandbox.call import Call
 from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.ids import new_id
@@ -215,7 +215,7 @@ def _accounts(db: sqlite3.Connection, call: Call, wanted: _Wanted) -> list[sqlit
 
 
 def _content(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not VISIBLE.search(value):
         raise Problem(400, "content is required and must be text.")
     if len(value) > CONTENT_CHARACTERS:
         raise Problem(400, f"content has at most {CONTENT_CHARACTERS} characters.")

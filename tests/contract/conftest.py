@@ -1,0 +1,84 @@
+"""The contract, read once, and what answers and requests are checked with."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+
+from ttp_mcp.sandbox import ManualClock, Sandbox
+
+CONTRACT = Path(__file__).parents[2] / "contract" / "openapi.yaml"
+
+
+@pytest.fixture(scope="session")
+def contract() -> dict[str, Any]:
+    """The document; not to be changed by a test."""
+    return yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def resolved(contract: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An object of the document, or what its `$ref` points to."""
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        found: Any = contract
+        if "$ref" not in node:
+            return node
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        return found
+
+    return resolve
+
+
+@pytest.fixture(scope="session")
+def operations(contract: dict[str, Any]) -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """Operation id to method, path and operation."""
+    return {
+        operation["operationId"]: (method.upper(), path, operation)
+        for path, item in contract["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def problems(contract: dict[str, Any]) -> Callable[[dict[str, Any], object], list[str]]:
+    """What is wrong with a value by a schema of the document."""
+    formats = FormatChecker()
+    formats.checks("date-time", raises=ValueError)(is_instant)
+    formats.checks("uri", raises=ValueError)(is_uri)
+
+    def check(schema: dict[str, Any], value: object) -> list[str]:
+        rooted = {**schema, "components": contract["components"]}
+        validator = Draft202012Validator(rooted, format_checker=formats)
+        return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+    return check
+
+
+def is_instant(value: object) -> bool:
+    """An ISO 8601 instant with its offset; null is another type's business."""
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+def is_uri(value: object) -> bool:
+    """An absolute URL."""
+    return not isinstance(value, str) or all(urlsplit(value)[:2])
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A Wednesday morning that stands still."""
+    return ManualClock(datetime(2026, 6, 24, 9, 30, tzinfo=UTC))
+
+
+@pytest.fixture
+def sandbox(clock: ManualClock) -> Iterator[Sandbox]:
+    """A sandbox with the demo workspace."""
+    with Sandbox(clock=clock) as opened:
+        yield opened

@@ -1,0 +1,171 @@
+"""The contract as a document: valid, complete, and every line with its source."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from ttp_mcp.sandbox.app import ENDPOINTS
+
+Json = dict[str, Any]
+Operations = dict[str, tuple[str, str, Json]]
+Resolve = Callable[[Json], Json]
+Problems = Callable[[Json, object], list[str]]
+
+SOURCES = {"reference", "vendor", "assumption"}
+
+# Every endpoint of the API reference.
+REFERENCE = {
+    ("GET", "/posts"),
+    ("POST", "/posts"),
+    ("GET", "/posts/{postId}"),
+    ("DELETE", "/posts/{postId}"),
+    ("GET", "/integrations"),
+    ("GET", "/analytics/optimal-times"),
+    ("GET", "/analytics/optimal-times/by-account"),
+    ("GET", "/analytics/next-optimal-time"),
+    ("GET", "/analytics/weekly-schedule"),
+    ("GET", "/analytics/engagement-summary"),
+    ("POST", "/media/presign"),
+}
+
+
+def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every node of the document with its path; what is in an example is data."""
+    yield path, node
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key != "value":
+                yield from walk(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from walk(value, f"{path}/{number}")
+
+
+def named(contract: Json) -> Iterator[tuple[str, Json]]:
+    """All that has to say where it comes from."""
+    for path, node in walk(contract):
+        if not isinstance(node, dict):
+            continue
+        if "operationId" in node and "responses" in node:
+            yield path, node
+        if {"name", "in", "schema"} <= set(node):
+            yield path, node
+        for holder in ("properties", "examples", "headers", "responses", "links"):
+            if isinstance(node.get(holder), dict) and not path.endswith(("/properties", "/examples")):
+                for key, value in node[holder].items():
+                    if not (holder == "responses" and "$ref" in value):
+                        yield f"{path}/{holder}/{key}", value
+
+
+@pytest.mark.requirement("contract.document")
+def test_contract_is_valid_openapi(contract: Json) -> None:
+    """The document keeps the schema of OpenAPI 3.1."""
+    assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(contract)] == []
+
+
+@pytest.mark.requirement("contract.document")
+def test_every_reference_inside_the_contract_leads_somewhere(contract: Json, resolved: Resolve) -> None:
+    """Each `$ref` points to a component, and each component is pointed to, or describes what is outside of the operations."""
+    pointed = {node["$ref"] for _, node in walk(contract) if isinstance(node, dict) and "$ref" in node}
+    for reference in pointed:
+        assert resolved({"$ref": reference})
+    there = {
+        f"#/components/{kind}/{name}"
+        for kind in ("schemas", "parameters", "responses")
+        for name in contract["components"][kind]
+    }
+    outside = {"#/components/responses/PathNotFound", "#/components/responses/MethodNotAllowed"}
+    assert there - outside == pointed
+
+
+@pytest.mark.requirement("contract.document")
+def test_requests_are_closed_and_answers_are_open(contract: Json) -> None:
+    """Only what is sent refuses unknown fields."""
+    closed = {
+        path for path, node in walk(contract) if isinstance(node, dict) and node.get("additionalProperties") is False
+    }
+    assert closed == {"/components/schemas/PostCreate", "/components/schemas/PresignRequest"}
+
+
+@pytest.mark.requirement("contract.sources")
+def test_every_operation_field_and_example_has_a_source(contract: Json) -> None:
+    """Nothing is without a tag, and no tag is another word."""
+    found = dict(named(contract))
+    assert [path for path, node in found.items() if node.get("x-source") not in SOURCES] == []
+    assert len(found) > 150
+
+
+@pytest.mark.requirement("contract.sources")
+def test_documented_fields_of_a_post_are_tagged_so(contract: Json) -> None:
+    """The seven fields that the reference names, and no more, are the reference's and required."""
+    post = contract["components"]["schemas"]["Post"]
+    documented = {name for name, field in post["properties"].items() if field["x-source"] == "reference"}
+    assert documented == set(post["required"])
+    assert documented == {"id", "content", "platforms", "status", "scheduledAt", "publishedAt", "mediaUrls"}
+
+
+@pytest.mark.requirement("contract.complete")
+def test_contract_and_sandbox_have_the_operations_of_the_reference(operations: Operations) -> None:
+    """No endpoint is missing and none is invented."""
+    assert {(method, path) for method, path, _ in operations.values()} == REFERENCE
+    assert {(method, path.replace("{post_id}", "{postId}")) for method, path, _ in ENDPOINTS} == REFERENCE
+
+
+@pytest.mark.requirement("contract.document")
+def test_every_operation_shows_a_request_an_answer_and_an_error(operations: Operations, resolved: Resolve) -> None:
+    """There are examples of each, and each keeps the schema beside it."""
+    for name, (method, _, operation) in operations.items():
+        answers = {status: content(resolved(answer)) for status, answer in operation["responses"].items()}
+        assert all(answer["examples"] for answer in answers.values()), name
+        assert {"200", "201"} & set(answers), name
+        assert {"400", "401", "403"} <= set(answers), name
+        assert ("requestBody" in operation) == (method == "POST"), name
+
+
+@pytest.mark.requirement("contract.document")
+def test_examples_keep_the_schemas_beside_them(contract: Json, problems: Problems) -> None:
+    """Requests, answers and errors alike."""
+    checked = 0
+    for path, node in walk(contract):
+        if isinstance(node, dict) and "schema" in node and "examples" in node:
+            for name, example in node["examples"].items():
+                assert problems(node["schema"], example["value"]) == [], f"{path}: {name}"
+                checked += 1
+    assert checked > 30
+
+
+@pytest.mark.requirement("contract.document")
+def test_errors_all_have_the_documented_shape(contract: Json, operations: Operations, resolved: Resolve) -> None:
+    """Every 4xx is `success: false` with a message."""
+    for name, (_, _, operation) in operations.items():
+        for status, answer in operation["responses"].items():
+            is_error = content(resolved(answer))["schema"] == {"$ref": "#/components/schemas/Error"}
+            assert is_error == (status >= "400"), f"{name} {status}"
+    for name, answer in contract["components"]["responses"].items():
+        assert content(answer)["schema"] == {"$ref": "#/components/schemas/Error"}, name
+
+
+def content(holder: Json) -> Json:
+    """The JSON of a request or an answer."""
+    return holder["content"]["application/json"]
+
+
+@pytest.mark.requirement("contract.document")
+def test_schemas_refuse_what_is_broken(problems: Problems) -> None:
+    """The check behind these tests does find something."""
+    post = {"$ref": "#/components/schemas/PostCreate"}
+    assert problems(post, {"content": "Hello", "accountIds": ["acc_1"]}) == []
+    for broken in (
+        {"content": "Hello"},
+        {"content": "Hello", "accountIds": ["acc_1"], "platforms": ["twitter"]},
+        {"content": " ", "accountIds": ["acc_1"]},
+        {"content": "Hello", "accountIds": []},
+        {"content": "Hello", "accountIds": ["acc_1"], "thread": ["x"] * 25},
+        {"content": "Hello", "accountIds": ["acc_1"], "thread": ["x" * 281]},
+        {"content": "Hello", "accountIds": ["acc_1"], "scheduledAt": "tomorrow"},
+        {"content": "Hello", "accountIds": ["acc_1"], "mediaUrls": ["http://example.com/a.jpg"]},
+        {"content": "Hello", "accountIds": ["acc_1"], "draft": True},
+    ):
+        assert problems(post, broken) != [], broken

@@ -1,0 +1,53 @@
+"""Client and sandbox are two readings of the contract, so neither may lean on the other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ttp_mcp
+
+pytestmark = pytest.mark.requirement("contract.apart")
+
+PACKAGE = Path(ttp_mcp.__file__).parent
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Names of the modules that a file imports; relative imports are not used here."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, file
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, package: str) -> bool:
+    """Whether a module is a package or in it."""
+    return name == package or name.startswith(f"{package}.")
+
+
+def reached(start: Path) -> set[str]:
+    """Our modules that are imported from below a folder, directly or through others."""
+    found: set[str] = set()
+    files = list(start.rglob("*.py"))
+    while files:
+        for name in imported(files.pop()):
+            if within(name, "ttp_mcp") and name not in found:
+                found.add(name)
+                path = PACKAGE.parent.joinpath(*name.split("."))
+                files += [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return found
+
+
+def test_sandbox_imports_nothing_of_ours_outside_itself() -> None:
+    """Whatever is reached from the sandbox is the sandbox."""
+    assert [name for name in reached(PACKAGE / "sandbox") if not within(name, "ttp_mcp.sandbox")] == []
+
+
+def test_client_imports_nothing_of_the_sandbox() -> None:
+    """Not even through another module."""
+    found = reached(PACKAGE / "api")
+    assert [name for name in found if within(name, "ttp_mcp.sandbox")] == []
+    assert "ttp_mcp.credentials.Token" in found

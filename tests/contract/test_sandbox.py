@@ -1,0 +1,170 @@
+"""The sandbox's own answers, held against the contract."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from ttp_mcp.sandbox import Sandbox, organizations, tokens
+
+pytestmark = pytest.mark.requirement("contract.sandbox")
+
+Json = dict[str, Any]
+Operations = dict[str, tuple[str, str, Json]]
+Resolve = Callable[[Json], Json]
+Problems = Callable[[Json, object], list[str]]
+
+DRAFT = {"content": "A thought for later", "platforms": ["linkedin"]}
+UPLOAD = {"filename": "launch.jpg", "contentType": "image/jpeg", "size": 3}
+BODIES = {"createPost": DRAFT, "presignMedia": UPLOAD}
+
+
+@pytest.fixture
+async def http(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client with a token."""
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(sandbox.app),
+        base_url=sandbox.api_url,
+        headers={"Authorization": f"Bearer {sandbox.token}"},
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def check(operations: Operations, resolved: Resolve, problems: Problems) -> Callable[[str, httpx2.Response, int], Json]:
+    """The body of an answer that is as the operation describes it."""
+
+    def read(name: str, answer: httpx2.Response, status: int) -> Json:
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        described = resolved(operations[name][2]["responses"][str(status)])
+        assert problems(described["content"]["application/json"]["schema"], answer.json()) == []
+        for header in described.get("headers", {}):
+            assert header.lower() in answer.headers
+        return answer.json()
+
+    return read
+
+
+Check = Callable[[str, httpx2.Response, int], Json]
+
+
+async def call(http: httpx2.AsyncClient, operations: Operations, name: str, **more: Any) -> httpx2.Response:
+    """One request of an operation; a post id is that of the newest post."""
+    method, path, _ = operations[name]
+    if "{postId}" in path:
+        newest = (await http.get("/posts")).json()["posts"][0]["id"]
+        path = path.replace("{postId}", newest)
+    if name in BODIES and "content" not in more:
+        more.setdefault("json", BODIES[name])
+    return await http.request(method, path, **more)
+
+
+async def test_every_operation_answers_as_described(
+    http: httpx2.AsyncClient, operations: Operations, check: Check
+) -> None:
+    """On the demo workspace, one after the other."""
+    for name in operations:
+        check(name, await call(http, operations, name), 201 if name == "createPost" else 200)
+
+
+async def test_every_described_field_is_there(
+    http: httpx2.AsyncClient, operations: Operations, resolved: Resolve
+) -> None:
+    """The sandbox leaves out nothing that the contract has a name for, documented or not."""
+    for name, (_, _, operation) in operations.items():
+        status = "201" if name == "createPost" else "200"
+        schema = operation["responses"][status]["content"]["application/json"]["schema"]
+        body = (await call(http, operations, name)).json()
+        assert missing(schema, body, resolved, name) == []
+
+
+def missing(schema: Json, value: Any, resolved: Resolve, path: str) -> list[str]:
+    """Paths of the described fields that a value does not have."""
+    schema = resolved(schema)
+    if isinstance(value, list):
+        return [gap for entry in value[:3] for gap in missing(schema["items"], entry, resolved, path + "[]")]
+    if not isinstance(value, dict):
+        return []
+    gaps = [f"{path}.{name}" for name in schema.get("properties", {}) if name not in value]
+    for name, field in schema.get("properties", {}).items():
+        if name in value:
+            gaps += missing(field, value[name], resolved, f"{path}.{name}")
+    return gaps
+
+
+async def test_every_operation_without_a_token_is_refused_as_described(
+    http: httpx2.AsyncClient, operations: Operations, check: Check
+) -> None:
+    """401, whatever else the request is."""
+    for name in operations:
+        refused = await call(http, operations, name)  # with the token, for the id of a post
+        url = refused.request.url
+        del http.headers["Authorization"]
+        answer = await http.request(operations[name][0], url, json=BODIES.get(name))
+        body = check(name, answer, 401)
+        assert body == {"success": False, "message": "Missing or invalid API token."}
+        http.headers["Authorization"] = refused.request.headers["Authorization"]
+
+
+async def test_every_operation_refuses_a_foreign_organization_as_described(
+    http: httpx2.AsyncClient, operations: Operations, check: Check
+) -> None:
+    """403."""
+    for name in operations:
+        method, path, _ = operations[name]
+        answer = await http.request(
+            method, path.replace("{postId}", "any"), json=BODIES.get(name), headers={"x-ttp-org": "org_others"}
+        )
+        check(name, answer, 403)
+
+
+async def test_every_operation_refuses_an_unknown_query_parameter_as_described(
+    http: httpx2.AsyncClient, operations: Operations, check: Check
+) -> None:
+    """400: a filter that does nothing would mislead."""
+    for name in operations:
+        body = check(name, await call(http, operations, name, params={"limit": "5"}), 400)
+        assert body["message"] == "Unknown query parameter: limit."
+
+
+async def test_further_errors_are_as_described(
+    sandbox: Sandbox, http: httpx2.AsyncClient, operations: Operations, check: Check, problems: Problems
+) -> None:
+    """Each status that an operation lists beside those above."""
+    for name in ("getPost", "deletePost"):
+        check(name, await http.request(operations[name][0], "/posts/cmb8nosuchpost"), 404)
+    for name in BODIES:
+        check(name, await call(http, operations, name, content=b"{}"), 415)
+        big = b'{"content": "' + b"x" * 1024 * 1024 + b'"}'
+        json_type = {"Content-Type": "application/json"}
+        check(name, await call(http, operations, name, content=big, headers=json_type), 413)
+        check(name, await call(http, operations, name, content=b"{", headers=json_type), 400)
+        check(name, await call(http, operations, name, json={}), 400)
+    post = (await http.post("/posts", json=DRAFT)).json()["post"]["id"]
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET status = 'publishing' WHERE id = ?", (post,))
+    check("deletePost", await http.delete(f"/posts/{post}"), 409)
+    organizations.set_plan(sandbox.store, "org_harbor_cafe", "small")
+    for name in ("optimalTimes", "optimalTimesByAccount", "nextOptimalTime", "weeklySchedule"):
+        check(name, await call(http, operations, name), 403)
+    error = {"$ref": "#/components/schemas/Error"}
+    for answer, status in ((await http.get("/nothing"), 404), (await http.put("/posts"), 405)):
+        assert answer.status_code == status
+        assert problems(error, answer.json()) == []
+
+
+async def test_empty_workspace_answers_as_described(
+    operations: Operations, sandbox: Sandbox, check: Check, http: httpx2.AsyncClient
+) -> None:
+    """No accounts, no posts, no history: still every answer has its shape."""
+    with sandbox.store.writing() as db:
+        db.execute("INSERT INTO users VALUES ('usr_new', 'New')")
+        db.execute("INSERT INTO organizations VALUES ('org_new', 'New', 'complete', 'UTC')")
+        db.execute("INSERT INTO members VALUES ('usr_new', 'org_new', 0)")
+    token = tokens.create(sandbox.store, sandbox.clock, label="new", user_id="usr_new")
+    http.headers["Authorization"] = f"Bearer {token}"
+    for name, (method, path, _) in operations.items():
+        if method == "GET" and "{" not in path:
+            check(name, await http.get(path), 200)
