@@ -35,7 +35,7 @@ Child = Union[str, Markup, None, Iterable["Child"]]  # noqa: UP007 - a recursive
 Value = str | int | bool | None
 
 
-def element(name: str, *children: Child, **attributes: Value) -> Markup:
+def element(name: str, /, *children: Child, **attributes: Value) -> Markup:
     """One element.
 
     Args:
@@ -55,7 +55,7 @@ def element(name: str, *children: Child, **attributes: Value) -> Markup:
     return Markup(f"<{name}{written}>{_inner(children)}</{name}>")
 
 
-def foreign(text: str, name: str = "bdi", **attributes: Value) -> Markup:
+def foreign(text: str, name: str = "bdi", /, **attributes: Value) -> Markup:
     """Text that others wrote, in an element of its own that takes its direction from the text.
 
     Whatever direction it sets, overrides or leaves open ends with the element.

@@ -12,7 +12,7 @@ from typing import Self
 import anyio
 from starlette.types import ASGIApp
 
-from ttp_mcp.sandbox import seed, tokens
+from ttp_mcp.sandbox import page, seed, tokens
 from ttp_mcp.sandbox.app import create_api
 from ttp_mcp.sandbox.clock import Clock, StoredClock
 from ttp_mcp.sandbox.media import Storage
@@ -62,7 +62,9 @@ class Sandbox:
         self.api_url = f"{api_origin.rstrip('/')}/api"
         self.token = tokens.create(self.store, self.clock, label=label)
         self.scheduler = Scheduler(self.store, self.clock)
-        self.app: ASGIApp = create_api(self.store, self.clock, self.storage, [])
+        self.app: ASGIApp = create_api(
+            self.store, self.clock, self.storage, page.routes(self.store, self.clock, self.storage, api_origin)
+        )
         self.storage_app: ASGIApp = self.storage.app()
 
     def tick(self) -> int:
