@@ -1,0 +1,7 @@
+"""`python -m ttp_mcp`."""
+
+import sys
+
+from ttp_mcp.cli import main
+
+sys.exit(main())

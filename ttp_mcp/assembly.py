@@ -1,0 +1,117 @@
+"""Puts the parts together: from settings to the surroundings of a tool, and to a server."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ttp_mcp import tools
+from ttp_mcp.api import ApiClient
+from ttp_mcp.api.http import utc_now
+from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.human import ClientHuman
+from ttp_mcp.ledger import Ledger, scope_of
+from ttp_mcp.server import TtpServer
+from ttp_mcp.state import State, open_state
+from ttp_mcp.tools.accounts import Accounts
+from ttp_mcp.tools.app import App
+from ttp_mcp.writes import Caps, Writes
+
+if TYPE_CHECKING:
+    from ttp_mcp.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One user's server and what it stands on."""
+
+    app: App
+    server: TtpServer
+    state: State
+
+    async def aclose(self) -> None:
+        """Close the connections and the state."""
+        await self.app.api.aclose()
+        await self.state.aclose()
+
+
+def assemble(
+    settings: Settings,
+    sandbox: "Sandbox | None" = None,
+    *,
+    state: State | None = None,
+    now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    **server_options: Any,
+) -> Assembly:
+    """Build everything for one user. Nothing is opened and nothing is sent.
+
+    Args:
+        settings: As read from the environment.
+        sandbox: Stands for the API when given; its token replaces the configured one.
+        state: Where the ledger is; as configured when omitted.
+        now: This machine's present, aware UTC.
+        monotonic: Seconds of a clock that never goes back.
+        server_options: Further arguments of the server.
+
+    Raises:
+        SettingProblem: `TTP_TOOLSETS` or `TTP_STATE_URL` names something unknown.
+    """
+    offered = offered_tools(settings)
+    state = state or open_state(settings)
+    app = surroundings(settings, sandbox, state=state, now=now, monotonic=monotonic)
+    server = TtpServer(offered, lambda _: app, with_confirmation=settings.confirm == "required", **server_options)
+    return Assembly(app, server, state)
+
+
+def offered_tools(settings: Settings) -> list[tools.Tool]:
+    """The tools of a configuration.
+
+    Raises:
+        SettingProblem: `TTP_TOOLSETS` names an unknown group.
+    """
+    known = [toolset.name for toolset in tools.TOOLSETS]
+    unknown = [name for name in settings.toolsets or () if name not in known]
+    if unknown:
+        raise SettingProblem(f"TTP_TOOLSETS may name {', '.join(known)}. Change it, or remove it for all of them.")
+    return tools.select(settings.toolsets, settings.access)
+
+
+def surroundings(
+    settings: Settings,
+    sandbox: "Sandbox | None" = None,
+    *,
+    state: State,
+    now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> App:
+    """What a tool works with, for the user that the settings name."""
+    if sandbox is not None:
+        from ttp_mcp.credentials import Token
+
+        settings = replace(settings, token=Token(sandbox.token), token_problem=None, api_url=sandbox.api_url)
+        now = sandbox.clock.now
+    api = ApiClient(
+        base_url=settings.api_url,
+        token=settings.token,
+        token_problem=settings.token_problem,
+        org_id=settings.org_id,
+        app=sandbox.app if sandbox else None,
+        access=settings.access,
+        monotonic=monotonic,
+        now=now,
+    )
+    # The sandbox's token is a new one at each start, its workspace is not.
+    token = None if sandbox else settings.token
+    ledger = Ledger(state, scope_of(settings.api_url, token, settings.org_id), now)
+    caps = Caps(settings.max_posts_per_hour, settings.max_deletes_per_hour, settings.max_uploads_per_hour)
+    return App(
+        settings=settings,
+        api=api,
+        ledger=ledger,
+        writes=Writes(api, ledger, caps=caps, monotonic=monotonic, now=now),
+        accounts=Accounts(api, monotonic),
+        human=ClientHuman(None, ledger),
+        sandbox=sandbox is not None,
+    )

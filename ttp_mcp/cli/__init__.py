@@ -1,0 +1,46 @@
+"""The command line: parse, call one function, print, exit code. Serving MCP over stdio is what happens without a command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ttp_mcp import __version__
+from ttp_mcp.credentials import token_in
+
+DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    # Each command brings its own part; only the one that runs loads what it needs.
+    from ttp_mcp.cli import call, install, serve
+
+    root = _Parser(prog="ttp-mcp", description=DESCRIPTION)
+    root.add_argument("--version", action="version", version=f"ttp-mcp {__version__}")
+    serve.add_arguments(root)
+    commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    call.add_parsers(commands)
+    install.add_parser(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if token_in(given):
+        print(
+            "ttp-mcp: a token must not stand on the command line, where every program can read it. Set TTP_API_TOKEN.",
+            file=sys.stderr,
+        )
+        return 2
+    args = parser().parse_args(given)
+    run = args.run
+    return run(args)

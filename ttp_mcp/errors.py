@@ -1,0 +1,163 @@
+"""The only place where an exception becomes words for an agent.
+
+Every text says what did not happen, why, what to do next, and whether repeating is safe: at most three sentences.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ttp_mcp import api
+from ttp_mcp.credentials import redact
+from ttp_mcp.ledger import LedgerProblem
+from ttp_mcp.local_files import FileRefused
+from ttp_mcp.text import quote_api
+from ttp_mcp.times import TimeProblem
+from ttp_mcp.writes import WriteRefused
+
+LIMIT = 400
+
+HOW_TO_CONNECT = (
+    "Create one in the TimeToPost dashboard under Settings → API and set TTP_API_TOKEN where this server is configured; "
+    "or try everything without an account with --sandbox."
+)
+
+
+class Refusal(Exception):
+    """A tool will not do what was asked; the text is complete and ours."""
+
+
+def agent_text(error: Exception, what: str) -> str | None:
+    """Words for an exception, or None when it is a bug that the agent must not see.
+
+    Args:
+        error: What was raised.
+        what: What did not happen, for example `Post not created`.
+    """
+    if isinstance(error, Refusal | FileRefused):
+        return redact(str(error))
+    if isinstance(error, TimeProblem | LedgerProblem | WriteRefused):
+        return redact(f"{what}: {error}")
+    if isinstance(error, api.ApiError):
+        words = next(words for kind, words in _WORDS if isinstance(error, kind))
+        return _fit(f"{what}: {words(error)}")
+    return None
+
+
+def _fit(text: str) -> str:
+    clean = redact(text)
+    return clean if len(clean) <= LIMIT else clean[: LIMIT - 1].rstrip() + "…"
+
+
+def _said(error: api.ApiError) -> str:
+    return f" API said: “{quote_api(error.message, 160)}”." if error.message else ""
+
+
+def _repeat(error: api.ApiError) -> str:
+    if error.may_have_happened:
+        return "It may have happened all the same: call list_posts before trying again."
+    return "Nothing was changed; trying again is safe."
+
+
+def _validation(error: api.ApiError) -> str:
+    return f"the API refused the request ({error.status}).{_said(error)} Change what it names, then call again; nothing was changed."
+
+
+def _token(error: api.ApiError) -> str:
+    return (
+        f"the API did not accept the token (401).{_said(error)} It may have expired or been revoked: create a new one "
+        "under Settings → API and set TTP_API_TOKEN. Repeating does not help until then."
+    )
+
+
+def _forbidden(error: api.ApiError) -> str:
+    return f"the plan or the permissions do not allow it (403).{_said(error)} Nothing was changed; repeating does not help."
+
+
+def _not_found(error: api.ApiError) -> str:
+    nearby = "Call list_posts for the ids that exist" if "{" in error.path else "Check TTP_API_URL"
+    return f"not found (404); it is unknown or belongs to another organization. {nearby}; repeating does not help."
+
+
+def _rate(error: api.ApiError) -> str:
+    wait = error.retry_after_seconds
+    when = f"in {wait:.0f} s" if wait else "in a minute"
+    return f"the API is limiting requests (429). Nothing was changed; call again {when}."
+
+
+def _server(error: api.ApiError) -> str:
+    return f"the API had a failure of its own ({error.status}).{_said(error)} {_repeat(error)}"
+
+
+def _redirected(error: api.ApiError) -> str:
+    return f"the API answered with a redirect ({error.status}), which is never followed. Check TTP_API_URL; repeating does not help."
+
+
+def _bad_answer(error: api.ApiError) -> str:
+    reason = {
+        "html": "a web page instead of JSON (a proxy or a login page may be in between)",
+        "json": "something that is not valid JSON",
+        "truncated": "an answer that was cut off",
+        "too_large": "an answer that is too large to be read safely",
+        "shape": "an answer of an unexpected shape",
+    }.get(getattr(error, "reason", ""), "an unreadable answer")
+    return f"the API sent {reason}. {_repeat(error)} If it stays so, check TTP_API_URL."
+
+
+def _rejected(error: api.ApiError) -> str:
+    return f"the API reported a failure.{_said(error)} Change what it names, then call again; nothing was changed."
+
+
+def _not_reached(_: api.ApiError) -> str:
+    return "the API could not be reached. Check the network and TTP_API_URL. Nothing was sent; trying again is safe."
+
+
+def _no_answer(error: api.ApiError) -> str:
+    seconds = getattr(error, "after_seconds", None)
+    return f"no answer{f' within {seconds:.0f} s' if seconds else ''}. {_repeat(error)}"
+
+
+def _token_missing(_: api.ApiError) -> str:
+    return f"no API token is set. {HOW_TO_CONNECT}"
+
+
+def _token_malformed(error: api.ApiError) -> str:
+    return f"the API token can't be used: {getattr(error, 'problem', 'it is malformed')} {HOW_TO_CONNECT}"
+
+
+def _access(_: api.ApiError) -> str:
+    return (
+        "this server's TTP_ACCESS setting does not allow it. Only the person who configured the server can change that; "
+        "nothing was sent."
+    )
+
+
+def _upload(error: api.ApiError) -> str:
+    reason = getattr(error, "reason", None)
+    return f"the file was not stored{f' ({quote_api(str(reason), 120)})' if reason else ''}. No post uses it; trying again is safe."
+
+
+def _other(error: api.ApiError) -> str:
+    status = f" ({error.status})" if error.status else ""
+    return f"the API did not do it{status}.{_said(error)} {_repeat(error)}"
+
+
+# The first kind that fits speaks.
+_WORDS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
+    (api.TokenMissing, _token_missing),
+    (api.TokenMalformed, _token_malformed),
+    (api.AccessRefused, _access),
+    (api.NotAuthenticated, _token),
+    (api.Forbidden, _forbidden),
+    (api.NotFound, _not_found),
+    (api.RateLimited, _rate),
+    (api.ValidationFailed, _validation),
+    (api.ServerError, _server),
+    (api.Redirected, _redirected),
+    (api.BadAnswer, _bad_answer),
+    (api.Rejected, _rejected),
+    (api.NotReached, _not_reached),
+    (api.NoAnswer, _no_answer),
+    (api.UploadFailed, _upload),
+    (api.UploadRefused, _upload),
+    (api.ApiError, _other),
+)

@@ -1,0 +1,118 @@
+"""Which connected accounts the words of a person mean."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ttp_mcp.api import ApiClient, ApiError, Integration
+from ttp_mcp.errors import Refusal
+from ttp_mcp.text import clean, quote_api, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBook:
+    """The connected accounts of the organization, found by id, @handle, name or platform."""
+
+    accounts: tuple[Integration, ...]
+
+    @classmethod
+    def of(cls, accounts: Iterable[Integration]) -> "AccountBook":
+        """A book of these accounts, in the order of the API."""
+        return cls(tuple(accounts))
+
+    def named(self, account_id: str) -> str:
+        """How an account is shown: platform and handle, or its id when it is no longer connected."""
+        return next((label(account) for account in self.accounts if account.id == account_id), shorten(account_id, 60))
+
+    def find(self, wanted: str, what: str) -> Integration:
+        """The one account that a word means.
+
+        Raises:
+            Refusal: None fits, or several do; the candidates are listed.
+        """
+        return self._only(wanted, self._matches(wanted), what)
+
+    def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
+        """The accounts that several words mean, each once, in the order given."""
+        return list({account.id: account for account in (self.find(word, what) for word in wanted)}.values())
+
+    def on(self, platform: str) -> list[Integration]:
+        """Every account of a platform."""
+        return [account for account in self.accounts if account.platform == platform.casefold()]
+
+    def matching(self, wanted: str) -> list[Integration]:
+        """Every account that a word can mean; for filters, where several are welcome."""
+        return self._matches(wanted)
+
+    def _matches(self, wanted: str) -> list[Integration]:
+        word = wanted.strip().casefold()
+        by_id = [account for account in self.accounts if account.id == wanted.strip()]
+        if by_id:
+            return by_id
+        bare = word.removeprefix("@")
+        # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
+        shown = [account for account in self.accounts if label(account).casefold() == word]
+        exact = shown or [account for account in self.accounts if bare in _names(account)]
+        if exact or word.startswith("@"):
+            return exact
+        platform = {"x": "twitter"}.get(word, word)
+        on_platform = [account for account in self.accounts if account.platform.casefold() == platform]
+        return on_platform or [
+            account for account in self.accounts if bare and any(bare in name for name in _names(account))
+        ]
+
+    def _only(self, wanted: str, found: list[Integration], what: str) -> Integration:
+        if len(found) == 1:
+            return found[0]
+        shown = quote_api(wanted, 60)
+        if found:
+            listed = ", ".join(f"{label(account)} ({account.id})" for account in found[:10])
+            raise Refusal(
+                f"{what}: “{shown}” matches {len(found)} accounts: {listed}. Pass one of these ids in account_ids. Nothing was sent."
+            )
+        listed = ", ".join(f"{account.id} ({label(account)})" for account in self.accounts[:6]) or "none"
+        raise Refusal(f"{what}: no account “{shown}”. Connected: {listed}. Nothing was sent.")
+
+
+# Names change rarely; the health of an account is looked at afresh by every tool that depends on it.
+KEPT_SECONDS = 60.0
+
+
+class Accounts:
+    """The connected accounts, asked for once a minute at most where only their names are needed."""
+
+    def __init__(self, api: ApiClient, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is asked before the first use."""
+        self._api = api
+        self._monotonic = monotonic
+        self._kept: tuple[float, AccountBook] | None = None
+
+    async def fresh(self) -> AccountBook:
+        """The accounts as the API has them now."""
+        book = AccountBook.of(await self._api.integrations.list())
+        self._kept = (self._monotonic() + KEPT_SECONDS, book)
+        return book
+
+    async def recent(self) -> AccountBook:
+        """The accounts as they were a minute ago at most."""
+        if self._kept and self._monotonic() < self._kept[0]:
+            return self._kept[1]
+        return await self.fresh()
+
+    async def names(self) -> AccountBook:
+        """As `recent`, for showing names only: without an answer the ids have to do."""
+        try:
+            return await self.recent()
+        except ApiError:
+            return AccountBook(())
+
+
+def label(account: Integration) -> str:
+    """`instagram @harbor.cafe`, or the name where there is no handle."""
+    shown = f"@{account.handle.removeprefix('@')}" if account.handle else account.name or account.id
+    return f"{clean(account.platform)} {shorten(shown, 60)}"
+
+
+def _names(account: Integration) -> set[str]:
+    names = (account.handle or "", account.name or "")
+    return {name.casefold().removeprefix("@") for name in names if name}

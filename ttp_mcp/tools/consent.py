@@ -1,0 +1,50 @@
+"""Asking the human before what cannot be taken back, as `TTP_CONFIRM` says."""
+
+import hashlib
+import json
+from typing import Any
+
+from ttp_mcp.errors import Refusal
+from ttp_mcp.tools.app import App
+
+CONFIRMATION_SECONDS = 300
+
+
+async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool, confirmation: str | None) -> None:
+    """Return when the call may go on.
+
+    Args:
+        app: The surroundings.
+        question: What will happen: accounts by name, time local and UTC, the exact text.
+        binding: What the yes is for. A yes to other arguments does not count.
+        grave: Whether it can't be taken back; in `auto` mode only then is anybody asked.
+        confirmation: The one-time code of an earlier preview, where the agent passes one back.
+
+    Raises:
+        Refusal: The human said no, or has to be asked by the agent first.
+    """
+    mode = app.settings.confirm
+    if mode == "off" or (mode == "auto" and not grave):
+        return
+    if mode == "required" and confirmation is not None:
+        if await app.ledger.redeem(confirmation, digest(binding)):
+            return
+        raise Refusal(
+            "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. "
+            "Call again without confirmation for a new preview; nothing was sent."
+        )
+    answer = await app.human.ask(question, binding)
+    if answer is False:
+        raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
+    if answer is None and mode == "required":
+        offered = await app.ledger.offer(digest(binding), CONFIRMATION_SECONDS)
+        raise Refusal(
+            f"Not done yet, because the human has to agree first. Show them this:\n{question}\n"
+            f"Once they agreed, call again with the same arguments and confirmation “{offered.code}” (once, within five minutes). "
+            "Nothing was sent."
+        )
+
+
+def digest(binding: dict[str, Any]) -> str:
+    """Names exactly these arguments."""
+    return hashlib.sha256(json.dumps(binding, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""Tools of the connected accounts."""
+
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp.api import Integration
+from ttp_mcp.text import clean, shorten
+from ttp_mcp.tools.accounts import label
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+
+integrations = Toolset("integrations")
+
+
+class ListIntegrations(ToolInput):
+    """No arguments."""
+
+
+class Account(ToolOutput):
+    """One connected account."""
+
+    id: str
+    platform: str
+    name: str | SkipJsonSchema[None] = None
+    handle: str | SkipJsonSchema[None] = None
+    status: str | SkipJsonSchema[None] = None
+    healthy: bool | SkipJsonSchema[None] = None
+
+
+class AccountList(ToolOutput):
+    """The accounts in the order of the API."""
+
+    accounts: list[Account]
+
+
+@integrations.tool(title="List accounts", effect="read", failure="Accounts not listed")
+async def list_integrations(args: ListIntegrations, app: App) -> Answer[AccountList]:
+    """List the connected social accounts with their ids and health.
+
+    Call this first: account_ids of create_post takes these ids, handles or names. An account whose connection expired can't
+    publish until a person reconnects it in the dashboard.
+    """
+    accounts = (await app.accounts.fresh()).accounts
+    if not accounts:
+        return Answer(
+            "No account is connected. A person connects accounts in the TimeToPost dashboard.", AccountList(accounts=[])
+        )
+    lines = [f"{len(accounts)} connected account{'s' if len(accounts) > 1 else ''}:"]
+    lines += [_line(account) for account in accounts]
+    return Answer("\n".join(lines), AccountList(accounts=[_data(account) for account in accounts]))
+
+
+def _line(account: Integration) -> str:
+    name = f" “{shorten(account.name, 60)}”" if account.handle and account.name else ""
+    return f"- {shorten(account.id, 60)}  {label(account)}{name}: {_health(account)}"
+
+
+def _health(account: Integration) -> str:
+    if account.healthy is False:
+        return f"{shorten(account.status or 'not connected', 30)}; has to be reconnected in the dashboard before it can publish"
+    return shorten(account.status or "status not stated", 30)
+
+
+def _data(account: Integration) -> Account:
+    return Account(
+        id=clean(account.id),
+        platform=clean(account.platform),
+        name=clean(account.name) if account.name else None,
+        handle=clean(account.handle) if account.handle else None,
+        status=clean(account.status) if account.status else None,
+        healthy=account.healthy,
+    )

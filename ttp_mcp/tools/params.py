@@ -1,0 +1,60 @@
+"""Argument types that several tools share."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
+Platform = Annotated[
+    str | SkipJsonSchema[None],
+    Field(max_length=50, description="Platform key: twitter (= X), instagram, tiktok, linkedin, …"),
+]
+Time = Annotated[
+    str | SkipJsonSchema[None],
+    Field(
+        max_length=64,
+        description="ISO 8601, e.g. 2026-12-01T18:00; without offset it is read in the server's time zone.",
+    ),
+]
+AccountIds = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]] | SkipJsonSchema[None],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Accounts: id, @handle or name, from list_integrations. This or platforms.",
+    ),
+]
+Platforms = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=50)]] | SkipJsonSchema[None],
+    Field(
+        min_length=1,
+        max_length=20,
+        description="Platform keys, meaning every connected account there. This or account_ids.",
+    ),
+]
+MediaUrls = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=2048)]] | SkipJsonSchema[None],
+    Field(max_length=50, description="Public URLs of images or videos, as upload_media or presign_media return them."),
+]
+Thread = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=280)]] | SkipJsonSchema[None],
+    Field(
+        max_length=24,
+        description="X only: the posts after content, at most 24 of 1–280 characters; X itself counts links and emoji differently.",
+    ),
+]
+PlatformData = Annotated[
+    dict[str, Any] | SkipJsonSchema[None],
+    Field(
+        description="What single platforms need, by platform key: pinterest {boardId, title, link, altText}; tiktok {privacy, "
+        "allowComments, allowDuet, allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
+    ),
+]
+Content = Annotated[
+    str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
+]
+Confirmation = Annotated[
+    str | SkipJsonSchema[None],
+    Field(max_length=200, description="The one-time confirmation from the preview, after the human agreed."),
+]

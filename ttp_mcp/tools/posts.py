@@ -1,0 +1,338 @@
+"""Tools of posts: list, read, create, delete."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp.api import NotFound, Post
+from ttp_mcp.errors import Refusal
+from ttp_mcp.text import barred, clean, fence, shorten
+from ttp_mcp.times import TimeProblem, from_now, parse_when, show
+from ttp_mcp.tools.accounts import AccountBook, label
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.consent import agree
+from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
+from ttp_mcp.tools.paging import Filter, Order, page
+from ttp_mcp.tools.params import Confirmation, Platform, PostId
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+from ttp_mcp.tools.results import (
+    PostDetail,
+    PostSummary,
+    accounts_of,
+    counted,
+    detail,
+    entry,
+    headline,
+    in_full,
+    iso,
+    listed,
+    summary,
+)
+from ttp_mcp.tools.together import together
+from ttp_mcp.writes import Created
+
+posts = Toolset("posts")
+
+# A post that is due so soon can't be taken back any more once somebody notices.
+SOON = timedelta(minutes=10)
+
+Bound = Annotated[
+    str | SkipJsonSchema[None],
+    Field(max_length=64, description="ISO 8601 date or time, on the scheduled time, else the published one."),
+]
+
+
+class ListPosts(ToolInput):
+    """Which posts, in which order, how many."""
+
+    status: Annotated[
+        str | SkipJsonSchema[None],
+        Field(max_length=30, description="draft, scheduled, publishing, published, partial or failed."),
+    ] = None
+    platform: Platform = None
+    account: Annotated[
+        str | SkipJsonSchema[None], Field(min_length=1, max_length=200, description="Account: id, @handle or name.")
+    ] = None
+    after: Bound = None
+    before: Bound = None
+    text: Annotated[
+        str | SkipJsonSchema[None], Field(min_length=1, max_length=200, description="Words that occur in the content.")
+    ] = None
+    order: Annotated[Order, Field(description="newest: latest made first; soonest: earliest time first.")] = "newest"
+    limit: Annotated[int, Field(ge=1, le=100, description="Most posts to return.")] = 20
+    cursor: Annotated[
+        str | SkipJsonSchema[None], Field(max_length=2000, description="next_cursor of the page before.")
+    ] = None
+
+
+class PostList(ToolOutput):
+    """One page of posts; `matched` counts all that fit the filter."""
+
+    posts: list[PostSummary]
+    matched: int
+    time_zone: str
+    now: str
+    next_cursor: str | SkipJsonSchema[None] = None
+
+
+class GetPost(ToolInput):
+    """Which post."""
+
+    post_id: PostId
+
+
+class CreatePost(PostFields):
+    """A post, and how to treat one that seems to be a repetition."""
+
+    allow_duplicate: Annotated[
+        bool, Field(description="Send it although the same was already sent; only when the human wants it twice.")
+    ] = False
+    confirmation: Confirmation = None
+
+
+class CreatedPost(ToolOutput):
+    """What became of a create: `created`, `already_created` (nothing was sent) or `unknown` (look before repeating)."""
+
+    outcome: str
+    post_id: str | SkipJsonSchema[None] = None
+    status: str | SkipJsonSchema[None] = None
+    accounts: list[str]
+    scheduled_at: str | SkipJsonSchema[None] = None
+    scheduled_at_utc: str | SkipJsonSchema[None] = None
+    weekday: str | SkipJsonSchema[None] = None
+    warnings: list[str]
+    candidates: list[str] | SkipJsonSchema[None] = None
+
+
+class DeletePost(ToolInput):
+    """Which post."""
+
+    post_id: PostId
+    confirmation: Confirmation = None
+
+
+class DeletedPost(ToolOutput):
+    """What became of a delete: `deleted`, `already_gone` or `unknown`."""
+
+    outcome: str
+    post_id: str
+    status_before: str | SkipJsonSchema[None] = None
+
+
+@posts.tool(title="List posts", effect="read", failure="Posts not listed")
+async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
+    """List the organization's posts, filtered, newest first.
+
+    Content is shortened; get_post has it whole. The answer says how many matched and how to get the rest.
+    """
+    book, everything = await together(app.accounts.names, app.api.posts.list)
+    wanted = Filter(
+        status=args.status.strip().lower() if args.status else None,
+        platform=_platform_key(args.platform),
+        accounts=_account_filter(args.account, book),
+        after=_bound("after", args.after, app),
+        before=_bound("before", args.before, app),
+        text=args.text.casefold() if args.text else None,
+    )
+    found = page(everything, wanted, args.order, args.limit, args.cursor)
+    lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
+    lines += [entry(post, book, app.zone) for post in found.posts]
+    if found.cursor:
+        lines.append(f"{found.matched - len(found.posts)} more matched in all: call again with cursor {found.cursor}")
+    data = PostList(
+        posts=[summary(post, book, app.zone) for post in found.posts],
+        matched=found.matched,
+        time_zone=app.zone.key,
+        now=iso(app.now(), app.zone) or "",
+        next_cursor=found.cursor,
+    )
+    return Answer("\n".join(lines), data)
+
+
+@posts.tool(title="Get a post", effect="read", failure="Post not read")
+async def get_post(args: GetPost, app: App) -> Answer[PostDetail]:
+    """Return one post whole, with what became of it on each account.
+
+    list_posts finds ids. A post that was rescheduled here names the one that replaced it.
+    """
+    book, post = await together(app.accounts.names, lambda: app.api.posts.get(args.post_id))
+    return Answer(in_full(post, book, app.zone, app.now()), detail(post, book, app.zone))
+
+
+@posts.tool(title="Create a post", effect="publish", failure="Post not created", drafts=True)
+async def create_post(args: CreatePost, app: App) -> Answer[CreatedPost]:
+    """Schedule a post for connected accounts, or save a draft when scheduled_at is left out.
+
+    check_post shows what would happen without sending. A scheduled post reaches the public at its time; delete_post cancels
+    it before. The same post is not sent twice by accident.
+    """
+    prepared = await prepare(args, app, "Post not created")
+    refuse_errors(prepared, "Post not created")
+    when = prepared.post.scheduled_at
+    await agree(
+        app,
+        _create_question(prepared, app),
+        binding=binding("create_post", prepared),
+        grave=when is not None and when - app.now() < SOON,
+        confirmation=args.confirmation,
+    )
+    created = await app.writes.create(
+        prepared.post, tool="create_post", allow_duplicate=args.allow_duplicate, before=prepared.others
+    )
+    return created_answer(created, prepared, app)
+
+
+@posts.tool(title="Delete a post", effect="remove", failure="Post not deleted")
+async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
+    """Delete a post; one that is scheduled is cancelled before it goes out.
+
+    What a network already shows stays there: it has to be removed on the network itself.
+    """
+    try:
+        post = await app.api.posts.get(args.post_id)
+    except NotFound:
+        if await app.ledger.removed(args.post_id) is None:
+            raise
+        gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
+        return Answer(f"{shorten(args.post_id, 60)} was deleted before; nothing was changed.", gone)
+    if post.status == "publishing":
+        raise Refusal(
+            f"Post not deleted: {shorten(post.id, 60)} is publishing at this moment. Call get_post in a minute; nothing was sent."
+        )
+    book = await app.accounts.names()
+    await agree(
+        app,
+        _delete_question(post, book, app),
+        binding={"tool": "delete_post", "post_id": post.id},
+        grave=True,
+        confirmation=args.confirmation,
+    )
+    deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
+    return Answer(
+        _deleted_text(deleted.outcome, post, book, app),
+        DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=clean(post.status)),
+    )
+
+
+def _platform_key(platform: str | None) -> str | None:
+    key = platform.strip().casefold() if platform else None
+    return {"x": "twitter"}.get(key, key) if key else None
+
+
+def _account_filter(wanted: str | None, book: AccountBook) -> frozenset[str] | None:
+    if wanted is None:
+        return None
+    found = book.matching(wanted)
+    if not found:
+        book.find(wanted, "Posts not listed")
+    return frozenset(account.id for account in found)
+
+
+def _bound(name: str, text: str | None, app: App) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_when(text, app.zone, app.now(), date_ok=True)
+    except TimeProblem as problem:
+        raise TimeProblem(f"{name}: {problem}") from None
+
+
+def _list_heading(args: ListPosts, app: App, shown: int, matched: int, everything: list[Post]) -> str:
+    now = f"(now {show(app.now(), app.zone)})"
+    if not everything:
+        return f"There are no posts yet {now}. create_post makes one."
+    order = "newest first" if args.order == "newest" else "earliest time first"
+    if not matched:
+        by_status = Counter(shorten(post.status, 20) for post in everything)
+        counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
+        return f"No post matches {now}. There are {len(everything)} in all: {counts}."
+    return f"{shown} of {counted(matched, 'matching post')}, {order}; times in {app.zone.key} {now}."
+
+
+def _create_question(prepared: Prepared, app: App) -> str:
+    when = prepared.post.scheduled_at
+    lines = [
+        f"Schedule this post for {show(when, app.zone)}, {from_now(when, app.now())}, on {prepared.named()}{prepared.extent()}?"
+        if when
+        else f"Save this draft for {prepared.named()}{prepared.extent()}?",
+        barred(prepared.post.content),
+    ]
+    lines += [f"Thread part {number}:\n{barred(part)}" for number, part in enumerate(prepared.post.thread, 2)]
+    return "\n".join(lines)
+
+
+def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[CreatedPost]:
+    """What became of a create, in words and as data."""
+    when = prepared.post.scheduled_at
+    # Beside a post that was there already, warnings would only speak of that one.
+    warnings = prepared.findings.to_say if created.outcome != "already_created" else []
+    data = CreatedPost(
+        outcome=created.outcome,
+        post_id=clean(created.post_id) if created.post_id else None,
+        status=clean(created.post.status) if created.post else None,
+        accounts=[label(account) for account in prepared.targets],
+        scheduled_at=iso(when, app.zone),
+        scheduled_at_utc=when.strftime("%Y-%m-%dT%H:%M:%SZ") if when else None,
+        weekday=_weekday(when, app),
+        warnings=warnings,
+        candidates=[clean(candidate) for candidate in created.candidates] or None,
+    )
+    lines = [_created_text(created, prepared, app), *(f"Note: {warning}" for warning in warnings)]
+    return Answer("\n".join(lines), data)
+
+
+def _weekday(when: datetime | None, app: App) -> str | None:
+    names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    return names[when.astimezone(app.zone).weekday()] if when else None
+
+
+def _created_text(created: Created, prepared: Prepared, app: App) -> str:
+    when = prepared.post.scheduled_at
+    post_id = shorten(created.post_id or "", 60)
+    where = f"{prepared.named()}{prepared.extent()}"
+    if created.outcome == "unknown":
+        seen = (
+            f" Equal posts: {listed([shorten(each, 60) for each in created.candidates])}." if created.candidates else ""
+        )
+        return (
+            f"Unknown whether the post for {where} was created: the answer was lost and no single post answers to it.{seen} "
+            "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
+        )
+    if created.outcome == "already_created":
+        return (
+            f"Already created: {post_id}, the same post for the same accounts and time; nothing was sent. get_post shows it; "
+            "allow_duplicate sends it once more, if the human wants that."
+        )
+    found = " The API's answer was lost; the post was found by looking." if created.reconciled else ""
+    if when is None:
+        return (
+            f"Draft saved: {post_id} for {where}. It never publishes by itself: reschedule_post gives it a time, delete_post "
+            f"removes it.{found}"
+        )
+    return (
+        f"Scheduled: {post_id} goes out {show(when, app.zone)}, {from_now(when, app.now())}, to {where}. "
+        f"Nothing is public yet; delete_post cancels it.{found}"
+    )
+
+
+def _delete_question(post: Post, book: AccountBook, app: App) -> str:
+    return f"Delete this post?\n{headline(post, book, app.zone, app.now())}\n{barred(post.content)}"
+
+
+def _deleted_text(outcome: str, post: Post, book: AccountBook, app: App) -> str:
+    name = shorten(post.id, 60)
+    where = listed(accounts_of(post, book))
+    if outcome == "already_gone":
+        return f"{name} was already gone; nothing was changed."
+    if outcome == "unknown":
+        return f"Unknown whether {name} was deleted: the answer was lost and it is still listed. Call get_post before trying again."
+    if post.status in ("published", "partial"):
+        return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
+    due = f", which was due {show(post.scheduled_at, app.zone)}" if post.scheduled_at else ""
+    cancelled = "It will not be published. " if post.status == "scheduled" else ""
+    return (
+        f"Deleted: {name} for {where}{due}. {cancelled}create_post makes it again; its text is:\n{fence(post.content)}"
+    )

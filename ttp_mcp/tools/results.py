@@ -1,0 +1,191 @@
+"""How a post is shown: one line in a list, whole on its own; and as structured content."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp.api import Post
+from ttp_mcp.text import clean, fence, quote, quote_api, shorten
+from ttp_mcp.times import from_now, show, show_short
+from ttp_mcp.tools.accounts import AccountBook
+from ttp_mcp.tools.registry import ToolOutput
+
+SHORT = 90
+
+
+class AccountResult(ToolOutput):
+    """What became of a post on one account."""
+
+    account: str
+    account_id: str | SkipJsonSchema[None] = None
+    status: str
+    url: str | SkipJsonSchema[None] = None
+    error: str | SkipJsonSchema[None] = None
+
+
+class PostSummary(ToolOutput):
+    """A post in a list; content is shortened. Times are ISO 8601 with offset."""
+
+    id: str
+    status: str
+    content: str
+    content_characters: int
+    accounts: list[str]
+    scheduled_at: str | SkipJsonSchema[None] = None
+    published_at: str | SkipJsonSchema[None] = None
+    media: int = 0
+    thread_parts: int = 0
+
+
+class PostDetail(ToolOutput):
+    """A post, whole. Times are ISO 8601 with offset."""
+
+    id: str
+    status: str
+    content: str
+    accounts: list[str]
+    results: list[AccountResult]
+    thread: list[str]
+    media_urls: list[str]
+    scheduled_at: str | SkipJsonSchema[None] = None
+    published_at: str | SkipJsonSchema[None] = None
+    platform_data: dict[str, Any] | SkipJsonSchema[None] = None
+    replaced_by: str | SkipJsonSchema[None] = None
+
+
+def accounts_of(post: Post, book: AccountBook) -> list[str]:
+    """The accounts of a post by name; its platforms where the API names no accounts."""
+    ids = post.account_ids or [result.account_id for result in post.results if result.account_id]
+    return [book.named(account_id) for account_id in ids] or [clean(platform) for platform in post.platforms]
+
+
+def iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
+    """ISO 8601 with the zone's offset, to the second."""
+    return instant.astimezone(zone).isoformat(timespec="seconds") if instant else None
+
+
+def summary(post: Post, book: AccountBook, zone: ZoneInfo) -> PostSummary:
+    """A post as an entry of a list."""
+    return PostSummary(
+        id=clean(post.id),
+        status=clean(post.status),
+        content=shorten(post.content, SHORT),
+        content_characters=len(post.content),
+        accounts=accounts_of(post, book),
+        scheduled_at=iso(post.scheduled_at, zone),
+        published_at=iso(post.published_at, zone),
+        media=len(post.media_urls),
+        thread_parts=len(post.thread),
+    )
+
+
+def entry(post: Post, book: AccountBook, zone: ZoneInfo) -> str:
+    """Two lines of a list: id, time and accounts, then the beginning of the text as a quotation."""
+    when = post.published_at or post.scheduled_at
+    shown = show_short(when, zone) if when else "no time set"
+    first = f"{shorten(post.id, 60)}  {shorten(post.status, 20)}  {shown}  {', '.join(accounts_of(post, book))}"
+    lines = [first, f"  {quote(shorten(post.content, SHORT))} ({_extent(post)})"]
+    lines += [
+        f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
+        for result in post.results
+        if result.status == "failed"
+    ]
+    return "\n".join(lines)
+
+
+def detail(post: Post, book: AccountBook, zone: ZoneInfo, replaced_by: str | None = None) -> PostDetail:
+    """A post, whole, as data."""
+    return PostDetail(
+        id=clean(post.id),
+        status=clean(post.status),
+        content=clean(post.content),
+        accounts=accounts_of(post, book),
+        results=[
+            AccountResult(
+                account=_account(result.account_id, result.platform, book),
+                account_id=clean(result.account_id) if result.account_id else None,
+                status=clean(result.status or "not stated"),
+                url=clean(result.url) if result.url else None,
+                error=quote_api(result.error) if result.error else None,
+            )
+            for result in post.results
+        ],
+        thread=[clean(part) for part in post.thread],
+        media_urls=[clean(url) for url in post.media_urls],
+        scheduled_at=iso(post.scheduled_at, zone),
+        published_at=iso(post.published_at, zone),
+        platform_data=post.platform_data or None,
+        replaced_by=replaced_by,
+    )
+
+
+def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime, replaced_by: str | None = None) -> str:
+    """A post, whole, in words; its text stands in a fence."""
+    lines = [headline(post, book, zone, now)]
+    lines += [
+        _result_line(result.status, result.url, result.error, _account(result.account_id, result.platform, book))
+        for result in post.results
+    ]
+    if any(result.status == "failed" for result in post.results):
+        lines.append(
+            "A failed account is not tried again by itself: mend the cause, then create_post with its id in account_ids "
+            "sends it there alone."
+        )
+    if replaced_by:
+        lines.append(f"It was replaced by {replaced_by}.")
+    if post.media_urls:
+        lines.append("Media: " + ", ".join(shorten(url, 200) for url in post.media_urls))
+    lines.append(fence(post.content))
+    lines += [f"Thread part {number}:\n{fence(part)}" for number, part in enumerate(post.thread, 2)]
+    return "\n".join(lines)
+
+
+def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str:
+    """What a post is, when and for whom, in one line."""
+    accounts = accounts_of(post, book)
+    failed = sum(result.status == "failed" for result in post.results)
+    counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
+    line = f"{shorten(post.id, 60)} is {shorten(post.status, 20)}{counted}"
+    if post.published_at:
+        line += f", published {show(post.published_at, zone)}, {from_now(post.published_at, now)}"
+    elif post.scheduled_at:
+        verb = "due" if post.scheduled_at > now else "was due"
+        line += f", {verb} {show(post.scheduled_at, zone)}, {from_now(post.scheduled_at, now)}"
+    else:
+        line += ", no time set: it does not publish by itself"
+    return f"{line}. For: {', '.join(accounts) or 'not stated'}."
+
+
+def _account(account_id: str | None, platform: str | None, book: AccountBook) -> str:
+    return book.named(account_id) if account_id else clean(platform or "an account that is not named")
+
+
+def _result_line(status: str | None, url: str | None, error: str | None, account: str) -> str:
+    line = f"- {account}: {shorten(status or 'not stated', 30)}"
+    if url:
+        line += f", {shorten(url, 200)}"
+    if error:
+        line += f". API said: “{quote_api(error)}”"
+    return line
+
+
+def _extent(post: Post) -> str:
+    parts = [f"{len(post.content)} characters"]
+    if post.media_urls:
+        parts.append(counted(len(post.media_urls), "media file"))
+    if post.thread:
+        parts.append(f"thread of {len(post.thread) + 1}")
+    return ", ".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 post`, `2 posts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no account"
