@@ -1,0 +1,410 @@
+"""Posts: what is accepted, how they are listed, and what deleting does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from ttp_mcp.sandbox import ManualClock, Sandbox
+
+pytestmark = pytest.mark.requirement("sandbox.posts")
+
+LATER = "2026-07-01T15:00:00.000Z"
+TARGET = "Target the post by accountIds or by platforms: one of the two."
+INVALID_TIME = "scheduledAt must be a valid ISO 8601 timestamp."
+PAST = "scheduledAt must be in the future."
+NO_URL = "mediaUrls must hold https URLs, as POST /media/presign returns them in publicUrl."
+
+
+@pytest.fixture
+def x(connect: Callable[..., str]) -> str:
+    """An account on X."""
+    return connect("twitter", "acc_x")
+
+
+async def create(api: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
+    """The created post."""
+    answer = await api.post("/posts", json={"content": "Hello", "accountIds": ["acc_x"], **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["post"]
+
+
+async def refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
+    """The message of a 400; a field that is `...` here is left out."""
+    body = {"content": "Hello", "accountIds": ["acc_x"], **fields}
+    answer = await api.post("/posts", json={name: value for name, value in body.items() if value is not ...})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["success"] is False
+    return answer.json()["message"]
+
+
+async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """201 with every field."""
+    post = await create(empty_api, content="Launch day! 🚀", thread=["More"], mediaUrls=["https://m.example/a.jpg"])
+    assert post.pop("id").startswith("cmb8")
+    assert post == {
+        "content": "Launch day! 🚀",
+        "platforms": ["twitter"],
+        "accountIds": ["acc_x"],
+        "status": "draft",
+        "scheduledAt": None,
+        "publishedAt": None,
+        "mediaUrls": ["https://m.example/a.jpg"],
+        "thread": ["More"],
+        "platformData": {},
+        "createdAt": "2026-06-24T09:30:00.000Z",
+        "updatedAt": "2026-06-24T09:30:00.000Z",
+        "results": [
+            {
+                "accountId": "acc_x",
+                "platform": "twitter",
+                "status": "pending",
+                "externalId": None,
+                "url": None,
+                "error": None,
+                "publishedAt": None,
+            }
+        ],
+    }
+
+
+async def test_post_with_a_time_is_scheduled_and_read_back_the_same(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """What POST answers is what GET answers."""
+    post = await create(empty_api, scheduledAt=LATER)
+    assert (post["status"], post["scheduledAt"]) == ("scheduled", LATER)
+    assert (await empty_api.get(f"/posts/{post['id']}")).json() == {"success": True, "post": post}
+
+
+async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, clock: ManualClock, x: str) -> None:
+    """By creation, whatever they are scheduled for, also within one millisecond."""
+    made = [
+        await create(empty_api, content=f"{number}", scheduledAt=LATER if number % 2 else "2026-06-24T10:00:00Z")
+        for number in range(4)
+    ]
+    clock.move(5)
+    made.append(await create(empty_api, content="4"))
+    listed = (await empty_api.get("/posts")).json()["posts"]
+    assert [post["content"] for post in listed] == ["4", "3", "2", "1", "0"]
+    assert listed == made[::-1]
+
+
+async def test_demo_workspace_has_posts_in_every_final_status(api: httpx2.AsyncClient) -> None:
+    """With a result for each account: where it is, or why it is not."""
+    posts = (await api.get("/posts")).json()["posts"]
+    assert {post["status"] for post in posts} == {"draft", "scheduled", "published", "partial", "failed"}
+    [partial] = [post for post in posts if post["status"] == "partial"]
+    assert [(result["status"], bool(result["url"])) for result in partial["results"]] == [
+        ("published", True),
+        ("failed", False),
+    ]
+    assert partial["results"][1]["error"] == (
+        "The connection of @harborcafe_berlin has expired. Reconnect the account in the dashboard."
+    )
+    assert partial["publishedAt"] is not None
+    [failed] = [post for post in posts if post["status"] == "failed"]
+    assert failed["publishedAt"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2026-06-24T09:30:00.001Z", "2026-06-24T09:30:00.001Z"),
+        ("2026-07-01T15:00Z", "2026-07-01T15:00:00.000Z"),
+        ("2026-07-01T15:00:00+02:00", "2026-07-01T13:00:00.000Z"),
+        ("2026-07-01T15:00:00-0430", "2026-07-01T19:30:00.000Z"),
+        ("2026-07-01 15:00:00", "2026-07-01T15:00:00.000Z"),
+        ("2026-07-01t15:00:00z", "2026-07-01T15:00:00.000Z"),
+        ("2026-07-01T15:00:00,5Z", "2026-07-01T15:00:00.500Z"),
+        ("2026-07-01T15:00:00.123456789Z", "2026-07-01T15:00:00.123Z"),
+        ("2028-02-29T00:00:00Z", "2028-02-29T00:00:00.000Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
+    ],
+)
+async def test_times_are_read_as_iso_8601(empty_api: httpx2.AsyncClient, x: str, given: str, kept: str) -> None:
+    """Without an offset it is UTC, which is an assumption."""
+    assert (await create(empty_api, scheduledAt=given))["scheduledAt"] == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("2026-06-24T09:30:00.000Z", PAST),
+        ("2026-06-24T09:29:59Z", PAST),
+        ("2026-06-24T11:30:00+02:00", PAST),
+        ("0001-01-01T00:00:00Z", PAST),
+        ("2026-07-01", INVALID_TIME),
+        ("2026-07-01T25:00:00Z", INVALID_TIME),
+        ("2026-02-29T15:00:00Z", INVALID_TIME),
+        ("2026-07-01T15:00:00Z ", INVALID_TIME),
+        ("2026-07-01T15:00:00+25:00", INVALID_TIME),
+        ("9999-12-31T23:59:59-12:00", INVALID_TIME),
+        ("0001-01-01T00:00:00+12:00", INVALID_TIME),
+        ("٢٠٢٦-٠٧-٠١T15:00:00Z", INVALID_TIME),
+        ("20260701T150000Z", INVALID_TIME),
+        ("tomorrow", INVALID_TIME),
+        ("", INVALID_TIME),
+        (None, INVALID_TIME),
+        (1782918000, INVALID_TIME),
+        ([LATER], INVALID_TIME),
+    ],
+)
+async def test_past_and_invalid_times_are_refused(
+    empty_api: httpx2.AsyncClient, x: str, given: object, message: str
+) -> None:
+    """400, and nothing is created."""
+    assert await refusal(empty_api, scheduledAt=given) == message
+    assert (await empty_api.get("/posts")).json()["posts"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (..., "content is required and must be text."),
+        (None, "content is required and must be text."),
+        ("", "content is required and must be text."),
+        (" \n\t\u00a0\u2003\u0000", "content is required and must be text."),
+        (7, "content is required and must be text."),
+        ("x" * 100_001, "content has at most 100000 characters."),
+    ],
+)
+async def test_content_is_needed(empty_api: httpx2.AsyncClient, x: str, content: object, message: str) -> None:
+    """With at least one character that can be seen."""
+    assert await refusal(empty_api, content=content) == message
+
+
+@pytest.mark.parametrize(
+    "content", ["'; DROP TABLE posts; --", "a\u0000b", "<script>alert(1)</script>", "👩‍👩‍👧", "\u202eabc", "é" * 280]
+)
+async def test_content_is_kept_character_by_character(empty_api: httpx2.AsyncClient, x: str, content: str) -> None:
+    """Nothing is trimmed, decoded or normalized."""
+    assert (await create(empty_api, content=content))["content"] == content
+    assert (await empty_api.get("/posts")).json()["posts"][0]["content"] == content
+
+
+@pytest.mark.parametrize(
+    ("thread", "message"),
+    [
+        (["x"] * 25, "thread has at most 24 parts, not 25."),
+        (["fine", "x" * 281], "thread part 2 must have 1–280 characters, not 281."),
+        (["", "fine"], "thread part 1 must have 1–280 characters, not 0."),
+        ("one text", "thread must be a list of texts."),
+        (["fine", 2], "thread must be a list of texts."),
+        (None, "thread must be a list of texts."),
+        ({"0": "x"}, "thread must be a list of texts."),
+    ],
+)
+async def test_thread_has_at_most_24_parts_of_280(
+    empty_api: httpx2.AsyncClient, x: str, thread: object, message: str
+) -> None:
+    """The message names the part and its length."""
+    assert await refusal(empty_api, thread=thread) == message
+
+
+async def test_longest_thread_is_accepted(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """24 parts of 280 code points; none at all is no thread."""
+    longest = ["🙂" * 280] * 24
+    assert (await create(empty_api, thread=longest))["thread"] == longest
+    assert (await create(empty_api, thread=[]))["thread"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"accountIds": ...}, TARGET),
+        ({"platforms": ["twitter"]}, TARGET),
+        ({"accountIds": []}, "accountIds must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": None}, "accountIds must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": "acc_x"}, "accountIds must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": ["acc_x", 1]}, "accountIds must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": ["acc_x"] * 101}, "accountIds must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": ["acc_x", "acc_9"]}, "Unknown account id: acc_9."),
+        ({"accountIds": ["x" * 2048]}, f"Unknown account id: {'x' * 60}."),
+        ({"accountIds": ..., "platforms": [""]}, "platforms must be a list of 1–100 texts of 1–2048 characters."),
+        ({"accountIds": ..., "platforms": ["friendster"]}, "No connected account on platform friendster."),
+        ({"accountIds": ..., "platforms": ["twitter", "tiktok"]}, "No connected account on platform tiktok."),
+        ({"accountIds": ..., "platforms": ["Twitter"]}, "No connected account on platform Twitter."),
+    ],
+)
+async def test_targets_are_account_ids_or_platforms(
+    empty_api: httpx2.AsyncClient, x: str, fields: dict[str, Any], message: str
+) -> None:
+    """One of the two, and every one of them known."""
+    assert await refusal(empty_api, **fields) == message
+    assert (await empty_api.get("/posts")).json()["posts"] == []
+
+
+async def test_account_named_twice_counts_once(
+    empty_api: httpx2.AsyncClient, connect: Callable[..., str], x: str
+) -> None:
+    """In the order of first naming; a platform means all of its accounts."""
+    connect("twitter", "acc_x2")
+    connect("linkedin", "acc_in")
+    post = await create(empty_api, accountIds=["acc_in", "acc_x", "acc_in"])
+    assert (post["accountIds"], post["platforms"]) == (["acc_in", "acc_x"], ["linkedin", "twitter"])
+    answer = await empty_api.post("/posts", json={"content": "Hello", "platforms": ["twitter", "twitter"]})
+    assert answer.json()["post"]["accountIds"] == ["acc_x", "acc_x2"]
+    assert answer.json()["post"]["platforms"] == ["twitter"]
+
+
+async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """No idempotency is documented, so there is none."""
+    first, second = [await create(empty_api, scheduledAt=LATER) for _ in range(2)]
+    assert first["id"] != second["id"]
+    assert len((await empty_api.get("/posts")).json()["posts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("media_urls", "message"),
+    [
+        (["http://example.com/a.jpg"], NO_URL),
+        (["ftp://example.com/a.jpg"], NO_URL),
+        (["https://"], NO_URL),
+        (["https:///a.jpg"], NO_URL),
+        (["https://user:secret@example.com/a.jpg"], NO_URL),
+        (["https://example.com/a b.jpg"], NO_URL),
+        (["https://example.com/a.jpg\n"], NO_URL),
+        (["https://[::1/a.jpg"], NO_URL),
+        (["javascript:alert(1)"], NO_URL),
+        (["file:///etc/passwd"], NO_URL),
+        (["http://localhost.example.com/a.jpg"], NO_URL),
+        (["https://m.example/a.jpg", "a.jpg"], NO_URL),
+        (["https://m.example/a.jpg"] * 51, "mediaUrls must be a list of 0–50 texts of 1–2048 characters."),
+        (["https://m.example/" + "a" * 2048], "mediaUrls must be a list of 0–50 texts of 1–2048 characters."),
+        ("https://m.example/a.jpg", "mediaUrls must be a list of 0–50 texts of 1–2048 characters."),
+        (None, "mediaUrls must be a list of 0–50 texts of 1–2048 characters."),
+    ],
+)
+async def test_media_are_https_urls(empty_api: httpx2.AsyncClient, x: str, media_urls: object, message: str) -> None:
+    """Everything else is refused."""
+    assert await refusal(empty_api, mediaUrls=media_urls) == message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://media.timetopost.co/uploads/launch.jpg",
+        "https://m.example:8443/a.jpg?v=1#x",
+        "https://m.example/café.jpg",
+        "http://media.sandbox.localhost/uploads/a.jpg",
+        "http://localhost:9000/a.jpg",
+        "http://127.0.0.1:9000/a.jpg",
+        "http://[::1]:9000/a.jpg",
+    ],
+)
+async def test_media_may_be_hosted_anywhere(empty_api: httpx2.AsyncClient, x: str, url: str) -> None:
+    """And over http on this machine, where the sandbox's storage is."""
+    assert (await create(empty_api, mediaUrls=[url]))["mediaUrls"] == [url]
+
+
+async def test_list_of_media_may_be_empty(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """The same as leaving it out."""
+    assert (await create(empty_api, mediaUrls=[]))["mediaUrls"] == []
+
+
+async def test_unknown_fields_are_refused_by_name(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """A misspelt scheduledAt must not become a draft in silence."""
+    known = "content, accountIds, platforms, mediaUrls, thread, scheduledAt, platformData"
+    assert await refusal(empty_api, scheduled_at=LATER) == f"Unknown field: scheduled_at. Known are {known}."
+    assert await refusal(empty_api, **{"z" * 100: 1}) == f"Unknown field: {'z' * 60}. Known are {known}."
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 7])
+async def test_platform_data_is_an_object(empty_api: httpx2.AsyncClient, x: str, data: object) -> None:
+    """Anything else is refused."""
+    assert await refusal(empty_api, platformData=data) == "platformData must be an object."
+
+
+async def test_platform_data_of_other_platforms_is_kept(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """The list of platforms is open."""
+    data = {"mastodon": {"visibility": "unlisted", "deep": [{"er": None}]}}
+    assert (await create(empty_api, platformData=data))["platformData"] == data
+
+
+async def test_of_several_problems_the_first_is_told(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """Form before time, time before targets, targets before what a platform takes."""
+    long = "x" * 281
+    assert (await refusal(empty_api, a=1, content="")).startswith("Unknown field: a.")
+    assert (await refusal(empty_api, content="", scheduledAt="never")).startswith("content is required")
+    assert await refusal(empty_api, content=long, scheduledAt="never", accountIds=["acc_9"]) == INVALID_TIME
+    assert await refusal(empty_api, content=long, accountIds=["acc_9"]) == "Unknown account id: acc_9."
+    assert await refusal(empty_api, content=long) == "content is too long for X: 281 of 280 characters."
+
+
+async def test_draft_and_scheduled_post_are_gone_after_deleting(empty_api: httpx2.AsyncClient, x: str) -> None:
+    """Not listed, not found, not deleted a second time; the other stays."""
+    for scheduled in ({}, {"scheduledAt": LATER}):
+        kept, gone = await create(empty_api), await create(empty_api, **scheduled)
+        assert (await empty_api.delete(f"/posts/{gone['id']}")).json() == {"success": True, "id": gone["id"]}
+        assert (await empty_api.get(f"/posts/{gone['id']}")).status_code == 404
+        assert (await empty_api.delete(f"/posts/{gone['id']}")).status_code == 404
+        assert (await empty_api.get(f"/posts/{kept['id']}")).status_code == 200
+
+
+async def test_deleted_post_is_never_published(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+) -> None:
+    """Deleting before it fires cancels it."""
+    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    await empty_api.delete(f"/posts/{post['id']}")
+    clock.move(3600)
+    assert empty.tick() == 0
+    with empty.store.reading() as db:
+        assert db.execute("SELECT count(*) FROM publications").fetchone()[0] == 0
+
+
+@pytest.mark.requirement("sandbox.posts.later")
+@pytest.mark.parametrize("status", ["published", "partial", "failed"])
+async def test_deleting_what_went_out_leaves_the_networks(
+    sandbox: Sandbox, api: httpx2.AsyncClient, status: str
+) -> None:
+    """The post is gone here; what a network shows, and its engagement, stays."""
+    posts = (await api.get("/posts")).json()["posts"]
+    post = next(post for post in posts if post["status"] == status)
+    before = (await api.get("/analytics/engagement-summary")).json()
+    assert (await api.delete(f"/posts/{post['id']}")).status_code == 200
+    assert (await api.get(f"/posts/{post['id']}")).status_code == 404
+    assert (await api.get("/analytics/engagement-summary")).json() == before
+    with sandbox.store.reading() as db:
+        out = db.execute("SELECT count(*) FROM publications WHERE post_id = ?", (post["id"],)).fetchone()[0]
+    assert out == sum(result["status"] == "published" for result in post["results"])
+
+
+@pytest.mark.requirement("sandbox.posts.later")
+async def test_deleting_what_is_being_published_is_refused(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+) -> None:
+    """409 between the worker's claim and its end; then it can be deleted."""
+    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    clock.move(3600)
+    [claim] = empty.scheduler.claim()
+    answer = await empty_api.delete(f"/posts/{post['id']}")
+    assert answer.status_code == 409
+    assert answer.json()["message"] == (
+        "The post is being published right now and can't be deleted. Try again in a minute."
+    )
+    assert (await empty_api.get(f"/posts/{post['id']}")).json()["post"]["status"] == "publishing"
+    assert empty.scheduler.publish(claim)
+    assert (await empty_api.delete(f"/posts/{post['id']}")).status_code == 200
+
+
+async def test_post_goes_out_when_it_is_due(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
+) -> None:
+    """With the result on its account."""
+    post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
+    clock.move(30 * 60)
+    assert empty.tick() == 1
+    found = (await empty_api.get(f"/posts/{post['id']}")).json()["post"]
+    assert (found["status"], found["publishedAt"]) == ("published", "2026-06-24T10:00:00.000Z")
+    assert found["results"][0]["status"] == "published"
+    assert found["results"][0]["externalId"]
+
+
+@pytest.mark.parametrize("post_id", ["cmb8none", "' OR 1=1 --", "%00", "..%2Fposts", "é", "x" * 2000])
+async def test_unknown_ids_are_not_found(api: httpx2.AsyncClient, post_id: str) -> None:
+    """Whatever is in them."""
+    for method in ("GET", "DELETE"):
+        answer = await api.request(method, f"/posts/{post_id}")
+        assert answer.status_code == 404
+        assert answer.json()["success"] is False
