@@ -18,6 +18,7 @@ from ttp_mcp.sandbox import activity, analytics, integrations, media, organizati
 from ttp_mcp.sandbox.answers import JsonObject, Problem, refused
 from ttp_mcp.sandbox.call import Call
 from ttp_mcp.sandbox.clock import Clock
+from ttp_mcp.sandbox.faults import Faulty
 from ttp_mcp.sandbox.media import Storage
 from ttp_mcp.sandbox.store import Store
 
@@ -41,7 +42,9 @@ ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
 )
 
 
-def create_api(store: Store, clock: Clock, storage: Storage, more: list[Route]) -> ASGIApp:
+def create_api(
+    store: Store, clock: Clock, storage: Storage, more: list[Route], *, faults_by_header: bool = False
+) -> ASGIApp:
     """The application: the API below /api, and further routes beside it."""
 
     def endpoint(handlers: dict[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
@@ -67,7 +70,7 @@ def create_api(store: Store, clock: Clock, storage: Storage, more: list[Route]) 
     )
     # A path with a slash at its end is another path: no redirects.
     app.router.redirect_slashes = False
-    return _Dated(app, clock)
+    return _Dated(Faulty(app, store, clock, storage, by_header=faults_by_header), clock)
 
 
 def _answer(

@@ -1,0 +1,357 @@
+"""Misbehaviour on request: what a person ordered with `ttp-mcp sandbox fault`, or what a test asks for in a header.
+
+A header is `x-sandbox-fault: delay;seconds=1` and is honoured only where the sandbox was opened for it. Faults hit the API
+alone, never the page. What no application can do with a socket is in `fault_server`.
+"""
+
+import json
+import math
+import re
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ttp_mcp.sandbox.answers import refused
+from ttp_mcp.sandbox.clock import Clock, to_ms
+from ttp_mcp.sandbox.media import Storage
+from ttp_mcp.sandbox.store import Store
+
+Kind = Literal[
+    "delay", "429", "500", "503", "reset-before", "reset-after", "truncated", "html", "drip", "expired-presign"
+]
+
+# What each kind does, as the command line and the documentation say it.
+KINDS: dict[Kind, str] = {
+    "delay": "wait for --seconds (2), then answer as usual",
+    "429": "refuse with 429 and Retry-After: --seconds (2); nothing is done",
+    "500": "answer 500; nothing is done",
+    "503": "answer 503; nothing is done",
+    "reset-before": "close the connection without an answer; nothing is done",
+    "reset-after": "do it, then close the connection without an answer",
+    "truncated": "do it, then close the connection in the middle of the answer",
+    "html": "answer 200 with a web page, as a sign-in page of a network does; nothing is done",
+    "drip": "do it, then send the answer one byte each --seconds (0.4)",
+    "expired-presign": "issue an upload URL that is over already",
+}
+SECONDS: dict[Kind, float] = {"delay": 2.0, "429": 2.0, "drip": 0.4}
+MOST_SECONDS, MOST_TIMES = 3600.0, 1_000_000
+METHODS = ("GET", "POST", "DELETE", "HEAD")
+# Offered by our own server (serve.py): drops the connection without another byte.
+ABORT = "ttp_mcp.abort"
+
+_HEADER = b"x-sandbox-fault"
+_PAGE = b"<!doctype html><title>Sign in</title><h1>Sign in to the guest network</h1>"
+
+
+class FaultProblem(ValueError):
+    """A fault can't be ordered; the text says why and what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to one request."""
+
+    kind: Kind
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A fault that waits for requests: of any method and path where those are None; `path` is below /api."""
+
+    id: int
+    kind: Kind
+    times: int
+    seconds: float
+    method: str | None
+    path: str | None
+
+
+def fault(kind: str, seconds: float | None = None) -> Fault:
+    """A fault of a kind, with the kind's own seconds where none are given.
+
+    Raises:
+        FaultProblem: There is no such kind, it takes no seconds, or they are out of range.
+    """
+    if kind not in KINDS:
+        raise FaultProblem(f"There is no fault {kind[:40]!r}. Known are {', '.join(KINDS)}.")
+    usual = SECONDS.get(kind)
+    if seconds is None:
+        return Fault(kind, usual or 0.0)
+    if usual is None:
+        raise FaultProblem(f"The fault {kind} takes no seconds; {', '.join(SECONDS)} do.")
+    if not (math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
+        raise FaultProblem(f"seconds must be a number from 0 to {MOST_SECONDS:.0f}.")
+    return Fault(kind, seconds)
+
+
+def order(
+    store: Store,
+    kind: str,
+    *,
+    times: int = 1,
+    seconds: float | None = None,
+    method: str | None = None,
+    path: str | None = None,
+) -> Ordered:
+    """Let the next requests misbehave; each of them uses up one of `times`, in whatever process it arrives.
+
+    Args:
+        store: The data of the sandbox.
+        kind: One of `KINDS`.
+        times: How many requests it hits.
+        seconds: For the kinds that wait.
+        method: Only requests of this method.
+        path: Only requests at this path below /api, or below it: `/posts`.
+
+    Raises:
+        FaultProblem: With what can be ordered.
+    """
+    chosen = fault(kind, seconds)
+    if not 1 <= times <= MOST_TIMES:
+        raise FaultProblem(f"times must be from 1 to {MOST_TIMES}.")
+    method = None if method is None else method.upper()
+    if method not in (None, *METHODS):
+        raise FaultProblem(f"method must be one of {', '.join(METHODS)}.")
+    path = None if path is None else _below_api(path)
+    if chosen.kind == "expired-presign":
+        method, path = method or "POST", path or "/media/presign"
+    with store.writing() as db:
+        db.execute(
+            "INSERT INTO faults (kind, method, path_prefix, remaining, seconds) VALUES (?, ?, ?, ?, ?)",
+            (chosen.kind, method, path, times, chosen.seconds),
+        )
+        row = db.execute("SELECT * FROM faults WHERE id = last_insert_rowid()").fetchone()
+    return _ordered(row)
+
+
+def listed(store: Store) -> list[Ordered]:
+    """What waits, in the order in which it hits."""
+    with store.reading() as db:
+        return [_ordered(row) for row in db.execute("SELECT * FROM faults WHERE remaining > 0 ORDER BY id")]
+
+
+def clear(store: Store) -> int:
+    """Forget all; returns how many faults waited."""
+    with store.writing() as db:
+        return db.execute("DELETE FROM faults").rowcount
+
+
+_FITTING = (
+    "SELECT id FROM faults WHERE remaining > 0 AND (method IS NULL OR method = :method) AND (path_prefix IS NULL "
+    "OR path_prefix = :path OR substr(:path, 1, length(path_prefix) + 1) = path_prefix || '/') ORDER BY id LIMIT 1"
+)
+
+
+def take(store: Store, method: str, path: str) -> Fault | None:
+    """The fault that hits a request at `path` below /api, which is then used up once."""
+    request = {"method": method, "path": path}
+    with store.reading() as db:
+        # A look without the write lock, since most of the time nothing is ordered.
+        if db.execute(_FITTING, request).fetchone() is None:
+            return None
+    with store.writing() as db:
+        found = db.execute(
+            f"UPDATE faults SET remaining = remaining - 1 WHERE id = ({_FITTING}) RETURNING kind, seconds",  # noqa: S608
+            request,
+        ).fetchall()
+        db.execute("DELETE FROM faults WHERE remaining <= 0")
+    return next((Fault(row["kind"], row["seconds"]) for row in found), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One request in the hands of a fault."""
+
+    fault: Fault
+    app: ASGIApp
+    storage: Storage
+    clock: Clock
+    scope: Scope
+    receive: Receive
+    send: Send
+
+    async def carry_out(self) -> None:
+        """Do what was asked and answer as usual."""
+        await self.app(self.scope, self.receive, self.send)
+
+    async def done(self) -> tuple[Message, bytes]:
+        """Do what was asked and keep the answer: its start and its body."""
+        kept: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            kept.append(message)
+
+        await self.app(self.scope, self.receive, keep)
+        return kept[0], b"".join(message.get("body", b"") for message in kept[1:])
+
+    async def answer(self, status: int, headers: dict[str, str] | None = None) -> None:
+        """Refuse in the documented shape."""
+        words = {429: "Too many requests.", 503: "The service is not available for a moment."}
+        response = refused(status, words.get(status, "Something went wrong."), headers)
+        await response(self.scope, self.receive, self.send)
+
+    async def start(self, message: Message, length: int) -> None:
+        """Send the head of an answer whose body has so many bytes."""
+        kept = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
+        await self.send({**message, "headers": [*kept, (b"content-length", str(length).encode())]})
+
+    async def body(self, part: bytes, *, more: bool) -> None:
+        """Send a part of a body."""
+        await self.send({"type": "http.response.body", "body": part, "more_body": more})
+
+    async def cut(self) -> None:
+        """Drop the connection. In one process there is none: the caller gets what a dropped connection raises."""
+        abort: Callable[[], None] | None = self.scope.get("extensions", {}).get(ABORT)
+        if abort is None:
+            raise ConnectionResetError("The sandbox closed the connection, as it was told to.")
+        abort()
+        await self.gone()
+
+    async def gone(self) -> None:
+        """Return when the client is no longer there."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _delay(exchange: _Exchange) -> None:
+    await anyio.sleep(exchange.fault.seconds)
+    await exchange.carry_out()
+
+
+async def _too_many(exchange: _Exchange) -> None:
+    await exchange.answer(429, {"Retry-After": str(math.ceil(exchange.fault.seconds))})
+
+
+async def _error(exchange: _Exchange) -> None:
+    await exchange.answer(int(exchange.fault.kind))
+
+
+async def _reset_before(exchange: _Exchange) -> None:
+    await exchange.cut()
+
+
+async def _reset_after(exchange: _Exchange) -> None:
+    await exchange.done()
+    await exchange.cut()
+
+
+async def _truncated(exchange: _Exchange) -> None:
+    start, content = await exchange.done()
+    await exchange.start(start, len(content))
+    await exchange.body(content[: len(content) // 2], more=True)
+    await exchange.cut()
+
+
+async def _html(exchange: _Exchange) -> None:
+    headers = [(b"content-type", b"text/html; charset=utf-8")]
+    await exchange.start({"type": "http.response.start", "status": 200, "headers": headers}, len(_PAGE))
+    await exchange.body(_PAGE, more=False)
+
+
+async def _drip(exchange: _Exchange) -> None:
+    start, content = await exchange.done()
+    await exchange.start(start, len(content))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_gone, exchange, tasks.cancel_scope)
+        for position in range(len(content)):
+            await exchange.body(content[position : position + 1], more=position + 1 < len(content))
+            await anyio.sleep(exchange.fault.seconds)
+        tasks.cancel_scope.cancel()
+
+
+async def _until_gone(exchange: _Exchange, scope: anyio.CancelScope) -> None:
+    await exchange.gone()
+    scope.cancel()
+
+
+async def _expired_presign(exchange: _Exchange) -> None:
+    start, content = await exchange.done()
+    if start["status"] == 200:
+        found: dict[str, Any] = json.loads(content)
+        query = parse_qs(urlsplit(cast("str", found["uploadUrl"])).query)
+        now = await anyio.to_thread.run_sync(exchange.clock.now)
+        found["uploadUrl"] = exchange.storage.upload_url(
+            found["key"], query["type"][0], int(query["size"][0]), to_ms(now) - 1000
+        )
+        content = json.dumps(found).encode()
+    await exchange.start(start, len(content))
+    await exchange.body(content, more=False)
+
+
+_TREATMENTS: dict[Kind, Callable[[_Exchange], Awaitable[None]]] = {
+    "delay": _delay,
+    "429": _too_many,
+    "500": _error,
+    "503": _error,
+    "reset-before": _reset_before,
+    "reset-after": _reset_after,
+    "truncated": _truncated,
+    "html": _html,
+    "drip": _drip,
+    "expired-presign": _expired_presign,
+}
+
+
+class Faulty:
+    """The API, with its faults."""
+
+    def __init__(self, app: ASGIApp, store: Store, clock: Clock, storage: Storage, *, by_header: bool) -> None:
+        """Stand before `app`; `by_header` also lets requests ask for a fault themselves."""
+        self._app = app
+        self._store = store
+        self._clock = clock
+        self._storage = storage
+        self._by_header = by_header
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = cast("str", scope.get("path", ""))
+        if not path.startswith("/api/"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            found = self._wanted(scope) or await anyio.to_thread.run_sync(
+                take, self._store, scope["method"], path.removeprefix("/api")
+            )
+        except FaultProblem as problem:
+            await refused(400, str(problem))(scope, receive, send)
+            return
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(found, self._app, self._storage, self._clock, scope, receive, send)
+        await _TREATMENTS[found.kind](exchange)
+
+    def _wanted(self, scope: Scope) -> Fault | None:
+        if not self._by_header:
+            return None
+        value = next((value for name, value in scope["headers"] if name == _HEADER), None)
+        return None if value is None else _read(value.decode("latin-1"))
+
+
+def _read(header: str) -> Fault:
+    """`kind` or `kind;seconds=1`."""
+    kind, *options = (part.strip() for part in header.split(";"))
+    seconds = None
+    for option in options:
+        found = re.fullmatch(r"seconds=(\d{1,6}(?:\.\d{1,6})?)", option, re.ASCII)
+        if found is None:
+            raise FaultProblem(f"x-sandbox-fault knows the option seconds=NUMBER, not {option[:40]!r}.")
+        seconds = float(found[1])
+    return fault(kind, seconds)
+
+
+def _below_api(path: str) -> str:
+    found = "/" + path.strip().strip("/").removeprefix("api/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", found):
+        raise FaultProblem("path must be one below /api, for example /posts.")
+    return found
+
+
+def _ordered(row: sqlite3.Row) -> Ordered:
+    return Ordered(row["id"], row["kind"], row["remaining"], row["seconds"], row["method"], row["path_prefix"])
