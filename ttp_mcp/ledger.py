@@ -16,7 +16,18 @@ from ttp_mcp.api.http import utc_now
 from ttp_mcp.credentials import Token
 from ttp_mcp.state import AtMost, Drop, Entry, JsonObject, LedgerProblem, Put, State
 
-__all__ = ["Confirmation", "Earlier", "Ledger", "LedgerProblem", "Plan", "Unfinished", "Write", "scope_of"]
+__all__ = [
+    "Confirmation",
+    "Earlier",
+    "Ledger",
+    "LedgerProblem",
+    "Plan",
+    "Record",
+    "Unfinished",
+    "Write",
+    "content_digest",
+    "scope_of",
+]
 
 Kind = Literal["create", "delete", "upload"]
 Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", "unknown"]
@@ -77,6 +88,18 @@ class Unfinished:
     tool: str
     at: datetime
     content: str | None
+    post_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A write as the history tells it; `outcome` is None while there is none."""
+
+    write_id: str
+    kind: str
+    tool: str
+    at: datetime
+    outcome: str | None
     post_id: str | None
 
 
@@ -238,6 +261,17 @@ class Ledger:
         found = await self._state.recent(self._scope, "open", now - KEEP_UNFINISHED, now)
         return [_unfinished(entry) for entry in found if entry.at < now - LONGEST_WRITE]
 
+    async def history(self, since: datetime) -> list[Record]:
+        """Every write since then, oldest first; what is older than 400 days is forgotten.
+
+        Raises:
+            LedgerProblem: The ledger can't be read.
+        """
+        found: list[Record] = []
+        for kind in ("create", "delete", "upload", "failed"):
+            found += [_as_record(entry) for entry in await self._state.recent(self._scope, kind, since, self._now())]
+        return sorted(found, key=lambda record: record.at)
+
     async def count(self, kind: Kind, since: datetime) -> int:
         """How many writes of a kind were begun since then and not refused."""
         return len(await self._state.recent(self._scope, kind, since, self._now()))
@@ -380,15 +414,15 @@ def _new_id() -> str:
 
 
 def _record(write: Write) -> JsonObject:
-    return {"tool": write.tool, "digest": write.digest, "post_id": write.post_id, "outcome": None}
+    return {"kind": write.kind, "tool": write.tool, "digest": write.digest, "post_id": write.post_id, "outcome": None}
+
+
+def _as_record(entry: Entry) -> Record:
+    value = entry.value
+    return Record(entry.key, value["kind"], value["tool"], entry.at, value["outcome"], value["post_id"])
 
 
 def _unfinished(entry: Entry) -> Unfinished:
-    body = entry.value.get("body")
-    return Unfinished(
-        kind="create" if body else "delete" if entry.value.get("post_id") else "upload",
-        tool=str(entry.value["tool"]),
-        at=entry.at,
-        content=body["content"] if body else None,
-        post_id=entry.value.get("post_id"),
-    )
+    value = entry.value
+    content = value["body"]["content"] if value["body"] else None
+    return Unfinished(value["kind"], value["tool"], entry.at, content, value["post_id"])

@@ -164,8 +164,8 @@ class FileState:
         db.execute("COMMIT")
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
-        """Switch to the write-ahead log. SQLite does not wait for others while it does that, so we do."""
-        deadline = time.monotonic() + self._busy_seconds
+        """Switch to the write-ahead log. While others do the same SQLite may refuse at once instead of waiting, so we wait."""
+        deadline = time.monotonic() + 2 * self._busy_seconds
         while True:
             try:
                 db.execute("PRAGMA journal_mode = WAL")

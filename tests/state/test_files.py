@@ -1,0 +1,297 @@
+"""State in a SQLite file: atomic, durable, private, shared by processes, and clear about what is wrong with it."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.state import AtMost, Drop, LedgerProblem, Put, open_state
+from ttp_mcp.state.files import FileState
+from ttp_mcp.times import zone_named
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncGenerator[FileState]:
+    """A store in a folder of its own."""
+    found = FileState(tmp_path / "state", busy_seconds=0.05)
+    yield found
+    await found.aclose()
+
+
+def put(key: str, value: int = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
+    return Put("kind", key, {"value": value}, expires_at, expected=expected)
+
+
+async def values(state: FileState, *keys: str, now: datetime = NOW) -> dict[str, int]:
+    return {key: entry.value["value"] for key, entry in (await state.get("s", "kind", keys, now)).items()}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_all_steps_happen_or_none(state: FileState) -> None:
+    """One unmet expectation undoes the others."""
+    assert await state.apply("s", [put("a", 1, expected="")], NOW) == "done"
+    version = (await state.get("s", "kind", ["a"], NOW))["a"].version
+
+    assert await state.apply("s", [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 2), Drop("kind", "a", expected="other")], NOW) == "changed"
+    assert await values(state, "a", "b") == {"a": 1}
+    assert await state.apply("s", [put("b", 2), put("a", 3, expected=version)], NOW) == "done"
+    assert await values(state, "a", "b") == {"a": 3, "b": 2}
+    assert await state.apply("s", [put("a", 4, expected=version)], NOW) == "changed"
+    assert await state.apply("s", [Drop("kind", "a"), Drop("kind", "a")], NOW) == "done"
+    assert await values(state, "a", "b") == {"b": 2}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_at_most_counts_and_puts_in_one_step(state: FileState) -> None:
+    """Of many at once no more than allowed get through; what is older than the window does not count."""
+    results: list[str] = []
+
+    async def add(number: int) -> None:
+        results.append(await state.apply("s", [put(str(number))], NOW, AtMost("kind", NOW - timedelta(hours=1), 3)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(add, number)
+
+    assert sorted(results) == ["done"] * 3 + ["full"] * 5
+    two_hours_on = NOW + timedelta(hours=2)
+    limit = AtMost("kind", two_hours_on - timedelta(hours=1), 3)
+    assert await state.apply("s", [put("new")], two_hours_on, limit) == "done"
+
+
+@pytest.mark.requirement("state.expiry")
+async def test_expired_documents_are_as_good_as_absent_and_go_in_the_end(state: FileState) -> None:
+    """They can't be read, do not stand in the way, and a new one starts its own time."""
+    soon = NOW + timedelta(minutes=1)
+    await state.apply("s", [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
+
+    assert await values(state, "a", now=soon) == {}
+    assert [entry.key for entry in await state.recent("s", "kind", NOW, soon)] == ["c"]
+    assert await state.apply("s", [put("a", 2, expected="")], soon) == "done"
+    assert (await state.get("s", "kind", ["a"], soon))["a"].at == soon
+    await state.aclose()
+    # A process removes what is expired with its first commit.
+    again = FileState(state.path.parent)
+    await again.apply("s", [put("d")], soon)
+    await again.aclose()
+    with sqlite3.connect(state.path) as db:
+        assert db.execute("SELECT key FROM entries ORDER BY key").fetchall() == [("a",), ("c",), ("d",)]
+    db.close()
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: FileState) -> None:
+    """Replacing a document does not make it newer."""
+    await state.apply("s", [put("a")], NOW)
+    await state.apply("s", [put("b")], NOW + timedelta(seconds=1))
+    await state.apply("s", [put("a", 2)], NOW + timedelta(seconds=2))
+
+    assert [(each.key, each.value["value"]) for each in await state.recent("s", "kind", NOW, NOW)] == [
+        ("b", 0),
+        ("a", 2),
+    ]
+    assert [each.key for each in await state.recent("s", "kind", NOW + timedelta(seconds=1), NOW)] == ["b"]
+    assert await state.recent("other", "kind", NOW, NOW) == []
+
+
+@pytest.mark.requirement("state.private")
+async def test_file_and_folder_are_for_their_owner_alone(state: FileState) -> None:
+    """0700 and 0600, whatever the umask is; so are the files that SQLite puts beside it."""
+    before = os.umask(0)
+    try:
+        await state.apply("s", [put("a")], NOW)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in state.path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.requirement("state.lazy")
+async def test_looking_makes_no_file(tmp_path: Path) -> None:
+    """Nothing is there before the first write, and closing nothing is fine."""
+    state = FileState(tmp_path / "state")
+
+    assert await state.get("s", "kind", ["a"], NOW) == {}
+    assert await state.recent("s", "kind", NOW, NOW) == []
+    await state.aclose()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.requirement("state.durable")
+async def test_settings_of_durability(state: FileState) -> None:
+    """A commit is on the disk before it is reported, and readers do not wait for writers."""
+    await state.apply("s", [put("a")], NOW)
+    db = state._db  # the connection's own setting can't be seen from outside
+    assert db is not None
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+PROCESS = """
+import sys, os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import anyio
+from ttp_mcp.state import Put
+from ttp_mcp.state.files import FileState
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def main():
+    state = FileState(Path(sys.argv[1]))
+    done = 0
+    for number in range(int(sys.argv[2])):
+        step = Put("kind", str(number), {"value": number}, NOW + timedelta(days=1), expected="")
+        done += await state.apply("s", [step], NOW) == "done"
+    print(done, flush=True)
+    os._exit(9)
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("state.shared")
+def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_path: Path) -> None:
+    """Three processes start on a new file at once and race for the same keys; each key is got once, and nothing is lost."""
+    command = [sys.executable, "-c", PROCESS, str(tmp_path / "state"), "30"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    got = [int(process.communicate(timeout=60)[0]) for process in running]
+
+    assert sum(got) == 30
+    db = sqlite3.connect(tmp_path / "state" / "ledger.db")
+    assert db.execute("SELECT count(*) FROM entries").fetchone() == (30,)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_full_disk_is_told_and_the_next_call_works_when_there_is_room(state: FileState) -> None:
+    """What was there stays readable."""
+    await state.apply("s", [put("a", 1)], NOW)
+    db = state._db
+    assert db is not None
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+
+    with pytest.raises(
+        LedgerProblem, match=r"the disk is full\. Nothing is sent without it; reading goes on\. Free some"
+    ):
+        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+    assert await values(state, "a", "big") == {"a": 1}
+    assert await state.apply("s", [put("b", 2)], NOW) == "done"
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_another_program_holds_is_told_and_reading_goes_on(state: FileState) -> None:
+    """The wait is bounded."""
+    await state.apply("s", [put("a", 1)], NOW)
+    holder = sqlite3.connect(state.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(LedgerProblem, match="another program holds the file"):
+            await state.apply("s", [put("b")], NOW)
+        assert await values(state, "a") == {"a": 1}
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    assert await state.apply("s", [put("b")], NOW) == "done"
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    """Somebody holds a file that is not yet in write-ahead mode."""
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    holder.execute("CREATE TABLE other (x)")
+    holder.execute("BEGIN EXCLUSIVE")
+    state = FileState(tmp_path, busy_seconds=0.05)
+    try:
+        with pytest.raises(LedgerProblem, match="another program holds the file"):
+            await state.apply("s", [put("a")], NOW)
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    """It may hold what somebody needs: only a person moves it away."""
+    file = tmp_path / "ledger.db"
+    file.write_bytes(b"this is no database" * 200)
+    state = FileState(tmp_path)
+
+    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Move it away"):
+        await state.apply("s", [put("a")], NOW)
+    assert file.read_bytes() == b"this is no database" * 200
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "state").write_text("in the way")
+
+    with pytest.raises(LedgerProblem, match=r"can't be opened or made. Nothing is sent"):
+        await FileState(tmp_path / "state").apply("s", [put("a")], NOW)
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_is_read_only_is_told(state: FileState) -> None:
+    """As on a drive that was mounted for reading."""
+    await state.apply("s", [put("a", 1)], NOW)
+    db = state._db
+    assert db is not None
+    db.execute("PRAGMA query_only = ON")
+
+    with pytest.raises(LedgerProblem, match=r"the file is read-only. .*Make it writable"):
+        await state.apply("s", [put("b")], NOW)
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -> None:
+    """A database of somebody else that claims our version."""
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    state = FileState(tmp_path)
+
+    with pytest.raises(LedgerProblem, match="SQLite reported an error"):
+        await state.apply("s", [put("a")], NOW)
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.versions")
+async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    """What is not understood is not written."""
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    state = FileState(tmp_path)
+
+    with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
+        await state.apply("s", [put("a")], NOW)
+    await state.aclose()
+
+
+def settings(folder: Path, state_url: str | None = None) -> Settings:
+    return Settings(zone=zone_named("UTC"), state_dir=folder, state_url=state_url)
+
+
+@pytest.mark.requirement("state.choice")
+async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
+    """Nothing is opened by choosing."""
+    state = open_state(settings(tmp_path / "state"))
+
+    assert isinstance(state, FileState)
+    assert not (tmp_path / "state").exists()
+    with pytest.raises(SettingProblem, match="TTP_STATE_URL"):
+        open_state(settings(tmp_path, "memcached://host"))
