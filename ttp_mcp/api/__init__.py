@@ -8,6 +8,7 @@ from time import monotonic as real_monotonic
 import anyio
 from starlette.types import ASGIApp
 
+from ttp_mcp.api.addresses import Resolver, is_loopback, system_resolver
 from ttp_mcp.api.analytics import AnalyticsApi, BestDay, BestHour, Recommendation
 from ttp_mcp.api.clock import ApiClock
 from ttp_mcp.api.errors import (
@@ -31,8 +32,9 @@ from ttp_mcp.api.errors import (
 )
 from ttp_mcp.api.http import Http, Limits, utc_now
 from ttp_mcp.api.integrations import Integration, IntegrationsApi
-from ttp_mcp.api.media import MediaApi, PresignedUpload, PresignRequest
+from ttp_mcp.api.media import MediaApi, PresignedUpload, PresignRequest, Uploaded
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate, PostsApi
+from ttp_mcp.api.storage import Storage
 from ttp_mcp.credentials import Token
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "TokenMissing",
     "UploadFailed",
     "UploadRefused",
+    "Uploaded",
     "ValidationFailed",
 ]
 
@@ -79,12 +82,14 @@ class ApiClient:
         token_problem: str | None = None,
         org_id: str | None = None,
         app: ASGIApp | None = None,
+        storage_app: ASGIApp | None = None,
         access: str = "full",
         limits: Limits | None = None,
         monotonic: Callable[[], float] = real_monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         jitter: Callable[[], float] = random,
         now: Callable[[], datetime] = utc_now,
+        resolve: Resolver = system_resolver,
     ) -> None:
         """Set up.
 
@@ -94,12 +99,14 @@ class ApiClient:
             token_problem: Why the configured token can't be used.
             org_id: Sent as `x-ttp-org`.
             app: An application in this process that stands for the host (the sandbox).
+            storage_app: The same for the storage.
             access: `read`, `draft` or `full`; what is beyond it never leaves.
             limits: Bounds of time and size.
             monotonic: Seconds of a clock that never goes back.
             sleep: How to wait.
             jitter: A random number from 0 to 1.
             now: This machine's present, aware UTC.
+            resolve: How the name of the storage becomes addresses; may block.
         """
         self._http = Http(
             base_url=base_url,
@@ -116,7 +123,8 @@ class ApiClient:
         )
         self.posts = PostsApi(self._http)
         self.integrations = IntegrationsApi(self._http)
-        self.media = MediaApi(self._http)
+        storage = Storage(loopback=is_loopback(base_url), monotonic=monotonic, app=storage_app, resolve=resolve)
+        self.media = MediaApi(self._http, storage, monotonic)
         self.analytics = AnalyticsApi(self._http)
 
     @property

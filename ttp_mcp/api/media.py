@@ -1,10 +1,20 @@
 """Wire models and endpoints of /media."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ttp_mcp.api import errors
+import anyio
+
+from ttp_mcp.api import errors, retry
 from ttp_mcp.api.http import Http
+from ttp_mcp.api.storage import FRESH_SECONDS, Sent, Source, Storage, StorageProblem
 from ttp_mcp.api.wire import an_object, number, text
+
+PUTS = 3
+PROGRESS_SECONDS = 0.25
+
+# Bytes on their way, and bytes in all.
+Progress = Callable[[int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +39,23 @@ class PresignedUpload:
         return f"PresignedUpload(key={self.key!r})"
 
 
-class MediaApi:
-    """Endpoints of media."""
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that is stored; `puts` says in how many attempts."""
 
-    def __init__(self, http: Http) -> None:
-        """Use this connection."""
+    key: str
+    public_url: str
+    puts: int
+
+
+class MediaApi:
+    """Endpoints of media, and the storage behind them."""
+
+    def __init__(self, http: Http, storage: Storage, monotonic: Callable[[], float]) -> None:
+        """Use this connection and this storage."""
         self._http = http
+        self._storage = storage
+        self._monotonic = monotonic
 
     async def presign(self, wanted: PresignRequest) -> PresignedUpload:
         """`POST /media/presign`: a short-lived URL for one upload.
@@ -56,3 +77,74 @@ class MediaApi:
             public_url=public_url,
             expires_in_seconds=int(number(reply.get("expiresIn")) or 300),
         )
+
+    async def upload(
+        self, filename: str, content_type: str, source: Source, progress: Progress | None = None
+    ) -> Uploaded:
+        """Presign and PUT a file: at most three times, each from the first byte with a URL of its own.
+
+        Repeating is safe: a file that was stored in vain is used by no post.
+
+        Args:
+            filename: Base name of the file.
+            content_type: Its type; has to be one that the API takes.
+            source: The file, open; it stays open.
+            progress: Called about four times a second while the bytes go out, and at the end.
+
+        Raises:
+            UploadRefused: The storage, or a rule about its address, refused the file.
+            UploadFailed: It did not arrive, or changed while it was sent; there is no URL then.
+            ApiError: The API gave no upload URL.
+
+        Source: API reference, Media uploads.
+        """
+        wanted = PresignRequest(filename=filename, content_type=content_type, size=source.size)
+        async with self._storage.turn():
+            renewed, attempt = False, 1
+            while True:
+                outcome = await self._attempt(wanted, source, progress)
+                if isinstance(outcome, PresignedUpload):
+                    if progress is not None:
+                        await progress(source.size, source.size)
+                    return Uploaded(key=outcome.key, public_url=outcome.public_url, puts=attempt)
+                final = outcome.kind in ("changed", "final") or (outcome.kind == "expired" and renewed)
+                if final or attempt == PUTS:
+                    raise _upload_error(outcome)
+                renewed = renewed or outcome.kind == "expired"
+                if outcome.kind == "again":
+                    await self._http.sleep(retry.delay_seconds(attempt, self._http.jitter()))
+                attempt += 1
+
+    async def _attempt(
+        self, wanted: PresignRequest, source: Source, progress: Progress | None
+    ) -> PresignedUpload | StorageProblem:
+        issued = self._monotonic()
+        presigned = await self.presign(wanted)
+        # A tenth of its life is kept back for the way there.
+        fresh_until = issued + min(FRESH_SECONDS, presigned.expires_in_seconds * 0.9)
+        sent, over = Sent(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            if progress is not None:
+                tasks.start_soon(_report, progress, sent, source.size, over)
+            try:
+                await self._storage.put(
+                    presigned.upload_url, wanted.content_type, source, sent, fresh_until=fresh_until
+                )
+            except StorageProblem as problem:
+                return problem
+            finally:
+                over.set()
+        return presigned
+
+
+async def _report(progress: Progress, sent: Sent, size: int, over: anyio.Event) -> None:
+    while not over.is_set():
+        await progress(sent.count, size)
+        with anyio.move_on_after(PROGRESS_SECONDS):
+            await over.wait()
+
+
+def _upload_error(problem: StorageProblem) -> errors.ApiError:
+    refused = problem.kind == "final" or (problem.kind == "expired" and problem.status is not None)
+    kind = errors.UploadRefused if refused else errors.UploadFailed
+    return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

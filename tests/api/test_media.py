@@ -1,0 +1,330 @@
+"""Uploading through the API client: presign, PUT, what is repeated and what is not."""
+
+import os
+from pathlib import Path
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ttp_mcp.api import ApiClient, BadAnswer, Limits, PresignRequest, UploadFailed, UploadRefused, ValidationFailed
+from ttp_mcp.credentials import Token
+from ttp_mcp.local_files import open_below
+from ttp_mcp.sandbox import Sandbox
+
+pytestmark = pytest.mark.requirement("uploads.whole")
+
+TOKEN = "ttp_" + "0123456789abcdef" * 3
+PICTURE = b"\xff\xd8\xff" + os.urandom(700_000)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """An open file that was last changed long ago."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(PICTURE)
+    os.utime(path, ns=(10**9, 10**9))
+    with open_below("photo.jpg", [tmp_path]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sandbox():
+    """A sandbox in this process."""
+    with Sandbox() as opened:
+        yield opened
+
+
+class Api:
+    """An API in this process that presigns, and a storage that answers as told."""
+
+    def __init__(self, *answers, upload_url="http://media.sandbox.localhost/key-{}", presigned=None):
+        self.answers = list(answers)
+        self.upload_url = upload_url
+        self.presigned = presigned
+        self.presigns = []
+        self.puts = []
+        self.slept = []
+        self.now = 0.0
+
+    async def presign(self, request):
+        self.presigns.append(await request.json())
+        number = len(self.presigns)
+        default = {
+            "success": True,
+            "key": f"key-{number}",
+            "uploadUrl": self.upload_url.format(number),
+            "publicUrl": f"https://media.example.com/key-{number}",
+            "expiresIn": 300,
+        }
+        return JSONResponse(default if self.presigned is None else self.presigned)
+
+    async def put(self, request):
+        body = b"".join([chunk async for chunk in request.stream()])
+        self.puts.append((request.url.path, dict(request.headers), body))
+        answer = self.answers.pop(0) if self.answers else 200
+        return Response(status_code=answer)
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+
+    def client(self, **options):
+        app = Starlette(routes=[Route("/api/media/presign", self.presign, methods=["POST"])])
+        storage = Starlette(routes=[Route("/{key:path}", self.put, methods=["PUT"])])
+        return ApiClient(
+            **{
+                "base_url": "http://sandbox.localhost/api",
+                "token": Token(TOKEN),
+                "app": app,
+                "storage_app": storage,
+                "sleep": self.sleep,
+                "jitter": lambda: 0.5,
+                "monotonic": lambda: self.now,
+            }
+            | options
+        )
+
+
+async def upload(client, file, progress=None):
+    """One upload, the client closed afterwards."""
+    try:
+        with anyio.fail_after(10):
+            return await client.media.upload(file.name, "image/jpeg", file, progress)
+    finally:
+        await client.aclose()
+
+
+async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
+    """Presign, PUT, public URL."""
+    client = ApiClient(
+        base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app, storage_app=sandbox.storage_app
+    )
+    stored = await upload(client, file)
+    assert sandbox.storage.path(stored.key).read_bytes() == PICTURE
+    assert stored.public_url == sandbox.storage.public_url(stored.key)
+    assert stored.puts == 1
+
+
+@pytest.mark.requirement("uploads.bare")
+async def test_storage_never_gets_the_token(file):
+    """It has nothing to do with the API's authentication."""
+    api = Api()
+    await upload(api.client(), file)
+    ((path, headers, body),) = api.puts
+    assert (path, body) == ("/key-1", PICTURE)
+    assert headers == {
+        "host": "media.sandbox.localhost",
+        "content-type": "image/jpeg",
+        "content-length": str(len(PICTURE)),
+    }
+    assert api.presigns == [{"filename": "photo.jpg", "contentType": "image/jpeg", "size": len(PICTURE)}]
+
+
+@pytest.mark.parametrize(
+    ("answers", "puts", "slept"),
+    [
+        ([], 1, []),
+        ([503], 2, [0.25]),
+        ([503, 500], 3, [0.25, 0.5]),
+        ([403], 2, []),
+        ([400], 2, []),
+        ([403, 503], 3, [0.5]),
+    ],
+)
+async def test_what_can_pass_is_tried_again_with_a_new_url(file, answers, puts, slept):
+    """At most three PUTs, each whole and to an address of its own."""
+    api = Api(*answers)
+    stored = await upload(api.client(), file)
+    assert stored.puts == len(api.puts) == len(api.presigns) == puts
+    assert stored.public_url == f"https://media.example.com/key-{puts}"
+    assert [path for path, _, _ in api.puts] == [f"/key-{number + 1}" for number in range(puts)]
+    assert all(body == PICTURE for _, _, body in api.puts)
+    assert api.slept == slept
+
+
+@pytest.mark.parametrize(
+    ("answers", "puts", "kind", "reason"),
+    [
+        ([503, 503, 503], 3, UploadFailed, "the storage had a failure of its own (503)"),
+        ([403, 403], 2, UploadRefused, "the storage did not accept the upload URL (403)"),
+        ([503, 403, 503], 3, UploadFailed, "the storage had a failure of its own (503)"),
+        ([413], 1, UploadRefused, "the storage refused the file (413)"),
+        ([302], 1, UploadRefused, "the storage answered with a redirect, which is never followed"),
+    ],
+)
+async def test_what_stays_is_told_with_its_reason(file, answers, puts, kind, reason):
+    """And nothing is tried a fourth time."""
+    api = Api(*answers)
+    with pytest.raises(kind) as caught:
+        await upload(api.client(), file)
+    assert type(caught.value) is kind
+    assert caught.value.reason == reason
+    assert caught.value.status == answers[-1]
+    assert caught.value.may_have_happened is False
+    assert len(api.puts) == puts
+
+
+async def test_url_that_aged_on_the_way_is_renewed(file):
+    """A machine that slept between the two requests."""
+    api = Api()
+    real_presign = api.presign
+
+    async def late(request):
+        answer = await real_presign(request)
+        api.now += 271.0 if len(api.presigns) == 1 else 0.0
+        return answer
+
+    api.presign = late
+    stored = await upload(api.client(limits=Limits(total_seconds=1000)), file)
+    assert (stored.puts, len(api.presigns), len(api.puts)) == (2, 2, 1)
+
+
+async def test_url_that_is_born_old_is_given_up(file):
+    """A presign that lives for no time at all."""
+    presigned = {"uploadUrl": "http://media.sandbox.localhost/key", "publicUrl": "https://m.example/k", "expiresIn": -1}
+    api = Api(presigned=presigned)
+    with pytest.raises(UploadFailed) as caught:
+        await upload(api.client(), file)
+    assert caught.value.reason == "the upload URL was too old"
+    assert (len(api.presigns), api.puts) == (2, [])
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+async def test_file_that_changes_gives_an_error_and_no_url(tmp_path, file, when):
+    """Whenever it happens, and without a second try."""
+    api = Api()
+    path = tmp_path / "photo.jpg"
+    real_put = api.put
+
+    async def changing(request):
+        if when == "during":
+            await anext(request.stream())
+            path.write_bytes(PICTURE[::-1])
+        answer = await real_put(request)
+        path.write_bytes(PICTURE[::-1])
+        return answer
+
+    if when == "before":
+        path.write_bytes(PICTURE[::-1])
+    api.put = changing
+    with pytest.raises(UploadFailed, match="PUT the storage") as caught:
+        await upload(api.client(), file)
+    assert caught.value.reason == "the file changed while it was sent"
+    assert len(api.presigns) == 1
+
+
+@pytest.mark.requirement("uploads.addresses")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://10.0.0.1/key", "the upload address is not https"),
+        ("https://user@media.example.com/key", "the upload address is not a plain https URL"),
+    ],
+)
+async def test_hostile_upload_url_is_refused(file, url, reason):
+    """Nothing is sent there, and no second one is asked for."""
+    api = Api(upload_url=url)
+    with pytest.raises(UploadRefused) as caught:
+        await upload(api.client(), file)
+    assert caught.value.reason == reason
+    assert (len(api.presigns), api.puts) == (1, [])
+
+
+@pytest.mark.requirement("uploads.addresses")
+async def test_name_that_leads_into_a_private_network_is_refused(file):
+    """The client resolves with what it was given."""
+    api = Api(upload_url="https://media.example.com/key")
+    client = api.client(storage_app=None, resolve=lambda host, port: ["93.184.216.34", "169.254.169.254"])
+    with pytest.raises(UploadRefused) as caught:
+        await upload(client, file)
+    assert caught.value.reason == "the upload address leads into a private network"
+
+
+@pytest.mark.requirement("uploads.progress")
+async def test_progress_is_told_on_the_way_and_at_the_end(file):
+    """The storage waits for the first half to be reported."""
+    api = Api()
+    half = anyio.Event()
+    told = []
+
+    async def patient(request):
+        received = 0
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > 300_000:
+                with anyio.fail_after(5):
+                    await half.wait()
+        return Response()
+
+    async def progress(done, total):
+        told.append((done, total))
+        if done:
+            half.set()
+
+    api.put = patient
+    await upload(api.client(), file, progress)
+    assert told[0] == (0, len(PICTURE))
+    assert 0 < told[1][0] < len(PICTURE)
+    assert told[-1] == (len(PICTURE), len(PICTURE))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.requirement("uploads.progress")
+async def test_upload_that_fails_is_not_told_as_complete(file):
+    """The last word is the error."""
+    told = []
+
+    async def progress(done, total):
+        told.append(done)
+
+    with pytest.raises(UploadRefused):
+        await upload(Api(413).client(), file, progress)
+    assert told == [0]
+
+
+@pytest.mark.requirement("uploads.secret")
+async def test_presigned_url_is_in_no_repr_and_no_error(file):
+    """Only `upload_url` itself gives it."""
+    api = Api(404, upload_url="http://media.sandbox.localhost/key-{}?signature=5ec2e7")
+    client = api.client()
+    presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+    with pytest.raises(UploadRefused) as caught:
+        await upload(client, file)
+    assert "5ec2e7" in presigned.upload_url
+    assert "5ec2e7" not in repr(presigned) + repr(caught.value) + str(vars(caught.value))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_presign_reads_both_shapes_of_the_answer(nested):
+    """Flat as documented, or inside `data`."""
+    flat = {"uploadUrl": "https://s.example/k", "publicUrl": "https://m.example/k"}
+    client = Api(presigned={"data": flat} if nested else flat).client()
+    presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+    await client.aclose()
+    assert (presigned.key, presigned.upload_url, presigned.public_url, presigned.expires_in_seconds) == (
+        "",
+        "https://s.example/k",
+        "https://m.example/k",
+        300,
+    )
+
+
+async def test_presign_without_addresses_is_a_bad_answer():
+    """There is nothing to upload to."""
+    client = Api(presigned={"success": True}).client()
+    with pytest.raises(BadAnswer):
+        await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+    await client.aclose()
+
+
+async def test_api_that_refuses_the_type_is_asked_once(sandbox, file):
+    """Its own words come through, and nothing is sent to the storage."""
+    client = ApiClient(
+        base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app, storage_app=sandbox.storage_app
+    )
+    with pytest.raises(ValidationFailed, match="400 on POST /media/presign"):
+        await client.media.upload("a.pdf", "application/pdf", file)
+    await client.aclose()
+    assert not list(Path(sandbox.folder / "media").rglob("a.pdf"))
