@@ -55,11 +55,11 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list."""
+    """One page of a list: its posts, how many fit the filter, how many of those come after the page, and how to get them."""
 
     posts: list[Post]
     matched: int
-    seen: int
+    left: int
     cursor: str | None
 
 
@@ -91,12 +91,12 @@ def page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, cursor
         found.sort(key=_soonest)
     start = _start(found, order, _read(cursor, wanted.mark(order))) if cursor else 0
     shown = found[start : start + limit]
-    more = start + limit < len(found)
+    left = len(found) - start - len(shown)
     return Page(
         posts=shown,
         matched=len(found),
-        seen=len(posts),
-        cursor=_write(shown, order, wanted.mark(order)) if more else None,
+        left=left,
+        cursor=_write(shown, order, wanted.mark(order)) if left else None,
     )
 
 

@@ -54,6 +54,9 @@ PlatformData = Annotated[
 Content = Annotated[
     str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
 ]
+OptionalContent = Annotated[
+    str | SkipJsonSchema[None], Field(min_length=1, max_length=100_000, description="New text of the post.")
+]
 Confirmation = Annotated[
     str | SkipJsonSchema[None],
     Field(max_length=200, description="The one-time confirmation from the preview, after the human agreed."),

@@ -141,7 +141,9 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
     lines += [entry(post, book, app.zone) for post in found.posts]
     if found.cursor:
-        lines.append(f"{found.matched - len(found.posts)} more matched in all: call again with cursor {found.cursor}")
+        lines.append(
+            f"{found.left} more; for the next page call again with the same arguments and cursor {found.cursor}"
+        )
     data = PostList(
         posts=[summary(post, book, app.zone) for post in found.posts],
         matched=found.matched,
@@ -158,8 +160,21 @@ async def get_post(args: GetPost, app: App) -> Answer[PostDetail]:
 
     list_posts finds ids. A post that was rescheduled here names the one that replaced it.
     """
-    book, post = await together(app.accounts.names, lambda: app.api.posts.get(args.post_id))
+    book, post = await together(app.accounts.names, lambda: _moved(args.post_id, app))
     return Answer(in_full(post, book, app.zone, app.now()), detail(post, book, app.zone))
+
+
+async def _moved(post_id: str, app: App) -> Post:
+    """A post; when it is gone and was replaced here, the refusal names the one that replaced it."""
+    try:
+        return await app.api.posts.get(post_id)
+    except NotFound:
+        if new_id := await app.ledger.replacement(post_id):
+            raise Refusal(
+                f"Post not read: {shorten(post_id, 60)} was replaced by {shorten(new_id, 60)} when it was rescheduled. "
+                "Call get_post with that id."
+            ) from None
+        raise
 
 
 @posts.tool(title="Create a post", effect="publish", failure="Post not created", drafts=True)

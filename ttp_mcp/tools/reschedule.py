@@ -1,0 +1,268 @@
+"""The tool that changes a post. The API has no edit, so a replacement is made first and the old post removed after it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp.api import ApiError, NotFound, Post
+from ttp_mcp.errors import Refusal
+from ttp_mcp.ledger import LedgerProblem
+from ttp_mcp.text import barred, clean, shorten
+from ttp_mcp.times import from_now, show
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.checks import findings
+from ttp_mcp.tools.consent import agree
+from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
+from ttp_mcp.tools.params import (
+    AccountIds,
+    Confirmation,
+    MediaUrls,
+    OptionalContent,
+    PlatformData,
+    PostId,
+    Thread,
+    Time,
+)
+from ttp_mcp.tools.posts import SOON, posts
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
+from ttp_mcp.tools.results import iso
+from ttp_mcp.writes import Created, WriteRefused
+
+# Nearer than this to its time, a post may be taken up by the scheduler while it is being replaced.
+TOO_CLOSE = timedelta(minutes=2)
+# States in which nothing has reached an audience and nothing is about to.
+REPLACEABLE = ("draft", "scheduled", "failed")
+
+NOT_DONE = "Post not rescheduled"
+
+
+class ReschedulePost(ToolInput):
+    """Which post, and what changes; the rest stays as it is."""
+
+    post_id: PostId
+    scheduled_at: Time = None
+    content: OptionalContent = None
+    account_ids: AccountIds = None
+    media_urls: MediaUrls = None
+    thread: Thread = None
+    platform_data: PlatformData = None
+    confirmation: Confirmation = None
+
+
+class Rescheduled(ToolOutput):
+    """The post that stands now and the one it replaced. Times are ISO 8601 with offset."""
+
+    old_post_id: str
+    post_id: str
+    scheduled_at: str | SkipJsonSchema[None] = None
+    warnings: list[str]
+
+
+@posts.tool(title="Reschedule or change a post", effect="publish", failure=NOT_DONE)
+async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]:
+    """Give a draft or scheduled post another time, text, accounts or media. Its id changes.
+
+    Makes the replacement, checks it, deletes the old one and checks that; when that fails the replacement is removed again.
+    Not for posts that are publishing or out.
+    """
+    old = await app.api.posts.get(args.post_id)
+    _refuse_unless_replaceable(old, app)
+    prepared = await _prepared(args, old, app)
+    refuse_errors(prepared, NOT_DONE)
+    _refuse_if_too_close(prepared, app)
+    await agree(
+        app,
+        _question(prepared, old, app),
+        binding={**binding("reschedule_post", prepared), "post_id": old.id},
+        grave=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - app.now() < SOON,
+        confirmation=args.confirmation,
+    )
+    # From here on both posts may stand for a moment, so neither a cancel nor the end of the process stops half way.
+    with anyio.CancelScope(shield=True), app.writes.flight():
+        created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
+        new_id = _id_of(created, old)
+        await _replace(old, new_id, prepared, app)
+    return _answer(old, new_id, prepared, app)
+
+
+def _refuse_unless_replaceable(old: Post, app: App) -> None:
+    name = shorten(old.id, 60)
+    if old.status not in REPLACEABLE:
+        raise Refusal(
+            f"{NOT_DONE}: {name} is {shorten(old.status, 20)}, so it is out or on its way and can't be changed. "
+            "create_post sends a new one; nothing was changed."
+        )
+    if old.status == "scheduled" and old.scheduled_at and old.scheduled_at - app.now() < TOO_CLOSE:
+        raise Refusal(
+            f"{NOT_DONE}: {name} is due {from_now(old.scheduled_at, app.now())}, too soon to be replaced safely. "
+            "delete_post may still stop it; nothing was changed."
+        )
+
+
+async def _prepared(args: ReschedulePost, old: Post, app: App) -> Prepared:
+    """The replacement: the old post with what changes. What the API does not show of the old one has to be passed."""
+    changes = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data")
+    if all(getattr(args, name) is None for name in changes):
+        raise Refusal(
+            f"{NOT_DONE}: nothing to change was passed. Pass scheduled_at or another of {', '.join(changes)}."
+        )
+    account_ids = args.account_ids or _accounts_of(old)
+    when = args.scheduled_at or (iso(old.scheduled_at, app.zone) if old.status == "scheduled" else None)
+    fields = PostFields(
+        content=args.content or old.content,
+        account_ids=account_ids,
+        media_urls=args.media_urls if args.media_urls is not None else old.media_urls,
+        thread=args.thread if args.thread is not None else old.thread,
+        scheduled_at=when,
+        platform_data=args.platform_data if args.platform_data is not None else old.platform_data,
+    )
+    prepared = await prepare(fields, app, NOT_DONE)
+    _refuse_what_is_not_shown(args, old, prepared)
+    # The old post is no clash with its own replacement.
+    others = tuple(post for post in prepared.others if post.id != old.id) if prepared.others is not None else None
+    found = findings(prepared.post, prepared.targets, others if prepared.post.scheduled_at else ())
+    return replace(prepared, findings=found)
+
+
+def _accounts_of(old: Post) -> list[str]:
+    found = old.account_ids or [result.account_id for result in old.results if result.account_id]
+    if not found:
+        raise Refusal(
+            f"{NOT_DONE}: the API does not show which accounts {shorten(old.id, 60)} is for. Pass account_ids; nothing was changed."
+        )
+    return found
+
+
+def _refuse_what_is_not_shown(args: ReschedulePost, old: Post, prepared: Prepared) -> None:
+    """A part that the reference does not promise to show would be lost without a word."""
+    platforms = {account.platform for account in prepared.targets}
+    missing: list[str] = []
+    if args.thread is None and "thread" not in old.raw and "twitter" in platforms:
+        missing.append("thread ([] for none)")
+    if args.platform_data is None and "platformData" not in old.raw and platforms & {"tiktok", "pinterest"}:
+        missing.append("platform_data")
+    if missing:
+        raise Refusal(
+            f"{NOT_DONE}: the API does not show all of {shorten(old.id, 60)}. Pass {' and '.join(missing)}; nothing was changed."
+        )
+
+
+def _refuse_if_too_close(prepared: Prepared, app: App) -> None:
+    when = prepared.post.scheduled_at
+    if when is not None and when - app.now() < TOO_CLOSE:
+        raise Refusal(
+            f"{NOT_DONE}: {show(when, app.zone)} is less than two minutes away, too soon to replace a post safely. "
+            "Pass a later time; nothing was changed."
+        )
+
+
+def _question(prepared: Prepared, old: Post, app: App) -> str:
+    return (
+        f"Replace the post {shorten(old.id, 60)} by this one, {_when(prepared, app)}, on {prepared.named()}{prepared.extent()}?\n"
+        f"{barred(prepared.post.content)}"
+    )
+
+
+def _when(prepared: Prepared, app: App) -> str:
+    when = prepared.post.scheduled_at
+    return f"for {show(when, app.zone)}, {from_now(when, app.now())}" if when else "as a draft"
+
+
+def _id_of(created: Created, old: Post) -> str:
+    if created.outcome == "unknown" or created.post_id is None:
+        raise Refusal(
+            f"{NOT_DONE}: the answer to the replacement was lost, so it may exist. The old post {shorten(old.id, 60)} still "
+            "stands. Look with list_posts and delete the one that is not wanted."
+        )
+    if created.post_id == old.id:
+        raise Refusal(f"{NOT_DONE}: {shorten(old.id, 60)} is like that already. Nothing was changed.")
+    return created.post_id
+
+
+async def _replace(old: Post, new_id: str, prepared: Prepared, app: App) -> None:
+    """Check the replacement, remove the old post, check that; on any failure remove the replacement again."""
+    try:
+        new = await app.api.posts.get(new_id)
+        if new.scheduled_at != prepared.post.scheduled_at or new.status not in ("draft", "scheduled"):
+            raise _Undone("the API made the replacement differently than asked")
+        now_old = await app.api.posts.get(old.id)
+        if now_old.status not in REPLACEABLE:
+            raise _Undone(f"the old post is {shorten(now_old.status, 20)} meanwhile")
+        deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old)
+        if deleted.outcome == "unknown":
+            raise _Undone("the old post could not be removed for sure")
+        await _refuse_unless_gone(old.id, app)
+        await _note(old.id, new_id, app)
+    except _Undone as problem:
+        await _undo(old, new_id, str(problem), app)
+    except (ApiError, WriteRefused, LedgerProblem):
+        await _undo(old, new_id, "a step after the replacement failed", app)
+
+
+class _Undone(Exception):
+    """The replacement must not stand."""
+
+
+async def _refuse_unless_gone(post_id: str, app: App) -> None:
+    try:
+        left = await app.api.posts.get(post_id)
+    except NotFound:
+        return
+    raise _Undone(f"the old post is still there ({shorten(left.status, 20)})")
+
+
+async def _note(old_id: str, new_id: str, app: App) -> None:
+    try:
+        await app.ledger.note_replacement(old_id, new_id)
+    except LedgerProblem:
+        # Only the pointer from the old id is missing then; the posts are as they should be.
+        return
+
+
+async def _undo(old: Post, new_id: str, why: str, app: App) -> None:
+    name, new_name = shorten(old.id, 60), shorten(new_id, 60)
+    try:
+        still_there = await _exists(old.id, app)
+        if still_there:
+            removed = await app.writes.delete(new_id, tool="reschedule_post")
+            if removed.outcome != "unknown":
+                raise Refusal(f"{NOT_DONE}: {why}. The replacement was removed again; {name} stands as it was.")
+    except (ApiError, WriteRefused, LedgerProblem):
+        still_there = True
+    if not still_there:
+        # Removing the replacement as well would leave nothing.
+        raise Refusal(
+            f"{NOT_DONE} for sure: {why}, but {name} is gone and the replacement {new_name} stands. Check it with get_post."
+        )
+    raise Refusal(
+        f"{NOT_DONE}: {why}, and the replacement {new_name} could not be removed. Both may stand: call get_post for {name} and "
+        f"{new_name}, and delete_post for the one that is not wanted, before either is due."
+    )
+
+
+async def _exists(post_id: str, app: App) -> bool:
+    try:
+        await app.api.posts.get(post_id)
+    except NotFound:
+        return False
+    return True
+
+
+def _answer(old: Post, new_id: str, prepared: Prepared, app: App) -> Answer[Rescheduled]:
+    when = prepared.post.scheduled_at
+    was = f" It was due {show(old.scheduled_at, app.zone)}." if old.scheduled_at else ""
+    due = f"goes out {show(when, app.zone)}, {from_now(when, app.now())}, to" if when else "is a draft for"
+    lines = [
+        f"Rescheduled: {shorten(new_id, 60)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
+        f"It replaces {shorten(old.id, 60)}, which is deleted.{was}",
+    ]
+    lines += [f"Note: {warning}" for warning in prepared.findings.to_say]
+    data = Rescheduled(
+        old_post_id=clean(old.id),
+        post_id=clean(new_id),
+        scheduled_at=iso(when, app.zone),
+        warnings=prepared.findings.to_say,
+    )
+    return Answer("\n".join(lines), data)
