@@ -1,0 +1,48 @@
+# `just` lists the commands; `just check` is the whole gate, as .ci/run calls it.
+
+default:
+    @just --list
+
+# Format and lint what can be mended.
+fix:
+    uv run ruff format .
+    uv run ruff check --fix .
+
+# Style, types, layers, generated files.
+lint:
+    uv run ruff format --check .
+    uv run ruff check .
+    uv run basedpyright
+    uv run lint-imports
+    uv run python scripts/generate.py --check
+
+# The tests; arguments go to pytest: just test -k posts
+test *arguments:
+    uv run pytest -n auto {{arguments}}
+
+# The tests with coverage of lines and branches.
+coverage:
+    uv run pytest -n auto --cov --cov-report=term
+
+# Renew snapshots; read the diff as an agent would.
+snapshots:
+    uv run pytest tests/tools/test_snapshots.py --update-snapshots
+
+# Renew everything that is generated from the code.
+docs:
+    uv run python scripts/generate.py
+
+# The acceptance table in its full size (about half an hour).
+acceptance:
+    TTP_ACCEPTANCE=full uv run pytest -m acceptance -s
+
+# Figures beside a bare SDK server; see benchmarks/README.md.
+bench *arguments:
+    uv run python benchmarks/run.py {{arguments}}
+
+# The MCPB bundle.
+mcpb:
+    uv run python scripts/mcpb.py
+
+# Everything that must hold before a change is merged.
+check: lint coverage
