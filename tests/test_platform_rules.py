@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttp_mcp import platform_rules
@@ -281,6 +281,7 @@ def test_undocumented_block_is_named_the_same_for_every_platform():
 
 
 @pytest.mark.requirement("rules.unknown")
+@settings(deadline=None)
 @given(
     platform=st.sampled_from([*platform_rules.keys(), "X", "elsewhere"]),
     content=st.text(max_size=400),

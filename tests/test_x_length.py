@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttp_mcp.graphemes import count_graphemes
@@ -98,6 +98,7 @@ def test_weighted_length_follows_the_published_weights(text, length):
 
 
 @pytest.mark.requirement("rules.x.length")
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_weighted_length_of_texts_apart_is_their_sum(one, other):
     """A line break that no link or emoji crosses adds exactly its own weight."""
@@ -105,6 +106,7 @@ def test_weighted_length_of_texts_apart_is_their_sum(one, other):
 
 
 @pytest.mark.requirement("rules.x.links")
+@settings(deadline=None)
 @given(st.text(alphabet="a.é漢-_/:@( com\ufeffhttps"))
 def test_links_never_overlap_and_lie_inside_the_text(text):
     """Each link has a beginning before its end, and ends before the next."""
@@ -151,6 +153,7 @@ def test_graphemes_are_counted_as_a_reader_sees_them(text, count):
 
 
 @pytest.mark.requirement("rules.graphemes")
+@settings(deadline=None)
 @given(st.text())
 def test_graphemes_are_never_more_than_code_points(text):
     """And a text that is not empty has at least one."""
