@@ -175,5 +175,7 @@ def _message(count: int) -> str:
     if count == 0:
         return "No published posts yet. Publish a few, and the best times appear here."
     if count < ENOUGH:
-        return f"Based on {count} posts only; the picture gets clearer from about {ENOUGH}."
+        return (
+            f"Based on {count} {'post' if count == 1 else 'posts'} only; the picture gets clearer from about {ENOUGH}."
+        )
     return f"Based on {count} posts of the last {WINDOW_DAYS} days."
