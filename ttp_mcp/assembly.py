@@ -98,6 +98,7 @@ def surroundings(
         token_problem=settings.token_problem,
         org_id=settings.org_id,
         app=sandbox.app if sandbox else None,
+        storage_app=sandbox.storage_app if sandbox else None,
         access=settings.access,
         monotonic=monotonic,
         now=now,

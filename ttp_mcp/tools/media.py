@@ -2,9 +2,14 @@
 
 from typing import Annotated, ClassVar
 
+import anyio.to_thread
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
+from ttp_mcp.errors import Refusal
+from ttp_mcp.local_files import FileRefused, OpenFile, open_below
+from ttp_mcp.media_facts import Facts, examine
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
 
@@ -58,3 +63,93 @@ async def presign_media(args: PresignMedia, app: App) -> Answer[Presigned]:
         expires_in_seconds=presigned.expires_in_seconds,
     )
     return Answer(text, data)
+
+
+class UploadMedia(ToolInput):
+    """What to upload."""
+
+    source: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="Path of an image or video below a folder of TTP_MEDIA_DIRS: absolute, ~/…, or relative to that folder.",
+        ),
+    ]
+
+
+class UploadedMedia(ToolOutput):
+    """The URL that posts use, and what the file says of itself. Pixels are as stored, before rotation."""
+
+    public_url: str
+    uploaded: bool
+    filename: str | SkipJsonSchema[None] = None
+    content_type: str | SkipJsonSchema[None] = None
+    size_bytes: int | SkipJsonSchema[None] = None
+    width: int | SkipJsonSchema[None] = None
+    height: int | SkipJsonSchema[None] = None
+    duration_seconds: float | SkipJsonSchema[None] = None
+
+
+@media.tool(title="Upload a file", effect="draft", failure="File not uploaded")
+async def upload_media(args: UploadMedia, app: App) -> Answer[UploadedMedia]:
+    """Upload a local image or video and get the public URL that posts use.
+
+    JPEG, PNG, GIF, WebP, MP4 or MOV. An https URL needs no upload: pass it in media_urls. Whoever has the public URL can see
+    the file. A failed upload leaves nothing that a post uses; repeating is safe.
+    """
+    if args.source.lower().startswith(("https://", "http://")):
+        return _hosted(args.source)
+    if not app.local_files:
+        raise Refusal(
+            "Not uploaded: this server runs elsewhere and can't see the user's files. Use presign_media and PUT the file "
+            "from where it is, or pass an https URL in media_urls; repeating does not help."
+        )
+    with await anyio.to_thread.run_sync(open_below, args.source, app.settings.media_dirs) as file:
+        facts = await anyio.to_thread.run_sync(examine, file.read_at, file.size, file.name)
+
+        async def progress(done: int, total: int) -> None:
+            await app.human.progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
+
+        async with app.writes.upload(tool="upload_media"):
+            stored = await app.api.media.upload(file.name, facts.content_type, file, progress)
+        return _answer(file, facts, stored.public_url)
+
+
+def _hosted(url: str) -> Answer[UploadedMedia]:
+    if not url.lower().startswith("https://") or len(url) > 2048 or not url.isprintable() or " " in url:
+        raise FileRefused(
+            "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters. Pass such a URL, or "
+            "the path of a local file; repeating the same call does not help."
+        )
+    return Answer(
+        "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post.",
+        UploadedMedia(public_url=url, uploaded=False),
+    )
+
+
+def _answer(file: OpenFile, facts: Facts, public_url: str) -> Answer[UploadedMedia]:
+    details = [facts.content_type, _megabytes(file.size)]
+    if facts.width:
+        details.append(f"{facts.width} x {facts.height} pixels")
+    if facts.duration_seconds:
+        details.append(f"{facts.duration_seconds:g} s")
+    text = (
+        f"Uploaded {file.name}: {', '.join(details)}.\npublic_url: {public_url}\n"
+        "Pass public_url in media_urls of create_post. The file is in no post yet."
+    )
+    data = UploadedMedia(
+        public_url=public_url,
+        uploaded=True,
+        filename=file.name,
+        content_type=facts.content_type,
+        size_bytes=file.size,
+        width=facts.width,
+        height=facts.height,
+        duration_seconds=facts.duration_seconds,
+    )
+    return Answer(text, data)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB" if size >= 100_000 else f"{size} bytes"

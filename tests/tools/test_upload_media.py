@@ -1,0 +1,178 @@
+"""Uploading a local file, as an agent does it."""
+
+import os
+import struct
+from dataclasses import replace
+
+import anyio
+import pytest
+from inline_snapshot import snapshot
+
+from ttp_mcp.api import UploadFailed
+
+pytestmark = pytest.mark.requirement("tools.upload_media")
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 640, 480) + b"\x08\x06\0\0\0" + bytes(200_000)
+MOVIE_HEADER = b"mvhd" + bytes(12) + struct.pack(">II", 1000, 12_500) + bytes(80)
+MP4 = (
+    struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)
+    + struct.pack(">I4s", len(MOVIE_HEADER) + 12, b"moov")
+    + struct.pack(">I", len(MOVIE_HEADER) + 4)
+    + MOVIE_HEADER
+)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with a picture, a film, and a key that is called a picture."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "photo.png").write_bytes(PNG)
+    (folder / "film.mp4").write_bytes(MP4)
+    (folder / "key.png").write_bytes(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    for path in folder.iterdir():
+        os.utime(path, ns=(10**9, 10**9))
+    return folder
+
+
+def presigned(sandbox):
+    """How many uploads the API was asked for."""
+    with sandbox.store.reading() as db:
+        return db.execute("SELECT count(*) FROM media").fetchone()[0]
+
+
+async def test_local_file_becomes_a_public_url(connect, pictures):
+    """One call; the bytes are at the URL that the answer names."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        text, data = await agent.ok("upload_media", source="photo.png")
+        key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
+        assert agent.sandbox.storage.path(key).read_bytes() == PNG
+        assert text == (
+            f"Uploaded photo.png: image/png, 0.2 MB, 640 x 480 pixels.\npublic_url: {data['public_url']}\n"
+            "Pass public_url in media_urls of create_post. The file is in no post yet."
+        )
+        assert {name: value for name, value in data.items() if name != "public_url"} == snapshot(
+            {
+                "uploaded": True,
+                "filename": "photo.png",
+                "content_type": "image/png",
+                "size_bytes": 200029,
+                "width": 640,
+                "height": 480,
+            }
+        )
+
+
+async def test_length_of_a_film_is_told(connect, pictures):
+    """Also when it says nothing of its width."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        text, data = await agent.ok("upload_media", source=str(pictures / "film.mp4"))
+        assert text.startswith("Uploaded film.mp4: video/mp4, 132 bytes, 12.5 s.")
+        assert data["duration_seconds"] == 12.5
+
+
+async def test_uploaded_picture_is_used_by_a_post(connect, pictures):
+    """What the answer tells the agent to do works."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        _, data = await agent.ok("upload_media", source="photo.png")
+        text, _ = await agent.ok(
+            "create_post", content="Fresh", platforms=["instagram"], media_urls=[data["public_url"]]
+        )
+        assert "with 1 media file" in text
+
+
+async def test_progress_is_told_to_the_client(connect, pictures):
+    """From the first byte to the last."""
+    told = []
+
+    async def progress(done, total, message):
+        told.append((done, total, message))
+
+    async with connect(media_dirs=(pictures,)) as agent:
+        await agent.client.call_tool("upload_media", {"source": "photo.png"}, progress_callback=progress)
+        with anyio.fail_after(5):
+            while not told or told[-1][0] != len(PNG):
+                await anyio.sleep(0)
+    assert told[0] == (0, len(PNG), "0 bytes of 0.2 MB")
+    assert told[-1] == (len(PNG), len(PNG), "0.2 MB of 0.2 MB")
+
+
+async def test_https_url_needs_no_upload(connect):
+    """Nothing is fetched and nothing is sent."""
+    async with connect() as agent:
+        text, data = await agent.ok("upload_media", source="https://example.com/a.jpg")
+        assert text == "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post."
+        assert data == {"public_url": "https://example.com/a.jpg", "uploaded": False}
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+@pytest.mark.parametrize(
+    "source",
+    ["http://example.com/a.jpg", "https://example.com/" + "a" * 2048, "https://example.com/a b", "https://a/\u202eb"],
+)
+async def test_url_that_posts_cannot_use_is_refused(agent, source):
+    """Plain http, too long, or not printable."""
+    assert "has to be a plain https URL of at most 2048 characters" in await agent.refused(
+        "upload_media", source=source
+    )
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+async def test_without_folders_the_words_say_what_to_set(agent):
+    """The default."""
+    assert await agent.refused("upload_media", source="photo.png") == (
+        "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder where "
+        "this server is configured and restart it; repeating does not help until then."
+    )
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+@pytest.mark.parametrize("source", ["key.png", "../pictures/photo.png", "none.png", "/etc/passwd"])
+async def test_refusal_holds_no_path_and_nothing_is_sent(connect, pictures, source):
+    """Whatever the reason."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        before = presigned(agent.sandbox)
+        words = await agent.refused("upload_media", source=source)
+        assert presigned(agent.sandbox) == before
+    assert words.startswith("Not uploaded: ")
+    assert "/" not in words
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+async def test_server_elsewhere_reads_no_files(connect, pictures):
+    """Over HTTP they would be the server's own."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, local_files=False)
+        assert "this server runs elsewhere" in await agent.refused("upload_media", source="photo.png")
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+async def test_limit_of_uploads_counts_those_that_were_sent(connect, pictures):
+    """A refusal costs nothing of it."""
+    async with connect(media_dirs=(pictures,), max_uploads_per_hour=1) as agent:
+        await agent.refused("upload_media", source="key.png")
+        await agent.ok("upload_media", source="photo.png")
+        assert "TTP_MAX_UPLOADS_PER_HOUR" in await agent.refused("upload_media", source="photo.png")
+
+
+@pytest.mark.requirement("tools.upload_media.refused")
+async def test_failure_of_the_storage_is_told_with_its_reason(connect, pictures, monkeypatch):
+    """And that trying again is safe."""
+    async with connect(media_dirs=(pictures,)) as agent:
+
+        async def failing(*_):
+            raise UploadFailed(method="PUT", path="the storage", reason="the file changed while it was sent")
+
+        monkeypatch.setattr(agent.assembly.app.api.media, "upload", failing)
+        words = await agent.refused("upload_media", source="photo.png")
+    assert words == (
+        "File not uploaded: the file was not stored (the file changed while it was sent). No post uses it; trying again is safe."
+    )
+
+
+async def test_upload_url_for_a_file_that_the_agent_sends_itself(agent):
+    """The answer says how; the URL is the only place where the signature is."""
+    text, data = await agent.ok("presign_media", filename="a.png", content_type="image/png", size_bytes=3)
+    assert data["upload_url"] in text
+    assert data["public_url"] in text
+    assert "Upload a.png (3 bytes) within 300 s: PUT the bytes to upload_url with Content-Type image/png" in text
