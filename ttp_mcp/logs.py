@@ -51,6 +51,7 @@ def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
     Returns:
         A function that puts back what was there before.
     """
+    _be_open(fd)
     undo = ExitStack()
     root = logging.getLogger()
     handler = NeverBlockingHandler(open_again(fd, os.O_WRONLY, undo))
@@ -81,7 +82,7 @@ def forbid_core_dumps() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
+    if sys.platform == "linux":  # pragma: no branch - the other way is macOS
         pr_set_dumpable = 4
         ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
 
@@ -188,6 +189,17 @@ class NeverBlockingHandler(logging.Handler):
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_writer(self._fd)
         self._loop = None
+
+
+def _be_open(fd: int) -> None:
+    """A process started without stderr gets the null device, before some other file is given its number."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != fd:
+            os.dup2(null, fd)
+            os.close(null)
 
 
 def _set_handlers(logger: logging.Logger, handlers: list[logging.Handler], level: int) -> None:

@@ -41,6 +41,7 @@ async def serve(
     in_flight: Callable[[], int] = _nothing_in_flight,
     drain_seconds: float = DRAIN_SECONDS,
     line_bytes: int = LINE_BYTES,
+    unread_bytes: int = UNREAD_BYTES,
     input_fd: int = 0,
     output_fd: int = 1,
     leave: Callable[[int], object] = os._exit,
@@ -60,6 +61,7 @@ async def serve(
         in_flight: How many writes are under way; asked every 20 ms during the drain.
         drain_seconds: The longest wait for what is under way, at any kind of end.
         line_bytes: A longer line is answered with an error and not kept.
+        unread_bytes: Reading stops while more than this waits for the client to read it.
         input_fd: Where requests come from: a pipe, a socket, a terminal or a file.
         output_fd: Where answers go.
         leave: Ends the process without ceremony; called with the exit code when something can't be waited for.
@@ -75,7 +77,7 @@ async def serve(
     with _wire(input_fd, output_fd) as (reading_fd, writing_fd):
         ending = Ending(in_flight, drain_seconds, leave)
         writer = _Writer(writing_fd, ending)
-        reader = _Reader(reading_fd, line_bytes, writer, ending)
+        reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, ending)
         with ending.on_signals():
             try:
                 await _run(server, reader, writer)
@@ -227,8 +229,9 @@ class _Writer(_Stream):
 class _Reader(_Stream):
     """Messages from a descriptor, read only as fast as they are taken. Ends when the ending has settled."""
 
-    def __init__(self, fd: int, line_bytes: int, writer: _Writer, ending: Ending) -> None:
+    def __init__(self, fd: int, line_bytes: int, unread_bytes: int, writer: _Writer, ending: Ending) -> None:
         self._fd = fd
+        self._unread_bytes = unread_bytes
         self._line_bytes = line_bytes
         self._lines = Lines(line_bytes)
         self._writer = writer
@@ -267,7 +270,7 @@ class _Reader(_Stream):
                 await ending.sleep(seconds=POLL_SECONDS)
 
     async def _read(self) -> None:
-        if self._writer.unread_bytes > UNREAD_BYTES:
+        if self._writer.unread_bytes > self._unread_bytes:
             await self._ending.sleep(seconds=POLL_SECONDS)
             return
         try:
@@ -328,17 +331,10 @@ def _wire(input_fd: int, output_fd: int) -> Generator[tuple[int, int]]:
         reading_fd = open_again(input_fd, os.O_RDONLY, undo)
         writing_fd = open_again(output_fd, os.O_WRONLY, undo)
         divert(input_fd, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), undo)
-        divert(output_fd, _stray_output(), undo)
+        divert(output_fd, os.dup(2), undo)
         # Whatever was printed meanwhile still sits in a buffer and belongs to stderr.
         undo.callback(_flush_stray_output)
         yield reading_fd, writing_fd
-
-
-def _stray_output() -> int:
-    try:
-        return os.dup(2)
-    except OSError:  # started without a stderr
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _flush_stray_output() -> None:

@@ -6,10 +6,18 @@ A write appends `begun N` and later `done N` to the outcome file; a write withou
 
 import argparse
 import asyncio
+import itertools
+import json
 import logging
+import os
+import select
+import subprocess
 import sys
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
@@ -83,6 +91,169 @@ def small_server(outcomes: Outcomes) -> MCPServer:
         return reply.action
 
     return server
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": "start",
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"elicitation": {}},
+        "clientInfo": {"name": "peer", "version": "1"},
+    },
+}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+PATIENCE = 30.0
+
+
+def call(number: int | str, name: str, /, **arguments: object) -> dict[str, object]:
+    """A request to call a tool."""
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+
+
+def line(message: dict[str, object] | bytes) -> bytes:
+    """A message as it stands on the wire."""
+    return message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
+
+
+def text_of(answer: dict) -> str:
+    """The text that a tool answered."""
+    return answer["result"]["content"][0]["text"]
+
+
+def lost_writes(path: Path) -> set[str]:
+    """Writes that began and have no outcome."""
+    words = [entry.split() for entry in path.read_text().splitlines()] if path.exists() else []
+    return {number for word, number in words if word == "begun"} - {number for word, number in words if word == "done"}
+
+
+class Peer:
+    """The client's side of a server process, line by line."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+        self.errors: list[dict] = []
+        self._answers: dict[int | str, dict] = {}
+        self._rest = b""
+
+    def send(self, *messages: dict[str, object] | bytes) -> None:
+        for message in messages:
+            self.process.stdin.write(line(message))
+        self.process.stdin.flush()
+
+    def answer(self, number: int | str, seconds: float = PATIENCE) -> dict:
+        """The answer to one request; whatever else arrives is kept."""
+        until = time.monotonic() + seconds
+        while number not in self._answers:
+            assert self.read(until - time.monotonic()), f"no answer to {number}"
+        return self._answers.pop(number)
+
+    def read(self, seconds: float) -> bool:
+        """Take in what arrives within the time; whether anything did."""
+        fd = self.process.stdout.fileno()
+        if seconds <= 0 or not select.select([fd], [], [], seconds)[0]:
+            return False
+        chunk = os.read(fd, 1 << 20)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for message in map(json.loads, lines):
+            if message.get("id") is None:
+                self.errors.append(message)
+            else:
+                self._answers[message["id"]] = message
+        return bool(chunk)
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def process(outcomes: Path, *options: str, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+    """The small server in a process of its own, initialized when its stdin is a pipe."""
+    command = [sys.executable, __file__, str(outcomes), *options]
+    started = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
+    peer = Peer(started)
+    try:
+        if stdin == subprocess.PIPE:
+            peer.send(INITIALIZE, INITIALIZED)
+            peer.answer("start")
+        yield peer
+    finally:
+        started.kill()
+        for stream in (started.stdin, started.stdout, started.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        started.wait()
+
+
+class LocalPeer:
+    """The client's side of a server in this very process and loop."""
+
+    def __init__(self, input_fd: int, output_fd: int) -> None:
+        self.input_fd: int | None = input_fd
+        self.output_fd: int | None = output_fd
+        self.received: list[dict] = []
+        self.left: list[int] = []
+        self.code: int | None = None
+        self._rest = b""
+
+    def send(self, *messages: dict[str, object] | bytes) -> None:
+        """Write what fits into the pipe at once: a few messages."""
+        for message in messages:
+            os.write(self.input_fd, line(message))
+
+    def start(self) -> None:
+        self.send(INITIALIZE, INITIALIZED)
+
+    async def answer(self, number: int | str | None) -> dict:
+        """The answer to one request, or the next error without an id."""
+        with anyio.fail_after(5):
+            while True:
+                for position, message in enumerate(self.received):
+                    if message.get("id") == number:
+                        return self.received.pop(position)
+                await self.read()
+
+    async def read(self) -> bool:
+        """Take in the next bytes; false at the end."""
+        with anyio.fail_after(5):
+            await anyio.wait_readable(self.output_fd)
+        chunk = os.read(self.output_fd, 1 << 20)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self.received.extend(map(json.loads, lines))
+        return bool(chunk)
+
+    def close_input(self) -> None:
+        os.close(self.input_fd)
+        self.input_fd = None
+
+    def close_output(self) -> None:
+        os.close(self.output_fd)
+        self.output_fd = None
+
+
+@asynccontextmanager
+async def served(server: MCPServer, pipes=None, **options):
+    """`serve` as a task over two pipes, or the four descriptors given; at the end its input closes and it must return."""
+    input_fd, peer_input, peer_output, output_fd = pipes or itertools.chain(os.pipe(), os.pipe())
+    peer = LocalPeer(peer_input, peer_output)
+    os.set_blocking(peer_output, False)
+
+    async def run() -> None:
+        peer.code = await serve(server, input_fd=input_fd, output_fd=output_fd, leave=peer.left.append, **options)
+
+    try:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run)
+                yield peer
+                if peer.input_fd is not None:
+                    peer.close_input()
+    finally:
+        for fd in (input_fd, output_fd, peer.input_fd, peer.output_fd):
+            if fd is not None:
+                os.close(fd)
 
 
 def main() -> None:

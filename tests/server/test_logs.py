@@ -1,0 +1,336 @@
+"""Logging: one redacted line per record, and nobody has to read it."""
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.server.mcpserver import MCPServer
+
+from ttp_mcp.logs import LineFormatter, NeverBlockingHandler, configure
+
+TOKEN = "ttp_" + "0123456789ab" * 4
+
+
+@pytest.fixture
+def pipe():
+    """A pipe whose reading end does not block."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+@contextmanager
+def configured(pipe):
+    """Logging to a pipe at INFO; gives the lines written so far. No fixture: the test runner adds handlers after those."""
+    reading, writing = pipe
+    undo = configure("INFO", fd=writing)
+    try:
+        yield lambda: os.read(reading, 1 << 20).decode().splitlines()
+    finally:
+        undo()
+
+
+def record(text, *arguments, **more):
+    return logging.LogRecord("small", logging.WARNING, "file.py", 1, text, arguments, more.get("exc_info"))
+
+
+def raised(text):
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+# The line
+
+
+@pytest.mark.requirement("logs.one-line")
+def test_a_record_is_one_line_with_its_time_in_utc():
+    """Time, level, logger and text."""
+    entry = record("two\nlines\tand \x1b[31mred \u202e")
+    entry.created, entry.msecs = 0, 7
+    assert LineFormatter().format(entry) == (
+        "1970-01-01T00:00:00.007Z WARNING small: two\\nlines\\tand \\x1b[31mred \\u202e"
+    )
+
+
+@pytest.mark.requirement("logs.redaction")
+@given(st.text(), st.text(), st.booleans())
+def test_no_secret_is_in_a_line_wherever_it_stands(before, after, in_traceback):
+    """Message, arguments and traceback go through the same redaction, and the result has no line end."""
+    secret = f"{before} {TOKEN} https://store.example/f?X-Amz-Signature=5e6f7a8b {after}"
+    error = raised(secret)
+    found = (ValueError, error, error.__traceback__) if in_traceback else None
+    text = LineFormatter().format(record("%s", "" if in_traceback else secret, exc_info=found))
+    assert TOKEN not in text
+    assert "5e6f7a8b" not in text
+    assert not re.search("[\x00-\x1f]", text)
+    assert ("Traceback" in text) >= in_traceback
+
+
+@pytest.mark.requirement("logs.one-line")
+@given(st.text(min_size=1, max_size=7), st.integers(900, 2000))
+def test_a_long_record_keeps_its_beginning_and_its_end(piece, times):
+    """A pipe takes 4,096 bytes as a whole or not at all; a traceback's end says most."""
+    reading, writing = os.pipe()
+    try:
+        handler = NeverBlockingHandler(writing)
+        handler.emit(record("begin " + piece * times * 4 + " end"))
+        written = os.read(reading, 1 << 16)
+        handler.close()
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert len(written) <= 4096
+    assert b"begin " in written
+    assert written.endswith(b" end\n")
+    written.decode()
+
+
+# Where records come from
+
+
+@pytest.mark.requirement("logs.redaction")
+def test_warnings_and_unhandled_exceptions_go_through_the_same_line(pipe):
+    """The main thread, other threads and finalizers; none of them writes to stderr by itself."""
+    error = raised(f"bad {TOKEN}")
+    with warnings.catch_warnings(), configured(pipe) as lines:
+        warnings.simplefilter("always")
+        warnings.warn(f"careful {TOKEN}", UserWarning, stacklevel=1)
+        sys.excepthook(ValueError, error, error.__traceback__)
+        sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+        thread = threading.Thread(target=lambda: (_ for _ in ()).throw(error))
+        thread.start()
+        thread.join()
+        threading.excepthook(threading.ExceptHookArgs((ValueError, None, None, None)))
+        sys.unraisablehook(type("Found", (), {"exc_value": error, "object": "a finalizer"}))
+        found = lines()
+    assert [line.split(" ")[1:3] for line in found] == [
+        ["WARNING", "py.warnings:"],
+        ["CRITICAL", "ttp_mcp.logs:"],
+        ["WARNING", "ttp_mcp.logs:"],
+        ["CRITICAL", "ttp_mcp.logs:"],
+        ["ERROR", "ttp_mcp.logs:"],
+    ]
+    assert TOKEN not in "".join(found)
+    assert "Traceback" in found[1]
+
+
+@pytest.mark.requirement("logs.redaction")
+def test_an_exception_of_the_event_loop_is_one_redacted_line(pipe):
+    """asyncio reports what nobody awaited through its logger."""
+
+    async def scenario():
+        asyncio.get_running_loop().call_exception_handler({"message": "lost", "exception": raised(TOKEN)})
+
+    with configured(pipe) as lines:
+        asyncio.run(scenario())
+        (line,) = lines()
+    assert "asyncio: lost" in line
+    assert TOKEN not in line
+
+
+@pytest.mark.requirement("logs.ours-win")
+def test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
+    """The SDK configures logging in its constructor; ours stays the only handler."""
+    with configured(pipe) as lines:
+        MCPServer("later", log_level="DEBUG")
+        (handler,) = logging.getLogger().handlers
+        assert isinstance(handler, NeverBlockingHandler)
+        for name in ("httpx2", "httpcore2.connection"):
+            logging.getLogger(name).info("GET https://store.example/?sig=1")
+        logging.getLogger("small").info("said")
+        logging.getLogger("small").debug("not said")
+        (line,) = lines()
+    assert line.endswith("INFO small: said")
+
+
+@pytest.mark.requirement("logs.ours-win")
+def test_undoing_puts_back_what_was_there(pipe):
+    """Handlers, level and hooks."""
+    root = logging.getLogger()
+    before = (root.handlers.copy(), root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
+    undo = configure("DEBUG", fd=pipe[1])
+    assert root.level == logging.DEBUG
+    undo()
+    assert (root.handlers, root.level, sys.excepthook, threading.excepthook, sys.unraisablehook) == before
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_record_that_can_not_be_formatted_is_named_and_nothing_is_raised(pipe):
+    """Wrong arguments for the text: the line says which logger, not what was in it."""
+    with configured(pipe) as lines:
+        logging.getLogger("small").warning("%d", TOKEN)
+        found = lines()
+    assert found == ["A log record of small could not be formatted: TypeError"]
+
+
+# A reader that does not read
+
+
+def filled(writing):
+    """Fill a pipe to the brim and return how much that was."""
+    os.set_blocking(writing, False)
+    count = 0
+    while True:
+        try:
+            count += os.write(writing, b"x" * 4096)
+        except BlockingIOError:
+            return count
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
+    """Once somebody reads, what waited comes in order, then the number of lost lines, then the new line."""
+    reading, writing = pipe
+    full = filled(writing)
+    handler = NeverBlockingHandler(writing, most_lines=2)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(5):
+        handler.emit(record(f"line {number}"))
+    assert os.read(reading, full) == b"x" * full
+    handler.emit(record("line 5"))
+    handler.close()
+    assert os.read(reading, 1 << 16).decode().splitlines() == [
+        "line 0", "line 1", "3 lines dropped: stderr was not read", "line 5",
+    ]  # fmt: skip
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_closing_waits_for_no_reader(pipe):
+    """The process ends with lines unread; nothing is written afterwards."""
+    _, writing = pipe
+    filled(writing)
+    handler = NeverBlockingHandler(writing)
+    handler.emit(record("unread"))
+    handler.close()
+    handler.emit(record("too late"))
+
+
+@pytest.mark.requirement("logs.never-block")
+async def test_waiting_lines_arrive_as_soon_as_somebody_reads(pipe):
+    """The loop goes on with them; no further record is needed."""
+    reading, writing = pipe
+    full = filled(writing)
+    handler = NeverBlockingHandler(writing)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(100):
+        handler.emit(record(f"{number} " + "y" * 3000))
+    received = b""
+    with anyio.fail_after(5):
+        while not received.endswith(b"y\n") or b"\n99 " not in received:
+            await anyio.wait_readable(reading)
+            received += os.read(reading, 1 << 16)
+    handler.close()
+    assert [line.split(b" ")[0] for line in received[full:].splitlines()] == [b"%d" % number for number in range(100)]
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_loop_that_is_closed_is_not_used_again(pipe):
+    """Lines that wait when a loop ends go on with the next record or the next loop."""
+    reading, writing = pipe
+    full = filled(writing)
+    handler = NeverBlockingHandler(writing)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+
+    async def emit(text):
+        handler.emit(record(text))
+
+    asyncio.run(emit("first"))
+    asyncio.run(emit("second"))
+    os.read(reading, full)
+    handler.close()
+    assert os.read(reading, 1 << 16) == b"first\nsecond\n"
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_line_that_goes_out_in_parts_is_not_torn():
+    """A TCP socket may take half a line; the rest follows before anything else."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 6000)
+        undo = configure("WARNING", fd=ours.fileno())
+        handler = logging.getLogger().handlers[0]
+        for number in range(900):
+            handler.emit(record(f"{number} " + "z" * 3900))
+        for _ in range(900):
+            handler.emit(record("lost, since all of this is more than socket and queue hold"))
+        received = b""
+        while b" 899 " not in received or not received.endswith(b"\n"):
+            received += theirs.recv(1 << 20)
+            handler.flush()
+        undo()
+    lines = [line.split(" ") for line in received.decode().splitlines() if line.endswith("z")]
+    assert [int(words[3]) for words in lines] == list(range(900))
+    assert {len(words[4]) for words in lines} == {3900}
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_stderr_that_is_gone_is_no_error():
+    """The reader closed its end: lines are lost, the server goes on."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    handler = NeverBlockingHandler(writing)
+    handler.emit(record("lost"))
+    handler.close()
+    os.close(writing)
+
+
+# The process
+
+
+@pytest.mark.requirement("logs.core-dumps")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has both limits")
+def test_no_core_file_and_no_look_into_the_memory_and_logging_still_works():
+    """Both limits are set, and stderr can still be opened again."""
+    script = (
+        "import ctypes, logging, resource\n"
+        "from ttp_mcp.logs import configure, forbid_core_dumps\n"
+        "forbid_core_dumps()\n"
+        "configure()\n"
+        "logging.warning('%s %s', resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.endswith("WARNING root: (0, 0) 0\n")
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_process_without_stderr_can_log():
+    """The null device takes its place before another file is given its number."""
+    script = (
+        "import os; os.close(2)\n"
+        "import logging\n"
+        "from ttp_mcp.logs import configure\n"
+        "configure()\n"
+        "logging.warning('nobody')\n"
+        "print(os.readlink('/proc/self/fd/2'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "/dev/null\n"
+
+
+@pytest.mark.requirement("logs.never-block")
+def test_a_descriptor_that_is_closed_becomes_the_null_device():
+    """Whatever its number: what is logged goes nowhere and nothing is raised."""
+    closed = 987
+    undo = configure(fd=closed)
+    logging.getLogger("small").warning("nobody")
+    undo()
+    assert os.fstat(closed).st_rdev == Path(os.devnull).stat().st_rdev
+    os.close(closed)
