@@ -26,7 +26,7 @@ from ttp_mcp.sandbox.page_frame import (
 WEEK_DAY_POSTS, MONTH_DAY_POSTS, PAGE_POSTS = 8, 3, 60
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # Years that the calendar turns to: datetime reaches further, but neighbours of its ends don't exist.
-FIRST_YEAR, LAST_YEAR = 1971, 2199
+FIRST_YEAR, LAST_YEAR = 1971, 9998
 
 
 def today(visit: Visit) -> date:
@@ -133,7 +133,7 @@ def post(visit: Visit, post_id: str) -> tuple[str, Markup] | None:
     back = element("a", "Drafts", href=visit.path("drafts"))
     if held.at is not None:
         local = visit.local(held.at).date()
-        back = element("a", "Week of this post", href=visit.path("week", monday(local).isoformat()))
+        back = element("a", "Day of this post", href=_day_path(visit, local))
     return f"Post: {first_words(held.text, 60)}", together(
         element("p", back, class_="crumb"),
         element(
@@ -231,7 +231,7 @@ def _column(visit: Visit, day: date, held: Day, level: str) -> Markup:
             "a",
             element("span", f"{day:%a} ", class_="dayname"),
             element("time", day_name(day), datetime=day.isoformat()),
-            href=visit.path("day", day.isoformat()),
+            href=_day_path(visit, day),
         ),
         element("span", "Today", class_="pill") if is_today else None,
     )
@@ -276,7 +276,7 @@ def _cell(visit: Visit, day: date, held: Day, *, inside: bool) -> Markup:
                     element("span", f" {day:%b}", class_="monthname"),
                     datetime=day.isoformat(),
                 ),
-                href=visit.path("day", day.isoformat()),
+                href=_day_path(visit, day),
             ),
             element("span", "Today", class_="pill") if is_today else None,
         ),
@@ -290,8 +290,13 @@ def _more(visit: Visit, day: date, held: Day) -> Markup | None:
     left = held.count - len(held.cards)
     if left <= 0:
         return None
-    link = element("a", f"and {left:,} more", href=visit.path("day", day.isoformat()))
+    link = element("a", f"and {left:,} more", href=_day_path(visit, day))
     return element("p", link, class_="more")
+
+
+def _day_path(visit: Visit, day: date) -> str | None:
+    """Path of a day; None beyond the ends of the calendar."""
+    return visit.path("day", day.isoformat()) if FIRST_YEAR <= day.year <= LAST_YEAR else None
 
 
 def _windows(visit: Visit, dates: Sequence[date]) -> list[tuple[int, int]]:

@@ -33,7 +33,11 @@ class Visit:
 
     def local(self, at: int) -> datetime:
         """An instant of the store in the organization's zone."""
-        return from_ms(at).astimezone(self.organization.zone)
+        instant = from_ms(at)
+        try:
+            return instant.astimezone(self.organization.zone)
+        except OverflowError:  # the last hours of the year 9999
+            return instant
 
     def path(self, *parts: str) -> str:
         """Path of one of the organization's pages."""

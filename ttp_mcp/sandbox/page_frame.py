@@ -19,7 +19,7 @@ STATUSES = {
     "scheduled": ("Scheduled", "M8 2.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 8 2.2zM8 4.8V8l2.4 1.6"),
     "publishing": ("Publishing", "M8 13.5v-11M3.8 6.7 8 2.5l4.2 4.2"),
     "published": ("Published", "M2.8 8.6l3.6 3.6 6.8-8"),
-    "partial": ("Partly published", "M8 2.2 14.2 13.4H1.8zM8 6.4v3M8 11.4v.1"),
+    "partial": ("Partial", "M8 2.2 14.2 13.4H1.8zM8 6.4v3M8 11.4v.1"),
     "failed": ("Failed", "M3.6 3.6l8.8 8.8M12.4 3.6l-8.8 8.8"),
     "pending": ("Waiting", "M8 2.2a5.8 5.8 0 1 1 0 11.6A5.8 5.8 0 0 1 8 2.2zM8 4.8V8l2.4 1.6"),
 }

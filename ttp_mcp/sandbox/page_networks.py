@@ -101,13 +101,18 @@ def _ranking(entries: Sequence[tuple[str, float]]) -> Markup:
             element(
                 "li",
                 element("span", name),
-                element("meter", min=0, max=1, value=str(score), aria_label=name),
+                _bar(score),
                 element("span", f"{score:.2f}"),
             )
             for name, score in entries
         ],
         class_="ranking",
     )
+
+
+def _bar(score: float) -> Markup:
+    drawing = element("rect", width=round(100 * score), height=8)
+    return element("svg", drawing, viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", class_="bar")
 
 
 def heat(points: Sequence[Point]) -> dict[tuple[int, int], tuple[float, int]]:

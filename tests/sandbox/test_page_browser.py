@@ -1,0 +1,192 @@
+"""The page in Chromium, with the real servers on two ports of this machine."""
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import uvicorn
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from starlette.types import ASGIApp
+
+from ttp_mcp.sandbox import ManualClock, Sandbox
+
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><b id=owned>'\"></style>"
+)
+RIGHT_TO_LEFT = "مرحبا \u202eevil\u2066 " + "W" * 900 + " 👩‍👩‍👧‍👦"
+PATHS = (
+    "",
+    "/week",
+    "/month",
+    "/drafts",
+    "/accounts",
+    "/media",
+    "/feeds",
+    "/best-times",
+    "/activity",
+    "/day/2026-06-24",
+)
+# Everything that is asked of a page, in one round trip.
+FACTS = """
+const all = selector => [...document.querySelectorAll(selector)];
+const named = node => node.getAttribute('aria-label') || node.textContent.trim() || node.querySelector('img[alt]:not([alt=""])');
+const levels = all('h1,h2,h3,h4,h5,h6').map(node => Number(node.tagName[1]));
+return {
+  title: document.title,
+  lang: document.documentElement.lang,
+  tooWide: document.documentElement.scrollWidth - window.innerWidth,
+  headings: levels.filter(level => level === 1).length,
+  skipped: levels.some((level, at) => at > 0 && level > levels[at - 1] + 1),
+  withoutAlt: all('img:not([alt])').length,
+  broken: all('img').filter(node => node.loading !== 'lazy' && !(node.complete && node.naturalWidth)).length,
+  nameless: all('a, button').filter(node => !named(node)).length,
+  tables: all('table').filter(node => !node.caption || node.querySelector('th:not([scope])')).length,
+  landmarks: ['main', 'header', 'nav', 'footer'].filter(name => !document.querySelector(name)).length,
+  intruders: all('#owned, script, main style, [onerror], [style]').length,
+  copies: all('[id]').length - new Set(all('[id]').map(node => node.id)).size,
+};
+"""
+EXPECTED = {
+    "lang": "en",
+    "headings": 1,
+    "skipped": False,
+    "withoutAlt": 0,
+    "broken": 0,
+    "nameless": 0,
+    "tables": 0,
+    "landmarks": 0,
+    "intruders": 0,
+    "copies": 0,
+}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.requirement("sandbox.page.browser"),
+    pytest.mark.skipif(
+        not (shutil.which(CHROMIUM) and shutil.which(DRIVER)),
+        reason=f"needs Chromium: {CHROMIUM} and {DRIVER} (Debian: chromium, chromium-driver)",
+    ),
+]
+
+
+@contextmanager
+def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
+    """An application behind a socket that listens already, so that a request waits for it instead of failing."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[str]:
+    """Address of a demo workspace that also holds hostile words."""
+    clock = ManualClock(datetime(2026, 6, 24, 9, 30, tzinfo=UTC))
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        api, storage = [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+        sandbox = opened.enter_context(Sandbox(tmp_path / "data", clock=clock, api_origin=api, storage_origin=storage))
+        fill(sandbox)
+        opened.enter_context(serving(sandbox.app, listeners[0]))
+        opened.enter_context(serving(sandbox.storage_app, listeners[1]))
+        yield api
+
+
+def fill(sandbox: Sandbox) -> None:
+    """Words that want out of their place, in each place where words can be."""
+    at = round((sandbox.clock.now() + timedelta(hours=3)).timestamp() * 1000)
+    with sandbox.store.writing() as db:
+        account = db.execute("SELECT id FROM accounts WHERE organization_id = 'org_harbor_cafe' LIMIT 1").fetchone()[
+            "id"
+        ]
+        for number, words in enumerate((HOSTILE, RIGHT_TO_LEFT)):
+            db.execute(
+                "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, thread, media_urls) "
+                "VALUES (?, 'org_harbor_cafe', ?, 'scheduled', ?, 0, 0, json_array(?), json_array('https://elsewhere.example/x.png'))",
+                (f"hostile_{number}", words, at, words[:280]),
+            )
+            db.execute(
+                "INSERT INTO post_targets (post_id, account_id, position, status, error) VALUES (?, ?, 0, 'failed', ?)",
+                (f"hostile_{number}", account, words),
+            )
+            db.execute(
+                "INSERT INTO activity (at, organization_id, token_label, method, path, status, summary) "
+                "VALUES (?, 'org_harbor_cafe', ?, 'GET', ?, 200, ?)",
+                (at, words, words, words),
+            )
+        db.execute(
+            "UPDATE publications SET content = ? WHERE published_at = (SELECT max(published_at) FROM publications)",
+            (HOSTILE + RIGHT_TO_LEFT,),
+        )
+        db.execute("UPDATE accounts SET name = ?, handle = ? WHERE platform = 'tiktok'", (HOSTILE, RIGHT_TO_LEFT))
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """Chromium with nothing of anybody's in it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for switch in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def test_every_page_fits_and_stays_harmless(browser: webdriver.Chrome, origin: str) -> None:
+    """Wide, narrow and dark: nothing to scroll sideways, nothing logged, nothing run, a name for everything."""
+    base = f"{origin}/o/org_harbor_cafe"
+    pages = [*(f"{base}{path}" for path in PATHS), f"{base}/posts/hostile_0", f"{base}/posts/hostile_1", f"{origin}/"]
+    for width, scheme in ((1440, "light"), (360, "dark")):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        for page in pages:
+            browser.get(page)
+            found = browser.execute_script(FACTS)
+            assert found.pop("title").endswith("TimeToPost sandbox"), page
+            assert found.pop("tooWide") <= 0, (page, width)
+            assert (page, found) == (page, EXPECTED)
+            assert (page, browser.get_log("browser")) == (page, [])
+
+
+def test_empty_pages_and_refusals_fit_too(browser: webdriver.Chrome, origin: str) -> None:
+    """A page that does not exist is a page of its own."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    browser.get(f"{origin}/o/org_nordlicht/week/2031-01-01")
+    assert browser.execute_script(FACTS)["tooWide"] <= 0
+    browser.get(f"{origin}/nowhere")
+    found = browser.execute_script(FACTS)
+    assert (found["headings"], found["tooWide"] <= 0) == (1, True)
