@@ -170,6 +170,49 @@ async def test_repeated_query_parameter_is_refused(empty_api: httpx2.AsyncClient
 
 
 @pytest.mark.requirement("sandbox.errors")
+async def test_broken_off_request_does_nothing(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """The client went away before the end of its body."""
+    connect("twitter", "acc_x")
+    messages = [
+        {"type": "http.request", "body": json.dumps(DRAFT).encode(), "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/api/posts",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"authorization", f"Bearer {empty.token}".encode())],
+    }
+    await empty.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert (await empty_api.get("/posts")).json()["posts"] == []
+
+
+@pytest.mark.requirement("sandbox.errors")
+async def test_failure_of_the_sandbox_has_the_shape_too(empty: Sandbox) -> None:
+    """Here a table is gone; nothing of the reason is told."""
+    headers = {"Authorization": f"Bearer {empty.token}"}
+    transport = httpx2.ASGITransport(empty.app, raise_app_exceptions=False)
+    with empty.store.writing() as db:
+        db.execute("DROP TABLE publications")
+    async with httpx2.AsyncClient(transport=transport, base_url=empty.api_url, headers=headers) as api:
+        answer = await api.get("/analytics/engagement-summary")
+    assert error(answer) == (500, "The sandbox failed; its log says why.")
+
+
+@pytest.mark.requirement("sandbox.errors")
 async def test_every_answer_has_the_date_of_the_sandbox(empty_api: httpx2.AsyncClient, clock: ManualClock) -> None:
     """So that a client learns which time it is here; once, also on refusals."""
     for path in ("/posts", "/nothing", "/posts/cmb8none"):

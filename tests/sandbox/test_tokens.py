@@ -40,6 +40,7 @@ def test_token_is_kept_as_a_hash_only(sandbox: Sandbox) -> None:
 
 def test_tokens_are_listed_without_anything_secret(sandbox: Sandbox, clock: ManualClock) -> None:
     """Label and times, oldest first."""
+    assert sandbox.token
     clock.move(1)
     tokens.create(sandbox.store, clock, label="agent", expires_days=2)
     mine, agent = tokens.listed(sandbox.store)

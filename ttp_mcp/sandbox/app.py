@@ -9,7 +9,7 @@ import anyio
 from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,6 +55,8 @@ def create_api(
             except Problem as problem:
                 # Told only to a caller who may know: whoever has no token learns that first.
                 body = problem
+            except ClientDisconnect:
+                body = Problem(400, "The request was broken off.")
             return await anyio.to_thread.run_sync(_answer, store, clock, storage, request, handler, body)
 
         return serve
@@ -66,7 +68,7 @@ def create_api(
     routes = [Route(f"/api{path}", endpoint(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
     app = Starlette(
         routes=[*routes, *more],
-        exception_handlers={Problem: _on_problem, HTTPException: _on_http_exception},
+        exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
     )
     # A path with a slash at its end is another path: no redirects.
     app.router.redirect_slashes = False
@@ -146,9 +148,9 @@ async def _body(request: Request) -> JsonObject:
     return cast("JsonObject", body)
 
 
-def _on_problem(_: Request, problem: Exception) -> Response:
-    found = cast("Problem", problem)
-    return refused(found.status, found.message, found.headers)
+def _on_failure(_: Request, __: Exception) -> Response:
+    """The answer to what should not happen: a bug, a full disk. The exception itself goes on to the server's log."""
+    return refused(500, "The sandbox failed; its log says why.")
 
 
 def _on_http_exception(_: Request, exception: Exception) -> Response:
