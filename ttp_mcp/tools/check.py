@@ -45,8 +45,7 @@ class PostCheck(ToolOutput):
 async def check_post(args: CheckPost, app: App) -> Answer[PostCheck]:
     """Say what create_post would do with the same arguments, and every problem found; sends nothing.
 
-    Shows each account by name, the time in both zones, text lengths as each platform counts them, missing media or choices,
-    unhealthy accounts and clashes with scheduled posts.
+    Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
     """
     try:
         prepared = await prepare(args, app, "Would not be sent")

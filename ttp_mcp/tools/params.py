@@ -25,30 +25,34 @@ AccountIds = Annotated[
         description="Accounts: id, @handle or name, from list_integrations. This or platforms.",
     ),
 ]
+OtherAccountIds = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]] | SkipJsonSchema[None],
+    Field(min_length=1, max_length=100, description="Accounts instead of the present ones: id, @handle or name."),
+]
 Platforms = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=50)]] | SkipJsonSchema[None],
     Field(
         min_length=1,
         max_length=20,
-        description="Platform keys, meaning every connected account there. This or account_ids.",
+        description="Platform keys: every account there. This or account_ids.",
     ),
 ]
 MediaUrls = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=2048)]] | SkipJsonSchema[None],
-    Field(max_length=50, description="Public URLs of images or videos, as upload_media or presign_media return them."),
+    Field(max_length=50, description="Public URLs, as upload_media or presign_media return them."),
 ]
 Thread = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=280)]] | SkipJsonSchema[None],
     Field(
         max_length=24,
-        description="X only: the posts after content, at most 24 of 1–280 characters; X itself counts links and emoji differently.",
+        description="X only: the posts after content; X itself counts links and emoji differently.",
     ),
 ]
 PlatformData = Annotated[
     dict[str, Any] | SkipJsonSchema[None],
     Field(
-        description="What single platforms need, by platform key: pinterest {boardId, title, link, altText}; tiktok {privacy, "
-        "allowComments, allowDuet, allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
+        description="By platform key: pinterest {boardId, title, link, altText}; tiktok {privacy, allowComments, allowDuet, "
+        "allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
     ),
 ]
 Content = Annotated[

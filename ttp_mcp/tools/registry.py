@@ -182,10 +182,11 @@ def _rename(model: type[ToolInput], known: set[str], arguments: dict[str, Any]) 
 
 @cache
 def _spellings(model: type[ToolInput]) -> dict[str, str]:
-    return {_camel(name): name for name in model.model_fields} | model.also
+    return {camel_case(name): name for name in model.model_fields} | model.also
 
 
-def _camel(name: str) -> str:
+def camel_case(name: str) -> str:
+    """`account_ids` as the API spells it: `accountIds`."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -241,7 +242,7 @@ def _problem(details: ErrorDetails) -> str:
 @cache
 def input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> JsonSchema:
     """The JSON schema of a tool's arguments: no generated titles, and no union for an optional argument."""
-    schema = _tidy(model.model_json_schema())
+    schema = _inline(_tidy(model.model_json_schema()))
     schema.setdefault("properties", {})
     if not with_confirmation:
         schema["properties"].pop("confirmation", None)
@@ -252,6 +253,23 @@ def input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> 
 def output_schema(model: type[ToolOutput]) -> JsonSchema:
     """The JSON schema of a tool's structured content."""
     return _tidy(model.model_json_schema(mode="serialization"))
+
+
+def _inline(schema: JsonSchema) -> JsonSchema:
+    """The same without references, which some clients can't follow. No model of ours refers to itself."""
+    parts: JsonSchema = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolve(entry) for entry in cast("list[Any]", node)]
+        if not isinstance(node, dict):
+            return node
+        found = cast("dict[str, Any]", node)
+        if "$ref" in found:
+            found = {**parts[found["$ref"].rpartition("/")[2]], **{key: found[key] for key in found if key != "$ref"}}
+        return {key: resolve(value) for key, value in found.items()}
+
+    return resolve(schema) if parts else schema
 
 
 def _tidy(node: Any, *, names: bool = False) -> Any:

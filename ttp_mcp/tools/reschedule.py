@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import anyio
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import ApiError, NotFound, Post
@@ -16,7 +15,6 @@ from ttp_mcp.tools.checks import findings
 from ttp_mcp.tools.consent import agree
 from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
 from ttp_mcp.tools.params import (
-    AccountIds,
     Confirmation,
     MediaUrls,
     OptionalContent,
@@ -28,6 +26,7 @@ from ttp_mcp.tools.params import (
 from ttp_mcp.tools.posts import SOON, posts
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
 from ttp_mcp.tools.results import iso
+from ttp_mcp.tools.together import to_the_end
 from ttp_mcp.writes import Created, WriteRefused
 
 # Nearer than this to its time, a post may be taken up by the scheduler while it is being replaced.
@@ -44,7 +43,7 @@ class ReschedulePost(ToolInput):
     post_id: PostId
     scheduled_at: Time = None
     content: OptionalContent = None
-    account_ids: AccountIds = None
+    account_ids: OtherAccountIds = None
     media_urls: MediaUrls = None
     thread: Thread = None
     platform_data: PlatformData = None
@@ -80,11 +79,16 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
         confirmation=args.confirmation,
     )
     # From here on both posts may stand for a moment, so neither a cancel nor the end of the process stops half way.
-    with anyio.CancelScope(shield=True), app.writes.flight():
+    new_id = await to_the_end(lambda: _create_and_replace(old, prepared, app))
+    return _answer(old, new_id, prepared, app)
+
+
+async def _create_and_replace(old: Post, prepared: Prepared, app: App) -> str:
+    with app.writes.flight():
         created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
         new_id = _id_of(created, old)
         await _replace(old, new_id, prepared, app)
-    return _answer(old, new_id, prepared, app)
+        return new_id
 
 
 def _refuse_unless_replaceable(old: Post, app: App) -> None:

@@ -1,4 +1,4 @@
-"""Two questions to the API at the same time."""
+"""Several questions to the API as one: at the same time, or one after the other and never half."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
@@ -25,3 +25,11 @@ async def together(
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return cast("First", results[0]), cast("Second", results[1])
+
+
+async def to_the_end(steps: Callable[[], Awaitable[First]]) -> First:
+    """The result of steps that a cancel of the call does not interrupt; each has a deadline of its own."""
+    results: list[First] = []
+    with anyio.CancelScope(shield=True):
+        results.append(await steps())
+    return results[0]

@@ -1,0 +1,513 @@
+"""Tools of plans: a time for each of many posts, applied and undone as one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp import planning
+from ttp_mcp.api import ApiError, Integration, NotFound, Post, PostCreate, ValidationFailed
+from ttp_mcp.errors import Refusal, agent_text
+from ttp_mcp.ledger import Plan as KeptPlan
+from ttp_mcp.planning import Booked, PostWish
+from ttp_mcp.text import barred, clean, shorten
+from ttp_mcp.times import TimeProblem, parse_when, show, to_wire
+from ttp_mcp.tools.accounts import AccountBook, label
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.checks import findings
+from ttp_mcp.tools.consent import agree
+from ttp_mcp.tools.drafting import only_one_target, refuse_unhosted, refuse_unprintable, targets_of
+from ttp_mcp.tools.paging import accounts_of
+from ttp_mcp.tools.params import Confirmation
+from ttp_mcp.tools.plan_history import History, read_history
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case
+from ttp_mcp.tools.results import counted, iso, listed
+from ttp_mcp.tools.together import to_the_end, together
+from ttp_mcp.writes import Created, WriteRefused
+
+plans = Toolset("plans")
+
+DAYS_AHEAD = 7
+# An applied post needs a moment to be sent.
+LEAD = timedelta(seconds=60)
+NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
+
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Bound = Annotated[str | SkipJsonSchema[None], Field(max_length=64)]
+Texts = Annotated[list[str] | SkipJsonSchema[None], Field(min_length=1, max_length=100)]
+PlanId = Annotated[str, Field(min_length=1, max_length=40, description="Id of the plan, from plan_posts.")]
+
+
+class PlanPost(BaseModel):
+    """A post without a time."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    content: Annotated[str, Field(min_length=1, max_length=100_000)]
+    account_ids: Texts = None
+    platforms: Texts = None
+    media_urls: Texts = None
+    thread: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=280)]] | SkipJsonSchema[None], Field(max_length=24)
+    ] = None
+    platform_data: dict[str, Any] | SkipJsonSchema[None] = None
+    earliest: Bound = None
+    latest: Bound = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _api_spelling(cls, value: Any) -> Any:
+        """The API's own spelling is accepted here as it is elsewhere."""
+        if not isinstance(value, dict):
+            return value
+        names = {camel_case(name): name for name in cls.model_fields}
+        return {names.get(key, key): entry for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # raw arguments
+
+
+class PlanPosts(ToolInput):
+    """The posts, and the rules for their times."""
+
+    posts: Annotated[
+        list[PlanPost],
+        Field(
+            min_length=1,
+            max_length=50,
+            description="Fields as in create_post, without scheduled_at; earliest and latest bound its time.",
+        ),
+    ]
+    start: Annotated[str | SkipJsonSchema[None], Field(max_length=64, description="Begin of the window; now.")] = None
+    end: Annotated[
+        str | SkipJsonSchema[None], Field(max_length=64, description="End of the window; 7 days after its begin.")
+    ] = None
+    quiet_from: Annotated[ClockTime, Field(description="No posts from this local time")] = "22:00"
+    quiet_until: Annotated[ClockTime, Field(description="… until this one.")] = "07:00"
+    spacing_minutes: Annotated[int, Field(ge=15, le=10_080, description="Least distance on one account.")] = 240
+    at_most_per_day: Annotated[int | SkipJsonSchema[None], Field(ge=1, le=50, description="On one account.")] = None
+
+
+class PlannedPost(ToolOutput):
+    """A post of a plan; `index` is its place in the list that was passed, from 1."""
+
+    index: int
+    scheduled_at: str
+    accounts: list[str]
+    reason: str
+    warnings: list[str]
+
+
+class UnplannedPost(ToolOutput):
+    """A post that got no time."""
+
+    index: int
+    reason: str
+
+
+class PostPlan(ToolOutput):
+    """A plan; nothing is sent before apply_plan."""
+
+    plan_id: str | SkipJsonSchema[None] = None
+    planned: list[PlannedPost]
+    unplanned: list[UnplannedPost]
+    time_zone: str
+
+
+class ApplyPlan(ToolInput):
+    """Which plan."""
+
+    plan_id: PlanId
+    confirmation: Confirmation = None
+
+
+class UndoPlan(ToolInput):
+    """Which plan."""
+
+    plan_id: PlanId
+    confirmation: Confirmation = None
+
+
+class Step(ToolOutput):
+    """One post of a plan: its place, what became of it now, and its id."""
+
+    index: int
+    outcome: str
+    post_id: str | SkipJsonSchema[None] = None
+    reason: str | SkipJsonSchema[None] = None
+
+
+class PlanProgress(ToolOutput):
+    """How far a plan is; `complete` when nothing is left to do."""
+
+    plan_id: str
+    complete: bool
+    steps: list[Step]
+
+
+@plans.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
+async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
+    """Find a time for each of up to 50 posts: best hours, what is booked, spacing, quiet hours. Sends nothing.
+
+    Returns a calendar with reasons and a plan_id; apply_plan schedules exactly this plan. Times of one post are the same on all
+    its accounts.
+    """
+    book, existing = await together(app.accounts.fresh, app.api.posts.list)
+    drafts = [_draft(number, post, book, app) for number, post in enumerate(args.posts)]
+    accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
+    history = await read_history(app, accounts)
+    start = _bound("start", args.start, app) or app.now()
+    found = planning.plan(
+        [draft.wish for draft in drafts],
+        now=app.now(),
+        start=start,
+        end=_bound("end", args.end, app) or start + timedelta(days=DAYS_AHEAD),
+        zone=app.zone,
+        quiet_from=time.fromisoformat(args.quiet_from),
+        quiet_until=time.fromisoformat(args.quiet_until),
+        spacing_minutes=args.spacing_minutes,
+        at_most_per_day=args.at_most_per_day,
+        hours=history.hours,
+        weekly=history.weekly,
+        booked=_booked(existing),
+    )
+    found, warnings = _checked(found, drafts, existing)
+    names = {account.id: label(account) for account in accounts}
+    plan_id = planning.plan_id(found) if found.placed else None
+    if plan_id:
+        await app.ledger.keep_plan(plan_id, _document(found))
+    return _planned_answer(found, plan_id, names, warnings, history, app)
+
+
+@plans.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED)
+async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
+    """Schedule every post of a plan, exactly as plan_posts showed it.
+
+    Stops at the first unclear outcome; calling it again goes on where it stopped and sends nothing twice. undo_plan takes back
+    what is not out yet.
+    """
+    kept, found = await _kept(args.plan_id, app, NOT_APPLIED)
+    todo = [each for each in found.placed if not _done(kept, each.wish.index)]
+    if not todo:
+        return _progress(kept, found, [], app, "Nothing left to do: every post of the plan was created before.")
+    _refuse_passed(todo, app)
+    book, existing = await together(app.accounts.fresh, app.api.posts.list)
+    await agree(
+        app,
+        _apply_question(kept.id, todo, book, app),
+        binding={"tool": "apply_plan", "plan_id": kept.id, "posts": [each.wish.index for each in todo]},
+        grave=True,
+        confirmation=args.confirmation,
+    )
+    steps: list[Step] = []
+    for number, each in enumerate(todo):
+        await app.human.progress(number, len(todo), f"{number} of {counted(len(todo), 'post')} scheduled")
+        step = await _apply_one(kept.id, each, existing, app)
+        steps.append(step)
+        if step.outcome in ("unknown", "stopped"):
+            break
+    await app.human.progress(len(steps), len(todo), f"{len(steps)} of {counted(len(todo), 'post')} done")
+    return _progress(await _again(kept, app), found, steps, app, None)
+
+
+@plans.tool(title="Undo a plan", effect="remove", failure=NOT_UNDONE)
+async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
+    """Delete what apply_plan created from a plan and is not out yet.
+
+    What a network already shows stays there. Posts that existed before the plan was applied are not touched.
+    """
+    kept, found = await _kept(args.plan_id, app, NOT_UNDONE)
+    created = [each for each in found.placed if _done(kept, each.wish.index) == "created"]
+    if not created:
+        return _progress(kept, found, [], app, "Nothing to undo: this plan has created no post that is still there.")
+    await agree(
+        app,
+        f"Delete {counted(len(created), 'post')} that plan {kept.id} created, as far as they are not out yet?",
+        binding={"tool": "undo_plan", "plan_id": kept.id},
+        grave=True,
+        confirmation=args.confirmation,
+    )
+    steps: list[Step] = []
+    for number, each in enumerate(created):
+        await app.human.progress(number, len(created), f"{number} of {counted(len(created), 'post')} looked at")
+        steps.append(await _undo_one(kept, each.wish.index, app))
+    return _progress(await _again(kept, app), found, steps, app, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A post of the list: what planning needs of it, its accounts, and why it can't be planned."""
+
+    wish: PostWish
+    targets: tuple[Integration, ...]
+
+
+def _draft(number: int, post: PlanPost, book: AccountBook, app: App) -> _Draft:
+    what = f"{NOT_PLANNED}: post {number + 1}"
+    only_one_target(post.account_ids, post.platforms, what)
+    refuse_unprintable([post.content, *(post.thread or ())], what)
+    refuse_unhosted(post.media_urls or (), what)
+    targets = targets_of(post.account_ids, post.platforms, book, what)
+    wish = PostWish(
+        index=number,
+        account_ids=tuple(account.id for account in targets),
+        earliest=_bound(f"post {number + 1}, earliest", post.earliest, app),
+        latest=_bound(f"post {number + 1}, latest", post.latest, app),
+        content=post.content,
+        # Accounts are always sent by id: what `platforms` means with several accounts is not documented.
+        media_urls=tuple(post.media_urls or ()),
+        thread=tuple(post.thread or ()),
+        platform_data=post.platform_data or {},
+    )
+    return _Draft(wish, tuple(targets))
+
+
+def _bound(name: str, text: str | None, app: App) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_when(text, app.zone, app.now(), date_ok=True)
+    except TimeProblem as problem:
+        raise TimeProblem(f"{name}: {problem} Nothing was sent.") from None
+
+
+def _booked(existing: Sequence[Post]) -> list[Booked]:
+    return [
+        Booked(account_id, post.scheduled_at, post.id)
+        for post in existing
+        if post.status in ("scheduled", "publishing") and post.scheduled_at
+        for account_id in sorted(accounts_of(post))
+    ]
+
+
+def _checked(
+    found: planning.Plan, drafts: Sequence[_Draft], existing: Sequence[Post]
+) -> tuple[planning.Plan, dict[int, list[str]]]:
+    """The plan without posts that a platform would refuse, and the warnings of the others by index."""
+    targets = {draft.wish.index: draft.targets for draft in drafts}
+    placed: list[planning.Placed] = []
+    unplaced = list(found.unplaced)
+    warnings: dict[int, list[str]] = {}
+    for each in found.placed:
+        said = findings(_post(each), targets[each.wish.index], existing)
+        warnings[each.wish.index] = list(said.warnings)
+        if said.errors:
+            unplaced.append(planning.Unplaced(each.wish, " ".join(said.errors)))
+        else:
+            placed.append(each)
+    return replace(
+        found, placed=tuple(placed), unplaced=tuple(sorted(unplaced, key=lambda one: one.wish.index))
+    ), warnings
+
+
+def _post(each: planning.Placed) -> PostCreate:
+    wish = each.wish
+    return PostCreate(
+        content=wish.content,
+        account_ids=wish.account_ids,
+        media_urls=wish.media_urls,
+        thread=wish.thread,
+        scheduled_at=each.at,
+        platform_data=wish.platform_data,
+    )
+
+
+def _document(found: planning.Plan) -> dict[str, Any]:
+    """A plan as it is kept: all that its id stands for, and the reasons."""
+    return {
+        "posts": [
+            {
+                "index": each.wish.index,
+                "at": to_wire(each.at),
+                "account_ids": list(each.wish.account_ids),
+                "content": each.wish.content,
+                "media_urls": list(each.wish.media_urls),
+                "thread": list(each.wish.thread),
+                "platform_data": each.wish.platform_data,
+                "reason": each.reason,
+            }
+            for each in found.placed
+        ]
+    }
+
+
+def _from_document(document: dict[str, Any]) -> planning.Plan:
+    placed = [
+        planning.Placed(
+            PostWish(
+                index=post["index"],
+                account_ids=tuple(post["account_ids"]),
+                content=post["content"],
+                media_urls=tuple(post["media_urls"]),
+                thread=tuple(post["thread"]),
+                platform_data=post["platform_data"],
+            ),
+            datetime.fromisoformat(post["at"]),
+            post["reason"],
+        )
+        for post in document["posts"]
+    ]
+    return planning.Plan(tuple(placed), ())
+
+
+async def _kept(plan_id: str, app: App, what: str) -> tuple[KeptPlan, planning.Plan]:
+    """A plan as it was shown; one that is no longer what its id stands for is refused."""
+    wanted = plan_id.strip().lower()
+    kept = await app.ledger.plan(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
+    if kept is None:
+        raise Refusal(
+            f"{what}: there is no plan “{shorten(plan_id, 40)}”. plan_posts makes one and says its id; nothing was sent."
+        )
+    found = _from_document(kept.document)
+    if planning.plan_id(found) != kept.id:
+        raise Refusal(
+            f"{what}: plan {kept.id} was altered since it was shown. Call plan_posts again; nothing was sent."
+        )
+    return kept, found
+
+
+async def _again(kept: KeptPlan, app: App) -> KeptPlan:
+    return await app.ledger.plan(kept.id) or kept
+
+
+def _done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
+    note = kept.steps.get(str(index))
+    if note is None:
+        return None
+    return "existed" if note.get("existed") else "created"
+
+
+def _refuse_passed(todo: Sequence[planning.Placed], app: App) -> None:
+    late = [each for each in todo if each.at < app.now() + LEAD]
+    if late:
+        raise Refusal(
+            f"{NOT_APPLIED}: the time of post {late[0].wish.index + 1}, {show(late[0].at, app.zone)}, has passed or is too close "
+            f"({len(late)} of {len(todo)} posts). Call plan_posts again for the posts that are left; nothing was sent."
+        )
+
+
+def _apply_question(plan_id: str, todo: Sequence[planning.Placed], book: AccountBook, app: App) -> str:
+    lines = [f"Schedule these {counted(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
+    for each in todo:
+        names = listed([book.named(account_id) for account_id in each.wish.account_ids])
+        lines.append(f"{show(each.at, app.zone)}, {names}:\n{barred(each.wish.content)}")
+    return "\n".join(lines)
+
+
+async def _apply_one(plan_id: str, each: planning.Placed, existing: Sequence[Post], app: App) -> Step:
+    """Create one post and note it, as one step that a cancel can't cut in two."""
+
+    async def create_and_note() -> Created:
+        with app.writes.flight():
+            created = await app.writes.create(_post(each), tool="apply_plan", before=existing)
+            if created.post_id is not None:
+                note = {"post_id": created.post_id, "existed": created.outcome == "already_created"}
+                await app.ledger.note_step(plan_id, str(each.wish.index), note)
+            return created
+
+    number = each.wish.index + 1
+    try:
+        created = await to_the_end(create_and_note)
+    except (ApiError, WriteRefused) as problem:
+        # A post that the API refuses stops only itself; what concerns the next ones too stops them.
+        outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
+        return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
+    if created.post_id is None:
+        reason = "the answer was lost; look with list_posts before applying again"
+        return Step(index=number, outcome="unknown", reason=reason)
+    return Step(index=number, outcome=created.outcome, post_id=clean(created.post_id))
+
+
+async def _undo_one(kept: KeptPlan, index: int, app: App) -> Step:
+    first_id = str(kept.steps[str(index)]["post_id"])
+    # A post of the plan that was rescheduled since has another id now.
+    post_id = await app.ledger.replacement(first_id) or first_id
+    try:
+        post = await app.api.posts.get(post_id)
+        if post.status not in ("draft", "scheduled", "failed"):
+            return Step(
+                index=index + 1, outcome="kept", post_id=clean(post_id), reason=f"it is {shorten(post.status, 20)}"
+            )
+        deleted = await app.writes.delete(post_id, tool="undo_plan", post=post)
+    except NotFound:
+        await app.ledger.note_step(kept.id, str(index), None)
+        return Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
+    except (ApiError, WriteRefused) as problem:
+        reason = agent_text(problem, f"Post {index + 1} not deleted")
+        return Step(index=index + 1, outcome="failed", post_id=clean(post_id), reason=reason)
+    if deleted.outcome == "unknown":
+        return Step(
+            index=index + 1,
+            outcome="unknown",
+            post_id=clean(post_id),
+            reason="the answer was lost; check with get_post",
+        )
+    await app.ledger.note_step(kept.id, str(index), None)
+    return Step(index=index + 1, outcome=deleted.outcome, post_id=clean(post_id))
+
+
+def _planned_answer(
+    found: planning.Plan,
+    plan_id: str | None,
+    names: dict[str, str],
+    warnings: dict[int, list[str]],
+    history: History,
+    app: App,
+) -> Answer[PostPlan]:
+    data = PostPlan(
+        plan_id=plan_id,
+        planned=[
+            PlannedPost(
+                index=each.wish.index + 1,
+                scheduled_at=iso(each.at, app.zone) or "",
+                accounts=[names[account_id] for account_id in each.wish.account_ids],
+                reason=each.reason,
+                warnings=warnings.get(each.wish.index, []),
+            )
+            for each in found.placed
+        ],
+        unplanned=[UnplannedPost(index=each.wish.index + 1, reason=each.reason) for each in found.unplaced],
+        time_zone=app.zone.key,
+    )
+    lines = [_plan_heading(found, plan_id, app), "", planning.calendar(found, app.zone, names), ""]
+    for each in found.placed:
+        lines += [f"Note on post {each.wish.index + 1}: {warning}" for warning in warnings.get(each.wish.index, [])]
+    if history.missing:
+        lines.append(f"Note: {history.missing}.")
+    else:
+        lines.append(f"Best hours come from the API, which does not say their time zone; read here as {app.zone.key}.")
+    return Answer("\n".join(lines), data)
+
+
+def _plan_heading(found: planning.Plan, plan_id: str | None, app: App) -> str:
+    if plan_id is None:
+        return f"No post could be given a time (times in {app.zone.key}, now {show(app.now(), app.zone)}). Nothing was sent."
+    accounts = {account_id for each in found.placed for account_id in each.wish.account_ids}
+    first, last = (found.placed[at].at.astimezone(app.zone) for at in (0, -1))
+    left = f", {len(found.unplaced)} without a time" if found.unplaced else ""
+    return (
+        f"Plan {plan_id}: {counted(len(found.placed), 'post')} on {counted(len(accounts), 'account')}{left}, "
+        f"{planning.day_name(first)} – {planning.day_name(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). "
+        f'Nothing is sent yet; apply_plan(plan_id="{plan_id}") schedules it.'
+    )
+
+
+def _progress(
+    kept: KeptPlan, found: planning.Plan, steps: Sequence[Step], app: App, nothing: str | None
+) -> Answer[PlanProgress]:
+    done = sum(_done(kept, each.wish.index) is not None for each in found.placed)
+    lines = [nothing or f"Plan {kept.id}: {done} of {counted(len(found.placed), 'post')} are scheduled now."]
+    when = {each.wish.index + 1: each.at for each in found.placed}
+    for step in steps:
+        named = f" {step.post_id}" if step.post_id else ""
+        reason = f": {step.reason}" if step.reason else ""
+        lines.append(
+            f"- post {step.index}, {show(when[step.index], app.zone)}: {step.outcome.replace('_', ' ')}{named}{reason}"
+        )
+    if any(step.outcome in ("unknown", "stopped") for step in steps):
+        lines.append("It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again.")
+    elif any(step.outcome == "created" for step in steps):
+        lines.append("Nothing is public yet; undo_plan takes it back, delete_post a single post.")
+    data = PlanProgress(plan_id=kept.id, complete=done == len(found.placed), steps=list(steps))
+    return Answer("\n".join(lines), data)

@@ -1,0 +1,206 @@
+"""The tool that looks at the whole set-up: token, reach, accounts, plan, clock, access, folders, ledger."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Literal
+
+from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, TokenMalformed, TokenMissing
+from ttp_mcp.errors import agent_text
+from ttp_mcp.ledger import LedgerProblem, Unfinished
+from ttp_mcp.text import quote, shorten
+from ttp_mcp.times import show
+from ttp_mcp.tools.accounts import label
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+from ttp_mcp.tools.results import counted, listed
+
+setup = Toolset("setup")
+
+State = Literal["ok", "notice", "problem"]
+# A connection that ends within this time is worth a word, unless it renews itself.
+SOON = timedelta(days=7)
+
+
+class CheckSetup(ToolInput):
+    """No arguments."""
+
+
+class SetupItem(ToolOutput):
+    """One thing that was looked at: `ok`, `notice` (to be known) or `problem` (something will not work)."""
+
+    name: str
+    state: str
+    text: str
+
+
+class SetupReport(ToolOutput):
+    """All that was looked at; `ok` when there is no problem."""
+
+    ok: bool
+    items: list[SetupItem]
+
+
+@setup.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
+async def check_setup(args: CheckSetup, app: App) -> Answer[SetupReport]:
+    """Look at token, reach, accounts, plan, clock, access and folders; say what to do about each problem.
+
+    Call it when other tools fail, or once at the start.
+    """
+    items = [item async for item in _items(app)]
+    problems = sum(item.state == "problem" for item in items)
+    heading = f"{counted(problems, 'problem')} found." if problems else "Everything needed works."
+    marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
+    lines = [heading, *(f"{marks[item.state]}{item.name}: {item.text}" for item in items)]
+    return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
+
+
+async def _items(app: App) -> AsyncIterator[SetupItem]:
+    reached, item = await _token(app)
+    yield item
+    if reached:
+        async for found in _accounts(app):
+            yield found
+        yield await _best_times(app)
+        yield _clock(app)
+    yield _time_zone(app)
+    yield _access(app)
+    yield _confirmation(app)
+    yield _folders(app)
+    async for found in _ledger(app):
+        yield found
+
+
+def _item(name: str, state: State, text: str) -> SetupItem:
+    return SetupItem(name=name, state=state, text=text)
+
+
+async def _token(app: App) -> tuple[bool, SetupItem]:
+    where = "the local sandbox, where nothing is public" if app.sandbox else app.api.base_url
+    try:
+        await app.accounts.fresh()
+    except (TokenMissing, TokenMalformed, NotAuthenticated) as error:
+        return False, _item("token", "problem", agent_text(error, "Not usable") or "")
+    except ApiError as error:
+        return False, _item("API", "problem", f"{app.api.base_url}. {agent_text(error, 'Not reached') or ''}")
+    token = app.api.token
+    shown = f" (fingerprint {token.fingerprint})" if token and not app.sandbox else ""
+    organization = f"; organization {shorten(app.settings.org_id, 60)}" if app.settings.org_id else ""
+    return True, _item("token", "ok", f"accepted{shown} by {where}{organization}")
+
+
+async def _accounts(app: App) -> AsyncIterator[SetupItem]:
+    accounts = (await app.accounts.recent()).accounts
+    if not accounts:
+        yield _item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
+        return
+    bad = [account for account in accounts if account.healthy is False]
+    names = listed([label(account) for account in accounts[:12]])
+    yield _item("accounts", "ok", f"{counted(len(accounts), 'account')} connected: {names}")
+    for account in bad:
+        status = shorten(account.status or "not connected", 30)
+        yield _item(
+            "account",
+            "problem",
+            f"{label(account)} is {status}. A person reconnects it in the dashboard; until then it can't publish.",
+        )
+    for account in accounts:
+        ends = account.expires_at
+        if account not in bad and ends and not account.has_refresh_capability and ends - app.now() < SOON:
+            yield _item(
+                "account",
+                "notice",
+                f"{label(account)}: its connection ends {show(ends, app.zone)}. Reconnect it before.",
+            )
+
+
+async def _best_times(app: App) -> SetupItem:
+    try:
+        found = await app.api.analytics.optimal_times()
+    except Forbidden:
+        return _item("best times", "notice", "not part of this plan; plan_posts then spreads posts over common hours.")
+    except ApiError as error:
+        return _item("best times", "notice", agent_text(error, "Not read") or "")
+    points = f"from {found.data_points} data points" if found.data_points is not None else "data points not stated"
+    return _item("best times", "ok", f"available, {points}")
+
+
+def _clock(app: App) -> SetupItem:
+    skew = app.api.clock.skew_seconds
+    if skew is None:
+        return _item("clock", "notice", "the API did not say which time it is there.")
+    if abs(skew) <= 5:
+        return _item("clock", "ok", "agrees with the API's")
+    way = "behind" if skew > 0 else "ahead of"
+    return _item(
+        "clock", "notice", f"this machine is {abs(skew):.0f} s {way} the API; times are judged by the API's clock."
+    )
+
+
+def _time_zone(app: App) -> SetupItem:
+    return _item(
+        "time zone",
+        "ok",
+        f"{app.zone.key}, for times without an offset (TTP_TIMEZONE); now {show(app.now(), app.zone)}",
+    )
+
+
+def _access(app: App) -> SetupItem:
+    words = {
+        "read": "read: tools only look (TTP_ACCESS)",
+        "draft": "draft: nothing is published or deleted (TTP_ACCESS)",
+        "full": "full: tools may publish and delete (TTP_ACCESS)",
+    }
+    groups = f"; groups {', '.join(app.settings.toolsets)} (TTP_TOOLSETS)" if app.settings.toolsets else ""
+    return _item("access", "ok", words[app.settings.access] + groups)
+
+
+def _confirmation(app: App) -> SetupItem:
+    words = {
+        "auto": "auto: the human is asked before what can't be taken back, where the client can ask",
+        "required": "required: the human is asked before every publish and delete",
+        "off": "off: the human is never asked",
+    }
+    return _item(
+        "confirmation",
+        "notice" if app.settings.confirm == "off" else "ok",
+        words[app.settings.confirm] + " (TTP_CONFIRM)",
+    )
+
+
+def _folders(app: App) -> SetupItem:
+    if not app.local_files:
+        return _item("media folders", "ok", "none over HTTP: files of the server are never read")
+    folders = app.settings.media_dirs
+    if not folders:
+        return _item(
+            "media folders",
+            "notice",
+            "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it.",
+        )
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        return _item(
+            "media folders",
+            "problem",
+            f"{counted(len(missing), 'folder')} of TTP_MEDIA_DIRS can't be found. Correct the path.",
+        )
+    return _item("media folders", "ok", f"{counted(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")
+
+
+async def _ledger(app: App) -> AsyncIterator[SetupItem]:
+    try:
+        unfinished = await app.ledger.unfinished()
+    except LedgerProblem as problem:
+        yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
+        return
+    yield _item("ledger", "ok", "usable: nothing is sent twice")
+    for write in unfinished[:10]:
+        yield _item("unfinished", "notice", _unfinished(write, app))
+
+
+def _unfinished(write: Unfinished, app: App) -> str:
+    what = quote(shorten(write.content, 80)) if write.content else shorten(write.post_id or write.kind, 60)
+    return (
+        f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
+        "It may have happened; look with list_posts."
+    )
