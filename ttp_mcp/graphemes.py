@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 MODIFIERS = "\U0001f3fb-\U0001f3ff"
 _CONTROLS = (
@@ -20,7 +20,7 @@ _CONTROLS = (
 @cache
 def character_data() -> dict[str, str]:
     """The character tables, read once, when they are first needed."""
-    text = resources.files("ttp_mcp").joinpath("characters.json").read_text("utf-8")
+    text = Path(__file__).with_name("characters.json").read_text("utf-8")
     return {name: value for name, value in json.loads(text).items() if isinstance(value, str)}
 
 

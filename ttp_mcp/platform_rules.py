@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, cast
 
-from ttp_mcp.graphemes import count_graphemes, emoji_pattern
-from ttp_mcp.x_length import LINK_LENGTH, find_links, invalid_characters, weighted_length
+from ttp_mcp.text_units import UNITS, count, utf16_length
+from ttp_mcp.x_length import find_links, invalid_characters
 
 # The date of the data file; a test holds the two together, so that nothing has to be read for it.
 VERSION = "2026-11-24"
@@ -113,6 +113,29 @@ def check(draft: Draft) -> list[Finding]:
     if platform:
         for part in (_check_text, _check_thread, _check_media, _check_accounts, _check_fields):
             findings.extend(part(draft, platform))
+    return _errors_first(findings)
+
+
+def check_all(drafts: Iterable[Draft]) -> list[Finding]:
+    """All problems of one post on all of its platforms, each said once, errors first.
+
+    A thread that goes to no platform with threads is an error here; with one, the other platforms only get a warning.
+    """
+    drafts = list(drafts)
+    findings = list(dict.fromkeys(finding for draft in drafts for finding in check(draft)))
+    if any(draft.thread for draft in drafts) and not any(_has_threads(draft.platform) for draft in drafts):
+        text = "thread is for X only, and no X account is targeted: target one, or leave thread out."
+        findings = [finding for finding in findings if finding.code != "thread_left_out"]
+        findings.append(Finding("error", "thread_without_x", "twitter", text))
+    return _errors_first(findings)
+
+
+def _has_threads(platform: str) -> bool:
+    found = _platform(platform)
+    return found is not None and "thread_part_most" in found.rules
+
+
+def _errors_first(findings: list[Finding]) -> list[Finding]:
     order: tuple[Severity, ...] = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
@@ -122,7 +145,7 @@ def text_length(platform: str, text: str) -> Length:
     found = _platform(platform)
     rule = found.rules.get("text_most") if found else None
     unit = rule.unit if rule else "characters"
-    return Length(_COUNTERS[unit](text), rule.number if rule else None, _UNITS[unit])
+    return Length(count(text, unit), rule.number if rule else None, UNITS[unit])
 
 
 def rules_for(platform: str) -> str:
@@ -176,7 +199,9 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
         yield from _too_long(draft, platform, rule, "content", draft.content)
     size = len(draft.content.encode("utf-8", "surrogatepass"))
     yield from _over(draft, platform, "bytes_most", size, "bytes in content; shorten it")
-    links = {draft.content[start:end] for start, end in find_links(draft.content)}
+    links = (
+        {draft.content[start:end] for start, end in find_links(draft.content)} if "links_most" in platform.rules else ()
+    )
     yield from _over(draft, platform, "links_most", len(links), "different links in content; leave some out")
     hashtags = re.findall(r"(?<![\w&])#\w+", draft.content)
     yield from _over(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
@@ -184,13 +209,13 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
     most = rule.number
-    count, unit = _COUNTERS[rule.unit](text), _UNITS[rule.unit]
-    if count > most:
-        words = f"{platform.name}: {part} has {count} of {most} {unit}; shorten it by {count - most}."
+    length, unit = count(text, rule.unit), UNITS[rule.unit]
+    if length > most:
+        words = f"{platform.name}: {part} has {length} of {most} {unit}; shorten it by {length - most}."
         yield Finding(rule.otherwise, "text_too_long", draft.platform, words)
-    elif rule.unit == "characters" and (units := _utf16_length(text)) > most:
+    elif rule.unit == "characters" and (units := utf16_length(text)) > most:
         words = (
-            f"{platform.name}: {part} has {count} of {most} characters, but {units} if an emoji counts 2, as on some "
+            f"{platform.name}: {part} has {length} of {most} characters, but {units} if an emoji counts 2, as on some "
             f"platforms; shorten it by {units - most} to be safe."
         )
         yield Finding("warning", "text_may_be_too_long", draft.platform, words)
@@ -318,42 +343,6 @@ def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
             yield Finding("warning", "photo_switches", draft.platform, words)
 
 
-def _utf16_length(text: str) -> int:
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
-def _threads_length(text: str) -> int:
-    emoji = [found[0] for found in emoji_pattern().finditer(text)]
-    return len(text) + sum(len(each.encode()) - len(each) for each in emoji)
-
-
-_MENTION = re.compile(r"(?<![\w/])(@[A-Za-z0-9_]+(?:[A-Za-z0-9_.-]+[A-Za-z0-9_]+)?)@[\w.-]+\w")
-
-
-def _mastodon_length(text: str) -> int:
-    """Links that begin with a protocol count 23, and of a mention only the name."""
-    links = [link for link in find_links(text) if text[link[0] : link[0] + 4].lower() == "http"]
-    for start, end in reversed(links):
-        text = f"{text[:start]}{'x' * LINK_LENGTH}{text[end:]}"
-    return count_graphemes(_MENTION.sub(r"\1", text))
-
-
-_COUNTERS: dict[str, Callable[[str], int]] = {
-    "x_weighted": weighted_length,
-    "graphemes": count_graphemes,
-    "mastodon": _mastodon_length,
-    "threads": _threads_length,
-    "characters": len,
-}
-_UNITS = {
-    "x_weighted": "characters as X counts them (a link 23, an emoji 2)",
-    "graphemes": "characters as a reader sees them",
-    "mastodon": "characters as Mastodon counts them (a link 23)",
-    "threads": "characters as Threads counts them (an emoji by its bytes)",
-    "characters": "characters",
-}
-
-
 _HEADINGS = {
     "text_most": "text",
     "bytes_most": "text",
@@ -388,7 +377,7 @@ def _platform(key: str) -> Platform | None:
 @cache
 def _file() -> _File:
     """The data file, read once, when a rule is first asked for."""
-    raw = json.loads(resources.files("ttp_mcp").joinpath("platform_rules.json").read_text("utf-8"))
+    raw = json.loads(Path(__file__).with_name("platform_rules.json").read_text("utf-8"))
     platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}
     return _File(raw["version"], raw["aliases"], platforms)
 

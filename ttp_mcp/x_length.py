@@ -20,26 +20,30 @@ MOST_LABEL_CHARACTERS = 63
 MOST_SHORT_LINK_CHARACTERS = 40
 
 # Weight 1: the ranges 0–4351, 8192–8205, 8208–8223 and 8242–8247. All else weighs 2.
-_LIGHT = re.compile("[\u0000-\u10ff\u2000-\u200d\u2010-\u201f\u2032-\u2037]")
+_LIGHT = "[\u0000-\u10ff\u2000-\u200d\u2010-\u201f\u2032-\u2037]"
 _INVALID = "\ufffe\ufeff\uffff"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _SPACES = "\t-\r \x85\xa0\u1680\u180e\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # What can stand in a host name, with the dots, hyphens and underscores between.
-_HOST = re.compile(rf"[^!'#%&()*+,\\/:;<=>?@\[\]^{{|}}~${_SPACES}{_INVALID}{_DIRECTION}]+")
-_NOT_BEFORE_LINK = re.compile(f"[A-Za-z0-9@＠$#＃{_INVALID}]")
+_HOST = rf"[^!'#%&()*+,\\/:;<=>?@\[\]^{{|}}~${_SPACES}{_INVALID}{_DIRECTION}]+"
+_NOT_BEFORE_LINK = f"[A-Za-z0-9@＠$#＃{_INVALID}]"
 _ACCENTED = (
     "\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0253\u0254\u0256\u0257\u0259\u025b\u0263\u0268\u026f\u0272\u0289\u02bb"
     "\u0300-\u036f\u1e00-\u1eff"
 )
-_ASCII_LABELS = re.compile(rf"(?:[A-Za-z0-9{_ACCENTED}-]+\.)+")
+_ASCII_LABELS = rf"(?:[A-Za-z0-9{_ACCENTED}-]+\.)+"
 _IN_PATH = rf"[A-Za-z0-9\u0400-\u04ff{_ACCENTED}!*';:=+,.$/%#\[\]\-\u2013_~@|&]"
 _IN_PARENTHESES = rf"\((?:{_IN_PATH}+|{_IN_PATH}*\({_IN_PATH}+\){_IN_PATH}*)\)"
 _PATH = rf"/(?:(?:{_IN_PATH}|{_IN_PARENTHESES})*(?:[A-Za-z0-9\u0400-\u04ff{_ACCENTED}=_#/+\-]|{_IN_PARENTHESES}))?"
 _QUERY = r"\?[A-Za-z0-9!?*'@();:&=+$/%#\[\]\-_.,~|]*[A-Za-z0-9\-_&=#/]"
-_AFTER_HOST = re.compile(rf"(?::[0-9]+)?(?:{_PATH})?(?:{_QUERY})?")
-_ASCII_NAME = re.compile("[A-Za-z0-9]+")
-_PUNYCODE = re.compile("[xX][nN]--[A-Za-z0-9-]+")
-_SHORT_LINK = re.compile(rf"https?://t\.co/([A-Za-z0-9]+)(?:{_QUERY})?", re.IGNORECASE)
+_AFTER_HOST = rf"(?::[0-9]+)?(?:{_PATH})?(?:{_QUERY})?"
+_ASCII_NAME = "[A-Za-z0-9]+"
+_PUNYCODE = "[xX][nN]--[A-Za-z0-9-]+"
+_SHORT_LINK = rf"(?i)https?://t\.co/([A-Za-z0-9]+)(?:{_QUERY})?"
+
+
+# Compiled when first used: starting the server costs nothing of it.
+_compiled = cache(re.compile)
 
 
 def weighted_length(text: str) -> int:
@@ -57,7 +61,7 @@ def _plain_length(text: str) -> int:
         # A keycap is the one emoji that begins with ASCII, and it ends beyond.
         return len(text)
     rest, emoji = emoji_pattern().subn("", text)
-    return EMOJI_LENGTH * emoji + 2 * len(rest) - len(_LIGHT.findall(rest))
+    return EMOJI_LENGTH * emoji + 2 * len(rest) - len(_compiled(_LIGHT).findall(rest))
 
 
 def invalid_characters(text: str) -> list[str]:
@@ -69,7 +73,7 @@ def find_links(text: str) -> list[tuple[int, int]]:
     """Where X sees links: start and end of each, in order. The text is read as it is, not normalized."""
     found: list[tuple[int, int]] = []
     taken = 0
-    for run in _HOST.finditer(text):
+    for run in _compiled(_HOST).finditer(text):
         if "." in run[0] and run.end() > taken:
             for links, end in _links_in(_Host(text, run.start(), run.end()), taken):
                 found.extend(links)
@@ -159,11 +163,11 @@ def _protocol_start(text: str, host_start: int, taken: int) -> int | None:
 
 
 def _may_begin(text: str, start: int, taken: int) -> bool:
-    return start == 0 or (start > taken and not _NOT_BEFORE_LINK.match(text[start - 1]))
+    return start == 0 or (start > taken and not _compiled(_NOT_BEFORE_LINK).match(text[start - 1]))
 
 
 def _link_end(text: str, domain_end: int) -> int:
-    rest = _AFTER_HOST.match(text, domain_end)
+    rest = _compiled(_AFTER_HOST).match(text, domain_end)
     return rest.end() if rest else domain_end
 
 
@@ -171,7 +175,7 @@ def _full_link(text: str, start: int, host_start: int, domain_end: int, end: int
     """A link with its protocol; X's own short links end after their code."""
     if not _is_valid(text[start:end], text[host_start:domain_end], host_start - start):
         return None
-    if short := _SHORT_LINK.match(text, start, end):
+    if short := _compiled(_SHORT_LINK).match(text, start, end):
         return (start, short.end()) if len(short[1]) <= MOST_SHORT_LINK_CHARACTERS else None
     return start, end
 
@@ -183,7 +187,7 @@ def _bare_links(text: str, start: int, domain_end: int, end: int) -> list[tuple[
     if start and text[start - 1] in "-_./":
         return []
     links: list[tuple[int, int]] = []
-    for labels in _ASCII_LABELS.finditer(text, start, domain_end):
+    for labels in _compiled(_ASCII_LABELS).finditer(text, start, domain_end):
         cut = labels.end()
         while cut > labels.start():
             if (suffix_end := _suffix_end(text, cut, domain_end)) is not None:
@@ -212,13 +216,14 @@ def _encoded_length(label: str) -> int:
 def _suffix_end(text: str, start: int, text_end: int | None = None) -> int | None:
     """Where a top-level name that begins here ends, if nothing follows that would make it another word."""
     text_end = len(text) if text_end is None else text_end
-    if punycode := _PUNYCODE.match(text, start, text_end):
+    if punycode := _compiled(_PUNYCODE).match(text, start, text_end):
         return punycode.end()
-    name = _ASCII_NAME.match(text, start, text_end)
+    name = _compiled(_ASCII_NAME).match(text, start, text_end)
     if name and name[0].lower() in _suffixes() and _ends_word(text, name.end(), text_end):
         return name.end()
-    for end in range(min(start + _longest_suffix(), text_end), start, -1):
-        if text[start:end] in _suffixes() and _ends_word(text, end, text_end):
+    for suffix in _other_suffixes().get(text[start : start + 1].lower(), ()):
+        end = start + len(suffix)
+        if end <= text_end and text.startswith(suffix, start) and _ends_word(text, end, text_end):
             return end
     return None
 
@@ -234,5 +239,10 @@ def _suffixes() -> frozenset[str]:
 
 
 @cache
-def _longest_suffix() -> int:
-    return max(len(name) for name in _suffixes() if not name.isascii())
+def _other_suffixes() -> dict[str, list[str]]:
+    """Top-level names with letters beyond ASCII, by their first letter, longest first."""
+    names: dict[str, list[str]] = {}
+    for name in sorted(_suffixes(), key=lambda name: (-len(name), name)):
+        if not name.isascii():
+            names.setdefault(name[0], []).append(name)
+    return names
