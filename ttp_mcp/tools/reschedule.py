@@ -18,6 +18,7 @@ from ttp_mcp.tools.params import (
     Confirmation,
     MediaUrls,
     OptionalContent,
+    OtherAccountIds,
     PlatformData,
     PostId,
     Thread,
