@@ -62,9 +62,17 @@ def next_optimal_time(call: Call) -> Response:
     """`GET /analytics/next-optimal-time`: the next full hour that is a best hour on a best day."""
     call.check_query()
     check_best_times(call.organization)
-    found = points(call)
+    return ok(**next_slot(call, points(call)))
+
+
+def next_slot(call: Call, found: Sequence[Point]) -> JsonObject:
+    """The documented shape: the next full hour that is a best hour on a best day, its score, and a message."""
     if not found:
-        return ok(nextOptimalTime=None, score=None, message="No published posts yet, so there is no best time.")
+        return {
+            "nextOptimalTime": None,
+            "score": None,
+            "message": "No published posts yet, so there is no best time.",
+        }
     hours, days = (
         dict(_scores((at.hour for at, _ in found), found)),
         dict(_scores((at.weekday() for at, _ in found), found)),
@@ -78,11 +86,11 @@ def next_optimal_time(call: Call) -> Response:
         slot = (start.astimezone(call.clock.now().tzinfo) + timedelta(hours=ahead)).astimezone(call.organization.zone)
         if slot.hour in best_hours and slot.weekday() in best_days:
             score = round(hours[slot.hour] * days[slot.weekday()], 2)
-            return ok(
-                nextOptimalTime=iso(to_ms(slot)),
-                score=score,
-                message=f"The next best slot is {DAYS[slot.weekday()]} {slot:%H}:00.",
-            )
+            return {
+                "nextOptimalTime": iso(to_ms(slot)),
+                "score": score,
+                "message": f"The next best slot is {DAYS[slot.weekday()]} {slot:%H}:00.",
+            }
     raise AssertionError("two weeks hold every hour of every weekday")  # pragma: no cover - cannot be reached
 
 
@@ -120,7 +128,10 @@ def engagement_summary(call: Call) -> Response:
 def points(call: Call, *, platform: str | None = None, account_id: str | None = None) -> list[Point]:
     """Publications as (local time, engagement relative to the mean of its account)."""
     now = call.clock.now()
-    query = "SELECT * FROM publications WHERE organization_id = ? AND published_at BETWEEN ? AND ?"
+    query = (
+        "SELECT account_id, published_at, likes, comments, shares FROM publications "
+        "WHERE organization_id = ? AND published_at BETWEEN ? AND ?"
+    )
     values: list[object] = [
         call.organization.id,
         to_ms(now - timedelta(days=WINDOW_DAYS)),

@@ -133,7 +133,8 @@ def drafts(visit: Visit, most: int, skip: int) -> Day:
     """Posts without a time, newest first."""
     where = "FROM posts p WHERE organization_id = ? AND scheduled_at IS NULL"
     rows = visit.db.execute(
-        f"SELECT {_BRIEF} {where} ORDER BY sequence DESC LIMIT ? OFFSET ?",
+        # The plus keeps SQLite from walking through all posts in order to find the few drafts.
+        f"SELECT {_BRIEF} {where} ORDER BY +sequence DESC LIMIT ? OFFSET ?",
         (visit.organization.id, most, skip),
     ).fetchall()
     count = visit.db.execute(f"SELECT count(*) {where}", (visit.organization.id,)).fetchone()[0]

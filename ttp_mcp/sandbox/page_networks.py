@@ -1,9 +1,8 @@
 """The simulated networks: feeds as a follower sees them, and when their people look, as a heat map."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from ttp_mcp.sandbox import analytics, page_data
 from ttp_mcp.sandbox.analytics import DAYS, PRIOR, Point
@@ -62,7 +61,7 @@ def best_times(visit: Visit, store: Store, clock: Clock) -> tuple[str, Markup]:
     )
     points = analytics.points(call)
     advice = analytics.recommendation(points)
-    upcoming = cast("dict[str, Any]", json.loads(bytes(analytics.next_optimal_time(call).body)))
+    upcoming = analytics.next_slot(call, points)
     if not points:
         return "Best times", together(
             heading("Best times", "When followers look."), empty("No history yet", advice["message"])
