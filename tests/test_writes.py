@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Ledger, LedgerProblem, scope_of
 from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.sandbox.clock import ManualClock
-from ttp_mcp.state import AtMost, Drop, Put
+from ttp_mcp.state import Applied, AtMost, Drop, Entry, Put
 from ttp_mcp.state.files import FileState
 from ttp_mcp.times import zone_named
 from ttp_mcp.writes import Caps, Created, Deleted, EarlierAttempt, LimitReached, Writes, is_equal
@@ -860,6 +861,73 @@ class BrokenState(FileState):
             raise LedgerProblem("the ledger can't be used: the disk is full.")
         self.commits_left -= 1
         return await super().apply(scope, steps, now, at_most)
+
+
+class CountingState(FileState):
+    """Counts what it is asked."""
+
+    commits = 0
+    looks = 0
+
+    async def apply(
+        self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
+    ) -> Applied:
+        self.commits += 1
+        return await super().apply(scope, steps, now, at_most)
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        self.looks += 1
+        return await super().get(scope, kind, keys, now)
+
+
+@pytest.mark.requirement("writes.price")
+async def test_a_write_costs_one_commit_before_and_one_after_and_no_look(world: World, tmp_path: Path) -> None:
+    """And one request: no list comes before a create."""
+    state = CountingState(tmp_path / "counting")
+    world.ledger = Ledger(state, "scope", world.time.clock.now)
+    writes = world.another(caps=Caps(posts=100, deletes=100))
+
+    created = await writes.create(world.post(), tool="create_post")
+    assert (state.commits, state.looks) == (2, 0)
+    await writes.delete(created.post_id or "", tool="delete_post", post=created.post)
+    assert (state.commits, state.looks) == (4, 0)
+    assert world.faults.writes == ["POST", "DELETE"]
+    await state.aclose()
+
+
+KILLED = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+import anyio
+from ttp_mcp.api import ApiClient, PostCreate
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger import Ledger
+from ttp_mcp.state.files import FileState
+from ttp_mcp.writes import Writes
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def app(scope, receive, send):
+    os._exit(9)
+async def main():
+    api = ApiClient(base_url="http://sandbox.localhost/api", token=Token("ttp_" + "0" * 48), app=app)
+    ledger = Ledger(FileState(Path(sys.argv[1])), "scope", lambda: NOW)
+    await Writes(api, ledger, now=lambda: NOW).create(PostCreate("Last words", platforms=("twitter",)), tool="create_post")
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("writes.ledger-faults")
+async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Path) -> None:
+    """The next process reports what was being sent."""
+    killed = await anyio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    state = FileState(tmp_path)
+    ledger = Ledger(state, "scope", lambda: START + timedelta(minutes=5))
+
+    assert killed.returncode == 9
+    assert [(each.kind, each.tool, each.content, each.at) for each in await ledger.unfinished()] == [
+        ("create", "create_post", "Last words", START)
+    ]
+    await state.aclose()
 
 
 @pytest.mark.requirement("writes.ledger-faults")

@@ -271,7 +271,7 @@ class Writes:
         self._enter()
         task.add_done_callback(self._done)
         try:
-            return await asyncio.shield(task)
+            await asyncio.wait({task})
         except asyncio.CancelledError:
             caller.gone = True
             with anyio.CancelScope(shield=True):
@@ -279,10 +279,15 @@ class Writes:
                 task.cancel()
                 await asyncio.wait({task}, timeout=NOTING_SECONDS)
             raise
+        return task.result()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         self._leave()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ApiError | WriteRefused | LedgerProblem):
+            # The caller may be gone; a bug must be seen all the same.
+            log.error("A write ended with a bug", exc_info=error)
 
     def _enter(self) -> None:
         self._in_flight += 1
