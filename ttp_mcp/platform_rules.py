@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,29 +113,6 @@ def check(draft: Draft) -> list[Finding]:
     if platform:
         for part in (_check_text, _check_thread, _check_media, _check_accounts, _check_fields):
             findings.extend(part(draft, platform))
-    return _errors_first(findings)
-
-
-def check_all(drafts: Iterable[Draft]) -> list[Finding]:
-    """All problems of one post on all of its platforms, each said once, errors first.
-
-    A thread that goes to no platform with threads is an error here; with one, the other platforms only get a warning.
-    """
-    drafts = list(drafts)
-    findings = list(dict.fromkeys(finding for draft in drafts for finding in check(draft)))
-    if any(draft.thread for draft in drafts) and not any(_has_threads(draft.platform) for draft in drafts):
-        text = "thread is for X only, and no X account is targeted: target one, or leave thread out."
-        findings = [finding for finding in findings if finding.code != "thread_left_out"]
-        findings.append(Finding("error", "thread_without_x", "twitter", text))
-    return _errors_first(findings)
-
-
-def _has_threads(platform: str) -> bool:
-    found = _platform(platform)
-    return found is not None and "thread_part_most" in found.rules
-
-
-def _errors_first(findings: list[Finding]) -> list[Finding]:
     order: tuple[Severity, ...] = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
