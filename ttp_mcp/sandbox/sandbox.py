@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,26 @@ TICK_SECONDS = 1.0
 
 
 class Sandbox:
-    """The REST API over a folder. Several may share one folder, in one process or in many."""
+    """The REST API over a folder: for rehearsals, and for somebody's own tests.
+
+        with Sandbox(clock=ManualClock(datetime(2026, 12, 1, 9, tzinfo=UTC))) as sandbox:
+            api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app)
+            ...
+            sandbox.clock.move(3600)
+            sandbox.tick()
+
+    Any number may be open at once, each over its own folder, or several over one, in one process or in many.
+
+    Attributes:
+        folder: Where the data are.
+        clock: The present that was given, or `stored_clock`.
+        stored_clock: The clock that lies in the folder, shared by all processes; moved by `ttp-mcp sandbox clock`.
+        store: The data (SQLite).
+        app: The API below `/api`, and the page beside it, as an ASGI application.
+        storage_app: The media storage, which is another origin, as an ASGI application.
+        api_url: Base URL of the API.
+        page_url: Address of the page.
+    """
 
     def __init__(
         self,
@@ -33,22 +53,28 @@ class Sandbox:
         *,
         clock: Clock | None = None,
         empty: bool = False,
+        workspace: Path | None = None,
         label: str = "sandbox",
         api_origin: str = "http://sandbox.localhost",
         storage_origin: str = "http://media.sandbox.localhost",
+        faults_by_header: bool = False,
     ) -> None:
-        """Open, and fill a new folder with the demo workspace.
+        """Open, and fill a new folder: with the demo workspace, or as `empty` or `workspace` say.
 
         Args:
             folder: Where the data are; a temporary one, removed by `close`, when omitted.
             clock: The present; by default the machine's, as moved with `ttp-mcp sandbox clock`.
             empty: Leave a new folder with one organization and no accounts or posts.
+            workspace: A file of `ttp-mcp sandbox export` for a new folder; its times move along, so that its present is
+                that of `clock` where one is given.
             label: Name of the token that is made for this opening.
             api_origin: Where `app` is reachable.
             storage_origin: Where `storage_app` is reachable.
+            faults_by_header: Let a request ask for a fault: `x-sandbox-fault: reset-after`.
 
         Raises:
             StoreProblem: The folder holds data that can't be used.
+            WorkspaceProblem: The file of the workspace can't be used.
         """
         self._temporary = Path(tempfile.mkdtemp(prefix="ttp-mcp-")) if folder is None else None
         self.folder = self._temporary or Path(folder or ".")
@@ -58,14 +84,36 @@ class Sandbox:
         self.stored_clock = StoredClock(self.store)
         self.clock: Clock = clock or self.stored_clock
         self.storage = Storage(self.folder / "media", storage_origin, self.store, self.clock)
-        seed.fill_when_new(self.store, self.clock, self.storage, empty=empty)
-        self.api_url = f"{api_origin.rstrip('/')}/api"
-        self.token = tokens.create(self.store, self.clock, label=label)
+        try:
+            self._fill_when_new(clock, empty=empty, workspace=workspace)
+        except BaseException:
+            self.close()
+            raise
+        origin = api_origin.rstrip("/")
+        self.api_url = f"{origin}/api"
+        self.page_url = f"{origin}/"
         self.scheduler = Scheduler(self.store, self.clock)
-        self.app: ASGIApp = create_api(
-            self.store, self.clock, self.storage, page.routes(self.store, self.clock, self.storage, api_origin)
-        )
+        pages = page.routes(self.store, self.clock, self.storage, origin)
+        self.app: ASGIApp = create_api(self.store, self.clock, self.storage, pages, faults_by_header=faults_by_header)
         self.storage_app: ASGIApp = self.storage.app()
+        self._label = label
+
+    @cached_property
+    def token(self) -> str:
+        """A token of this opening, made when it is first asked for and forgotten by `close`."""
+        return tokens.create(self.store, self.clock, label=self._label)
+
+    def _fill_when_new(self, clock: Clock | None, *, empty: bool, workspace: Path | None) -> None:
+        if workspace is None:
+            seed.fill_when_new(self.store, self.clock, self.storage, empty=empty)
+            return
+        # Reading a file of a workspace takes models that nobody else needs.
+        from ttp_mcp.sandbox.workspace import read, restore
+
+        found = read(workspace)
+        with self.store.writing():
+            if seed.is_new(self.store):
+                restore(self.store, self.storage, found, at=clock.now() if clock else None)
 
     def tick(self) -> int:
         """Publish what is due now; returns how many posts were finished."""
@@ -92,7 +140,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Forget this opening's token and close the data; a temporary folder is removed."""
-        tokens.forget(self.store, self.token)
+        if "token" in self.__dict__:
+            tokens.forget(self.store, self.token)
         self.store.close()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)

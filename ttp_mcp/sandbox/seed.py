@@ -70,9 +70,20 @@ _HOURS = ((8, 3), (9, 4), (10, 2), (12, 5), (14, 2), (16, 2), (17, 3), (18, 6), 
 
 def fill_when_new(store: Store, clock: Clock, storage: Storage, *, empty: bool) -> None:
     """Fill a new folder: with the demo workspace, or with one organization and nothing in it."""
+    with store.writing():
+        if is_new(store):
+            fill(store, clock, storage, empty=empty)
+
+
+def is_new(store: Store) -> bool:
+    """Whether the folder holds no organization yet."""
+    with store.reading() as db:
+        return db.execute("SELECT 1 FROM organizations LIMIT 1").fetchone() is None
+
+
+def fill(store: Store, clock: Clock, storage: Storage, *, empty: bool) -> None:
+    """Write the demo workspace, or one organization and nothing in it, into tables that are empty."""
     with store.writing() as db:
-        if db.execute("SELECT 1 FROM organizations LIMIT 1").fetchone():
-            return
         db.execute("INSERT INTO users VALUES ('usr_demo', 'Demo User')")
         if empty:
             _add_organization(db, _Organization("org_empty", "My workspace", "UTC", ()), 0)

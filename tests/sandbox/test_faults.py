@@ -1,0 +1,294 @@
+"""Faults on request: each kind, how they are ordered, and whom they hit."""
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import httpx2
+import pytest
+
+from ttp_mcp.sandbox import ManualClock, Sandbox, faults
+from ttp_mcp.sandbox.faults import ABORT, Fault, FaultProblem, Ordered
+
+pytestmark = pytest.mark.requirement("faults.kinds")
+
+NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
+POST = {"content": "Fresh bread", "platforms": ["twitter"]}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """An empty-handed evening: the demo workspace, with requests that may ask for faults."""
+    with Sandbox(clock=ManualClock(NOW), faults_by_header=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client in the same process."""
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    transport = httpx2.ASGITransport(sandbox.app)
+    async with httpx2.AsyncClient(transport=transport, base_url=sandbox.api_url, headers=headers) as opened:
+        yield opened
+
+
+def number_of_posts(sandbox: Sandbox) -> int:
+    """How many posts there are, whatever the API says."""
+    with sandbox.store.reading() as db:
+        return db.execute("SELECT count(*) FROM posts").fetchone()[0]
+
+
+@pytest.mark.parametrize(("kind", "status", "retry_after"), [("429", 429, "2"), ("500", 500, None), ("503", 503, None)])
+async def test_refusals_have_the_documented_shape_and_do_nothing(sandbox, client, kind, status, retry_after):
+    """429 names its wait; none of them creates a post."""
+    before = number_of_posts(sandbox)
+    answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
+    assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
+    assert answer.json()["success"] is False
+    assert answer.headers["date"] == "Wed, 24 Jun 2026 09:30:00 GMT"
+    assert number_of_posts(sandbox) == before
+
+
+async def test_retry_after_is_the_seconds_that_were_asked_for(client):
+    """Rounded up to a whole number, as the header wants it."""
+    answer = await client.get("/posts", headers={"x-sandbox-fault": "429; seconds=6.5"})
+    assert answer.headers["retry-after"] == "7"
+
+
+async def test_delay_waits_and_then_answers_as_usual(client):
+    """A deadline that is shorter than the delay is reached; a longer one is not."""
+    with anyio.move_on_after(0.05) as scope:
+        await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=3600"})
+    assert scope.cancelled_caught
+    assert (await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=0.01"})).status_code == 200
+
+
+@pytest.mark.requirement("faults.transport")
+@pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
+async def test_resets_are_broken_connections_before_or_after_the_deed(sandbox, client, kind, made):
+    """In one process the client raises what a dropped connection raises."""
+    before = number_of_posts(sandbox)
+    with pytest.raises(ConnectionResetError, match="closed the connection"):
+        await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
+    assert number_of_posts(sandbox) == before + made
+
+
+async def test_html_is_a_page_with_status_200_and_nothing_done(sandbox, client):
+    """As the sign-in page of a guest network answers for the API."""
+    before = number_of_posts(sandbox)
+    answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": "html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.text.startswith("<!doctype html>")
+    assert number_of_posts(sandbox) == before
+
+
+async def test_drip_sends_one_byte_at_a_time(sandbox):
+    """The whole answer arrives, in as many pieces as it has bytes."""
+    sent: list[bytes] = []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/analytics/engagement-summary",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {sandbox.token}".encode()), (b"x-sandbox-fault", b"drip;seconds=0")],
+    }
+    forever = anyio.Event()
+
+    async def receive() -> dict[str, object]:
+        if sent and sent[-1] == b"}":
+            await forever.wait()
+        await anyio.lowlevel.checkpoint()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.body":
+            sent.append(message["body"])
+
+    await sandbox.app(scope, receive, send)
+    assert {len(part) for part in sent} == {1}
+    assert b"".join(sent).startswith(b'{"success":true,"summary":{"posts":')
+
+
+async def test_drip_stops_when_the_client_has_gone(sandbox):
+    """An hour between bytes must not keep a worker for the rest of the day."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/posts",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {sandbox.token}".encode()), (b"x-sandbox-fault", b"drip;seconds=3600")],
+    }
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        pass
+
+    with anyio.fail_after(5):
+        await sandbox.app(scope, receive, send)
+
+
+async def test_expired_presign_issues_a_url_that_storage_refuses(sandbox, client):
+    """The API answers as usual; the PUT is told that the URL has expired, and the next one works."""
+    faults.order(sandbox.store, "expired-presign")
+    body = {"filename": "a.png", "contentType": "image/png", "size": 3}
+    await client.get("/posts")
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.storage_app)) as storage:
+        statuses: list[int] = []
+        for _ in range(2):
+            answer = (await client.post("/media/presign", json=body)).json()
+            assert answer["success"] is True
+            put = await storage.put(answer["uploadUrl"], content=b"abc", headers={"Content-Type": "image/png"})
+            statuses.append(put.status_code)
+    assert statuses == [403, 200]
+
+
+async def test_expired_presign_leaves_a_refusal_as_it_is(client):
+    """Where no URL is issued there is none to expire."""
+    answer = await client.post("/media/presign", json={}, headers={"x-sandbox-fault": "expired-presign"})
+    assert (answer.status_code, answer.json()["success"]) == (400, False)
+
+
+@pytest.mark.requirement("faults.transport")
+async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
+    """Then no exception is raised; the request ends when the connection has."""
+    dropped: list[str] = []
+    told = iter(({"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}))
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/posts",
+        "query_string": b"",
+        "headers": [(b"x-sandbox-fault", b"reset-before")],
+        "extensions": {ABORT: lambda: dropped.append("now")},
+    }
+
+    async def receive() -> dict[str, object]:
+        return next(told)
+
+    async def send(message: dict[str, object]) -> None:
+        raise AssertionError(message)
+
+    await sandbox.app(scope, receive, send)
+    assert dropped == ["now"]
+
+
+@pytest.mark.requirement("faults.orders")
+async def test_an_order_hits_so_many_fitting_requests_and_then_no_more(sandbox, client):
+    """By method and path, the oldest first."""
+    faults.order(sandbox.store, "503", times=2, method="get", path="/posts")
+    faults.order(sandbox.store, "500", path="api/posts/")
+    assert (await client.get("/integrations")).status_code == 200
+    statuses = [(await client.get("/posts")).status_code for _ in range(4)]
+    assert statuses == [503, 503, 500, 200]
+    assert faults.listed(sandbox.store) == []
+
+
+@pytest.mark.requirement("faults.orders")
+async def test_an_order_for_a_path_includes_what_is_below_and_not_what_begins_alike(sandbox):
+    """`/posts` is `/posts/abc`, and not `/postscript`."""
+    faults.order(sandbox.store, "500", path="/posts", times=9)
+    assert faults.take(sandbox.store, "GET", "/posts/abc") == Fault("500")
+    assert faults.take(sandbox.store, "GET", "/postscript") is None
+    assert faults.take(sandbox.store, "GET", "/posts_or_100%") is None
+
+
+@pytest.mark.requirement("faults.orders")
+async def test_orders_are_listed_and_cleared(sandbox):
+    """With what they wait for."""
+    first = faults.order(sandbox.store, "delay", seconds=1.5, times=3, method="POST", path="/posts")
+    second = faults.order(sandbox.store, "expired-presign")
+    assert first == Ordered(first.id, "delay", 3, 1.5, "POST", "/posts")
+    assert second == Ordered(second.id, "expired-presign", 1, 0.0, "POST", "/media/presign")
+    assert faults.listed(sandbox.store) == [first, second]
+    assert faults.clear(sandbox.store) == 2
+    assert faults.listed(sandbox.store) == []
+
+
+@pytest.mark.requirement("faults.orders")
+async def test_the_page_is_never_hit(sandbox, client):
+    """A person who ordered a fault still sees what it does."""
+    faults.order(sandbox.store, "503")
+    headers = {"Host": "localhost", "x-sandbox-fault": "500"}
+    assert (await client.get(str(httpx2.URL(sandbox.api_url).join("/")), headers=headers)).status_code == 200
+    assert [each.times for each in faults.listed(sandbox.store)] == [1]
+
+
+@pytest.mark.requirement("faults.orders")
+def test_many_processes_use_up_an_order_exactly(sandbox):
+    """Twenty takers of seven: seven are hit."""
+    faults.order(sandbox.store, "500", times=7)
+    hit: list[Fault] = []
+    begin = threading.Barrier(5)
+
+    def taker() -> None:
+        with Sandbox(sandbox.folder, clock=ManualClock(NOW)) as other:
+            begin.wait(5)
+            hit.extend(found for _ in range(4) if (found := faults.take(other.store, "GET", "/posts")))
+
+    takers = [threading.Thread(target=taker) for _ in range(5)]
+    for each in takers:
+        each.start()
+    for each in takers:
+        each.join(30)
+    assert len(hit) == 7
+
+
+@pytest.mark.requirement("faults.orders")
+def test_an_order_that_another_process_used_up_meanwhile_hits_nobody(sandbox, monkeypatch):
+    """Between the look and the taking, the last one went."""
+    faults.order(sandbox.store, "500")
+    writing = sandbox.store.writing
+
+    def late() -> object:
+        with writing() as db:
+            db.execute("DELETE FROM faults")
+        return writing()
+
+    monkeypatch.setattr(sandbox.store, "writing", late)
+    assert faults.take(sandbox.store, "GET", "/posts") is None
+
+
+@pytest.mark.requirement("faults.orders")
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ({"kind": "flood"}, "There is no fault 'flood'. Known are delay, 429, 500, 503"),
+        ({"kind": "500", "seconds": 3}, "The fault 500 takes no seconds; delay, 429, drip do."),
+        ({"kind": "delay", "seconds": float("nan")}, "seconds must be a number from 0 to 3600."),
+        ({"kind": "500", "times": 0}, "times must be from 1 to 1000000."),
+        ({"kind": "500", "method": "PATCH"}, "method must be one of GET, POST, DELETE, HEAD."),
+        ({"kind": "500", "path": "//"}, "path must be one below /api, for example /posts."),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_with_what_does(sandbox, order, words):
+    """Nothing is ordered then."""
+    with pytest.raises(FaultProblem) as refusal:
+        faults.order(sandbox.store, **order)
+    assert str(refusal.value).startswith(words)
+    assert faults.listed(sandbox.store) == []
+
+
+@pytest.mark.requirement("faults.header")
+async def test_a_header_that_is_misspelt_is_refused(client):
+    """A test must not pass because its fault never came."""
+    for value, words in (("flood", "There is no fault"), ("delay;second=1", "knows the option seconds=NUMBER")):
+        answer = await client.get("/posts", headers={"x-sandbox-fault": value})
+        assert answer.status_code == 400
+        assert words in answer.json()["message"]
+
+
+@pytest.mark.requirement("faults.header")
+async def test_the_header_means_nothing_where_the_sandbox_was_not_opened_for_it():
+    """Whoever calls a sandbox on a port can't break it."""
+    with Sandbox(clock=ManualClock(NOW + timedelta(days=1))) as sandbox:
+        headers = {"Authorization": f"Bearer {sandbox.token}", "x-sandbox-fault": "500"}
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.app), headers=headers) as client:
+            assert (await client.get(f"{sandbox.api_url}/posts")).status_code == 200
+
+
+def test_every_kind_is_described():
+    """For the command line and the documentation; the seconds of a kind are named in it."""
+    assert {kind for kind, words in faults.KINDS.items() if "--seconds" in words} == set(faults.SECONDS)

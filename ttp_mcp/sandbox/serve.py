@@ -1,0 +1,173 @@
+"""The sandbox on ports of this machine: the API with its page on one, the storage on another, which makes it another origin.
+
+    async with on_ports() as sandbox:
+        sandbox.api_url, sandbox.page_url, sandbox.token   # real HTTP
+
+Only whoever serves imports this module: it brings an HTTP server.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ttp_mcp.sandbox.faults import ABORT
+from ttp_mcp.sandbox.sandbox import Sandbox
+
+HOSTS = ("127.0.0.1", "::1", "localhost")
+# How long answers that are under way may take when the sandbox ends.
+GRACE_SECONDS = 2
+_PORTS_TRIED = 50
+
+
+class ServeProblem(Exception):
+    """The sandbox can't be served there; the text says why and what to do."""
+
+
+@asynccontextmanager
+async def on_ports(
+    folder: Path | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    storage_port: int | None = None,
+    **options: Any,
+) -> AsyncGenerator[Sandbox]:
+    """Serve a sandbox while the block runs; it answers as soon as the block begins.
+
+    Args:
+        folder: Where the data are; a temporary one when omitted.
+        host: One of `HOSTS`. The sandbox is for this machine alone: its page needs no token.
+        port: For API and page; 0 takes a free one.
+        storage_port: For the media; by default the next free one after `port`.
+        options: As `Sandbox` takes them.
+
+    Raises:
+        ServeProblem: The host is not of this machine, or a port is taken.
+        StoreProblem: The folder holds data that can't be used.
+    """
+    with ExitStack() as stack:
+        api = stack.enter_context(listening(host, port))
+        storage = stack.enter_context(_next_free(host, port) if storage_port is None else listening(host, storage_port))
+        sandbox = stack.enter_context(
+            Sandbox(folder, api_origin=_origin(host, api), storage_origin=_origin(host, storage), **options)
+        )
+        async with AsyncExitStack() as servers:
+            await servers.enter_async_context(_answering(sandbox.app, api))
+            await servers.enter_async_context(_answering(sandbox.storage_app, storage))
+            yield sandbox
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket]:
+    """A socket that waits for connections.
+
+    Raises:
+        ServeProblem: The host is not of this machine, or the port is taken.
+    """
+    if host not in HOSTS:
+        raise ServeProblem(
+            f"The sandbox is only for this machine: {host[:60]} is not one of {', '.join(HOSTS)}. "
+            "Its page needs no token, so nobody else may reach it."
+        )
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as opened:
+        if os.name == "posix":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind(address)
+            opened.listen(128)
+        except OSError as problem:
+            raise ServeProblem(_bind_problem(host, port, problem)) from None
+        yield opened
+
+
+def _bind_problem(host: str, port: int, problem: OSError) -> str:
+    if problem.errno == errno.EADDRINUSE:
+        return f"Port {port} is taken, perhaps by another sandbox. End that one, or pass 0 for a free port."
+    return f"Port {port} of {host} can't be used ({problem.strerror}). Pass another --port, or 0 for a free one."
+
+
+@contextmanager
+def _next_free(host: str, port: int) -> Generator[socket.socket]:
+    """A socket on one of the ports after `port`; any free one where that is 0 or they are all taken."""
+    following = range(port + 1, min(port + _PORTS_TRIED, 65536)) if port else ()
+    with ExitStack() as stack:
+        for candidate in (*following, 0):
+            try:
+                opened = stack.enter_context(listening(host, candidate))
+            except ServeProblem:
+                continue
+            yield opened
+            return
+
+
+def _origin(host: str, opened: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{opened.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def _answering(app: ASGIApp, opened: socket.socket) -> AsyncGenerator[None]:
+    """Serve an application on a socket until the block ends, and let answers under way finish."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    task = asyncio.create_task(server.serve([opened]))
+    try:
+        await server.answers.wait()
+        yield
+    finally:
+        server.should_exit = True
+        with anyio.CancelScope(shield=True):
+            await task
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone and tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answers.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+class _Protocol(H11Protocol):
+    """Offers its requests a way to drop the connection, which a fault on request may take."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
+        super().connection_made(transport)
+        app = self.app
+
+        async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
+            extensions = {**scope.get("extensions", {}), ABORT: transport.abort}
+            await app({**scope, "extensions": extensions}, receive, send)  # pyright: ignore[reportArgumentType] - uvicorn names its own types
+
+        self.app = with_abort  # pyright: ignore[reportAttributeAccessIssue] - as above
