@@ -1,20 +1,24 @@
 """The MCP server: tools, their schemas and their answers, for both protocol eras."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from pydantic_core import to_json
 
-from ttp_mcp import __version__
+from ttp_mcp import __version__, resources
+from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import agent_text
 from ttp_mcp.human import AskFirst, ClientHuman
+from ttp_mcp.prompts import PROMPTS
 from ttp_mcp.text import quote_api
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ArgumentProblem, Tool, input_schema, output_schema, read_arguments
@@ -78,6 +82,8 @@ class TtpServer(MCPServer[Any]):
         self._app_of = app_of
         self._with_confirmation = with_confirmation
         self._listed: list[types.Tool] | None = None
+        # The decorator for completions hides which user asks; the handler behind it does not.
+        self._lowlevel_server.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
     async def list_tools(self) -> list[types.Tool]:
         """The tools of this configuration, always the same bytes in the same order."""
@@ -113,6 +119,102 @@ class TtpServer(MCPServer[Any]):
                 text = _bug(tool)
             return failed(text)
         return succeeded(answer)
+
+    async def list_prompts(self) -> list[types.Prompt]:
+        """Our prompts, then those that were added to this server."""
+        ours = [
+            types.Prompt(
+                name=prompt.name,
+                title=prompt.title,
+                description=prompt.description,
+                arguments=[
+                    types.PromptArgument(name=each.name, description=each.description, required=each.required)
+                    for each in prompt.arguments
+                ],
+            )
+            for prompt in PROMPTS
+        ]
+        return [*ours, *await super().list_prompts()]
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> types.GetPromptResult | types.InputRequiredResult:
+        """One prompt with its arguments filled in.
+
+        Raises:
+            MCPError: -32602 for a prompt that is not there, or a required argument that is missing.
+        """
+        prompt = next((each for each in PROMPTS if each.name == name), None)
+        if prompt is None:
+            if any(each.name == name for each in await super().list_prompts()):
+                return await super().get_prompt(name, arguments, context)
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {quote_api(name, 60)}.")
+        given = {key: str(value) for key, value in (arguments or {}).items()}
+        missing = [each.name for each in prompt.arguments if each.required and not given.get(each.name)]
+        if missing:
+            raise MCPError(types.INVALID_PARAMS, f"{name} needs {', '.join(missing)}.")
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=prompt.render(given)))
+        return types.GetPromptResult(description=prompt.description, messages=[message])
+
+    async def list_resources(self) -> list[types.Resource]:
+        """Our resources, then those that were added to this server."""
+        ours = [
+            types.Resource(
+                uri=each.uri, name=each.name, title=each.title, description=each.description, mime_type="text/plain"
+            )
+            for each in resources.RESOURCES
+            if not each.is_family
+        ]
+        return [*ours, *await super().list_resources()]
+
+    async def list_resource_templates(self) -> list[types.ResourceTemplate]:
+        """Our families of resources, then those that were added to this server."""
+        ours = [
+            types.ResourceTemplate(
+                uri_template=each.uri,
+                name=each.name,
+                title=each.title,
+                description=each.description,
+                mime_type="text/plain",
+            )
+            for each in resources.RESOURCES
+            if each.is_family
+        ]
+        return [*ours, *await super().list_resource_templates()]
+
+    async def read_resource(
+        self, uri: Any, context: Context[Any, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | types.InputRequiredResult:
+        """A resource as text.
+
+        Raises:
+            MCPError: With words when it can't be read.
+        """
+        found = resources.find(str(uri))
+        if found is None:
+            return await super().read_resource(uri, context)
+        resource, value = found
+        try:
+            text = await resource.read(self._app_of(context), unquote(value))
+        except Exception as error:
+            said = agent_text(error, f"{resource.title} not read")
+            if said is None:
+                log.exception("resource %s failed unexpectedly", resource.name)
+                said = f"{resource.title} not read: this server made a mistake of its own, which is in its log."
+            missing = isinstance(error, NotFound)
+            raise MCPError(types.INVALID_PARAMS if missing else types.INTERNAL_ERROR, redact_tokens(said)) from None
+        return [ReadResourceContents(content=redact_tokens(text), mime_type="text/plain")]
+
+    async def _complete(self, request: Any, params: types.CompleteRequestParams) -> types.CompleteResult:
+        """Ids and platforms while a person types; nothing rather than an error when they can't be had."""
+        values: list[str] = []
+        if isinstance(params.ref, types.ResourceTemplateReference):
+            try:
+                app = self._app_of(Context(request_context=request, mcp_server=self))
+                values = await resources.completions(app, params.ref.uri, params.argument.value)
+            except ApiError:
+                values = []
+        return types.CompleteResult(completion=types.Completion(values=values, total=len(values), has_more=False))
 
 
 def describe(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:

@@ -1,0 +1,88 @@
+"""Prompts: jobs that a person starts with one click. Plain data; nothing is asked of the API to list them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One thing that a person fills in."""
+
+    name: str
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A job in words for the assistant; `{name}` stands for an argument, and a line without its argument is left out."""
+
+    name: str
+    title: str
+    description: str
+    lines: tuple[str, ...]
+    arguments: tuple[Argument, ...] = ()
+
+    def render(self, given: Mapping[str, str]) -> str:
+        """The text with the arguments filled in."""
+        wanted = [argument.name for argument in self.arguments]
+        kept = [line for line in self.lines if all(given.get(name) for name in wanted if f"{{{name}}}" in line)]
+        return re.sub(r"\{(\w+)\}", lambda found: given.get(found[1], found[0]), "\n".join(kept))
+
+
+PROMPTS = (
+    Prompt(
+        "plan_my_week",
+        "Plan my week",
+        "Draft posts for the coming week, find the best times, and schedule them once you agree.",
+        (
+            "Plan my social media posts for the next seven days.",
+            "Topics: {topics}",
+            "Accounts: {account}",
+            "1. Call list_integrations, and read the resource ttp://recent-posts for the voice of my accounts.",
+            "2. Call list_posts with status scheduled, so that nothing is said twice.",
+            "3. Draft the posts, each fitted to its platform, and show them to me. Ask me what to change.",
+            "4. Call plan_posts with the agreed texts and show me the calendar.",
+            "5. Only after my yes call apply_plan. Say what was scheduled, with weekdays and times.",
+        ),
+        (
+            Argument("topics", "What the week is about, in a few words."),
+            Argument("account", "Accounts or platforms to post to; all when left out."),
+        ),
+    ),
+    Prompt(
+        "turn_into_thread",
+        "Turn a text into a thread",
+        "Cut a longer text into an X thread that can be read part by part.",
+        (
+            "Turn the text below into a thread for X: at most 24 parts, each complete in itself and within X's length.",
+            "Check it with check_post (content is the first part, thread the others) and mend what it finds. Then show me the thread.",
+            "Ask me for the time; schedule it with create_post only after my yes.",
+            "The text:",
+            "{text}",
+        ),
+        (Argument("text", "The text to cut.", required=True),),
+    ),
+    Prompt(
+        "weekly_report",
+        "Report on the last week",
+        "What went out in the last seven days, what failed, and what to learn from it.",
+        (
+            "Write a short report on my last seven days of social media.",
+            "Use list_posts (after: seven days ago), engagement_summary, and optimal_times.",
+            "Say what went out where, what failed and why, and one or two things to try next week.",
+            "Name the period of a figure where it is known, and say where it is not.",
+        ),
+    ),
+    Prompt(
+        "what_failed",
+        "What failed, and why",
+        "Posts that did not reach every account, with the cause and the next step for each.",
+        (
+            "Find what went wrong: call list_posts with status failed and with status partial, and check_setup.",
+            "For each post say which account failed and why, and what I have to do (for example reconnect an account in the dashboard).",
+            "Offer to send it again to that account alone with create_post; do not send anything before my yes.",
+        ),
+    ),
+)

@@ -1,0 +1,115 @@
+"""Resources: what an assistant can read without calling a tool. The same words as the tools'."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ttp_mcp import platform_rules
+from ttp_mcp.text import clean, fence
+from ttp_mcp.times import show_short
+from ttp_mcp.tools.app import App
+from ttp_mcp.tools.integrations import ListIntegrations, list_integrations
+from ttp_mcp.tools.posts import GetPost, get_post
+from ttp_mcp.tools.results import accounts_of
+
+RECENT = 20
+# A client shows a handful; the protocol allows a hundred.
+COMPLETIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One address, or a family of them when it ends in a `{name}`. `read` gets what stands for the name."""
+
+    uri: str
+    name: str
+    title: str
+    description: str
+    read: Callable[[App, str], Awaitable[str]]
+    complete: Callable[[App], Awaitable[list[str]]] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The address without its `{name}`."""
+        return self.uri.partition("{")[0]
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the address has a `{name}`."""
+        return "{" in self.uri
+
+    def value(self, uri: str) -> str | None:
+        """What stands for the name in an address; empty for a single resource, None when the address is another's."""
+        if not self.is_family:
+            return "" if uri == self.uri else None
+        rest = uri.removeprefix(self.prefix)
+        return rest if uri.startswith(self.prefix) and rest and "/" not in rest else None
+
+
+async def _accounts(app: App, _: str) -> str:
+    return (await list_integrations(ListIntegrations(), app)).text
+
+
+async def _post(app: App, post_id: str) -> str:
+    return (await get_post(GetPost(post_id=post_id), app)).text
+
+
+async def _rules(_: App, platform: str) -> str:
+    return platform_rules.rules_for({"x": "twitter"}.get(platform.lower(), platform.lower()))
+
+
+async def _recent(app: App, _: str) -> str:
+    book = await app.accounts.names()
+    published = [post for post in await app.api.posts.list() if post.status in ("published", "partial")]
+    published.sort(key=lambda post: post.published_at or app.now(), reverse=True)
+    if not published:
+        return "Nothing was published yet, so there is no voice to learn from."
+    lines = [f"The last {min(RECENT, len(published))} published posts, latest first; times in {app.zone.key}."]
+    for post in published[:RECENT]:
+        when = show_short(post.published_at, app.zone) if post.published_at else "time not stated"
+        lines.append(f"{when}, {', '.join(accounts_of(post, book))}\n{fence(post.content)}")
+    return "\n\n".join(lines)
+
+
+async def _post_ids(app: App) -> list[str]:
+    return [clean(post.id) for post in await app.api.posts.list()]
+
+
+async def _platform_keys(_: App) -> list[str]:
+    return list(platform_rules.keys())
+
+
+RESOURCES = (
+    Resource(
+        "ttp://accounts", "accounts", "Connected accounts", "The connected accounts with their health.", _accounts
+    ),
+    Resource(
+        "ttp://recent-posts",
+        "recent-posts",
+        "Recent posts",
+        "The latest published posts, for the voice of the accounts.",
+        _recent,
+    ),
+    Resource("ttp://posts/{id}", "post", "Post", "One post, whole, with its result on each account.", _post, _post_ids),
+    Resource(
+        "ttp://platform-rules/{platform}",
+        "platform-rules",
+        "Platform rules",
+        "Text limits, media and fields of a platform, each with its source.",
+        _rules,
+        _platform_keys,
+    ),
+)
+
+
+def find(uri: str) -> tuple[Resource, str] | None:
+    """The resource of an address, and what stands for its name."""
+    found = ((resource, resource.value(uri)) for resource in RESOURCES)
+    return next(((resource, value) for resource, value in found if value is not None), None)
+
+
+async def completions(app: App, uri: str, begun: str) -> list[str]:
+    """Values for the name of a family that begin with what was typed."""
+    resource = next((each for each in RESOURCES if each.uri == uri), None)
+    if resource is None or resource.complete is None:
+        return []
+    return [value for value in await resource.complete(app) if value.startswith(begun)][:COMPLETIONS]
