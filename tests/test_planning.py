@@ -99,6 +99,16 @@ def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
     assert placed.reason == "second-best hour of this account (score 0.85, 64 data points)"
 
 
+@pytest.mark.requirement("planning.best")
+def test_scores_that_are_no_numbers_are_left_out():
+    """JSON can hold NaN and infinity, and an API any hour."""
+    odd = Ranking.of([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
+    assert odd == Ranking({18: 0.9}, {}, 64)
+    bounds = {"earliest": at(25, 8), "latest": at(25, 22)}
+    (placed,) = made(wishes(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).placed
+    assert placed.at == at(25, 18)
+
+
 @pytest.mark.requirement("planning.accounts")
 def test_a_post_has_one_instant_for_all_of_its_accounts():
     """By the mean of their scores; an account twice counts once."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -65,10 +66,10 @@ class Ranking:
     def of(
         cls, hours: Iterable[tuple[int, float]], days: Iterable[tuple[str, float]] = (), data_points: int | None = None
     ) -> "Ranking":
-        """From pairs as the API has them, weekdays by their English names; other names are left out."""
+        """From pairs as the API has them, weekdays by their English names; what makes no sense is left out."""
         numbers = {name.lower(): number for number, name in enumerate(WEEKDAYS)}
         weekdays = {numbers[day[:3].lower()]: score for day, score in days if day[:3].lower() in numbers}
-        return cls(dict(hours), weekdays, data_points)
+        return cls(_sound(dict(hours), 24), _sound(weekdays, 7), data_points)
 
     @property
     def is_known(self) -> bool:
@@ -250,6 +251,7 @@ def _score_table(ranking: Ranking, weekly: Mapping[int, Mapping[int, float]]) ->
         hours = [named.get(hour, UNNAMED_HOUR * least * common[hour]) for hour in range(24)]
         scaled = _scaled(ranking.weekdays)
         weekdays = [WEEKDAY_WEIGHT * scaled.get(day, 0.0) for day in range(7)]
+    weekly = {day: _sound(scores, 24) for day, scores in weekly.items()}
     most = max((score for day in weekly.values() for score in day.values()), default=1.0)
     return [
         [
@@ -258,6 +260,11 @@ def _score_table(ranking: Ranking, weekly: Mapping[int, Mapping[int, float]]) ->
         ]
         for day in range(7)
     ]
+
+
+def _sound(scores: Mapping[int, float], places: int) -> dict[int, float]:
+    """Scores of hours or weekdays that exist. JSON can hold NaN and infinity, which would make any order of times chance."""
+    return {key: score for key, score in scores.items() if 0 <= key < places and isfinite(score)}
 
 
 def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
