@@ -1,0 +1,123 @@
+"""Cancelled calls, drains, and writes that are given up."""
+
+import anyio
+import pytest
+
+from ttp_mcp.writes import Created, Deleted, Writes
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world) -> None:
+    """The request was under way: it goes on in a task of its own."""
+    world.faults.script = ["held, then committed"]
+    answers: list[Created] = []
+
+    async def call() -> None:
+        answers.append(await world.writes.create(world.post(), tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await world.faults.held.wait()
+        assert world.writes.in_flight == 1
+        tasks.cancel_scope.cancel()
+        world.faults.release.set()
+
+    assert answers == []
+    assert world.writes.in_flight == 0
+    assert await world.outcomes() == ["created"]
+    assert len(await world.equal_posts(world.post())) == 1
+
+
+@pytest.mark.requirement("writes.cancel")
+@pytest.mark.parametrize("kind", ["create", "delete"])
+async def test_write_that_hangs_after_cancelling_ends_as_unknown(world, kind: str) -> None:
+    """After the grace period the write is given up, and says so in the ledger."""
+    post = await world.api.posts.create(world.post("To be deleted"))
+    writes = world.another(grace_seconds=0.01)
+    world.faults.script = ["held, then committed"]
+
+    async def call() -> None:
+        if kind == "create":
+            await writes.create(world.post(), tool="create_post")
+        else:
+            await writes.delete(post.id, tool="delete_post", post=post)
+        raise AssertionError("no answer may be invented")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await world.faults.held.wait()
+        tasks.cancel_scope.cancel()
+
+    assert await world.outcomes() == ["unknown"]
+    assert await world.ledger.unfinished() == []
+    assert writes.in_flight == 0
+
+
+@pytest.mark.requirement("writes.cancel")
+@pytest.mark.parametrize("kind", ["create", "delete"])
+async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> None:
+    """A drain that runs out during the search leaves unknown, told to a caller who still waits."""
+    searching = anyio.Event()
+
+    async def sleep(seconds: float) -> None:
+        searching.set()
+        await anyio.sleep_forever()
+
+    post = await world.api.posts.create(world.post("To be deleted"))
+    writes = Writes(world.api, world.ledger, monotonic=world.time.monotonic, sleep=sleep, now=world.time.clock.now)
+    world.faults.script = ["lost before commit"]
+    answers: list[Created | Deleted] = []
+
+    async def call() -> None:
+        if kind == "create":
+            answers.append(await writes.create(world.post(), tool="create_post"))
+        else:
+            answers.append(await writes.delete(post.id, tool="delete_post", post=post))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await searching.wait()
+        assert await writes.drained(0) is False
+
+    assert [answer.outcome for answer in answers] == ["unknown"]
+    assert await world.outcomes() == ["unknown"]
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_create_cancelled_before_it_leaves_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While only the ledger was busy, cancelling costs nothing."""
+    scope = anyio.CancelScope()
+    begin = world.ledger.begin_create
+
+    async def cancelled_meanwhile(*args: object, **options: object) -> object:
+        scope.cancel()
+        await anyio.sleep(0)
+        return await begin(*args, **options)  # pyright: ignore[reportArgumentType] # passed on
+
+    monkeypatch.setattr(world.ledger, "begin_create", cancelled_meanwhile)
+    with scope:
+        await world.writes.create(world.post(), tool="create_post")
+
+    assert scope.cancelled_caught
+    assert world.faults.writes == []
+    assert await world.outcomes() == ["not_done"]
+
+
+@pytest.mark.requirement("writes.drain")
+async def test_drain_waits_for_what_is_in_flight(world) -> None:
+    """Uploads and plans count as well as writes."""
+    assert await world.writes.drained(0) is True
+    async with anyio.create_task_group() as tasks:
+        with world.writes.flight(), world.writes.flight():
+            assert world.writes.in_flight == 2
+            assert await world.writes.drained(0) is False
+            answers: list[bool] = []
+
+            async def drain() -> None:
+                answers.append(await world.writes.drained(5))
+
+            tasks.start_soon(drain)
+            await anyio.sleep(0)
+
+    assert answers == [True]
+    assert world.writes.in_flight == 0

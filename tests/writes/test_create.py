@@ -1,0 +1,91 @@
+"""Creating: one request, one outcome, and a lost answer that is looked for."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ttp_mcp.api import NotReached, ValidationFailed
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.requirement("writes.once")
+async def test_create_sends_one_request_and_returns_the_post(world) -> None:
+    """The normal path."""
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert created.outcome == "created"
+    assert created.post is not None
+    assert created.post_id == created.post.id
+    assert created.at == START
+    assert (created.reconciled, created.recorded, created.candidates) == (False, True, ())
+    assert world.faults.writes == ["POST"]
+    assert await world.outcomes() == ["created"]
+
+
+@pytest.mark.requirement("writes.lost-answers")
+@pytest.mark.parametrize("fault", ["lost after commit", "502 after commit", "page after commit", "commits late"])
+async def test_create_whose_answer_is_lost_is_found_and_never_sent_again(world, fault: str) -> None:
+    """A lost answer ends as created, with the id of the one post there is."""
+    world.faults.script = [fault]
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert (created.outcome, created.reconciled) == ("created", True)
+    assert [post.id for post in await world.equal_posts(world.post())] == [created.post_id]
+    assert world.faults.writes == ["POST"]
+    assert await world.outcomes() == ["created"]
+
+
+@pytest.mark.requirement("writes.lost-answers")
+async def test_create_that_never_arrived_is_unknown_after_the_deadline(world) -> None:
+    """Nothing is claimed and nothing is sent again; the search ends with the 30 s of the call."""
+    world.faults.script = ["lost before commit"]
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert (created.outcome, created.post_id, created.candidates) == ("unknown", None, ())
+    assert world.faults.writes == ["POST"]
+    assert 25 < world.time.monotonic() <= 30
+    assert await world.outcomes() == ["unknown"]
+
+
+@pytest.mark.requirement("writes.lost-answers")
+async def test_create_is_unknown_while_the_api_can_not_be_asked(world) -> None:
+    """An API that stays away leaves the outcome unknown."""
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert created.outcome == "unknown"
+
+
+@pytest.mark.requirement("writes.once")
+@pytest.mark.parametrize("fault", ["409", "not connected"])
+async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(world, fault: str) -> None:
+    """What certainly did not happen leaves no reservation, and does not count."""
+    world.faults.script = [fault, fault]
+
+    with pytest.raises((ValidationFailed, NotReached)):
+        await world.writes.create(world.post(), tool="create_post")
+    world.faults.script = []
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert created.outcome == "created"
+    assert await world.outcomes() == ["created", "not_done"] or await world.outcomes() == ["not_done", "created"]
+    assert await world.ledger.count("create", START) == 1
+
+
+@pytest.mark.requirement("writes.once")
+async def test_bug_during_a_write_is_noted_as_unknown_and_raised(world) -> None:
+    """An exception that nobody foresaw still leaves an outcome."""
+    post = await world.api.posts.create(world.post("To be deleted"))
+    world.faults.script = ["crash", "crash"]
+
+    with pytest.raises(RuntimeError):
+        await world.writes.create(world.post(), tool="create_post")
+    with pytest.raises(RuntimeError):
+        await world.writes.delete(post.id, tool="delete_post")
+
+    assert await world.outcomes() == ["unknown", "unknown"]

@@ -1,0 +1,77 @@
+"""Deleting: what became of the post, whole memory of it, and lost answers."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ttp_mcp.api import NotFound, ValidationFailed
+from ttp_mcp.writes import Deleted
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.requirement("writes.delete")
+@pytest.mark.parametrize(
+    ("fault", "outcome", "still_there"),
+    [
+        ("none", "deleted", False),
+        ("404", "already_gone", False),
+        ("lost after commit", "deleted", False),
+        ("commits late", "deleted", False),
+        ("502 after commit", "deleted", False),
+        ("lost before commit", "unknown", True),
+    ],
+)
+async def test_delete_tells_what_became_of_the_post(world, fault: str, outcome: str, still_there: bool) -> None:
+    """A lost answer is settled by reading the post; nothing is sent twice."""
+    post = await world.api.posts.create(world.post())
+    world.faults.writes.clear()
+    world.faults.script = [fault]
+
+    deleted = await world.writes.delete(post.id, tool="delete_post")
+
+    assert (deleted.outcome, deleted.still_there) == (outcome, still_there)
+    assert deleted.post is not None
+    assert deleted.post.content == "Doors open at ten"
+    assert world.faults.writes == ["DELETE"]
+    assert await world.outcomes() == [outcome]
+
+
+@pytest.mark.requirement("writes.delete")
+async def test_delete_is_unknown_while_the_api_can_not_be_asked(world) -> None:
+    """Not seen is not the same as gone."""
+    post = await world.api.posts.create(world.post())
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+
+    deleted = await world.writes.delete(post.id, tool="delete_post", post=post)
+
+    assert (deleted.outcome, deleted.still_there) == ("unknown", False)
+
+
+@pytest.mark.requirement("writes.delete")
+async def test_delete_that_the_api_refuses_raises_and_is_noted(world) -> None:
+    """The post is not among the removed ones."""
+    post = await world.api.posts.create(world.post())
+    world.faults.script = ["409"]
+
+    with pytest.raises(ValidationFailed):
+        await world.writes.delete(post.id, tool="delete_post")
+
+    assert await world.outcomes() == ["not_done"]
+    assert await world.ledger.removed(post.id) is None
+
+
+@pytest.mark.requirement("writes.delete")
+async def test_deleting_again_says_that_it_is_gone_and_an_unknown_id_is_not_found(world) -> None:
+    """What was deleted through us is remembered, whole."""
+    post = await world.api.posts.create(world.post())
+    await world.writes.delete(post.id, tool="delete_post")
+
+    again = await world.writes.delete(post.id, tool="delete_post")
+    with pytest.raises(NotFound):
+        await world.writes.delete("cmb8nothing", tool="delete_post")
+
+    assert again == Deleted("already_gone", START, again.post)
+    assert again.post is not None
+    assert again.post.raw == post.raw

@@ -1,0 +1,204 @@
+"""The same post is not created twice, unless that is wanted."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from ttp_mcp.api import PostCreate, ValidationFailed
+from ttp_mcp.writes import Created, EarlierAttempt
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+DUE = START + timedelta(days=2)
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
+    """Within the window the second call sends nothing."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.time.clock.move(3600)
+    second = await world.another().create(world.post(at=DUE + timedelta(seconds=20)), tool="create_post")
+
+    assert (second.outcome, second.post_id, second.at) == ("already_created", first.post_id, START)
+    assert second.post is not None
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("change", ["content", "minute", "account", "thread", "media", "data", "draft"])
+async def test_a_post_that_differs_is_no_duplicate(world, change: str) -> None:
+    """Text, time, account, thread, media and platform data make a post."""
+    post = world.post(account="twitter")
+    other = {
+        "content": replace(post, content="Doors open at eleven"),
+        "minute": replace(post, scheduled_at=DUE + timedelta(minutes=1)),
+        "account": replace(post, account_ids=(world.accounts["linkedin"],)),
+        "thread": replace(post, thread=("And close at six",)),
+        "media": replace(post, media_urls=("https://example.com/a.png",)),
+        "data": replace(post, platform_data={"twitter": {"reply": 1}}),
+        "draft": replace(post, scheduled_at=None),
+    }[change]
+    await world.writes.create(post, tool="create_post")
+
+    assert (await world.writes.create(other, tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_one_account_in_common_makes_a_duplicate(world) -> None:
+    """The same post to more accounts would reach the common one twice."""
+    both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
+    first = await world.writes.create(world.post(), tool="create_post")
+
+    assert (await world.writes.create(both, tool="create_post")).post_id == first.post_id
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_post_to_a_platform_covers_the_accounts_that_the_answer_names(world) -> None:
+    """Targeting the platform and then its account is the same."""
+    first = await world.writes.create(
+        PostCreate("Hello", platforms=("linkedin",), scheduled_at=DUE), tool="create_post"
+    )
+    second = await world.writes.create(world.post("Hello"), tool="create_post")
+
+    assert (second.outcome, second.post_id) == ("already_created", first.post_id)
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize(
+    ("at", "hours", "outcome"), [(None, 23, "already_created"), (None, 25, "created"), (DUE, 25, "already_created")]
+)
+async def test_the_window_is_a_day_and_for_a_scheduled_post_until_its_time(
+    world, at: datetime | None, hours: int, outcome: str
+) -> None:
+    """A draft may be written again the next day; what is scheduled is not scheduled twice."""
+    await world.writes.create(world.post(at=at), tool="create_post")
+    world.time.clock.move(hours * 3600)
+
+    assert (await world.writes.create(world.post(at=at), tool="create_post")).outcome == outcome
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_wanted_duplicate_is_sent(world) -> None:
+    """`allow_duplicate` sends it; what comes after is measured against the newest."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    second = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
+    third = await world.writes.create(world.post(), tool="create_post")
+
+    assert second.outcome == "created"
+    assert second.post_id != first.post_id
+    assert third.post_id == second.post_id
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_wanted_duplicate_that_was_refused_leaves_the_first_one_known(world) -> None:
+    """The reservation of the first post comes back."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.faults.script = ["409"]
+    with pytest.raises(ValidationFailed):
+        await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
+
+    assert (await world.writes.create(world.post(), tool="create_post")).post_id == first.post_id
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_deleted_post_can_be_created_again(world, elsewhere: bool) -> None:
+    """Whether it was deleted through us or in the dashboard."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    if elsewhere:
+        await world.api.posts.delete(first.post_id or "")
+    else:
+        await world.writes.delete(first.post_id or "", tool="delete_post")
+
+    assert (await world.writes.create(world.post(), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_duplicate_is_told_while_the_api_is_away(world) -> None:
+    """The ledger knows the id; the post itself is missing from the answer."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.faults.reads_fail = True
+
+    second = await world.writes.create(world.post(), tool="create_post")
+
+    assert (second.outcome, second.post_id, second.post) == ("already_created", first.post_id, None)
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_of_two_processes_at_the_same_moment_one_sends(world) -> None:
+    """The second is told while the first is under way."""
+    world.faults.script = ["held, then committed"]
+    results: list[Created] = []
+
+    async def first() -> None:
+        results.append(await world.writes.create(world.post(), tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first)
+        await world.faults.held.wait()
+        with pytest.raises(EarlierAttempt, match="is being created right now, since 2026-11-24T10:00"):
+            await world.another().create(world.post(), tool="create_post")
+        world.faults.release.set()
+
+    assert [result.outcome for result in results] == ["created"]
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_after_an_unknown_outcome_the_same_post_is_not_sent_again(world) -> None:
+    """The earlier attempt is told with its time, and how to send it all the same."""
+    world.faults.script = ["lost before commit"]
+    await world.writes.create(world.post(), tool="create_post")
+
+    with pytest.raises(
+        EarlierAttempt, match=r"attempt at 2026-11-24T10:00:00.000Z may have created .*allow_duplicate=true"
+    ):
+        await world.writes.create(world.post(), tool="create_post")
+    wanted = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
+
+    assert wanted.outcome == "created"
+    assert world.faults.writes == ["POST", "POST"]
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_candidates_of_an_unknown_outcome_are_named(world) -> None:
+    """What could be the post is listed in the refusal."""
+    world.faults.hidden = ("createdAt",)
+    old = await world.api.posts.create(world.post())
+    world.faults.script = ["lost before commit"]
+    await world.writes.create(world.post(), tool="create_post")
+
+    with pytest.raises(EarlierAttempt, match=old.id):
+        await world.writes.create(world.post(), tool="create_post")
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_an_unknown_outcome_is_settled_when_its_post_turns_up(world) -> None:
+    """The next call finds the post and answers with it, once for every account of it."""
+    both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    await world.writes.create(both, tool="create_post")
+    world.faults.reads_fail = False
+
+    second = await world.writes.create(both, tool="create_post")
+    third = await world.writes.create(world.post(), tool="create_post")
+
+    assert (second.outcome, second.reconciled) == ("already_created", True)
+    assert (third.outcome, third.post_id) == ("already_created", second.post_id)
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_a_create_whose_process_ended_is_looked_for_by_the_next(world) -> None:
+    """An intent without an outcome, old enough, is treated as a lost answer."""
+    await world.ledger.begin_create(world.post(), tool="create_post")
+    post = await world.api.posts.create(world.post())
+    world.time.clock.move(120)
+
+    assert [each.content for each in await world.ledger.unfinished()] == ["Doors open at ten"]
+    found = await world.writes.create(world.post(), tool="create_post")
+
+    assert (found.outcome, found.post_id) == ("already_created", post.id)
+    assert await world.ledger.unfinished() == []

@@ -1,0 +1,111 @@
+"""A post that is found is ours, or it is not given out as ours."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from ttp_mcp.ledger import Ledger, scope_of
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_equal_post_from_before_is_not_taken_for_the_new_one(world) -> None:
+    """A post that somebody else made earlier has an older date, so it is not even a candidate."""
+    await world.api.posts.create(world.post())
+    world.time.clock.move(60)
+    world.faults.script = ["lost before commit"]
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert (created.outcome, created.candidates) == ("unknown", ())
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+@pytest.mark.parametrize("missing", ["createdAt", "Date"])
+async def test_without_dates_an_equal_post_is_only_a_candidate(world, missing: str) -> None:
+    """Where the API does not date its posts, or its own clock, an old post can't be told from a new one."""
+    old = await world.api.posts.create(world.post())
+    await world.api.aclose()
+    world.time.clock.move(60)
+    world.faults.script = ["lost before commit"]
+    world.faults.hidden = ("createdAt",) if missing == "createdAt" else ()
+    world.faults.without_date = missing == "Date"
+    world.api = world.client()
+
+    created = await world.another().create(world.post(), tool="create_post")
+    await world.api.aclose()
+
+    assert (created.outcome, created.candidates) == ("unknown", (old.id,))
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_a_list_from_before_tells_the_new_post_even_without_dates(world) -> None:
+    """A caller that has just listed the posts passes them on: what was not there then is new."""
+    await world.api.posts.create(world.post())
+    before = await world.api.posts.list()
+    world.faults.hidden = ("createdAt",)
+    world.faults.script = ["lost after commit", "lost before commit"]
+
+    created = await world.writes.create(world.post(), tool="create_post", before=before)
+    nothing = await world.writes.create(world.post("Another"), tool="create_post", before=before)
+
+    assert (created.outcome, created.reconciled) == ("created", True)
+    assert created.post_id not in {post.id for post in before}
+    assert (nothing.outcome, nothing.candidates) == ("unknown", ())
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_several_new_equal_posts_leave_the_outcome_unknown_and_are_named(world) -> None:
+    """Somebody else created the same at the same moment: nobody can tell which is ours."""
+    other = await world.api.posts.create(world.post())
+    world.faults.script = ["lost after commit"]
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert created.outcome == "unknown"
+    assert len(created.candidates) == 2
+    assert other.id in created.candidates
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_of_another_write_is_never_claimed(world) -> None:
+    """A second, wanted duplicate that got lost does not end up with the first one's id."""
+    await world.writes.create(world.post(), tool="create_post")
+    world.faults.script = ["lost before commit"]
+
+    second = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
+
+    assert (second.outcome, second.candidates) == ("unknown", ())
+
+
+class StaleLedger(Ledger):
+    """Does not yet see what another process is just noting."""
+
+    async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
+        return set()
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_of_two_searches_that_find_one_post_only_one_gets_it(world) -> None:
+    """Claiming a post is atomic, so a view that is a moment old does no harm."""
+    await world.writes.create(world.post(), tool="create_post")
+    world.ledger = StaleLedger(world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
+    world.faults.script = ["lost before commit"]
+
+    second = await world.another().create(world.post(), tool="create_post", allow_duplicate=True)
+
+    assert second.outcome == "unknown"
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+@pytest.mark.parametrize("rival", [True, False])
+async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(world, rival: bool) -> None:
+    """Where the API does not say which account a post is for, another open write of the same text forbids a guess."""
+    world.faults.hidden = ("accountIds", "results")
+    if rival:
+        await world.ledger.begin_create(world.post(account="twitter"), tool="create_post")
+    world.faults.script = ["lost after commit"]
+
+    created = await world.writes.create(world.post(account="linkedin"), tool="create_post")
+
+    assert created.outcome == ("unknown" if rival else "created")
+    assert len(created.candidates) == (1 if rival else 0)

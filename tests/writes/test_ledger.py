@@ -1,0 +1,151 @@
+"""Writes and their ledger: what is noted, when, and what happens when it can't be."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger import Ledger, LedgerProblem
+from ttp_mcp.state import Applied, AtMost, Drop, Entry, Put
+from ttp_mcp.state.files import FileState
+from ttp_mcp.writes import Caps
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+class BrokenState(FileState):
+    """A ledger that takes so many commits and then none."""
+
+    commits_left = 0
+
+    async def apply(self, scope: str, steps: list[Put | Drop], now: datetime, at_most: AtMost | None = None) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
+        if not self.commits_left:
+            raise LedgerProblem("the ledger can't be used: the disk is full.")
+        self.commits_left -= 1
+        return await super().apply(scope, steps, now, at_most)
+
+
+class CountingState(FileState):
+    """Counts what it is asked."""
+
+    commits = 0
+    looks = 0
+
+    async def apply(
+        self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
+    ) -> Applied:
+        self.commits += 1
+        return await super().apply(scope, steps, now, at_most)
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        self.looks += 1
+        return await super().get(scope, kind, keys, now)
+
+
+@pytest.mark.requirement("writes.price")
+async def test_a_write_costs_one_commit_before_and_one_after_and_no_look(world, tmp_path: Path) -> None:
+    """And one request: no list comes before a create."""
+    state = CountingState(tmp_path / "counting")
+    world.ledger = Ledger(state, "scope", world.time.clock.now)
+    writes = world.another(caps=Caps(posts=100, deletes=100))
+
+    created = await writes.create(world.post(), tool="create_post")
+    assert (state.commits, state.looks) == (2, 0)
+    await writes.delete(created.post_id or "", tool="delete_post", post=created.post)
+    assert (state.commits, state.looks) == (4, 0)
+    assert world.faults.writes == ["POST", "DELETE"]
+    await state.aclose()
+
+
+KILLED = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+import anyio
+from ttp_mcp.api import ApiClient, PostCreate
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger import Ledger
+from ttp_mcp.state.files import FileState
+from ttp_mcp.writes import Writes
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def app(scope, receive, send):
+    os._exit(9)
+async def main():
+    api = ApiClient(base_url="http://sandbox.localhost/api", token=Token("ttp_" + "0" * 48), app=app)
+    ledger = Ledger(FileState(Path(sys.argv[1])), "scope", lambda: NOW)
+    await Writes(api, ledger, now=lambda: NOW).create(PostCreate("Last words", platforms=("twitter",)), tool="create_post")
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("writes.ledger-faults")
+async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Path) -> None:
+    """The next process reports what was being sent."""
+    killed = await anyio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    state = FileState(tmp_path)
+    ledger = Ledger(state, "scope", lambda: START + timedelta(minutes=5))
+
+    assert killed.returncode == 9
+    assert [(each.kind, each.tool, each.content, each.at) for each in await ledger.unfinished()] == [
+        ("create", "create_post", "Last words", START)
+    ]
+    await state.aclose()
+
+
+@pytest.mark.requirement("writes.ledger-faults")
+async def test_what_can_not_be_noted_is_not_sent(world, tmp_path: Path) -> None:
+    """No ledger, no write."""
+    world.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", world.time.clock.now)
+
+    with pytest.raises(LedgerProblem):
+        await world.another().create(world.post(), tool="create_post")
+
+    assert world.faults.writes == []
+
+
+@pytest.mark.requirement("writes.ledger-faults")
+@pytest.mark.parametrize("fault", ["none", "lost after commit"])
+async def test_outcome_that_can_not_be_noted_is_still_answered(
+    world, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What happened has happened; the intent stays behind and is reported."""
+    state = BrokenState(tmp_path / "broken")
+    state.commits_left = 1
+    world.ledger = Ledger(state, "scope", world.time.clock.now)
+    world.faults.script = [fault]
+
+    created = await world.another().create(world.post(), tool="create_post")
+    world.time.clock.move(120)
+
+    assert (created.outcome, created.recorded) == ("created", False)
+    assert [each.tool for each in await world.ledger.unfinished()] == ["create_post"]
+    assert "could not be noted" in caplog.text
+    await state.aclose()
+
+
+@pytest.mark.requirement("writes.audit")
+async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
+    """Ids and digests, never the text or the token."""
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes")
+    world.faults.script = ["lost after commit"]
+    created = await world.writes.create(world.post("A secret surprise"), tool="create_post")
+    await world.writes.delete(created.post_id or "", tool="delete_post")
+
+    lines = [
+        json.loads(record.getMessage().removeprefix("write "))
+        for record in caplog.records
+        if record.name == "ttp_mcp.writes"
+    ]
+    assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines] == [
+        ("create", "created", created.post_id, "reconciled"),
+        ("delete", "deleted", created.post_id, None),
+    ]
+    assert lines[0]["token"] == Token(world.sandbox.token).fingerprint
+    assert "secret" not in caplog.text
+    assert world.sandbox.token not in caplog.text

@@ -1,0 +1,68 @@
+"""Limits an hour."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.api import ValidationFailed
+from ttp_mcp.config import Settings
+from ttp_mcp.times import zone_named
+from ttp_mcp.writes import Caps, LimitReached
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.requirement("writes.limits")
+async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room(world) -> None:
+    """Each of the three limits is told by its setting."""
+    settings = Settings(
+        zone=zone_named("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=1, max_uploads_per_hour=1
+    )
+    writes = world.another(caps=Caps.of(settings))
+    first = await writes.create(world.post("One"), tool="create_post")
+    spare = await world.api.posts.create(world.post("Spare"))
+    await writes.delete(first.post_id or "", tool="delete_post")
+    async with writes.upload(tool="upload_media"):
+        pass
+    world.faults.writes.clear()
+
+    with pytest.raises(
+        LimitReached, match=r"^TTP_MAX_POSTS_PER_HOUR allows 1 .*2026-11-24T11:00:00.000Z; nothing was sent"
+    ):
+        await writes.create(world.post("Two"), tool="create_post")
+    with pytest.raises(LimitReached, match="TTP_MAX_DELETES_PER_HOUR"):
+        await writes.delete(spare.id, tool="delete_post")
+    with pytest.raises(LimitReached, match="TTP_MAX_UPLOADS_PER_HOUR"):
+        async with writes.upload(tool="upload_media"):
+            pass
+    assert world.faults.writes == []
+
+    world.time.clock.move(3601)
+    assert (await writes.create(world.post("Two"), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.limits")
+async def test_a_limit_of_none_allows_nothing(world) -> None:
+    """0 is a limit too, and never frees up."""
+    with pytest.raises(LimitReached, match="None is allowed") as raised:
+        await world.another(caps=Caps(posts=0)).create(world.post(), tool="create_post")
+
+    assert raised.value.frees_up_at is None
+
+
+@pytest.mark.requirement("writes.limits")
+async def test_what_was_refused_or_failed_does_not_count(world) -> None:
+    """Only what may have happened uses up a limit."""
+    writes = world.another(caps=Caps(posts=1, uploads=1))
+    world.faults.script = ["409"]
+    with pytest.raises(ValidationFailed):
+        await writes.create(world.post(), tool="create_post")
+    with pytest.raises(RuntimeError):
+        async with writes.upload(tool="upload_media"):
+            raise RuntimeError
+
+    assert (await writes.create(world.post(), tool="create_post")).outcome == "created"
+    async with writes.upload(tool="upload_media"):
+        assert writes.in_flight == 1
+    assert await world.ledger.count("upload", START) == 1
