@@ -69,10 +69,12 @@ class AnalyticsApi:
         query = f"?{urlencode({'platform': platform})}" if platform else ""
         route = "/analytics/optimal-times"
         reply = await self._http.request("GET", route + query, route, need="read")
-        found = first(an_object(reply), "recommendation", "data")
-        if not isinstance(found, dict):
+        whole = an_object(reply)
+        found = an_object(first(whole, "recommendation", "data") or (whole if "bestHours" in whole else None))
+        found = an_object(found.get("recommendation")) or found
+        if not found:
             raise errors.BadAnswer(method="GET", path=route, reason="shape")
-        return Recommendation.of(an_object(found))  # pyright: ignore[reportUnknownArgumentType] # raw JSON
+        return Recommendation.of(found)
 
     async def optimal_times_by_account(self) -> JsonObject:
         """`GET /analytics/optimal-times/by-account`: the same for each account. Source: API reference; shape undocumented."""

@@ -8,6 +8,8 @@ from statistics import median
 
 # Dates have whole seconds and travel for a while: less than this is not a difference.
 NOTICEABLE_SECONDS = 5.0
+# What lies outside is nobody's clock, and would overflow when added to a time.
+EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 
 
 class ApiClock:
@@ -25,6 +27,8 @@ class ApiClock:
         try:
             there = parsedate_to_datetime(header)
         except (ValueError, TypeError, IndexError, OverflowError):
+            return
+        if not EARLIEST_YEAR <= there.year <= LATEST_YEAR:
             return
         there = there if there.tzinfo else there.replace(tzinfo=UTC)
         self._skews.append((there - self._local()).total_seconds())

@@ -61,7 +61,12 @@ class ServerError(ApiError):
 
 
 class Redirected(ApiError):
-    """3xx: never followed."""
+    """3xx: never followed. `target_host` is all that is kept of where it led; None for the same host."""
+
+    def __init__(self, *, target_host: str | None = None, **facts: object) -> None:
+        """As `ApiError`, with the host."""
+        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
+        self.target_host = target_host
 
 
 class Rejected(ApiError):
@@ -82,7 +87,7 @@ class NoAnswer(ApiError):
 
 
 class BadAnswer(ApiError):
-    """An answer came that can't be used; `reason` is html, json, truncated, too_large or shape."""
+    """An answer came that can't be used; `reason` is html, json, truncated, encoding, too_large or shape."""
 
     def __init__(self, *, reason: str, **facts: object) -> None:
         """As `ApiError`, with the reason."""

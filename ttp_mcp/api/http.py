@@ -1,25 +1,31 @@
-"""One request: the token, the limits, the repeats, and every failure turned into an `ApiError`."""
+"""One request: the token, the limits, the queue, the repeats, and every failure turned into an `ApiError`."""
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import random
-from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 import anyio
 import httpx2
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.types import ASGIApp
 
 from ttp_mcp import __version__
-from ttp_mcp.api import errors, retry
+from ttp_mcp.api import answers, errors, retry
+from ttp_mcp.api.answers import Asked
 from ttp_mcp.api.clock import ApiClock
-from ttp_mcp.api.wire import JsonObject, an_object, first, text
+from ttp_mcp.api.hold import Hold
+from ttp_mcp.api.wire import JsonObject
 from ttp_mcp.credentials import Token
 
 MIB = 1024 * 1024
+# The status of a refusal decides; its words are worth this much and no more.
+REFUSAL_BYTES = 64 * 1024
+REFUSAL_SECONDS = 2.0
 
 Need = Literal["read", "draft", "publish", "remove"]
 _ALLOWED: dict[str, frozenset[Need]] = {
@@ -40,6 +46,31 @@ class Limits:
     list_bytes: int = 8 * MIB
     answer_bytes: int = 1 * MIB
     connections: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request with everything that is the same for each of its attempts. `deadline` is monotonic seconds."""
+
+    asked: Asked
+    path: str
+    token: Token
+    body: bytes | None
+    most_bytes: int
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one attempt came."""
+
+    sent: bool = False
+    status: int | None = None
+
+    async def trace(self, event: str, _: object) -> None:
+        """Called by the connection before each step: from here on a byte can have been written."""
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
 
 
 def utc_now() -> datetime:
@@ -67,6 +98,7 @@ class Http:
     ) -> None:
         """See `ApiClient`. Nothing is opened here."""
         self.base_url = base_url.rstrip("/")
+        self._home = _origin(httpx2.URL(self.base_url))
         self.token = token
         self.clock = ApiClock(now)
         self._token_problem = token_problem
@@ -79,8 +111,9 @@ class Http:
         self.jitter = jitter
         self._client: httpx2.AsyncClient | None = None
         self._budget = retry.Budget()
-        self._hold_until = 0.0
-        self._probe: anyio.Event | None = None
+        self._hold = Hold(monotonic, sleep)
+        # Our own queue before the pool: a call that waits in it can still be told to hold, and was certainly not sent.
+        self._places = anyio.Semaphore(self.limits.connections)
 
     async def request(
         self, method: str, path: str, route: str, *, need: Need, body: JsonObject | None = None, big: bool = False
@@ -100,16 +133,23 @@ class Http:
         Raises:
             ApiError: One of its kinds.
         """
-        token = self._usable_token(method, route, need)
-        kind: retry.Kind = "read" if method == "GET" else "write"
-        deadline = self._monotonic() + self.limits.total_seconds
-        self._budget.called(self._monotonic())
+        asked = Asked(method, route)
+        now = self._monotonic()
+        call = _Call(
+            asked=asked,
+            path=path,
+            token=self._usable_token(asked, need),
+            body=None if body is None else to_json(body),
+            most_bytes=self.limits.list_bytes if big else self.limits.answer_bytes,
+            deadline=now + self.limits.total_seconds,
+        )
+        self._budget.called(now)
         attempt = 1
         while True:
             try:
-                return await self._attempt(method, path, route, token, body, big=big, deadline=deadline)
+                return await self._attempt(call)
             except errors.ApiError as error:
-                await self._before_repeat(error, kind, attempt, deadline)
+                await self._before_repeat(call, error, attempt)
                 attempt += 1
 
     async def aclose(self) -> None:
@@ -118,123 +158,120 @@ class Http:
         if client is not None:
             await client.aclose()
 
-    def _usable_token(self, method: str, route: str, need: Need) -> Token:
+    def _usable_token(self, asked: Asked, need: Need) -> Token:
         if need not in self._allowed:
-            raise errors.AccessRefused(method=method, path=route)
+            raise errors.AccessRefused(method=asked.method, path=asked.route)
         if self.token is not None:
             return self.token
         if self._token_problem is not None:
-            raise errors.TokenMalformed(method=method, path=route, problem=self._token_problem)
-        raise errors.TokenMissing(method=method, path=route)
+            raise errors.TokenMalformed(method=asked.method, path=asked.route, problem=self._token_problem)
+        raise errors.TokenMissing(method=asked.method, path=asked.route)
 
-    async def _before_repeat(self, error: errors.ApiError, kind: retry.Kind, attempt: int, deadline: float) -> None:
-        """Wait as the failure asks for, or raise it when it is final."""
-        chosen = retry.action(error, kind, attempt)
-        now = self._monotonic()
-        if chosen == "wait":
-            wait = self._hold_until - now
-        elif chosen == "retry" and self._budget.spend(now):
-            wait = retry.delay_seconds(attempt, self.jitter())
-        else:
+    async def _before_repeat(self, call: _Call, error: errors.ApiError, attempt: int) -> None:
+        """Return when the next attempt may begin, or raise the failure when it is final."""
+        chosen = retry.action(error, "write" if call.asked.changes else "read", attempt)
+        if chosen == "give_up":
             raise error
-        if now + wait >= deadline:
+        now = self._monotonic()
+        wait = self._hold.seconds_left() if chosen == "wait" else retry.delay_seconds(attempt, self.jitter())
+        if wait > retry.LONGEST_WAIT_SECONDS or now + wait >= call.deadline:
             raise error
         if chosen == "retry":
+            if not self._budget.spend(now):
+                raise error
             await self.sleep(wait)
 
-    async def _attempt(
-        self, method: str, path: str, route: str, token: Token, body: JsonObject | None, *, big: bool, deadline: float
-    ) -> Any:
-        probe = await self._pass_hold(method, route, deadline)
+    async def _attempt(self, call: _Call) -> Any:
+        progress = _Progress()
         try:
-            left = max(0.0, deadline - self._monotonic())
-            with anyio.fail_after(left):
-                response, content = await self._exchange(method, path, route, token, body, big=big)
-        except TimeoutError:
-            raise errors.NoAnswer(
-                method=method, path=route, may_have_happened=method != "GET", after_seconds=self.limits.total_seconds
-            ) from None
-        finally:
-            if probe is not None:
-                self._probe = None
-                probe.set()
-        self.clock.learn(response.headers.get("date"))
-        return self._read(method, route, response, content)
+            with anyio.fail_after(max(0.0, self._seconds_left(call))):
+                return await self._in_turn(call, progress)
+        except TimeoutError as error:
+            after = self.limits.total_seconds
+            raise answers.broken(call.asked, error, sent=progress.sent, after_seconds=after) from None
 
-    async def _pass_hold(self, method: str, route: str, deadline: float) -> anyio.Event | None:
-        """Wait while the API asked us to; then let one request go first to see whether it is over."""
+    def _seconds_left(self, call: _Call) -> float:
+        return call.deadline - self._monotonic()
+
+    async def _in_turn(self, call: _Call, progress: _Progress) -> Any:
+        """Wait for the hold and for a place in the queue, then send."""
         while True:
-            left = self._hold_until - self._monotonic()
-            if left > 0:
-                if self._monotonic() + left >= deadline:
-                    raise errors.RateLimited(method=method, path=route, status=429, retry_after_seconds=left)
-                await self.sleep(left)
-            elif self._probe is not None:
-                await self._probe.wait()
-            elif self._hold_until:
-                self._hold_until = 0.0
-                self._probe = anyio.Event()
-                return self._probe
-            else:
-                return None
-
-    async def _exchange(
-        self, method: str, path: str, route: str, token: Token, body: JsonObject | None, *, big: bool
-    ) -> tuple[httpx2.Response, bytes]:
-        client = self._pool()
-        request = client.build_request(
-            method,
-            self.base_url + path,
-            headers=self._headers(token, body),
-            content=None if body is None else to_json(body),
-        )
-        self._only_our_host(request)
-        changed = method != "GET"
-        try:
-            response = await client.send(request, stream=True)
+            probe = await self._pass_hold(call)
             try:
-                return response, await self._body(response, method, route, big=big)
+                async with self._places:
+                    # The hold may have begun while this call was queueing.
+                    if probe is not None or not self._hold.active:
+                        return await self._exchange(call, progress)
+            finally:
+                self._hold.probed(probe)
+
+    async def _pass_hold(self, call: _Call) -> anyio.Event | None:
+        try:
+            return await self._hold.passed(lambda: min(self._seconds_left(call), retry.LONGEST_WAIT_SECONDS))
+        except TimeoutError:
+            raise errors.RateLimited(
+                method=call.asked.method,
+                path=call.asked.route,
+                status=429,
+                retry_after_seconds=self._hold.seconds_left(),
+            ) from None
+
+    async def _exchange(self, call: _Call, progress: _Progress) -> Any:
+        asked = call.asked
+        try:
+            response = await self._pool().send(self._request(call, progress), stream=True)
+            try:
+                self.clock.learn(response.headers.get("date"))
+                status = response.status_code
+                if status >= 300:
+                    raise self._refused(asked, response, await self._refusal(response))
+                progress.status = status
+                content = await self._body(response, call.most_bytes)
             finally:
                 await response.aclose()
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol):
-            raise errors.NotReached(method=method, path=route) from None
-        except httpx2.DecodingError:
-            raise errors.BadAnswer(method=method, path=route, reason="truncated", may_have_happened=changed) from None
-        except httpx2.TimeoutException:
-            raise errors.NoAnswer(
-                method=method, path=route, may_have_happened=changed, after_seconds=self.limits.read_seconds
+        except (httpx2.RequestError, OSError) as error:
+            after = self.limits.write_seconds if isinstance(error, httpx2.WriteTimeout) else self.limits.read_seconds
+            raise answers.broken(
+                asked, error, sent=progress.sent, status=progress.status, after_seconds=after
             ) from None
-        except (httpx2.TransportError, OSError):
-            raise errors.NoAnswer(method=method, path=route, may_have_happened=changed) from None
+        if content is None:
+            raise answers.too_large(asked, status)
+        return answers.read(asked, status, response.headers.get("content-type", ""), content)
 
-    def _headers(self, token: Token, body: JsonObject | None) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {token.reveal()}"}
+    def _request(self, call: _Call, progress: _Progress) -> httpx2.Request:
+        # A read may be repeated in any case, so only for a write it is worth knowing when its first byte leaves.
+        progress.sent = not call.asked.changes or self._app is not None
+        headers = {} if call.body is None else {"Content-Type": "application/json"}
         if self._org_id:
             headers["x-ttp-org"] = self._org_id
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return headers
-
-    def _only_our_host(self, request: httpx2.Request) -> None:
-        base = urlsplit(self.base_url)
-        if (request.url.scheme, request.url.host, request.url.port) != (base.scheme, base.hostname, base.port):
-            raise AssertionError("a request was about to leave for another host")
+        request = self._pool().build_request(
+            call.asked.method,
+            self.base_url + call.path,
+            headers=headers,
+            content=call.body,
+            extensions={} if progress.sent else {"trace": progress.trace},
+        )
+        _only_to(self._home, request.url)
+        request.headers["Authorization"] = f"Bearer {call.token.reveal()}"
+        return request
 
     def _pool(self) -> httpx2.AsyncClient:
         if self._client is None:
             limits = self.limits
-            https = self.base_url.startswith("https:")
+            plain = self._home[0] == "http"
             self._client = httpx2.AsyncClient(
                 transport=httpx2.ASGITransport(self._app) if self._app else None,
                 # Building a TLS context costs 40 ms; plain http is for this machine only and has none.
-                verify=https,
+                verify=not plain,
                 timeout=httpx2.Timeout(
                     limits.read_seconds, connect=limits.connect_seconds, write=limits.write_seconds, pool=None
                 ),
                 limits=httpx2.Limits(max_connections=limits.connections, max_keepalive_connections=limits.connections),
                 follow_redirects=False,
                 # A proxy from the environment must not see a token that is meant for this machine.
-                trust_env=https,
+                trust_env=not plain,
+                # A session of the API's website must not stand in for the token: no cookie is kept.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 headers={
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
@@ -244,89 +281,40 @@ class Http:
             )
         return self._client
 
-    async def _body(self, response: httpx2.Response, method: str, route: str, *, big: bool) -> bytes:
-        """The decoded body, bounded: what is larger is not read."""
-        most = self.limits.list_bytes if big else self.limits.answer_bytes
+    async def _body(self, response: httpx2.Response, most_bytes: int) -> bytes | None:
+        """The decoded body; None when it is larger, and then the rest is not read."""
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > most:
-                raise errors.BadAnswer(
-                    method=method,
-                    path=route,
-                    status=response.status_code,
-                    reason="too_large",
-                    may_have_happened=method != "GET",
-                )
-            chunks.append(chunk)
+        async with aclosing(response.aiter_bytes()) as stream:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > most_bytes:
+                    return None
+                chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _read(self, method: str, route: str, response: httpx2.Response, content: bytes) -> Any:
-        status = response.status_code
-        changed = method != "GET"
-        if status >= 300:
-            self._raise_for(method, route, response, content)
-        if not content.strip() and method == "DELETE":
-            return {}
-        try:
-            reply = from_json(content, allow_inf_nan=False)
-        except (ValueError, RecursionError):
-            raise errors.BadAnswer(
-                method=method,
-                path=route,
-                status=status,
-                reason=_why_unreadable(response, content),
-                may_have_happened=changed,
-            ) from None
-        if an_object(reply).get("success") is False:
-            raise errors.Rejected(method=method, path=route, status=status, message=_message(content))
-        return reply
+    async def _refusal(self, response: httpx2.Response) -> bytes:
+        """The body of a refusal, as far as it comes whole, soon and small."""
+        content: bytes | None = None
+        with anyio.move_on_after(REFUSAL_SECONDS), suppress(httpx2.RequestError, OSError):
+            content = await self._body(response, REFUSAL_BYTES)
+        return content or b""
 
-    def _raise_for(self, method: str, route: str, response: httpx2.Response, content: bytes) -> NoReturn:
-        status = response.status_code
-        wait = None
-        if status == 429:
-            wait = retry.retry_after_seconds(response.headers.get("retry-after"), self.clock.now())
-            held = min(1.0 if wait is None else wait, 3600.0)
-            self._hold_until = max(self._hold_until, self._monotonic() + held)
-        raise _kind(status)(
-            method=method,
-            path=route,
-            status=status,
-            message=_message(content),
-            request_id=response.headers.get("x-request-id"),
-            retry_after_seconds=wait,
-            may_have_happened=status >= 500 and method != "GET",
-        )
+    def _refused(self, asked: Asked, response: httpx2.Response, content: bytes) -> errors.ApiError:
+        error = answers.refused(asked, response.status_code, response.headers, content, self.clock.now())
+        if isinstance(error, errors.RateLimited):
+            self._hold.begin(error.retry_after_seconds)
+        return error
 
 
-def _kind(status: int) -> type[errors.ApiError]:
-    if status >= 500:
-        return errors.ServerError
-    if status < 400:
-        return errors.Redirected
-    return {401: errors.NotAuthenticated, 403: errors.Forbidden, 404: errors.NotFound, 429: errors.RateLimited}.get(
-        status, errors.ValidationFailed
-    )
+_Origin = tuple[str, bytes, int | None]
 
 
-def _message(content: bytes) -> str | None:
-    """The API's own words in an error body; nothing of a body that is not JSON."""
-    try:
-        body = an_object(from_json(content[:65536]))
-    except (ValueError, RecursionError):
-        return None
-    found = first(body, "message", "error", "detail")
-    if isinstance(found, dict):
-        found = first(an_object(found), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
-    return text(found)
+def _only_to(home: _Origin, url: httpx2.URL) -> None:
+    """The last look before the token is added: scheme, host and port are those of the base URL."""
+    if _origin(url) != home:
+        raise AssertionError("a request was about to leave for another host")
 
 
-def _why_unreadable(response: httpx2.Response, content: bytes) -> str:
-    start = content.lstrip()[:15].lower()
-    if start.startswith((b"<!doctype", b"<html")) or "html" in response.headers.get("content-type", ""):
-        return "html"
-    if start[:1] in (b"{", b"[") and not content.rstrip().endswith((b"}", b"]")):
-        return "truncated"
-    return "json"
+def _origin(url: httpx2.URL) -> _Origin:
+    return url.scheme, url.raw_host, url.port or {"https": 443, "http": 80}.get(url.scheme)

@@ -1,13 +1,17 @@
 """Wire models and endpoints of /posts."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.wire import JsonObject, an_object, entries, entry, first, instant, objects, text, texts
+from ttp_mcp.times import to_wire
+
+# Ids have some 25 characters; beyond this a URL is not accepted everywhere.
+LONGEST_ID = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,7 @@ class PostCreate:
         if self.thread:
             body["thread"] = list(self.thread)
         if self.scheduled_at:
-            body["scheduledAt"] = (
-                self.scheduled_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            )
+            body["scheduledAt"] = to_wire(self.scheduled_at)
         if self.platform_data:
             body["platformData"] = self.platform_data
         return body
@@ -166,7 +168,7 @@ class PostsApi:
 
         Source: API reference, Posts; the envelope is undocumented.
         """
-        reply = await self._http.request("GET", f"/posts/{_segment(post_id)}", "/posts/{id}", need="read")
+        reply = await self._http.request("GET", f"/posts/{_segment('GET', post_id)}", "/posts/{id}", need="read")
         found = entry(reply, "post")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/posts/{id}", reason="shape")
@@ -192,10 +194,19 @@ class PostsApi:
 
         Source: API reference, Posts. The body of the reply is undocumented and ignored.
         """
-        await self._http.request("DELETE", f"/posts/{_segment(post_id)}", "/posts/{id}", need="remove")
+        await self._http.request("DELETE", f"/posts/{_segment('DELETE', post_id)}", "/posts/{id}", need="remove")
 
 
-def _segment(post_id: str) -> str:
-    """An id as one path segment: nothing in it can lead to another path."""
-    encoded = quote(post_id, safe="")
+def _segment(method: str, post_id: str) -> str:
+    """An id as one path segment: nothing in it can lead to another path.
+
+    Raises:
+        NotFound: Nothing can have this id; without a status, since nothing was sent.
+    """
+    try:
+        encoded = quote(post_id, safe="")
+    except UnicodeEncodeError:
+        encoded = ""
+    if not 0 < len(encoded) <= LONGEST_ID:
+        raise errors.NotFound(method=method, path="/posts/{id}")
     return encoded.replace(".", "%2E") if set(encoded) <= {"."} else encoded

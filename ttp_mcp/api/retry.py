@@ -1,11 +1,16 @@
 """May a request be repeated, and after how long: pure functions over one table."""
 
+import re
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from ttp_mcp.api import errors
+
+# The standard has whole seconds; a fraction is harmless and seen in practice.
+_SECONDS = re.compile(r"\d{1,100}(?:\.\d{1,9})?", re.ASCII)
 
 Failure = Literal["not_sent", "ambiguous", "refused", "final", "bad_answer"]
 Kind = Literal["read", "write"]
@@ -14,6 +19,7 @@ Action = Literal["retry", "wait", "give_up"]
 READ_ATTEMPTS = 3
 # A write that was certainly not sent may be sent once more.
 WRITE_ATTEMPTS = 2
+# A longer wait that the API asks for is told to the agent instead.
 LONGEST_WAIT_SECONDS = 30.0
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 4.0
@@ -74,8 +80,8 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     if header is None:
         return None
     text = header.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
+    if _SECONDS.fullmatch(text):
+        return min(float(text), 1e9)
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -90,19 +96,24 @@ class Budget:
 
     share: float = 0.1
     least: int = 3
-    calls: list[float] = field(default_factory=list[float])
-    repeats: list[float] = field(default_factory=list[float])
+    calls: deque[float] = field(default_factory=deque[float])
+    repeats: deque[float] = field(default_factory=deque[float])
 
     def called(self, at: float) -> None:
         """Note a first attempt. Times are monotonic seconds."""
-        self.calls = [call for call in self.calls if call > at - 60] if len(self.calls) > 1000 else self.calls
+        _forget(self.calls, at - 60)
         self.calls.append(at)
 
     def spend(self, at: float) -> bool:
         """Take one repeat, if one is left."""
-        self.repeats = [repeat for repeat in self.repeats if repeat > at - 60]
-        recent = sum(call > at - 60 for call in self.calls)
-        if len(self.repeats) >= max(self.least, int(self.share * recent)):
+        _forget(self.calls, at - 60)
+        _forget(self.repeats, at - 60)
+        if len(self.repeats) >= max(self.least, int(self.share * len(self.calls))):
             return False
         self.repeats.append(at)
         return True
+
+
+def _forget(times: deque[float], until: float) -> None:
+    while times and times[0] <= until:
+        times.popleft()

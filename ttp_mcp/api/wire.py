@@ -6,14 +6,21 @@ from typing import Any, cast
 
 JsonObject = dict[str, Any]
 
+# Python refuses to write out numbers of some thousand digits; no id has more than 64 bits.
+_LARGEST_ID = 2**64
+# `0001` and `9999` mean "never" to some systems, and overflow when they are shown in another zone.
+_EARLIEST_YEAR, _LATEST_YEAR = 1900, 9000
+
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def text(value: object) -> str | None:
-    """A text that is not empty; a number becomes its digits, since ids may be numbers."""
+    """A text that is not empty; a whole number becomes its digits, since ids may be numbers."""
     if isinstance(value, str):
         return value or None
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _LARGEST_ID:
+        return None
+    return str(value)
 
 
 def texts(value: object) -> list[str]:
@@ -45,14 +52,15 @@ def number(value: object) -> float | None:
 
 
 def instant(value: object) -> datetime | None:
-    """An ISO 8601 instant as aware UTC; one without an offset is read as UTC."""
+    """An ISO 8601 instant as aware UTC; one without an offset is read as UTC. Years 1900 to 9000."""
     if not isinstance(value, str) or not _PLAIN.match(value):
         return None
     try:
         found = datetime.fromisoformat(value)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return found if _EARLIEST_YEAR <= found.year <= _LATEST_YEAR else None
 
 
 def first(holder: JsonObject, *names: str) -> Any:

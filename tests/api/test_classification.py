@@ -1,0 +1,290 @@
+"""What each failure means, and what is done about it: pure functions, a test for each cell."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttp_mcp.api import errors, retry
+from ttp_mcp.api.answers import Asked, broken, parse, read, refused, too_large
+from ttp_mcp.api.retry import ACTIONS, Budget, action, classify, delay_seconds, retry_after_seconds
+
+pytestmark = pytest.mark.requirement("api.classification")
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+GET, POST, DELETE = Asked("GET", "/posts"), Asked("POST", "/posts"), Asked("DELETE", "/posts/{id}")
+FACTS = {"method": "GET", "path": "/posts"}
+
+
+@pytest.mark.parametrize("failure", ["not_sent", "ambiguous", "refused", "bad_answer", "final"])
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_each_class_and_kind_has_one_action(failure, kind):
+    """The table, written out a second time."""
+    expected = {
+        "not_sent": {"read": "retry", "write": "retry"},
+        "ambiguous": {"read": "retry", "write": "give_up"},
+        "refused": {"read": "wait", "write": "wait"},
+        "bad_answer": {"read": "retry", "write": "give_up"},
+        "final": {"read": "give_up", "write": "give_up"},
+    }
+    assert ACTIONS[failure, kind] == expected[failure][kind]
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "read_attempts", "write_attempts"),
+    [
+        (errors.NotReached(**FACTS), "not_sent", 3, 2),
+        (errors.NoAnswer(**FACTS), "ambiguous", 3, 1),
+        (errors.ServerError(**FACTS), "ambiguous", 3, 1),
+        (errors.RateLimited(**FACTS), "refused", 3, 2),
+        (errors.BadAnswer(reason="html", **FACTS), "bad_answer", 2, 1),
+        (errors.BadAnswer(reason="too_large", **FACTS), "bad_answer", 1, 1),
+        (errors.ValidationFailed(**FACTS), "final", 1, 1),
+        (errors.NotAuthenticated(**FACTS), "final", 1, 1),
+        (errors.Forbidden(**FACTS), "final", 1, 1),
+        (errors.NotFound(**FACTS), "final", 1, 1),
+        (errors.Redirected(**FACTS), "final", 1, 1),
+        (errors.Rejected(**FACTS), "final", 1, 1),
+        (errors.TokenMissing(**FACTS), "final", 1, 1),
+        (errors.AccessRefused(**FACTS), "final", 1, 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, errors.ApiError) else None,
+)
+def test_each_error_has_a_class_and_a_number_of_attempts(error, failure, read_attempts, write_attempts):
+    """Attempts are counted from 1; the last allowed one gives up."""
+    assert classify(error) == failure
+    for kind, attempts in (("read", read_attempts), ("write", write_attempts)):
+        assert [action(error, kind, attempt) == "give_up" for attempt in (1, 2, 3)] == [
+            attempt >= attempts for attempt in (1, 2, 3)
+        ]
+
+
+@pytest.mark.parametrize("asked", [GET, POST, DELETE], ids=lambda asked: asked.method)
+@pytest.mark.parametrize(
+    ("raised", "kind", "reason"),
+    [
+        (httpx2.ConnectError(""), errors.NotReached, None),
+        (httpx2.ConnectTimeout(""), errors.NotReached, None),
+        (httpx2.PoolTimeout(""), errors.NotReached, None),
+        (httpx2.ProxyError(""), errors.NotReached, None),
+        (httpx2.UnsupportedProtocol(""), errors.NotReached, None),
+        (httpx2.WriteError(""), errors.NoAnswer, None),
+        (httpx2.WriteTimeout(""), errors.NoAnswer, None),
+        (httpx2.ReadTimeout(""), errors.NoAnswer, None),
+        (httpx2.ReadError(""), errors.NoAnswer, None),
+        (httpx2.RemoteProtocolError(""), errors.NoAnswer, None),
+        (httpx2.LocalProtocolError(""), errors.NoAnswer, None),
+        (httpx2.DecodingError(""), errors.BadAnswer, "encoding"),
+        (TimeoutError(), errors.NoAnswer, None),
+        (OSError(), errors.NoAnswer, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
+    """Once a byte can have left, a write may have happened; a read has no effect in any case."""
+    error = broken(asked, raised, sent=True, after_seconds=15.0)
+    assert type(error) is kind
+    assert getattr(error, "reason", None) == reason
+    assert error.may_have_happened == (kind is not errors.NotReached and asked is not GET)
+    assert type(broken(asked, raised, sent=False)) is errors.NotReached
+
+
+def test_break_within_the_body_of_a_success_is_a_bad_answer():
+    """The API did answer, so this is neither silence nor a failure of the network to reach it."""
+    error = broken(POST, httpx2.RemoteProtocolError(""), sent=True, status=201)
+    assert (type(error), error.status, error.may_have_happened) == (errors.BadAnswer, 201, True)
+    stalled = broken(POST, httpx2.ReadTimeout(""), sent=True, status=201, after_seconds=15.0)
+    assert isinstance(stalled, errors.NoAnswer)
+    assert stalled.after_seconds == 15.0
+
+
+@pytest.mark.requirement("api.refusals")
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, errors.Redirected) for status in (300, 301, 302, 303, 304, 307, 308)),
+        *((status, errors.ValidationFailed) for status in (400, 402, 405, 409, 410, 413, 415, 422, 499)),
+        (401, errors.NotAuthenticated),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (429, errors.RateLimited),
+        *((status, errors.ServerError) for status in (500, 501, 502, 503, 504, 599)),
+    ],
+)
+def test_each_status_has_its_error(status, kind):
+    """Only a failure of the API itself leaves open whether a write happened."""
+    for asked in (GET, POST, DELETE):
+        error = refused(asked, status, {"x-request-id": "r-1"}, b'{"success":false,"message":"No."}', NOW)
+        assert type(error) is kind
+        assert (error.status, error.request_id, error.path) == (status, "r-1", asked.route)
+        assert error.message == (None if status < 400 else "No.")
+        assert error.may_have_happened == (status >= 500 and asked is not GET)
+
+
+@pytest.mark.requirement("api.refusals")
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("https://evil.example/path?token=ttp_secret", "evil.example"),
+        ("//user:password@evil.example:8443/", "evil.example"),
+        ("/elsewhere", None),
+        ("http://[broken", None),
+        ("https://ev\u0456l.example/", None),
+        (None, None),
+    ],
+)
+def test_redirect_names_only_the_host(location, host):
+    """Path, query and user can hold anything, so they are not kept."""
+    error = refused(GET, 302, {} if location is None else {"location": location}, b"", NOW)
+    assert isinstance(error, errors.Redirected)
+    assert error.target_host == host
+
+
+@pytest.mark.requirement("api.refusals")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"message": "a"}', "a"),
+        (b'{"error": "b"}', "b"),
+        (b'{"error": {"message": "c"}}', "c"),
+        (b'{"detail": "d"}', "d"),
+        (b'{"message": 7}', "7"),
+        (b'{"message": ["e"]}', None),
+        (b"[1]", None),
+        (b"<html>f</html>", None),
+        (b"", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_message_is_the_apis_own_words_or_nothing(content, message):
+    """HTML is never repeated."""
+    assert refused(GET, 400, {}, content, NOW).message == message
+
+
+@pytest.mark.requirement("api.refusals")
+def test_request_id_of_odd_form_is_dropped():
+    """It can end in a log, so it must not hold line ends or a novel."""
+    for header in ("a b", "a\nb", "x" * 129, ""):
+        assert refused(GET, 400, {"x-request-id": header}, b"", NOW).request_id is None
+
+
+@pytest.mark.requirement("api.answers")
+@pytest.mark.parametrize(
+    ("content", "content_type", "reason"),
+    [
+        (b"<!DOCTYPE html><p>", "text/html", "html"),
+        (b"  <html>", "", "html"),
+        (b"Sign in", "text/html; charset=utf-8", "html"),
+        (b"", "application/json", "json"),
+        (b"success", "application/json", "json"),
+        (b'{"posts": [', "application/json", "truncated"),
+        (b'{"a": NaN}', "application/json", "json"),
+        (b"1" * 5000, "application/json", "json"),
+        (b"[" * 300 + b"]" * 300, "application/json", "json"),
+        (b'"\xff"', "application/json", "json"),
+    ],
+)
+def test_unreadable_answer_says_why(content, content_type, reason):
+    """And that a write may have happened all the same."""
+    for asked in (GET, POST):
+        with pytest.raises(errors.BadAnswer) as caught:
+            read(asked, 200, content_type, content)
+        assert (caught.value.reason, caught.value.may_have_happened) == (reason, asked is POST)
+
+
+@pytest.mark.requirement("api.answers")
+def test_readable_answers():
+    """An empty answer to a delete is one; `success: false` is none."""
+    assert read(DELETE, 204, "", b" ") == {}
+    assert read(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
+    assert read(GET, 200, "", b"[1]") == [1]
+    with pytest.raises(errors.Rejected) as caught:
+        read(POST, 200, "", b'{"success": false, "message": "No."}')
+    assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
+    assert too_large(POST, 200).reason == "too_large"
+
+
+@pytest.mark.requirement("api.answers")
+def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
+    """A text that was cut within an emoji ends in one; pairs and escaped backslashes are left alone."""
+    assert parse(rb'["a\ud83d", "\ud83d\ude80", "\\ud83d", "\ude80b"]') == [
+        "a\ufffd",
+        "\U0001f680",
+        "\\ud83d",
+        "\ufffdb",
+    ]
+    with pytest.raises(ValueError, match="expected"):
+        parse(rb'["\ud83d", NaN]')
+
+
+@pytest.mark.requirement("api.hold")
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("1000000000000", 1e9),
+        ("-1", None),
+        ("1e9", None),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+        ("٣", None),
+        ("1, 2", None),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(days=900), usegmt=True), 0.0),
+        ("Tue, 24 Nov 2026 12:00:10 -0000", 10.0),
+        ("Tue, 99 Nov 2026 12:00:00 GMT", None),
+        ("Tue, 24 Nov 2026 12:00:00 +9999999999", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_or_nothing(header, seconds):
+    """Garbage says nothing; a date that is over means now."""
+    assert retry_after_seconds(header, NOW) == seconds
+
+
+@pytest.mark.requirement("api.hold")
+@given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d{1,3} \w{3} \d{1,6} [\d:]{1,9} [+-]?\w{0,12}", fullmatch=True))
+def test_retry_after_never_fails_and_is_never_negative(header):
+    """Whatever a server sends."""
+    found = retry_after_seconds(header, NOW)
+    assert found is None or 0 <= found < float("inf")
+
+
+@pytest.mark.requirement("api.repeats")
+@given(st.integers(1, 50), st.floats(0, 1))
+def test_delay_is_a_random_part_of_a_doubling_limit(attempt, jitter):
+    """0.25 s doubled for each attempt, at most 4 s."""
+    assert delay_seconds(attempt, jitter) == jitter * min(4.0, 0.25 * 2**attempt)
+    assert delay_seconds(attempt, 0) == 0
+
+
+@pytest.mark.requirement("api.repeats")
+@given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=300))
+def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
+    """Against a plain count over the whole history."""
+    budget, at = Budget(), 0.0
+    calls: list[float] = []
+    repeats: list[float] = []
+    for wait, is_call in steps:
+        at += wait
+        if is_call:
+            budget.called(at)
+            calls.append(at)
+            continue
+        recent = sum(call > at - 60 for call in calls)
+        allowed = sum(repeat > at - 60 for repeat in repeats) < max(3, recent // 10)
+        assert budget.spend(at) == allowed
+        if allowed:
+            repeats.append(at)
+
+
+def test_limits_are_the_documented_ones():
+    """Numbers that the documentation names."""
+    assert (retry.READ_ATTEMPTS, retry.WRITE_ATTEMPTS, retry.LONGEST_WAIT_SECONDS) == (3, 2, 30.0)

@@ -1,0 +1,479 @@
+"""How requests are sent, repeated, held and queued; over scripted applications in this process and over real sockets."""
+
+import logging
+from datetime import UTC, datetime
+
+import anyio
+import httpx2
+import pytest
+
+from ttp_mcp.api import (
+    AccessRefused,
+    ApiClient,
+    BadAnswer,
+    Forbidden,
+    Limits,
+    NoAnswer,
+    NotAuthenticated,
+    NotFound,
+    NotReached,
+    PostCreate,
+    RateLimited,
+    Redirected,
+    ServerError,
+    TokenMalformed,
+    TokenMissing,
+)
+from ttp_mcp.api import http as http_module
+from ttp_mcp.credentials import Token
+from ttp_mcp.sandbox.fault_server import FaultServer, answer, bomb, drip, hang, redirect, reset, sends, too_many
+
+TEXT = "ttp_" + "0123456789ab" * 4
+TOKEN = Token(TEXT)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DRAFT = PostCreate(content="Hello", platforms=("twitter",))
+POSTS = b'{"success": true, "posts": []}'
+
+
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.at = 1000.0
+        self.slept = []
+
+    def monotonic(self):
+        return self.at
+
+    async def sleep(self, seconds):
+        until = self.at + seconds
+        self.slept.append(round(seconds, 6))
+        await anyio.lowlevel.checkpoint()
+        self.at = max(self.at, until)
+
+
+class Script:
+    """An application that answers the n-th request as the n-th entry says; the last is repeated."""
+
+    def __init__(self, *answers, time=None):
+        self.answers = answers
+        self.times = []
+        self.time = time
+
+    async def __call__(self, scope, receive, send):
+        self.times.append(self.time.at if self.time else 0)
+        status, headers, body = self.answers[min(len(self.times), len(self.answers)) - 1]
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+
+
+class LimitedUntil:
+    """An application that refuses with 429 before an instant, and answers from then on."""
+
+    def __init__(self, time, until, retry_after):
+        self.time, self.until, self.retry_after = time, until, retry_after
+        self.times = []
+
+    async def __call__(self, scope, receive, send):
+        self.times.append(self.time.at)
+        refused = (429, {"retry-after": self.retry_after}, b"{}")
+        await Script(refused if self.time.at < self.until else OK)(scope, receive, send)
+
+
+def client(app=None, base_url="http://api.localhost/api", time=None, **more):
+    time = time or FakeTime()
+    return ApiClient(
+        base_url=base_url,
+        token=more.pop("token", TOKEN),
+        app=app,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+        jitter=lambda: 1.0,
+        now=lambda: NOW,
+        **more,
+    )
+
+
+def over_sockets(server, **limits):
+    """A client of a fault server with real time: what it waits for is a few hundredths of a second."""
+    bounds = {"read_seconds": 0.05, "total_seconds": 20.0, **limits}
+    return ApiClient(base_url=f"{server.url}/api", token=TOKEN, limits=Limits(**bounds), jitter=lambda: 0.0)
+
+
+OK = (200, {}, POSTS)
+FAILED = (503, {}, b"{}")
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_read_is_tried_three_times_with_full_jitter():
+    """With the whole jitter the waits are 0.5 s and 1 s."""
+    time = FakeTime()
+    app = Script(FAILED, FAILED, OK)
+    assert await client(app, time=time).posts.list() == []
+    assert time.slept == [0.5, 1.0]
+    app = Script(FAILED)
+    with pytest.raises(ServerError):
+        await client(app).posts.list()
+    assert len(app.times) == 3
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_write_that_may_have_arrived_is_sent_once():
+    """A 503 can come after the commit."""
+    app = Script(FAILED)
+    with pytest.raises(ServerError) as caught:
+        await client(app).posts.create(DRAFT)
+    assert (len(app.times), caught.value.may_have_happened) == (1, True)
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_repeats_end_with_the_deadline():
+    """A wait that would pass the deadline is not begun, and costs nothing of the budget."""
+    time = FakeTime()
+    app = Script(FAILED)
+    with pytest.raises(ServerError):
+        await client(app, time=time, limits=Limits(total_seconds=1.2)).posts.list()
+    assert (len(app.times), time.slept) == (2, [0.5])
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_outage_is_not_amplified():
+    """Three repeats a minute, or a tenth of the calls."""
+    app = Script(FAILED)
+    api = client(app)
+    for _ in range(10):
+        with pytest.raises(ServerError):
+            await api.posts.list()
+    assert len(app.times) == 10 + 3
+
+
+@pytest.mark.requirement("api.hold")
+async def test_rate_limit_holds_every_call_and_one_goes_first():
+    """No call leaves within the 2 s; then the first is alone until it has its answer."""
+    time = FakeTime()
+    app = LimitedUntil(time, 1002.0, "2")
+    api = client(app, time=time)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(api.posts.list)
+    assert set(app.times) == {1000.0, 1002.0}
+    assert app.times.count(1002.0) == 20
+    assert set(time.slept) == {2.0}
+
+
+@pytest.mark.requirement("api.hold")
+@pytest.mark.parametrize(("header", "told"), [("31", 31.0), ("1000000000", 1e9)])
+async def test_long_wait_is_told_and_not_waited(header, told):
+    """And until it is over no other call leaves either."""
+    time = FakeTime()
+    app = Script((429, {"retry-after": header}, b'{"message": "Slow down."}'), OK)
+    api = client(app, time=time, limits=Limits(total_seconds=100.0))
+    with pytest.raises(RateLimited) as caught:
+        await api.posts.create(DRAFT)
+    assert (caught.value.retry_after_seconds, caught.value.message, time.slept) == (told, "Slow down.", [])
+    with pytest.raises(RateLimited) as held:
+        await api.posts.list()
+    assert held.value.retry_after_seconds == min(told, 3600.0)
+    assert len(app.times) == 1
+    time.at += 3600
+    assert await api.posts.list() == []
+
+
+@pytest.mark.requirement("api.hold")
+@pytest.mark.parametrize(
+    ("headers", "slept"), [({}, [1.0]), ({"retry-after": "soon"}, [1.0]), ({"retry-after": "0"}, [])]
+)
+async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
+    """A write waits too: the API says that it was not done."""
+    time = FakeTime()
+    app = Script((429, headers, b"{}"), (201, {}, b'{"post": {"id": "p1"}}'))
+    assert (await client(app, time=time).posts.create(DRAFT)).id == "p1"
+    assert time.slept == slept
+
+
+@pytest.mark.requirement("api.hold")
+async def test_second_rate_limit_extends_the_hold():
+    """The one that went first is refused again, and still no other call leaves."""
+    time = FakeTime()
+    app = LimitedUntil(time, 1002.0, "1")
+    api = client(app, time=time)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            tasks.start_soon(api.posts.list)
+    assert (app.times.count(1001.0), app.times.count(1002.0)) == (1, 5)
+
+
+@pytest.mark.requirement("api.hold")
+async def test_call_in_the_queue_hears_of_a_hold():
+    """With one place the second call waits in the queue while the first is refused; it must not leave then."""
+    time = FakeTime()
+    app = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time)
+    api = client(app, time=time, limits=Limits(connections=1))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(api.posts.list)
+    assert app.times == [1000.0, 1002.0, 1002.0, 1002.0]
+
+
+@pytest.mark.requirement("api.queue")
+async def test_more_calls_than_places_all_get_answers():
+    """Two at once and never more."""
+    busy, most = 0, 0
+
+    async def app(scope, receive, send):
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await anyio.lowlevel.checkpoint()
+        busy -= 1
+        await Script(OK)(scope, receive, send)
+
+    api = client(app, limits=Limits(connections=2))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(api.posts.list)
+    assert (busy, most) == (0, 2)
+
+
+@pytest.mark.requirement("api.queue")
+async def test_write_that_only_queued_was_not_sent():
+    """Its time was up before it had a place, so repeating it is safe."""
+    app = Script(OK)
+    api = client(app, limits=Limits(connections=1, total_seconds=0.05))
+    async with api._http._places:
+        with pytest.raises(NotReached) as caught:
+            await api.posts.create(DRAFT)
+    assert caught.value.may_have_happened is False
+    assert app.times == []
+
+
+@pytest.mark.requirement("api.queue")
+async def test_cancelled_call_gives_its_place_and_its_connection_back():
+    """The server sees the connection close, and the next call has the only place."""
+    async with FaultServer(hang("body"), answer({"posts": []})) as server:
+        api = over_sockets(server, connections=1, read_seconds=20.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(api.posts.list)
+            while not server.requests:
+                await anyio.sleep(0)
+            tasks.cancel_scope.cancel()
+        assert await api.posts.list() == []
+        await api.aclose()
+        while server.open_connections:
+            await anyio.sleep(0)
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_total_time_ends_what_drips():
+    """One byte each hundredth of a second defeats every limit on a single read."""
+    async with FaultServer(drip(0.01)) as server:
+        api = over_sockets(server, total_seconds=0.3)
+        with pytest.raises(NoAnswer) as caught:
+            await api.posts.list()
+        await api.aclose()
+    assert (caught.value.after_seconds, server.connections) == (0.3, 1)
+
+
+@pytest.mark.requirement("api.refusals")
+async def test_status_decides_even_when_the_body_of_a_refusal_is_bad(monkeypatch):
+    """A 401 that is cut off, packed, huge or endless is a 401."""
+    monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 0.05)
+
+    async def endless(exchange):
+        await exchange.read()
+        await exchange.send(b"HTTP/1.1 401 No\r\n\r\n{")
+        while True:
+            await exchange.send(b" ")
+            await anyio.sleep(0.001)
+
+    cut = sends(b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\n{")
+    big = answer(b'"' + b"a" * 100_000 + b'"', status=401)
+    for fault in (cut, big, bomb(1, status=401), endless):
+        async with FaultServer(fault) as server:
+            api = over_sockets(server)
+            with pytest.raises(NotAuthenticated) as caught:
+                await api.posts.create(DRAFT)
+            await api.aclose()
+        assert (caught.value.status, caught.value.message) == (401, None)
+
+
+@pytest.mark.requirement("api.answers")
+async def test_large_answer_is_not_read_to_its_end():
+    """A list may be larger than anything else."""
+    body = b'{"posts": [], "post": {"id": "p"}, "x": "' + b"a" * 100 + b'"}'
+    api = client(Script((200, {}, body)), limits=Limits(list_bytes=1000, answer_bytes=100))
+    assert await api.posts.list() == []
+    with pytest.raises(BadAnswer) as caught:
+        await api.posts.create(DRAFT)
+    assert (caught.value.reason, caught.value.may_have_happened) == ("too_large", True)
+
+
+@pytest.mark.requirement("api.token")
+async def test_redirect_is_never_followed():
+    """Neither the token nor the request reaches the other listener."""
+    async with FaultServer(answer({"posts": []})) as other:
+        for status in (301, 302, 303, 307, 308):
+            async with FaultServer(redirect(f"{other.url}/posts?a=b", status)) as server:
+                api = over_sockets(server)
+                for call in (api.posts.list, lambda api=api: api.posts.create(DRAFT)):
+                    with pytest.raises(Redirected) as caught:
+                        await call()
+                    assert (caught.value.status, caught.value.target_host) == (status, "127.0.0.1")
+                await api.aclose()
+            assert server.connections == 2
+    assert other.connections == 0
+
+
+@pytest.mark.requirement("api.token")
+@pytest.mark.parametrize(
+    ("base", "url", "same"),
+    [
+        ("https://timetopost.co/api", "https://timetopost.co:443/x", True),
+        ("https://timetopost.co:443/api", "https://timetopost.co/x", True),
+        ("http://127.0.0.1:80", "http://127.0.0.1/x", True),
+        ("http://[::1]:8000", "http://[::1]:8000/x", True),
+        ("https://timetopost.co", "https://timetopost.co:8443/x", False),
+        ("https://timetopost.co", "http://timetopost.co/x", False),
+        ("https://timetopost.co", "https://timetopost.co.evil.example/x", False),
+        ("https://timetopost.co", "https://evil.example/timetopost.co", False),
+    ],
+)
+def test_token_is_only_added_for_the_configured_origin(base, url, same):
+    """A port that is written out is the same as the scheme's own."""
+    home = http_module._origin(httpx2.URL(base))
+    if same:
+        http_module._only_to(home, httpx2.URL(url))
+    else:
+        with pytest.raises(AssertionError):
+            http_module._only_to(home, httpx2.URL(url))
+
+
+@pytest.mark.requirement("api.token")
+async def test_token_stands_in_no_log_repr_or_error(caplog):
+    """At DEBUG, with the HTTP client's own loggers, over real sockets, also when everything fails."""
+    caplog.set_level(logging.DEBUG)
+    async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
+        api = over_sockets(server)
+        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._pool().headers)]
+        await api.posts.list()
+        for _ in range(3):
+            with pytest.raises((NoAnswer, ServerError)) as caught:
+                await api.posts.create(DRAFT)
+            shown += [repr(caught.value), str(caught.value), repr(vars(caught.value))]
+        await api.aclose()
+    assert len(caplog.records) > 20
+    shown += [record.getMessage() for record in caplog.records]
+    pieces = {TEXT[start : start + 12] for start in range(len(TEXT) - 11)}
+    assert [text for text in shown if any(piece in text for piece in pieces)] == []
+    assert all(request.headers["authorization"] == "[present]" for request in server.requests)
+
+
+@pytest.mark.requirement("api.token")
+async def test_cookies_of_the_api_are_not_kept():
+    """A session of the website must not stand in for the token."""
+    async with FaultServer(answer({"posts": []}, headers={"Set-Cookie": "session=1"})) as server:
+        api = over_sockets(server)
+        await api.posts.list()
+        await api.posts.list()
+        await api.aclose()
+    assert [request.headers.get("cookie") for request in server.requests] == [None, None]
+
+
+@pytest.mark.requirement("api.token")
+async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch):
+    """It would see the token in clear text."""
+    async with FaultServer(answer({"posts": []})) as proxy, FaultServer(answer({"posts": []})) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        api = over_sockets(server)
+        await api.posts.list()
+        await api.aclose()
+    assert (proxy.connections, server.connections) == (0, 1)
+
+
+@pytest.mark.requirement("api.token")
+async def test_nothing_is_sent_without_a_usable_token_or_permission():
+    """Each reason has its error, and the application never hears of it."""
+    app = Script(OK)
+    with pytest.raises(TokenMissing):
+        await client(app, token=None).posts.list()
+    with pytest.raises(TokenMalformed) as caught:
+        await client(app, token=None, token_problem="it must begin with ttp_.").posts.list()
+    assert caught.value.problem == "it must begin with ttp_."
+    scheduled = PostCreate(content="a", platforms=("twitter",), scheduled_at=NOW)
+    for access, refused in (("read", [DRAFT, scheduled]), ("draft", [scheduled])):
+        api = client(app, access=access)
+        for post in refused:
+            with pytest.raises(AccessRefused):
+                await api.posts.create(post)
+        with pytest.raises(AccessRefused):
+            await api.posts.delete("p1")
+    assert app.times == []
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
+    """Nobody listens: a read is tried three times, a write twice."""
+    async with FaultServer() as server:
+        pass
+    attempts = []
+    send = httpx2.AsyncClient.send
+
+    async def counted(self, request, **more):
+        attempts.append(request.method)
+        return await send(self, request, **more)
+
+    monkeypatch.setattr(httpx2.AsyncClient, "send", counted)
+    api = over_sockets(server)
+    for call in (api.posts.list, lambda: api.posts.create(DRAFT)):
+        with pytest.raises(NotReached) as caught:
+            await call()
+        assert caught.value.may_have_happened is False
+    await api.aclose()
+    assert attempts == ["GET"] * 3 + ["POST"] * 2
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_https_to_a_server_without_tls_was_not_sent():
+    """The certificate of an https address is always checked, and nothing leaves before."""
+    async with FaultServer(sends(b"")) as server:
+        api = ApiClient(
+            base_url=server.url.replace("http:", "HTTPS:"), token=TOKEN, limits=Limits(), jitter=lambda: 0.0
+        )
+        with pytest.raises(NotReached):
+            await api.posts.create(DRAFT)
+        await api.aclose()
+    assert server.requests == []
+
+
+@pytest.mark.requirement("api.hold")
+async def test_too_many_over_sockets():
+    """The same as in process, with a wait of nothing."""
+    async with FaultServer(too_many(retry_after="0"), answer({"posts": []})) as server:
+        api = over_sockets(server)
+        assert await api.posts.list() == []
+        await api.aclose()
+
+
+@pytest.mark.requirement("api.clock")
+async def test_clock_learns_from_every_answer():
+    """Also from refusals."""
+    headers = {"date": "Tue, 24 Nov 2026 13:00:00 GMT"}
+    api = client(Script((403, headers, b"{}")))
+    with pytest.raises(Forbidden):
+        await api.posts.list()
+    assert api.clock.skew_seconds == 3600
+    assert api.clock.now() == NOW.replace(hour=13)
+    assert api.base_url == "http://api.localhost/api"
+
+
+@pytest.mark.requirement("api.endpoints")
+@pytest.mark.parametrize("post_id", ["", "a" * 600, "\ud800"])
+async def test_id_that_nothing_can_have_is_not_found_and_not_sent(post_id):
+    """An empty one above all: `DELETE /posts/` would be another endpoint."""
+    app = Script(OK)
+    for call in (client(app).posts.get, client(app).posts.delete):
+        with pytest.raises(NotFound) as caught:
+            await call(post_id)
+        assert caught.value.status is None
+    assert app.times == []

@@ -1,0 +1,291 @@
+"""A server that misbehaves on request: real sockets for what an application in the same process can't show.
+
+    async with FaultServer(reset("after"), answer({"success": True, "posts": []})) as server:
+        ...  # a client of server.url has its first request cut off and its second answered; further ones like the last
+        server.requests, server.open_connections
+
+Each connection carries one request. Nothing is forwarded, nothing is stored, and of a bearer token only its presence is kept.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Self, cast
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Head of a request. Names of headers are in lower case; the value of `authorization` is never kept."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One connection in the hands of a fault."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    requests: list[Request] = field(default_factory=list[Request])
+
+    async def read_head(self) -> Request:
+        """Read the request up to its body, and note it."""
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = lines[0].split(" ", 2)
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
+        }
+        if "authorization" in headers:
+            headers["authorization"] = "[present]"
+        request = Request(method, path, headers)
+        self.requests.append(request)
+        return request
+
+    async def read(self) -> Request:
+        """Read the whole request, and note its head."""
+        request = await self.read_head()
+        await self.reader.readexactly(int(request.headers.get("content-length", "0")))
+        return request
+
+    async def send(self, content: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(content)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """End the connection with RST instead of FIN, as a crashed machine or a firewall does."""
+        connection: socket.socket = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+Fault = Callable[[Exchange], Awaitable[None]]
+
+
+def head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
+    """The head of an answer that ends with the connection."""
+    fields = {"Content-Type": "application/json", "Connection": "close", **(headers or {})}
+    return (
+        f"HTTP/1.1 {status} Rehearsal\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
+    ).encode()
+
+
+def answer(body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> Fault:
+    """Answer whole: `body` is bytes as they are, or anything else as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.send(head(status, {"Content-Length": str(len(content)), **(headers or {})}) + content)
+
+    return fault
+
+
+def redirect(location: str, status: int = 302) -> Fault:
+    """Send elsewhere."""
+    return answer({}, status=status, headers={"Location": location})
+
+
+def too_many(*, retry_after: str | None) -> Fault:
+    """429, with this `Retry-After` or without one."""
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return answer({"success": False, "message": "Too many requests."}, status=429, headers=headers)
+
+
+def hang(phase: Literal["accept", "head", "request", "status", "headers", "body"]) -> Fault:
+    """Stop for good: after accepting, reading the head or the request, or within the answer's status, headers or body."""
+    whole = head(headers={"Content-Length": "100"})
+    sent = {"status": whole[:9], "headers": whole[:40], "body": whole + b'{"success":'}.get(phase, b"")
+
+    async def fault(exchange: Exchange) -> None:
+        if phase == "head":
+            await exchange.read_head()
+        elif phase != "accept":
+            await exchange.read()
+        await exchange.send(sent)
+        await asyncio.Event().wait()
+
+    return fault
+
+
+def reset(phase: Literal["before", "after", "body"]) -> Fault:
+    """Reset the connection before the request is read, after it, or within the answer's body."""
+
+    async def fault(exchange: Exchange) -> None:
+        if phase != "before":
+            await exchange.read()
+        if phase == "body":
+            await exchange.send(head(headers={"Content-Length": "100"}) + b'{"success":')
+        exchange.reset()
+
+    return fault
+
+
+def sends(content: bytes) -> Fault:
+    """Send these bytes in answer to a request, whatever they are, and close."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.send(content)
+
+    return fault
+
+
+def drip(seconds: float, content: bytes = b'{"success": true, "posts": []}') -> Fault:
+    """Send the head, then one byte of the body each `seconds`; blanks without end after `content`."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.read()
+        await exchange.send(head())
+        position = 0
+        while True:
+            await exchange.send(content[position : position + 1] or b" ")
+            position += 1
+            await asyncio.sleep(seconds)
+
+    return fault
+
+
+def bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
+    """A small gzip body that inflates to so many MiB of JSON text."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.read()
+        packer = zlib.compressobj(wbits=31)
+        await exchange.send(
+            head(status, {"Content-Encoding": "gzip"}) + packer.compress(b'{"success": true, "posts": ["')
+        )
+        for _ in range(mebibytes):
+            await exchange.send(packer.compress(b"a" * MIB))
+            await asyncio.sleep(0)
+        await exchange.send(packer.compress(b'"]}') + packer.flush())
+
+    return fault
+
+
+# Every way to fail that needs no choice, by name, for rehearsals.
+FAULTS: dict[str, Fault] = {
+    "silent": hang("accept"),
+    "silent-after-head": hang("head"),
+    "silent-after-request": hang("request"),
+    "stops-in-status": hang("status"),
+    "stops-in-headers": hang("headers"),
+    "stops-in-body": hang("body"),
+    "reset-before-request": reset("before"),
+    "reset-after-request": reset("after"),
+    "reset-in-body": reset("body"),
+    "closes-without-answer": sends(b""),
+    "short-body": sends(head(headers={"Content-Length": "100"}) + b'{"success":'),
+    "cut-chunks": sends(head(headers={"Transfer-Encoding": "chunked"}) + b'b\r\n{"success":\r\n'),
+    "garbage": sends(b"\x00\xff\x16\x03 this is not HTTP\r\n\r\n"),
+    "huge-header": sends(head(headers={"X-Padding": "a" * 200_000}) + b"{}"),
+    "drip": drip(0.01),
+    "html": answer(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"}),
+    "empty": answer(b""),
+    "not-json": answer(b"success"),
+    "cut-json": answer(b'{"success": true, "posts": [{"id": "p'),
+    "deep-json": answer(b"[" * 100_000 + b"]" * 100_000),
+    "nan": answer(b'{"success": true, "posts": NaN}'),
+    "bad-utf-8": answer(b'{"success": true, "posts": "\xff"}'),
+    "bad-gzip": answer(b"this is not gzip", headers={"Content-Encoding": "gzip"}),
+    "gzip-bomb": bomb(),
+    "success-false": answer({"success": False, "message": "That did not work."}),
+    **{f"redirect-{status}": redirect("http://127.0.0.1:9/elsewhere", status) for status in (301, 302, 303, 307, 308)},
+    "too-many": too_many(retry_after=None),
+    **{
+        f"status-{status}": answer({"success": False, "message": f"This is a rehearsed {status}."}, status=status)
+        for status in (400, 401, 403, 404, 409, 413, 422, 500, 502, 503, 504)
+    },
+}
+
+
+class _Reader(asyncio.StreamReader):
+    """Says when the other side has closed, also to a fault that neither reads nor writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.gone.set()
+
+    def set_exception(self, exc: BaseException) -> None:
+        super().set_exception(exc)  # pyright: ignore[reportArgumentType] # the stubs of 3.11 ask for an Exception
+        self.gone.set()
+
+
+class FaultServer:
+    """Listens on a free loopback port while its block runs, and treats the n-th connection as the n-th fault says."""
+
+    def __init__(self, *faults: Fault) -> None:
+        """The last fault is repeated; without any, every connection hangs."""
+        self.faults = list(faults) or [hang("accept")]
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.url = ""
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections neither side has closed."""
+        return len(self._open)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(_Reader(), self._serve, loop), "127.0.0.1", 0
+        )
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # The transports close in the loop's next round.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fault = self.faults[min(self.connections, len(self.faults) - 1)]
+        self.connections += 1
+        self._open.add(writer)
+        task = asyncio.ensure_future(self._treat(fault, cast("_Reader", reader), writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _treat(self, fault: Fault, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+        """Let the fault have its way until it is done or the other side has gone."""
+        treating = asyncio.ensure_future(fault(Exchange(reader, writer, self.requests)))
+        # A fault that fails because the other side did is not news.
+        treating.add_done_callback(lambda task: task.cancelled() or task.exception())
+        gone = asyncio.ensure_future(reader.gone.wait())
+        try:
+            done, _ = await asyncio.wait((treating, gone), return_when=asyncio.FIRST_COMPLETED)
+            if treating in done and treating.exception() is None:
+                # In order: after the last byte has left.
+                writer.close()
+                await writer.wait_closed()
+        except ConnectionError:
+            pass
+        finally:
+            treating.cancel()
+            gone.cancel()
+            writer.transport.abort()
+            self._open.discard(writer)
