@@ -21,12 +21,13 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     # Each command brings its own part; only the one that runs loads what it needs.
-    from ttp_mcp.cli import call, install, serve
+    from ttp_mcp.cli import call, demo, install, serve
 
     root = _Parser(prog="ttp-mcp", description=DESCRIPTION)
     root.add_argument("--version", action="version", version=f"ttp-mcp {__version__}")
     serve.add_arguments(root)
     commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    demo.add_parser(commands)
     call.add_parsers(commands)
     install.add_parser(commands)
     return root
