@@ -49,6 +49,10 @@ return {
   nameless: all('a, button').filter(node => !named(node)).length,
   tables: all('table').filter(node => !node.caption || node.querySelector('th:not([scope])')).length,
   landmarks: ['main', 'header', 'nav', 'footer'].filter(name => !document.querySelector(name)).length,
+  spilled: all('.status, .when, time, .mark, h1, h2, h3').filter(node => {
+    const box = node.closest('.card, .cell, .account, .publication, .panel, .scroll, .day, main');
+    return box && node.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+  }).length,
   intruders: all('#owned, script, main style, [onerror], [style]').length,
   copies: all('[id]').length - new Set(all('[id]').map(node => node.id)).size,
 };
@@ -62,6 +66,7 @@ EXPECTED = {
     "nameless": 0,
     "tables": 0,
     "landmarks": 0,
+    "spilled": 0,
     "intruders": 0,
     "copies": 0,
 }
@@ -178,6 +183,19 @@ def test_every_page_fits_and_stays_harmless(browser: webdriver.Chrome, origin: s
             assert found.pop("tooWide") <= 0, (page, width)
             assert (page, found) == (page, EXPECTED)
             assert (page, browser.get_log("browser")) == (page, [])
+
+
+def test_pages_fit_at_widths_between(browser: webdriver.Chrome, origin: str) -> None:
+    """Around each width at which the layout changes, nothing leaves its box."""
+    for width in (320, 740, 830, 840, 1080, 1100, 1340, 1350, 1600, 2200):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        for path in ("", "/week", "/month", "/best-times"):
+            browser.get(f"{origin}/o/org_harbor_cafe{path}")
+            found = browser.execute_script(FACTS)
+            assert (path, width, found["tooWide"] <= 0, found["spilled"]) == (path, width, True, 0)
 
 
 def test_empty_pages_and_refusals_fit_too(browser: webdriver.Chrome, origin: str) -> None:
