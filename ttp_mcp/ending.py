@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,6 +22,19 @@ POLL_SECONDS = 0.02
 
 # Open until the client ends it, so the end of input must not wait for it.
 _NEVER_ENDING = "subscriptions/listen"
+
+
+def do_not_linger(
+    code: int, *, seconds: float = LEAVE_SECONDS, leave: Callable[[int], object] = os._exit
+) -> threading.Timer:
+    """Leave with this code after so many seconds, if the process has not ended by itself by then.
+
+    For the last moment of a process: Python waits for worker threads, and one may be looking up a name for half a minute.
+    """
+    timer = threading.Timer(seconds, leave, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 class Ending:

@@ -21,6 +21,7 @@ import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
+from ttp_mcp.ending import do_not_linger
 from ttp_mcp.logs import configure
 from ttp_mcp.stdio import DRAIN_SECONDS, LINE_BYTES, serve
 
@@ -86,6 +87,11 @@ def small_server(outcomes: Outcomes) -> MCPServer:
         return text
 
     @server.tool(structured_output=False)
+    async def thread(seconds: float) -> str:
+        await asyncio.to_thread(time.sleep, seconds)
+        return "slept"
+
+    @server.tool(structured_output=False)
     async def ask(ctx: Context) -> str:
         reply = await ctx.elicit("Shall I?", Answer)
         return reply.action
@@ -135,7 +141,7 @@ class Peer:
         self.process = process
         self.errors: list[dict] = []
         self._answers: dict[int | str, dict] = {}
-        self._rest = b""
+        self._rest = bytearray()
 
     def send(self, *messages: dict[str, object] | bytes) -> None:
         for message in messages:
@@ -155,7 +161,10 @@ class Peer:
         if seconds <= 0 or not select.select([fd], [], [], seconds)[0]:
             return False
         chunk = os.read(fd, 1 << 20)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest += chunk
+        if b"\n" not in chunk:
+            return bool(chunk)
+        *lines, self._rest = self._rest.split(b"\n")
         for message in map(json.loads, lines):
             if message.get("id") is None:
                 self.errors.append(message)
@@ -271,15 +280,18 @@ def main() -> None:
         logging.basicConfig(level=chosen.level, force=True)
     else:
         configure(chosen.level)
-    code = asyncio.run(
-        serve(
+
+    async def serve_to_the_end() -> int:
+        code = await serve(
             server,
             in_flight=lambda: outcomes.in_flight,
             drain_seconds=chosen.drain,
             line_bytes=chosen.line_bytes,
         )
-    )
-    sys.exit(code)
+        do_not_linger(code)
+        return code
+
+    sys.exit(asyncio.run(serve_to_the_end()))
 
 
 if __name__ == "__main__":

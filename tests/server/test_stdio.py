@@ -30,6 +30,7 @@ from tests.server.stdio_fixture import (
     served,
     text_of,
 )
+from ttp_mcp.ending import do_not_linger
 from ttp_mcp.stdio import Lines, serve
 
 
@@ -128,7 +129,7 @@ async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
         command=sys.executable, args=[stdio_fixture.__file__, str(tmp_path / "o")], env=dict(os.environ)
     )
     async with Client(command, mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 7
+        assert len((await client.list_tools()).tools) == 8
         assert (await client.call_tool("echo", {"text": "سلام"})).content[0].text == "سلام"
 
 
@@ -328,6 +329,26 @@ async def test_what_can_not_be_stopped_does_not_keep_the_process(writes, code):
         let_go.set()
     assert peer.left == [code]
     assert peer.code == code
+
+
+@pytest.mark.requirement("stdio.drain")
+def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
+    """Python would wait for it; a look-up of a name can take half a minute."""
+    with process(tmp_path / "o") as peer:
+        peer.send(call(1, "thread", seconds=600), call(2, "read"))
+        peer.answer(2)
+        peer.process.send_signal(signal.SIGTERM)
+        assert peer.wait() == 0
+
+
+@pytest.mark.requirement("stdio.drain")
+def test_not_lingering_leaves_with_the_code_it_was_given():
+    """After the time, from a thread that nothing waits for."""
+    left = []
+    timer = do_not_linger(7, seconds=0, leave=left.append)
+    timer.join(5)
+    assert left == [7]
+    assert timer.daemon
 
 
 # The output
