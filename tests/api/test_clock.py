@@ -1,0 +1,72 @@
+"""The API's present, learned from Date headers."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttp_mcp.api import ApiClock
+
+pytestmark = pytest.mark.requirement("api.clock")
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def date(seconds):
+    """A Date header so many seconds from now."""
+    return format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600, 365 * 86400, -365 * 86400])
+def test_large_skew_is_corrected(seconds):
+    """An hour or a year, to either side."""
+    clock = ApiClock(lambda: NOW)
+    assert (clock.skew_seconds, clock.now()) == (None, NOW)
+    clock.learn(date(seconds))
+    assert clock.skew_seconds == seconds
+    assert clock.now() == NOW + timedelta(seconds=seconds)
+
+
+def test_small_difference_is_not_one():
+    """Dates have whole seconds and travel for a while."""
+    clock = ApiClock(lambda: NOW)
+    clock.learn(date(5))
+    assert (clock.skew_seconds, clock.now()) == (5, NOW)
+
+
+def test_one_odd_answer_changes_nothing():
+    """The median of the last five decides."""
+    clock = ApiClock(lambda: NOW)
+    for seconds in (10, 10, 99_999, 10, 10):
+        clock.learn(date(seconds))
+    assert clock.skew_seconds == 10
+    for seconds in (20, 20, 20):
+        clock.learn(date(seconds))
+    assert clock.skew_seconds == 20
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "soon", "Thu, 31 Dec 9999 23:59:59 GMT", "Fri, 01 Jan 1999 00:00:00 GMT", "1 Jan 2026 25:00"]
+)
+def test_unreadable_or_absurd_date_is_passed_over(header):
+    """Year 9999 would overflow as soon as our clock moves on."""
+    clock = ApiClock(lambda: NOW)
+    clock.learn(header)
+    assert clock.skew_seconds is None
+
+
+def test_date_without_a_zone_is_utc():
+    """`-0000` says that the zone is not known."""
+    clock = ApiClock(lambda: NOW)
+    clock.learn("Tue, 24 Nov 2026 13:00:00 -0000")
+    assert clock.skew_seconds == 3600
+
+
+@given(st.text(max_size=50))
+def test_no_header_makes_the_clock_fail(header):
+    """Whatever a server sends."""
+    clock = ApiClock(lambda: NOW)
+    clock.learn(header)
+    assert clock.now().tzinfo is UTC

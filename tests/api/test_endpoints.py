@@ -1,0 +1,326 @@
+"""Each endpoint sends what the reference says, and reads whatever comes back."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttp_mcp.api import ApiClient, BadAnswer, NotFound, PostCreate
+from ttp_mcp.api.analytics import Recommendation
+from ttp_mcp.api.integrations import IntegrationsApi
+from ttp_mcp.api.posts import Post
+from ttp_mcp.api.wire import entries, entry, instant, number, text
+from ttp_mcp.credentials import Token
+from ttp_mcp.sandbox import Sandbox
+
+TOKEN = Token("ttp_" + "0a" * 24)
+WHEN = datetime(2026, 7, 1, 15, tzinfo=UTC)
+
+
+class Recorder:
+    """An application that notes each request and gives one answer."""
+
+    def __init__(self, reply, status=200):
+        self.reply, self.status = reply, status
+        self.seen = []
+
+    async def __call__(self, scope, receive, send):
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        query = scope["query_string"].decode()
+        self.seen.append(
+            {
+                "line": f"{scope['method']} {scope['raw_path'].decode()}{'?' + query if query else ''}",
+                "headers": {name.decode(): value.decode() for name, value in scope["headers"]},
+                "body": json.loads(body) if body else None,
+            }
+        )
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(self.reply).encode()})
+
+
+async def called(call, reply, **more):
+    """What the application saw, and what the client made of its reply."""
+    app = Recorder(reply)
+    api = ApiClient(base_url="http://api.localhost/api/", token=TOKEN, app=app, **more)
+    return app.seen, await call(api)
+
+
+@pytest.mark.requirement("api.endpoints")
+@pytest.mark.parametrize(
+    ("call", "line", "reply"),
+    [
+        (lambda api: api.posts.list(), "GET /api/posts", {"posts": []}),
+        (lambda api: api.posts.get("cmb8"), "GET /api/posts/cmb8", {"post": {"id": "cmb8"}}),
+        (lambda api: api.posts.get("../a?b#c%2F"), "GET /api/posts/..%2Fa%3Fb%23c%252F", {"post": {"id": "x"}}),
+        (lambda api: api.posts.delete("cmb8"), "DELETE /api/posts/cmb8", {"success": True}),
+        (lambda api: api.posts.delete("é 🚀"), "DELETE /api/posts/%C3%A9%20%F0%9F%9A%80", {}),
+        (lambda api: api.integrations.list(), "GET /api/integrations", {"integrations": []}),
+        (lambda api: api.analytics.optimal_times(), "GET /api/analytics/optimal-times", {"bestHours": []}),
+        (
+            lambda api: api.analytics.optimal_times("a b&c"),
+            "GET /api/analytics/optimal-times?platform=a+b%26c",
+            {"recommendation": {"bestHours": []}},
+        ),
+        (lambda api: api.analytics.optimal_times_by_account(), "GET /api/analytics/optimal-times/by-account", {}),
+        (lambda api: api.analytics.next_optimal_time(), "GET /api/analytics/next-optimal-time", {}),
+        (lambda api: api.analytics.weekly_schedule(), "GET /api/analytics/weekly-schedule", {}),
+        (lambda api: api.analytics.engagement_summary(), "GET /api/analytics/engagement-summary", {}),
+    ],
+)
+async def test_endpoint_is_sent_its_line_and_headers(call, line, reply):
+    """No body, and the token as a bearer."""
+    [seen], _ = await called(call, reply, org_id="org_1")
+    assert (seen["line"], seen["body"]) == (line, None)
+    headers = seen["headers"]
+    assert headers["authorization"] == f"Bearer {TOKEN.reveal()}"
+    assert (headers["accept"], headers["accept-encoding"]) == ("application/json", "identity")
+    assert (headers["x-ttp-org"], headers["x-ttp-client"]) == ("org_1", "mcp")
+    assert headers["user-agent"].startswith("ttp-mcp/")
+    assert "content-type" not in headers
+    assert "cookie" not in headers
+
+
+@pytest.mark.requirement("api.endpoints")
+async def test_dots_alone_stay_one_path_segment():
+    """Encoded, so that nothing on the way resolves them."""
+    for post_id in (".", ".."):
+        app = Recorder({"post": {"id": "x"}})
+        await ApiClient(base_url="http://api.localhost/api", token=TOKEN, app=app).posts.get(post_id)
+        assert app.seen[0]["line"].count("/") == 3
+        assert app.seen[0]["line"].endswith(("%2E", "."))
+
+
+@pytest.mark.requirement("api.endpoints")
+async def test_create_sends_only_the_fields_that_are_set():
+    """Times as the API writes them."""
+    draft = PostCreate(content="Hello", platforms=("twitter",))
+    [seen], post = await called(lambda api: api.posts.create(draft), {"success": True, "post": {"id": "p1", "new": 1}})
+    assert (seen["line"], post.id) == ("POST /api/posts", "p1")
+    assert seen["headers"]["content-type"] == "application/json"
+    assert "x-ttp-org" not in seen["headers"]
+    assert seen["body"] == {"content": "Hello", "platforms": ["twitter"]}
+    full = PostCreate(
+        content="Launch day! 🚀",
+        account_ids=("a1",),
+        media_urls=("https://media.example/a.jpg",),
+        thread=("Two",),
+        scheduled_at=WHEN,
+        platform_data={"pinterest": {"title": "T"}},
+    )
+    [seen], _ = await called(lambda api: api.posts.create(full), {"id": "p1"})
+    assert seen["body"] == {
+        "content": "Launch day! 🚀",
+        "accountIds": ["a1"],
+        "mediaUrls": ["https://media.example/a.jpg"],
+        "thread": ["Two"],
+        "scheduledAt": "2026-07-01T15:00:00.000Z",
+        "platformData": {"pinterest": {"title": "T"}},
+    }
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    ("call", "replies", "may_have_happened"),
+    [
+        (lambda api: api.posts.list(), [{}, {"posts": {}}, 7, "posts", {"posts": None}], False),
+        (lambda api: api.posts.get("p"), [{}, [], {"post": []}, None], False),
+        (lambda api: api.posts.create(PostCreate(content="a")), [{}, {"post": {}}, {"post": {"id": ""}}], True),
+        (lambda api: api.integrations.list(), [{}, {"integrations": 1}], False),
+        (lambda api: api.analytics.optimal_times(), [{}, [], {"recommendation": []}, {"data": 1}], False),
+    ],
+)
+async def test_reply_of_another_shape_is_an_error_and_not_an_empty_list(call, replies, may_have_happened):
+    """An agent must not conclude that there is nothing."""
+    for reply in replies:
+        with pytest.raises(BadAnswer) as caught:
+            await called(call, reply)
+        assert (caught.value.reason, caught.value.may_have_happened) == ("shape", may_have_happened)
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [{"id": "p"}],
+        {"posts": [{"id": "p"}, 7, None]},
+        {"data": [{"id": "p"}]},
+        {"data": {"posts": [{"id": "p"}]}},
+        {"data": {"items": [{"id": "p"}]}},
+        {"items": [{"id": "p"}]},
+    ],
+)
+async def test_list_is_found_in_every_usual_envelope(reply):
+    """And what is no object in it is left out."""
+    _, posts = await called(lambda api: api.posts.list(), reply)
+    assert [post.id for post in posts] == ["p"]
+
+
+@pytest.mark.requirement("api.shapes")
+async def test_post_reads_documented_and_likely_fields():
+    """Unknown ones are kept in `raw`; a wrong type is as good as absent."""
+    raw = {
+        "id": 7,
+        "content": "a",
+        "status": "SCHEDULED",
+        "platforms": ["twitter", 7],
+        "accountIds": ["a1"],
+        "mediaUrls": ["u"],
+        "thread": ["b"],
+        "scheduledAt": "2026-07-01T17:00:00+02:00",
+        "publishedAt": "never",
+        "createdAt": "2026-07-01T15:00:00",
+        "platformData": {"a": 1},
+        "results": [
+            {"integrationId": "a1", "provider": "twitter", "status": "FAILED", "error": {"message": "Expired."}},
+            {"accountId": "a2", "permalink": "u", "platformPostId": 9, "errorMessage": "No."},
+        ],
+        "unknown": True,
+    }
+    _, post = await called(lambda api: api.posts.get("7"), {"data": {"post": raw}})
+    assert (post.id, post.content, post.status, post.platforms) == ("7", "a", "scheduled", ["twitter"])
+    assert (post.account_ids, post.media_urls, post.thread, post.platform_data) == (["a1"], ["u"], ["b"], {"a": 1})
+    assert (post.scheduled_at, post.published_at, post.created_at) == (WHEN, None, WHEN)
+    first, second = post.results
+    assert (first.account_id, first.platform, first.status, first.error) == ("a1", "twitter", "failed", "Expired.")
+    assert (second.url, second.external_id, second.status, second.error) == ("u", "9", None, "No.")
+    bare = Post({})
+    assert (bare.id, bare.content, bare.status, bare.results) == ("", "", "not stated", [])
+
+
+@pytest.mark.requirement("api.shapes")
+async def test_account_reads_every_usual_spelling():
+    """An expiry that refreshes itself is no ailment."""
+    reply = {
+        "accounts": [
+            {
+                "id": "a1",
+                "provider": "Instagram",
+                "displayName": "Shop",
+                "username": "shop",
+                "status": "CONNECTED",
+                "expiresAt": "2020-01-01T00:00:00Z",
+                "hasRefreshCapability": True,
+            },
+            {"id": "a2", "status": "expired", "hasRefreshCapability": "yes"},
+            {},
+        ]
+    }
+    _, accounts = await called(lambda api: api.integrations.list(), reply)
+    first, second, third = accounts
+    assert (first.id, first.platform, first.name, first.handle, first.healthy) == (
+        "a1",
+        "instagram",
+        "Shop",
+        "shop",
+        True,
+    )
+    assert (first.has_refresh_capability, first.expires_at) == (True, datetime(2020, 1, 1, tzinfo=UTC))
+    assert (second.platform, second.healthy, second.has_refresh_capability) == ("not stated", False, None)
+    assert (third.id, third.healthy) == ("", None)
+
+
+@pytest.mark.requirement("api.shapes")
+def test_recommendation_leaves_out_what_makes_no_sense():
+    """Hours beyond a day, days without a name."""
+    found = Recommendation.of(
+        {
+            "bestHours": [{"hour": 18, "score": 0.9}, {"hour": 24}, {"hour": "7"}, {}, 1],
+            "bestDays": [{"day": "Tuesday", "score": 0.8}, {"score": 1}],
+            "dataPoints": 64,
+            "message": "m",
+        }
+    )
+    assert [(best.hour, best.score) for best in found.best_hours] == [(18, 0.9), (7, 0.0)]
+    assert [(best.day, best.score) for best in found.best_days] == [("Tuesday", 0.8)]
+    assert (found.data_points, found.message) == (64, "m")
+    assert Recommendation.of({}).data_points is None
+
+
+@pytest.mark.requirement("api.shapes")
+async def test_reply_without_a_documented_shape_is_passed_on_whole():
+    """Only the envelope's `success` is left out."""
+    _, reply = await called(lambda api: api.analytics.weekly_schedule(), {"success": True, "a": [1], "b": None})
+    assert reply == {"a": [1], "b": None}
+    _, reply = await called(lambda api: api.analytics.next_optimal_time(), ["2026-07-01T15:00:00Z"])
+    assert reply == {"reply": ["2026-07-01T15:00:00Z"]}
+    _, found = await called(
+        lambda api: api.analytics.optimal_times(), {"data": {"recommendation": {"bestHours": [{"hour": 1}]}}}
+    )
+    assert found.best_hours[0].hour == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "post", "data", "posts", "items", "hour", "scheduledAt"]), inner, max_size=3
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@pytest.mark.requirement("api.shapes")
+@given(JSON)
+def test_no_json_makes_a_reader_fail(value):
+    """The wrong type is as good as absent."""
+    entries(value, "posts")
+    found = entry(value, "post")
+    post = Post(found or {})
+    _ = (post.id, post.status, post.scheduled_at, post.results)
+    _ = (text(value), number(value), instant(value))
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("0001-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("2026-W27-3T15:00:00Z", None),
+        ("2026-07-01", None),
+        (20260701, None),
+        ("2026-07-01T15:00:00.000Z", WHEN),
+    ],
+)
+def test_instant_that_overflows_or_is_ambiguous_is_absent(value, read):
+    """Such a value would fail later, when it is shown in another zone."""
+    assert instant(value) == read
+
+
+@pytest.mark.requirement("api.shapes")
+def test_numbers_are_bounded():
+    """Python refuses to write out integers of thousands of digits."""
+    assert (text(10**5000), text(2**63), text(True)) == (None, str(2**63), None)
+    assert (number("1e400"), number(10**400), number("7"), number("x"), number(True)) == (None, None, 7.0, None, None)
+
+
+@pytest.mark.requirement("api.endpoints")
+async def test_every_endpoint_works_against_the_sandbox():
+    """A draft is made, read and removed, and everything else is read."""
+    with Sandbox() as sandbox:
+        api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app)
+        accounts = await api.integrations.list()
+        before = await api.posts.list()
+        created = await api.posts.create(PostCreate(content="Hello", account_ids=(accounts[0].id,)))
+        assert (await api.posts.get(created.id)).content == "Hello"
+        assert len(await api.posts.list()) == len(before) + 1
+        await api.posts.delete(created.id)
+        with pytest.raises(NotFound):
+            await api.posts.get(created.id)
+        assert (await api.analytics.optimal_times()).best_hours
+        assert await api.analytics.optimal_times_by_account()
+        assert await api.analytics.next_optimal_time()
+        assert await api.analytics.weekly_schedule()
+        assert await api.analytics.engagement_summary()
+        assert api.clock.skew_seconds is not None
+        await api.aclose()
+    assert isinstance(api.integrations, IntegrationsApi)
