@@ -279,6 +279,18 @@ async def test_notes_hold_no_secret_and_are_limited(empty: Sandbox, empty_api: h
 
 
 @pytest.mark.requirement("sandbox.activity")
+async def test_note_that_can_not_be_written_does_not_change_the_answer(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """A post that was created is answered as created."""
+    connect("twitter", "acc_x")
+    with empty.store.writing() as db:
+        db.execute("DROP TABLE activity")
+    assert (await empty_api.post("/posts", json=DRAFT)).status_code == 201
+    assert len((await empty_api.get("/posts")).json()["posts"]) == 1
+
+
+@pytest.mark.requirement("sandbox.activity")
 async def test_data_still_wait_for_the_disk_after_a_note(tmp_path: Path, clock: ManualClock) -> None:
     """Notes are written without waiting; the connection is put back, so that posts are not."""
     with Sandbox(tmp_path, clock=clock, empty=True) as sandbox:

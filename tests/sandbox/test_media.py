@@ -1,5 +1,6 @@
 """Uploads: signed URLs, the PUT to storage, and the public file."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,24 @@ async def test_uploaded_file_is_served_as_it_was(
         assert served.headers["Content-Length"] == "1024"
         assert served.headers["X-Content-Type-Options"] == "nosniff"
         assert served.content == (BYTES if method == "GET" else b"")
+
+
+async def test_large_file_in_odd_pieces_is_kept_byte_by_byte(
+    api: httpx2.AsyncClient, storage: httpx2.AsyncClient
+) -> None:
+    """More than is written at once, in pieces that fit nothing; the ETag is the SHA-256."""
+    content = bytes(number * 7 % 251 for number in range(3 * 1024 * 1024 + 17))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 65_537):
+            yield content[start : start + 65_537]
+
+    url = await presign(api, size=len(content))
+    headers = {**PNG, "Content-Length": str(len(content))}
+    stored = await storage.put(url["uploadUrl"], content=pieces(), headers=headers)
+    assert stored.status_code == 200
+    assert stored.headers["ETag"] == f'"{hashlib.sha256(content).hexdigest()}"'
+    assert (await storage.get(url["publicUrl"])).content == content
 
 
 async def test_size_may_be_written_as_a_float(api: httpx2.AsyncClient, storage: httpx2.AsyncClient) -> None:

@@ -1,10 +1,15 @@
 """What was asked of the API last, for people to look at. Never a token, never a signed URL."""
 
+import logging
+import sqlite3
+
 from starlette.responses import Response
 
 from ttp_mcp.sandbox.answers import JsonObject
 from ttp_mcp.sandbox.clock import Clock, to_ms
 from ttp_mcp.sandbox.store import Store
+
+log = logging.getLogger(__name__)
 
 KEPT = 1000
 
@@ -20,7 +25,10 @@ def remember(
     answer: Response,
     body: JsonObject,
 ) -> None:
-    """Note one request. Unlike data, a note may be lost with the power, so it does not wait for the disk."""
+    """Note one request. Unlike data, a note may be lost with the power, so it does not wait for the disk.
+
+    A note that can't be written is lost too: the request is done, and its answer must say so.
+    """
     db = store.connection()
     db.execute("PRAGMA synchronous = NORMAL")
     try:
@@ -38,6 +46,8 @@ def remember(
                 ),
             )
             db.execute("DELETE FROM activity WHERE id <= ?", ((noted.lastrowid or 0) - KEPT,))
+    except sqlite3.Error:
+        log.warning("A request could not be noted.", exc_info=True)
     finally:
         db.execute("PRAGMA synchronous = FULL")
 
