@@ -3,13 +3,19 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from typing import Never
 
 _TOKEN = re.compile(r"ttp_[0-9a-f]{48}")
+_TOKEN_LIKE = re.compile(r"ttp(?:_|%5f)[0-9a-f]{6,}", re.IGNORECASE)
+# Each value ends before a blank or a quotation mark; what is already `[redacted]` stays, so that twice is as once.
 _SECRETS = re.compile(
-    r"ttp_[0-9a-f]{6,}"
-    r"|(?<=Bearer )[^\s\[\"'“”]+"
-    r"|(?<=[?&])((?:X-Amz-)?(?:Signature|Credential|Security-Token)|sig|signature|token)=[^&\s\"'<>\[]+",
+    r"ttp(?:_|%5f)[0-9a-f]{6,}"
+    # A bearer of good news is not one: real values are long.
+    r"|(?P<bearer>Bearer\s+)(?!\[redacted\])[^\s\"'“”]{16,}"
+    r"|(?P<field>(?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)"
+    r"|(?<=[?&;])(?:sig|signature|token)|(?<=\\u0026)(?:sig|signature|token)|(?<=%26)(?:sig|signature|token))"
+    r"(?:=|%3D|\"?:\s*\"?))(?!\[redacted\])[^&\s\"'<>]+",
     re.IGNORECASE,
 )
 
@@ -58,7 +64,17 @@ class Token:
 
 def redact(text: str) -> str:
     """The same text without tokens, bearer values and signatures of URLs. Applying it twice changes nothing."""
-    return _SECRETS.sub(lambda found: f"{found[1]}=[redacted]" if found[1] else "[redacted]", text)
+    return _SECRETS.sub(lambda found: f"{found['bearer'] or found['field'] or ''}[redacted]", text)
+
+
+def redact_tokens(text: str) -> str:
+    """The same text without tokens. Signed URLs stay: one that was asked for is of no use without its signature."""
+    return _TOKEN_LIKE.sub("[redacted]", text)
+
+
+def token_in(arguments: Iterable[str]) -> bool:
+    """Whether a token stands among command-line arguments, where every user of the machine can read it."""
+    return any(_TOKEN.search(argument) for argument in arguments)
 
 
 def _broken_rule(text: str) -> str:

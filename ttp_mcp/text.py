@@ -18,6 +18,12 @@ _FLAGS = tuple(
     for code in ("gbeng", "gbsct", "gbwls")
 )
 _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# Only ideographs have variants beyond the sixteenth; after anything else such a selector is hidden data.
+_IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Of ASCII only these are shown differently with a selector: the keycaps 0️⃣–9️⃣, #️⃣ and *️⃣.
+_KEYCAP = "0123456789#*"
+# Everything that could be taken for the end of a quotation.
+_MARKS = re.compile('["“”„‟″＂]')
 MOST_MARKS = 8
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
@@ -54,16 +60,29 @@ def _joiners_and_marks(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for position, character in enumerate(text):
-        following = text[position + 1 : position + 2]
         previous = kept[-1] if kept else ""
-        if character in (ZWJ, ZWNJ) and not (_joinable(previous) and _joinable(following)):
+        if character in (ZWJ, ZWNJ):
+            if _joinable(previous) and _joinable(text[position + 1 : position + 2]):
+                kept.append(character)
             continue
-        if _SELECTOR.match(character) and (not previous or previous.isspace() or _SELECTOR.match(previous)):
+        if _SELECTOR.match(character):
+            if _selectable(previous, character):
+                kept.append(character)
             continue
-        marks = marks + 1 if unicodedata.combining(character) else 0
+        # Joiners and selectors do not begin a new count, so that they can't stretch a pile of marks.
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if marks <= MOST_MARKS:
             kept.append(character)
     return "".join(kept)
+
+
+def _selectable(previous: str, selector: str) -> bool:
+    """Whether a variation selector says something about the character before it."""
+    if selector > "\uffff":
+        return bool(_IDEOGRAPH.match(previous))
+    if not previous or previous.isspace() or previous in (ZWJ, ZWNJ) or _SELECTOR.match(previous):
+        return False
+    return not previous.isascii() or previous in _KEYCAP
 
 
 def _joinable(character: str) -> bool:
@@ -80,7 +99,8 @@ def shorten(text: str, characters: int = 80) -> str:
     """The beginning on one line, cleaned; `…` where it was cut."""
     line = " ".join(clean(text[: characters * 8]).split())
     cut = len(line) > characters or len(text) > characters * 8
-    return line[: characters - 1].rstrip() + "…" if cut else line
+    # Cleaned again: the cut can leave half a flag, or a joiner with nothing to join.
+    return clean(line[: characters - 1]).rstrip() + "…" if cut else line
 
 
 def quote(text: str) -> str:
@@ -91,7 +111,12 @@ def quote(text: str) -> str:
 
 def quote_api(text: str | None, limit: int = 300) -> str:
     """Words of the API, to be set between quotation marks after `API said:`: one line, cleaned, cut."""
-    return shorten(text or "", limit).replace("“", "'").replace("”", "'").replace('"', "'")
+    return _MARKS.sub("'", shorten(text or "", limit))
+
+
+def barred(text: str) -> str:
+    """The text for a human to read in a question: each line behind a bar, so that none can pose as the question's own."""
+    return "\n".join(f"│ {line}" for line in clean(text).splitlines() or [""])
 
 
 def fence(text: str) -> str:
@@ -110,7 +135,7 @@ def outbound_problems(text: str) -> list[str]:
         problems.append("it holds half of a character (a lone surrogate)")
     if "\x00" in text:
         problems.append("it holds a NUL character")
-    if _TAG.search(_FLAG.sub("", text)):
+    if _TAG.search(_FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text)):
         problems.append("it holds invisible tag characters")
     return problems
 
