@@ -169,18 +169,17 @@ async def _plan(client: "Client", tell: _Teller, now: datetime) -> None:
     plan = await _call(client, "plan_posts", posts=posts, start=f"{monday:%Y-%m-%d}", end=f"{end:%Y-%m-%d}")
     at = [(datetime.fromisoformat(each["scheduled_at"]), each) for each in plan["planned"]]
     days = [monday + timedelta(days=number) for number in range(7)]
-    tell.answered([" ".join(f"{day:%a} {day.day:<9}" for day in days)])
-    rows = max(sum(when.date() == day.date() for when, _ in at) for day in days)
-    for row in range(rows):
-        cells: list[str] = []
-        for day in days:
-            that_day = [
-                f"{when:%H:%M} {_name(each['accounts'][0].split()[0])[:7]}"
-                for when, each in at
-                if when.date() == day.date()
+    tell.answered([_row([f"{day:%a} {day.day}" for day in days])])
+    for number in range(max(sum(when.date() == day.date() for when, _ in at) for day in days)):
+        columns = [
+            [(when, each) for when, each in at if when.date() == day.date()][number : number + 1] for day in days
+        ]
+        tell.answered(
+            [
+                _row([f"{found[0][0]:%H:%M}" if found else "·" for found in columns]),
+                _row([_name(found[0][1]["accounts"][0].split()[0]) if found else "" for found in columns]),
             ]
-            cells.append(that_day[row] if row < len(that_day) else "·")
-        tell.answered([" ".join(f"{cell:13}" for cell in cells)])
+        )
     first = at[0][1]
     tell.answered(
         [
@@ -217,6 +216,10 @@ def _name(account: str) -> str:
     key, _, rest = account.partition(" ")
     shown = {"twitter": "X", "linkedin": "LinkedIn", "tiktok": "TikTok"}.get(key, key.capitalize())
     return f"{shown} {rest}".rstrip()
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " ".join(f"{cell:11}" for cell in cells).rstrip()
 
 
 def _day(instant: str) -> str:
