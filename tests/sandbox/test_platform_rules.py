@@ -46,7 +46,7 @@ async def test_text_is_as_long_as_the_platform_takes(
     assert await post(empty_api, platform, content="é" * most, scheduledAt=None) == (201, None)
     assert await post(empty_api, platform, content="é" * (most + 1), scheduledAt=None) == (
         400,
-        f"content is too long for {name}: {most + 1} of {most} characters.",
+        f"content is too long for {name}: {most + 1} of {most} characters. Shorten it, or leave {name} out.",
     )
 
 
@@ -63,7 +63,7 @@ async def test_link_counts_23_characters_on_x(empty_api: httpx2.AsyncClient, con
     assert await post(empty_api, "twitter", content="x" * 256 + " " + link) == (201, None)
     assert await post(empty_api, "twitter", content="x" * 257 + " " + link) == (
         400,
-        "content is too long for X: 281 of 280 characters.",
+        "content is too long for X: 281 of 280 characters. Shorten it, or leave X out.",
     )
 
 
@@ -72,7 +72,10 @@ async def test_shortest_limit_of_all_targets_holds(empty_api: httpx2.AsyncClient
     connect("linkedin")
     connect("bluesky")
     answer = await empty_api.post("/posts", json={"content": "x" * 301, "platforms": ["linkedin", "bluesky"]})
-    assert answer.json()["message"] == "content is too long for Bluesky: 301 of 300 characters."
+    assert (
+        answer.json()["message"]
+        == "content is too long for Bluesky: 301 of 300 characters. Shorten it, or leave Bluesky out."
+    )
 
 
 async def test_thread_is_for_x_only(empty_api: httpx2.AsyncClient, connect: Callable[..., str]) -> None:

@@ -82,7 +82,10 @@ def _check_length(platform: str, content: str) -> None:
     most = TEXT_LIMITS.get(platform)
     length = len(_LINK.sub("x" * LINK_LENGTH, content)) if platform == "twitter" else len(content)
     if most is not None and length > most:
-        raise Problem(400, f"content is too long for {NAMES[platform]}: {length} of {most} characters.")
+        raise Problem(
+            400,
+            f"content is too long for {NAMES[platform]}: {length} of {most} characters. Shorten it, or leave {NAMES[platform]} out.",
+        )
 
 
 def _block(data: dict[str, Any], platform: str) -> dict[str, object]:

@@ -199,12 +199,15 @@ def _accounts(db: sqlite3.Connection, call: Call, wanted: _Wanted) -> list[sqlit
     by_id = {account["id"]: account for account in own}
     for account_id in wanted.account_ids:
         if account_id not in by_id:
-            raise Problem(400, f"Unknown account id: {account_id[:60]}.")
+            raise Problem(
+                400, f"Unknown account id: {account_id[:60]}. GET /integrations lists the connected accounts."
+            )
     chosen = [by_id[account_id] for account_id in dict.fromkeys(wanted.account_ids)]
     for platform in dict.fromkeys(wanted.platforms):
         found = [account for account in own if account["platform"] == platform]
         if not found:
-            raise Problem(400, f"No connected account on platform {platform[:40]}.")
+            there = ", ".join(dict.fromkeys(account["platform"] for account in own)) or "none"
+            raise Problem(400, f"No connected account on platform {platform[:40]}. Connected: {there}.")
         chosen += found
     most = call.organization.plan.accounts
     if most is not None and any(by_position >= most for by_position in (own.index(account) for account in chosen)):
