@@ -3,13 +3,15 @@
 Every variable has one entry in `SETTINGS`, from which the documentation, the registry entry and the error texts are made.
 """
 
+import logging
 import os
+import re
+import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ttp_mcp.credentials import Token, TokenProblem
@@ -18,7 +20,22 @@ from ttp_mcp.times import TimeProblem, system_zone, zone_named
 Access = Literal["read", "draft", "full"]
 Confirm = Literal["auto", "required", "off"]
 
+log = logging.getLogger(__name__)
+
 DEFAULT_API_URL = "https://timetopost.co/api"
+
+
+# Only what every reader of URLs understands alike: no user, query, fragment, backslash, blank, escape or letter beyond ASCII.
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>(?=[^/:]{1,253}(?:[/:]|$))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+    r"|\[::1\])"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/[A-Za-z0-9._~!$&'()*+,;=:-]+)*)/*",
+    re.IGNORECASE | re.ASCII,
+)
+_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+_ORG_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class SettingProblem(ValueError):
@@ -46,7 +63,9 @@ SETTINGS = (
         secret=True,
     ),
     Setting(
-        "TTP_API_TOKEN_FILE", "A file that holds the token, instead of the variable; readable by you alone.", "none"
+        "TTP_API_TOKEN_FILE",
+        "A file that holds the token, instead of the variable; readable by you alone, or a warning says so.",
+        "none",
     ),
     Setting(
         "TTP_API_URL",
@@ -125,12 +144,12 @@ class Settings:
     max_posts_per_hour: int | None = None
     max_deletes_per_hour: int | None = None
     max_uploads_per_hour: int | None = None
-    server_key: str | None = None
+    server_key: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     oauth_issuer: str | None = None
     oauth_resource: str | None = None
-    state_url: str | None = None
+    state_url: str | None = field(default=None, repr=False)
 
     @property
     def zone_name(self) -> str:
@@ -152,7 +171,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         token=token,
         token_problem=token_problem,
         api_url=_api_url(environ),
-        org_id=_text(environ, "TTP_ORG_ID"),
+        org_id=_org_id(environ),
         access=cast("Access", _choice(environ, "TTP_ACCESS")),
         toolsets=_list(environ, "TTP_TOOLSETS") or None,
         confirm=cast("Confirm", _choice(environ, "TTP_CONFIRM")),
@@ -195,9 +214,10 @@ def no_color(environ: Mapping[str, str] | None = None) -> bool:
 
 def _text(environ: Mapping[str, str], name: str) -> str | None:
     for known in (name, *_BY_NAME[name].aliases):
-        if value := environ.get(known, "").strip():
-            # An MCP client that has nothing to fill in passes its own placeholder on.
-            return None if value.startswith("${") and value.endswith("}") else value
+        value = environ.get(known, "").strip()
+        # An MCP client that has nothing to fill in passes its own placeholder on.
+        if value and not (value.startswith("${") and value.endswith("}")):
+            return value
     return None
 
 
@@ -237,27 +257,21 @@ def _zone(environ: Mapping[str, str]) -> ZoneInfo:
 
 
 def _api_url(environ: Mapping[str, str]) -> str:
-    value = _text(environ, "TTP_API_URL") or DEFAULT_API_URL
-    try:
-        parts = urlsplit(value)
-        plain = not (parts.username or parts.password or parts.query or parts.fragment)
-        usable = (
-            plain
-            and parts.hostname
-            and (parts.scheme == "https" or (parts.scheme == "http" and _loopback(parts.hostname)))
-        )
-    except ValueError:
-        usable = False
-    if not usable:
+    found = _URL.fullmatch(_text(environ, "TTP_API_URL") or DEFAULT_API_URL)
+    scheme, host = (found["scheme"].lower(), found["host"].lower()) if found else ("", "")
+    if not found or (scheme != "https" and host not in _LOOPBACK) or int(found["port"] or 1) > 65535:
         raise SettingProblem(
-            "TTP_API_URL must be an https URL without user, query or fragment (http only for this machine), "
-            f"for example {DEFAULT_API_URL}."
+            "TTP_API_URL must be an https URL without user, query or fragment (http only for this machine: "
+            f"localhost, 127.0.0.1 or [::1]), for example {DEFAULT_API_URL}."
         )
-    return value.rstrip("/")
+    return f"{scheme}://{host}{':' + found['port'] if found['port'] else ''}{found['path']}"
 
 
-def _loopback(host: str) -> bool:
-    return host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost")
+def _org_id(environ: Mapping[str, str]) -> str | None:
+    value = _text(environ, "TTP_ORG_ID")
+    if value is not None and not _ORG_ID.fullmatch(value):
+        raise SettingProblem("TTP_ORG_ID must be at most 128 ASCII characters without blanks. Change it, or remove it.")
+    return value
 
 
 def _server_key(environ: Mapping[str, str]) -> str | None:
@@ -280,7 +294,18 @@ def _token_file(environ: Mapping[str, str]) -> str | None:
     if name is None:
         return None
     try:
-        with Path(name).expanduser().open(encoding="utf-8") as file:
-            return file.read(200).strip() or None
-    except (OSError, UnicodeDecodeError):
+        mode, text = _ordinary_file(Path(name).expanduser())
+    except (OSError, ValueError, RuntimeError):
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that can't be read as text.") from None
+    if os.name == "posix" and mode & 0o077:
+        log.warning("The file that TTP_API_TOKEN_FILE names can be read by others; make it yours alone: chmod 600.")
+    return text.strip() or None
+
+
+def _ordinary_file(path: Path) -> tuple[int, str]:
+    """Mode and beginning of a file. A pipe or a device would block, and standard input belongs to the client."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError
+    with path.open(encoding="utf-8") as file:
+        return mode, file.read(200)

@@ -11,6 +11,9 @@ _FORM = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
+# Written out: strftime would follow the locale of the machine.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class TimeProblem(ValueError):
@@ -41,18 +44,28 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
         wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is decided below
     except ValueError:
         raise TimeProblem(f"{text.strip()[:32]} is not a day and time that exists.") from None
+    if found[4] is None:
+        return _start_of_day(wall, zone)
     if offset := found[8]:
         return _with_offset(wall, offset)
     return _in_zone(wall, zone)
+
+
+def _start_of_day(midnight: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant of a day. Where clocks change at midnight it is the change, or the first of two midnights."""
+    start = midnight.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    if start.astimezone(zone).date() != midnight.date():
+        raise TimeProblem(f"{midnight.date()} does not exist in {zone.key}: that day was left out.")
+    return start
 
 
 def _with_offset(wall: datetime, offset: str) -> datetime:
     if offset in "Zz":
         return wall.replace(tzinfo=UTC)
     hours, minutes = int(offset[1:3]), int(offset[-2:])
-    if hours > 14 or minutes > 59:
-        raise TimeProblem("the offset must be from -14:00 to +14:00.")
     distance = timedelta(hours=hours, minutes=minutes)
+    if distance > timedelta(hours=14) or minutes > 59:
+        raise TimeProblem("the offset must be from -14:00 to +14:00.")
     return (wall + distance if offset[0] == "-" else wall - distance).replace(tzinfo=UTC)
 
 
@@ -97,7 +110,7 @@ def to_wire(when: datetime) -> str:
 def show(when: datetime, zone: ZoneInfo) -> str:
     """`Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)`; the UTC date is added where it is another day."""
     local, utc = when.astimezone(zone), when.astimezone(UTC)
-    day = "" if local.date() == utc.date() else f"{utc:%d %b} "
+    day = "" if local.date() == utc.date() else f"{utc.day} {_MONTHS[utc.month - 1]} "
     return f"{_day(local)} {local:%Y %H:%M} {zone.key} ({day}{utc:%H:%M}Z)"
 
 
@@ -108,10 +121,7 @@ def show_short(when: datetime, zone: ZoneInfo) -> str:
 
 
 def _day(local: datetime) -> str:
-    # Written out: strftime would follow the locale of the machine.
-    weekday = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[local.weekday()]
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{weekday} {local.day} {months[local.month - 1]}"
+    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]}"
 
 
 def from_now(when: datetime, now: datetime) -> str:

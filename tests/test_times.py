@@ -1,0 +1,234 @@
+"""Times: read, refused, shown."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ttp_mcp import times
+from ttp_mcp.times import (
+    TimeProblem,
+    from_now,
+    parse_when,
+    refuse_past,
+    show,
+    show_short,
+    system_zone,
+    to_wire,
+    zone_named,
+)
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PARIS = ZoneInfo("Europe/Paris")
+ZONES = tuple(
+    ZoneInfo(name)
+    for name in (
+        "Europe/Berlin",
+        "Europe/London",
+        "America/New_York",
+        "America/St_Johns",
+        "America/Santiago",
+        "America/Havana",
+        "Australia/Lord_Howe",
+        "Australia/Adelaide",
+        "Pacific/Auckland",
+        "Pacific/Chatham",
+        "Africa/Cairo",
+        "Asia/Beirut",
+    )
+)
+
+
+def changes(zone, year):
+    """Instants in a year at which the zone's offset changes, to the minute."""
+    at, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    while at < end:
+        following = at + timedelta(hours=1)
+        if at.astimezone(zone).utcoffset() != following.astimezone(zone).utcoffset():
+            for minute in range(61):
+                if (at + timedelta(minutes=minute)).astimezone(zone).utcoffset() != at.astimezone(zone).utcoffset():
+                    yield at + timedelta(minutes=minute)
+                    break
+        at = following
+
+
+@pytest.mark.requirement("times.parse")
+@given(st.datetimes(datetime(2001, 1, 1), datetime(2099, 12, 31)), st.sampled_from(ZONES), st.booleans())
+def test_local_time_is_read_back(moment, zone, seconds):
+    """Unless it exists twice; then both readings are offered, and one of them is it."""
+    instant = moment.replace(microsecond=0, second=moment.second if seconds else 0, tzinfo=UTC)
+    local = instant.astimezone(zone)
+    text = local.replace(tzinfo=None).isoformat(timespec="seconds" if seconds else "minutes")
+    try:
+        assert parse_when(text, zone, NOW) == instant
+    except TimeProblem as problem:
+        offered = re.findall(r"pass (\S+) for the first or (\S+) for the second", str(problem))
+        assert instant in [datetime.fromisoformat(each.rstrip(".")) for each in offered[0]]
+    assert parse_when(local.isoformat(), PARIS, NOW) == instant
+    assert parse_when(to_wire(instant), PARIS, NOW) == instant
+
+
+@pytest.mark.requirement("times.parse")
+@pytest.mark.parametrize("zone", ZONES, ids=lambda zone: zone.key)
+def test_every_gap_and_fold_is_refused_with_two_readings_that_work(zone):
+    """Of one year in each of twelve zones; half an hour on Lord Howe."""
+    count = 0
+    for change in changes(zone, 2025):
+        before = (change - timedelta(minutes=1)).astimezone(zone).utcoffset()
+        after = change.astimezone(zone).utcoffset()
+        wall = (change + max(before, after)).replace(tzinfo=None) - timedelta(minutes=1)
+        with pytest.raises(TimeProblem) as caught:
+            parse_when(wall.isoformat(timespec="minutes"), zone, NOW)
+        words = "happens twice" if after < before else "does not exist"
+        assert words in str(caught.value)
+        readings = [
+            datetime.fromisoformat(each) for each in re.findall(r"\d{4}-\S+T\S+[+-]\d\d:\d\d", str(caught.value))
+        ]
+        assert len(readings) == 2
+        assert readings[1] - readings[0] == abs(after - before)
+        assert [parse_when(reading.isoformat(), zone, NOW) for reading in readings] == readings
+        count += 1
+    assert count == 2
+
+
+@pytest.mark.requirement("times.parse")
+def test_day_that_was_left_out_does_not_exist():
+    """Samoa went from the 29th to the 31st of December 2011."""
+    apia = ZoneInfo("Pacific/Apia")
+    with pytest.raises(TimeProblem, match="does not exist in Pacific/Apia"):
+        parse_when("2011-12-30T12:00", apia, NOW)
+    with pytest.raises(TimeProblem, match="2011-12-30 does not exist"):
+        parse_when("2011-12-30", apia, NOW, date_ok=True)
+
+
+@pytest.mark.requirement("times.parse")
+@pytest.mark.parametrize(
+    ("text", "zone", "start"),
+    [
+        ("2026-11-24", "Europe/Paris", "2026-11-23T23:00Z"),
+        ("2025-09-07", "America/Santiago", "2025-09-07T04:00Z"),
+        ("2025-11-02", "America/Havana", "2025-11-02T04:00Z"),
+    ],
+)
+def test_date_alone_is_the_first_instant_of_its_day(text, zone, start):
+    """Also where clocks change at midnight; and only where a date is asked for."""
+    assert parse_when(text, ZoneInfo(zone), NOW, date_ok=True) == datetime.fromisoformat(start)
+    with pytest.raises(TimeProblem, match="must be ISO 8601"):
+        parse_when(text, ZoneInfo(zone), NOW)
+
+
+@pytest.mark.requirement("times.parse")
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-07-01T15:00Z", "2026-07-01T15:00:00+00:00"),
+        ("2026-07-01t15:00:30z", "2026-07-01T15:00:30+00:00"),
+        (" 2026-07-01 15:00:00.123456789 +02:00 ", "2026-07-01T13:00:00.123456+00:00"),
+        ("2026-07-01T15:00-0330", "2026-07-01T18:30:00+00:00"),
+        ("2026-07-01T15:00+14:00", "2026-07-01T01:00:00+00:00"),
+        ("2026-07-01T15:00-00:00", "2026-07-01T15:00:00+00:00"),
+        ("2000-01-01T00:00+14:00", "1999-12-31T10:00:00+00:00"),
+        ("2026-07-01T15:00", "2026-07-01T13:00:00+00:00"),
+    ],
+)
+def test_accepted_forms(text, instant):
+    """Without an offset the zone decides."""
+    assert parse_when(text, PARIS, NOW) == datetime.fromisoformat(instant)
+
+
+@pytest.mark.requirement("times.parse")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "for example 2026-11-25T18:00"),
+        ("tomorrow", "must be ISO 8601"),
+        ("2026-W27-3T15:00", "must be ISO 8601"),
+        ("20260701T150000Z", "must be ISO 8601"),
+        ("2026-07-01T15Z", "must be ISO 8601"),
+        ("2026-07-01T15:00+2", "must be ISO 8601"),
+        ("٢٠٢٦-07-01T15:00Z", "must be ISO 8601"),
+        ("0001-01-01T00:00Z", "year must be from 2000 to 2100"),
+        ("9999-12-31T23:59-14:00", "year must be from 2000 to 2100"),
+        ("1999-12-31T23:59Z", "year must be from 2000 to 2100"),
+        ("2026-02-29T10:00Z", "not a day and time that exists"),
+        ("2026-07-01T24:00Z", "not a day and time that exists"),
+        ("2026-07-01T10:00:60Z", "not a day and time that exists"),
+        ("2026-07-01T10:00+14:30", "offset must be"),
+        ("2026-07-01T10:00+02:60", "offset must be"),
+    ],
+)
+def test_refused_forms_say_what_to_pass(text, words):
+    """Never a guess."""
+    with pytest.raises(TimeProblem, match=re.escape(words)):
+        parse_when(text, PARIS, NOW)
+
+
+@pytest.mark.requirement("times.parse")
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:\d\d)?", fullmatch=True)
+)
+def test_any_text_is_a_time_or_a_problem(text):
+    """In UTC, from 2000 to 2100 but for the offset."""
+    try:
+        found = parse_when(text, PARIS, NOW, date_ok=True)
+    except TimeProblem as problem:
+        assert len(str(problem)) < 400
+    else:
+        assert found.tzinfo is UTC
+        assert 1999 <= found.year <= 2101
+
+
+@pytest.mark.requirement("times.show")
+def test_past_and_near_times_are_refused_with_the_present():
+    """A minute is what reaching the API may take."""
+    refuse_past(NOW + timedelta(seconds=60), NOW, PARIS)
+    with pytest.raises(
+        TimeProblem, match=re.escape("is in the past (now Tue 24 Nov 2026 13:00 Europe/Paris (12:00Z))")
+    ):
+        refuse_past(NOW, NOW, PARIS)
+    with pytest.raises(TimeProblem, match="is less than 60 s away"):
+        refuse_past(NOW + timedelta(seconds=59), NOW, PARIS)
+
+
+@pytest.mark.requirement("times.show")
+def test_time_is_shown_in_its_zone_and_in_utc():
+    """The UTC date is added where it is another day."""
+    assert show(datetime(2026, 11, 25, 9, 15, tzinfo=UTC), PARIS) == "Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)"
+    late = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+    assert show(late, PARIS) == "Tue 1 Dec 2026 00:30 Europe/Paris (30 Nov 23:30Z)"
+    assert show_short(late, PARIS) == "Tue 1 Dec 2026 00:30 (2026-11-30T23:30Z)"
+    assert to_wire(late.astimezone(timezone(timedelta(hours=5)))) == "2026-11-30T23:30:00.000Z"
+
+
+@pytest.mark.requirement("times.show")
+@given(st.integers(-(10**7), 10**7))
+def test_distance_is_told_in_minutes_hours_or_days(seconds):
+    """To either side."""
+    assume(abs(seconds) > 0)
+    shown = from_now(NOW + timedelta(seconds=seconds), NOW)
+    assert re.fullmatch(r"in \d+ (min|h|days)" if seconds > 0 else r"\d+ (min|h|days) ago", shown)
+
+
+@pytest.mark.requirement("times.parse")
+@pytest.mark.parametrize("name", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "Europe", "a\x00b", "\ud800"])
+def test_unknown_zone_is_refused(name):
+    """Without repeating it."""
+    with pytest.raises(TimeProblem, match="no such time zone"):
+        zone_named(name)
+    assert zone_named("Asia/Tokyo").key == "Asia/Tokyo"
+
+
+@pytest.mark.requirement("times.parse")
+def test_zone_of_the_machine_is_named_or_utc(monkeypatch, tmp_path):
+    """A link into the zone database tells its name; anything else is UTC."""
+    link = tmp_path / "zoneinfo" / "Asia" / "Tokyo"
+    monkeypatch.setattr(times, "Path", lambda _: link)
+    assert system_zone().key == "Asia/Tokyo"
+    for other in (tmp_path / "localtime", tmp_path / "zoneinfo" / "Mars", Path("zoneinfo")):
+        monkeypatch.setattr(times, "Path", lambda _, other=other: other)
+        assert system_zone().key == "UTC"
