@@ -26,6 +26,13 @@ class Refusal(Exception):
     """A tool will not do what was asked; the text is complete and ours."""
 
 
+def error_kind(error: Exception) -> str:
+    """One word for programs: what kind of failure it was."""
+    if isinstance(error, api.ApiError) and error.may_have_happened:
+        return "unclear"
+    return next((kind for types, kind in _KINDS if isinstance(error, types)), "bug")
+
+
 def agent_text(error: Exception, what: str) -> str | None:
     """Words for an exception, or None when it is a bug that the agent must not see.
 
@@ -141,6 +148,15 @@ def _other(error: api.ApiError) -> str:
     return f"the API did not do it{status}.{_said(error)} {_repeat(error)}"
 
 
+_KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((api.TokenMissing, api.TokenMalformed, api.NotAuthenticated), "token"),
+    ((api.Forbidden, api.AccessRefused), "forbidden"),
+    ((api.NotFound,), "not_found"),
+    ((api.RateLimited,), "rate_limited"),
+    ((api.NotReached, api.NoAnswer), "unreachable"),
+    ((api.ApiError,), "api"),
+    ((Refusal, FileRefused, TimeProblem, LedgerProblem, WriteRefused), "refused"),
+)
 # The first kind that fits speaks.
 _WORDS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
     (api.TokenMissing, _token_missing),

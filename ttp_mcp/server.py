@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from ttp_mcp import __version__, resources
 from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import redact_tokens
-from ttp_mcp.errors import agent_text
+from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.human import AskFirst, ClientHuman
 from ttp_mcp.prompts import PROMPTS
 from ttp_mcp.text import quote_api
@@ -26,6 +26,8 @@ from ttp_mcp.tools.registry import Answer, ArgumentProblem, Tool, input_schema, 
 log = logging.getLogger(__name__)
 
 NAME = "ttp-mcp"
+# Key in the _meta of an error result, with one of the words of `errors.error_kind`, or `arguments`.
+ERROR_KIND = "co.timetopost/error"
 INSTRUCTIONS = """\
 TimeToPost: plan, schedule and review the user's social media posts.
 
@@ -111,13 +113,13 @@ class TtpServer(MCPServer[Any]):
         except AskFirst as question:
             return question.result
         except ArgumentProblem as problem:
-            return failed(str(problem))
+            return failed(str(problem), "arguments")
         except Exception as error:
             text = agent_text(error, tool.failure)
             if text is None:
                 log.exception("%s failed unexpectedly", name)
                 text = _bug(tool)
-            return failed(text)
+            return failed(text, error_kind(error))
         return succeeded(answer)
 
     async def list_prompts(self) -> list[types.Prompt]:
@@ -246,9 +248,10 @@ def succeeded(answer: Answer[Any]) -> types.CallToolResult:
     )
 
 
-def failed(text: str) -> types.CallToolResult:
-    """An error that the model reads and can act on."""
-    return types.CallToolResult(content=[types.TextContent(type="text", text=redact_tokens(text))], is_error=True)
+def failed(text: str, kind: str) -> types.CallToolResult:
+    """An error that the model reads and can act on; its kind is for programs."""
+    said = types.TextContent(type="text", text=redact_tokens(text))
+    return types.CallToolResult(content=[said], is_error=True, _meta={ERROR_KIND: kind})
 
 
 def _without_tokens(value: Any) -> Any:

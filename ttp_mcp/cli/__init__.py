@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print, exit code. Serving MCP over stdio is what happens without a command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -43,5 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     args = parser().parse_args(given)
-    run = args.run
-    return run(args)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader left, as `head` does; there is nobody to tell, and nothing more to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code

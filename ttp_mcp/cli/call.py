@@ -1,10 +1,11 @@
-"""`ttp-mcp tools` and `ttp-mcp call`: the same tools from a shell, through a real MCP client."""
+"""`ttp-mcp tools`, `call` and `doctor`: the same tools from a shell, through a real MCP client."""
 
 import argparse
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -13,22 +14,54 @@ from ttp_mcp import config
 from ttp_mcp.cli.install import Subparsers
 
 if TYPE_CHECKING:
+    import mcp_types as types
     from mcp.client import Client
 
 FAILED, MISUSED = 1, 2
+# By the kind of error; whatever is not named is FAILED.
+EXIT_CODES = {
+    "arguments": MISUSED,
+    "token": 3,
+    "forbidden": 4,
+    "not_found": 5,
+    "rate_limited": 6,
+    "unreachable": 7,
+    "unclear": 8,
+    "bug": 70,
+}
+_BAR = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command ends with. Printed when everything is closed, so that a reader who leaves early breaks nothing."""
+
+    code: int
+    text: str
+
+
+Act = Callable[["Client", argparse.Namespace], Awaitable[Outcome]]
 
 
 def add_parsers(subparsers: Subparsers) -> None:
-    """Add `tools` and `call` to the command line."""
+    """Add `tools`, `call` and `doctor` to the command line."""
     tools = subparsers.add_parser(
         "tools", help="list the tools", description="List the tools that this configuration offers."
     )
-    call = subparsers.add_parser("call", help="call a tool", description="Call a tool and print its answer.")
+    call = subparsers.add_parser(
+        "call",
+        help="call a tool",
+        description="Call a tool and print its answer. Exit codes: 0 done, 1 refused or failed, 2 wrong arguments, 3 token, "
+        "4 not allowed, 5 not found, 6 too many requests, 7 not reached, 8 unclear whether it happened.",
+    )
     call.add_argument("tool", metavar="TOOL", help="name of the tool")
     call.add_argument(
         "arguments", metavar="JSON", nargs="?", default="{}", help="its arguments as a JSON object, or - for stdin"
     )
-    for parser, run in ((tools, run_tools), (call, run_call)):
+    doctor = subparsers.add_parser(
+        "doctor", help="check the set-up", description="check_setup from a shell; exit code 1 when something is wrong."
+    )
+    for parser, run in ((tools, run_tools), (call, run_call), (doctor, run_doctor)):
         parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
@@ -36,24 +69,31 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def run_tools(args: argparse.Namespace) -> int:
     """Print the tools; 0, or 2 when a setting can't be used."""
-    return _with_client(args, _print_tools)
+    return _with_client(args, _tools)
 
 
 def run_call(args: argparse.Namespace) -> int:
-    """Call a tool and print its answer: 0, 1 when the tool failed, 2 when the call can't be made."""
-    return _with_client(args, _print_answer)
+    """Call a tool and print its answer; the exit code says what kind of failure it was."""
+    return _with_client(args, _answer)
 
 
-def _with_client(args: argparse.Namespace, act: Any) -> int:
+def run_doctor(args: argparse.Namespace) -> int:
+    """Print what `check_setup` finds: 0, 1 when there is a problem, 2 when a setting can't be used."""
+    return _with_client(args, _report)
+
+
+def _with_client(args: argparse.Namespace, act: Act) -> int:
     try:
         settings = config.load()
+        outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
-        print(f"ttp-mcp: {problem}", file=sys.stderr)
-        return MISUSED
-    return anyio.run(_act, args, settings, act)
+        outcome = Outcome(MISUSED, f"ttp-mcp: {problem}")
+    # What a program reads goes to stdout in every case.
+    print(outcome.text, file=sys.stdout if args.json or not outcome.code or act is _report else sys.stderr)
+    return outcome.code
 
 
-async def _act(args: argparse.Namespace, settings: config.Settings, act: Any) -> int:
+async def _act(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
     async with connected(settings, with_sandbox=args.sandbox) as client:
         return await act(client, args)
 
@@ -75,49 +115,65 @@ async def connected(settings: config.Settings, *, with_sandbox: bool) -> AsyncGe
         yield await stack.enter_async_context(Client(assembly.server))
 
 
-async def _print_tools(client: "Client", args: argparse.Namespace) -> int:
+async def _tools(client: "Client", args: argparse.Namespace) -> Outcome:
     found = (await client.list_tools()).tools
     if args.json:
-        print(
-            json.dumps(
-                [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found], ensure_ascii=False
-            )
-        )
-        return 0
+        listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found]
+        return Outcome(0, json.dumps(listed, ensure_ascii=False))
     widest = max((len(tool.name) for tool in found), default=0)
-    for tool in found:
-        first_line = (tool.description or "").partition("\n")[0]
-        print(f"{tool.name:{widest}}  {first_line}")
-    return 0
+    lines = [f"{tool.name:{widest}}  {(tool.description or '').partition(chr(10))[0]}" for tool in found]
+    return Outcome(0, "\n".join(lines))
 
 
-async def _print_answer(client: "Client", args: argparse.Namespace) -> int:
+async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
     from mcp.shared.exceptions import MCPError
 
     text = await anyio.to_thread.run_sync(sys.stdin.read) if args.arguments == "-" else args.arguments
+    example = "for example '{\"limit\": 5}'"
     try:
         arguments: Any = json.loads(text)
     except ValueError as problem:
-        print(f"ttp-mcp: the arguments are not valid JSON ({problem}). Example: '{{\"limit\": 5}}'", file=sys.stderr)
-        return MISUSED
+        return Outcome(MISUSED, f"ttp-mcp: the arguments are not valid JSON ({problem}); {example}.")
     if not isinstance(arguments, dict):
-        print("ttp-mcp: the arguments must be one JSON object, for example '{\"limit\": 5}'.", file=sys.stderr)
-        return MISUSED
+        return Outcome(MISUSED, f"ttp-mcp: the arguments must be one JSON object, {example}.")
+    bar = _show_progress if sys.stderr.isatty() else None
     try:
-        result = await client.call_tool(args.tool, cast("dict[str, Any]", arguments))
+        result = await client.call_tool(args.tool, cast("dict[str, Any]", arguments), progress_callback=bar)
     except MCPError as problem:
-        print(f"ttp-mcp: {problem.message} ttp-mcp tools lists them.", file=sys.stderr)
-        return MISUSED
-    if args.json:
-        print(
-            json.dumps(
-                {"is_error": result.is_error, "content": result.structured_content or _text(result)}, ensure_ascii=False
-            )
-        )
-    else:
-        print(_text(result), file=sys.stderr if result.is_error else sys.stdout)
-    return FAILED if result.is_error else 0
+        return Outcome(MISUSED, f"ttp-mcp: {problem.message} ttp-mcp tools lists them.")
+    return _outcome(result, as_json=args.json)
 
 
-def _text(result: Any) -> str:
+def _outcome(result: "types.CallToolResult", *, as_json: bool) -> Outcome:
+    from ttp_mcp.server import ERROR_KIND
+
+    kind = str((result.meta or {}).get(ERROR_KIND, "bug"))
+    code = EXIT_CODES.get(kind, FAILED) if result.is_error else 0
+    if not as_json:
+        return Outcome(code, _text(result))
+    answer: Any = {"error": kind, "text": _text(result)} if result.is_error else result.structured_content
+    return Outcome(code, json.dumps(answer, ensure_ascii=False))
+
+
+async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
+    result = await client.call_tool("check_setup", {})
+    report: dict[str, Any] = result.structured_content or {}
+    text = json.dumps(report, ensure_ascii=False) if args.json else _text(result)
+    return Outcome(0 if report.get("ok") else FAILED, text)
+
+
+async def _show_progress(done: float, total: float | None, message: str | None) -> None:
+    """A bar on the terminal, drawn over itself; it ends with the last step."""
+    share = min(1.0, done / total) if total else 0.0
+    filled = round(_BAR * share)
+    end = "\n" if share == 1.0 else ""
+    print(
+        f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} {message or ''}\x1b[K",
+        end=end,
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _text(result: "types.CallToolResult") -> str:
     return "\n".join(block.text for block in result.content if block.type == "text")
