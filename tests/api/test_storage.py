@@ -496,6 +496,29 @@ async def test_cancelling_before_the_first_block_sends_nothing():
 
 
 @pytest.mark.requirement("uploads.ends")
+async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkeypatch):
+    """The answer comes too late."""
+    asked, go, connected = threading.Event(), threading.Event(), []
+
+    def slow(host, port):
+        asked.set()
+        go.wait(5)
+        return ["93.184.216.34"]
+
+    monkeypatch.setattr(socket, "create_connection", lambda *address: connected.append(address))
+    source = Bytes()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(put, storage(resolve=slow), "https://media.example.com/key", source)
+        assert await anyio.to_thread.run_sync(asked.wait, 5)
+        tasks.cancel_scope.cancel()
+    go.set()
+    with anyio.fail_after(5):
+        while source.open_copies:
+            await anyio.sleep(0)
+    assert connected == []
+
+
+@pytest.mark.requirement("uploads.ends")
 async def test_cancelling_before_a_thread_is_free_closes_the_file():
     """No thread will ever look at it."""
     limiter = anyio.to_thread.current_default_thread_limiter()
