@@ -106,17 +106,23 @@ async def read(client: httpx2.AsyncClient, path: str, status: int = 200) -> Read
 # The demo workspace
 
 
-async def test_first_page_shows_what_needs_care_and_the_week(page: httpx2.AsyncClient) -> None:
+async def test_first_page_shows_what_needs_care_and_the_week(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """The newcomer's first look, without choosing anything."""
+    add_post(sandbox, "Tomorrow at the harbor", datetime(2026, 6, 25, 10, tzinfo=UTC))
+    add_post(sandbox, "Not everywhere", datetime(2026, 6, 24, 8, tzinfo=UTC), status="partial")
+    with sandbox.store.reading() as db:
+        [waiting] = db.execute(
+            "SELECT count(*) FROM posts WHERE status = 'scheduled' AND organization_id = 'org_harbor_cafe'"
+        ).fetchone()
     found = await read(page, "/")
     assert "Sandbox – nothing here is public" in found.text.replace("Sandbox  –", "Sandbox –")
     assert "Wed 24 Jun, 11:30" in found.text
     assert "Europe/Paris" in found.text
     assert "@harborcafe_berlin on X has lost its connection" in found.text
-    assert "Berlin: the Kreuzberg bar is hiring" in found.text
-    assert "The winter menu is here" in found.text
+    assert "Wed 24 Jun, 10:00 Partial Not everywhere" in found.text
+    assert "12:00 Scheduled Tomorrow at the harbor" in found.text
     assert f"{HARBOR}/week/2026-06-22" in found.links()
-    assert "Scheduled 7 waiting now" in found.text
+    assert f"Scheduled {waiting} waiting now" in found.text
     assert "Nordlicht Studio" in found.text
     assert [tag for tag, _ in found.elements].count("h1") == 1
 
@@ -134,12 +140,13 @@ async def test_every_page_of_the_navigation_answers(page: httpx2.AsyncClient) ->
         assert all("alt" in attributes for tag, attributes in found.elements if tag == "img")
 
 
-async def test_week_shows_seven_days_with_today_marked(page: httpx2.AsyncClient) -> None:
+async def test_week_shows_seven_days_with_today_marked(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """Any day stands for its week; times are local."""
+    add_post(sandbox, "Roasting day", datetime(2026, 6, 26, 5, 15, tzinfo=UTC))
     found = await read(page, f"{HARBOR}/week/2026-06-25")
     assert "22 Jun – 28 Jun 2026" in found.text
     assert "Today" in found.text
-    assert "12:00 Scheduled Roasting day on Thursday" in found.text
+    assert "07:15 Scheduled Roasting day" in found.text
     assert {f"{HARBOR}/week/2026-06-18", f"{HARBOR}/week/2026-07-02"}.isdisjoint(found.links())
     assert {f"{HARBOR}/week/2026-06-15", f"{HARBOR}/week/2026-06-29"} <= set(found.links())
     assert (await read(page, f"{HARBOR}/week")).text == (await read(page, f"{HARBOR}/week/2026-06-24")).text
