@@ -162,9 +162,9 @@ async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
     return Outcome(0 if report.get("ok") else FAILED, text)
 
 
-async def _show_progress(done: float, total: float | None, message: str | None) -> None:
+async def _show_progress(progress: float, total: float | None, message: str | None) -> None:
     """A bar on the terminal, drawn over itself; it ends with the last step."""
-    share = min(1.0, done / total) if total else 0.0
+    share = min(1.0, progress / total) if total else 0.0
     filled = round(_BAR * share)
     end = "\n" if share == 1.0 else ""
     print(
