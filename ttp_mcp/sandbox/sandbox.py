@@ -138,6 +138,12 @@ class Sandbox:
                 log.exception("The sandbox could not publish; it tries again.")
             await anyio.sleep(TICK_SECONDS)
 
+    def export(self) -> str:
+        """The workspace as `ttp-mcp sandbox export` writes it: JSON that `workspace=` takes for a new folder."""
+        from ttp_mcp.sandbox.workspace import export, written
+
+        return written(export(self.store, self.storage, self.clock))
+
     def close(self) -> None:
         """Forget this opening's token and close the data; a temporary folder is removed."""
         if "token" in self.__dict__:

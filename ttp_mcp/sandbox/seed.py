@@ -21,6 +21,8 @@ from ttp_mcp.sandbox.store import Store
 
 SEED = 20261124
 WEEKS = 26
+# The connection of one account ran out so many days ago; what was due there since then failed.
+EXPIRED_DAYS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,22 @@ class _Organization:
     name: str
     zone: str
     accounts: tuple[_Account, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A post before it is written. `due` is None for a draft; one that waits is still to come."""
+
+    id: str
+    organization: _Organization
+    content: str
+    keys: Sequence[str]
+    due: datetime | None
+    made: datetime
+    media: list[str]
+    thread: list[str]
+    data: dict[str, dict[str, object]]
+    waits: bool
 
 
 HARBOR = _Organization(
@@ -63,6 +81,20 @@ NORDLICHT = _Organization(
         _Account("linkedin", "linkedin", "Nordlicht Studio", None, 1400),
     ),
 )
+
+_WITH_PICTURE = ("instagram", "tiktok", "pinterest")
+# What TikTok and Pinterest want to be told for each post.
+_CHOICES: dict[str, dict[str, object]] = {
+    "tiktok": {
+        "privacy": "PUBLIC_TO_EVERYONE",
+        "allowComments": True,
+        "allowDuet": False,
+        "allowStitch": False,
+        "yourBrand": True,
+        "brandedContent": False,
+    },
+    "pinterest": {"boardId": "board-coffee-and-harbor"},
+}
 
 # When this team likes to post: local hour and the weight of picking it.
 _HOURS = ((8, 3), (9, 4), (10, 2), (12, 5), (14, 2), (16, 2), (17, 3), (18, 6), (19, 2), (20, 3), (21, 1))
@@ -92,8 +124,9 @@ def fill(store: Store, clock: Clock, storage: Storage, *, empty: bool) -> None:
         for position, organization in enumerate((HARBOR, NORDLICHT)):
             _add_organization(db, organization, position)
             writer.connect(organization)
-        writer.write_harbor()
-        writer.write_nordlicht()
+        writer.plan_harbor()
+        writer.plan_nordlicht()
+        writer.write()
 
 
 def _add_organization(db: sqlite3.Connection, organization: _Organization, position: int) -> None:
@@ -114,13 +147,14 @@ class _Writer:
         self._random = random.Random(SEED)  # noqa: S311 - the same demo workspace every time
         self._accounts: dict[tuple[str, str], str] = {}
         self._pictures: list[str] = []
+        self._planned: list[_Planned] = []
 
     def connect(self, organization: _Organization) -> None:
         """Connect the accounts of an organization."""
         for position, account in enumerate(organization.accounts):
             account_id = new_id(self._random.choice)
             self._accounts[organization.key, account.key] = account_id
-            expires = self._now - timedelta(days=9) if account.expired else self._now + timedelta(days=48)
+            expires = self._now - timedelta(days=EXPIRED_DAYS) if account.expired else self._now + timedelta(days=48)
             self._db.execute(
                 "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -130,7 +164,7 @@ class _Writer:
                     account.platform,
                     account.name,
                     account.handle,
-                    "expired" if account.expired else "connected",
+                    "connected",
                     to_ms(expires),
                     int(not account.expired),
                     account.followers,
@@ -138,14 +172,14 @@ class _Writer:
                 ),
             )
 
-    def write_harbor(self) -> None:
+    def plan_harbor(self) -> None:
         """Half a year of the café, last week's failures, and what is coming."""
         self._pictures = [self._picture(HARBOR.key, number) for number in range(6)]
         zone = ZoneInfo(HARBOR.zone)
-        self._history(HARBOR, CAFE, zone, per_week=5)
+        self._history(HARBOR, CAFE, zone, per_week=4)
         self._post(
             HARBOR,
-            "Doors open at ten in both cities today ☕ Come and try the new winter menu.",
+            "Both bars open at ten today, after our team breakfast ☕ See you then.",
             ("instagram", "twitter_berlin"),
             due=self._local(zone, -5, 18),
             pictures=1,
@@ -162,7 +196,7 @@ class _Writer:
         for text, keys in DRAFTS:
             self._post(HARBOR, text, keys, due=None)
 
-    def write_nordlicht(self) -> None:
+    def plan_nordlicht(self) -> None:
         """A quieter neighbour, to try a second organization with."""
         zone = ZoneInfo(NORDLICHT.zone)
         self._pictures = [self._picture(NORDLICHT.key, 6)]
@@ -172,23 +206,26 @@ class _Writer:
         )
 
     def _history(self, organization: _Organization, texts: Sequence[str], zone: ZoneInfo, *, per_week: int) -> None:
+        """Posts that went well: on one or two accounts, each text again only after all the others."""
         hours, weights = zip(*_HOURS, strict=True)
-        healthy = [
-            account.key for account in organization.accounts if not account.expired and account.platform != "pinterest"
-        ]
-        dues: list[datetime] = []
+        order = self._random.sample(texts, len(texts))
+        number = 0
         for week in range(WEEKS, 0, -1):
             for weekday in sorted(self._random.sample(range(7), per_week)):
-                hour = self._random.choices(hours, weights)[0]
-                dues.append(self._local(zone, -7 * week + weekday, hour, self._random.choice((0, 0, 15, 30))))
-        order = list(texts)
-        for number, due in enumerate(dues):
-            if number % len(order) == 0:
-                self._random.shuffle(order)
-            keys = self._random.sample(healthy, self._random.choice((1, 1, 2)))
-            keys = [key for key in healthy if key in keys]
-            pictures_used = int(any(key in ("instagram", "tiktok") for key in keys) or self._random.random() < 0.3)
-            self._post(organization, order[number % len(order)], keys, due=due, pictures=pictures_used)
+                hour, minute = self._random.choices(hours, weights)[0], self._random.choice((0, 0, 15, 30))
+                due = self._local(zone, -7 * week + weekday, hour, minute)
+                keys = self._some(organization, due)
+                pictures_used = int(any(key in _WITH_PICTURE for key in keys) or self._random.random() < 0.3)
+                self._post(organization, order[number % len(order)], keys, due=due, pictures=pictures_used)
+                number += 1
+
+    def _some(self, organization: _Organization, due: datetime) -> list[str]:
+        """One or two accounts that were connected then; the small ones are used less."""
+        lost = self._now - timedelta(days=EXPIRED_DAYS + 1)
+        open_then = [account for account in organization.accounts if not account.expired or due < lost]
+        weights = [1 if account.platform == "pinterest" or account.expired else 4 for account in open_then]
+        chosen = {account.key for account in self._random.choices(open_then, weights, k=self._random.choice((1, 1, 2)))}
+        return [account.key for account in organization.accounts if account.key in chosen]
 
     def _local(self, zone: ZoneInfo, days: int, hour: int, minute: int = 0) -> datetime:
         day = self._now.astimezone(zone).date() + timedelta(days=days)
@@ -205,31 +242,49 @@ class _Writer:
         thread: Sequence[str] = (),
         waits: bool = False,
     ) -> None:
-        """Write one post; unless it waits, what became of it."""
+        """Plan one post; `write` orders them. One that does not wait is over: then what became of it is written too."""
         post_id = new_id(self._random.choice)
         made = min(self._now, due or self._now) - timedelta(hours=self._random.randint(20, 90))
         media = self._random.sample(self._pictures, min(pictures, len(self._pictures)))
+        data = {key: _CHOICES[key] for key in keys if key in _CHOICES}
+        self._planned.append(
+            _Planned(post_id, organization, content, keys, due, made, media, list(thread), data, waits)
+        )
+
+    def write(self) -> None:
+        """Write what was planned, in the order in which it was made: the API lists the newest first."""
+        for post in sorted(self._planned, key=lambda post: post.made):
+            self._insert(post)
+            if post.due and not post.waits:
+                self._publish(post.id, to_ms(post.due) + 12_000)
+        # Only now: what went out before a connection ran out was published.
         self._db.execute(
-            "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, media_urls, thread) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "UPDATE accounts SET status = 'expired' WHERE has_refresh_capability = 0 AND expires_at <= ?",
+            (to_ms(self._now),),
+        )
+
+    def _insert(self, post: "_Planned") -> None:
+        made = to_ms(post.made)
+        self._db.execute(
+            "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, media_urls, thread, "
+            "platform_data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                post_id,
-                organization.key,
-                content,
-                "scheduled" if due else "draft",
-                to_ms(due) if due else None,
-                to_ms(made),
-                to_ms(made),
-                json.dumps(media),
-                json.dumps(list(thread)),
+                post.id,
+                post.organization.key,
+                post.content,
+                "scheduled" if post.due else "draft",
+                to_ms(post.due) if post.due else None,
+                made,
+                made,
+                json.dumps(post.media),
+                json.dumps(post.thread),
+                json.dumps(post.data),
             ),
         )
         self._db.executemany(
             "INSERT INTO post_targets (post_id, account_id, position, status) VALUES (?, ?, ?, 'pending')",
-            [(post_id, self._accounts[organization.key, key], position) for position, key in enumerate(keys)],
+            [(post.id, self._accounts[post.organization.key, key], position) for position, key in enumerate(post.keys)],
         )
-        if due and not waits:
-            self._publish(post_id, to_ms(due) + 12_000)
 
     def _publish(self, post_id: str, at: int) -> None:
         post = self._db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
