@@ -674,3 +674,30 @@ async def test_page_shows_neither_token_nor_signature(page: httpx2.AsyncClient, 
         assert sandbox.token[:16] not in text
         assert signature[:16] not in text
     assert "ttp_…" in text
+
+
+# Legible
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of #rrggbb, as WCAG defines it."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_words_stand_out_from_what_is_behind_them(page: httpx2.AsyncClient, scheme: str) -> None:
+    """At least 4.5 to 1 for each pair of colours that the stylesheet puts together."""
+    css = (await page.get("/page/style.css")).text
+    light, dark = re.findall(r":root \{([^}]*#[^}]*)\}", css)[:2]
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))
+    grounds = ("ground", "surface", "sunken")
+    pairs = [(words, behind) for words in ("ink", "quiet", "accent") for behind in grounds]
+    pairs += [(words, "surface") for words in ("green", "blue", "violet", "amber", "red")]
+    pairs += [(words, "red-soft") for words in ("ink", "quiet", "accent", "red")]
+    pairs += [("accent", "accent-soft"), ("surface", "accent"), ("banner-ink", "banner")]
+    pairs += [("heat-ink", f"h{level}") for level in range(4)] + [("heat-ink-strong", f"h{level}") for level in (4, 5)]
+    for words, behind in pairs:
+        darker, lighter = sorted((luminance(colors[words]), luminance(colors[behind])))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (words, behind)
