@@ -426,9 +426,9 @@ async def test_post_goes_out_when_it_is_due(
 
 
 @pytest.mark.parametrize("post_id", ["cmb8none", "' OR 1=1 --", "%00", "..%2Fposts", "é", "x" * 2000])
-async def test_unknown_ids_are_not_found(api: httpx2.AsyncClient, post_id: str) -> None:
+async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id: str) -> None:
     """Whatever is in them."""
     for method in ("GET", "DELETE"):
-        answer = await api.request(method, f"/posts/{post_id}")
+        answer = await empty_api.request(method, f"/posts/{post_id}")
         assert answer.status_code == 404
         assert answer.json()["success"] is False

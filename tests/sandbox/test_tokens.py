@@ -15,6 +15,12 @@ from ttp_mcp.sandbox.app import ENDPOINTS
 pytestmark = pytest.mark.requirement("sandbox.tokens")
 
 
+@pytest.fixture
+def sandbox(empty: Sandbox) -> Sandbox:
+    """Tokens need no demo workspace."""
+    return empty
+
+
 async def status_with(api: httpx2.AsyncClient, authorization: str) -> int:
     """The status of a small request with this header."""
     return (await api.get("/integrations", headers={"Authorization": authorization})).status_code
