@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -212,14 +213,13 @@ def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
     )
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncGenerator[World]:
-    """Everything in one process and in virtual time."""
+@asynccontextmanager
+async def _open(folder: Path) -> AsyncGenerator[World]:
     time = VirtualTime()
-    with Sandbox(tmp_path / "sandbox", clock=time.clock) as sandbox:
+    with Sandbox(folder / "sandbox", clock=time.clock) as sandbox:
         faults = Faults(sandbox.app, time)
         api = _client(sandbox, faults, time)
-        state = FileState(tmp_path / "state")
+        state = FileState(folder / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
         writes = Writes(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
         found = World(time, sandbox, faults, api, state, ledger, writes)
@@ -228,3 +228,16 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
         yield found
         await api.aclose()
         await state.aclose()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncGenerator[World]:
+    """Everything in one process and in virtual time."""
+    async with _open(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def open_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
+    """For tests that need many worlds: opens one in a folder."""
+    return _open
