@@ -19,18 +19,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    # Each command brings its own part; only the one that runs loads what it needs.
-    from ttp_mcp.cli import call, demo, install, serve
+def parser(*, with_commands: bool = True) -> argparse.ArgumentParser:
+    """The command line; without the commands for the usual start, which is then not slowed by what they load."""
+    from ttp_mcp.cli import serve
 
     root = _Parser(prog="ttp-mcp", description=DESCRIPTION)
     root.add_argument("--version", action="version", version=f"ttp-mcp {__version__}")
     serve.add_arguments(root)
-    commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser)
-    demo.add_parser(commands)
-    call.add_parsers(commands)
-    install.add_parser(commands)
+    if with_commands:
+        from ttp_mcp.cli import call, demo, install, sandbox
+
+        commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+        demo.add_parser(commands)
+        call.add_parsers(commands)
+        sandbox.add_parser(commands)
+        install.add_parser(commands)
     return root
 
 
@@ -43,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    args = parser().parse_args(given)
+    # Anything but known flags of serving may be a command, a misspelt one, or a wish for help.
+    serving = all(argument in ("--sandbox", "--version") for argument in given)
+    args = parser(with_commands=not serving).parse_args(given)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
