@@ -1,6 +1,7 @@
 """The stdio transport: lines in, answers out, and every way to end, over real pipes."""
 
 import asyncio
+import gc
 import inspect
 import os
 import pty
@@ -347,6 +348,7 @@ def test_not_lingering_leaves_with_the_code_it_was_given():
     left = []
     timer = do_not_linger(7, seconds=0, leave=left.append)
     timer.join(5)
+    gc.unfreeze()
     assert left == [7]
     assert timer.daemon
 
