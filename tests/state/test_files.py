@@ -106,6 +106,15 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
     assert await state.recent("other", "kind", NOW, NOW) == []
 
 
+@pytest.mark.requirement("state.atomic")
+async def test_key_that_is_no_text_is_not_there(state: FileState) -> None:
+    """Half a surrogate pair, as a model may make one up, is an unknown key like any other."""
+    await state.apply("s", [put("a", 1)], NOW)
+
+    assert await values(state, "a", "\ud800") == {"a": 1}
+    assert await values(state, "\ud800") == {}
+
+
 @pytest.mark.requirement("state.private")
 async def test_file_and_folder_are_for_their_owner_alone(state: FileState) -> None:
     """0700 and 0600, whatever the umask is; so are the files that SQLite puts beside it."""

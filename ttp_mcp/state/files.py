@@ -70,6 +70,7 @@ class FileState:
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
         """See `State`."""
+        keys = [key for key in keys if _storable(key)]
         marks = ", ".join("?" * len(keys))
 
         def read(db: sqlite3.Connection) -> dict[str, Entry]:
@@ -228,6 +229,15 @@ def _apply(
 def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _storable(key: str) -> bool:
+    """False for a key with half a surrogate pair, as an agent may make one up: nothing is kept under it."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _version(db: sqlite3.Connection) -> int:
