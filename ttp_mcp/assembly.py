@@ -31,7 +31,8 @@ class Assembly:
     state: State
 
     async def aclose(self) -> None:
-        """Close the connections and the state."""
+        """Close the connections and the state; a write that is still in flight notes that its outcome is unknown."""
+        await self.app.writes.give_up()
         await self.app.api.aclose()
         await self.state.aclose()
 

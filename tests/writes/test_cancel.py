@@ -1,9 +1,18 @@
 """Cancelled calls, drains, and writes that are given up."""
 
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
 import anyio
 import pytest
 
+from ttp_mcp.assembly import assemble
+from ttp_mcp.config import Settings
+from ttp_mcp.times import zone_named
 from ttp_mcp.writes import Created, Deleted, Writes
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 @pytest.mark.requirement("writes.cancel")
@@ -26,6 +35,24 @@ async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world)
     assert world.writes.in_flight == 0
     assert await world.outcomes() == ["created"]
     assert len(await world.equal_posts(world.post())) == 1
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_write_survives_that_its_task_is_cancelled_twice(world) -> None:
+    """As a loop does that is told to stop, without any scope: the write is waited for by the drain instead."""
+    world.faults.script = ["held, then committed"]
+    caller = asyncio.get_running_loop().create_task(world.writes.create(world.post(), tool="create_post"))
+    await world.faults.held.wait()
+    for _ in range(2):
+        caller.cancel()
+        await anyio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert world.writes.in_flight == 1
+    world.faults.release.set()
+
+    assert await world.writes.drained(5) is True
+    assert await world.outcomes() == ["created"]
 
 
 @pytest.mark.requirement("writes.cancel")
@@ -121,3 +148,25 @@ async def test_drain_waits_for_what_is_in_flight(world) -> None:
 
     assert answers == [True]
     assert world.writes.in_flight == 0
+
+
+@pytest.mark.requirement("writes.drain")
+async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_path: Path) -> None:
+    """What the drain did not wait for is noted as unknown before the connections close."""
+    world.sandbox.app = world.faults
+    settings = Settings(zone=zone_named("UTC"), state_dir=tmp_path / "own")
+    assembly = assemble(settings, world.sandbox, now=world.time.clock.now)
+    world.faults.script = ["held, then committed"]
+    answers: list[Created] = []
+
+    async def call() -> None:
+        answers.append(await assembly.app.writes.create(world.post(), tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await world.faults.held.wait()
+        await assembly.aclose()
+
+    assert [answer.outcome for answer in answers] == ["unknown"]
+    assert [record.outcome for record in await assembly.app.ledger.history(START)] == ["unknown"]
+    await assembly.state.aclose()
