@@ -113,7 +113,7 @@ class Http:
         self._budget = retry.Budget()
         self._hold = Hold(monotonic, sleep)
         # Our own queue before the pool: a call that waits in it can still be told to hold, and was certainly not sent.
-        self._places = anyio.Semaphore(self.limits.connections)
+        self._places = anyio.Semaphore(self.limits.connections, fast_acquire=True)
 
     async def request(
         self, method: str, path: str, route: str, *, need: Need, body: JsonObject | None = None, big: bool = False
