@@ -1,6 +1,11 @@
-"""Fixtures for every test: things that must be opened and closed."""
+"""Fixtures and settings for every test."""
 
 import pytest
+from hypothesis import settings
+
+# No time limit for an example: the machine may be busy, and a test must not know.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from typing import Any, cast
 
 from ttp_mcp.api import ApiError, Forbidden, Integration, Recommendation
 from ttp_mcp.planning import Ranking
+from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.app import App
+from ttp_mcp.tools.results import listed
 
 JsonObject = dict[str, Any]
 
@@ -36,7 +38,8 @@ async def read_history(app: App, accounts: Sequence[Integration]) -> History:
         return History({}, {}, "the plan of this organization has no best times, so posts are spread over common hours")
     except ApiError:
         return History({}, {}, "the best times could not be read, so posts are spread over common hours")
-    return History({account.id: hours[account.id] for account in accounts}, weekly, None)
+    shared = f"{listed([label(account) for account in unknown])} had no ranking of their own and got the organization's"
+    return History({account.id: hours[account.id] for account in accounts}, weekly, shared if unknown else None)
 
 
 def ranking(found: Recommendation) -> Ranking:

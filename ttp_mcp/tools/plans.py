@@ -475,7 +475,7 @@ def _planned_answer(
         lines += [f"Note on post {each.wish.index + 1}: {warning}" for warning in warnings.get(each.wish.index, [])]
     if history.missing:
         lines.append(f"Note: {history.missing}.")
-    else:
+    if history.hours:
         lines.append(f"Best hours come from the API, which does not say their time zone; read here as {app.zone.key}.")
     return Answer("\n".join(lines), data)
 
