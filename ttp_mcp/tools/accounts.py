@@ -1,12 +1,16 @@
 """Which connected accounts the words of a person mean."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ttp_mcp.api import ApiClient, ApiError, Integration
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean, quote_api, shorten
+from ttp_mcp.tools.together import together
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,14 @@ class Accounts:
         self._kept = (self._monotonic() + KEPT_SECONDS, book)
         return book
 
+    @property
+    def kept(self) -> AccountBook | None:
+        """The accounts, if they were asked for in the last minute."""
+        return self._kept[1] if self._kept and self._monotonic() < self._kept[0] else None
+
     async def recent(self) -> AccountBook:
         """The accounts as they were a minute ago at most."""
-        if self._kept and self._monotonic() < self._kept[0]:
-            return self._kept[1]
-        return await self.fresh()
+        return self.kept or await self.fresh()
 
     async def names(self) -> AccountBook:
         """As `recent`, for showing names only: without an answer the ids have to do."""
@@ -105,6 +112,12 @@ class Accounts:
             return await self.recent()
         except ApiError:
             return AccountBook(())
+
+    async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountBook, T]:
+        """The names, and the answer to another question, asked at the same time where both have to be asked."""
+        if self.kept is not None:
+            return self.kept, await ask()
+        return await together(self.names, ask)
 
 
 def label(account: Integration) -> str:

@@ -31,7 +31,6 @@ from ttp_mcp.tools.results import (
     listed,
     summary,
 )
-from ttp_mcp.tools.together import together
 from ttp_mcp.writes import Created
 
 posts = Toolset("posts")
@@ -128,7 +127,7 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
 
     Content is shortened; get_post has it whole. The answer says how many matched and how to get the rest.
     """
-    book, everything = await together(app.accounts.names, app.api.posts.list)
+    book, everything = await app.accounts.names_and(app.api.posts.list)
     wanted = Filter(
         status=args.status.strip().lower() if args.status else None,
         platform=_platform_key(args.platform),
@@ -160,7 +159,7 @@ async def get_post(args: GetPost, app: App) -> Answer[PostDetail]:
 
     list_posts finds ids. A post that was rescheduled here names the one that replaced it.
     """
-    book, post = await together(app.accounts.names, lambda: _moved(args.post_id, app))
+    book, post = await app.accounts.names_and(lambda: _moved(args.post_id, app))
     return Answer(in_full(post, book, app.zone, app.now()), detail(post, book, app.zone))
 
 
