@@ -43,7 +43,7 @@ class PostCheck(ToolOutput):
 
 @posts.tool(title="Check a post", effect="read", failure="Post not checked")
 async def check_post(args: CheckPost, app: App) -> Answer[PostCheck]:
-    """Say what create_post would do with the same arguments, and every problem found; sends nothing.
+    """Say what create_post would do with the same arguments, and every problem; sends nothing.
 
     Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
     """

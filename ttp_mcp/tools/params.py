@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
 Platform = Annotated[
     str | SkipJsonSchema[None],
-    Field(max_length=50, description="Platform key: twitter (= X), instagram, tiktok, linkedin, …"),
+    Field(max_length=50, description="Platform key: twitter (= X), instagram, tiktok, linkedin."),
 ]
 Time = Annotated[
     str | SkipJsonSchema[None],

@@ -84,7 +84,7 @@ class PlanPosts(ToolInput):
         str | SkipJsonSchema[None], Field(max_length=64, description="End of the window; 7 days after its begin.")
     ] = None
     quiet_from: Annotated[ClockTime, Field(description="No posts from this local time")] = "22:00"
-    quiet_until: Annotated[ClockTime, Field(description="… until this one.")] = "07:00"
+    quiet_until: Annotated[ClockTime, Field(description="until this one.")] = "07:00"
     spacing_minutes: Annotated[int, Field(ge=15, le=10_080, description="Least distance on one account.")] = 240
     at_most_per_day: Annotated[int | SkipJsonSchema[None], Field(ge=1, le=50, description="On one account.")] = None
 
@@ -148,10 +148,10 @@ class PlanProgress(ToolOutput):
 
 @plans.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
 async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
-    """Find a time for each of up to 50 posts: best hours, what is booked, spacing, quiet hours. Sends nothing.
+    """Find a time for each of up to 50 posts; sends nothing.
 
-    Returns a calendar with reasons and a plan_id; apply_plan schedules exactly this plan. Times of one post are the same on all
-    its accounts.
+    Goes by best hours, what is booked, spacing and quiet hours. Returns a calendar with reasons and a plan_id; apply_plan
+    schedules exactly this plan. Times of one post are the same on all its accounts.
     """
     book, existing = await together(app.accounts.fresh, app.api.posts.list)
     drafts = [_draft(number, post, book, app) for number, post in enumerate(args.posts)]

@@ -42,7 +42,7 @@ class SetupReport(ToolOutput):
 
 @setup.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
 async def check_setup(args: CheckSetup, app: App) -> Answer[SetupReport]:
-    """Look at token, reach, accounts, plan, clock, access and folders; say what to do about each problem.
+    """Look at token, reach, accounts, plan, clock, access and folders; say what to do.
 
     Call it when other tools fail, or once at the start.
     """
