@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp import planning
 from ttp_mcp.api import ApiError, Integration, NotFound, Post, PostCreate, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text
+from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.ledger import Plan as KeptPlan
 from ttp_mcp.planning import Booked, PostWish
 from ttp_mcp.text import barred, clean, shorten
@@ -403,13 +405,15 @@ async def _apply_one(plan_id: str, each: planning.Placed, existing: Sequence[Pos
             created = await app.writes.create(_post(each), tool="apply_plan", before=existing)
             if created.post_id is not None:
                 note = {"post_id": created.post_id, "existed": created.outcome == "already_created"}
-                await app.ledger.note_step(plan_id, str(each.wish.index), note)
+                # Without the note the post stands all the same; applying again finds it as one that exists.
+                with suppress(LedgerProblem):
+                    await app.ledger.note_step(plan_id, str(each.wish.index), note)
             return created
 
     number = each.wish.index + 1
     try:
         created = await to_the_end(create_and_note)
-    except (ApiError, WriteRefused) as problem:
+    except (ApiError, WriteRefused, LedgerProblem) as problem:
         # A post that the API refuses stops only itself; what concerns the next ones too stops them.
         outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
         return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))

@@ -31,7 +31,7 @@ from ttp_mcp.tools.results import (
     listed,
     summary,
 )
-from ttp_mcp.writes import Created
+from ttp_mcp.writes import Created, Deleted
 
 posts = Toolset("posts")
 
@@ -226,7 +226,7 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
     )
     deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
     return Answer(
-        _deleted_text(deleted.outcome, post, book, app),
+        _deleted_text(deleted, post, book, app),
         DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=clean(post.status)),
     )
 
@@ -295,6 +295,10 @@ def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[Cre
         candidates=[clean(candidate) for candidate in created.candidates] or None,
     )
     lines = [_created_text(created, prepared, app), *(f"Note: {warning}" for warning in warnings)]
+    if not created.recorded:
+        lines.append(
+            "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
+        )
     return Answer("\n".join(lines), data)
 
 
@@ -336,13 +340,18 @@ def _delete_question(post: Post, book: AccountBook, app: App) -> str:
     return f"Delete this post?\n{headline(post, book, app.zone, app.now())}\n{barred(post.content)}"
 
 
-def _deleted_text(outcome: str, post: Post, book: AccountBook, app: App) -> str:
+def _deleted_text(deleted: Deleted, post: Post, book: AccountBook, app: App) -> str:
     name = shorten(post.id, 60)
     where = listed(accounts_of(post, book))
-    if outcome == "already_gone":
+    if deleted.outcome == "already_gone":
         return f"{name} was already gone; nothing was changed."
-    if outcome == "unknown":
-        return f"Unknown whether {name} was deleted: the answer was lost and it is still listed. Call get_post before trying again."
+    if deleted.outcome == "unknown":
+        seen = (
+            "it was still there when last seen, and deleting again is safe"
+            if deleted.still_there
+            else "look with get_post"
+        )
+        return f"Unknown whether {name} was deleted: the answer was lost; {seen}."
     if post.status in ("published", "partial"):
         return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
     due = f", which was due {show(post.scheduled_at, app.zone)}" if post.scheduled_at else ""
