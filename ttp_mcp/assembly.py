@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ttp_mcp import tools
-from ttp_mcp.api import ApiClient
+from ttp_mcp.api import ApiClient, Limits
 from ttp_mcp.api.http import utc_now
 from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.credentials import Token
 from ttp_mcp.human import ClientHuman
 from ttp_mcp.ledger import Ledger, scope_of
 from ttp_mcp.server import TtpServer
@@ -86,13 +87,30 @@ def surroundings(
     state: State,
     now: Callable[[], datetime] = utc_now,
     monotonic: Callable[[], float] = time.monotonic,
+    tenant: Token | None = None,
+    limits: Limits | None = None,
+    local_files: bool = True,
+    ledger_of: Callable[[State, str, Callable[[], datetime]], Ledger] = Ledger,
 ) -> App:
-    """What a tool works with, for the user that the settings name."""
-    if sandbox is not None:
-        from ttp_mcp.credentials import Token
+    """What a tool works with, for the user that the settings name.
 
-        settings = replace(settings, token=Token(sandbox.token), token_problem=None, api_url=sandbox.api_url)
+    Args:
+        settings: As read from the environment.
+        sandbox: Stands for the API when given.
+        state: Where the ledger is.
+        now: This machine's present, aware UTC.
+        monotonic: Seconds of a clock that never goes back.
+        tenant: The token of one user of several; no other is used then.
+        limits: Bounds of requests.
+        local_files: Whether files of this machine are the user's.
+        ledger_of: Makes the ledger.
+    """
+    if sandbox is not None:
+        token = tenant or Token(sandbox.token)
+        settings = replace(settings, token=token, token_problem=None, api_url=sandbox.api_url)
         now = sandbox.clock.now
+    elif tenant is not None:
+        settings = replace(settings, token=tenant, token_problem=None)
     api = ApiClient(
         base_url=settings.api_url,
         token=settings.token,
@@ -101,13 +119,14 @@ def surroundings(
         app=sandbox.app if sandbox else None,
         storage_app=sandbox.storage_app if sandbox else None,
         access=settings.access,
+        limits=limits,
         monotonic=monotonic,
         now=now,
     )
     # The sandbox's token is a new one at each start, its workspace is not.
-    token = None if sandbox else settings.token
-    ledger = Ledger(state, scope_of(settings.api_url, token, settings.org_id), now)
-    caps = Caps(settings.max_posts_per_hour, settings.max_deletes_per_hour, settings.max_uploads_per_hour)
+    token = tenant or (None if sandbox else settings.token)
+    ledger = ledger_of(state, scope_of(settings.api_url, token, settings.org_id), now)
+    caps = Caps.of(settings)
     return App(
         settings=settings,
         api=api,
@@ -115,5 +134,6 @@ def surroundings(
         writes=Writes(api, ledger, caps=caps, monotonic=monotonic, now=now),
         accounts=Accounts(api, monotonic),
         human=ClientHuman(None, ledger),
+        local_files=local_files,
         sandbox=sandbox is not None,
     )
