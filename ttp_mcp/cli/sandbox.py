@@ -118,10 +118,7 @@ def run(args: argparse.Namespace) -> int:
         return _refused(args, str(problem))
     except OSError as problem:
         return _refused(args, f"{problem.filename or 'The data folder'} can't be used ({problem.strerror or problem}).")
-    if not args.json:
-        print("\n".join(words))
-    elif facts:
-        print(json.dumps(facts, ensure_ascii=False))
+    print(json.dumps(facts, ensure_ascii=False) if args.json else "\n".join(words))
     return 0
 
 

@@ -324,14 +324,17 @@ def export(args: argparse.Namespace, opened: Open) -> Said:
 
 def _write(path: Path, text: str) -> None:
     """Write beside and rename, so that no one ever sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as problem:
+        raise Refused(f"{path} can't be written ({problem.strerror}).") from None
 
 
 def _counts(opened: Open) -> dict[str, int]:

@@ -24,8 +24,7 @@ from ttp_mcp.sandbox.faults import ABORT
 from ttp_mcp.sandbox.sandbox import Sandbox
 
 HOSTS = ("127.0.0.1", "::1", "localhost")
-# How long answers that are under way may take when the sandbox ends.
-GRACE_SECONDS = 2
+GRACE_SECONDS = 2.0
 _PORTS_TRIED = 50
 
 
@@ -40,6 +39,7 @@ async def on_ports(
     host: str = "127.0.0.1",
     port: int = 0,
     storage_port: int | None = None,
+    grace_seconds: float = GRACE_SECONDS,
     **options: Any,
 ) -> AsyncGenerator[Sandbox]:
     """Serve a sandbox while the block runs; it answers as soon as the block begins.
@@ -49,6 +49,7 @@ async def on_ports(
         host: One of `HOSTS`. The sandbox is for this machine alone: its page needs no token.
         port: For API and page; 0 takes a free one.
         storage_port: For the media; by default the next free one after `port`.
+        grace_seconds: How long answers that are under way may take when the block ends.
         options: As `Sandbox` takes them.
 
     Raises:
@@ -62,8 +63,8 @@ async def on_ports(
             Sandbox(folder, api_origin=_origin(host, api), storage_origin=_origin(host, storage), **options)
         )
         async with AsyncExitStack() as servers:
-            await servers.enter_async_context(_answering(sandbox.app, api))
-            await servers.enter_async_context(_answering(sandbox.storage_app, storage))
+            await servers.enter_async_context(_answering(sandbox.app, api, grace_seconds))
+            await servers.enter_async_context(_answering(sandbox.storage_app, storage, grace_seconds))
             yield sandbox
 
 
@@ -81,7 +82,7 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
         )
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as opened:
-        if os.name == "posix":
+        if os.name == "posix":  # pragma: no branch - elsewhere the option would let two servers share a port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             opened.bind(address)
@@ -100,15 +101,15 @@ def _bind_problem(host: str, port: int, problem: OSError) -> str:
 @contextmanager
 def _next_free(host: str, port: int) -> Generator[socket.socket]:
     """A socket on one of the ports after `port`; any free one where that is 0 or they are all taken."""
-    following = range(port + 1, min(port + _PORTS_TRIED, 65536)) if port else ()
     with ExitStack() as stack:
-        for candidate in (*following, 0):
+        opened = None
+        for candidate in range(port + 1, min(port + _PORTS_TRIED, 65536)) if port else ():
             try:
                 opened = stack.enter_context(listening(host, candidate))
             except ServeProblem:
                 continue
-            yield opened
-            return
+            break
+        yield opened or stack.enter_context(listening(host, 0))
 
 
 def _origin(host: str, opened: socket.socket) -> str:
@@ -117,7 +118,7 @@ def _origin(host: str, opened: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def _answering(app: ASGIApp, opened: socket.socket) -> AsyncGenerator[None]:
+async def _answering(app: ASGIApp, opened: socket.socket, grace_seconds: float) -> AsyncGenerator[None]:
     """Serve an application on a socket until the block ends, and let answers under way finish."""
     server = _Server(
         uvicorn.Config(
@@ -130,7 +131,6 @@ async def _answering(app: ASGIApp, opened: socket.socket) -> AsyncGenerator[None
             date_header=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
     task = asyncio.create_task(server.serve([opened]))
@@ -140,6 +140,9 @@ async def _answering(app: ASGIApp, opened: socket.socket) -> AsyncGenerator[None
     finally:
         server.should_exit = True
         with anyio.CancelScope(shield=True):
+            await asyncio.wait((task,), timeout=grace_seconds)
+            for late in tuple(server.server_state.tasks):
+                late.cancel()
             await task
 
 
@@ -168,6 +171,12 @@ class _Protocol(H11Protocol):
 
         async def with_abort(scope: Scope, receive: Receive, send: Send) -> None:
             extensions = {**scope.get("extensions", {}), ABORT: transport.abort}
-            await app({**scope, "extensions": extensions}, receive, send)  # pyright: ignore[reportArgumentType] - uvicorn names its own types
+            try:
+                await app({**scope, "extensions": extensions}, receive, send)  # pyright: ignore[reportArgumentType] - uvicorn names its own types
+            except asyncio.CancelledError:
+                # The server ends and has waited long enough; the client learns it from its connection.
+                transport.abort()
+                while (await receive())["type"] != "http.disconnect":
+                    pass
 
         self.app = with_abort  # pyright: ignore[reportAttributeAccessIssue] - as above

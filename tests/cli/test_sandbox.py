@@ -1,0 +1,477 @@
+"""`ttp-mcp sandbox` and its controls, over a data folder of its own."""
+
+import argparse
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from ttp_mcp.cli import sandbox
+from ttp_mcp.sandbox import Sandbox, faults, tokens, workspace
+
+pytestmark = pytest.mark.requirement("sandbox-cli.controls")
+
+NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder's sandbox, as the environment names it; times are read and shown in Paris."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
+    return tmp_path / "state" / "sandbox"
+
+
+@pytest.fixture
+def stopped(data: Path) -> Path:
+    """The demo workspace, whose clock stands still on a Wednesday morning."""
+    with Sandbox(data, empty=True) as opened:
+        workspace.reset(opened.store, opened.storage, at=NOW)
+        opened.stored_clock.stop_at(NOW)
+    return data
+
+
+@pytest.fixture
+def opened(stopped: Path) -> Iterator[Sandbox]:
+    """Another process that has the folder open."""
+    with Sandbox(stopped) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def run(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that works, and returns what it prints."""
+
+    def ran(*line: str) -> str:
+        assert sandbox.run(arguments(*line)) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return printed.out
+
+    return ran
+
+
+@pytest.fixture
+def refusal(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command that is refused, and returns its one line, which is the same as JSON."""
+
+    def ran(*line: str) -> str:
+        assert sandbox.run(arguments(*line)) == 1
+        words = capsys.readouterr().err
+        assert words.count("\n") == 1
+        assert sandbox.run(arguments("--json", *line)) == 1
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert words.strip().removeprefix("Nothing was changed. ") == json.loads(printed.out)["problem"]
+        return words.strip()
+
+    return ran
+
+
+def arguments(*line: str) -> argparse.Namespace:
+    """The command line, parsed as the program parses it."""
+    parser = argparse.ArgumentParser()
+    sandbox.add_parser(parser.add_subparsers())
+    return parser.parse_args(["sandbox", *line])
+
+
+def as_json(printed: str) -> Any:
+    """One line of JSON."""
+    assert printed.count("\n") == 1
+    return json.loads(printed)
+
+
+def test_token_is_shown_once_listed_without_itself_and_revoked(run, opened):
+    """From making it to its end."""
+    token, about, following = run("token", "create", "--label", "ci", "--expires-days", "30").splitlines()
+    caller = tokens.verify(opened.store, opened.clock, token)
+    assert about == (
+        f"This is the only time it is shown. Its id is {caller.token_id}; it expires at 2026-07-24T09:30:00.000Z."
+    )
+    assert following.startswith("Next: ")
+    assert run("token", "list") == f"{caller.token_id}  expires at 2026-07-24T09:30:00.000Z  ci\n"
+    assert run("token", "revoke", caller.token_id) == (
+        f"{caller.token_id} is revoked: requests with it get 401 from now on.\n"
+    )
+    assert tokens.verify(opened.store, opened.clock, token) is None
+    assert run("token", "list") == f"{caller.token_id}  is revoked  ci\n"
+
+
+def test_tokens_as_json(run, opened):
+    """With all that is known of them."""
+    made = as_json(run("token", "create", "--json"))
+    assert tokens.verify(opened.store, opened.clock, made.pop("token")) is not None
+    expected = {
+        "label": "made by hand",
+        "created_at": "2026-06-24T09:30:00.000Z",
+        "expires_at": None,
+        "revoked_at": None,
+    }
+    assert made == {"id": made["id"], **expected}
+    assert as_json(run("token", "--json", "list")) == {"tokens": [made]}
+    assert as_json(run("--json", "token", "revoke", made["id"])) == {"id": made["id"], "revoked": True}
+
+
+def test_no_tokens_say_how_to_make_one(run, stopped):
+    """The commands themselves leave none behind."""
+    assert run("token", "list") == "There are no tokens. Make one with `ttp-mcp sandbox token create`.\n"
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_token_refusals(refusal):
+    """A length of life that the reference does not know, and an id that nobody has."""
+    assert refusal("token", "create", "--expires-days", "366") == (
+        "Nothing was changed. A token expires after 1–365 days, or never."
+    )
+    assert refusal("token", "revoke", "tok_x").startswith("Nothing was changed. There is no token tok_x.")
+
+
+def test_clock_moves_forward_and_tells_what_became_due(run, opened):
+    """Published by the command itself, whether anything serves or not."""
+    assert run("clock").startswith("The sandbox's clock: Wed 24 Jun 2026 11:30 Europe/Paris (09:30Z), standing still, ")
+    lines = run("clock", "+2d1h").splitlines()
+    assert lines[0].startswith("The sandbox's clock: Fri 26 Jun 2026 12:30 Europe/Paris (10:30Z), standing still, ")
+    assert lines[1] == "Became due: 2 posts."
+    assert [line.split()[0] for line in lines[2:]] == ["published", "published"]
+    assert lines[2].endswith("The new menu is here: spiced pear, smoked butter, and a coc…")
+    assert run("clock", "+1m").splitlines()[1:] == ["Nothing became due.", "Next: a post is due in 28 h."]
+    with opened.store.reading() as db:
+        due = db.execute(
+            "SELECT count(*) FROM posts WHERE status = 'scheduled' AND scheduled_at <= ?", (10**15,)
+        ).fetchone()
+    assert due[0] == 6
+
+
+def test_clock_tells_of_many_posts_and_of_none(run, stopped):
+    """Ten by name, the rest by number; and where nothing is scheduled, nothing is due next."""
+    with Sandbox(stopped) as opened, opened.store.writing() as db:
+        row = "(?, 'org_harbor_cafe', 'Again', 'scheduled', ?, 0, 0)"
+        values = [(f"p{number}", int(NOW.timestamp() * 1000) + number) for number in range(1, 13)]
+        statement = (
+            "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at) VALUES "
+        )
+        db.executemany(statement + row, values)
+    lines = run("clock", "+1m").splitlines()
+    assert (lines[1], len(lines), lines[-1]) == ("Became due: 12 posts.", 13, "  … and 2 more.")
+    facts = as_json(run("clock", "+5w", "--json"))
+    assert (facts["now"], facts["running"], len(facts["published"])) == ("2026-07-29T09:31:00.000Z", False, 8)
+    assert set(facts["published"][0]) == {"id", "status", "content"}
+    assert run("clock", "+1s").splitlines()[1:] == ["Nothing became due."]
+
+
+def test_clock_is_set_moved_back_stopped_and_real(run, stopped):
+    """A time without an offset is read in the person's zone; a set clock runs on."""
+    assert as_json(run("clock", "2026-12-01T09:00", "--json"))["running"] is True
+    assert run("clock").startswith("The sandbox's clock: Tue 1 Dec 2026 09:00 Europe/Paris (08:00Z), ")
+    assert run("clock", "--", "-1d12h").startswith("The sandbox's clock: Sun 29 Nov 2026 21:00 Europe/Paris (20:00Z), ")
+    assert " standing still, " in run("clock", "stop")
+    assert " standing still, " in run("clock")
+    facts = as_json(run("clock", "--json", "real"))
+    assert (abs(facts["seconds_ahead"]) <= 1, facts["running"]) == (True, True)
+    assert ", the same as this machine's." in run("clock")
+    assert ", 3 h ahead of this machine's." in run("clock", "+3h")
+    assert ", 2 days behind this machine's." in run("clock", "--", "-51h")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["+3x"], "A distance is written +3h, +1d12h or -30m"),
+        (["+"], "A distance is written"),
+        (["+3"], "A distance is written"),
+        (["+9999999999h"], "A distance is written"),
+        (["+99999w"], "The clock stays within the years 2000 to 2100."),
+        (["--", "-4000w"], "The clock stays within the years 2000 to 2100."),
+        (["tomorrow"], "A time must be ISO 8601, for example 2026-06-25T18:00 (read in Europe/Paris)"),
+        (["2026-03-29T02:30"], "2026-03-29 02:30 does not exist in Europe/Paris"),
+    ],
+)
+def test_clock_refusals(refusal, stopped, line, words):
+    """With the form that works."""
+    assert refusal("clock", *line).startswith(f"Nothing was changed. {words}")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_a_time_zone_that_does_not_exist_is_named(refusal, stopped, monkeypatch):
+    """It is the one setting that these commands read."""
+    monkeypatch.setenv("TTP_TIMEZONE", "Mars/One")
+    monkeypatch.setenv("TTP_API_URL", "this is not a URL")
+    assert refusal("clock").startswith("Nothing was changed. TTP_TIMEZONE must be an IANA time zone")
+
+
+def test_plan_is_shown_and_changed(run, stopped):
+    """For one organization or for all."""
+    assert run("plan", "small") == (
+        "Harbor Café (org_harbor_cafe) is on the small plan: 30 posts in 30 days, 10 scheduled at once, 3 accounts, "
+        "no best times.\n"
+    )
+    assert run("plan").splitlines()[:2] == [
+        "org_harbor_cafe  small: 30 posts in 30 days, 10 scheduled at once, 3 accounts, no best times",
+        "org_nordlicht  complete: everything, without limits",
+    ]
+    assert as_json(run("plan", "--json", "--org", "org_nordlicht")) == {
+        "organizations": [{"id": "org_nordlicht", "name": "Nordlicht Studio", "plan": "complete"}]
+    }
+    assert as_json(run("plan", "complete", "--org", "org_harbor_cafe", "--json")) == {
+        "organization": "org_harbor_cafe",
+        "plan": "complete",
+    }
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_plan_of_an_organization_that_does_not_exist(refusal):
+    """With those that do."""
+    assert refusal("plan", "small", "--org", "org_x") == (
+        "Nothing was changed. There is no organization org_x. Known are org_harbor_cafe, org_nordlicht."
+    )
+
+
+def test_fault_is_ordered_listed_and_called_off(run, opened):
+    """For another process that serves."""
+    assert run("fault", "reset-after", "--path", "/posts", "--method", "post").splitlines() == [
+        "reset-after hits the next request with POST at /posts: do it, then close the connection without an answer.",
+        "`ttp-mcp sandbox fault list` shows what waits, `fault clear` calls it off.",
+    ]
+    ordered = as_json(run("fault", "delay", "--times", "3", "--seconds", "1.5", "--json"))
+    assert ordered == {"id": ordered["id"], "kind": "delay", "times": 3, "seconds": 1.5, "method": None, "path": None}
+    assert run("fault") == ("reset-after hits the next request with POST at /posts\ndelay hits the next 3 requests\n")
+    assert [entry.kind for entry in faults.listed(opened.store)] == ["reset-after", "delay"]
+    assert as_json(run("fault", "list", "--json"))["faults"][1] == ordered
+    assert run("fault", "clear") == "No faults are waiting any more (2 cleared).\n"
+    assert run("fault", "list").startswith("No faults are waiting. Kinds: delay, 429, 500")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_fault_refusals_name_what_there_is(refusal):
+    """A kind that does not exist."""
+    assert refusal("fault", "flood").startswith("Nothing was changed. There is no fault 'flood'. Known are delay, ")
+
+
+def test_help_of_fault_names_every_kind(capsys):
+    """Written out, so that help needs nothing of the sandbox."""
+    with pytest.raises(SystemExit):
+        arguments("fault", "--help")
+    shown = capsys.readouterr().out.partition("kinds:")[2]
+    assert {line.strip().split("  ")[0] for line in shown.strip().splitlines()} == {
+        *(set(faults.KINDS) - {"500", "503"}),
+        "500, 503",
+    }
+
+
+def test_reset_makes_the_same_workspace_every_time(run, data, tmp_path):
+    """Exported twice, it is the same but for the clock, which runs."""
+    found: list[dict[str, Any]] = []
+    for name in ("first.json", "second.json"):
+        assert run("reset", "--at", "2026-12-01T09:00", "--yes").splitlines() == [
+            "The workspace is new: 2 organizations, 8 accounts, 143 posts, 7 media files.",
+            "Its clock runs from Tue 1 Dec 2026 09:00 Europe/Paris (08:00Z). Tokens stay valid.",
+        ]
+        run("export", str(tmp_path / name))
+        found.append(json.loads((tmp_path / name).read_text(encoding="utf-8")))
+        assert found[-1].pop("clock")["now"].startswith("2026-12-01T08:00:")
+    assert found[0] == found[1]
+
+
+def test_export_reset_export_is_identical(run, stopped, tmp_path):
+    """With a clock that stands still, byte by byte; on standard output too."""
+    first = tmp_path / "a.json"
+    facts = as_json(run("export", str(first), "--json"))
+    assert (facts["file"], facts["organizations"], facts["media_without_content"]) == (str(first), 2, 0)
+    assert (
+        run("reset", "--from", str(first), "--yes")
+        .splitlines()[1]
+        .startswith("Its clock stands still at Wed 24 Jun 2026")
+    )
+    assert run("export") == first.read_text(encoding="utf-8")
+    assert as_json(run("export", "--json")) == json.loads(first.read_text(encoding="utf-8"))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "state"}
+
+
+def test_export_tells_of_media_that_are_too_large_and_what_to_do_next(run, stopped, tmp_path):
+    """They are named in the file and not contained."""
+    with Sandbox(stopped) as opened, opened.store.writing() as db:
+        db.execute("UPDATE media SET size = 300000 WHERE rowid = 1")
+    lines = run("export", str(tmp_path / "a.json")).splitlines()
+    assert lines[1:] == [
+        "1 media are larger than 256 KiB: named in the file, not contained.",
+        f"Next: `ttp-mcp sandbox reset --from {tmp_path / 'a.json'}` makes it again.",
+    ]
+
+
+def test_reset_to_an_empty_workspace(run, stopped):
+    """One of each is said as one."""
+    assert run("reset", "--empty", "--yes").splitlines()[0] == (
+        "The workspace is new: 1 organization, 0 accounts, 0 posts, 0 media files."
+    )
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_needs_no_agreement_where_nothing_is_lost(run, data):
+    """A folder that is new."""
+    assert as_json(run("reset", "--empty", "--json"))["posts"] == 0
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_in_a_script_needs_yes(refusal, stopped):
+    """Nobody is there to be asked."""
+    assert refusal("reset") == f"Nothing was changed. Reset replaces everything in {stopped}. Pass --yes to agree."
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("Yes\n", 0), ("\n", 1), ("no\n", 1), ("", 1)])
+def test_reset_asks_at_a_terminal(stopped, monkeypatch, capsys, answer, code):
+    """Only a yes is one."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    assert sandbox.run(arguments("reset", "--empty")) == code
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"Replace everything in {stopped}? Tokens stay. [y/N] ")
+    assert printed.err == ("" if code == 0 else "Nothing was changed. You did not agree.\n")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_from_a_bad_file_names_the_place_and_loses_nothing(run, refusal, stopped, tmp_path):
+    """The old data are as they were."""
+    before = run("export")
+    found = json.loads(before)
+    found["organizations"][1]["posts"][2]["status"] = "out"
+    (tmp_path / "bad.json").write_text(json.dumps(found), encoding="utf-8")
+    assert refusal("reset", "--yes", "--from", str(tmp_path / "bad.json")).startswith(
+        f"Nothing was changed. {tmp_path / 'bad.json'} is no workspace: organizations[1].posts[2].status: Input should be"
+    )
+    assert run("export") == before
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_data_that_can_not_be_opened_are_kept_beside_the_new_ones(run, refusal, data):
+    """Every other command refuses and names reset."""
+    data.mkdir(parents=True)
+    broken = b"this is no database, but long enough to look like one" * 100
+    (data / "sandbox.db").write_bytes(broken)
+    assert "run `ttp-mcp sandbox reset`" in refusal("clock")
+    run("reset", "--yes")
+    (kept,) = data.glob("sandbox.db.*.unreadable")
+    assert kept.read_bytes() == broken
+    run("clock")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_files_that_can_not_be_written_are_named(refusal, stopped, tmp_path):
+    """The folder of an export, and the data folder."""
+    beyond = tmp_path / "none" / "a.json"
+    assert refusal("export", str(beyond)) == (
+        f"Nothing was changed. {beyond} can't be written (No such file or directory)."
+    )
+    assert "can't be written (Is a directory)" in refusal("export", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    assert refusal("--data", str(tmp_path / "file"), "clock").startswith(
+        f"Nothing was changed. {tmp_path / 'file'} can't be used (File exists)."
+    )
+
+
+def test_data_names_another_folder_before_and_after_the_command(run, tmp_path):
+    """Many at once, each over its own."""
+    run("--data", str(tmp_path / "one"), "reset", "--empty")
+    run("reset", "--data", str(tmp_path / "two"))
+    assert as_json(run("plan", "--data", str(tmp_path / "one"), "--json"))["organizations"][0]["id"] == "org_empty"
+    assert (
+        as_json(run("--data", str(tmp_path / "two"), "plan", "--json"))["organizations"][0]["id"] == "org_harbor_cafe"
+    )
+
+
+class Screen(io.StringIO):
+    """A terminal whose person presses Ctrl+C as soon as there is something to read."""
+
+    def flush(self) -> None:
+        """What is printed is there to be read now."""
+        if self.getvalue():
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.requirement("sandbox-cli.serve")
+def test_sandbox_tells_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
+    """Then the signals are as they were."""
+    screen, before = Screen(), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert sandbox.run(arguments("--port", "0")) == 0
+    monkeypatch.undo()
+    lines = screen.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "The sandbox answers at http",
+        "Page to look at",
+        "Token, until this ends",
+        "Try",
+        "Data",
+    ]
+    assert lines[4] == f"Data: {data}. Ctrl+C ends it; the data stay."
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_sandbox_refuses_other_machines_and_taken_ports(refusal):
+    """In one line."""
+    assert refusal("--host", "0.0.0.0").startswith("The sandbox is only for this machine: 0.0.0.0 is not one of ")
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        assert refusal("--port", port).startswith(f"Port {port} is taken, perhaps by another sandbox.")
+        assert refusal("--port", "0", "--storage-port", port).startswith(f"Port {port} is taken")
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_sandbox_refuses_what_is_no_port(port, capsys):
+    """As every wrong word on the command line."""
+    with pytest.raises(SystemExit) as exit_:
+        arguments(f"--port={port}")
+    assert exit_.value.code == 2
+    assert f"'{port}' is not a port from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.requirement("sandbox-cli.serve")
+def test_two_processes_over_one_folder_answer_over_http_and_end_with_exit_code_0(data):
+    """What is asked of one is seen through the other; a control in a third process reaches both."""
+    line = [sys.executable, "-m", "ttp_mcp", "sandbox"]
+    # coverage loads asyncio twice in processes that it measures, after which nothing there catches a cancellation.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environ}
+    started = [subprocess.Popen([*line, "--port", "0", "--json"], **pipes) for _ in range(2)]
+    try:
+        first, second = (json.loads(process.stdout.readline()) for process in started)
+        assert set(first) == {"api_url", "token", "page_url"}
+        with httpx2.Client(trust_env=False, timeout=30) as client:
+            post = {"content": "Seen by both", "platforms": ["linkedin"]}
+            made = client.post(f"{first['api_url']}/posts", json=post, headers=bearer(first)).json()["post"]
+            shown = client.get(f"{second['api_url']}/posts/{made['id']}", headers=bearer(second)).json()["post"]
+            assert shown == made
+            assert client.get(second["page_url"]).status_code == 200
+            subprocess.run([*line, "fault", "503"], check=True, timeout=60, **pipes)
+            assert client.get(f"{second['api_url']}/posts", headers=bearer(second)).status_code == 503
+            assert client.get(f"{first['api_url']}/posts", headers=bearer(first)).status_code == 200
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    assert [error for _, error, _ in ended] == ["", ""]
+    assert [code for _, _, code in ended] == [0, 0]
+
+
+def bearer(facts: dict[str, str]) -> dict[str, str]:
+    """The header of a request to one of them."""
+    return {"Authorization": f"Bearer {facts['token']}"}
