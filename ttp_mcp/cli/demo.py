@@ -2,9 +2,11 @@
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,16 +24,20 @@ if TYPE_CHECKING:
 
     from ttp_mcp.sandbox import Sandbox
 
-WIDTH = 92
+# Longer lines tire the eye; a narrower terminal gets narrower ones.
+WIDEST = 92
 # The demo workspace is a café in Paris.
 ZONE = ZoneInfo("Europe/Paris")
+ACCOUNTS = ["twitter @harborcafe", "linkedin"]
 TOO_LONG = (
     "Our winter menu is here: spiced pear with smoked butter, a cocoa that needs a spoon, chestnut soup with sage, and the "
     "return of the cardamom bun that half of you asked about all summer long. Come early, because the buns are gone by ten; "
     "come late, because the soup is better at night."
 )
 MENDED = (
-    "Our winter menu is here: spiced pear, a cocoa that needs a spoon, and the cardamom bun you asked about all summer."
+    "Our winter menu is here: spiced pear with smoked butter, a cocoa that needs a spoon, chestnut soup with sage, and the "
+    "cardamom bun that half of you asked about all summer. Come early: the buns are gone by ten. Come late: the soup is "
+    "better at night."
 )
 IDEAS = (
     ("Behind the bar: how we roast for the dark months.", "linkedin"),
@@ -39,6 +45,12 @@ IDEAS = (
     ("Meet Yusuf, who opens this door every morning at six.", "linkedin"),
     ("Roasting day: come and smell it from the street.", "twitter @harborcafe"),
 )
+# For terminals that can show nothing else.
+_ASCII = str.maketrans({"✓": "+", "✗": "x", "…": "...", "·": ".", "“": '"', "”": '"', "→": "->", "–": "-", "’": "'"})
+
+
+class _Stopped(Exception):
+    """A step did not do what the story says; the text names it."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -52,162 +64,204 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Tell the session; 0 when every step did what it says."""
-    colored = sys.stdout.isatty() and not config.no_color()
-    return anyio.run(_demo, _Teller(colored=colored))
+    """Tell the session; 0 when every step did what it says, else 1 and one line about the step."""
+    on_terminal = sys.stdout.isatty()
+    columns = shutil.get_terminal_size().columns - 1 if on_terminal else WIDEST
+    tell = _Teller(colored=on_terminal and not config.no_color(), width=min(WIDEST, columns))
+    problem = anyio.run(_demo, tell)
+    if problem is None:
+        return 0
+    if isinstance(problem, BrokenPipeError):
+        raise problem
+    sys.stdout.flush()
+    print(_printable(f"ttp-mcp: the demo stopped, because {problem}", sys.stderr.encoding), file=sys.stderr)
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Teller:
-    """Prints what is asked and what comes back."""
+    """Prints what is asked and what comes back, in lines of at most `width` characters."""
 
     colored: bool
+    width: int
 
-    def say(self, text: str = "") -> None:
+    def say(self, text: str) -> None:
         """A paragraph of the story."""
-        print(textwrap.fill(text, WIDTH))
+        self._print(textwrap.fill(text, self.width))
 
     def asked(self, words: str) -> None:
         """What a person asks their assistant."""
-        print(f"\n{self._in('1;36')}You: {words}{self._in('0')}")
+        print()
+        self._print(self._in("1;36", textwrap.fill(f"You: {words}", self.width, subsequent_indent="     ")))
 
-    def answered(self, lines: Sequence[str]) -> None:
-        """What comes back, a few lines of it."""
+    def answered(self, *lines: str) -> None:
+        """What comes back; a line that begins with `+` or `!` gets a mark for what is well or not."""
         for line in lines:
-            mark, color = {"!": ("✗ ", "33"), "+": ("✓ ", "32")}.get(line[:1], ("", "0"))
-            print(f"  {self._in(color)}{mark}{line.removeprefix('! ').removeprefix('+ ')}{self._in('0')}")
+            mark, color = {"!": ("✗ ", "33"), "+": ("✓ ", "32")}.get(line[:1], ("", ""))
+            text = line[2:] if mark else line
+            self._print(
+                self._in(
+                    color,
+                    textwrap.fill(
+                        mark + text,
+                        self.width,
+                        initial_indent="  ",
+                        subsequent_indent="    " if mark else "  ",
+                        # The columns of a table are made of blanks.
+                        replace_whitespace=False,
+                        break_long_words=False,
+                        break_on_hyphens=False,
+                    ),
+                )
+            )
 
-    def _in(self, code: str) -> str:
-        return f"\x1b[{code}m" if self.colored else ""
+    def _in(self, color: str, text: str) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self.colored and color else text
+
+    def _print(self, text: str) -> None:
+        print(_printable(text, sys.stdout.encoding))
 
 
-async def _demo(tell: _Teller) -> int:
+def _printable(text: str, encoding: str | None) -> str:
+    """The text in characters that the output can take."""
+    try:
+        text.encode(encoding or "ascii")
+    except UnicodeEncodeError:
+        plain = unicodedata.normalize("NFKD", text.translate(_ASCII))
+        return plain.encode("ascii", "ignore").decode()
+    return text
+
+
+async def _demo(tell: _Teller) -> Exception | None:
+    """Tell the story; what stopped it, or None when it came to its end."""
     from mcp.client import Client
+    from mcp.shared.exceptions import MCPError
 
     from ttp_mcp import logs
     from ttp_mcp.assembly import assemble
     from ttp_mcp.sandbox import Sandbox
 
     with tempfile.TemporaryDirectory(prefix="ttp-mcp-demo-") as folder, Sandbox(Path(folder) / "sandbox") as sandbox:
+        # Nobody is there to be asked.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
         assembly = assemble(settings, sandbox)
         restore = logs.configure("ERROR")
         try:
             async with Client(assembly.server) as client:
-                await _story(client, sandbox, tell)
+                try:
+                    await _story(client, sandbox, tell)
+                except (_Stopped, MCPError, BrokenPipeError) as problem:
+                    # Kept out of the client's task group, which would wrap it.
+                    return problem
         finally:
             restore()
             await assembly.aclose()
-    return 0
+    return None
 
 
 async def _story(client: "Client", sandbox: "Sandbox", tell: _Teller) -> None:
     tell.say(
-        "A café in Paris, with half a year of posts, in a sandbox on this machine. What follows goes through a real MCP client, "
-        "as your assistant would: nothing here is public, and nothing is kept."
+        "A café in Paris with half a year of posts, made up, in a sandbox on this machine. Each answer below comes through "
+        "a real MCP client, the way your assistant would get it. Nothing here is public, and nothing is kept. Times are "
+        "Paris times."
     )
     await _accounts(client, tell)
-    await _failures(client, tell)
-    await _check(client, tell)
-    await _plan(client, tell, sandbox.clock.now())
+    await _failures(client, tell, sandbox.clock.now())
     await _publish(client, sandbox, tell)
+    await _plan(client, tell, sandbox.clock.now())
     print()
     tell.say("That was the sandbox. To give it to your own assistant:")
-    for line in (
-        "ttp-mcp install claude-desktop --sandbox    (or claude-code, cursor, vscode, codex, gemini, windsurf, zed)",
-        "then ask it: what failed last week?         The sandbox's page: ttp-mcp sandbox",
-        "With your TimeToPost account: the same line without --sandbox; the token is in Settings → API.",
-    ):
-        print(f"  {line}")
+    tell.answered(
+        "ttp-mcp install claude-desktop --sandbox",
+        "(or claude-code, cursor, vscode, codex, gemini, windsurf, zed) and ask it: what failed last week? What it "
+        "does there can be seen on the sandbox's own page: ttp-mcp sandbox",
+        "With your TimeToPost account: the same line without --sandbox, and the token from Settings → API.",
+    )
 
 
 async def _accounts(client: "Client", tell: _Teller) -> None:
     tell.asked("Which accounts do I have?")
     data = await _call(client, "list_integrations")
     for each in data["accounts"]:
-        health = "connected" if each["healthy"] else "the connection has expired: reconnect it in the dashboard"
+        health = "connected" if each["healthy"] else "the connection has expired"
         mark = "+" if each["healthy"] else "!"
-        tell.answered([f"{mark} {_name(each['platform']):10} {each.get('handle') or each['name']:20} {health}"])
+        tell.answered(f"{mark} {_name(each['platform']):10} {each.get('handle') or each['name']:20} {health}")
 
 
-async def _failures(client: "Client", tell: _Teller) -> None:
-    tell.asked("What went wrong last week?")
-    lines: list[str] = []
+async def _failures(client: "Client", tell: _Teller, now: datetime) -> None:
+    tell.asked("What went wrong in the last seven days?")
+    since = (now - timedelta(days=7)).isoformat()
     for status in ("failed", "partial"):
-        listed = await _call(client, "list_posts", status=status, limit=3)
+        listed = await _call(client, "list_posts", status=status, after=since)
         for post in listed["posts"]:
             whole = await _call(client, "get_post", post_id=post["id"])
-            lines.append(f"{_day(whole['scheduled_at'])}  {_short(whole['content'], 58)}")
-            lines += [
-                f"! {_name(each['account'])}: {_short(each['error'], 74)}"
-                for each in whole["results"]
-                if each.get("error")
-            ]
-    tell.answered(lines)
+            failed = [each for each in whole["results"] if each.get("error")]
+            reached = len(whole["results"]) - len(failed)
+            tell.answered(f"{_time(whole['scheduled_at'])}: “{_short(whole['content'], 44)}”")
+            tell.answered(*(f"! {_name(each['account'])}: {each['error']}" for each in failed))
+            if reached:
+                tell.answered(f"+ on {reached} of {len(whole['results'])} accounts it went out")
 
 
-async def _check(client: "Client", tell: _Teller) -> None:
-    tell.asked("Put this on X and LinkedIn tomorrow at ten: “Our winter menu is here: spiced pear with …”")
-    tomorrow = datetime.now(ZONE) + timedelta(days=1)
-    when, to = f"{tomorrow:%Y-%m-%d}T10:00", ["twitter @harborcafe", "linkedin"]
-    found = await _call(client, "check_post", content=TOO_LONG, account_ids=to, scheduled_at=when)
-    tell.answered([f"! {_short(error, 86)}" for error in found["errors"]])
-    mended = await _call(client, "check_post", content=MENDED, account_ids=to, scheduled_at=when)
-    if mended["errors"]:
-        raise RuntimeError("the mended text was refused")
+async def _publish(client: "Client", sandbox: "Sandbox", tell: _Teller) -> None:
+    tell.asked(f"Put this on X and LinkedIn tomorrow at ten: “{TOO_LONG}”")
+    tomorrow = sandbox.clock.now().astimezone(ZONE) + timedelta(days=1)
+    when = datetime(tomorrow.year, tomorrow.month, tomorrow.day, 10, tzinfo=ZONE)
+    post = {"account_ids": ACCOUNTS, "scheduled_at": when.isoformat()}
+    found = await _call(client, "check_post", content=TOO_LONG, **post)
+    if not found["errors"]:
+        raise _Stopped("the text that is too long for X was not found to be.")
+    tell.answered(*(f"! {error[:1].upper()}{error[1:]}" for error in found["errors"]))
+    mended = await _call(client, "check_post", content=MENDED, **post)
     lengths = ", ".join(
         f"{_name(each['account'])} {each['characters']} of {each['limit']}" for each in mended["accounts"]
     )
-    tell.answered([f"Shortened to: “{_short(MENDED, 74)}”", f"+ fits now: {lengths} characters. Nothing was sent yet."])
+    tell.answered(f"A shorter one: “{MENDED}”", f"+ It fits: {lengths} characters. Nothing was sent yet; shall I?")
+    tell.asked("Yes.")
+    created = await _call(client, "create_post", content=MENDED, **post)
+    tell.answered(f"+ Scheduled for {_time(created['scheduled_at'])}. Until then it can be changed or cancelled.")
+    wait = when - sandbox.clock.now() + timedelta(minutes=1)
+    sandbox.stored_clock.move(wait.total_seconds())
+    await anyio.to_thread.run_sync(sandbox.tick)
+    tell.asked("Did it go out? (The sandbox's clock has moved on to tomorrow, 10:01.)")
+    went = await _call(client, "get_post", post_id=created["post_id"])
+    for each in went["results"]:
+        mark = "+" if each["status"] == "published" else "!"
+        tell.answered(f"{mark} {_name(each['account'])}: {each['status']}, {each.get('url') or each.get('error')}")
 
 
 async def _plan(client: "Client", tell: _Teller, now: datetime) -> None:
     tell.asked("Find good times for these four posts next week.")
-    monday = now.astimezone(ZONE) + timedelta(days=7 - now.astimezone(ZONE).weekday())
+    today = now.astimezone(ZONE)
+    monday = today + timedelta(days=7 - today.weekday())
     posts = [{"content": text, "account_ids": [account]} for text, account in IDEAS]
     end = monday + timedelta(days=7)
     plan = await _call(client, "plan_posts", posts=posts, start=f"{monday:%Y-%m-%d}", end=f"{end:%Y-%m-%d}")
     at = [(datetime.fromisoformat(each["scheduled_at"]), each) for each in plan["planned"]]
     days = [monday + timedelta(days=number) for number in range(7)]
-    tell.answered([_row([f"{day:%a} {day.day}" for day in days])])
+    tell.answered(_row([f"{day:%a} {day.day}" for day in days]))
     for number in range(max(sum(when.date() == day.date() for when, _ in at) for day in days)):
         columns = [
             [(when, each) for when, each in at if when.date() == day.date()][number : number + 1] for day in days
         ]
         tell.answered(
-            [
-                _row([f"{found[0][0]:%H:%M}" if found else "·" for found in columns]),
-                _row([_name(found[0][1]["accounts"][0].split()[0]) if found else "" for found in columns]),
-            ]
+            _row([f"{found[0][0]:%H:%M}" if found else "·" for found in columns]),
+            _row([_name(found[0][1]["accounts"][0].split()[0]) if found else "" for found in columns]),
         )
-    first = at[0][1]
+    when, first = at[0]
+    reason = re.sub(r"score [\d.]+, ", "", first["reason"])
     tell.answered(
-        [
-            f"Why {_name(first['accounts'][0])} then: {first['reason']}.",
-            "Your assistant schedules it only after your yes.",
-        ]
+        f"Why {_name(first['accounts'][0])} on {when:%A} at {when:%H:%M}: {reason}.",
+        "It is a plan so far: your assistant schedules it after your yes.",
     )
-
-
-async def _publish(client: "Client", sandbox: "Sandbox", tell: _Teller) -> None:
-    tell.asked("Schedule the mended text for X in two hours.")
-    when = sandbox.clock.now() + timedelta(hours=2)
-    created = await _call(
-        client, "create_post", content=MENDED, account_ids=["twitter @harborcafe"], scheduled_at=when.isoformat()
-    )
-    tell.answered([f"+ scheduled for {_day(created['scheduled_at'])}; until then it can be cancelled"])
-    sandbox.stored_clock.move(3 * 3600)
-    await anyio.to_thread.run_sync(sandbox.tick)
-    tell.asked("Did it go out? (The sandbox's clock has moved on by three hours.)")
-    post = await _call(client, "get_post", post_id=created["post_id"])
-    tell.answered([f"+ {post['status']}: {_name(each['account'])}, {each['url']}" for each in post["results"]])
 
 
 async def _call(client: "Client", tool: str, **arguments: Any) -> dict[str, Any]:
     """Call a tool; a demo that fails says so instead of telling a story."""
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
-        raise RuntimeError(f"{tool} failed: {result.content}")
+        said = " ".join(block.text for block in result.content if block.type == "text")
+        raise _Stopped(f"{tool} failed: {_short(said, 300)}")
     return result.structured_content
 
 
@@ -219,13 +273,12 @@ def _name(account: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " ".join(f"{cell:11}" for cell in cells).rstrip()
+    return " ".join(f"{cell:9}" for cell in cells).rstrip()
 
 
-def _day(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant):%a %d %b %H:%M}"
+def _time(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant):%A %d %B, %H:%M}"
 
 
 def _short(text: str, characters: int) -> str:
-    line = re.sub(r"\s+", " ", text)
-    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+    return textwrap.shorten(text, characters, placeholder=" …")

@@ -1,0 +1,194 @@
+"""`ttp-mcp demo`: what it tells, and that it is true."""
+
+import io
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from ttp_mcp.cli import main
+from ttp_mcp.sandbox import Sandbox
+from ttp_mcp.server import TtpServer, failed
+
+pytestmark = pytest.mark.requirement("cli.demo")
+
+CALLED = [
+    "list_integrations",
+    "list_posts",
+    "get_post",
+    "list_posts",
+    "get_post",
+    "check_post",
+    "check_post",
+    "create_post",
+    "get_post",
+    "plan_posts",
+]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The tools that a client calls, with their arguments."""
+    seen = []
+    real = TtpServer.call_tool
+
+    async def noting(self, name, arguments, context=None):
+        assert context is not None, "a client's call has a context"
+        seen.append((name, arguments))
+        return await real(self, name, arguments, context)
+
+    monkeypatch.setattr(TtpServer, "call_tool", noting)
+    return seen
+
+
+def answer_badly(monkeypatch, broken, answer):
+    """Let one tool answer something else."""
+    real = TtpServer.call_tool
+
+    async def call_tool(self, name, arguments, context=None):
+        return answer() if name == broken else await real(self, name, arguments, context)
+
+    monkeypatch.setattr(TtpServer, "call_tool", call_tool)
+
+
+def test_demo_tells_what_a_client_did_in_words_of_a_marketer(calls, capsys):
+    """Every step is a call of a client; nothing of the wire is shown, and no line is too wide to read."""
+    assert main(["demo"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert [name for name, _ in calls] == CALLED
+    for shown in (
+        "✗ X          @harborcafe_berlin   the connection has expired",
+        "shorten it by 4",
+        "✓ It fits: X @harborcafe 249 of 280, LinkedIn Harbor Café 249 of 3000",
+        "✓ X @harborcafe: published, https://x.example/",
+        "✓ LinkedIn Harbor Café: published,",
+        "your assistant schedules it after your yes",
+        "ttp-mcp install claude-desktop --sandbox",
+    ):
+        assert shown in " ".join(told.out.split()) or shown in told.out
+    assert "twitter" not in told.out.lower()
+    assert "{" not in told.out
+    assert "\x1b" not in told.out
+    assert max(map(len, told.out.splitlines())) <= 92
+    assert 40 <= len(told.out.splitlines()) <= 65
+
+
+def test_demo_looks_for_failures_of_the_last_seven_days_alone(calls, capsys):
+    """The question about last week is put to the API as such."""
+    before = datetime.now(UTC) - timedelta(days=7)
+    assert main(["demo"]) == 0
+    listed = [arguments for name, arguments in calls if name == "list_posts"]
+    assert [arguments["status"] for arguments in listed] == ["failed", "partial"]
+    for arguments in listed:
+        assert before <= datetime.fromisoformat(arguments["after"]) <= datetime.now(UTC) - timedelta(days=7)
+
+
+@pytest.mark.parametrize("weekday", range(7))
+def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
+    """Next week is another one for each day, and there are always failures to show."""
+    day = datetime(2026, 3, 23, 22, 30, tzinfo=UTC) + timedelta(days=weekday)
+    monkeypatch.setattr("ttp_mcp.sandbox.clock.time.time_ns", lambda: int(day.timestamp() * 1e9))
+    monkeypatch.setattr("ttp_mcp.api.http.utc_now", lambda: day)
+    assert main(["demo"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("Reconnect the") == 2
+    assert "published" in told
+
+
+@pytest.mark.parametrize(
+    ("tool", "words"),
+    [("list_integrations", "list_integrations failed: it rains"), ("create_post", "create_post failed: it rains")],
+)
+def test_demo_whose_step_fails_stops_with_one_line(tool, words, monkeypatch, capsys):
+    """No traceback, and no story about what did not happen."""
+    answer_badly(monkeypatch, tool, lambda: failed("it rains", "bug"))
+    assert main(["demo"]) == 1
+    told = capsys.readouterr()
+    assert told.err == f"ttp-mcp: the demo stopped, because {words}\n"
+    assert "Scheduled for" not in told.out
+
+
+def test_demo_whose_server_refuses_the_call_stops_with_one_line(monkeypatch, capsys):
+    """A protocol error is as good a reason as a tool's."""
+
+    def breaks():
+        raise MCPError(-32602, "Unknown tool: check_post.")
+
+    answer_badly(monkeypatch, "check_post", breaks)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "ttp-mcp: the demo stopped, because Unknown tool: check_post.\n"
+
+
+def test_demo_stops_when_the_text_that_is_too_long_is_found_to_fit(monkeypatch, capsys):
+    """The story of a mended text is told only when there was something to mend."""
+    monkeypatch.setattr("ttp_mcp.cli.demo.TOO_LONG", "Short enough.")
+    assert main(["demo"]) == 1
+    assert "was not found to be" in capsys.readouterr().err
+
+
+def test_demo_on_a_terminal_has_colors_and_fits_it(monkeypatch, capsys):
+    """Yellow for what is not well, green for what is; no line is longer than the terminal is wide."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert main(["demo"]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b[32m  ✓ Instagram" in told
+    assert "\x1b[33m  ✗ X " in told
+    plain = [line.partition("m")[2] if line.startswith("\x1b") else line for line in told.splitlines()]
+    assert max(len(line.removesuffix("\x1b[0m")) for line in plain) <= 79
+
+
+def test_demo_on_a_terminal_without_color_is_plain(monkeypatch, capsys):
+    """NO_COLOR is heeded."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["demo"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("ascii", "+ Instagram"), ("latin-1", "+ Instagram")])
+def test_demo_for_an_output_without_unicode_uses_other_marks(encoding, mark, monkeypatch):
+    """What a terminal can't show becomes something that it can."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    assert main(["demo"]) == 0
+    sys.stdout.flush()
+    told = raw.getvalue().decode(encoding)
+    assert mark in told
+    assert "A cafe in Paris" in told if encoding == "ascii" else "A café in Paris" in told
+
+
+def test_demo_says_so_when_an_account_got_nothing(monkeypatch, capsys):
+    """A network that refuses is shown with its reason, not as a success."""
+    real = Sandbox.tick
+
+    def tick(self):
+        with self.store.writing() as db:
+            db.execute("UPDATE accounts SET expires_at = 0, has_refresh_capability = 0 WHERE platform = 'linkedin'")
+        return real(self)
+
+    monkeypatch.setattr(Sandbox, "tick", tick)
+    assert main(["demo"]) == 0
+    assert "✗ LinkedIn Harbor Café: failed" in capsys.readouterr().out
+
+
+def test_demo_leaves_quietly_when_its_reader_does():
+    """As `head` does: no traceback, and no complaint at exit."""
+    demo = subprocess.Popen([sys.executable, "-m", "ttp_mcp", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with demo:
+        demo.stdout.read(10)
+        demo.stdout.close()
+        assert demo.stderr.read() == b""
+    assert demo.returncode == 0
+
+
+def test_demo_keeps_nothing(tmp_path, monkeypatch, capsys):
+    """Neither in the state folder nor among the temporary files."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["demo"]) == 0
+    assert list(tmp_path.iterdir()) == []
