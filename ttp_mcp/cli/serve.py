@@ -3,10 +3,16 @@
 import argparse
 import sys
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ttp_mcp import config
+
+if TYPE_CHECKING:
+    from ttp_mcp.transports.rules import Options
+
+_HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,21 +23,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", metavar="LEVEL", help="logging to stderr: DEBUG, INFO, WARNING or ERROR (TTP_LOG_LEVEL)"
     )
+    parser.add_argument(
+        "--transport",
+        choices=("stdio", "sse", "http"),
+        default="stdio",
+        help="stdio (default); http: streamable HTTP; sse: for older clients, deprecated",
+    )
+    # Without defaults, so that one that is given with stdio can be refused.
+    parser.add_argument("--host", help="over HTTP: address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="over HTTP: port (default 8000); 0 takes a free one")
+    parser.add_argument("--path", help="over HTTP: path of MCP (default /mcp, with sse /sse)")
+    parser.add_argument(
+        "--multi-tenant", action="store_true", help="over HTTP: each user sends their own token as X-TimeToPost-Token"
+    )
+    parser.add_argument(
+        "--behind-tls-proxy", action="store_true", help="over HTTP: clients come through a proxy with TLS"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until the client goes away; 0 at a proper end, 2 when a setting can't be used."""
+    """Serve until the client goes away or a signal comes; 0 at a proper end, 2 when a setting can't be used."""
     from ttp_mcp import logs
 
     try:
         settings = settings_of(args)
+        logs.forbid_core_dumps()
+        logs.configure(settings.log_level)
+        if args.transport == "stdio":
+            _refuse_http_flags(args)
+            return anyio.run(_serve_stdio, settings, args.sandbox)
+        return _serve_http(settings, args)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 2
-    logs.forbid_core_dumps()
-    logs.configure(settings.log_level)
-    return anyio.run(_serve_stdio, settings, args.sandbox)
 
 
 def settings_of(args: argparse.Namespace) -> config.Settings:
@@ -57,11 +82,68 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         return await stdio.serve(assembly.server, in_flight=lambda: assembly.app.writes.in_flight)
 
 
+def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
+    # An HTTP server is loaded here alone.
+    from ttp_mcp.transports.rules import check
+    from ttp_mcp.transports.serving import BindProblem, allow_many_connections
+
+    options = _options(args)
+    check(settings, options)
+    allow_many_connections()
+    try:
+        return anyio.run(_serving, settings, options, args.sandbox)
+    except BindProblem as problem:
+        print(f"ttp-mcp: {problem}", file=sys.stderr)
+        return 1
+
+
+async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
+    from ttp_mcp import logs
+    from ttp_mcp.transports.service import Service
+    from ttp_mcp.transports.serving import address_of, listening, serve
+
+    async with AsyncExitStack() as stack:
+        opened = stack.enter_context(listening(options.host, options.port))
+        sandbox = await open_sandbox(stack, settings) if with_sandbox else None
+        port = opened.getsockname()[1]
+        service = Service(settings, options, sandbox, port=port)
+        stack.push_async_callback(service.aclose)
+        # The SDK sets up logging of its own when a server is made.
+        logs.configure(settings.log_level)
+        name = "streamable HTTP" if options.transport == "http" else "SSE"
+        said = f"ttp-mcp: serving MCP at {address_of(options, port)} ({name})"
+        return await serve(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
+
+
 async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noqa: ANN201 - named below, loaded only here
     """The sandbox over the state folder, publishing in the background until the stack is closed."""
     from ttp_mcp.sandbox import Sandbox
+    from ttp_mcp.sandbox.store import StoreProblem
 
-    sandbox = await anyio.to_thread.run_sync(lambda: Sandbox(settings.state_dir / "sandbox", label="ttp-mcp --sandbox"))
+    folder = settings.state_dir / "sandbox"
+    try:
+        sandbox = await anyio.to_thread.run_sync(lambda: Sandbox(folder, label="ttp-mcp --sandbox"))
+    except StoreProblem as problem:
+        raise config.SettingProblem(f"--sandbox can't use {folder}: {problem}") from None
     stack.callback(sandbox.close)
     await stack.enter_async_context(sandbox.running())
     return sandbox
+
+
+def _options(args: argparse.Namespace) -> "Options":
+    from ttp_mcp.transports.rules import Options
+
+    given = {name: getattr(args, name) for name in _HTTP_ONLY if getattr(args, name) is not None}
+    return Options(args.transport, **given)
+
+
+def _refuse_http_flags(args: argparse.Namespace) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in _HTTP_ONLY if getattr(args, name) not in (None, False)]
+    if given:
+        raise config.SettingProblem(f"{', '.join(given)} is for --transport http or sse. Say which, or leave it out.")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)

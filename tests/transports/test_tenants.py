@@ -1,0 +1,179 @@
+"""What is kept for each of several users: bounded, theirs alone, and never closed under them."""
+
+import anyio
+import pytest
+
+from tests.transports.conftest import said
+from tests.transports.upstream import Upstream, token_of
+from ttp_mcp.credentials import Token
+from ttp_mcp.transports.tenants import Tenants, TenantsBusy
+
+pytestmark = pytest.mark.requirement("http.tenants")
+
+
+class Api:
+    """As far as the keeper knows an API client."""
+
+    def __init__(self, closed, token):
+        self.closed, self.token = closed, token
+
+    async def aclose(self):
+        self.closed.append(self.token)
+
+
+class Writes:
+    """As far as the keeper knows writes."""
+
+    in_flight = 0
+    ends_well = True
+
+    async def drained(self, seconds):
+        return self.ends_well
+
+
+class Apps:
+    """Makes surroundings, and remembers them and the closed ones."""
+
+    def __init__(self):
+        self.made, self.closed = {}, []
+
+    def __call__(self, token):
+        number = int(token.reveal()[4:], 16)
+        app = self.made[number] = type("App", (), {"api": Api(self.closed, number), "writes": Writes()})()
+        return app
+
+
+@pytest.fixture
+def apps():
+    """What was made for whom."""
+    return Apps()
+
+
+@pytest.fixture
+def time():
+    """Seconds of a clock, in a list of one."""
+    return [0.0]
+
+
+@pytest.fixture
+def tenants(apps, time):
+    """Room for two, and closed after ten seconds."""
+    return Tenants(apps, most=2, idle_seconds=10, monotonic=lambda: time[0])
+
+
+async def test_a_user_is_made_once_and_kept(tenants, apps):
+    async with tenants.use(Token(token_of(1))) as first:
+        pass
+    async with tenants.use(Token(token_of(1))) as second:
+        assert second.app is first.app
+    assert len(tenants) == 1
+
+
+async def test_the_least_recently_used_makes_room(tenants, apps):
+    for number in (1, 2, 1, 3):
+        async with tenants.use(Token(token_of(number))):
+            pass
+    assert apps.closed == [2]
+
+
+async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
+    async with tenants.use(Token(token_of(1))):
+        async with tenants.use(Token(token_of(2))):
+            pass
+        apps.made[2].writes.in_flight = 1
+        with pytest.raises(TenantsBusy):
+            async with tenants.use(Token(token_of(3))):
+                pass
+        apps.made[2].writes.in_flight = 0
+        async with tenants.use(Token(token_of(3))):
+            pass
+    assert apps.closed == [2]
+
+
+async def test_whoever_is_idle_for_long_is_closed(tenants, apps, time):
+    async with tenants.use(Token(token_of(1))):
+        pass
+    time[0] = 9
+    await tenants.sweep()
+    async with tenants.use(Token(token_of(2))):
+        time[0] = 100
+        await tenants.sweep()
+    assert apps.closed == [1]
+    assert len(tenants) == 1
+
+
+async def test_the_sweep_goes_on_until_it_is_cancelled(tenants, apps, time, monkeypatch):
+    swept = anyio.Event()
+    monkeypatch.setattr("ttp_mcp.transports.tenants._SWEEP_SECONDS", 0)
+    async with tenants.use(Token(token_of(1))):
+        pass
+    time[0] = 100
+    apps.made[1].api.aclose = lambda: anyio.lowlevel.checkpoint() if swept.set() else anyio.lowlevel.checkpoint()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tenants.sweep_forever)
+        with anyio.fail_after(5):
+            await swept.wait()
+        tasks.cancel_scope.cancel()
+    assert len(tenants) == 0
+
+
+async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
+    for number in (1, 2):
+        async with tenants.use(Token(token_of(number))):
+            pass
+    assert await tenants.drained(1) is True
+    apps.made[2].writes.ends_well = False
+    apps.made[2].writes.in_flight = 3
+    assert tenants.writes_in_flight == 3
+    assert await tenants.drained(1) is False
+    await tenants.aclose()
+    assert sorted(apps.closed) == [1, 2]
+
+
+async def test_a_server_that_is_full_of_busy_users_says_so_with_503(serve):
+    waiting, go = anyio.Event(), anyio.Event()
+
+    async def before():
+        waiting.set()
+        await go.wait()
+
+    more = {"tenants": lambda make: Tenants(make, most=1)}
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(before=before), more=more) as web:
+        answers = []
+
+        async def first():
+            answers.append(await web.call("list_posts", x_timetopost_token=token_of(1)))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            with anyio.fail_after(5):
+                await waiting.wait()
+            refused = await web.call("list_posts", x_timetopost_token=token_of(2))
+            assert web.service.busy
+            go.set()
+        later = await web.call("list_posts", x_timetopost_token=token_of(2))
+        assert not web.service.busy
+        assert await web.service.drained(1)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert "try again" in said(refused)
+    assert (answers[0].status_code, later.status_code) == (200, 200)
+
+
+async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
+    apps = []
+
+    def keeper(make):
+        def remember(token):
+            apps.append(make(token))
+            return apps[-1]
+
+        return Tenants(remember)
+
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), more={"tenants": keeper}) as web:
+        for number in (1, 2):
+            await web.call("list_posts", x_timetopost_token=token_of(number))
+    one, two = apps
+    assert one.api is not two.api
+    assert one.writes is not two.writes
+    assert one.accounts is not two.accounts
+    assert one.api.token != two.api.token

@@ -1,0 +1,106 @@
+"""The public keys of an OAuth issuer, found by its metadata, fetched when a token needs them and kept for an hour."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic_core import from_json
+from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 3600.0
+# A token that names an unknown key makes us look again, but strangers can name any key they like.
+LOOK_AGAIN_SECONDS = 60.0
+_MOST_BYTES = 256 * 1024
+_TIMEOUT_SECONDS = 5.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class IssuerKeys:
+    """JSON Web Keys of one issuer, by `kid`."""
+
+    def __init__(
+        self, issuer: str, *, app: ASGIApp | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Nothing is fetched yet.
+
+        Args:
+            issuer: As tokens name it.
+            app: An application in this process that stands for the issuer.
+            monotonic: Seconds of a clock that never goes back.
+        """
+        self._issuer = issuer
+        self._app = app
+        self._monotonic = monotonic
+        self._keys: dict[str, dict[str, Any]] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+
+    async def find(self, kid: str) -> dict[str, Any] | None:
+        """A key; None when the issuer has none of that name, or can't be asked."""
+        now = self._monotonic()
+        fresh = now - self._fetched_at < KEEP_SECONDS
+        if not (fresh and kid in self._keys) and now - self._tried_at >= LOOK_AGAIN_SECONDS:
+            # Noted before the wait: of many calls at once only one asks.
+            self._tried_at = now
+            await self._fetch()
+        return self._keys.get(kid)
+
+    async def _fetch(self) -> None:
+        transport = httpx2.ASGITransport(self._app) if self._app else None
+        try:
+            async with httpx2.AsyncClient(
+                transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False
+            ) as client:
+                keys = await _json(client, await self._key_url(client))
+            found = cast("list[dict[str, Any]]", keys["keys"])
+            self._keys = {str(key["kid"]): key for key in found if "kid" in key}
+            self._fetched_at = self._tried_at
+        except (httpx2.HTTPError, httpx2.InvalidURL, LookupError, TypeError, ValueError) as error:
+            # The old keys stay: an issuer that is down for a while must not lock everybody out.
+            log.warning("The keys of TTP_OAUTH_ISSUER could not be fetched: %s", type(error).__name__)
+
+    async def _key_url(self, client: httpx2.AsyncClient) -> str:
+        for address in metadata_urls(self._issuer):
+            try:
+                metadata = await _json(client, address)
+            except httpx2.HTTPStatusError:
+                continue
+            # RFC 8414, section 3.3: metadata of another issuer must not be used.
+            if metadata["issuer"] == self._issuer and is_protected(str(metadata["jwks_uri"])):
+                return str(metadata["jwks_uri"])
+        raise LookupError
+
+
+def metadata_urls(issuer: str) -> tuple[str, str]:
+    """Where an issuer's metadata may be: by RFC 8414, and by OpenID Connect Discovery."""
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    root = f"{parts.scheme}://{parts.netloc}"
+    return (
+        f"{root}/.well-known/oauth-authorization-server{path}",
+        f"{root}{path}/.well-known/openid-configuration",
+    )
+
+
+def is_protected(url: str) -> bool:
+    """Whether nobody on the way can change what comes from there: https, or this machine."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )
+
+
+async def _json(client: httpx2.AsyncClient, url: str) -> Any:
+    content = b""
+    async with client.stream("GET", url, headers={"accept": "application/json"}) as response:
+        response.raise_for_status()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > _MOST_BYTES:
+                raise ValueError("too large")
+    return from_json(content)
