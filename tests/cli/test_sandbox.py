@@ -4,6 +4,8 @@ import argparse
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -475,3 +477,26 @@ def test_two_processes_over_one_folder_answer_over_http_and_end_with_exit_code_0
 def bearer(facts: dict[str, str]) -> dict[str, str]:
     """The header of a request to one of them."""
     return {"Authorization": f"Bearer {facts['token']}"}
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+COMMANDS = [shlex.split(line[2:])[1:] for line in DOCUMENT.splitlines() if line.startswith("$ ttp-mcp")]
+
+
+def test_every_command_of_the_documentation_runs(run, data, tmp_path, monkeypatch):
+    """In the order of the page; serving and installing have tests of their own, and an id is the reader's."""
+    monkeypatch.chdir(tmp_path)
+    ran = [line[1:] for line in COMMANDS if line[0] == "sandbox" and len(line) > 1 and "ID" not in line]
+    for line in ran:
+        run(*line)
+    assert len(ran) > 20
+
+
+@pytest.mark.requirement("sandbox.embedded")
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL))
+async def test_every_test_of_the_documentation_passes(example):
+    """As somebody would paste it."""
+    names: dict[str, Any] = {}
+    exec(example, names)
+    (test,) = (value for name, value in names.items() if name.startswith("test_"))
+    await test()
