@@ -110,18 +110,19 @@ def test_break_within_the_body_of_a_success_is_a_bad_answer():
         (401, errors.NotAuthenticated),
         (403, errors.Forbidden),
         (404, errors.NotFound),
+        (408, errors.NoAnswer),
         (429, errors.RateLimited),
         *((status, errors.ServerError) for status in (500, 501, 502, 503, 504, 599)),
     ],
 )
 def test_each_status_has_its_error(status, kind):
-    """Only a failure of the API itself leaves open whether a write happened."""
+    """A failure of the API itself, or of its patience, leaves open whether a write happened; nothing else does."""
     for asked in (GET, POST, DELETE):
         error = refused(asked, status, {"x-request-id": "r-1"}, b'{"success":false,"message":"No."}', NOW)
         assert type(error) is kind
         assert (error.status, error.request_id, error.path) == (status, "r-1", asked.route)
         assert error.message == (None if status < 400 else "No.")
-        assert error.may_have_happened == (status >= 500 and asked is not GET)
+        assert error.may_have_happened == ((status == 408 or status >= 500) and asked is not GET)
 
 
 @pytest.mark.requirement("api.refusals")

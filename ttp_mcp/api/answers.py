@@ -80,6 +80,9 @@ def refused(asked: Asked, status: int, headers: Mapping[str, str], content: byte
     facts["message"] = message(content)
     if status >= 500:
         return errors.ServerError(may_have_happened=asked.changes, **facts)
+    if status == 408:
+        # Whoever gave up waiting, the API or a proxy before it, need not know what had arrived.
+        return errors.NoAnswer(may_have_happened=asked.changes, **facts)
     if status == 429:
         wait = retry.retry_after_seconds(headers.get("retry-after"), now)
         return errors.RateLimited(retry_after_seconds=wait, **facts)

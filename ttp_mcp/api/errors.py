@@ -78,7 +78,7 @@ class NotReached(ApiError):
 
 
 class NoAnswer(ApiError):
-    """The connection broke or the time was up before an answer came."""
+    """The connection broke or the time was up before an answer came, here or (408) at the other end."""
 
     def __init__(self, *, after_seconds: float | None = None, **facts: object) -> None:
         """As `ApiError`; `after_seconds` is the limit that ran out, where one did."""
