@@ -12,3 +12,8 @@ settings.load_profile("here")
 def anyio_backend() -> str:
     """All asynchronous tests run on asyncio, as the server does."""
     return "asyncio"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-snapshots` writes the files in tests/snapshots anew."""
+    parser.addoption("--update-snapshots", action="store_true", help="renew the files in tests/snapshots")

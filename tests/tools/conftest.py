@@ -1,19 +1,30 @@
 """A real MCP client, the server and the sandbox, all in this process; time stands still until a test moves it."""
 
-from collections.abc import AsyncIterator, Callable
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import anyio
 import mcp_types as types
 import pytest
 from mcp.client import Client
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ttp_mcp.assembly import Assembly, assemble
+from ttp_mcp.api import ApiClient
+from ttp_mcp.assembly import Assembly, assemble, offered_tools
 from ttp_mcp.config import Settings
+from ttp_mcp.credentials import Token
 from ttp_mcp.sandbox import ManualClock, Sandbox
+from ttp_mcp.server import TtpServer
+from ttp_mcp.tools.accounts import Accounts
+from ttp_mcp.writes import Writes
 
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 
@@ -43,6 +54,41 @@ class Agent:
         assert result.is_error, text_of(result)
         return text_of(result)
 
+    def wire(self, post_id: str) -> dict[str, Any] | None:
+        """A post as the sandbox holds it, or None; times are milliseconds since 1970."""
+        with self.sandbox.store.reading() as db:
+            row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
+        return dict(row) if row else None
+
+    def standing(self) -> list[tuple[str, str]]:
+        """Text and status of every post of the organization, oldest first: what there really is."""
+        with self.sandbox.store.reading() as db:
+            rows = db.execute(
+                "SELECT content, status FROM posts WHERE organization_id = 'org_harbor_cafe' ORDER BY sequence"
+            )
+            return [(row["content"], row["status"]) for row in rows]
+
+    def put(self, post_id: str, **columns: Any) -> None:
+        """Change a post in the sandbox, as the scheduler or a person in the dashboard might."""
+        with self.sandbox.store.writing() as db:
+            for name, value in columns.items():
+                db.execute(f"UPDATE posts SET {name} = ? WHERE id = ?", (value, post_id))
+
+    def named(self, text: str) -> str:
+        """A text with stable names for what is random: accounts, posts in the order of their mention, marks, codes."""
+        with self.sandbox.store.reading() as db:
+            known = {
+                row["id"]: f"<{row['platform']}{row['handle'] or ''}>" for row in db.execute("SELECT * FROM accounts")
+            }
+        posts: dict[str, str] = {}
+
+        def name(found: re.Match[str]) -> str:
+            return known.get(found[0]) or posts.setdefault(found[0], f"<post {len(posts) + 1}>")
+
+        text = re.sub(r"\bcm[a-z0-9]{23}\b", name, text)
+        text = re.sub(r"(</?text) [0-9a-f]{32}>", r"\1>", text)
+        return re.sub(r"confirmation “[^”]+”", "confirmation “<code>”", text)
+
     async def account(self, label: str) -> str:
         """Id of an account by `platform handle-or-name`."""
         _, data = await self.ok("list_integrations")
@@ -67,20 +113,153 @@ def settings(tmp_path) -> Settings:
     return Settings(zone=ZoneInfo("Europe/Paris"), state_dir=tmp_path / "state")
 
 
+class Waits:
+    """Time for waiting: it passes at once."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds that were waited."""
+        return self._seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait without waiting."""
+        self._seconds += seconds
+        await anyio.sleep(0)
+
+
+Through = Callable[[ASGIApp], ASGIApp]
+
+
+@dataclass(slots=True)
+class Fault:
+    """Stands before the API and spoils the `turn`-th request (from 0) of a method: before it is done, or after.
+
+    `how` is `lost` (the connection breaks), or a status that is answered; `count` is how many requests there were.
+    """
+
+    app: ASGIApp
+    methods: tuple[str, ...]
+    turn: int | None
+    after: bool
+    how: str | int = "lost"
+    count: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or fail."""
+        if scope["method"] not in self.methods:
+            await self.app(scope, receive, send)
+            return
+        self.count += 1
+        if self.turn is None or self.count - 1 != self.turn:
+            await self.app(scope, receive, send)
+            return
+        if self.after:
+            await self.app(scope, receive, _nowhere)
+        if self.how == "lost":
+            raise ConnectionResetError
+        await answer(send, int(self.how), {"success": False, "message": "Something failed."})
+
+
+async def _nowhere(_: Message) -> None:
+    pass
+
+
+async def answer(send: Send, status: int, body: object, content_type: str = "application/json") -> None:
+    """An answer of an API: JSON, or bytes as they are."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type.encode())]})
+    await send({"type": "http.response.body", "body": content})
+
+
+def reading(replies: dict[str, object]) -> Through:
+    """Answers the paths below /api that are named with these replies: JSON, or a status to refuse with."""
+
+    def through(app: ASGIApp) -> ASGIApp:
+        async def instead(scope: Scope, receive: Receive, send: Send) -> None:
+            reply = replies.get(scope["path"].removeprefix("/api"))
+            if reply is None or scope["method"] != "GET":
+                await app(scope, receive, send)
+            elif isinstance(reply, int):
+                await answer(send, reply, {"success": False, "message": "Not here."})
+            else:
+                await answer(send, 200, reply)
+
+        return instead
+
+    return through
+
+
+def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox) -> Assembly:
+    """The same, where no wait takes time: repeats and searches for a lost answer come at once."""
+    waits, app = Waits(), assembly.app
+    api = ApiClient(
+        base_url=sandbox.api_url,
+        token=Token(sandbox.token),
+        app=sandbox.app,
+        storage_app=sandbox.storage_app,
+        access=settings.access,
+        monotonic=waits.monotonic,
+        sleep=waits.sleep,
+        jitter=lambda: 0.5,
+        now=sandbox.clock.now,
+    )
+    writes = Writes(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=sandbox.clock.now)
+    own = replace(app, api=api, writes=writes, accounts=Accounts(api, waits.monotonic))
+    server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
+    return Assembly(own, server, assembly.state)
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo workspace as it is on `NOW`, to be copied."""
+    folder = tmp_path_factory.mktemp("demo") / "sandbox"
+    Sandbox(folder, clock=ManualClock(NOW)).close()
+    return folder
+
+
+@pytest.fixture
+def open_sandbox(demo_folder: Path, clock: ManualClock, tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
+    """Opens sandboxes of the demo workspace; `demo_posts=False` leaves its posts out and keeps its history."""
+    opened: list[Sandbox] = []
+
+    def one(*, demo_posts: bool = True) -> Sandbox:
+        folder = tmp_path / f"sandbox-{len(opened)}"
+        shutil.copytree(demo_folder, folder)
+        sandbox = Sandbox(folder, clock=clock)
+        opened.append(sandbox)
+        if not demo_posts:
+            with sandbox.store.writing() as db:
+                db.execute("DELETE FROM posts")
+        return sandbox
+
+    yield one
+    for sandbox in opened:
+        sandbox.close()
+
+
 Connect = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
-def connect(settings: Settings, clock: ManualClock) -> Connect:
+def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect:
     """Opens an agent: `async with connect(confirm="required") as agent`. Keywords are settings.
 
     `answer` is what the human says when asked (True, False, "cancel"); None makes a client that can't ask.
     `mode` is the protocol era: "auto" for 2026, "legacy" for 2025. `sandbox` shares one between agents.
+    `demo_posts=False` begins without posts. `through` stands between the client and the API; no wait takes time then.
     """
 
     @asynccontextmanager
     async def open_agent(
-        *, answer: bool | str | None = None, mode: str = "auto", sandbox: Sandbox | None = None, **changes: Any
+        *,
+        answer: bool | str | None = None,
+        mode: str = "auto",
+        sandbox: Sandbox | None = None,
+        demo_posts: bool = True,
+        through: Through | None = None,
+        **changes: Any,
     ) -> AsyncIterator[Agent]:
         questions: list[str] = []
 
@@ -90,8 +269,12 @@ def connect(settings: Settings, clock: ManualClock) -> Connect:
                 return types.ElicitResult(action="accept", content={"confirm": answer})
             return types.ElicitResult(action="cancel")
 
-        own = sandbox or Sandbox(clock=clock)
-        assembly = assemble(replace(settings, **changes), own)
+        own = sandbox or open_sandbox(demo_posts=demo_posts)
+        chosen = replace(settings, **changes)
+        assembly = assemble(chosen, own)
+        if through is not None:
+            own.app = through(own.app)
+            assembly = hurried(assembly, chosen, own)
         try:
             async with Client(
                 assembly.server, mode=mode, elicitation_callback=None if answer is None else asked
@@ -99,8 +282,6 @@ def connect(settings: Settings, clock: ManualClock) -> Connect:
                 yield Agent(client, assembly, own, questions)
         finally:
             await assembly.aclose()
-            if sandbox is None:
-                own.close()
 
     return open_agent
 
@@ -109,4 +290,11 @@ def connect(settings: Settings, clock: ManualClock) -> Connect:
 async def agent(connect: Connect) -> AsyncIterator[Agent]:
     """An agent over the demo workspace, whose client can't ask the human."""
     async with connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def fresh(connect: Connect) -> AsyncIterator[Agent]:
+    """As `agent`, in a workspace without posts: its accounts are instagram, two of twitter, linkedin, tiktok, pinterest."""
+    async with connect(demo_posts=False) as opened:
         yield opened

@@ -1,0 +1,436 @@
+"""What holds for every tool, whatever it does."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import mcp_types as types
+import pytest
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+
+from tests.tools.conftest import Agent, answer, text_of
+from ttp_mcp.api import PostCreate
+from ttp_mcp.api.errors import AccessRefused
+from ttp_mcp.assembly import assemble
+from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.server import INSTRUCTIONS, describe
+from ttp_mcp.tools import every_tool
+from ttp_mcp.tools.registry import ALLOWED, HINTS, Tool
+
+pytestmark = pytest.mark.requirement("tools.schemas")
+
+ENDPOINT_TOOLS = (
+    "list_posts",
+    "create_post",
+    "get_post",
+    "delete_post",
+    "list_integrations",
+    "optimal_times",
+    "optimal_times_by_account",
+    "next_optimal_time",
+    "weekly_schedule",
+    "engagement_summary",
+    "presign_media",
+)
+tools = pytest.mark.parametrize("tool", every_tool(), ids=lambda tool: tool.name)
+
+
+def seen(tool: Tool, *, with_confirmation: bool = True) -> types.Tool:
+    """A tool as clients see it."""
+    return describe(tool, with_confirmation=with_confirmation)
+
+
+def as_json(tool: types.Tool) -> dict:
+    """The same on the wire."""
+    return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def compact(value: object) -> int:
+    """Characters of compact JSON."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def nodes(schema: object) -> Iterator[dict]:
+    """Every object inside a schema, itself included."""
+    if isinstance(schema, dict):
+        yield schema
+        for value in schema.values():
+            yield from nodes(value)
+    if isinstance(schema, list):
+        for value in schema:
+            yield from nodes(value)
+
+
+def texts(tool: types.Tool) -> Iterator[str]:
+    """All words of a tool that reach a model."""
+    yield from (tool.name, tool.title or "", tool.description or "")
+    for node in nodes(tool.input_schema):
+        if isinstance(node.get("description"), str):
+            yield node["description"]
+
+
+@tools
+def test_name_title_and_description_fit_every_client(tool):
+    """Clients cut long descriptions, and show the first line in lists."""
+    shown = seen(tool)
+    first, *rest = shown.description.splitlines()
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", shown.name)
+    assert len(shown.name) <= 40
+    assert shown.title
+    assert shown.annotations.title == shown.title
+    assert first.endswith(".")
+    assert len(first) <= 90
+    assert not rest or rest[0] == ""
+    assert len(shown.description) <= 600
+
+
+@tools
+def test_words_for_models_are_plain_ascii(tool):
+    """Nothing can hide in them, and nothing looks like what it is not."""
+    assert [text for text in texts(seen(tool)) if not text.isascii()] == []
+
+
+def test_instructions_have_no_characters_beyond_ascii_but_the_marks_that_answers_use():
+    """The guillemets are what they explain."""
+    assert {character for character in INSTRUCTIONS if not character.isascii()} == {"«", "»"}
+
+
+@tools
+def test_no_tool_gives_orders_about_other_tools(tool):
+    """Names of neighbours, yes; commands to a model, no."""
+    orders = re.compile(
+        r"\b(always|never) (call|use)\b|\bignore\b|\bbefore using\b|\bmust\b|\bsystem prompt\b", re.IGNORECASE
+    )
+    assert [text for text in texts(seen(tool)) if orders.search(text)] == []
+
+
+@tools
+def test_every_argument_is_described(tool):
+    """But those of a post inside plan_posts, which are those of create_post: saying them twice costs every agent."""
+    properties = seen(tool).input_schema["properties"]
+    assert [name for name, field in properties.items() if not field.get("description")] == []
+    assert [name for name, field in properties.items() if len(field["description"]) > 250] == []
+
+
+@tools
+def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
+    """Some clients drop what they can't follow."""
+    schema = seen(tool).input_schema
+    found = {key for node in nodes(schema) for key in node}
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert not found & {"anyOf", "oneOf", "allOf", "$ref", "$defs", "not", "title"} - set(schema["properties"])
+
+
+@tools
+def test_output_schema_has_an_object_at_its_root_and_no_union(tool):
+    """As the protocol wants it."""
+    schema = seen(tool).output_schema
+    assert schema["type"] == "object"
+    assert not {key for node in nodes(schema) for key in node} & {"anyOf", "oneOf", "allOf"}
+
+
+@tools
+def test_hints_are_the_row_of_the_effect(tool):
+    """All four, always: what is absent is read as the dangerous case."""
+    hints, shown = HINTS[tool.effect], seen(tool).annotations
+    assert (shown.read_only_hint, shown.destructive_hint, shown.idempotent_hint, shown.open_world_hint) == (
+        hints.read_only,
+        hints.destructive,
+        hints.idempotent,
+        hints.open_world,
+    )
+
+
+def test_no_two_tools_share_a_name_or_a_title():
+    """A client could not tell them apart."""
+    names = [tool.name for tool in every_tool()]
+    titles = [tool.title for tool in every_tool()]
+    assert len(set(names)) == len(names) <= 18
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.requirement("tools.budget")
+def test_tools_stay_within_their_characters(record_property):
+    """Every agent pays for these with every request."""
+    wire = [as_json(seen(tool, with_confirmation=False)) for tool in every_tool()]
+    read = [{key: tool[key] for key in ("name", "title", "description", "inputSchema")} for tool in wire]
+    own = [number for number, tool in enumerate(wire) if tool["name"] in ENDPOINT_TOOLS]
+    sizes = {
+        "as a model reads them": sum(compact(tool) for tool in read),
+        "whole": sum(compact(tool) for tool in wire),
+        "endpoint tools, as a model reads them": sum(compact(read[number]) for number in own),
+        "endpoint tools, whole": sum(compact(wire[number]) for number in own),
+        "instructions": len(INSTRUCTIONS),
+    }
+    for name, size in sizes.items():
+        record_property(name, size)
+    assert len(own) == 11
+    assert sizes["as a model reads them"] <= 14_000
+    assert sizes["whole"] <= 28_000
+    assert sizes["endpoint tools, as a model reads them"] <= 9_000
+    assert sizes["endpoint tools, whole"] <= 18_000
+    assert sizes["instructions"] <= 1_500
+
+
+@pytest.mark.requirement("tools.access")
+@pytest.mark.parametrize("access", ["read", "draft", "full"])
+async def test_access_leaves_only_the_tools_of_its_effects(connect, access):
+    """create_post stays with `draft`, where it saves drafts."""
+    async with connect(access=access) as agent:
+        listed = {tool.name for tool in (await agent.client.list_tools()).tools}
+    allowed = {tool.name for tool in every_tool() if tool.effect in ALLOWED[access]}
+    assert listed == allowed | ({"create_post"} if access == "draft" else set())
+
+
+@pytest.mark.requirement("tools.access")
+async def test_tool_beyond_the_access_is_unknown(connect):
+    """It can't be called by guessing its name."""
+    async with connect(access="read") as agent:
+        with pytest.raises(MCPError) as raised:
+            await agent.call("delete_post", post_id="cmb1")
+    assert raised.value.error.code == types.INVALID_PARAMS
+
+
+@pytest.mark.requirement("tools.access")
+async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
+    """The API client is the last to refuse."""
+    async with connect(access="draft", demo_posts=False) as agent:
+        await agent.ok("create_post", content="A draft", platforms=["linkedin"])
+        words = await agent.refused(
+            "create_post", content="In public", platforms=["linkedin"], scheduled_at="2026-11-26T10:00"
+        )
+        assert agent.standing() == [("A draft", "draft")]
+    assert words == (
+        "Post not created: this server's TTP_ACCESS setting does not allow it. Only the person who configured the server can "
+        "change that; nothing was sent."
+    )
+
+
+@pytest.mark.requirement("tools.access")
+@pytest.mark.parametrize("access", ["read", "draft"])
+async def test_api_client_sends_nothing_beyond_the_access(connect, access):
+    """Whichever tool asks."""
+    async with connect(access=access) as agent:
+        before = agent.standing()
+        post = PostCreate("In public", platforms=("linkedin",), scheduled_at=agent.sandbox.clock.now())
+        with pytest.raises(AccessRefused):
+            await agent.assembly.app.api.posts.create(post)
+        with pytest.raises(AccessRefused):
+            await agent.assembly.app.api.posts.delete("cmb1")
+        assert agent.standing() == before
+
+
+@pytest.mark.requirement("tools.access")
+async def test_toolsets_choose_the_groups(connect):
+    """In the order of the list."""
+    async with connect(toolsets=("setup", "integrations")) as agent:
+        listed = [tool.name for tool in (await agent.client.list_tools()).tools]
+        text, _ = await agent.ok("check_setup")
+    assert listed == ["list_integrations", "check_setup"]
+    assert "groups setup, integrations (TTP_TOOLSETS)" in text
+
+
+@pytest.mark.requirement("tools.access")
+def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
+    """Rather than a server without its tools."""
+    with pytest.raises(
+        SettingProblem, match="TTP_TOOLSETS may name posts, integrations, analytics, media, plans, setup"
+    ):
+        assemble(Settings(zone=settings.zone, state_dir=settings.state_dir, toolsets=("post",)))
+
+
+@pytest.mark.requirement("tools.arguments")
+@tools
+async def test_unknown_argument_is_refused_by_its_name(agent, tool):
+    """And not ignored: it may have been meant to change what happens."""
+    words = await agent.refused(tool.name, **ARGUMENTS.get(tool.name, {}), surprise="hidden value")
+    assert words.startswith(f"{tool.name} not called: unknown argument surprise (")
+    assert words.endswith("Nothing was sent.")
+    assert "hidden value" not in words
+
+
+@pytest.mark.requirement("tools.errors")
+@tools
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (None, ["no API token is set", "Create one in the TimeToPost dashboard", "set TTP_API_TOKEN", "--sandbox"]),
+        ("it must start with ttp_.", ["the API token can't be used", "it must start with ttp_.", "set TTP_API_TOKEN"]),
+    ],
+    ids=["missing", "malformed"],
+)
+async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tmp_path, tool, problem, words):
+    """The server starts and lists its tools all the same."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    chosen = Settings(
+        zone=settings.zone, state_dir=settings.state_dir, token_problem=problem, media_dirs=(tmp_path.resolve(),)
+    )
+    assembly = assemble(chosen)
+    try:
+        async with Client(assembly.server) as client:
+            assert len((await client.list_tools()).tools) == 18
+            result = await client.call_tool(tool.name, ARGUMENTS.get(tool.name, {}))
+    finally:
+        await assembly.aclose()
+    said = text_of(result)
+    if tool.name in ("apply_plan", "undo_plan"):
+        # There is no plan without a token.
+        assert said.startswith(f"{tool.failure}: there is no plan")
+    else:
+        assert [part for part in words if part not in said] == []
+        assert tool.name == "check_setup" or said.startswith(f"{tool.failure}: ")
+    assert result.is_error == (tool.name != "check_setup")
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0" + bytes(100)
+
+# A call of each tool that needs arguments; ids are filled in where there are any.
+ARGUMENTS: dict[str, dict] = {
+    "get_post": {"post_id": "cmb1"},
+    "create_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"},
+    "delete_post": {"post_id": "cmb1"},
+    "check_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"},
+    "reschedule_post": {"post_id": "cmb1", "scheduled_at": "2026-11-27T10:00"},
+    "presign_media": {"filename": "a.png", "content_type": "image/png", "size_bytes": 3},
+    "upload_media": {"source": "photo.png"},
+    "plan_posts": {"posts": [{"content": "One", "platforms": ["linkedin"]}]},
+    "apply_plan": {"plan_id": "0123456789ab"},
+    "undo_plan": {"plan_id": "0123456789ab"},
+}
+
+
+class Spoilt:
+    """Answers in place of the API; None lets the API answer. Only the methods that are named, where some are."""
+
+    def __init__(self, app):
+        self.app = app
+        self.reply = None
+        self.methods = ()
+
+    async def __call__(self, scope, receive, send):
+        if self.reply is None or (self.methods and scope["method"] not in self.methods):
+            await self.app(scope, receive, send)
+        else:
+            status, body, content_type = self.reply
+            await answer(send, status, body, content_type)
+
+
+STATUSES = (400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 502, 503)
+SIGNATURE = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+
+
+def bodies(token: str) -> list[tuple[object, str]]:
+    """What an API or a proxy may send with a failure."""
+    said = f"No. Token {token}, see https://media.example/x?X-Amz-Signature={SIGNATURE} " + "and so on " * 60
+    return [
+        ({"success": False, "message": said}, "application/json"),
+        ({"error": {"message": said}}, "application/json"),
+        (b"<!doctype html><h1>Bad gateway</h1>", "text/html"),
+        (b"", "application/json"),
+        (b'{"success": fal', "application/json"),
+    ]
+
+
+def replies(token: str) -> list[tuple[int, object, str]]:
+    """Every failing status with every body, and the ways in which a 200 is a failure."""
+    failures = bodies(token)
+    return [
+        *((status, body, kind) for status in STATUSES for body, kind in failures),
+        *((200, body, kind) for body, kind in (failures[0], failures[2], failures[4])),
+    ]
+
+
+async def prepared(agent: Agent, tool: str) -> dict:
+    """Arguments with which a call of a tool reaches the API: the post and the plan that it names are there."""
+    arguments = dict(ARGUMENTS.get(tool, {}))
+    if "post_id" in arguments:
+        _, made = await agent.ok("create_post", **ARGUMENTS["create_post"] | {"content": "There before"})
+        arguments["post_id"] = made["post_id"]
+    if "plan_id" in arguments:
+        _, plan = await agent.ok("plan_posts", **ARGUMENTS["plan_posts"])
+        arguments["plan_id"] = plan["plan_id"]
+    if tool == "undo_plan":
+        await agent.ok("apply_plan", **arguments)
+    return arguments
+
+
+def assert_harmless(result, token: str) -> None:
+    """Nothing of ours or of theirs that has no place in an answer."""
+    everything = text_of(result) + json.dumps(result.structured_content)
+    for secret in (token, token[4:20], SIGNATURE, "Traceback", "<h1>"):
+        assert secret not in everything
+    assert not re.search(r"\b(pydantic|httpx2?|starlette|anyio|h11|asyncio)\b", everything, re.IGNORECASE)
+    assert "a mistake of its own" not in everything
+    if result.is_error:
+        assert len(text_of(result)) <= 500
+        assert "http://" not in everything
+
+
+@pytest.mark.requirement("tools.errors")
+@tools
+@pytest.mark.parametrize("methods", [(), ("POST", "PUT", "DELETE")], ids=["every request", "every write"])
+async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect, tmp_path, tool, methods):
+    """Whatever it answers, in whatever form."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepared(agent, tool.name)
+        api = agent.sandbox.app
+        for number, reply in enumerate(replies(agent.sandbox.token)):
+            api.reply, api.methods = reply, methods
+            if "content" in arguments:
+                arguments["content"] = f"Doors open at ten {number}"
+            result = await agent.call(tool.name, **arguments)
+            assert_harmless(result, agent.sandbox.token)
+            assert_told(tool, result, whole=not methods)
+        api.reply = None
+        if tool.name in ("create_post", "apply_plan"):
+            assert agent.standing() == []
+
+
+def assert_told(tool: Tool, result, *, whole: bool) -> None:
+    """A failure is an error; or it is told where the answer of the tool has a place for it."""
+    data = result.structured_content or {}
+    if result.is_error:
+        assert text_of(result).startswith(tool.failure.split(" ")[0]) or "ot " in text_of(result)[:30]
+    elif tool.name == "check_setup":
+        assert not (whole and data["ok"])
+    elif tool.name in ("create_post", "delete_post"):
+        assert data["outcome"] in ("unknown", "already_gone")
+    elif tool.name in ("apply_plan", "undo_plan"):
+        assert [step["outcome"] for step in data["steps"]] in (
+            [["refused"], ["stopped"], ["unknown"], ["failed"], ["already_gone"]] if data["steps"] else [[]]
+        )
+    else:
+        assert tool.effect == "read"
+        assert not whole
+
+
+ODD = (
+    [],
+    {},
+    None,
+    7,
+    "text",
+    {"posts": None},
+    {"post": {}},
+    {"posts": [None, 3, {}]},
+    {"accounts": [{}]},
+    {"data": []},
+)
+
+
+@pytest.mark.requirement("tools.errors")
+@tools
+async def test_answers_of_any_shape_are_no_crash(connect, tmp_path, tool):
+    """The reference leaves most shapes open."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepared(agent, tool.name)
+        for number, body in enumerate(ODD):
+            for methods in ((), ("POST", "PUT", "DELETE"), ("GET",)):
+                agent.sandbox.app.reply, agent.sandbox.app.methods = (200, body, "application/json"), methods
+                if "content" in arguments:
+                    arguments["content"] = f"Doors open at ten {number} {methods}"
+                assert_harmless(await agent.call(tool.name, **arguments), agent.sandbox.token)

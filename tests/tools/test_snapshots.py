@@ -1,0 +1,60 @@
+"""What clients see of each tool, byte for byte; `just snapshots` renews it, and the difference is read as an agent would."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.server import INSTRUCTIONS, describe
+from ttp_mcp.tools import every_tool
+
+pytestmark = pytest.mark.requirement("tools.snapshots")
+
+FOLDER = Path(__file__).parents[1] / "snapshots"
+DIGEST = "digest.txt"
+
+
+def files() -> dict[str, str]:
+    """Every snapshot file with the text that it must have: tools in the order in which they are listed."""
+    found = {f"tools/{tool.name}.json": schema(tool) for tool in every_tool()} | {"instructions.txt": INSTRUCTIONS}
+    digest = hashlib.sha256("".join(f"{name}\n{text}\n" for name, text in found.items()).encode()).hexdigest()
+    return found | {DIGEST: f"sha256 {digest}\n"}
+
+
+def schema(tool) -> str:
+    """A tool as clients see it, for people to read."""
+    described = describe(tool).model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(described, ensure_ascii=False, indent=2) + "\n"
+
+
+@pytest.fixture
+def update(request) -> bool:
+    """Whether to write instead of comparing."""
+    return request.config.getoption("--update-snapshots")
+
+
+@pytest.mark.parametrize("name", list(files()))
+def test_what_clients_see_is_what_was_reviewed(name, update):
+    """A changed description changes what agents do, so it is never changed by accident."""
+    path = FOLDER / name
+    if update:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files()[name].encode())
+    assert path.read_bytes().decode() == files()[name], "review the difference, then: just snapshots"
+
+
+def test_no_snapshot_is_left_of_a_tool_that_is_gone(update):
+    """What is there is what is listed."""
+    there = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*") if path.is_file()}
+    for name in there.keys() - files().keys() if update else ():
+        there.pop(name).unlink()
+    assert there.keys() <= files().keys()
+
+
+async def test_snapshots_are_what_a_client_really_gets(agent):
+    """Through the protocol, in the same order."""
+    listed = (await agent.client.list_tools()).tools
+    shown = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed]
+    assert shown == [json.loads(schema(tool)) for tool in every_tool()]
+    assert agent.client.instructions == INSTRUCTIONS
