@@ -450,7 +450,7 @@ def test_sandbox_refuses_what_is_no_port(port, capsys):
 def test_two_processes_over_one_folder_answer_over_http_and_end_with_exit_code_0(data):
     """What is asked of one is seen through the other; a control in a third process reaches both."""
     line = [sys.executable, "-m", "ttp_mcp", "sandbox"]
-    # coverage loads asyncio twice in processes that it measures, after which nothing there catches a cancellation.
+    # Told to measure one module, coverage loads asyncio twice there, and then nothing catches a cancellation.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environ}
     started = [subprocess.Popen([*line, "--port", "0", "--json"], **pipes) for _ in range(2)]

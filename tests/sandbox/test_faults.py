@@ -64,6 +64,25 @@ async def test_delay_waits_and_then_answers_as_usual(client):
     assert (await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=0.01"})).status_code == 200
 
 
+async def test_delay_leaves_a_body_as_it_is_and_a_large_one_refused(sandbox, client):
+    """In several parts, and more than the API takes."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for part in (b'{"content": "In parts", ', b'"platforms": ["linkedin"]}'):
+            yield part
+
+    headers = {"x-sandbox-fault": "delay;seconds=0", "Content-Type": "application/json"}
+    before = number_of_posts(sandbox)
+    assert (await client.post("/posts", content=parts(), headers=headers)).status_code == 201
+    assert number_of_posts(sandbox) == before + 1
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 65536
+
+    assert (await client.post("/posts", content=endless(), headers=headers)).status_code == 413
+
+
 @pytest.mark.requirement("faults.transport")
 @pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
 async def test_resets_are_broken_connections_before_or_after_the_deed(sandbox, client, kind, made):

@@ -80,6 +80,19 @@ async def test_resets_break_the_real_connection(sandbox, client, kind, made):
 
 
 @pytest.mark.requirement("faults.kinds")
+async def test_delay_commits_late_when_the_client_has_given_up(sandbox, client):
+    """The worst case for whoever looks whether a post was made: it is not there yet, and then it is."""
+    before = number_of_posts(sandbox)
+    with pytest.raises(httpx2.ReadTimeout):
+        await client.post("/posts", json=POST, headers={"x-sandbox-fault": "delay;seconds=0.5"}, timeout=0.05)
+    assert number_of_posts(sandbox) == before
+    with anyio.fail_after(5):
+        while number_of_posts(sandbox) == before:
+            await client.get("/integrations")
+    assert number_of_posts(sandbox) == before + 1
+
+
+@pytest.mark.requirement("faults.kinds")
 async def test_drip_is_one_byte_at_a_time_on_the_wire(client):
     """The client reads as many chunks as there are bytes, or nearly: two may arrive together."""
     async with client.stream("GET", "/integrations", headers={"x-sandbox-fault": "drip;seconds=0.002"}) as answer:

@@ -40,6 +40,8 @@ KINDS: dict[Kind, str] = {
 }
 SECONDS: dict[Kind, float] = {"delay": 2.0, "429": 2.0, "drip": 0.4}
 MOST_SECONDS, MOST_TIMES = 3600.0, 1_000_000
+# More than the API takes, so that it still gets to say that a body is too large.
+MOST_BODY_BYTES = 2 * 1024 * 1024
 METHODS = ("GET", "POST", "DELETE", "HEAD")
 # Offered by our own server (serve.py): drops the connection without another byte.
 ABORT = "ttp_mcp.abort"
@@ -176,9 +178,15 @@ class _Exchange:
     receive: Receive
     send: Send
 
-    async def carry_out(self) -> None:
-        """Do what was asked and answer as usual."""
-        await self.app(self.scope, self.receive, self.send)
+    async def arrived(self) -> list[Message]:
+        """The request's body, as far as the API would read it."""
+        messages: list[Message] = []
+        size, more = 0, True
+        while more and size <= MOST_BODY_BYTES:
+            messages.append(await self.receive())
+            size += len(messages[-1].get("body", b""))
+            more = messages[-1].get("more_body", False)
+        return messages
 
     async def done(self) -> tuple[Message, bytes]:
         """Do what was asked and keep the answer: its start and its body."""
@@ -220,8 +228,14 @@ class _Exchange:
 
 
 async def _delay(exchange: _Exchange) -> None:
+    """What has arrived is done, also when the client has given up by then: a late commit."""
+    arrived = await exchange.arrived()
     await anyio.sleep(exchange.fault.seconds)
-    await exchange.carry_out()
+
+    async def receive() -> Message:
+        return arrived.pop(0) if arrived else await exchange.receive()
+
+    await exchange.app(exchange.scope, receive, exchange.send)
 
 
 async def _too_many(exchange: _Exchange) -> None:
