@@ -1,21 +1,38 @@
 """What the ledger remembers beside writes: replacements, plans, confirmations; and who sees what."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
-from ttp_mcp.api import PostCreate
+from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Earlier, Ledger, LedgerProblem, Write, content_digest, scope_of
 from ttp_mcp.sandbox.clock import ManualClock
-from ttp_mcp.state import Drop
+from ttp_mcp.state import Drop, Entry
 from ttp_mcp.state.files import FileState
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
+
+
+class _Slow:
+    """A store whose answers to `get` are late, so that others come between."""
+
+    def __init__(self, state: FileState) -> None:
+        self._state = state
+        self.apply = state.apply
+        self.recent = state.recent
+        self.aclose = state.aclose
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        """As the store, and then everybody else's turn."""
+        found = await self._state.get(scope, kind, keys, now)
+        for _ in range(20):
+            await anyio.sleep(0)
+        return found
 
 
 @pytest.fixture
@@ -61,7 +78,7 @@ async def test_one_user_never_meets_another_users_entries(state: FileState, ledg
     other = Ledger(state, "two", clock.now)
     await ledger.begin_create(POST, tool="create_post")
     await ledger.keep_plan("p", {})
-    await ledger.note_replacement("old", "new")
+    await ledger.end_replacement("old", "new")
     offered = await ledger.offer("digest", 60)
     clock.move(120)
 
@@ -185,14 +202,71 @@ async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock
 @pytest.mark.requirement("ledger.replacements")
 async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
     """A post that was rescheduled twice leads to the last one; a circle ends."""
-    await ledger.note_replacement("a", "b")
-    await ledger.note_replacement("b", "c")
-    await ledger.note_replacement("x", "y")
-    await ledger.note_replacement("y", "x")
+    await ledger.end_replacement("a", "b")
+    await ledger.end_replacement("b", "c")
+    await ledger.end_replacement("x", "y")
+    await ledger.end_replacement("y", "x")
 
     assert await ledger.replacement("a") == "c"
     assert await ledger.replacement("c") is None
     assert await ledger.replacement("x") == "y"
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger, clock: ManualClock) -> None:
+    """What was created for it is found in the history, so a crash at any point in between leaves both ids."""
+    assert await ledger.begin_replacement("old", POST, tool="reschedule_post") is None
+    assert await ledger.half_replaced() == []
+    found = await ledger.replacing("old")
+    assert found is not None
+    assert (found.old_id, found.new_id, found.at) == ("old", None, START)
+
+    for tool, content in (("reschedule_post", POST.content), ("create_post", POST.content), ("reschedule_post", "x")):
+        other = PostCreate(content, account_ids=(f"for {tool} {content}",), scheduled_at=POST.scheduled_at)
+        write = await ledger.begin_create(other, tool=tool)
+        assert isinstance(write, Write)
+        await ledger.finish(write, "created", Post({"id": f"by {tool}, {content}"}))
+    clock.move(271)
+
+    assert [(each.old_id, each.new_id) for each in await ledger.half_replaced()] == [
+        ("old", f"by reschedule_post, {POST.content}")
+    ]
+    await ledger.end_replacement("old", "new")
+    assert await ledger.half_replaced() == []
+    assert await ledger.replacing("old") is None
+    assert await ledger.replacement("old") == "new"
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger) -> None:
+    """The same may be begun again, which is how it is finished; something else is told what is under way."""
+    other = PostCreate("Something else", account_ids=("a",))
+    assert await ledger.begin_replacement("old", POST, tool="reschedule_post") is None
+    assert await ledger.begin_replacement("old", POST, tool="reschedule_post") is None
+
+    under_way = await ledger.begin_replacement("old", other, tool="reschedule_post")
+    assert under_way is not None
+    assert under_way.digest == content_digest(POST)
+    await ledger.end_replacement("old", None)
+    assert await ledger.replacement("old") is None
+    assert await ledger.begin_replacement("old", other, tool="reschedule_post") is None
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: FileState, clock: ManualClock) -> None:
+    """The second one finds what the first one noted between its look and its note."""
+    ledger = Ledger(_Slow(state), "one", clock.now)
+    posts = [PostCreate(str(number), account_ids=("a",)) for number in range(5)]
+    found: list[object] = []
+
+    async def begin(post: PostCreate) -> None:
+        found.append(await ledger.begin_replacement("old", post, tool="reschedule_post"))
+
+    async with anyio.create_task_group() as tasks:
+        for post in posts:
+            tasks.start_soon(begin, post)
+
+    assert sum(each is None for each in found) == 1
 
 
 @pytest.mark.requirement("ledger.reads-go-on")

@@ -23,6 +23,7 @@ __all__ = [
     "LedgerProblem",
     "Plan",
     "Record",
+    "Replacing",
     "Unfinished",
     "Write",
     "content_digest",
@@ -39,6 +40,8 @@ KEEP_UNFINISHED = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(hours=24)
 # A write has its outcome after 80 s at the very most; one that is older belongs to a process that is gone.
 LONGEST_WRITE = timedelta(seconds=90)
+# A create, a delete, and at worst a second delete.
+LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,16 @@ class Unfinished:
     at: datetime
     content: str | None
     post_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacing:
+    """A post whose replacement was begun and not ended. `new_id` is the replacement, where one is known to have been made."""
+
+    old_id: str
+    digest: str
+    at: datetime
+    new_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +299,64 @@ class Ledger:
         entry = (await self._get("removed", [post_id])).get(post_id)
         return Post(entry.value["post"]) if entry and entry.value["outcome"] in ("deleted", "already_gone") else None
 
+    async def begin_replacement(self, old_id: str, post: PostCreate, *, tool: str) -> Replacing | None:
+        """Note that a post is about to be replaced: from the create to the delete both stand, and a crash must not hide that.
+
+        Args:
+            old_id: The post that will go.
+            post: What is created in its place.
+            tool: Who asks.
+
+        Returns:
+            None when it is noted; or another replacement of the same post that was begun and not ended, and nothing is noted.
+
+        Raises:
+            LedgerProblem: It can't be noted, so it must not be begun.
+        """
+        digest = content_digest(post)
+        while True:
+            entry = (await self._get("replacing", [old_id])).get(old_id)
+            if entry is not None and entry.value["digest"] != digest:
+                return await self._replacing(entry)
+            # The same once more is the way to end one that a crash left half done.
+            expected = entry.version if entry else ""
+            value = {"digest": digest, "tool": tool}
+            if await self._apply([self._put("replacing", old_id, value, KEEP_UNFINISHED, expected)]) == "done":
+                return None
+
+    async def end_replacement(self, old_id: str, new_id: str | None) -> None:
+        """Remember that a post was replaced by another one; or, with None, that only one of the two stands."""
+        replaced = [self._put("replaced", old_id, {"by": new_id}, KEEP_WRITES)] if new_id is not None else []
+        await self._apply([*replaced, Drop("replacing", old_id)])
+
     async def note_replacement(self, old_id: str, new_id: str) -> None:
-        """Remember that a post was replaced by another one."""
-        await self._apply([self._put("replaced", old_id, {"by": new_id}, KEEP_WRITES)])
+        """`end_replacement` by its earlier name."""
+        await self.end_replacement(old_id, new_id)
+
+    async def replacing(self, old_id: str) -> Replacing | None:
+        """The replacement of a post that was begun and not ended; None when there is none."""
+        entry = (await self._get("replacing", [old_id])).get(old_id)
+        return await self._replacing(entry) if entry else None
+
+    async def half_replaced(self) -> list[Replacing]:
+        """Replacements that were begun and not ended, and whose process is gone, newest first; of the last seven days.
+
+        Raises:
+            LedgerProblem: The ledger can't be read.
+        """
+        now = self._now()
+        found = await self._state.recent(self._scope, "replacing", now - KEEP_UNFINISHED, now)
+        return [await self._replacing(entry) for entry in found if entry.at < now - LONGEST_REPLACEMENT]
+
+    async def _replacing(self, entry: Entry) -> Replacing:
+        """With the post that was created for it since, which is in the history."""
+        digest, tool = entry.value["digest"], entry.value["tool"]
+        made = (
+            each.value["post_id"]
+            for each in await self._state.recent(self._scope, "create", entry.at, self._now())
+            if (each.value["digest"], each.value["tool"]) == (digest, tool) and each.value["post_id"]
+        )
+        return Replacing(entry.key, digest, entry.at, next(made, None))
 
     async def replacement(self, post_id: str) -> str | None:
         """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
