@@ -72,7 +72,7 @@ def _validation(error: api.ApiError) -> str:
 def _token(error: api.ApiError) -> str:
     return (
         f"the API did not accept the token (401).{_said(error)} It may have expired or been revoked: create a new one "
-        "under Settings → API and set TTP_API_TOKEN. Repeating does not help until then."
+        "under Settings → API and set TTP_API_TOKEN; repeating does not help until then."
     )
 
 
@@ -124,11 +124,12 @@ def _no_answer(error: api.ApiError) -> str:
 
 
 def _token_missing(_: api.ApiError) -> str:
-    return f"no API token is set. {HOW_TO_CONNECT}"
+    return f"no API token is set. {HOW_TO_CONNECT} Nothing was sent."
 
 
 def _token_malformed(error: api.ApiError) -> str:
-    return f"the API token can't be used: {getattr(error, 'problem', 'it is malformed')} {HOW_TO_CONNECT}"
+    problem = getattr(error, "problem", "it is malformed.")
+    return f"the API token can't be used: {problem} {HOW_TO_CONNECT} Nothing was sent."
 
 
 def _access(_: api.ApiError) -> str:

@@ -1,0 +1,103 @@
+"""A server over the demo workspace, and clients of both eras for it; time stands still until a test moves it."""
+
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import mcp_types as types
+import pytest
+from mcp.client import Client
+
+from ttp_mcp.assembly import Assembly, assemble
+from ttp_mcp.config import Settings
+from ttp_mcp.sandbox import ManualClock, Sandbox
+
+NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
+# How the SDK's client names the protocols of 2026 and of 2025.
+ERAS = ("auto", "legacy")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Both ends of one connection, and what stands behind the server."""
+
+    client: Client
+    assembly: Assembly
+    sandbox: Sandbox
+
+    async def call(self, tool, /, **arguments):
+        """Call a tool, whatever comes of it."""
+        return await self.client.call_tool(tool, arguments)
+
+    async def raw(self, tool, arguments, *, reply=None, state=None):
+        """One round of a call, the question of the server not answered by the client itself."""
+        responses = None if reply is None else {"confirm": reply}
+        return await self.client.session.call_tool(
+            tool, arguments, input_responses=responses, request_state=state, allow_input_required=True
+        )
+
+
+def text_of(result):
+    """The text blocks of an answer."""
+    return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
+
+
+@pytest.fixture
+def clock():
+    """Tuesday, 24 November 2026, 09:02 in Paris."""
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """The defaults, with Paris time and a state folder of its own."""
+    return Settings(zone=ZoneInfo("Europe/Paris"), state_dir=tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory):
+    """The demo workspace as it is on `NOW`, to be copied."""
+    folder = tmp_path_factory.mktemp("demo") / "sandbox"
+    Sandbox(folder, clock=ManualClock(NOW)).close()
+    return folder
+
+
+@pytest.fixture
+def sandbox(demo_folder, clock, tmp_path):
+    """The demo workspace."""
+    shutil.copytree(demo_folder, tmp_path / "sandbox")
+    with Sandbox(tmp_path / "sandbox", clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def connect(settings, sandbox):
+    """Opens a client: `async with connect("legacy", asked=callback, confirm="required") as side`. Keywords are settings.
+
+    `asked` is called when the human is; without it the client can't ask. `like` shares the assembly of another side.
+    """
+
+    @asynccontextmanager
+    async def opened(era="auto", *, asked=None, like=None, **changes):
+        assembly = like.assembly if like else assemble(replace(settings, **changes), sandbox)
+        try:
+            async with Client(assembly.server, mode=era, elicitation_callback=asked) as client:
+                yield Side(client, assembly, sandbox)
+        finally:
+            if like is None:
+                await assembly.aclose()
+
+    return opened
+
+
+def human(action="accept", **content):
+    """A human who always says the same, and the list of what they were asked."""
+    questions = []
+
+    async def asked(_, params):
+        questions.append(params.message)
+        return types.ElicitResult(action=action, content=content or None)
+
+    return asked, questions

@@ -1,0 +1,158 @@
+"""An exception in words for an agent: what did not happen, why, what next, and whether repeating is safe."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttp_mcp import api, errors
+from ttp_mcp.errors import LIMIT, Refusal, agent_text, error_kind
+from ttp_mcp.ledger import LedgerProblem
+from ttp_mcp.local_files import FileRefused
+from ttp_mcp.times import TimeProblem
+from ttp_mcp.writes import WriteRefused
+
+pytestmark = pytest.mark.requirement("server.errors")
+
+WHAT = "Post not created"
+TOKEN = "ttp_" + "0123456789abcdef" * 3
+FACTS = {"method": "POST", "path": "/posts"}
+# Each kind of failure: how it comes about, one word for programs, and what its words must hold.
+CASES = {
+    "no token": (api.TokenMissing(**FACTS), "token", "no API token is set"),
+    "bad token": (api.TokenMalformed(problem="it must begin with ttp_.", **FACTS), "token", "it must begin with ttp_"),
+    "access": (api.AccessRefused(**FACTS), "forbidden", "TTP_ACCESS"),
+    "400": (api.ValidationFailed(status=400, message="bad", **FACTS), "api", "(400). API said: “bad”"),
+    "401": (api.NotAuthenticated(status=401, message="no", **FACTS), "token", "did not accept the token (401)"),
+    "403": (api.Forbidden(status=403, message="Pro only", **FACTS), "forbidden", "“Pro only”"),
+    "404": (api.NotFound(method="GET", path="/posts/{id}", status=404), "not_found", "list_posts"),
+    "404 of a route": (api.NotFound(status=404, **FACTS), "not_found", "TTP_API_URL"),
+    "429": (api.RateLimited(status=429, **FACTS), "rate_limited", "in a minute"),
+    "429 with a wait": (api.RateLimited(status=429, retry_after_seconds=7.2, **FACTS), "rate_limited", "in 7 s"),
+    "500": (api.ServerError(status=500, message="oops", **FACTS), "api", "failure of its own (500)"),
+    "503 of a write": (api.ServerError(status=503, may_have_happened=True, **FACTS), "unclear", "before trying again"),
+    "302": (api.Redirected(status=302, target_host="evil.example", **FACTS), "api", "redirect (302)"),
+    "html": (api.BadAnswer(reason="html", status=200, **FACTS), "api", "web page"),
+    "json": (api.BadAnswer(reason="json", status=200, **FACTS), "api", "not valid JSON"),
+    "truncated": (api.BadAnswer(reason="truncated", may_have_happened=True, **FACTS), "unclear", "cut off"),
+    "too large": (api.BadAnswer(reason="too_large", **FACTS), "api", "too large"),
+    "shape": (api.BadAnswer(reason="shape", **FACTS), "api", "unexpected shape"),
+    "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "unreadable"),
+    "success false": (api.Rejected(status=200, message="no media", **FACTS), "api", "“no media”"),
+    "not reached": (api.NotReached(**FACTS), "unreachable", "Nothing was sent"),
+    "timeout": (api.NoAnswer(after_seconds=30, may_have_happened=True, **FACTS), "unclear", "within 30 s"),
+    "broken": (api.NoAnswer(**FACTS), "unreachable", "no answer."),
+    "upload": (api.UploadFailed(reason="it changed while it was sent", **FACTS), "api", "it changed"),
+    "upload refused": (api.UploadRefused(reason="", **FACTS), "api", "was not stored."),
+    "other": (api.ApiError(status=418, message="teapot", **FACTS), "api", "(418)"),
+    "other without status": (api.ApiError(**FACTS), "api", "the API did not do it."),
+}
+# Those whose words repeat the API's.
+SPEAKING = [name for name, (error, _, _) in CASES.items() if error.message]
+REPEATING = re.compile(
+    r"trying again is safe|nothing was (?:changed|sent)|repeating does not help|before trying again", re.IGNORECASE
+)
+NEXT = re.compile(
+    r"call|check|create one|create a new one|trying again|change|only the person|repeating", re.IGNORECASE
+)
+LIBRARIES = re.compile(
+    r"https?://|httpx|pydantic|anyio|starlette|sqlite|traceback|Error\b|Exception|please|sorry", re.IGNORECASE
+)
+
+
+def sentences(text):
+    """How many there are, not looking into what is quoted or in brackets."""
+    plain = re.sub(r"“[^”]*”|\([^)]*\)", "quoted", text)
+    return len(re.findall(r"[.!?](?:\s|$)", plain))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_words_say_what_why_what_next_and_whether_repeating_is_safe(name):
+    """At most three sentences and 400 characters, and never an address, a token, or a library's name."""
+    error, _, part = CASES[name]
+    text = agent_text(error, WHAT)
+    assert text.startswith(f"{WHAT}: ")
+    assert part in text
+    assert REPEATING.search(text), text
+    assert NEXT.search(text.removeprefix(WHAT)), text
+    assert text.endswith((".", "s."))
+    assert 1 <= sentences(text) <= 3, text
+    assert len(text) <= LIMIT
+    assert not LIBRARIES.search(text), text
+    assert "evil.example" not in text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_word_tells_programs_the_kind_of_failure(name):
+    """What may have happened all the same is `unclear`, whatever else it is."""
+    error, kind, _ = CASES[name]
+    assert error_kind(error) == kind
+
+
+def test_every_kind_of_failure_of_the_api_client_has_a_case():
+    """A new kind needs words of its own, or shows that the general ones will do."""
+    kinds = {kind for kind in vars(api).values() if isinstance(kind, type) and issubclass(kind, api.ApiError)}
+    assert kinds == {type(error) for error, _, _ in CASES.values()}
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+def test_words_stay_whole_when_the_api_talks_at_length(name):
+    """A message of any length leaves room for the advice, and can't close its quotation."""
+    error, _, _ = CASES[name]
+    error = type(error)(**{**FACTS, "status": error.status, "message": "” " + "very long " * 100, **_more(error)})
+    text = agent_text(error, "Engagement summary not read")
+    assert len(text) <= LIMIT
+    assert not text.endswith("…")
+    assert text.count("”") == 1
+    assert REPEATING.search(text)
+
+
+def _more(error):
+    return {"may_have_happened": error.may_have_happened}
+
+
+@given(st.text(max_size=600), st.sampled_from(SPEAKING))
+def test_words_of_the_api_are_quoted_in_one_line_without_a_token(message, name):
+    """Whatever the API says: no token leaves, nothing but our own words stands outside of the quotation."""
+    error, _, _ = CASES[name]
+    error = type(error)(**{**FACTS, "status": error.status, "message": f"{message} {TOKEN}", **_more(error)})
+    text = agent_text(error, WHAT)
+    assert TOKEN[4:16] not in text
+    assert "\n" not in text
+    assert len(text) <= LIMIT
+
+
+def test_text_that_is_too_long_is_cut_with_a_mark():
+    """Only what names the failure can make it so."""
+    assert agent_text(CASES["500"][0], "x" * 500) == "x" * (LIMIT - 1) + "…"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Refusal("Not done: told."), "Not done: told."),
+        (FileRefused("Not uploaded: told."), "Not uploaded: told."),
+        (TimeProblem("the year must be from 2000 to 2100."), f"{WHAT}: the year must be from 2000 to 2100."),
+        (LedgerProblem("the disk is full."), f"{WHAT}: the disk is full."),
+        (WriteRefused("as many as an hour allows."), f"{WHAT}: as many as an hour allows."),
+    ],
+)
+def test_refusals_of_our_own_are_complete_already(error, text):
+    """They are repeated as they are, but for tokens."""
+    assert agent_text(error, WHAT) == text
+    assert error_kind(error) == "refused"
+    assert TOKEN not in agent_text(type(error)(f"{text} {TOKEN}"), WHAT)
+
+
+@pytest.mark.parametrize("error", [ValueError("secret"), KeyError("x"), RuntimeError(), OSError(28, "No space")])
+def test_everything_else_is_a_bug_without_words(error):
+    """The agent must not see it; the kind says so."""
+    assert agent_text(error, WHAT) is None
+    assert error_kind(error) == "bug"
+
+
+def test_most_special_kind_speaks_first():
+    """No kind stands behind one that includes it."""
+    order = [kind for kind, _ in errors._WORDS]
+    assert all(not issubclass(later, earlier) for at, earlier in enumerate(order) for later in order[at + 1 :])

@@ -1,0 +1,311 @@
+"""The server as its clients see it, in both protocol eras."""
+
+import inspect
+import json
+import logging
+
+import jsonschema
+import pytest
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
+
+from tests.server.conftest import ERAS, text_of
+from ttp_mcp import __version__, server
+from ttp_mcp.api.posts import PostsApi
+from ttp_mcp.errors import Refusal
+from ttp_mcp.logs import LineFormatter
+from ttp_mcp.server import ERROR_KIND, INSTRUCTIONS, TtpServer
+
+pytestmark = pytest.mark.requirement("server.answers")
+
+eras = pytest.mark.parametrize("era", ERAS)
+TOKEN = "ttp_" + "0123456789abcdef" * 3
+OVERRIDDEN = {
+    "list_tools": "_handle_list_tools",
+    "call_tool": "_handle_call_tool",
+    "list_prompts": "_handle_list_prompts",
+    "get_prompt": "_handle_get_prompt",
+    "list_resources": "_handle_list_resources",
+    "list_resource_templates": "_handle_list_resource_templates",
+    "read_resource": "_handle_read_resource",
+}
+
+
+@pytest.mark.requirement("server.contract")
+@pytest.mark.parametrize("method", OVERRIDDEN)
+def test_handlers_of_the_sdk_call_the_method_that_is_overridden(method):
+    """An upgrade that calls something else would serve the SDK's own answers."""
+    assert f"await self.{method}(" in inspect.getsource(getattr(MCPServer, OVERRIDDEN[method]))
+    ours, theirs = (inspect.signature(getattr(kind, method)).parameters for kind in (TtpServer, MCPServer))
+    assert list(ours) == list(theirs)
+
+
+@pytest.mark.requirement("server.contract")
+def test_sdk_has_the_low_level_server_that_stdio_and_completions_use():
+    """One private name, held here."""
+    low = MCPServer("x", log_level="WARNING")._lowlevel_server
+    assert list(inspect.signature(low.add_request_handler).parameters)[:3] == ["method", "params_type", "handler"]
+    assert callable(low.run)
+    assert callable(low.create_initialization_options)
+
+
+@pytest.mark.requirement("server.contract")
+@eras
+async def test_both_eras_get_the_answers_of_our_methods(connect, monkeypatch, era):
+    """What a client receives comes through each overridden method."""
+    called = []
+    for method in OVERRIDDEN:
+        real = getattr(TtpServer, method)
+
+        async def noting(self, *args, _method=method, _real=real, **more):
+            called.append(_method)
+            return await _real(self, *args, **more)
+
+        monkeypatch.setattr(TtpServer, method, noting)
+    async with connect(era) as side:
+        await side.client.list_tools()
+        await side.call("list_integrations")
+        await side.client.list_prompts()
+        await side.client.get_prompt("what_failed")
+        await side.client.list_resources()
+        await side.client.list_resource_templates()
+        await side.client.read_resource("ttp://accounts")
+    assert set(called) == set(OVERRIDDEN)
+
+
+@eras
+async def test_server_introduces_itself(connect, era):
+    """Name, version, instructions, and only capabilities that it has."""
+    async with connect(era) as side:
+        assert (side.client.server_info.name, side.client.server_info.version) == ("ttp-mcp", __version__)
+        assert side.client.instructions == INSTRUCTIONS
+        has = side.client.server_capabilities
+        assert (has.tools is not None, has.prompts is not None, has.resources is not None) == (True, True, True)
+        assert has.completions is not None
+        assert not has.tools.list_changed
+        assert not has.prompts.list_changed
+        assert not has.resources.list_changed
+        assert not has.resources.subscribe
+
+
+def test_instructions_are_short_and_say_how_the_tools_work_together():
+    """Every agent pays for them at every start."""
+    assert len(INSTRUCTIONS) <= 1500
+    for part in ("list_integrations", "draft", "zone", "never instructions"):
+        assert part in INSTRUCTIONS
+
+
+@eras
+async def test_unknown_tool_is_invalid_params(connect, era):
+    """A protocol error with its name cleaned, not an answer that a model might take for the tool's."""
+    async with connect(era) as side:
+        with pytest.raises(MCPError) as caught:
+            await side.call("no\u202esuch\ntool” now")
+    assert caught.value.code == -32602
+    assert caught.value.message == "Unknown tool: nosuch tool' now."
+
+
+async def test_tool_that_is_not_offered_is_as_unknown(connect):
+    """A tool that the access leaves out can't be called by its name."""
+    async with connect(access="read") as side:
+        with pytest.raises(MCPError) as caught:
+            await side.call("delete_post", post_id="x")
+    assert caught.value.code == -32602
+
+
+@eras
+async def test_list_is_the_same_bytes_each_time_and_may_be_kept(connect, era):
+    """For every client of an era; nothing of a call gets into it."""
+    async with connect(era) as side:
+        first = await side.client.list_tools()
+        await side.call("list_posts", limit=1)
+        async with connect(era, like=side) as other:
+            second = await other.client.list_tools()
+        assert [tool.model_dump_json(by_alias=True) for tool in first.tools] == [
+            tool.model_dump_json(by_alias=True) for tool in second.tools
+        ]
+        assert first.ttl_ms == (3_600_000 if era == "auto" else 0)
+        assert await side.assembly.server.list_tools() is await side.assembly.server.list_tools()
+
+
+def broken(monkeypatch, error):
+    """Let the API client raise something on every list of posts."""
+
+    async def raises(self):
+        raise error
+
+    monkeypatch.setattr(PostsApi, "list", raises)
+
+
+@eras
+@pytest.mark.parametrize("when", ["running", "answering"])
+async def test_bug_is_masked_for_the_agent_and_told_to_the_log(connect, monkeypatch, caplog, era, when):
+    """The agent learns that repeating is safe; the log has the traceback."""
+    if when == "running":
+        broken(monkeypatch, RuntimeError(f"inner detail {TOKEN}"))
+    else:
+        monkeypatch.setattr(server, "to_json", lambda _: 1 / 0)
+    async with connect(era) as side:
+        result = await side.call("list_posts")
+    assert result.is_error
+    assert text_of(result) == (
+        "Posts not listed: this server made a mistake of its own, which is in its log. "
+        "Nothing was changed; trying again is safe."
+    )
+    assert result.meta[ERROR_KIND] == "bug"
+    record = next(record for record in caplog.records if record.name == "ttp_mcp.server")
+    assert record.levelno == logging.ERROR
+    line = LineFormatter().format(record)
+    assert "Traceback" in line
+    assert "RuntimeError: inner detail [redacted]" in line or "ZeroDivisionError" in line
+
+
+async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatch):
+    """Repeating is not called safe where nobody knows."""
+
+    async def raises(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr("ttp_mcp.writes.Writes.create", raises)
+    async with connect(confirm="off") as side:
+        result = await side.call("create_post", content="A", platforms=["linkedin"])
+    assert text_of(result).endswith("It may have happened all the same: call list_posts before trying again.")
+
+
+@eras
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind"),
+    [
+        ("list_posts", {"limit": 0}, "arguments"),
+        ("list_posts", {"limt": 1}, "arguments"),
+        ("get_post", {"post_id": "nowhere"}, "not_found"),
+        ("list_posts", {"account": "@nobody"}, "refused"),
+        ("list_posts", {"after": "soon"}, "refused"),
+    ],
+)
+async def test_error_has_its_kind_for_programs(connect, era, tool, arguments, kind):
+    """Beside the words for the model."""
+    async with connect(era) as side:
+        result = await side.call(tool, **arguments)
+    assert result.is_error
+    assert result.meta == {ERROR_KIND: kind} or result.meta[ERROR_KIND] == kind
+    assert result.structured_content is None
+
+
+async def test_error_never_repeats_a_value_that_was_passed(connect):
+    """It may be a secret that an agent mistook for an argument."""
+    async with connect() as side:
+        for arguments in ({"post_id": 5}, {"post_id": ""}, {"post_id": "s3cret" * 50}, {"post_id": ["s3cret"]}):
+            assert "s3cret" not in text_of(await side.call("get_post", **arguments))
+
+
+@eras
+async def test_token_leaves_in_no_answer(connect, sandbox, era):
+    """Not in text, not in data, however deep, not in a resource; whatever brought it there."""
+    with sandbox.store.writing() as db:
+        db.execute(
+            "UPDATE posts SET content = ?, platform_data = ?", (f"Mine: {TOKEN}", json.dumps({"x": [{"y": TOKEN}]}))
+        )
+        db.execute("UPDATE accounts SET name = ?, handle = ''", (TOKEN,))
+        post_id = db.execute("SELECT id FROM posts").fetchone()["id"]
+    async with connect(era) as side:
+        answers = [
+            await side.call("list_posts"),
+            await side.call("get_post", post_id=post_id),
+            await side.call("list_integrations"),
+            await side.call("get_post", post_id=TOKEN),
+            await side.client.read_resource("ttp://recent-posts"),
+            await side.client.read_resource(f"ttp://posts/{post_id}"),
+        ]
+        for answer in answers:
+            shown = answer.model_dump_json()
+            assert TOKEN[:16] not in shown
+        assert "[redacted]" in answers[1].model_dump_json()
+
+
+async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sandbox, tmp_path):
+    """All eighteen tools, with jsonschema rather than with the models that made the schema."""
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    used = set()
+    async with connect(confirm="off", media_dirs=(tmp_path / "media",)) as side:
+        schemas = {tool.name: tool.output_schema for tool in (await side.client.list_tools()).tools}
+
+        async def call(tool, **arguments):
+            result = await side.call(tool, **arguments)
+            assert not result.is_error, text_of(result)
+            jsonschema.validate(result.structured_content, schemas[tool])
+            used.add(tool)
+            return result.structured_content
+
+        await drive_everything(call)
+        assert used == set(schemas)
+
+
+async def drive_everything(call):
+    """Call every tool in a way that works."""
+    post = {"content": "Schema.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}
+    for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
+        await call(tool)
+    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary"):
+        await call(tool)
+    await call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
+    await call("upload_media", source="a.gif")
+    await call("check_post", **post)
+    created = await call("create_post", **post)
+    await call("get_post", post_id=created["post_id"])
+    moved = await call("reschedule_post", post_id=created["post_id"], scheduled_at="2026-11-27T10:00:00Z")
+    await call("delete_post", post_id=moved["post_id"])
+    plan = await call("plan_posts", posts=[{"content": "Planned.", "account_ids": ["linkedin"]}])
+    await call("apply_plan", plan_id=plan["plan_id"])
+    await call("undo_plan", plan_id=plan["plan_id"])
+
+
+@eras
+async def test_progress_is_reported_to_who_asks(connect, era, tmp_path):
+    """Also where nobody asks nothing breaks."""
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    seen = []
+
+    async def progress(done, total, message):
+        seen.append((done, total, message))
+
+    async with connect(era, media_dirs=(tmp_path / "media",)) as side:
+        result = await side.client.call_tool("upload_media", {"source": "a.gif"}, progress_callback=progress)
+        assert not result.is_error, text_of(result)
+    assert seen[-1] == (14, 14, "14 bytes of 14 bytes")
+
+
+async def test_things_that_are_added_to_the_server_are_served_beside_ours(connect):
+    """Prompts and resources of an extension work as with any MCPServer."""
+    async with connect() as side:
+        ours = side.assembly.server
+
+        @ours.prompt()
+        def greet(name: str) -> str:
+            return f"Hello {name}"
+
+        @ours.resource("ttp-extra://note")
+        def note() -> str:
+            return "a note"
+
+        @ours.resource("ttp-extra://notes/{name}")
+        def notes(name: str) -> str:
+            return f"note {name}"
+
+        names = [prompt.name for prompt in (await side.client.list_prompts()).prompts]
+        assert names[-1] == "greet"
+        shown = await side.client.get_prompt("greet", {"name": "Ada"})
+        assert shown.messages[0].content.text == "Hello Ada"
+        assert str((await side.client.list_resources()).resources[-1].uri) == "ttp-extra://note"
+        templates = (await side.client.list_resource_templates()).resource_templates
+        assert templates[-1].uri_template == "ttp-extra://notes/{name}"
+        assert (await side.client.read_resource("ttp-extra://notes/x")).contents[0].text == "note x"
+
+
+async def test_refusal_of_a_tool_is_its_text(connect, monkeypatch):
+    """No prefix, no suffix."""
+    broken(monkeypatch, Refusal("Not done: told."))
+    async with connect() as side:
+        assert text_of(await side.call("list_posts")) == "Not done: told."
