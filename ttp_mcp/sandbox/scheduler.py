@@ -55,24 +55,39 @@ class Scheduler:
         self._real_time = real_time
 
     def tick(self) -> int:
-        """Publish all that is due and bring engagement up to date; returns how many posts were finished."""
+        """Publish all that is due and bring engagement up to date; returns how many posts were finished.
+
+        Raises:
+            ExceptionGroup: Some posts failed. The others had their turn; these get another when their lease is over.
+        """
         finished = 0
+        problems: list[Exception] = []
         while claims := self.claim():
-            finished += sum(self.publish(claim) for claim in claims)
+            for claim in claims:
+                try:
+                    finished += self.publish(claim)
+                except Exception as problem:  # noqa: BLE001 - raised below
+                    problems.append(problem)
         self.measure()
+        if problems:
+            raise ExceptionGroup(f"{len(problems)} posts could not be published", problems)
         return finished
 
     def claim(self) -> list[Claim]:
-        """Take due posts, and those whose worker did not finish in time."""
+        """Take due posts, and those whose worker did not finish in time.
+
+        A lease that ends later than one of now would was given before the machine's clock was put back: it counts as over.
+        """
         now, real = to_ms(self._clock.now()), round(self._real_time() * 1000)
         if not self._anything_due(now, real):
             return []
         with self._store.writing() as db:
             rows = db.execute(
                 "SELECT * FROM (SELECT id, fence, scheduled_at FROM posts WHERE status = 'scheduled' AND scheduled_at <= ? "
-                "ORDER BY scheduled_at LIMIT ?) UNION ALL "
-                "SELECT * FROM (SELECT id, fence, scheduled_at FROM posts WHERE status = 'publishing' AND lease_until <= ? LIMIT ?)",
-                (now, BATCH, real, BATCH),
+                "ORDER BY scheduled_at, sequence LIMIT ?) UNION ALL "
+                "SELECT * FROM (SELECT id, fence, scheduled_at FROM posts WHERE status = 'publishing' "
+                "AND (lease_until <= ? OR lease_until > ?) LIMIT ?)",
+                (now, BATCH, real, real + self._lease_ms, BATCH),
             ).fetchall()
             db.executemany(
                 "UPDATE posts SET status = 'publishing', fence = fence + 1, lease_until = ?, updated_at = ? WHERE id = ?",
@@ -114,14 +129,16 @@ class Scheduler:
         with self._store.reading() as db:
             found = db.execute(
                 "SELECT EXISTS (SELECT 1 FROM posts WHERE status = 'scheduled' AND scheduled_at <= ?) "
-                "OR EXISTS (SELECT 1 FROM posts WHERE status = 'publishing' AND lease_until <= ?)",
-                (now, real),
+                "OR EXISTS (SELECT 1 FROM posts WHERE status = 'publishing' AND (lease_until <= ? OR lease_until > ?))",
+                (now, real, real + self._lease_ms),
             ).fetchone()
         return bool(found[0])
 
     def _record(self, db: sqlite3.Connection, post: sqlite3.Row) -> None:
         now = to_ms(self._clock.now())
-        out = min(now, post["scheduled_at"] + TICK_MS) if post["scheduled_at"] else now
+        due: int | None = post["scheduled_at"]
+        # Never before its time, even where the clock was put back since it was claimed.
+        out = now if due is None else min(max(now, due), due + TICK_MS)
         accounts = db.execute(
             "SELECT a.* FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
             (post["id"],),
@@ -189,7 +206,9 @@ def _measure(db: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
     account = {"id": row["account_id"], "platform": row["platform"], "followers": row["followers"]}
     found = networks.engagement(account, row["post_id"], local, age_hours)
     db.execute(
-        "UPDATE publications SET likes = ?, comments = ?, shares = ?, views = ?, measured_at = ?, settled = ? WHERE id = ?",
+        # Of two workers the one that is late must not take figures back.
+        "UPDATE publications SET likes = ?, comments = ?, shares = ?, views = ?, measured_at = ?, settled = ? "
+        "WHERE id = ? AND measured_at <= ?",
         (
             found.likes,
             found.comments,
@@ -198,5 +217,6 @@ def _measure(db: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
             now,
             int(age_hours > networks.SETTLED_HOURS),
             row["id"],
+            now,
         ),
     )

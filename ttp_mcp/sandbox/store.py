@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from weakref import WeakSet
 
 SCHEMA_VERSION = 1
 # How long a writer waits for another process's write. One takes a few milliseconds; a slow disk may take seconds.
@@ -19,6 +20,16 @@ class StoreProblem(Exception):
     """The data can't be used; the text says why and what to do."""
 
 
+class _Held:
+    """The connection of one thread. It is closed with the thread: a server's threads come and go."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        self.db.close()
+
+
 class Store:
     """The data of one sandbox. Any number of threads and processes may have the same folder open."""
 
@@ -30,26 +41,30 @@ class Store:
         """
         self.path = path
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: WeakSet[_Held] = WeakSet()
         self._lock = threading.Lock()
         try:
             self._prepare()
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
             self.close()
+            if not isinstance(error, sqlite3.DatabaseError):
+                raise
             raise StoreProblem(
-                f"{path.name} can't be opened as sandbox data ({error}). Move it away, or run `ttp-mcp sandbox reset`."
+                f"{path.name} can't be opened as sandbox data ({error}). {_way_out(error.sqlite_errorcode)}"
             ) from error
 
     def _prepare(self) -> None:
+        # A look first: a file that is up to date is opened without a write, even where there is no room for one.
+        if self._version() == SCHEMA_VERSION:
+            return
         with self.writing() as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
+            version = self._version()
             if version > SCHEMA_VERSION:
                 raise StoreProblem(
                     "The sandbox data were written by a newer ttp-mcp. Upgrade it, or set another TTP_STATE_DIR."
                 )
             if version == 0:
-                script = files("ttp_mcp.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")
-                steps = [script]
+                steps = [files("ttp_mcp.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")]
             else:
                 steps = [MIGRATIONS[step] for step in range(version, SCHEMA_VERSION)]
             for step in steps:
@@ -57,19 +72,25 @@ class Store:
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def _version(self) -> int:
+        """The version of the file's schema; 0 for a new file."""
+        return self.connection().execute("PRAGMA user_version").fetchone()[0]
+
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, in autocommit mode."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            self._local.db = db
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None:
+            held = _Held(
+                sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            )
+            held.db.row_factory = sqlite3.Row
+            held.db.execute("PRAGMA journal_mode = WAL")
+            held.db.execute("PRAGMA synchronous = FULL")
+            held.db.execute("PRAGMA foreign_keys = ON")
+            self._local.held = held
             with self._lock:
-                self._opened.append(db)
-        return db
+                self._opened.add(held)
+        return held.db
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
@@ -82,11 +103,14 @@ class Store:
         try:
             yield db
         finally:
-            db.execute("COMMIT")
+            _end(db, "COMMIT")
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start; nested ones join it."""
+        """A transaction that holds the write lock from its start; nested ones join it.
+
+        An error of the commit itself leaves open whether the disk has it, as with any database.
+        """
         db = self.connection()
         if db.in_transaction:
             yield db
@@ -94,18 +118,31 @@ class Store:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
+            db.execute("COMMIT")
         except BaseException:
-            db.execute("ROLLBACK")
+            _end(db, "ROLLBACK")
             raise
-        db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            opened, self._opened = self._opened, []
-        for db in opened:
-            db.close()
+            opened, self._opened = list(self._opened), WeakSet()
+        for held in opened:
+            held.db.close()
         self._local = threading.local()
+
+
+def _end(db: sqlite3.Connection, how: str) -> None:
+    """End a transaction, unless SQLite has done so by itself: it does on a full or a failing disk."""
+    if db.in_transaction:
+        db.execute(how)
+
+
+def _way_out(code: int) -> str:
+    """What to do about an error on opening. Only data that are no longer of use are to be moved away."""
+    if code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+        return "Move it away, or run `ttp-mcp sandbox reset`."
+    return "Check the folder's rights and free space, and whether a process holds the file; then try again."
 
 
 def _statements(script: str) -> Iterator[str]:

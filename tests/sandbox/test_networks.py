@@ -1,0 +1,85 @@
+"""The simulated networks: the same for the same ids, believable, and only growing."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttp_mcp.sandbox.networks import SETTLED_HOURS, Engagement, address, engagement, external_id
+
+pytestmark = pytest.mark.requirement("sandbox.networks")
+
+TUESDAY = datetime(2026, 6, 23, 0, 0, tzinfo=UTC)
+PLATFORMS = ("instagram", "twitter", "linkedin", "tiktok", "pinterest", "somewhere_new")
+platforms = st.sampled_from(PLATFORMS)
+ids = st.text("abcdef0123456789", min_size=1, max_size=12)
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))
+ages = st.floats(0, 2 * SETTLED_HOURS)
+
+
+def account(platform: str, account_id: str = "acc", followers: int = 10_000) -> dict[str, object]:
+    return {"id": account_id, "platform": platform, "followers": followers}
+
+
+def figures(found: Engagement) -> tuple[int, ...]:
+    return found.likes, found.comments, found.shares, found.views
+
+
+@given(platforms, ids, ids, moments, ages)
+def test_the_same_ids_fare_the_same(platform: str, account_id: str, post_id: str, at: datetime, age: float) -> None:
+    """Two rehearsals over the same workspace see the same figures."""
+    first, second = (engagement(account(platform, account_id), post_id, at, age) for _ in range(2))
+    assert first == second
+    assert external_id(post_id, account_id) == external_id(post_id, account_id)
+
+
+@given(platforms, ids, moments, ages, ages)
+def test_figures_only_grow_with_age(platform: str, post_id: str, at: datetime, one: float, other: float) -> None:
+    """None of the four is ever taken back, and none is below zero."""
+    younger, older = (figures(engagement(account(platform), post_id, at, age)) for age in sorted((one, other)))
+    assert all(0 <= before <= after for before, after in zip(younger, older, strict=True))
+
+
+@given(platforms, ids, moments, st.floats(SETTLED_HOURS, 10 * SETTLED_HOURS))
+def test_figures_settle(platform: str, post_id: str, at: datetime, age: float) -> None:
+    """After two weeks nothing is added."""
+    assert engagement(account(platform), post_id, at, age) == engagement(account(platform), post_id, at, SETTLED_HOURS)
+
+
+@given(platforms, ids, moments, ages)
+def test_fewer_like_than_see_and_fewer_comment_than_like(platform: str, post_id: str, at: datetime, age: float) -> None:
+    """The figures fit each other."""
+    found = engagement(account(platform), post_id, at, age)
+    assert found.comments <= found.likes <= found.views
+    assert found.shares <= found.likes
+
+
+@pytest.mark.parametrize(
+    ("platform", "hour"),
+    [("instagram", 18), ("twitter", 9), ("linkedin", 8), ("tiktok", 20), ("pinterest", 21), ("somewhere_new", 12)],
+)
+def test_each_network_has_its_best_hour(platform: str, hour: int) -> None:
+    """It is what the analytics are to find."""
+    views = [engagement(account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)]
+    assert views.index(max(views)) == hour
+
+
+def test_ids_differ_by_post_and_account() -> None:
+    """They are the networks' own: digits."""
+    found = {external_id(post, account_id) for post in ("p1", "p2") for account_id in ("a1", "a2")}
+    assert len(found) == 4
+    assert all(each.isdigit() for each in found)
+
+
+def test_addresses_lead_nowhere_and_look_like_the_networks_own() -> None:
+    """Handles lose their sign; a name without a handle loses its spaces."""
+    found = [address(platform, "@harbor cafe", "7") for platform in PLATFORMS]
+    assert found == [
+        "https://instagram.example/p/7",
+        "https://x.example/harborcafe/status/7",
+        "https://linkedin.example/feed/update/7",
+        "https://tiktok.example/@harborcafe/video/7",
+        "https://pinterest.example/pin/7",
+        "https://network.example/harborcafe/7",
+    ]

@@ -1,0 +1,357 @@
+"""Publishing: what is due, in order, once, by any number of workers, whatever happens to them and to the clock."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ttp_mcp.sandbox import ManualClock, Sandbox, networks
+from ttp_mcp.sandbox.clock import to_ms
+from ttp_mcp.sandbox.scheduler import BATCH, LEASE_SECONDS, TICK_MS, Claim, Scheduler
+from ttp_mcp.sandbox.store import Store
+
+pytestmark = pytest.mark.requirement("sandbox.scheduler")
+
+NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+Connect = Callable[..., str]
+
+
+@dataclass
+class RealTime:
+    """The machine's clock, which leases are measured with."""
+
+    seconds: float = 1_780_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Feed:
+    """The empty workspace, with words for what these tests look at."""
+
+    store: Store
+    clock: ManualClock
+    real: RealTime = field(default_factory=RealTime)
+
+    def worker(self) -> Scheduler:
+        return Scheduler(self.store, self.clock, real_time=self.real)
+
+    def post(
+        self, post_id: str, *accounts: str, due: datetime | None = NOW + HOUR, thread: tuple[str, ...] = ()
+    ) -> None:
+        with self.store.writing() as db:
+            db.execute(
+                "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, thread) "
+                "VALUES (?, 'org_empty', ?, ?, ?, 0, 0, ?)",
+                (
+                    post_id,
+                    f"Text of {post_id}",
+                    "scheduled" if due else "draft",
+                    due and to_ms(due),
+                    json.dumps(thread),
+                ),
+            )
+            db.executemany(
+                "INSERT INTO post_targets (post_id, account_id, position, status) VALUES (?, ?, ?, 'pending')",
+                [(post_id, account, position) for position, account in enumerate(accounts)],
+            )
+
+    def status(self, post_id: str) -> str:
+        return self.row("SELECT status FROM posts WHERE id = ?", post_id)["status"]
+
+    def row(self, query: str, *values: object) -> sqlite3.Row:
+        with self.store.reading() as db:
+            return db.execute(query, values).fetchone()
+
+    def publications(self) -> list[tuple[str, str]]:
+        """Post and account of what the networks show, in the order in which it came."""
+        with self.store.reading() as db:
+            return [tuple(row) for row in db.execute("SELECT post_id, account_id FROM publications ORDER BY rowid")]
+
+    def views(self, post_id: str) -> int:
+        return self.row("SELECT views FROM publications WHERE post_id = ?", post_id)["views"]
+
+
+@pytest.fixture
+def feed(empty: Sandbox, clock: ManualClock, connect: Connect) -> Feed:
+    """An organization with an account on X and one on LinkedIn."""
+    connect("twitter")
+    connect("linkedin")
+    return Feed(empty.store, clock)
+
+
+# What is due
+
+
+def test_a_post_is_published_when_it_is_due_and_not_a_moment_before(feed: Feed) -> None:
+    """The millisecond decides, and `publishedAt` is never before `scheduledAt`."""
+    feed.post("p", "acc_twitter")
+    worker = feed.worker()
+    feed.clock.move(3599.999)
+    assert worker.tick() == 0
+    assert (feed.status("p"), feed.publications()) == ("scheduled", [])
+    feed.clock.move(0.001)
+    assert worker.tick() == 1
+    assert (feed.status("p"), feed.publications()) == ("published", [("p", "acc_twitter")])
+    assert feed.row("SELECT published_at FROM posts")["published_at"] == to_ms(NOW + HOUR)
+    assert worker.tick() == 0
+
+
+def test_a_draft_is_never_published(feed: Feed) -> None:
+    """It has no time."""
+    feed.post("draft", "acc_twitter", due=None)
+    feed.clock.move(365 * 24 * 3600)
+    assert feed.worker().tick() == 0
+    assert feed.status("draft") == "draft"
+
+
+def test_posts_are_published_in_the_order_of_their_times_then_of_their_making(feed: Feed) -> None:
+    """More of them than a worker takes at once."""
+    late = [f"late {number}" for number in range(BATCH)]
+    for post_id in late:
+        feed.post(post_id, "acc_twitter", due=NOW + 2 * HOUR)
+    feed.post("early", "acc_twitter")
+    feed.clock.move(3 * 3600)
+    assert feed.worker().tick() == BATCH + 1
+    assert [post_id for post_id, _ in feed.publications()] == ["early", *late]
+
+
+def test_what_became_due_while_nobody_ran_counts_as_published_soon_after_its_time(feed: Feed) -> None:
+    """Moving the clock by days must not put a week of posts into one second."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(7 * 24 * 3600)
+    feed.worker().tick()
+    times = feed.row(
+        "SELECT p.published_at, t.published_at, b.published_at FROM posts p, post_targets t, publications b"
+    )
+    assert set(times) == {to_ms(NOW + HOUR) + TICK_MS}
+    assert feed.row("SELECT updated_at FROM posts")["updated_at"] == to_ms(feed.clock.now())
+
+
+# Results
+
+
+def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
+    """All worked, some did, none did; an expired connection says what to do."""
+    connect("instagram", status="expired")
+    feed.post("all", "acc_twitter", "acc_linkedin")
+    feed.post("some", "acc_instagram", "acc_twitter")
+    feed.post("none", "acc_instagram")
+    feed.clock.move(3600)
+    assert feed.worker().tick() == 3
+    assert [feed.status(post_id) for post_id in ("all", "some", "none")] == ["published", "partial", "failed"]
+    failed = feed.row("SELECT * FROM post_targets WHERE post_id = 'some' AND account_id = 'acc_instagram'")
+    assert (failed["status"], failed["external_id"], failed["published_at"]) == ("failed", None, None)
+    assert failed["error"] == ("The connection of @acc_instagram has expired. Reconnect the account in the dashboard.")
+    worked = feed.row("SELECT * FROM post_targets WHERE post_id = 'some' AND account_id = 'acc_twitter'")
+    assert worked["url"] == f"https://x.example/acc_twitter/status/{worked['external_id']}"
+    assert feed.row("SELECT published_at FROM posts WHERE id = 'none'")["published_at"] is None
+
+
+@pytest.mark.parametrize(("refreshes", "status"), [(0, "failed"), (1, "published")])
+def test_a_connection_that_lapsed_fails_unless_it_renews_itself(
+    feed: Feed, connect: Connect, refreshes: int, status: str
+) -> None:
+    """What counts is the time at which the post goes out. A name stands in where there is no handle."""
+    connect("pinterest")
+    with feed.store.writing() as db:
+        db.execute(
+            "UPDATE accounts SET handle = NULL, expires_at = ?, has_refresh_capability = ? WHERE id = 'acc_pinterest'",
+            (to_ms(NOW + HOUR), refreshes),
+        )
+    feed.post("p", "acc_pinterest")
+    feed.clock.move(3600)
+    feed.worker().tick()
+    assert feed.status("p") == status
+    error = feed.row("SELECT error FROM post_targets")["error"]
+    assert error is None or error.startswith("The connection of Name of acc_pinterest has expired.")
+
+
+def test_a_thread_is_shown_on_x_alone(feed: Feed) -> None:
+    """Other networks get the text."""
+    feed.post("p", "acc_twitter", "acc_linkedin", thread=("second", "third"))
+    feed.clock.move(3600)
+    feed.worker().tick()
+    shown = [
+        feed.row("SELECT thread FROM publications WHERE platform = ?", name)["thread"]
+        for name in ("twitter", "linkedin")
+    ]
+    assert [json.loads(thread) for thread in shown] == [["second", "third"], []]
+
+
+# Workers that fail
+
+
+def test_a_claim_of_a_worker_that_died_is_taken_over_and_the_slow_first_records_nothing(feed: Feed) -> None:
+    """The fence grows with each claim; only the present one counts."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    slow, other = feed.worker(), feed.worker()
+    assert slow.claim() == [Claim("p", 1)]
+    assert (feed.status("p"), other.claim(), other.tick()) == ("publishing", [], 0)
+    feed.real.seconds += LEASE_SECONDS - 0.001
+    assert other.claim() == []
+    feed.real.seconds += 0.001
+    assert other.claim() == [Claim("p", 2)]
+    assert slow.publish(Claim("p", 1)) is False
+    assert (feed.status("p"), feed.publications()) == ("publishing", [])
+    assert other.publish(Claim("p", 2)) is True
+    assert slow.publish(Claim("p", 1)) is False
+    assert other.publish(Claim("p", 2)) is False
+    assert feed.publications() == [("p", "acc_twitter")]
+    assert feed.row("SELECT lease_until FROM posts")["lease_until"] is None
+
+
+def test_a_claim_is_lost_with_a_post_that_is_gone(feed: Feed) -> None:
+    """`reset` may remove a post under a worker's hands."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    worker = feed.worker()
+    (claim,) = worker.claim()
+    with feed.store.writing() as db:
+        db.execute("DELETE FROM posts")
+    assert worker.publish(claim) is False
+    assert feed.publications() == []
+
+
+def test_a_post_that_can_not_be_published_does_not_hold_up_the_others(feed: Feed) -> None:
+    """It stays as it was, is told of, and gets another turn when its lease is over."""
+    feed.post("broken", "acc_twitter")
+    feed.post("fine", "acc_twitter")
+    with feed.store.writing() as db:
+        db.execute("UPDATE posts SET media_urls = 'taken' WHERE id = 'broken'")
+        db.execute(
+            "CREATE TRIGGER broken BEFORE INSERT ON publications WHEN new.media_urls = 'taken' "
+            "BEGIN SELECT RAISE(ABORT, 'broken on purpose'); END"
+        )
+    feed.clock.move(3600)
+    worker = feed.worker()
+    with pytest.raises(ExceptionGroup, match="1 posts could not be published") as raised:
+        worker.tick()
+    assert [str(problem) for problem in raised.value.exceptions] == ["broken on purpose"]
+    assert (feed.status("broken"), feed.status("fine")) == ("publishing", "published")
+    assert feed.row("SELECT status FROM post_targets WHERE post_id = 'broken'")["status"] == "pending"
+    with feed.store.writing() as db:
+        db.execute("DROP TRIGGER broken")
+    assert worker.tick() == 0
+    feed.real.seconds += LEASE_SECONDS
+    assert worker.tick() == 1
+    assert feed.publications() == [("fine", "acc_twitter"), ("broken", "acc_twitter")]
+
+
+def test_many_workers_publish_each_post_once(feed: Feed) -> None:
+    """Together they finish what is due, and no two of them count the same post."""
+    for number in range(60):
+        feed.post(f"post {number}", "acc_twitter", "acc_linkedin")
+    feed.clock.move(3600)
+    with ThreadPoolExecutor(3) as pool:
+        finished = [pool.submit(feed.worker().tick) for _ in range(3)]
+        assert sum(each.result(60) for each in finished) == 60
+    found = feed.publications()
+    assert len(found) == len(set(found)) == 120
+
+
+# Clocks that are put back
+
+
+def test_a_clock_that_is_put_back_takes_nothing_back_and_publishes_nothing_early(feed: Feed) -> None:
+    """What is out stays out with its figures; what is not due again waits."""
+    feed.post("first", "acc_twitter")
+    feed.post("second", "acc_twitter", due=NOW + 2 * HOUR)
+    worker = feed.worker()
+    feed.clock.move(1.5 * 3600)
+    worker.tick()
+    views = feed.views("first")
+    feed.clock.move(-24 * 3600)
+    assert worker.tick() == 0
+    assert (feed.status("first"), feed.status("second"), feed.views("first")) == ("published", "scheduled", views)
+    feed.clock.move(25 * 3600)
+    assert worker.tick() == 1
+    assert feed.views("first") > views
+
+
+def test_a_post_that_was_due_when_it_was_claimed_is_not_dated_before_its_time(feed: Feed) -> None:
+    """The clock was put back in between."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    worker = feed.worker()
+    (claim,) = worker.claim()
+    feed.clock.move(-24 * 3600)
+    assert worker.publish(claim)
+    assert feed.row("SELECT published_at FROM posts")["published_at"] == to_ms(NOW + HOUR)
+
+
+def test_a_lease_from_before_the_machine_was_put_back_is_not_waited_for(feed: Feed) -> None:
+    """Otherwise a post would hang for as long as the clock was off."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    feed.worker().claim()
+    feed.real.seconds -= 24 * 3600
+    assert feed.worker().tick() == 1
+    assert feed.status("p") == "published"
+
+
+def test_a_post_that_a_workspace_left_in_publishing_without_a_time_is_finished_now(feed: Feed) -> None:
+    """Such a file may come from somewhere else."""
+    feed.post("p", "acc_twitter", due=None)
+    with feed.store.writing() as db:
+        db.execute("UPDATE posts SET status = 'publishing', lease_until = 0")
+    assert feed.worker().tick() == 1
+    assert feed.row("SELECT published_at FROM posts")["published_at"] == to_ms(NOW)
+
+
+# Engagement
+
+
+def test_engagement_grows_and_settles(feed: Feed) -> None:
+    """More at each look, at most every five minutes; in the end the figures stand and are not looked at again."""
+    feed.post("p", "acc_twitter")
+    worker = feed.worker()
+    feed.clock.move(3600)
+    worker.tick()
+    figures = [feed.views("p")]
+    assert (figures, worker.measure()) == ([0], 0)
+    for _ in range(20):
+        feed.clock.move(12 * 3600)
+        assert worker.measure() == 1
+        figures.append(feed.views("p"))
+    assert figures == sorted(figures)
+    assert len(set(figures)) > 4
+    feed.clock.move(networks.SETTLED_HOURS * 3600)
+    assert worker.measure() == 1
+    settled = feed.views("p")
+    feed.clock.move(networks.SETTLED_HOURS * 3600)
+    assert worker.measure() == 0
+    assert feed.views("p") == settled
+
+
+def test_a_worker_that_is_late_does_not_take_figures_back(feed: Feed) -> None:
+    """It read which publications to look at before another brought them further."""
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    feed.worker().tick()
+    feed.clock.move(24 * 3600)
+    late_clock = ManualClock(feed.clock.now())
+    late = Scheduler(feed.store, late_clock)
+    feed.clock.move(48 * 3600)
+
+    class Pausing(Store):
+        """Lets another worker in between reading and writing."""
+
+        def writing(self):
+            if feed.worker().measure():
+                figures.append(feed.views("p"))
+            return super().writing()
+
+    figures: list[int] = []
+    with closing(Pausing(feed.store.path)) as pausing:
+        assert Scheduler(pausing, late_clock).measure() == 1
+    assert late.measure() == 0
+    assert figures == [feed.views("p")]

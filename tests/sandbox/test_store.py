@@ -1,0 +1,287 @@
+"""The data: transactions, versions, several processes and threads, and files that can't be used."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ttp_mcp.sandbox import store as store_module
+from ttp_mcp.sandbox.store import SCHEMA_VERSION, Store, StoreProblem
+
+pytestmark = pytest.mark.requirement("sandbox.store")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the data are."""
+    return tmp_path / "sandbox.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """New data."""
+    with closing(Store(path)) as opened:
+        yield opened
+
+
+def note(db: sqlite3.Connection, key: str, value: str = "") -> None:
+    db.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+
+
+def notes(store: Store) -> list[str]:
+    with store.reading() as db:
+        return [row["key"] for row in db.execute("SELECT key FROM meta ORDER BY key")]
+
+
+def test_connections_are_durable_and_hold_to_references(store: Store) -> None:
+    """What was answered is on the disk; a row never points to nothing."""
+    db = store.connection()
+    settings = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")]
+    assert settings == ["wal", 2, 1]
+    with pytest.raises(sqlite3.IntegrityError), store.writing():
+        db.execute("INSERT INTO post_targets (post_id, account_id, position, status) VALUES ('p', 'a', 0, 'pending')")
+
+
+# Transactions
+
+
+def test_an_error_takes_the_whole_transaction_back(store: Store) -> None:
+    """Half of a write is never there."""
+    with pytest.raises(ZeroDivisionError), store.writing() as db:
+        note(db, "first")
+        _ = 1 / 0
+    assert notes(store) == []
+    with store.writing() as db:
+        note(db, "second")
+    assert notes(store) == ["second"]
+
+
+def test_nested_transactions_are_one(store: Store) -> None:
+    """Inner ones end with the outermost, and see what it wrote."""
+    with pytest.raises(ZeroDivisionError), store.writing() as db:
+        with store.writing() as inner:
+            note(inner, "inner")
+        assert inner is db
+        assert notes(store) == ["inner"]
+        _ = 1 / 0
+    assert notes(store) == []
+
+
+def test_a_view_does_not_change_while_it_is_read(store: Store) -> None:
+    """Another thread's write is seen by the next view."""
+
+    def write() -> None:
+        with store.writing() as other:
+            note(other, "written meanwhile")
+
+    with store.reading():
+        assert notes(store) == []
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(write).result(5)
+        assert notes(store) == []
+    assert notes(store) == ["written meanwhile"]
+
+
+def test_a_transaction_that_sqlite_ended_itself_leaves_its_own_error(store: Store) -> None:
+    """On a full disk SQLite rolls back by itself; the error that is told is the disk's, and the next write works."""
+    for transaction in (store.writing, store.reading):
+        with pytest.raises(sqlite3.OperationalError, match="no room"), transaction() as db:
+            db.execute("ROLLBACK")
+            raise sqlite3.OperationalError("no room")
+    with store.writing() as db:
+        note(db, "after")
+    assert notes(store) == ["after"]
+
+
+def test_a_commit_that_fails_is_rolled_back(store: Store) -> None:
+    """A constraint that is only checked at the end leaves nothing open behind it."""
+    with pytest.raises(sqlite3.IntegrityError), store.writing() as db:
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        note(db, "lost")
+        db.execute("INSERT INTO post_targets (post_id, account_id, position, status) VALUES ('p', 'a', 0, 'pending')")
+    assert not store.connection().in_transaction
+    assert notes(store) == []
+
+
+def test_a_full_store_refuses_writes_and_goes_on_when_there_is_room(store: Store) -> None:
+    """Nothing of the refused write is there, and what was there stays."""
+    with store.writing() as db:
+        note(db, "before")
+    db = store.connection()
+    db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(sqlite3.OperationalError, match="full"), store.writing():
+        note(db, "too much", "x" * 1_000_000)
+    assert notes(store) == ["before"]
+    db.execute("PRAGMA max_page_count = 1000000")
+    with store.writing():
+        note(db, "room again", "x" * 1_000_000)
+    assert notes(store) == ["before", "room again"]
+
+
+# Versions
+
+
+def test_new_data_have_the_present_version(store: Store) -> None:
+    """It is what later programs go by."""
+    assert store.connection().execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+
+
+def test_data_of_a_newer_version_are_refused_and_left_alone(path: Path) -> None:
+    """An older program must not write what it does not understand."""
+    with closing(Store(path)) as newer, newer.writing() as db:
+        note(db, "from the future")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(StoreProblem, match=r"newer ttp-mcp\. Upgrade it, or set another TTP_STATE_DIR\."):
+        Store(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION + 1
+        assert db.execute("SELECT key FROM meta").fetchall() == [("from the future",)]
+
+
+def test_older_data_are_brought_up_step_by_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step is made once, in order, and what was there stays."""
+    with closing(Store(path)) as old, old.writing() as db:
+        note(db, "old")
+    monkeypatch.setattr(store_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+    steps = {
+        SCHEMA_VERSION: "CREATE TABLE extra (name TEXT) STRICT;\nINSERT INTO extra VALUES\n  ('a');\n",
+        SCHEMA_VERSION + 1: "UPDATE extra SET name = name || 'b';\n",
+    }
+    monkeypatch.setattr(store_module, "MIGRATIONS", steps)
+    for _ in range(2):
+        with closing(Store(path)) as opened, opened.reading() as db:
+            assert [tuple(row) for row in db.execute("SELECT name FROM extra")] == [("ab",)]
+            assert db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION + 2
+            assert notes(opened) == ["old"]
+
+
+def test_a_step_that_fails_leaves_the_older_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a migration is never there."""
+    Store(path).close()
+    with monkeypatch.context() as newer:
+        newer.setattr(store_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        steps = {SCHEMA_VERSION: "CREATE TABLE extra (name TEXT) STRICT;\nINSERT INTO nowhere VALUES (1);\n"}
+        newer.setattr(store_module, "MIGRATIONS", steps)
+        with pytest.raises(StoreProblem, match="no such table: nowhere"):
+            Store(path)
+    with closing(Store(path)) as opened, opened.reading() as db:
+        assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").fetchone()[0] == 0
+
+
+# Files that can't be used
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_way_out(path: Path) -> None:
+    """It is not touched."""
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreProblem) as refused:
+        Store(path)
+    assert str(refused.value) == (
+        "sandbox.db can't be opened as sandbox data (file is not a database). "
+        "Move it away, or run `ttp-mcp sandbox reset`."
+    )
+    assert path.read_bytes() == b"no database" * 1000
+
+
+def test_a_file_that_can_not_be_reached_is_not_blamed_on_its_content(tmp_path: Path) -> None:
+    """Moving good data away would not help."""
+    with pytest.raises(StoreProblem, match=r"unable to open database file\). Check the folder's rights and free space"):
+        Store(tmp_path / "missing" / "sandbox.db")
+
+
+def test_data_that_others_hold_are_not_blamed_on_their_content(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file that another process is filling is waited for, and then reported as what it is."""
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreProblem, match=r"database is locked\)\. Check .* whether a process holds the file"):
+            Store(path)
+
+
+def test_data_that_are_up_to_date_are_opened_while_somebody_writes(store: Store, path: Path) -> None:
+    """Opening needs neither the write lock nor room on the disk."""
+    with store.writing(), closing(Store(path)) as other:
+        assert notes(other) == []
+
+
+# Threads and processes
+
+
+def test_each_thread_has_a_connection_of_its_own_and_closing_closes_all(store: Store) -> None:
+    """Also those of threads that are still there."""
+    found: list[sqlite3.Connection] = [store.connection()]
+    there, over = threading.Event(), threading.Event()
+
+    def other() -> None:
+        found.append(store.connection())
+        there.set()
+        over.wait(5)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert there.wait(5)
+    assert found[0] is not found[1]
+    assert store.connection() is found[0]
+    store.close()
+    for db in found:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            db.execute("SELECT 1")
+    over.set()
+    thread.join(5)
+
+
+def test_the_connection_of_a_thread_that_ended_is_closed(store: Store) -> None:
+    """A server that runs for weeks does not run out of files."""
+    process = psutil.Process()
+    before = process.num_fds()
+    for _ in range(20):
+        thread = threading.Thread(target=lambda: notes(store))
+        thread.start()
+        thread.join(5)
+    assert process.num_fds() <= before + 1
+
+
+def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
+    """A last note of a thread that is late is no failure."""
+    store.close()
+    assert notes(store) == []
+
+
+def test_many_processes_open_new_data_and_write_at_once(path: Path) -> None:
+    """One makes the tables, the others wait; no write is lost or refused."""
+    script = (
+        "import sys, pathlib\n"
+        "from ttp_mcp.sandbox.store import Store\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "store = Store(pathlib.Path(sys.argv[1]))\n"
+        "for number in range(20):\n"
+        "    with store.writing() as db:\n"
+        "        db.execute('INSERT INTO meta VALUES (?, ?)', (f'{sys.argv[2]}-{number}', ''))\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(path), str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for number in range(4)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in started:
+        assert process.wait(30) == 0
+        assert process.stdout is not None
+        process.stdout.close()
+    with closing(Store(path)) as opened:
+        assert len(notes(opened)) == 80
+        assert opened.connection().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
