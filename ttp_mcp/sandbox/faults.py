@@ -166,6 +166,12 @@ def take(store: Store, method: str, path: str) -> Fault | None:
     return next((Fault(row["kind"], row["seconds"]) for row in found), None)
 
 
+async def until_gone(receive: Receive) -> None:
+    """Return when the client is no longer there."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Exchange:
     """One request in the hands of a fault."""
@@ -219,12 +225,7 @@ class _Exchange:
         if abort is None:
             raise ConnectionResetError("The sandbox closed the connection, as it was told to.")
         abort()
-        await self.gone()
-
-    async def gone(self) -> None:
-        """Return when the client is no longer there."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+        await until_gone(self.receive)
 
 
 async def _delay(exchange: _Exchange) -> None:
@@ -272,15 +273,15 @@ async def _drip(exchange: _Exchange) -> None:
     start, content = await exchange.done()
     await exchange.start(start, len(content))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_until_gone, exchange, tasks.cancel_scope)
+        tasks.start_soon(_end_with_client, exchange, tasks.cancel_scope)
         for position in range(len(content)):
             await exchange.body(content[position : position + 1], more=position + 1 < len(content))
             await anyio.sleep(exchange.fault.seconds)
         tasks.cancel_scope.cancel()
 
 
-async def _until_gone(exchange: _Exchange, scope: anyio.CancelScope) -> None:
-    await exchange.gone()
+async def _end_with_client(exchange: _Exchange, scope: anyio.CancelScope) -> None:
+    await until_gone(exchange.receive)
     scope.cancel()
 
 

@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ttp_mcp.sandbox.faults import ABORT
+from ttp_mcp.sandbox.faults import ABORT, until_gone
 from ttp_mcp.sandbox.sandbox import Sandbox
 
 HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -176,7 +176,6 @@ class _Protocol(H11Protocol):
             except asyncio.CancelledError:
                 # The server ends and has waited long enough; the client learns it from its connection.
                 transport.abort()
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+                await until_gone(receive)
 
         self.app = with_abort  # pyright: ignore[reportAttributeAccessIssue] - as above
