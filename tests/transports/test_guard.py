@@ -138,8 +138,8 @@ async def test_a_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
 
 
 async def test_a_preflight_of_an_origin_that_is_not_listed_is_refused_with_403(web):
-    for given in ("https://evil.example", "http://localhost:8000"):
-        headers = {"origin": given, "access-control-request-method": "POST"}
+    for page in ("https://evil.example", "http://localhost:8000"):
+        headers = {"origin": page, "access-control-request-method": "POST"}
         assert (await web.http.options("/mcp", headers=headers)).status_code == 403
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from tests.transports.conftest import KEY, request
 from tests.transports.upstream import Upstream, token_of
+from ttp_mcp.ledger import Ledger
 from ttp_mcp.state import LedgerProblem
+from ttp_mcp.transports.metrics import CountedLedger
 
 pytestmark = [pytest.mark.requirement("http.health"), pytest.mark.requirement("http.metrics")]
 
@@ -90,3 +92,14 @@ async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
     with pytest.raises(TimeoutError):
         await web.service.metrics.watch(context, cut_off)
     assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.text()
+
+
+async def test_an_outcome_that_was_not_noted_is_not_counted(web, monkeypatch):
+    async def not_noted(*_, **__):
+        return False
+
+    monkeypatch.setattr(Ledger, "finish", not_noted)
+    ledger = CountedLedger(web.service.state, "scope")
+    ledger.wrote = web.service.metrics.wrote
+    assert await ledger.finish(None, "created") is False
+    assert "ttp_mcp_writes_total{" not in web.service.metrics.text()

@@ -108,7 +108,11 @@ async def test_the_sweep_goes_on_until_it_is_cancelled(tenants, apps, time, monk
     async with tenants.use(Token(token_of(1))):
         pass
     time[0] = 100
-    apps.made[1].api.aclose = lambda: anyio.lowlevel.checkpoint() if swept.set() else anyio.lowlevel.checkpoint()
+
+    async def aclose():
+        swept.set()
+
+    apps.made[1].api.aclose = aclose
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tenants.sweep_forever)
         with anyio.fail_after(5):

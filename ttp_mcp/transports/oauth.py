@@ -47,7 +47,7 @@ class AccessTokens:
             return None
         try:
             claims = await self._claims(token)
-        except (jwt.InvalidTokenError, jwt.PyJWKError) as error:
+        except jwt.PyJWTError as error:
             log.info("access token refused: %s", type(error).__name__)
             return None
         return None if claims is None else _access(claims, self._resource)

@@ -27,6 +27,12 @@ class TimedProtocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def on_response_complete(self) -> None:
+        """A further request may have begun while this one was answered."""
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is due any more."""
         self._stop()
@@ -42,18 +48,13 @@ class TimedProtocol(H11Protocol):
         seconds = limits.get(state)
         if seconds is not None:
             self._state = state
-            self._clock = self.loop.call_later(seconds, self._too_late)
+            self._clock = self.loop.call_later(seconds, self.transport.close)
 
     def _stop(self) -> None:
         self._state = None
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
-
-    def _too_late(self) -> None:
-        # A whole request may have come meanwhile in the same piece as the end of the one before.
-        if self._arriving() is self._state:
-            self.transport.close()
 
     def _arriving(self) -> object:
         return self.conn.their_state

@@ -103,6 +103,11 @@ class Service:
         writes = self._tenants.writes_in_flight if self._tenants is not None else 0
         return self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writes.in_flight > 0)
 
+    @property
+    def ledger(self) -> Ledger | None:
+        """The memory of the one user that is served; None with several."""
+        return self._app.ledger if self._app is not None else None
+
     def leave(self) -> None:
         """Take no new work: `/readyz` says so."""
         self.health.leaving = True

@@ -154,7 +154,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_POLL_SECONDS)
         await asyncio.sleep(_SETTLE_SECONDS / 2)
         for connection in list(self.server_state.connections):
-            if isinstance(connection, TimedProtocol):
+            if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others
                 connection.transport.close()
 
     @contextmanager
