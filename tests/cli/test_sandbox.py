@@ -187,6 +187,18 @@ def test_clock_is_set_moved_back_stopped_and_real(run, stopped):
     assert ", 2 days behind this machine's." in run("clock", "--", "-51h")
 
 
+def test_clock_waits_a_moment_for_what_another_process_publishes(run, opened, monkeypatch):
+    """And tells the truth when it is still not done then."""
+    monkeypatch.setattr("ttp_mcp.cli.sandbox_controls.WAIT_SECONDS", 0.04)
+    opened.stored_clock.move(33 * 3600)
+    (claim,) = opened.scheduler.claim()
+    assert run("clock", "+1s").splitlines()[1] == "Nothing became due."
+    with opened.store.reading() as db:
+        row = db.execute("SELECT status FROM posts WHERE id = ?", (claim.post_id,)).fetchone()
+    assert row["status"] == "publishing"
+    assert opened.scheduler.publish(claim) is True
+
+
 @pytest.mark.requirement("sandbox-cli.careful")
 @pytest.mark.parametrize(
     ("line", "words"),
