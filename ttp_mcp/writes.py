@@ -181,13 +181,14 @@ class Writes:
         ids = frozenset(each.id for each in before) if before is not None else None
         return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, caller))
 
-    async def delete(self, post_id: str, *, tool: str, post: Post | None = None) -> Deleted:
+    async def delete(self, post_id: str, *, tool: str, post: Post | None = None, limited: bool = True) -> Deleted:
         """Delete a post.
 
         Args:
             post_id: Its id.
             tool: Who asks.
             post: The post, where the caller has just read it; read here otherwise.
+            limited: Whether the limit of an hour holds. It must not keep a call from taking back what it made itself.
 
         Raises:
             NotFound: It can't be read, and is not known to have been there.
@@ -203,7 +204,8 @@ class Writes:
                     return Deleted("already_gone", self._now(), gone)
                 raise
         known = post
-        return await self._settled(lambda caller: self._delete(post_id, tool, known, caller))
+        most = self._caps.deletes if limited else None
+        return await self._settled(lambda caller: self._delete(post_id, tool, known, most, caller))
 
     @asynccontextmanager
     async def upload(self, *, tool: str) -> AsyncGenerator[None]:
@@ -359,7 +361,7 @@ class Writes:
         listed = f" ({named})" if named else ""
         raise EarlierAttempt(
             f"an attempt at {to_wire(earlier.at)} may have created an equal post{listed}, its answer was lost. Check list_posts; "
-            "allow_duplicate=true sends it anyway. Nothing was sent by this call."
+            "create_post with allow_duplicate=true sends it anyway. Nothing was sent by this call."
         )
 
     async def _earlier_created(self, earlier: Earlier, post: PostCreate) -> Created | None:
@@ -441,8 +443,8 @@ class Writes:
         recorded = await self._note(write, "unknown")
         return Created("unknown", write.at, candidates=tuple(candidates), recorded=recorded)
 
-    async def _delete(self, post_id: str, tool: str, post: Post, caller: _Caller) -> Deleted:
-        write = await self._ledger.begin_delete(post_id, post, tool=tool, most=self._caps.deletes)
+    async def _delete(self, post_id: str, tool: str, post: Post, most: int | None, caller: _Caller) -> Deleted:
+        write = await self._ledger.begin_delete(post_id, post, tool=tool, most=most)
         if write == "full":
             raise await self._limit("delete", "TTP_MAX_DELETES_PER_HOUR", self._caps.deletes, "deletions")
         await self._stop_if_gone(write, caller)

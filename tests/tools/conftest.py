@@ -134,25 +134,24 @@ Through = Callable[[ASGIApp], ASGIApp]
 
 @dataclass(slots=True)
 class Fault:
-    """Stands before the API and spoils the `turn`-th request (from 0) of a method: before it is done, or after.
+    """Stands before the API and spoils requests from the `turn`-th on (from 0): one of them, or all that follow (`lasting`).
 
-    `how` is `lost` (the connection breaks), or a status that is answered; `count` is how many requests there were.
+    `after` lets the request be done first. `how` is `lost` (the connection breaks), or a status that is answered.
     """
 
     app: ASGIApp
-    methods: tuple[str, ...]
-    turn: int | None
-    after: bool
+    turn: int | None = None
+    after: bool = False
     how: str | int = "lost"
+    lasting: bool = False
+    methods: tuple[str, ...] = ("GET", "POST", "DELETE")
     count: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or fail."""
-        if scope["method"] not in self.methods:
-            await self.app(scope, receive, send)
-            return
-        self.count += 1
-        if self.turn is None or self.count - 1 != self.turn:
+        mine = self.turn is not None and scope["method"] in self.methods
+        self.count += mine
+        if not mine or not (self.count - 1 == self.turn or (self.lasting and self.count > (self.turn or 0))):
             await self.app(scope, receive, send)
             return
         if self.after:
@@ -160,6 +159,11 @@ class Fault:
         if self.how == "lost":
             raise ConnectionResetError
         await answer(send, int(self.how), {"success": False, "message": "Something failed."})
+
+    @property
+    def reached(self) -> bool:
+        """Whether there were requests enough for it to happen."""
+        return self.turn is not None and self.count > self.turn
 
 
 async def _nowhere(_: Message) -> None:

@@ -26,7 +26,7 @@ from ttp_mcp.tools.drafting import only_one_target, refuse_unhosted, refuse_unpr
 from ttp_mcp.tools.paging import accounts_of
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
-from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case
+from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case, without_nulls
 from ttp_mcp.tools.results import counted, iso, listed
 from ttp_mcp.tools.together import to_the_end, together
 from ttp_mcp.writes import Created, WriteRefused
@@ -63,11 +63,12 @@ class PlanPost(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _api_spelling(cls, value: Any) -> Any:
-        """The API's own spelling is accepted here as it is elsewhere."""
+        """The API's own spelling, and null for what is left out, are accepted here as they are elsewhere."""
         if not isinstance(value, dict):
             return value
         names = {camel_case(name): name for name in cls.model_fields}
-        return {names.get(key, key): entry for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # raw arguments
+        renamed: dict[Any, Any] = {names.get(key, key): entry for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # raw arguments
+        return without_nulls(cls, renamed)
 
 
 class PlanPosts(ToolInput):
@@ -222,7 +223,7 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     kept, found = await _kept(args.plan_id, app, NOT_UNDONE)
     created = [each for each in found.placed if _done(kept, each.wish.index) == "created"]
     if not created:
-        return _progress(kept, found, [], app, "Nothing to undo: this plan has created no post that is still there.")
+        return _undone(kept, found, [], app, "Nothing to undo: this plan has created no post that is still there.")
     await agree(
         app,
         f"Delete {counted(len(created), 'post')} that plan {kept.id} created, as far as they are not out yet?",
@@ -234,7 +235,7 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     for number, each in enumerate(created):
         await app.human.progress(number, len(created), f"{number} of {counted(len(created), 'post')} looked at")
         steps.append(await _undo_one(kept, each.wish.index, app))
-    return _progress(await _again(kept, app), found, steps, app, None)
+    return _undone(await _again(kept, app), found, steps, app, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,17 +502,32 @@ def _progress(
     kept: KeptPlan, found: planning.Plan, steps: Sequence[Step], app: App, nothing: str | None
 ) -> Answer[PlanProgress]:
     done = sum(_done(kept, each.wish.index) is not None for each in found.placed)
-    lines = [nothing or f"Plan {kept.id}: {done} of {counted(len(found.placed), 'post')} are scheduled now."]
-    when = {each.wish.index + 1: each.at for each in found.placed}
-    for step in steps:
-        named = f" {step.post_id}" if step.post_id else ""
-        reason = f": {step.reason}" if step.reason else ""
-        lines.append(
-            f"- post {step.index}, {show(when[step.index], app.zone)}: {step.outcome.replace('_', ' ')}{named}{reason}"
-        )
+    lines = [nothing or f"Plan {kept.id}: {done} of {counted(len(found.placed), 'post')} scheduled now."]
+    lines += _step_lines(found, steps, app)
     if any(step.outcome in ("unknown", "stopped") for step in steps):
         lines.append("It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again.")
     elif any(step.outcome == "created" for step in steps):
         lines.append("Nothing is public yet; undo_plan takes it back, delete_post a single post.")
     data = PlanProgress(plan_id=kept.id, complete=done == len(found.placed), steps=list(steps))
     return Answer("\n".join(lines), data)
+
+
+def _undone(
+    kept: KeptPlan, found: planning.Plan, steps: Sequence[Step], app: App, nothing: str | None
+) -> Answer[PlanProgress]:
+    gone = sum(step.outcome in ("deleted", "already_gone") for step in steps)
+    lines = [nothing or f"Plan {kept.id}: {gone} of {counted(len(steps), 'post')} taken back."]
+    lines += _step_lines(found, steps, app)
+    complete = not any(step.outcome in ("failed", "unknown") for step in steps)
+    if not complete:
+        lines.append("undo_plan with the same plan_id tries again what is left.")
+    return Answer("\n".join(lines), PlanProgress(plan_id=kept.id, complete=complete, steps=list(steps)))
+
+
+def _step_lines(found: planning.Plan, steps: Sequence[Step], app: App) -> list[str]:
+    when = {each.wish.index + 1: show(each.at, app.zone) for each in found.placed}
+    return [
+        f"- post {step.index}, {when[step.index]}: {step.outcome.replace('_', ' ')}"
+        f"{f' {step.post_id}' if step.post_id else ''}{f': {step.reason}' if step.reason else ''}"
+        for step in steps
+    ]

@@ -2,13 +2,13 @@
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ttp_mcp.text import quote_api
@@ -27,11 +27,26 @@ class ToolInput(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
     also: ClassVar[dict[str, str]] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Many models write null for an argument that they leave out."""
+        return without_nulls(cls, values)
+
 
 class ToolOutput(BaseModel):
     """Facts of an answer as structured content. A fact that is not known is left out rather than null."""
 
     model_config = ConfigDict(defer_build=True)
+
+
+def without_nulls(model: type[BaseModel], values: Mapping[Any, Any]) -> dict[str, Any]:
+    """The values of a model without the nulls that stand for its defaults."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None or name not in model.model_fields or model.model_fields[name].is_required()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ async def _create_and_replace(old: Post, prepared: Prepared, app: App) -> str:
     with app.writes.flight():
         created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
         new_id = _id_of(created, old)
-        await _replace(old, new_id, prepared, app)
+        await _replace(old, new_id, prepared, app, made_here=created.outcome == "created")
         return new_id
 
 
@@ -186,7 +186,7 @@ def _id_of(created: Created, old: Post) -> str:
     return created.post_id
 
 
-async def _replace(old: Post, new_id: str, prepared: Prepared, app: App) -> None:
+async def _replace(old: Post, new_id: str, prepared: Prepared, app: App, *, made_here: bool) -> None:
     """Check the replacement, remove the old post, check that; on any failure remove the replacement again."""
     try:
         new = await app.api.posts.get(new_id)
@@ -201,9 +201,9 @@ async def _replace(old: Post, new_id: str, prepared: Prepared, app: App) -> None
         await _refuse_unless_gone(old.id, app)
         await _note(old.id, new_id, app)
     except _Undone as problem:
-        await _undo(old, new_id, str(problem), app)
+        await _undo(old, new_id, str(problem), app, made_here=made_here)
     except (ApiError, WriteRefused, LedgerProblem):
-        await _undo(old, new_id, "a step after the replacement failed", app)
+        await _undo(old, new_id, "a step after the replacement failed", app, made_here=made_here)
 
 
 class _Undone(Exception):
@@ -226,18 +226,24 @@ async def _note(old_id: str, new_id: str, app: App) -> None:
         return
 
 
-async def _undo(old: Post, new_id: str, why: str, app: App) -> None:
+async def _undo(old: Post, new_id: str, why: str, app: App, *, made_here: bool) -> None:
     name, new_name = shorten(old.id, 60), shorten(new_id, 60)
     try:
         still_there = await _exists(old.id, app)
+        if still_there and not made_here:
+            raise Refusal(
+                f"{NOT_DONE}: {why}. {new_name} was there before with the same text, accounts and time, and both stand; "
+                f"delete_post removes {name}."
+            )
         if still_there:
-            removed = await app.writes.delete(new_id, tool="reschedule_post")
+            removed = await app.writes.delete(new_id, tool="reschedule_post", limited=False)
             if removed.outcome != "unknown":
-                raise Refusal(f"{NOT_DONE}: {why}. The replacement was removed again; {name} stands as it was.")
+                raise Refusal(f"{NOT_DONE}: {why}. The replacement was removed again; {name} stands.")
     except (ApiError, WriteRefused, LedgerProblem):
         still_there = True
     if not still_there:
         # Removing the replacement as well would leave nothing.
+        await _note(old.id, new_id, app)
         raise Refusal(
             f"{NOT_DONE} for sure: {why}, but {name} is gone and the replacement {new_name} stands. Check it with get_post."
         )
