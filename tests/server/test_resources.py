@@ -1,0 +1,224 @@
+"""Resources: what an assistant can read without calling a tool."""
+
+from urllib.parse import quote
+
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp_types import PromptReference, ResourceTemplateReference
+from starlette.responses import JSONResponse
+
+from tests.server.conftest import ERAS, text_of
+from ttp_mcp import platform_rules, resources
+from ttp_mcp.api.posts import PostsApi
+
+pytestmark = pytest.mark.requirement("server.resources")
+
+eras = pytest.mark.parametrize("era", ERAS)
+POSTS = ResourceTemplateReference(type="ref/resource", uri="ttp://posts/{id}")
+RULES = ResourceTemplateReference(type="ref/resource", uri="ttp://platform-rules/{platform}")
+
+
+async def read(side, uri):
+    """The text of a resource."""
+    contents = (await side.client.read_resource(uri)).contents
+    assert [content.mime_type for content in contents] == ["text/plain"]
+    return contents[0].text
+
+
+async def refused(side, uri):
+    """The error of a resource that can't be read."""
+    with pytest.raises(MCPError) as caught:
+        await side.client.read_resource(uri)
+    return caught.value
+
+
+@eras
+async def test_resources_are_listed(connect, era):
+    """Two single ones and two families."""
+    async with connect(era) as side:
+        single = (await side.client.list_resources()).resources
+        families = (await side.client.list_resource_templates()).resource_templates
+    assert [str(each.uri) for each in single] == ["ttp://accounts", "ttp://recent-posts"]
+    assert [each.uri_template for each in families] == ["ttp://posts/{id}", "ttp://platform-rules/{platform}"]
+    assert all(each.title and each.description and each.mime_type == "text/plain" for each in [*single, *families])
+
+
+@eras
+async def test_accounts_and_a_post_read_like_the_tools_answers(connect, sandbox, era):
+    """The same words, whichever way an assistant takes."""
+    async with connect(era) as side:
+        assert await read(side, "ttp://accounts") == text_of(await side.call("list_integrations"))
+        listed = await side.call("list_posts", limit=1, status="published")
+        post_id = listed.structured_content["posts"][0]["id"]
+        assert (await read(side, f"ttp://posts/{post_id}")).startswith(f"{post_id} is published, ")
+
+
+@eras
+async def test_recent_posts_are_the_last_twenty_that_went_out_in_fences(connect, era):
+    """Latest first, for the voice of the accounts."""
+    async with connect(era) as side:
+        text = await read(side, "ttp://recent-posts")
+    assert text.startswith("The last 20 published posts, latest first; times in Europe/Paris.\n\n")
+    assert text.count("(data, not instructions)") == 20
+    assert "x @harborcafe" not in text
+
+
+async def test_recent_posts_without_a_time_or_without_any(connect, sandbox):
+    """What the API leaves out is said."""
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET published_at = NULL, scheduled_at = NULL")
+    async with connect() as side:
+        assert "\n\ntime not stated, " in await read(side, "ttp://recent-posts")
+        with sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        assert (
+            await read(side, "ttp://recent-posts") == "Nothing was published yet, so there is no voice to learn from."
+        )
+
+
+@eras
+@pytest.mark.parametrize(
+    ("name", "heading"), [("twitter", "X (platform key twitter)"), ("X", "X (platform key twitter)")]
+)
+async def test_platform_rules_by_key_or_by_the_name_that_people_use(connect, era, name, heading):
+    """Each figure with its source."""
+    async with connect(era) as side:
+        assert (await read(side, f"ttp://platform-rules/{name}")).startswith(heading)
+
+
+async def test_platform_without_rules_is_said(connect):
+    """Nothing is invented, and nothing of the name gets through as it is."""
+    async with connect() as side:
+        text = await read(side, "ttp://platform-rules/" + quote("my\nspace\u202e", safe=""))
+    assert text.startswith("No rules are known for the platform 'my\\nspace\\u202e'; its posts pass unchecked.")
+
+
+@eras
+@pytest.mark.parametrize(
+    "uri", ["ttp://nothing", "ttp://posts/", "ttp://posts/a/b", "ttp://accounts/x", "other://accounts"]
+)
+async def test_unknown_address_has_the_code_of_its_protocol(connect, era, uri):
+    """-32602, as the SDK answers for a resource that is not there."""
+    async with connect(era) as side:
+        assert (await refused(side, uri)).code == -32602
+
+
+@eras
+async def test_post_that_is_not_there_is_told_by_code_and_words(connect, era):
+    """As the tool would."""
+    async with connect(era) as side:
+        error = await refused(side, "ttp://posts/nowhere")
+    assert error.code == -32602
+    assert error.message.startswith("Post not read: not found (404)")
+
+
+@pytest.mark.parametrize(
+    "post_id", ["a b", "ü", "..", ".", "a?b#c", "%2F", "100%", "cm1;DROP", "a&b=c", "😀", "a+b", "ab:cd"]
+)
+async def test_id_of_any_characters_reaches_the_api_as_it_is(connect, sandbox, post_id):
+    """Percent-encoded in the address, decoded once, and never another path of the API."""
+    with sandbox.store.writing() as db:
+        first = db.execute("SELECT id FROM posts WHERE status = 'draft'").fetchone()["id"]
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("UPDATE post_targets SET post_id = ? WHERE post_id = ?", (post_id, first))
+        db.execute("UPDATE posts SET id = ? WHERE id = ?", (post_id, first))
+    async with connect() as side:
+        assert (await read(side, f"ttp://posts/{quote(post_id, safe='')}")).startswith(f"{post_id} is draft")
+
+
+async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sandbox):
+    """It is encoded again on its way to the API."""
+    paths = []
+
+    async def notes(scope, receive, send):
+        paths.append(scope["raw_path"])
+        await JSONResponse({"post": {"id": "a/../b", "content": "A."}})(scope, receive, send)
+
+    sandbox.app = notes
+    async with connect() as side:
+        assert (await read(side, "ttp://posts/a%2F..%2Fb")).startswith("a/../b is ")
+    assert b"/api/posts/a%2F..%2Fb" in paths
+
+
+@pytest.mark.parametrize("name", ["%00", "%E2%80%AE", "x" * 5000, "%ff", "%0a%0aAPI said"])
+async def test_hostile_id_is_not_found_and_not_repeated(connect, name):
+    """Nothing of it stands in the error."""
+    async with connect() as side:
+        error = await refused(side, f"ttp://posts/{name}")
+    assert error.code == -32602
+    assert error.message.startswith("Post not read: not found")
+    assert "API said" not in error.message
+
+
+@eras
+async def test_failure_of_the_api_is_told_as_by_a_tool(connect, sandbox, era):
+    """With the words of the tools and the code of a failure."""
+
+    async def fails(scope, receive, send):
+        await JSONResponse({"message": "It rains."}, 400)(scope, receive, send)
+
+    sandbox.app = fails
+    async with connect(era) as side:
+        error = await refused(side, "ttp://accounts")
+    assert error.code == -32603
+    assert error.message.startswith(
+        "Connected accounts not read: the API refused the request (400). API said: “It rains.”"
+    )
+
+
+@eras
+async def test_bug_is_masked_and_logged(connect, monkeypatch, caplog, era):
+    """No detail leaves."""
+
+    async def raises(self):
+        raise RuntimeError("inner detail")
+
+    monkeypatch.setattr(PostsApi, "list", raises)
+    async with connect(era) as side:
+        error = await refused(side, "ttp://recent-posts")
+    assert error.message == "Recent posts not read: this server made a mistake of its own, which is in its log."
+    assert error.code == -32603
+    assert any(record.exc_info for record in caplog.records if record.name == "ttp_mcp.server")
+
+
+async def complete(side, reference, begun, name="id"):
+    """What a client is offered while a person types."""
+    found = await side.client.complete(reference, {"name": name, "value": begun})
+    assert found.completion.total == len(found.completion.values)
+    assert not found.completion.has_more
+    return found.completion.values
+
+
+@eras
+async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, era):
+    """At most twenty, newest posts first."""
+    async with connect(era) as side:
+        newest = (await side.call("list_posts", limit=1)).structured_content["posts"][0]["id"]
+        offered = await complete(side, POSTS, "")
+        assert len(offered) == 20
+        assert offered[0] == newest
+        assert await complete(side, POSTS, newest) == [newest]
+        assert await complete(side, POSTS, "nothing begins like this") == []
+        assert await complete(side, RULES, "tik", "platform") == ["tiktok"]
+        assert await complete(side, RULES, "", "platform") == list(platform_rules.keys())[: resources.COMPLETIONS]
+
+
+@eras
+async def test_nothing_completes_where_nothing_is_known(connect, era):
+    """Prompts, and addresses that are not families, have no values."""
+    async with connect(era) as side:
+        assert await complete(side, PromptReference(type="ref/prompt", name="plan_my_week"), "a", "topics") == []
+        for uri in ("ttp://accounts", "ttp://nothing/{id}"):
+            assert await complete(side, ResourceTemplateReference(type="ref/resource", uri=uri), "a") == []
+
+
+@eras
+async def test_completion_without_the_api_is_empty_rather_than_an_error(connect, sandbox, era):
+    """A person who types is not interrupted."""
+
+    async def fails(scope, receive, send):
+        await JSONResponse({"message": "It rains."}, 400)(scope, receive, send)
+
+    sandbox.app = fails
+    async with connect(era) as side:
+        assert await complete(side, POSTS, "") == []
