@@ -1,0 +1,113 @@
+"""A server over HTTP as a process of its own, and an API for it on a port of this process."""
+
+import asyncio
+import os
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx2
+import psutil
+import uvicorn
+
+from tests.transports.conftest import request
+from tests.transports.upstream import token_of
+
+PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+FULL = os.environ.get("TTP_ACCEPTANCE") == "full"
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server process. `url` is where MCP is."""
+
+    process: asyncio.subprocess.Process
+    url: str
+
+    @property
+    def port(self):
+        """Its port."""
+        return httpx2.URL(self.url).port
+
+    @property
+    def rss(self):
+        """Bytes of memory that it occupies."""
+        return psutil.Process(self.process.pid).memory_info().rss
+
+    @property
+    def fds(self):
+        """How many files it has open."""
+        return psutil.Process(self.process.pid).num_fds()
+
+
+@asynccontextmanager
+async def server(folder, *arguments, **environment):
+    """Start the program on a free port; end it by a signal, and expect the code 0."""
+    process = await asyncio.create_subprocess_exec(
+        str(PROGRAM),
+        *("--transport", "http", "--port", "0", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TTP_STATE_DIR": str(folder), **environment},
+    )
+    try:
+        with anyio.fail_after(60):
+            line = (await process.stderr.readline()).decode()
+        yield Running(process, line.split(" at ")[1].split(" ")[0])
+        process.terminate()
+        with anyio.fail_after(30):
+            _, rest = await process.communicate()
+        assert (process.returncode, rest) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def api_on_a_port(upstream):
+    """Serve an API on a port of this process; gives the settings that lead to it."""
+    config = uvicorn.Config(upstream.app, port=0, lifespan="off", log_config=None, access_log=False, backlog=2048)
+    serving = _Quiet(config)
+    task = asyncio.create_task(serving.serve())
+    with anyio.fail_after(10):
+        await serving.answers.wait()
+    port = serving.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield {"TTP_API_URL": f"http://127.0.0.1:{port}/api", "TTP_API_TOKEN": token_of(1)}
+    finally:
+        serving.should_exit = True
+        await task
+
+
+class _Quiet(uvicorn.Server):
+    def __init__(self, config):
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        self.answers.set()
+
+    def capture_signals(self):
+        return _nothing()
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def tool_call(name, arguments=None):
+    """Keywords of a POST that calls a tool."""
+    return request("tools/call", {"name": name, "arguments": arguments or {}})
+
+
+def many_clients():
+    """A client that opens as many connections as it is asked for."""
+    return httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None), timeout=60, trust_env=False)
