@@ -150,7 +150,8 @@ async def _body(request: Request) -> JsonObject:
 
 def _on_failure(_: Request, __: Exception) -> Response:
     """The answer to what should not happen: a bug, a full disk. The exception itself goes on to the server's log."""
-    return refused(500, "The sandbox failed; its log says why.")
+    # A server drops the connection after an exception: a client that kept it would lose its next request.
+    return refused(500, "The sandbox failed; its log says why.", {"Connection": "close"})
 
 
 def _on_http_exception(_: Request, exception: Exception) -> Response:
