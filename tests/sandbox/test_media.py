@@ -387,3 +387,21 @@ async def test_upload_can_be_used_in_a_post(
     answer = await api.post("/posts", json={**body, "scheduledAt": "2026-07-01T15:00:00Z"})
     assert answer.status_code == 201
     assert answer.json()["post"]["mediaUrls"] == [url["publicUrl"]]
+
+
+async def test_media_of_a_post_are_addressed_where_the_storage_is_now(tmp_path, clock):
+    """A folder that was filled in another process shows its pictures under this opening's address."""
+    with Sandbox(tmp_path, clock=clock):
+        pass
+    with Sandbox(tmp_path, clock=clock, storage_origin="http://127.0.0.1:9999") as again:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(again.app), headers={"Authorization": f"Bearer {again.token}"}
+        ) as client:
+            posts = (await client.get(f"{again.api_url}/posts")).json()["posts"]
+        urls = {url for post in posts for url in post["mediaUrls"]}
+        assert urls
+        assert all(url.startswith("http://127.0.0.1:9999/uploads/") for url in urls)
+        assert (
+            again.storage.reachable("https://elsewhere.example/uploads/a.jpg")
+            == "https://elsewhere.example/uploads/a.jpg"
+        )

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import anyio
 from starlette.applications import Starlette
@@ -47,6 +47,12 @@ class Storage:
     def public_url(self, key: str) -> str:
         """Where anybody can see the file once it is uploaded."""
         return f"{self.origin}/{quote(key)}"
+
+    def reachable(self, url: str) -> str:
+        """A media URL as it can be fetched now: our own files move with the port that this opening has."""
+        parts = urlsplit(url)
+        ours = parts.path.startswith("/uploads/") and (parts.hostname or "").endswith(("localhost", "127.0.0.1", "::1"))
+        return self.origin + parts.path if ours and parts.scheme == "http" else url
 
     def upload_url(self, key: str, content_type: str, size: int, expires: int) -> str:
         """Where the bytes go: signed over key, type, size and expiry (milliseconds)."""

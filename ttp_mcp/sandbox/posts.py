@@ -14,6 +14,7 @@ from ttp_mcp.sandbox.answers import VISIBLE, JsonObject, Problem, ok
 from ttp_mcp.sandbox.call import Call
 from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.ids import new_id
+from ttp_mcp.sandbox.media import Storage
 
 THREAD_PARTS, THREAD_CHARACTERS = 24, 280
 # The reference gives no limits for these; they keep one request from filling the disk.
@@ -43,7 +44,7 @@ def list_posts(call: Call) -> Response:
             (call.organization.id,),
         ):
             targets.setdefault(target["post_id"], []).append(target)
-    return ok(posts=[as_json(row, targets.get(row["id"], [])) for row in rows])
+    return ok(posts=[as_json(row, targets.get(row["id"], []), call.storage) for row in rows])
 
 
 def get_post(call: Call) -> Response:
@@ -51,7 +52,7 @@ def get_post(call: Call) -> Response:
     call.check_query()
     with call.store.reading() as db:
         row = _own(db, call)
-        return ok(post=as_json(row, _targets(db, row["id"])))
+        return ok(post=as_json(row, _targets(db, row["id"]), call.storage))
 
 
 def delete_post(call: Call) -> Response:
@@ -82,7 +83,7 @@ def create_post(call: Call) -> Response:
         organizations.check_post_allowed(db, call.clock, call.organization, scheduled=wanted.scheduled_at is not None)
         post_id = insert(db, call, wanted, [account["id"] for account in accounts])
         row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
-        return ok(201, post=as_json(row, _targets(db, post_id)))
+        return ok(201, post=as_json(row, _targets(db, post_id), call.storage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def insert(db: sqlite3.Connection, call: Call, wanted: _Wanted, account_ids: lis
     return post_id
 
 
-def as_json(row: sqlite3.Row, targets: list[sqlite3.Row]) -> JsonObject:
+def as_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: Storage) -> JsonObject:
     """A post as the API shows it. What the reference does not name is tagged as an assumption in the contract."""
     return {
         "id": row["id"],
@@ -154,7 +155,7 @@ def as_json(row: sqlite3.Row, targets: list[sqlite3.Row]) -> JsonObject:
         "status": row["status"],
         "scheduledAt": iso(row["scheduled_at"]),
         "publishedAt": iso(row["published_at"]),
-        "mediaUrls": json.loads(row["media_urls"]),
+        "mediaUrls": [storage.reachable(url) for url in json.loads(row["media_urls"])],
         "thread": json.loads(row["thread"]),
         "platformData": json.loads(row["platform_data"]),
         "createdAt": iso(row["created_at"]),
