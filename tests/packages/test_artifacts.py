@@ -1,0 +1,207 @@
+"""Wheel and sdist, and the server installed from the wheel alone. Slow: builds, and installs what it depends on."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.packages.conftest import ROOT
+from ttp_mcp import __version__
+from ttp_mcp.tools import every_tool
+
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("packages.artifacts")]
+
+TOKEN = re.compile(rb"ttp_[0-9a-f]{48}")
+DATA = {
+    "ttp_mcp/py.typed",
+    "ttp_mcp/characters.json",
+    "ttp_mcp/platform_rules.json",
+    "ttp_mcp/sandbox/page.css",
+    "ttp_mcp/sandbox/schema.sql",
+}
+# `uv run` says where uv is; it need not be on the path.
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+CALLS: dict[str, dict[str, object]] = {
+    "list_integrations": {},
+    "list_posts": {},
+    "optimal_times": {},
+    "optimal_times_by_account": {},
+    "next_optimal_time": {},
+    "weekly_schedule": {},
+    "engagement_summary": {},
+    "presign_media": {"filename": "photo.png", "content_type": "image/png", "size_bytes": 1000},
+}
+
+
+def run(*command, **more):
+    """Run a command that is expected to work: what it printed."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, **more)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """A folder with the wheel and the sdist, built from this repository; the wheel from the sdist, as for a release."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(UV, "build", "--quiet", "--out-dir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(built) -> Path:
+    """The wheel."""
+    return next(built.glob("*.whl"))
+
+
+def chosen_python(which: str) -> str:
+    """The oldest Python that we support, or the newest that this machine has."""
+    versions = ("3.11",) if which == "oldest" else ("3.14", "3.13", "3.12")
+    found = next((path for version in versions if (path := found_python(version))), None)
+    if found is None:
+        pytest.skip(f"no Python {' or '.join(versions)} on this machine")
+    return found
+
+
+def found_python(version: str) -> str | None:
+    """Where a Python of this version is."""
+    done = subprocess.run(
+        [UV, "python", "find", "--no-python-downloads", version], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return done.stdout.strip()
+    # uv does not look into the versions of pyenv that are not switched on.
+    kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(kept[-1]) if kept else None
+
+
+def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
+    """No tests, no settings, no scripts."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read(f"ttp_mcp-{__version__}.dist-info/METADATA").decode()
+    assert names >= DATA
+    assert {name.partition("/")[0] for name in names} == {"ttp_mcp", f"ttp_mcp-{__version__}.dist-info"}
+    assert {Path(name).suffix for name in names if name.startswith("ttp_mcp/")} <= {
+        ".py",
+        ".typed",
+        ".json",
+        ".css",
+        ".sql",
+    }
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ttp_mcp").rglob("*.py")}
+    assert modules <= names
+    assert "mcp-name: co.timetopost/ttp-mcp" in metadata
+    assert "License-Expression: MIT" in metadata
+
+
+def test_sdist_holds_what_a_test_run_needs(built):
+    """Tests, contract, lock."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "server.json", "contract/openapi.yaml"} <= names
+    assert "tests/conftest.py" in names
+    assert not [name for name in names if "__pycache__" in name or name.startswith((".git/", ".venv", ".tools"))]
+
+
+def test_neither_holds_a_token(built, wheel):
+    """Nothing that has the form of a real one; tests write theirs as a sum."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = [name for name in archive.namelist() if TOKEN.search(archive.read(name))]
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        found += [
+            member.name for member in archive if member.isfile() and TOKEN.search(archive.extractfile(member).read())
+        ]
+    assert found == []
+
+
+@pytest.mark.requirement("packages.clean")
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+@pytest.mark.parametrize("python", ["oldest", "newest"])
+def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, python, resolution):
+    """In an environment that holds the wheel and what it depends on."""
+    run(UV, "venv", "--quiet", "--python", chosen_python(python), tmp_path / "venv")
+    interpreter = tmp_path / "venv" / "bin" / "python"
+    run(UV, "pip", "install", "--quiet", "--resolution", resolution, "--python", interpreter, wheel)
+    server = tmp_path / "venv" / "bin" / "ttp-mcp"
+    assert run(server, "--version").strip() == f"ttp-mcp {__version__}"
+    answers = conversation([server, "--sandbox"], tmp_path)
+    assert [tool["name"] for tool in answers[2]["tools"]] == [tool.name for tool in every_tool()]
+    failed = [CALLS_IN_ORDER[index] for index, each in answers.items() if index > 2 and each.get("isError")]
+    assert failed == []
+
+
+CALLS_IN_ORDER = dict(enumerate(CALLS, start=3))
+
+
+def conversation(command, state) -> dict[int, dict]:
+    """Initialize, list, and call: the results by number."""
+    messages = [
+        {
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "package test", "version": "1"},
+            },
+        },
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/list", "params": {}},
+        *(
+            {"id": number, "method": "tools/call", "params": {"name": name, "arguments": CALLS[name]}}
+            for number, name in CALLS_IN_ORDER.items()
+        ),
+    ]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("TTP_", "PYTHON", "COV"))}
+    with subprocess.Popen(
+        [*map(str, command)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=state,
+        env={**environment, "TTP_STATE_DIR": str(state / "state")},
+    ) as process:
+        answers: dict[int, dict] = {}
+        for message in messages:
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            process.stdin.flush()
+            while "id" in message and message["id"] not in answers:
+                line = process.stdout.readline()
+                assert line, process.stderr.read().decode()
+                answer = json.loads(line)
+                if "id" in answer:
+                    assert "error" not in answer, answer
+                    answers[answer["id"]] = answer["result"]
+        process.stdin.close()
+        process.wait(timeout=30)
+    return answers
+
+
+@pytest.mark.requirement("packages.bundle.starts")
+def test_packed_bundle_starts_after_unpacking(tmp_path):
+    """Packed by the official packer, and started as a host starts it."""
+    node = subprocess.run([ROOT / ".ci" / "node"], capture_output=True, text=True, check=True).stdout.strip()
+    path = f"{node}:{os.environ['PATH']}"
+    run(sys.executable, "scripts/mcpb.py", "--out", tmp_path, cwd=ROOT, env={**os.environ, "PATH": path})
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(next(tmp_path.glob("*.mcpb"))) as archive:
+        archive.extractall(unpacked)
+    manifest = json.loads((unpacked / "manifest.json").read_text())
+    config = manifest["server"]["mcp_config"]
+    chosen = {
+        "${__dirname}": str(unpacked),
+        "${user_config.sandbox}": "true",
+        "${user_config.media_dirs}": str(tmp_path),
+    }
+    command = [UV, *(chosen.get(each, each) for each in config["args"])]
+    answers = conversation(command, tmp_path)
+    assert [tool["name"] for tool in answers[2]["tools"]] == [tool["name"] for tool in manifest["tools"]]
+    assert not any(each.get("isError") for each in answers.values())

@@ -1,0 +1,49 @@
+"""The bill of materials."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.packages.conftest import ROOT, script
+
+pytestmark = [
+    pytest.mark.requirement("packages.bill"),
+    pytest.mark.skipif(not (os.environ.get("UV") or shutil.which("uv")), reason="uv is not on the path"),
+]
+
+
+def test_bill_lists_every_locked_package_that_is_installed_with_the_server(tmp_path):
+    """Each with the version in the lock; and nothing that only developers need."""
+    script("sbom").write(tmp_path / "sbom.json")
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    listed = {(each["name"], each["version"]) for each in bill["components"]}
+    uv = os.environ.get("UV") or "uv"
+    exported = subprocess.run(
+        [
+            uv,
+            "export",
+            "--quiet",
+            "--locked",
+            "--offline",
+            "--no-dev",
+            "--no-emit-project",
+            "--no-hashes",
+            "--no-annotate",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    locked = {
+        tuple(line.partition(";")[0].strip().split("=="))
+        for line in exported.splitlines()
+        if line and not line.startswith("#")
+    }
+    assert locked <= listed
+    assert ("mcp", next(version for name, version in listed if name == "mcp")) in locked
+    assert not {"pytest", "ruff"} & {name for name, _ in listed}

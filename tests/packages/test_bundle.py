@@ -1,0 +1,106 @@
+"""The MCPB bundle, what Claude Desktop installs with a double click."""
+
+import json
+import re
+import struct
+import tomllib
+
+import pytest
+
+from tests.packages.conftest import ROOT, script, text_of
+from ttp_mcp import __version__
+from ttp_mcp.tools import every_tool
+
+pytestmark = pytest.mark.requirement("packages.bundle")
+
+
+@pytest.fixture
+def manifest():
+    """The manifest, read."""
+    return json.loads(text_of("mcpb/manifest.json"))
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """The bundle's files, laid out."""
+    script("mcpb").stage(tmp_path)
+    return tmp_path
+
+
+def run_main(*arguments):
+    """What the bundle's start makes of its arguments."""
+    names: dict[str, object] = {"__name__": "bundle"}
+    exec(compile(text_of("mcpb/main.py"), "main.py", "exec"), names)
+    return names["chosen"](list(arguments))
+
+
+def test_manifest_lists_exactly_the_servers_tools(manifest):
+    """People decide by this list before they install."""
+    assert [tool["name"] for tool in manifest["tools"]] == [tool.name for tool in every_tool()]
+    assert manifest["version"] == __version__
+
+
+def test_manifest_asks_for_the_token_as_a_secret_and_for_folders_by_a_picker(manifest):
+    """Nothing is required: with nothing filled in the sandbox can be switched on."""
+    asked = {name: (each["type"], each.get("sensitive", False)) for name, each in manifest["user_config"].items()}
+    assert asked == {
+        "api_token": ("string", True),
+        "media_dirs": ("directory", False),
+        "sandbox": ("boolean", False),
+        "timezone": ("string", False),
+    }
+    assert manifest["user_config"]["media_dirs"]["multiple"] is True
+    assert not any(each["required"] for each in manifest["user_config"].values())
+
+
+def test_manifest_uses_each_answer_and_asks_for_each_that_it_uses(manifest):
+    """The packer does not check this."""
+    used = set(re.findall(r"\$\{user_config\.(\w+)\}", json.dumps(manifest["server"])))
+    assert used == manifest["user_config"].keys()
+
+
+def test_manifest_puts_no_secret_on_a_command_line(manifest):
+    """Where every program on the machine could read it."""
+    arguments = " ".join(manifest["server"]["mcp_config"]["args"])
+    assert "api_token" not in arguments
+
+
+def test_icon_is_a_square_png_of_128_to_512(staged):
+    """As the directory wants it."""
+    width, height = struct.unpack(">II", (staged / "icon.png").read_bytes()[16:24])
+    assert width == height
+    assert 128 <= width <= 512
+
+
+def test_bundle_holds_the_package_its_lock_and_nothing_else(staged):
+    """No tests, no caches, no settings of a developer."""
+    top = {path.name for path in staged.iterdir()}
+    assert top == {"LICENSE", "icon.png", "main.py", "manifest.json", "pyproject.toml", "ttp_mcp", "uv.lock"}
+    staged_files = {str(path.relative_to(staged)) for path in (staged / "ttp_mcp").rglob("*") if path.is_file()}
+    assert not [name for name in staged_files if "__pycache__" in name]
+    assert {"ttp_mcp/sandbox/schema.sql", "ttp_mcp/sandbox/page.css", "ttp_mcp/platform_rules.json"} <= staged_files
+
+
+def test_bundles_project_has_our_dependencies_and_needs_no_build(staged):
+    """uv brings them at the first start, as locked."""
+    project = tomllib.loads((staged / "pyproject.toml").read_text())
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dependencies"] == ours["project"]["dependencies"]
+    assert project["tool"]["uv"]["package"] is False
+    assert 'source = { virtual = "." }' in (staged / "uv.lock").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "folders"),
+    [
+        (("false",), [], None),
+        (("true", "/photos", "/videos"), ["--sandbox"], "/photos:/videos"),
+        # What the host leaves where nothing was chosen.
+        (("${user_config.sandbox}", "${user_config.media_dirs}"), [], None),
+        ((), [], None),
+    ],
+)
+def test_start_reads_what_the_person_chose(monkeypatch, arguments, options, folders):
+    """The sandbox's switch first, then each folder."""
+    monkeypatch.setattr("os.pathsep", ":")
+    assert run_main(*arguments) == (options, folders)

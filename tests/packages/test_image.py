@@ -1,0 +1,138 @@
+"""The container image, as far as that goes without an engine; `.ci/packages` also runs its steps in a plain folder."""
+
+import fnmatch
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.packages.conftest import ROOT, script, text_of
+
+pytestmark = pytest.mark.requirement("packages.image")
+
+CACHES = ("**/__pycache__", "**/*.pyc")
+
+
+@pytest.fixture
+def stages():
+    """The stages of the Dockerfile: each a list of (instruction, arguments)."""
+    return script("image").stages(text_of("Dockerfile"))
+
+
+def values(stage, instruction):
+    """Arguments of each such instruction."""
+    return [arguments for name, arguments in stage if name == instruction]
+
+
+def test_image_has_two_stages_and_the_second_has_no_build_tools(stages):
+    """What is only needed to build stays behind."""
+    build, final = stages
+    assert any("/uv" in each for each in values(build, "COPY"))
+    assert not any("uv" in each for each in values(final, "COPY") + values(final, "RUN"))
+
+
+def test_image_is_built_from_the_lock_with_bytecode(stages):
+    """The first start without bytecode costs more than three times as much."""
+    build, _ = stages
+    runs = [each for each in values(build, "RUN") if "uv sync" in each]
+    assert runs
+    assert all("--locked" in each and "--no-dev" in each for each in runs)
+    assert "--no-editable" in runs[-1]
+    assert any("UV_COMPILE_BYTECODE=1" in each for each in values(build, "ENV"))
+
+
+def test_versions_of_what_it_is_built_from_are_fixed(stages):
+    """A tag of a whole version for both."""
+    froms = [values(stage, "FROM")[0] for stage in stages]
+    froms += [found[1] for each in values(stages[0], "COPY") if (found := re.search(r"--from=(\S+)", each))]
+    assert all(re.search(r":\d+\.\d+\.\d+", each) for each in froms), froms
+
+
+def test_image_runs_as_a_numeric_user_that_is_not_root(stages):
+    """Kubernetes refuses to take a name for one that is not root."""
+    _, final = stages
+    (user,) = values(final, "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+def test_image_starts_with_stdio_and_takes_arguments(stages):
+    """No shell in between: signals reach the server."""
+    _, final = stages
+    assert values(final, "ENTRYPOINT") == ['["ttp-mcp"]']
+    assert values(final, "CMD") == []
+    assert "/app/healthcheck.py" in values(final, "HEALTHCHECK")[0]
+
+
+def test_no_secret_is_an_argument_or_setting_of_the_build(stages):
+    """Layers and history keep them for ever."""
+    for stage in stages:
+        assert values(stage, "ARG") == []
+        assert not re.search(r"TOKEN|KEY|SECRET|PASSWORD", " ".join(values(stage, "ENV")))
+
+
+@pytest.mark.requirement("packages.image.context")
+def test_context_is_an_allow_list_of_what_the_build_copies(stages):
+    """Everything is left out first; what is let in is copied, and the other way round."""
+    lines = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    assert lines[0] == "*"
+    assert [line for line in lines[1:] if not line.startswith("!")] == list(CACHES)
+    copied = {
+        source.rstrip("/")
+        for stage in stages
+        for each in values(stage, "COPY")
+        if "--from" not in each
+        for source in each.split()[:-1]
+    }
+    assert {source for source in copied if not source.startswith("ttp_mcp/")} == allowed
+
+
+@pytest.mark.requirement("packages.image.context")
+def test_context_holds_no_settings_tests_or_history(tmp_path):
+    """Tried on the files of this repository."""
+    lines = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    names = [*listed, ".env", ".git/config", "ttp_mcp/__pycache__/a.pyc", "token"]
+    inside = script("image").context(lines, names)
+    assert {Path(name).parts[0] for name in inside} <= {
+        "ttp_mcp",
+        "deploy",
+        "pyproject.toml",
+        "uv.lock",
+        "README.md",
+        "LICENSE",
+    }
+    assert not [name for name in inside if fnmatch.fnmatch(name, "*.pyc")]
+
+
+@pytest.mark.requirement("packages.image.health")
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        (["python", "/app/bin/ttp-mcp"], None),
+        (["ttp-mcp", "--sandbox"], None),
+        (["ttp-mcp", "--transport", "stdio"], None),
+        (["ttp-mcp", "--transport", "http"], "http://127.0.0.1:8000/healthz"),
+        (["ttp-mcp", "--transport=sse", "--port=9000"], "http://127.0.0.1:9000/healthz"),
+        (["ttp-mcp", "--port", "9000", "--transport", "http", "--host", "0.0.0.0"], "http://127.0.0.1:9000/healthz"),
+    ],
+)
+def test_health_check_asks_where_the_server_listens(arguments, url):
+    """Read from the command line of the first process."""
+    names: dict[str, object] = {"__name__": "healthcheck"}
+    exec(compile(text_of("deploy/healthcheck.py"), "healthcheck.py", "exec"), names)
+    assert names["health_url"](arguments) == url
+
+
+@pytest.mark.requirement("packages.image.health")
+def test_health_check_fails_where_nothing_answers():
+    """A port that was free a moment ago."""
+    import socket
+
+    names: dict[str, object] = {"__name__": "healthcheck"}
+    exec(compile(text_of("deploy/healthcheck.py"), "healthcheck.py", "exec"), names)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert not names["healthy"](["ttp-mcp", "--transport", "http", "--port", str(taken.getsockname()[1])])
+    assert names["healthy"](["ttp-mcp"])

@@ -1,0 +1,112 @@
+"""The Kubernetes manifests, built as kustomize builds them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.packages.conftest import script
+from ttp_mcp import __version__
+from ttp_mcp.config import SETTINGS
+
+pytestmark = pytest.mark.requirement("packages.kubernetes")
+
+
+@pytest.fixture
+def objects() -> dict[str, dict[str, Any]]:
+    """The objects by kind; there is one of each."""
+    built = script("kubernetes").built()
+    found = {each["kind"]: each for each in built}
+    assert len(found) == len(built)
+    return found
+
+
+@pytest.fixture
+def pod(objects) -> dict[str, Any]:
+    """What each replica is."""
+    return objects["Deployment"]["spec"]["template"]["spec"]
+
+
+@pytest.fixture
+def container(pod) -> dict[str, Any]:
+    """Its one container."""
+    (only,) = pod["containers"]
+    return only
+
+
+def test_objects_are_these(objects):
+    """And all but the namespace lie in it."""
+    assert objects.keys() == {"Namespace", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
+    assert {each["metadata"].get("namespace") for kind, each in objects.items() if kind != "Namespace"} == {"ttp-mcp"}
+
+
+def test_image_is_of_this_version(container):
+    """Never `latest`: a restart must not be an update."""
+    assert container["image"] == f"ghcr.io/timetopost/ttp-mcp:{__version__}"
+
+
+def test_pod_can_do_little(pod, container):
+    """Not root, a read-only root, no capabilities, no service account's token."""
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_pod_is_bounded(pod, container):
+    """Memory and time to leave; folders that can be written have a size."""
+    assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
+    assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+    assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
+    # The server itself takes up to 10 s to finish what is under way.
+    assert pod["terminationGracePeriodSeconds"] > 10
+
+
+def test_pod_is_probed(container):
+    """Started, alive, ready."""
+    probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+
+
+def test_one_pod_is_kept_through_disruptions(objects):
+    """And an update never has fewer than before."""
+    deployment = objects["Deployment"]["spec"]
+    assert deployment["replicas"] > objects["PodDisruptionBudget"]["spec"]["minAvailable"] >= 1
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_secrets_come_by_reference(container):
+    """No value of a secret setting stands in a manifest."""
+    secret = {setting.name for setting in SETTINGS if setting.secret}
+    env = {each["name"]: each for each in container["env"]}
+    assert [name for name in secret & env.keys() if "value" in env[name]] == []
+    assert "ttp_" not in json.dumps(container)
+
+
+def test_settings_are_ones_that_the_server_has(container):
+    """A misspelt one would be ignored."""
+    assert {each["name"] for each in container["env"]} <= {setting.name for setting in SETTINGS}
+
+
+def test_selectors_find_the_pods(objects):
+    """Service, budget and policy mean the same pods."""
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        objects["Service"]["spec"]["selector"],
+        objects["Deployment"]["spec"]["selector"]["matchLabels"],
+        objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert all(selector.items() <= labels for selector in selectors)
+
+
+def test_policy_lets_in_only_marked_clients(objects):
+    """To the one port."""
+    (rule,) = objects["NetworkPolicy"]["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"ttp-mcp/client": "true"}}}]
