@@ -1,9 +1,11 @@
 """Serving MCP: what `ttp-mcp` does without a command."""
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -68,7 +70,7 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
 
 
 async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
-    from ttp_mcp import logs, stdio
+    from ttp_mcp import leftovers, logs, stdio
     from ttp_mcp.assembly import assemble
 
     async with AsyncExitStack() as stack:
@@ -79,6 +81,7 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         stack.push_async_callback(assembly.aclose)
         # The SDK sets up logging of its own when a server is made.
         logs.configure(settings.log_level)
+        _in_background(stack, leftovers.report(assembly.app.ledger))
         return await stdio.serve(assembly.server, in_flight=lambda: assembly.app.writes.in_flight)
 
 
@@ -98,7 +101,7 @@ def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
 
 
 async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
-    from ttp_mcp import logs
+    from ttp_mcp import leftovers, logs
     from ttp_mcp.transports.service import Service
     from ttp_mcp.transports.serving import address_of, listening, serve
 
@@ -110,9 +113,16 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
         stack.push_async_callback(service.aclose)
         # The SDK sets up logging of its own when a server is made.
         logs.configure(settings.log_level)
+        if service.ledger is not None:
+            _in_background(stack, leftovers.report(service.ledger))
         name = "streamable HTTP" if options.transport == "http" else "SSE"
         said = f"ttp-mcp: serving MCP at {address_of(options, port)} ({name})"
         return await serve(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
+
+
+def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do something beside the serving, until the stack is closed."""
+    stack.callback(asyncio.get_running_loop().create_task(work).cancel)
 
 
 async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noqa: ANN201 - named below, loaded only here
