@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -88,6 +89,14 @@ class Agent:
         text = re.sub(r"\bcm[a-z0-9]{23}\b", name, text)
         text = re.sub(r"(</?text) [0-9a-f]{32}>", r"\1>", text)
         return re.sub(r"confirmation “[^”]+”", "confirmation “<code>”", text)
+
+    def shown(self, text: str) -> str:
+        """As `named`, with long lines folded for people to read; what continues a line stands deeper."""
+        lines = [
+            textwrap.fill(line, 110, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+            for line in self.named(text).splitlines()
+        ]
+        return "\n".join(lines)
 
     async def account(self, label: str) -> str:
         """Id of an account by `platform handle-or-name`."""

@@ -124,6 +124,26 @@ def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
 
 
 @tools
+def test_bounds_are_those_of_their_type(tool):
+    """`maxLength` says nothing of a list."""
+    bounds = {
+        "maxLength": "string",
+        "minLength": "string",
+        "pattern": "string",
+        "maxItems": "array",
+        "minItems": "array",
+    }
+    bounds |= {"minimum": "integer", "maximum": "integer"}
+    wrong = [
+        (node, key)
+        for node in nodes(seen(tool).input_schema)
+        for key in bounds.keys() & node
+        if node["type"] != bounds[key]
+    ]
+    assert wrong == []
+
+
+@tools
 def test_output_schema_has_an_object_at_its_root_and_no_union(tool):
     """As the protocol wants it."""
     schema = seen(tool).output_schema
@@ -249,6 +269,17 @@ async def test_unknown_argument_is_refused_by_its_name(agent, tool):
     assert words.startswith(f"{tool.name} not called: unknown argument surprise (")
     assert words.endswith("Nothing was sent.")
     assert "hidden value" not in words
+
+
+@pytest.mark.requirement("tools.arguments")
+@tools
+async def test_null_is_as_left_out(agent, tool):
+    """Many models write every argument that they know."""
+    left_out = set(seen(tool, with_confirmation=False).input_schema["properties"]) - ARGUMENTS.get(tool.name, {}).keys()
+    nulls = dict.fromkeys(left_out)
+    with_nulls = await agent.call(tool.name, **ARGUMENTS.get(tool.name, {}), **nulls)
+    assert "not called" not in text_of(with_nulls)
+    assert "a mistake of its own" not in text_of(with_nulls)
 
 
 @pytest.mark.requirement("tools.errors")

@@ -23,8 +23,9 @@ async def test_post_gets_another_time(fresh):
     """One call; the answer names both posts and both times."""
     old = await made(fresh)
     text, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-    assert fresh.named(text) == snapshot("""\
-Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin Harbor Café. delete_post cancels it.
+    assert fresh.shown(text) == snapshot("""\
+Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin Harbor
+    Café. delete_post cancels it.
 It replaces <post 2>, which is deleted. It was due Thu 26 Nov 2026 09:00 Europe/Paris (08:00Z).\
 """)
     assert data == {

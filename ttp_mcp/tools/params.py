@@ -3,22 +3,21 @@
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
 Platform = Annotated[
-    str | SkipJsonSchema[None],
+    str | None,
     Field(max_length=50, description="Platform key: twitter (= X), instagram, tiktok, linkedin."),
 ]
 Time = Annotated[
-    str | SkipJsonSchema[None],
+    str | None,
     Field(
         max_length=64,
         description="ISO 8601, e.g. 2026-12-01T18:00; without offset it is read in the server's time zone.",
     ),
 ]
 AccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=200)]] | SkipJsonSchema[None],
+    list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
     Field(
         min_length=1,
         max_length=100,
@@ -26,11 +25,11 @@ AccountIds = Annotated[
     ),
 ]
 OtherAccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=200)]] | SkipJsonSchema[None],
+    list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
     Field(min_length=1, max_length=100, description="Accounts instead of the present ones: id, @handle or name."),
 ]
 Platforms = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=50)]] | SkipJsonSchema[None],
+    list[Annotated[str, Field(min_length=1, max_length=50)]] | None,
     Field(
         min_length=1,
         max_length=20,
@@ -38,18 +37,18 @@ Platforms = Annotated[
     ),
 ]
 MediaUrls = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=2048)]] | SkipJsonSchema[None],
+    list[Annotated[str, Field(min_length=1, max_length=2048)]] | None,
     Field(max_length=50, description="Public URLs, as upload_media or presign_media return them."),
 ]
 Thread = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=280)]] | SkipJsonSchema[None],
+    list[Annotated[str, Field(min_length=1, max_length=280)]] | None,
     Field(
         max_length=24,
         description="X only: the posts after content; X itself counts links and emoji differently.",
     ),
 ]
 PlatformData = Annotated[
-    dict[str, Any] | SkipJsonSchema[None],
+    dict[str, Any] | None,
     Field(
         description="By platform key: pinterest {boardId, title, link, altText}; tiktok {privacy, allowComments, allowDuet, "
         "allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
@@ -58,10 +57,8 @@ PlatformData = Annotated[
 Content = Annotated[
     str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
 ]
-OptionalContent = Annotated[
-    str | SkipJsonSchema[None], Field(min_length=1, max_length=100_000, description="New text of the post.")
-]
+OptionalContent = Annotated[str | None, Field(min_length=1, max_length=100_000, description="New text of the post.")]
 Confirmation = Annotated[
-    str | SkipJsonSchema[None],
+    str | None,
     Field(max_length=200, description="The one-time confirmation from the preview, after the human agreed."),
 ]

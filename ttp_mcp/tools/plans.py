@@ -39,8 +39,8 @@ LEAD = timedelta(seconds=60)
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
 
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Bound = Annotated[str | SkipJsonSchema[None], Field(max_length=64)]
-Texts = Annotated[list[str] | SkipJsonSchema[None], Field(min_length=1, max_length=100)]
+Bound = Annotated[str | None, Field(max_length=64)]
+Texts = Annotated[list[str] | None, Field(min_length=1, max_length=100)]
 PlanId = Annotated[str, Field(min_length=1, max_length=40, description="Id of the plan, from plan_posts.")]
 
 
@@ -53,10 +53,8 @@ class PlanPost(BaseModel):
     account_ids: Texts = None
     platforms: Texts = None
     media_urls: Texts = None
-    thread: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=280)]] | SkipJsonSchema[None], Field(max_length=24)
-    ] = None
-    platform_data: dict[str, Any] | SkipJsonSchema[None] = None
+    thread: Annotated[list[Annotated[str, Field(min_length=1, max_length=280)]] | None, Field(max_length=24)] = None
+    platform_data: dict[str, Any] | None = None
     earliest: Bound = None
     latest: Bound = None
 
@@ -82,14 +80,12 @@ class PlanPosts(ToolInput):
             description="Fields as in create_post, without scheduled_at; earliest and latest bound its time.",
         ),
     ]
-    start: Annotated[str | SkipJsonSchema[None], Field(max_length=64, description="Begin of the window; now.")] = None
-    end: Annotated[
-        str | SkipJsonSchema[None], Field(max_length=64, description="End of the window; 7 days after its begin.")
-    ] = None
+    start: Annotated[str | None, Field(max_length=64, description="Begin of the window; now.")] = None
+    end: Annotated[str | None, Field(max_length=64, description="End of the window; 7 days after its begin.")] = None
     quiet_from: Annotated[ClockTime, Field(description="No posts from this local time")] = "22:00"
     quiet_until: Annotated[ClockTime, Field(description="until this one.")] = "07:00"
     spacing_minutes: Annotated[int, Field(ge=15, le=10_080, description="Least distance on one account.")] = 240
-    at_most_per_day: Annotated[int | SkipJsonSchema[None], Field(ge=1, le=50, description="On one account.")] = None
+    at_most_per_day: Annotated[int | None, Field(ge=1, le=50, description="On one account.")] = None
 
 
 class PlannedPost(ToolOutput):

@@ -222,10 +222,11 @@ def _from_json_text(value: object) -> object:
 
 
 # Words for the rules a value can break, by pydantic's name for the rule; {} are facts of the rule, never the value.
+# Every least length of ours is 1.
 _RULES = {
     "missing": "is required",
     "string_type": "must be text",
-    "string_too_short": "must have at least {min_length} characters",
+    "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "has the wrong form",
     "string_unicode": "must be valid Unicode",
@@ -238,7 +239,7 @@ _RULES = {
     "list_type": "must be a list",
     "dict_type": "must be an object",
     "model_type": "must be an object",
-    "too_short": "must have at least {min_length} entries",
+    "too_short": "must not be empty",
     "too_long": "must have at most {max_length} entries",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -288,17 +289,22 @@ def _inline(schema: JsonSchema) -> JsonSchema:
 
 
 def _tidy(node: Any, *, names: bool = False) -> Any:
-    """Drop what pydantic generates and no reader needs: titles, null defaults, docstrings of models."""
+    """Drop what pydantic generates and no reader needs: titles, nulls and what only allows them, docstrings of models."""
     if isinstance(node, list):
         return [_tidy(entry) for entry in cast("list[Any]", node)]
     if not isinstance(node, dict):
         return node
+    found = cast("dict[str, Any]", node)
+    if not names and {"type": "null"} in found.get("anyOf", ()):
+        # What can be left out can be null too; saying so would be a union, which some clients can't follow.
+        only: dict[str, Any] = found["anyOf"][0]
+        found = {**only, **{key: found[key] for key in found if key != "anyOf"}}
     kept: dict[str, Any] = {}
-    for key, value in cast("dict[str, Any]", node).items():
+    for key, value in found.items():
         generated = not names and (
             (key == "title" and isinstance(value, str))
             or (key == "default" and value is None)
-            or (key == "description" and "properties" in node)
+            or (key == "description" and "properties" in found)
         )
         if not generated:
             kept[key] = _tidy(value, names=not names and key in ("properties", "$defs"))
