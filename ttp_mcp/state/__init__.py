@@ -4,7 +4,8 @@ Everything is inside a scope, so that users of one store never see each other. T
 plans and confirmations, and each store (files, Redis, PostgreSQL) can do them atomically.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -12,7 +13,19 @@ from uuid import uuid4
 
 from ttp_mcp.config import SettingProblem, Settings
 
-__all__ = ["Applied", "AtMost", "Drop", "Entry", "JsonObject", "LedgerProblem", "Put", "State", "open_state"]
+__all__ = [
+    "Applied",
+    "AtMost",
+    "Drop",
+    "Entry",
+    "JsonObject",
+    "LedgerProblem",
+    "Put",
+    "State",
+    "milliseconds",
+    "open_state",
+    "storable",
+]
 
 JsonObject = dict[str, Any]
 
@@ -84,7 +97,10 @@ class State(Protocol):
     async def apply(
         self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
     ) -> Applied:
-        """All the steps or none, in one durable commit. `at` of a document that is replaced stays."""
+        """All the steps or none, in one durable commit. `at` of a document that is replaced stays.
+
+        A version that is there already tells that these very steps were committed before: `done`, and nothing is changed.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -93,14 +109,47 @@ class State(Protocol):
 
 
 def open_state(settings: Settings) -> State:
-    """The store that is configured; files by default.
+    """The store that is configured; files by default. Nothing is opened.
 
     Raises:
-        SettingProblem: `TTP_STATE_URL` names a store of an unknown kind.
+        SettingProblem: `TTP_STATE_URL` can't be used, or what it takes is not installed.
     """
     if settings.state_url is None:
         # Here, so that a server whose state is elsewhere never loads SQLite.
         from ttp_mcp.state.files import FileState
 
         return FileState(settings.state_dir)
-    raise SettingProblem("TTP_STATE_URL names a store that is not supported. Remove it to keep state in TTP_STATE_DIR.")
+    scheme = settings.state_url.partition("://")[0].lower()
+    if scheme in ("redis", "rediss"):
+        with _installed("Redis", "redis"):
+            from ttp_mcp.state.redis import RedisState
+
+        return RedisState(settings.state_url)
+    if scheme in ("postgresql", "postgres"):
+        with _installed("PostgreSQL", "postgresql"):
+            from ttp_mcp.state.postgresql import PostgresqlState
+
+        return PostgresqlState(settings.state_url)
+    raise SettingProblem(
+        "TTP_STATE_URL must begin with redis://, rediss:// or postgresql://. Remove it to keep state in TTP_STATE_DIR."
+    )
+
+
+def milliseconds(instant: datetime) -> int:
+    """An instant as stores keep it: milliseconds since 1970."""
+    return round(instant.timestamp() * 1000)
+
+
+def storable(keys: Sequence[str]) -> list[str]:
+    """Without keys with half a surrogate pair, as an agent may make one up: nothing is kept under those."""
+    return [key for key in keys if key.encode(errors="ignore").decode() == key]
+
+
+@contextmanager
+def _installed(store: str, extra: str) -> Generator[None]:
+    try:
+        yield
+    except ImportError:
+        raise SettingProblem(
+            f"TTP_STATE_URL names {store}, whose client is not installed. Run: pip install 'ttp-mcp[{extra}]'"
+        ) from None

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put
+from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
 
 T = TypeVar("T")
 
@@ -70,14 +70,14 @@ class FileState:
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
         """See `State`."""
-        keys = [key for key in keys if _storable(key)]
+        keys = storable(keys)
         marks = ", ".join("?" * len(keys))
 
         def read(db: sqlite3.Connection) -> dict[str, Entry]:
             rows = db.execute(
                 "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? "  # noqa: S608 - only marks
                 f"AND key IN ({marks})",
-                (scope, kind, _ms(now), *keys),
+                (scope, kind, milliseconds(now), *keys),
             )
             return {row[0]: _entry(row) for row in rows}
 
@@ -90,7 +90,7 @@ class FileState:
             rows = db.execute(
                 "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ? "
                 "ORDER BY at DESC, rowid DESC",
-                (scope, kind, _ms(now), _ms(since)),
+                (scope, kind, milliseconds(now), milliseconds(since)),
             )
             return [_entry(row) for row in rows]
 
@@ -104,9 +104,9 @@ class FileState:
         def write(db: sqlite3.Connection) -> Applied:
             db.execute("BEGIN IMMEDIATE")
             try:
-                applied = _apply(db, scope, steps, _ms(now), at_most)
+                applied = _apply(db, scope, steps, milliseconds(now), at_most)
                 if applied == "done":
-                    self._prune(db, _ms(now))
+                    self._prune(db, milliseconds(now))
                 db.execute("COMMIT" if applied == "done" else "ROLLBACK")
             except BaseException:
                 if db.in_transaction:
@@ -198,18 +198,15 @@ class FileState:
 def _apply(
     db: sqlite3.Connection, scope: str, steps: Sequence[Put | Drop], now: int, at_most: AtMost | None
 ) -> Applied:
-    for step in steps:
-        if step.expected is not None:
-            row = db.execute(
-                "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
-                (scope, step.kind, step.key, now),
-            ).fetchone()
-            if (row[0] if row else "") != step.expected:
-                return "changed"
+    there = [_version_of(db, scope, step, now) for step in steps]
+    if any(isinstance(step, Put) and step.version == version for step, version in zip(steps, there, strict=True)):
+        return "done"
+    if any(step.expected not in (None, version) for step, version in zip(steps, there, strict=True)):
+        return "changed"
     if at_most is not None:
         (count,) = db.execute(
             "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?",
-            (scope, at_most.kind, now, _ms(at_most.since)),
+            (scope, at_most.kind, now, milliseconds(at_most.since)),
         ).fetchone()
         if count >= at_most.most:
             return "full"
@@ -221,23 +218,22 @@ def _apply(
                 "INSERT INTO entries (scope, kind, key, version, at, expires, value) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (scope, kind, key) DO UPDATE SET version = excluded.version, value = excluded.value, "
                 "at = CASE WHEN expires <= excluded.at THEN excluded.at ELSE at END, expires = excluded.expires",
-                (scope, step.kind, step.key, step.version, now, _ms(step.expires_at), json.dumps(step.value)),
+                (scope, step.kind, step.key, step.version, now, milliseconds(step.expires_at), json.dumps(step.value)),
             )
     return "done"
+
+
+def _version_of(db: sqlite3.Connection, scope: str, step: Put | Drop, now: int) -> str:
+    row = db.execute(
+        "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
+        (scope, step.kind, step.key, now),
+    ).fetchone()
+    return row[0] if row else ""
 
 
 def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def _storable(key: str) -> bool:
-    """False for a key with half a surrogate pair, as an agent may make one up: nothing is kept under it."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -246,10 +242,6 @@ def _version(db: sqlite3.Connection) -> int:
 
 def _entry(row: tuple[str, str, str, int]) -> Entry:
     return Entry(key=row[0], value=json.loads(row[1]), version=row[2], at=datetime.fromtimestamp(row[3] / 1000, tz=UTC))
-
-
-def _ms(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
 
 
 def _code(error: Exception) -> int:
