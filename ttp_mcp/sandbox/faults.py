@@ -159,7 +159,7 @@ def take(store: Store, method: str, path: str) -> Fault | None:
             return None
     with store.writing() as db:
         found = db.execute(
-            f"UPDATE faults SET remaining = remaining - 1 WHERE id = ({_FITTING}) RETURNING kind, seconds",  # noqa: S608
+            f"UPDATE faults SET remaining = remaining - 1 WHERE id = ({_FITTING}) RETURNING kind, seconds",  # noqa: S608 - a constant
             request,
         ).fetchall()
         db.execute("DELETE FROM faults WHERE remaining <= 0")
