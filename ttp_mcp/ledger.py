@@ -329,14 +329,14 @@ class Ledger:
         replaced = [self._put("replaced", old_id, {"by": new_id}, KEEP_WRITES)] if new_id is not None else []
         await self._apply([*replaced, Drop("replacing", old_id)])
 
-    async def note_replacement(self, old_id: str, new_id: str) -> None:
-        """`end_replacement` by its earlier name."""
-        await self.end_replacement(old_id, new_id)
-
     async def replacing(self, old_id: str) -> Replacing | None:
         """The replacement of a post that was begun and not ended; None when there is none."""
         entry = (await self._get("replacing", [old_id])).get(old_id)
         return await self._replacing(entry) if entry else None
+
+    def is_fresh(self, half: Replacing) -> bool:
+        """Whether its process may still be at it."""
+        return half.at >= self._now() - LONGEST_REPLACEMENT
 
     async def half_replaced(self) -> list[Replacing]:
         """Replacements that were begun and not ended, and whose process is gone, newest first; of the last seven days.
@@ -346,7 +346,8 @@ class Ledger:
         """
         now = self._now()
         found = await self._state.recent(self._scope, "replacing", now - KEEP_UNFINISHED, now)
-        return [await self._replacing(entry) for entry in found if entry.at < now - LONGEST_REPLACEMENT]
+        halves = [await self._replacing(entry) for entry in found]
+        return [half for half in halves if not self.is_fresh(half)]
 
     async def _replacing(self, entry: Entry) -> Replacing:
         """With the post that was created for it since, which is in the history."""

@@ -28,7 +28,7 @@ from ttp_mcp.tools.posts import SOON, posts
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
 from ttp_mcp.tools.results import iso
 from ttp_mcp.tools.together import to_the_end
-from ttp_mcp.writes import Created, WriteRefused
+from ttp_mcp.writes import Created, EarlierAttempt, WriteRefused
 
 # Nearer than this to its time, a post may be taken up by the scheduler while it is being replaced.
 TOO_CLOSE = timedelta(minutes=2)
@@ -67,7 +67,7 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
     Makes the replacement, checks it, deletes the old one and checks that; when that fails the replacement is removed again.
     Not for posts that are publishing or out.
     """
-    old = await app.api.posts.get(args.post_id)
+    old = await _standing(args.post_id, app)
     _refuse_unless_replaceable(old, app)
     prepared = await _prepared(args, old, app)
     refuse_errors(prepared, NOT_DONE)
@@ -86,10 +86,59 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
 
 async def _create_and_replace(old: Post, prepared: Prepared, app: App) -> str:
     with app.writes.flight():
-        created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
+        await _begin(old, prepared, app)
+        created = await _created(old, prepared, app)
         new_id = _id_of(created, old)
         await _replace(old, new_id, prepared, app, made_here=created.outcome == "created")
         return new_id
+
+
+async def _standing(post_id: str, app: App) -> Post:
+    """The post that is to be replaced; when a call that did not end has replaced it already, that is noted and told."""
+    try:
+        return await app.api.posts.get(post_id)
+    except NotFound:
+        half = await app.ledger.replacing(post_id)
+        if half is None or half.new_id is None:
+            raise
+        await app.ledger.end_replacement(post_id, half.new_id)
+        raise Refusal(
+            f"{NOT_DONE}: {shorten(post_id, 60)} is gone and {shorten(half.new_id, 60)} was made in its place by an earlier "
+            "call that did not end. Check it with get_post, and call again with that id to change it."
+        ) from None
+
+
+async def _begin(old: Post, prepared: Prepared, app: App) -> None:
+    """Note that two posts may stand from here on, unless the post is being replaced by something else already."""
+    other = await app.ledger.begin_replacement(old.id, prepared.post, tool="reschedule_post")
+    while other is not None:
+        if app.ledger.is_fresh(other):
+            raise Refusal(
+                f"{NOT_DONE}: {shorten(old.id, 60)} is being replaced by another call right now. Look with list_posts in a few "
+                "minutes; nothing was changed."
+            )
+        if other.new_id is not None and await _exists(other.new_id, app):
+            raise Refusal(
+                f"{NOT_DONE}: an earlier call made {shorten(other.new_id, 60)} in place of {shorten(old.id, 60)} and did not end, "
+                "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
+            )
+        await app.ledger.end_replacement(old.id, None)
+        other = await app.ledger.begin_replacement(old.id, prepared.post, tool="reschedule_post")
+
+
+async def _created(old: Post, prepared: Prepared, app: App) -> Created:
+    """The replacement. What a crash left of an earlier call with the same arguments is taken up again."""
+    try:
+        created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
+    except EarlierAttempt:
+        # Its post may stand.
+        raise
+    except (ApiError, WriteRefused, LedgerProblem):
+        await _note(old.id, None, app)
+        raise
+    if created.post_id == old.id:
+        await _note(old.id, None, app)
+    return created
 
 
 def _refuse_unless_replaceable(old: Post, app: App) -> None:
@@ -218,9 +267,9 @@ async def _refuse_unless_gone(post_id: str, app: App) -> None:
     raise _Undone(f"the old post is still there ({shorten(left.status, 20)})")
 
 
-async def _note(old_id: str, new_id: str, app: App) -> None:
+async def _note(old_id: str, new_id: str | None, app: App) -> None:
     try:
-        await app.ledger.note_replacement(old_id, new_id)
+        await app.ledger.end_replacement(old_id, new_id)
     except LedgerProblem:
         # Only the pointer from the old id is missing then; the posts are as they should be.
         return
@@ -238,6 +287,7 @@ async def _undo(old: Post, new_id: str, why: str, app: App, *, made_here: bool) 
         if still_there:
             removed = await app.writes.delete(new_id, tool="reschedule_post", limited=False)
             if removed.outcome != "unknown":
+                await _note(old.id, None, app)
                 raise Refusal(f"{NOT_DONE}: {why}. The replacement was removed again; {name} stands.")
     except (ApiError, WriteRefused, LedgerProblem):
         still_there = True

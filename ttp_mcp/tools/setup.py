@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Literal
 
-from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, TokenMalformed, TokenMissing
+from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
-from ttp_mcp.ledger import LedgerProblem, Unfinished
+from ttp_mcp.ledger import LedgerProblem, Replacing, Unfinished
 from ttp_mcp.text import quote, shorten
 from ttp_mcp.times import show
 from ttp_mcp.tools.accounts import label
@@ -190,12 +190,16 @@ def _folders(app: App) -> SetupItem:
 async def _ledger(app: App) -> AsyncIterator[SetupItem]:
     try:
         unfinished = await app.ledger.unfinished()
+        half_replaced = await app.ledger.half_replaced()
     except LedgerProblem as problem:
         yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
         return
     yield _item("ledger", "ok", "usable: nothing is sent twice")
     for write in unfinished[:10]:
         yield _item("unfinished", "notice", _unfinished(write, app))
+    for each in half_replaced[:10]:
+        if await _both_may_stand(each, app):
+            yield _item("half replaced", "problem", _half_replaced(each, app))
 
 
 def _unfinished(write: Unfinished, app: App) -> str:
@@ -203,4 +207,29 @@ def _unfinished(write: Unfinished, app: App) -> str:
     return (
         f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
         "It may have happened; look with list_posts."
+    )
+
+
+async def _both_may_stand(half: Replacing, app: App) -> bool:
+    """Whether somebody has to choose; not when one of the two is known to be gone."""
+    for post_id in (half.old_id, half.new_id):
+        try:
+            if post_id is not None:
+                await app.api.posts.get(post_id)
+        except NotFound:
+            return False
+        except ApiError:
+            # The ledger's word has to do.
+            return True
+    return True
+
+
+def _half_replaced(half: Replacing, app: App) -> str:
+    old = shorten(half.old_id, 60)
+    since = f"reschedule_post of {show(half.at, app.zone)} did not end"
+    if half.new_id is None:
+        return f"{since}: a replacement of {old} may have been made. Look with list_posts; delete_post removes what is too much."
+    return (
+        f"{since}: {old} and its replacement {shorten(half.new_id, 60)} both stand. The same call again finishes it; "
+        "delete_post removes the one that is not wanted."
     )
