@@ -117,7 +117,8 @@ def targets_of(
     """The accounts that are meant."""
     if account_ids:
         return book.find_all(account_ids, what)
-    return [account for platform in dict.fromkeys(platforms or ()) for account in _on(platform, book, what)]
+    found = [account for platform in platforms or () for account in _on(platform, book, what)]
+    return list({account.id: account for account in found}.values())
 
 
 def _on(platform: str, book: AccountBook, what: str) -> list[Integration]:
