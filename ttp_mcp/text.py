@@ -3,6 +3,7 @@
 import re
 import secrets
 import unicodedata
+from typing import Any, cast
 
 # Controls but tab and newline, escapes, bidi controls, invisible operators, soft hyphen and the like.
 _REMOVED = re.compile(
@@ -23,7 +24,8 @@ _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Of ASCII only these are shown differently with a selector: the keycaps 0️⃣–9️⃣, #️⃣ and *️⃣.
 _KEYCAP = "0123456789#*"
 # Everything that could be taken for the end of a quotation.
-_MARKS = re.compile('["“”„‟″＂]')
+_MARKS = re.compile('["“”„‟″＂«»]')
+_PLAIN_ID = re.compile(r"[\w.:~-]{1,60}", re.ASCII)
 MOST_MARKS = 8
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
@@ -31,6 +33,17 @@ ZWNJ, ZWJ = "\u200c", "\u200d"
 def clean(text: str) -> str:
     """The text without what hides, reorders or controls; letters, emoji and their joiners stay. Idempotent."""
     return clean_counted(text)[0]
+
+
+def clean_json(value: Any) -> Any:
+    """JSON with every text in it cleaned, keys too."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [clean_json(entry) for entry in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {clean(str(key)): clean_json(entry) for key, entry in cast("dict[Any, Any]", value).items()}
+    return value
 
 
 def clean_counted(text: str) -> tuple[str, int]:
@@ -107,6 +120,11 @@ def quote(text: str) -> str:
     """The text between « », which can't occur inside."""
     inner = shorten(text, 10_000).replace("«", "‹").replace("»", "›")
     return f"«{inner}»"
+
+
+def shown_id(text: str) -> str:
+    """An id as it is where it is one plain word, else as a quotation: the API's ids could be sentences."""
+    return text if _PLAIN_ID.fullmatch(text) else quote(shorten(text, 60))
 
 
 def quote_api(text: str | None, limit: int = 300) -> str:

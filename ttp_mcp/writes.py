@@ -20,7 +20,7 @@ from ttp_mcp.api import ApiClient, ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.http import utc_now
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger import LONGEST_WRITE, Earlier, Ledger, LedgerProblem, Outcome, Write
-from ttp_mcp.text import shorten
+from ttp_mcp.text import shown_id
 from ttp_mcp.times import to_wire
 
 log = logging.getLogger(__name__)
@@ -357,7 +357,7 @@ class Writes:
         found = await self._look(search, self._monotonic() + self._least_look_seconds)
         if found is not None and await self._ledger.settle(earlier, post, found):
             return Created("already_created", earlier.at, found, found.id, reconciled=True)
-        named = ", ".join(shorten(post_id, 60) for post_id in search.candidates[:3])
+        named = ", ".join(shown_id(post_id) for post_id in search.candidates[:3])
         listed = f" ({named})" if named else ""
         raise EarlierAttempt(
             f"an attempt at {to_wire(earlier.at)} may have created an equal post{listed}, its answer was lost. Check list_posts; "

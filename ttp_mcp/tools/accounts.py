@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ttp_mcp.api import ApiClient, ApiError, Integration
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean, quote_api, shorten
+from ttp_mcp.text import quote_api, shown_id
 from ttp_mcp.tools.together import together
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class AccountBook:
 
     def named(self, account_id: str) -> str:
         """How an account is shown: platform and handle, or its id when it is no longer connected."""
-        return next((label(account) for account in self.accounts if account.id == account_id), shorten(account_id, 60))
+        return next((label(account) for account in self.accounts if account.id == account_id), shown_id(account_id))
 
     def find(self, wanted: str, what: str) -> Integration:
         """The one account that a word means.
@@ -70,11 +70,11 @@ class AccountBook:
             return found[0]
         shown = quote_api(wanted, 60)
         if found:
-            listed = ", ".join(f"{label(account)} ({account.id})" for account in found[:10])
+            listed = ", ".join(f"{label(account)} ({shown_id(account.id)})" for account in found[:10])
             raise Refusal(
                 f"{what}: “{shown}” matches {len(found)} accounts: {listed}. Pass one of these ids in account_ids. Nothing was sent."
             )
-        listed = ", ".join(f"{account.id} ({label(account)})" for account in self.accounts[:6]) or "none"
+        listed = ", ".join(f"{shown_id(account.id)} ({label(account)})" for account in self.accounts[:6]) or "none"
         raise Refusal(f"{what}: no account “{shown}”. Connected: {listed}. Nothing was sent.")
 
 
@@ -123,7 +123,7 @@ class Accounts:
 def label(account: Integration) -> str:
     """`instagram @harbor.cafe`, or the name where there is no handle."""
     shown = f"@{account.handle.removeprefix('@')}" if account.handle else account.name or account.id
-    return f"{clean(account.platform)} {shorten(shown, 60)}"
+    return f"{quote_api(account.platform, 30)} {quote_api(shown, 60)}"
 
 
 def _names(account: Integration) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
-from ttp_mcp.text import clean, fence, quote_api
+from ttp_mcp.text import clean, clean_json, fence, quote_api
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.params import Platform
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
@@ -75,14 +75,15 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     best-time feature.
     """
     found = await app.api.analytics.optimal_times(args.platform)
-    where = f" on {clean(args.platform)}" if args.platform else ""
+    where = f" on {quote_api(args.platform, 50)}" if args.platform else ""
     lines = [f"Best times{where}, from {_points(found.data_points)}:"]
     lines.append(
         "Hours: "
         + (", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours) or "none yet")
     )
     lines.append(
-        "Days: " + (", ".join(f"{clean(day.day)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
+        "Days: "
+        + (", ".join(f"{quote_api(day.day, 20)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
     )
     lines.append(RANKINGS)
     if found.message:
@@ -152,14 +153,3 @@ def _pass_on(title: str, reply: dict[str, Any], note: str) -> Answer[Reply]:
         text = f"{text[:LONGEST_REPLY]}…\n(cut at {LONGEST_REPLY} of {len(text)} characters; the structured content has all of it)"
     lines = [f"{title}, as the API sent it (its shape is undocumented):", fence(text), note]
     return Answer("\n".join(line for line in lines if line), Reply(reply=safe))
-
-
-def clean_json(value: Any) -> Any:
-    """The same value with every text in it cleaned."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [clean_json(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        return {clean(str(key)): clean_json(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return value

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp import platform_rules
 from ttp_mcp.api import PostCreate
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean
+from ttp_mcp.text import clean, shown_id
 from ttp_mcp.times import TimeProblem, from_now, show
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.app import App
@@ -100,7 +100,7 @@ def _longest(platform: str, post: PostCreate) -> platform_rules.Length:
 
 def _account_line(account: CheckedAccount) -> str:
     limit = f" of {account.limit}" if account.limit is not None else ", limit not known"
-    return f"- {account.account} ({account.account_id}): {account.characters}{limit} characters as the platform counts"
+    return f"- {account.account} ({shown_id(account.account_id)}): {account.characters}{limit} characters as the platform counts"
 
 
 def _ending(prepared: Prepared) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ttp_mcp import platform_rules
 from ttp_mcp.api import Integration, Post, PostCreate
-from ttp_mcp.text import outbound_warnings, shorten
+from ttp_mcp.text import outbound_warnings, quote_api, shown_id
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.paging import accounts_of
 from ttp_mcp.tools.results import listed
@@ -73,9 +73,9 @@ def _by_platform(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_
 def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
     for account in targets:
         if account.healthy is False:
-            status = shorten(account.status or "not connected", 30)
+            status = quote_api(account.status or "not connected", 30)
             fate = "can't publish until a person reconnects it in the dashboard."
-            yield "warning", f"{label(account)} ({account.id}) is {status} and {fate}"
+            yield "warning", f"{label(account)} ({shown_id(account.id)}) is {status} and {fate}"
     for platform in post.platforms:
         same = [label(account) for account in targets if account.platform == platform]
         if len(same) > 1:
@@ -103,11 +103,11 @@ def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequenc
             continue
         names = listed([label(account) for account in targets if account.id in shared])
         if other.content.strip() == post.content.strip():
-            yield "warning", f"The same text is already {other.status} for {names} ({shorten(other.id, 60)})."
+            yield "warning", f"The same text is already {other.status} for {names} ({shown_id(other.id)})."
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
             if abs(apart) < CLASH:
-                yield "warning", f"Another post for {names} is scheduled {_apart(apart)} ({shorten(other.id, 60)})."
+                yield "warning", f"Another post for {names} is scheduled {_apart(apart)} ({shown_id(other.id)})."
 
 
 def _apart(apart: timedelta) -> str:

@@ -3,7 +3,7 @@
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
-from ttp_mcp.text import clean, shorten
+from ttp_mcp.text import clean, quote_api, shown_id
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
@@ -50,14 +50,14 @@ async def list_integrations(args: ListIntegrations, app: App) -> Answer[AccountL
 
 
 def _line(account: Integration) -> str:
-    name = f" “{shorten(account.name, 60)}”" if account.handle and account.name else ""
-    return f"- {shorten(account.id, 60)}  {label(account)}{name}: {_health(account)}"
+    name = f" “{quote_api(account.name, 60)}”" if account.handle and account.name else ""
+    return f"- {shown_id(account.id)}  {label(account)}{name}: {_health(account)}"
 
 
 def _health(account: Integration) -> str:
     if account.healthy is False:
-        return f"{shorten(account.status or 'not connected', 30)}; has to be reconnected in the dashboard before it can publish"
-    return shorten(account.status or "status not stated", 30)
+        return f"{quote_api(account.status or 'not connected', 30)}; has to be reconnected in the dashboard before it can publish"
+    return quote_api(account.status or "status not stated", 30)
 
 
 def _data(account: Integration) -> Account:

@@ -10,10 +10,14 @@ from ttp_mcp.api import PresignRequest
 from ttp_mcp.errors import Refusal
 from ttp_mcp.local_files import FileRefused, OpenFile, open_below
 from ttp_mcp.media_facts import Facts, examine
+from ttp_mcp.text import clean, quote_api, shorten
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
 
 media = Toolset("media")
+
+# Signed ones have some hundred characters; what is longer is no URL that could be used.
+LONGEST_URL = 8000
 
 
 class PresignMedia(ToolInput):
@@ -49,17 +53,18 @@ async def presign_media(args: PresignMedia, app: App) -> Answer[Presigned]:
     """
     request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
     presigned = await app.api.media.presign(request)
+    name = shorten(args.filename, 255)
     text = (
-        f"Upload {args.filename} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
-        f"with Content-Type {args.content_type} and no Authorization header.\n"
-        f"upload_url: {presigned.upload_url}\n"
-        f"public_url: {presigned.public_url}\n"
+        f"Upload {name} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
+        f"with Content-Type {shorten(args.content_type, 100)} and no Authorization header.\n"
+        f"upload_url: {quote_api(presigned.upload_url, LONGEST_URL)}\n"
+        f"public_url: {quote_api(presigned.public_url, LONGEST_URL)}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post."
     )
     data = Presigned(
-        upload_url=presigned.upload_url,
-        public_url=presigned.public_url,
-        key=presigned.key,
+        upload_url=clean(presigned.upload_url),
+        public_url=clean(presigned.public_url),
+        key=clean(presigned.key),
         expires_in_seconds=presigned.expires_in_seconds,
     )
     return Answer(text, data)
@@ -113,7 +118,7 @@ async def upload_media(args: UploadMedia, app: App) -> Answer[UploadedMedia]:
 
         async with app.writes.upload(tool="upload_media"):
             stored = await app.api.media.upload(file.name, facts.content_type, file, progress)
-        return _answer(file, facts, stored.public_url)
+        return _answer(file, facts, clean(stored.public_url))
 
 
 def _hosted(url: str) -> Answer[UploadedMedia]:
@@ -135,7 +140,7 @@ def _answer(file: OpenFile, facts: Facts, public_url: str) -> Answer[UploadedMed
     if facts.duration_seconds:
         details.append(f"{facts.duration_seconds:g} s")
     text = (
-        f"Uploaded {file.name}: {', '.join(details)}.\npublic_url: {public_url}\n"
+        f"Uploaded {shorten(file.name, 255)}: {', '.join(details)}.\npublic_url: {quote_api(public_url, LONGEST_URL)}\n"
         "Pass public_url in media_urls of create_post. The file is in no post yet."
     )
     data = UploadedMedia(

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import barred, clean, fence, shorten
+from ttp_mcp.text import barred, clean, fence, quote_api, shown_id
 from ttp_mcp.times import TimeProblem, from_now, parse_when, show
 from ttp_mcp.tools.accounts import AccountBook, label
 from ttp_mcp.tools.app import App
@@ -39,7 +39,7 @@ posts = Toolset("posts")
 SOON = timedelta(minutes=10)
 
 Bound = Annotated[
-    str | SkipJsonSchema[None],
+    str | None,
     Field(max_length=64, description="ISO 8601 date or time, on the scheduled time, else the published one."),
 ]
 
@@ -48,23 +48,21 @@ class ListPosts(ToolInput):
     """Which posts, in which order, how many."""
 
     status: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Field(max_length=30, description="draft, scheduled, publishing, published, partial or failed."),
     ] = None
     platform: Platform = None
-    account: Annotated[
-        str | SkipJsonSchema[None], Field(min_length=1, max_length=200, description="Account: id, @handle or name.")
-    ] = None
+    account: Annotated[str | None, Field(min_length=1, max_length=200, description="Account: id, @handle or name.")] = (
+        None
+    )
     after: Bound = None
     before: Bound = None
-    text: Annotated[
-        str | SkipJsonSchema[None], Field(min_length=1, max_length=200, description="Words that occur in the content.")
-    ] = None
+    text: Annotated[str | None, Field(min_length=1, max_length=200, description="Words that occur in the content.")] = (
+        None
+    )
     order: Annotated[Order, Field(description="newest: latest made first; soonest: earliest time first.")] = "newest"
     limit: Annotated[int, Field(ge=1, le=100, description="Most posts to return.")] = 20
-    cursor: Annotated[
-        str | SkipJsonSchema[None], Field(max_length=2000, description="next_cursor of the page before.")
-    ] = None
+    cursor: Annotated[str | None, Field(max_length=2000, description="next_cursor of the page before.")] = None
 
 
 class PostList(ToolOutput):
@@ -170,7 +168,7 @@ async def _moved(post_id: str, app: App) -> Post:
     except NotFound:
         if new_id := await app.ledger.replacement(post_id):
             raise Refusal(
-                f"Post not read: {shorten(post_id, 60)} was replaced by {shorten(new_id, 60)} when it was rescheduled. "
+                f"Post not read: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
                 "Call get_post with that id."
             ) from None
         raise
@@ -211,10 +209,10 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
         if await app.ledger.removed(args.post_id) is None:
             raise
         gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
-        return Answer(f"{shorten(args.post_id, 60)} was deleted before; nothing was changed.", gone)
+        return Answer(f"{shown_id(args.post_id)} was deleted before; nothing was changed.", gone)
     if post.status == "publishing":
         raise Refusal(
-            f"Post not deleted: {shorten(post.id, 60)} is publishing at this moment. Call get_post in a minute; nothing was sent."
+            f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
         )
     book = await app.accounts.names()
     await agree(
@@ -260,7 +258,7 @@ def _list_heading(args: ListPosts, app: App, shown: int, matched: int, everythin
         return f"There are no posts yet {now}. create_post makes one."
     order = "newest first" if args.order == "newest" else "earliest time first"
     if not matched:
-        by_status = Counter(shorten(post.status, 20) for post in everything)
+        by_status = Counter(quote_api(post.status, 20) for post in everything)
         counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
         return f"No post matches {now}. There are {len(everything)} in all: {counts}."
     return f"{shown} of {counted(matched, 'matching post')}, {order}; times in {app.zone.key} {now}."
@@ -309,12 +307,10 @@ def _weekday(when: datetime | None, app: App) -> str | None:
 
 def _created_text(created: Created, prepared: Prepared, app: App) -> str:
     when = prepared.post.scheduled_at
-    post_id = shorten(created.post_id or "", 60)
+    post_id = shown_id(created.post_id or "")
     where = f"{prepared.named()}{prepared.extent()}"
     if created.outcome == "unknown":
-        seen = (
-            f" Equal posts: {listed([shorten(each, 60) for each in created.candidates])}." if created.candidates else ""
-        )
+        seen = f" Equal posts: {listed([shown_id(each) for each in created.candidates])}." if created.candidates else ""
         return (
             f"Unknown whether the post for {where} was created: the answer was lost and no single post answers to it.{seen} "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
@@ -341,7 +337,7 @@ def _delete_question(post: Post, book: AccountBook, app: App) -> str:
 
 
 def _deleted_text(deleted: Deleted, post: Post, book: AccountBook, app: App) -> str:
-    name = shorten(post.id, 60)
+    name = shown_id(post.id)
     where = listed(accounts_of(post, book))
     if deleted.outcome == "already_gone":
         return f"{name} was already gone; nothing was changed."

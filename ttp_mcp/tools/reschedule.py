@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.ledger import LedgerProblem
-from ttp_mcp.text import barred, clean, shorten
+from ttp_mcp.text import barred, clean, quote_api, shown_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
@@ -103,7 +103,7 @@ async def _standing(post_id: str, app: App) -> Post:
             raise
         await app.ledger.end_replacement(post_id, half.new_id)
         raise Refusal(
-            f"{NOT_DONE}: {shorten(post_id, 60)} is gone and {shorten(half.new_id, 60)} was made in its place by an earlier "
+            f"{NOT_DONE}: {shown_id(post_id)} is gone and {shown_id(half.new_id)} was made in its place by an earlier "
             "call that did not end. Check it with get_post, and call again with that id to change it."
         ) from None
 
@@ -114,12 +114,12 @@ async def _begin(old: Post, prepared: Prepared, app: App) -> None:
     while other is not None:
         if app.ledger.is_fresh(other):
             raise Refusal(
-                f"{NOT_DONE}: {shorten(old.id, 60)} is being replaced by another call right now. Look with list_posts in a few "
+                f"{NOT_DONE}: {shown_id(old.id)} is being replaced by another call right now. Look with list_posts in a few "
                 "minutes; nothing was changed."
             )
         if other.new_id is not None and await _exists(other.new_id, app):
             raise Refusal(
-                f"{NOT_DONE}: an earlier call made {shorten(other.new_id, 60)} in place of {shorten(old.id, 60)} and did not end, "
+                f"{NOT_DONE}: an earlier call made {shown_id(other.new_id)} in place of {shown_id(old.id)} and did not end, "
                 "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
             )
         await app.ledger.end_replacement(old.id, None)
@@ -142,10 +142,10 @@ async def _created(old: Post, prepared: Prepared, app: App) -> Created:
 
 
 def _refuse_unless_replaceable(old: Post, app: App) -> None:
-    name = shorten(old.id, 60)
+    name = shown_id(old.id)
     if old.status not in REPLACEABLE:
         raise Refusal(
-            f"{NOT_DONE}: {name} is {shorten(old.status, 20)}, so it is out or on its way and can't be changed. "
+            f"{NOT_DONE}: {name} is {quote_api(old.status, 20)}, so it is out or on its way and can't be changed. "
             "create_post sends a new one; nothing was changed."
         )
     if old.status == "scheduled" and old.scheduled_at and old.scheduled_at - app.now() < TOO_CLOSE:
@@ -184,7 +184,7 @@ def _accounts_of(old: Post) -> list[str]:
     found = old.account_ids or [result.account_id for result in old.results if result.account_id]
     if not found:
         raise Refusal(
-            f"{NOT_DONE}: the API does not show which accounts {shorten(old.id, 60)} is for. Pass account_ids; nothing was changed."
+            f"{NOT_DONE}: the API does not show which accounts {shown_id(old.id)} is for. Pass account_ids; nothing was changed."
         )
     return found
 
@@ -199,7 +199,7 @@ def _refuse_what_is_not_shown(args: ReschedulePost, old: Post, prepared: Prepare
         missing.append("platform_data")
     if missing:
         raise Refusal(
-            f"{NOT_DONE}: the API does not show all of {shorten(old.id, 60)}. Pass {' and '.join(missing)}; nothing was changed."
+            f"{NOT_DONE}: the API does not show all of {shown_id(old.id)}. Pass {' and '.join(missing)}; nothing was changed."
         )
 
 
@@ -214,7 +214,7 @@ def _refuse_if_too_close(prepared: Prepared, app: App) -> None:
 
 def _question(prepared: Prepared, old: Post, app: App) -> str:
     return (
-        f"Replace the post {shorten(old.id, 60)} by this one, {_when(prepared, app)}, on {prepared.named()}{prepared.extent()}?\n"
+        f"Replace the post {shown_id(old.id)} by this one, {_when(prepared, app)}, on {prepared.named()}{prepared.extent()}?\n"
         f"{barred(prepared.post.content)}"
     )
 
@@ -227,11 +227,11 @@ def _when(prepared: Prepared, app: App) -> str:
 def _id_of(created: Created, old: Post) -> str:
     if created.outcome == "unknown" or created.post_id is None:
         raise Refusal(
-            f"{NOT_DONE}: the answer to the replacement was lost, so it may exist. The old post {shorten(old.id, 60)} still "
+            f"{NOT_DONE}: the answer to the replacement was lost, so it may exist. The old post {shown_id(old.id)} still "
             "stands. Look with list_posts and delete the one that is not wanted."
         )
     if created.post_id == old.id:
-        raise Refusal(f"{NOT_DONE}: {shorten(old.id, 60)} is like that already. Nothing was changed.")
+        raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")
     return created.post_id
 
 
@@ -243,7 +243,7 @@ async def _replace(old: Post, new_id: str, prepared: Prepared, app: App, *, made
             raise _Undone("the API made the replacement differently than asked")
         now_old = await app.api.posts.get(old.id)
         if now_old.status not in REPLACEABLE:
-            raise _Undone(f"the old post is {shorten(now_old.status, 20)} meanwhile")
+            raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
         deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old)
         if deleted.outcome == "unknown":
             raise _Undone("the old post could not be removed for sure")
@@ -264,7 +264,7 @@ async def _refuse_unless_gone(post_id: str, app: App) -> None:
         left = await app.api.posts.get(post_id)
     except NotFound:
         return
-    raise _Undone(f"the old post is still there ({shorten(left.status, 20)})")
+    raise _Undone(f"the old post is still there ({quote_api(left.status, 20)})")
 
 
 async def _note(old_id: str, new_id: str | None, app: App) -> None:
@@ -276,7 +276,7 @@ async def _note(old_id: str, new_id: str | None, app: App) -> None:
 
 
 async def _undo(old: Post, new_id: str, why: str, app: App, *, made_here: bool) -> None:
-    name, new_name = shorten(old.id, 60), shorten(new_id, 60)
+    name, new_name = shown_id(old.id), shown_id(new_id)
     try:
         still_there = await _exists(old.id, app)
         if still_there and not made_here:
@@ -316,8 +316,8 @@ def _answer(old: Post, new_id: str, prepared: Prepared, app: App) -> Answer[Resc
     was = f" It was due {show(old.scheduled_at, app.zone)}." if old.scheduled_at else ""
     due = f"goes out {show(when, app.zone)}, {from_now(when, app.now())}, to" if when else "is a draft for"
     lines = [
-        f"Rescheduled: {shorten(new_id, 60)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
-        f"It replaces {shorten(old.id, 60)}, which is deleted.{was}",
+        f"Rescheduled: {shown_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
+        f"It replaces {shown_id(old.id)}, which is deleted.{was}",
     ]
     lines += [f"Note: {warning}" for warning in prepared.findings.to_say]
     data = Rescheduled(

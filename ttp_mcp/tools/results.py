@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
-from ttp_mcp.text import clean, fence, quote, quote_api, shorten
+from ttp_mcp.text import clean, clean_json, fence, quote, quote_api, shorten, shown_id
 from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.tools.accounts import AccountBook
 from ttp_mcp.tools.registry import ToolOutput
@@ -59,7 +59,7 @@ class PostDetail(ToolOutput):
 def accounts_of(post: Post, book: AccountBook) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
     ids = post.account_ids or [result.account_id for result in post.results if result.account_id]
-    return [book.named(account_id) for account_id in ids] or [clean(platform) for platform in post.platforms]
+    return [book.named(account_id) for account_id in ids] or [quote_api(platform, 30) for platform in post.platforms]
 
 
 def iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
@@ -86,7 +86,7 @@ def entry(post: Post, book: AccountBook, zone: ZoneInfo) -> str:
     """Two lines of a list: id, time and accounts, then the beginning of the text as a quotation."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
-    first = f"{shorten(post.id, 60)}  {shorten(post.status, 20)}  {shown}  {', '.join(accounts_of(post, book))}"
+    first = f"{shown_id(post.id)}  {quote_api(post.status, 20)}  {shown}  {', '.join(accounts_of(post, book))}"
     lines = [first, f"  {quote(shorten(post.content, SHORT))} ({_extent(post)})"]
     lines += [
         f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
@@ -117,7 +117,7 @@ def detail(post: Post, book: AccountBook, zone: ZoneInfo, replaced_by: str | Non
         media_urls=[clean(url) for url in post.media_urls],
         scheduled_at=iso(post.scheduled_at, zone),
         published_at=iso(post.published_at, zone),
-        platform_data=post.platform_data or None,
+        platform_data=clean_json(post.platform_data) or None,
         replaced_by=replaced_by,
     )
 
@@ -137,7 +137,7 @@ def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime, replac
     if replaced_by:
         lines.append(f"It was replaced by {replaced_by}.")
     if post.media_urls:
-        lines.append("Media: " + ", ".join(shorten(url, 200) for url in post.media_urls))
+        lines.append("Media: " + ", ".join(quote_api(url, 200) for url in post.media_urls))
     lines.append(fence(post.content))
     lines += [f"Thread part {number}:\n{fence(part)}" for number, part in enumerate(post.thread, 2)]
     return "\n".join(lines)
@@ -148,7 +148,7 @@ def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> st
     accounts = accounts_of(post, book)
     failed = sum(result.status == "failed" for result in post.results)
     counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
-    line = f"{shorten(post.id, 60)} is {shorten(post.status, 20)}{counted}"
+    line = f"{shown_id(post.id)} is {quote_api(post.status, 20)}{counted}"
     if post.published_at:
         line += f", published {show(post.published_at, zone)}, {from_now(post.published_at, now)}"
     elif post.scheduled_at:
@@ -160,13 +160,13 @@ def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> st
 
 
 def _account(account_id: str | None, platform: str | None, book: AccountBook) -> str:
-    return book.named(account_id) if account_id else clean(platform or "an account that is not named")
+    return book.named(account_id) if account_id else quote_api(platform or "an account that is not named", 60)
 
 
 def _result_line(status: str | None, url: str | None, error: str | None, account: str) -> str:
-    line = f"- {account}: {shorten(status or 'not stated', 30)}"
+    line = f"- {account}: {quote_api(status or 'not stated', 30)}"
     if url:
-        line += f", {shorten(url, 200)}"
+        line += f", {quote_api(url, 200)}"
     if error:
         line += f". API said: “{quote_api(error)}”"
     return line

@@ -7,7 +7,7 @@ from typing import Literal
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger import LedgerProblem, Replacing, Unfinished
-from ttp_mcp.text import quote, shorten
+from ttp_mcp.text import quote, quote_api, shorten
 from ttp_mcp.times import show
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.app import App
@@ -97,7 +97,7 @@ async def _accounts(app: App) -> AsyncIterator[SetupItem]:
     names = listed([label(account) for account in accounts[:12]])
     yield _item("accounts", "ok", f"{counted(len(accounts), 'account')} connected: {names}")
     for account in bad:
-        status = shorten(account.status or "not connected", 30)
+        status = quote_api(account.status or "not connected", 30)
         yield _item(
             "account",
             "problem",
