@@ -60,6 +60,8 @@ def _said(error: api.ApiError) -> str:
 
 
 def _repeat(error: api.ApiError) -> str:
+    if error.path == "/media/presign":
+        return "At most an upload address was made that nobody uses; trying again is safe."
     if error.may_have_happened:
         return "It may have happened all the same: call list_posts before trying again."
     return "Nothing was changed; trying again is safe."
@@ -81,6 +83,8 @@ def _forbidden(error: api.ApiError) -> str:
 
 
 def _not_found(error: api.ApiError) -> str:
+    if error.status is None:
+        return "nothing can have this id. Call list_posts for the ids that exist; nothing was sent."
     nearby = "Call list_posts for the ids that exist" if "{" in error.path else "Check TTP_API_URL"
     return f"not found (404); it is unknown or belongs to another organization. {nearby}; repeating does not help."
 
@@ -96,7 +100,9 @@ def _server(error: api.ApiError) -> str:
 
 
 def _redirected(error: api.ApiError) -> str:
-    return f"the API answered with a redirect ({error.status}), which is never followed. Check TTP_API_URL; repeating does not help."
+    host = getattr(error, "target_host", None)
+    where = f" to the host “{quote_api(host, 100)}”" if host else ""
+    return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; repeating does not help."
 
 
 def _bad_answer(error: api.ApiError) -> str:
@@ -106,6 +112,7 @@ def _bad_answer(error: api.ApiError) -> str:
         "truncated": "an answer that was cut off",
         "too_large": "an answer that is too large to be read safely",
         "shape": "an answer of an unexpected shape",
+        "encoding": "an answer whose compression is broken",
     }.get(getattr(error, "reason", ""), "an unreadable answer")
     return f"the API sent {reason}. {_repeat(error)} If it stays so, check TTP_API_URL."
 
@@ -120,7 +127,8 @@ def _not_reached(_: api.ApiError) -> str:
 
 def _no_answer(error: api.ApiError) -> str:
     seconds = getattr(error, "after_seconds", None)
-    return f"no answer{f' within {seconds:.0f} s' if seconds else ''}. {_repeat(error)}"
+    limit = f" within {seconds:.0f} s" if seconds else f" in time ({error.status})" if error.status else ""
+    return f"no answer{limit}. {_repeat(error)}"
 
 
 def _token_missing(_: api.ApiError) -> str:
@@ -140,8 +148,16 @@ def _access(_: api.ApiError) -> str:
 
 
 def _upload(error: api.ApiError) -> str:
+    return f"{_not_stored(error)}. No post uses it; trying again is safe."
+
+
+def _upload_refused(error: api.ApiError) -> str:
+    return f"{_not_stored(error)}. No post uses it; repeating does not help while that stays so."
+
+
+def _not_stored(error: api.ApiError) -> str:
     reason = getattr(error, "reason", None)
-    return f"the file was not stored{f' ({quote_api(str(reason), 120)})' if reason else ''}. No post uses it; trying again is safe."
+    return f"the file was not stored{f' ({quote_api(str(reason), 120)})' if reason else ''}"
 
 
 def _other(error: api.ApiError) -> str:
@@ -175,6 +191,6 @@ _WORDS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
     (api.NotReached, _not_reached),
     (api.NoAnswer, _no_answer),
     (api.UploadFailed, _upload),
-    (api.UploadRefused, _upload),
+    (api.UploadRefused, _upload_refused),
     (api.ApiError, _other),
 )

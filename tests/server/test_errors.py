@@ -32,19 +32,36 @@ CASES = {
     "429 with a wait": (api.RateLimited(status=429, retry_after_seconds=7.2, **FACTS), "rate_limited", "in 7 s"),
     "500": (api.ServerError(status=500, message="oops", **FACTS), "api", "failure of its own (500)"),
     "503 of a write": (api.ServerError(status=503, may_have_happened=True, **FACTS), "unclear", "before trying again"),
-    "302": (api.Redirected(status=302, target_host="evil.example", **FACTS), "api", "redirect (302)"),
+    "302": (
+        api.Redirected(status=302, target_host="evil.example", **FACTS),
+        "api",
+        "redirect (302) to the host “evil.example”, which",
+    ),
+    "302 to a path": (api.Redirected(status=302, **FACTS), "api", "redirect (302), which"),
     "html": (api.BadAnswer(reason="html", status=200, **FACTS), "api", "web page"),
     "json": (api.BadAnswer(reason="json", status=200, **FACTS), "api", "not valid JSON"),
     "truncated": (api.BadAnswer(reason="truncated", may_have_happened=True, **FACTS), "unclear", "cut off"),
     "too large": (api.BadAnswer(reason="too_large", **FACTS), "api", "too large"),
     "shape": (api.BadAnswer(reason="shape", **FACTS), "api", "unexpected shape"),
-    "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "unreadable"),
+    "no id": (api.NotFound(method="GET", path="/posts/{id}"), "not_found", "nothing can have this id"),
+    "408": (api.NoAnswer(status=408, may_have_happened=True, **FACTS), "unclear", "in time (408)"),
+    "presign lost": (
+        api.NoAnswer(method="POST", path="/media/presign", may_have_happened=True),
+        "unclear",
+        "that nobody uses; trying again is safe",
+    ),
+    "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "compression is broken"),
+    "unknown reason": (api.BadAnswer(reason="new", **FACTS), "api", "unreadable"),
     "success false": (api.Rejected(status=200, message="no media", **FACTS), "api", "“no media”"),
     "not reached": (api.NotReached(**FACTS), "unreachable", "Nothing was sent"),
     "timeout": (api.NoAnswer(after_seconds=30, may_have_happened=True, **FACTS), "unclear", "within 30 s"),
     "broken": (api.NoAnswer(**FACTS), "unreachable", "no answer."),
     "upload": (api.UploadFailed(reason="it changed while it was sent", **FACTS), "api", "it changed"),
-    "upload refused": (api.UploadRefused(reason="", **FACTS), "api", "was not stored."),
+    "upload refused": (
+        api.UploadRefused(reason="", **FACTS),
+        "api",
+        "was not stored. No post uses it; repeating does not help",
+    ),
     "other": (api.ApiError(status=418, message="teapot", **FACTS), "api", "(418)"),
     "other without status": (api.ApiError(**FACTS), "api", "the API did not do it."),
 }
@@ -80,7 +97,6 @@ def test_words_say_what_why_what_next_and_whether_repeating_is_safe(name):
     assert 1 <= sentences(text) <= 3, text
     assert len(text) <= LIMIT
     assert not LIBRARIES.search(text), text
-    assert "evil.example" not in text
 
 
 @pytest.mark.parametrize("name", CASES)
