@@ -59,7 +59,7 @@ class AccountBook:
         exact = shown or [account for account in self.accounts if bare in _names(account)]
         if exact or word.startswith("@"):
             return exact
-        platform = {"x": "twitter"}.get(word, word)
+        platform = platform_key(word)
         on_platform = [account for account in self.accounts if account.platform.casefold() == platform]
         return on_platform or [
             account for account in self.accounts if bare and any(bare in name for name in _names(account))
@@ -124,6 +124,12 @@ def label(account: Integration) -> str:
     """`instagram @harbor.cafe`, or the name where there is no handle."""
     shown = f"@{account.handle.removeprefix('@')}" if account.handle else account.name or account.id
     return f"{quote_api(account.platform, 30)} {quote_api(shown, 60)}"
+
+
+def platform_key(platform: str) -> str:
+    """A platform as the API spells it, from what people write: any case, and X for twitter."""
+    key = platform.strip().casefold()
+    return {"x": "twitter"}.get(key, key)
 
 
 def _names(account: Integration) -> set[str]:

@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
 from ttp_mcp.text import clean, clean_json, fence, quote_api
+from ttp_mcp.tools.accounts import platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.params import Platform
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
@@ -74,8 +75,9 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     optimal_times_by_account has the same for each account; next_optimal_time names one instant. Needs a plan with the
     best-time feature.
     """
-    found = await app.api.analytics.optimal_times(args.platform)
-    where = f" on {quote_api(args.platform, 50)}" if args.platform else ""
+    platform = platform_key(args.platform) if args.platform else None
+    found = await app.api.analytics.optimal_times(platform)
+    where = f" on {quote_api(platform, 50)}" if platform else ""
     lines = [f"Best times{where}, from {_points(found.data_points)}:"]
     lines.append(
         "Hours: "

@@ -10,7 +10,7 @@ from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import outbound_problems
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, show
-from ttp_mcp.tools.accounts import AccountBook, label
+from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import Findings, findings
 from ttp_mcp.tools.params import AccountIds, Content, MediaUrls, PlatformData, Platforms, Thread, Time
@@ -122,8 +122,7 @@ def targets_of(
 
 
 def _on(platform: str, book: AccountBook, what: str) -> list[Integration]:
-    key = {"x": "twitter"}.get(platform.strip().casefold(), platform.strip().casefold())
-    found = book.on(key)
+    found = book.on(platform_key(platform))
     if not found:
         connected = listed(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
         raise Refusal(

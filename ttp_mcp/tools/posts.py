@@ -11,7 +11,7 @@ from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import barred, clean, fence, quote_api, shown_id
 from ttp_mcp.times import TimeProblem, from_now, parse_when, show
-from ttp_mcp.tools.accounts import AccountBook, label
+from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.consent import agree
 from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
@@ -128,7 +128,7 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     book, everything = await app.accounts.names_and(app.api.posts.list)
     wanted = Filter(
         status=args.status.strip().lower() if args.status else None,
-        platform=_platform_key(args.platform),
+        platform=platform_key(args.platform) if args.platform else None,
         accounts=_account_filter(args.account, book),
         after=_bound("after", args.after, app),
         before=_bound("before", args.before, app),
@@ -227,11 +227,6 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
         _deleted_text(deleted, post, book, app),
         DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=clean(post.status)),
     )
-
-
-def _platform_key(platform: str | None) -> str | None:
-    key = platform.strip().casefold() if platform else None
-    return {"x": "twitter"}.get(key, key) if key else None
 
 
 def _account_filter(wanted: str | None, book: AccountBook) -> frozenset[str] | None:

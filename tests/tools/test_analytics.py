@@ -1,0 +1,114 @@
+"""Best times and engagement, as an agent reads them."""
+
+import json
+
+import pytest
+
+from tests.tools.conftest import reading
+from ttp_mcp.sandbox import organizations
+
+pytestmark = pytest.mark.requirement("tools.analytics")
+
+RANKINGS = (
+    "Hours and days are separate rankings, not slots, and the API does not state their time zone; next_optimal_time gives an "
+    "instant."
+)
+
+
+async def test_best_times_are_rankings_with_their_basis(agent):
+    """They are computed from the history; scores show how much they differ."""
+    text, data = await agent.ok("optimal_times")
+    lines = text.splitlines()
+    assert lines[0] == f"Best times, from {data['data_points']} data points:"
+    assert lines[1].startswith(f"Hours: {data['best_hours'][0]['hour']:02d}:00 (score 1.00), ")
+    assert lines[2].startswith(f"Days: {data['best_days'][0]['day']} (score 1.00), ")
+    assert lines[3] == RANKINGS
+    assert lines[4] == f"API said: “{data['message']}”"
+    assert data["time_zone"] == "not stated by the API"
+    assert (len(data["best_hours"]), len(data["best_days"])) == (5, 3)
+
+
+@pytest.mark.parametrize("platform", ["twitter", "X", " Twitter "])
+async def test_platform_is_understood_as_people_write_it(agent, platform):
+    """As in every other tool."""
+    text, data = await agent.ok("optimal_times", platform=platform)
+    assert text.startswith("Best times on twitter, from ")
+    assert data["data_points"] > 0
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (None, "Best times, from a number of posts that the API does not state:"),
+        (0, "Best times, from 0 data points, which is few: treat it as a hint:"),
+        (1, "Best times, from 1 data point, which is few: treat it as a hint:"),
+        (19, "Best times, from 19 data points, which is few: treat it as a hint:"),
+        (20, "Best times, from 20 data points:"),
+    ],
+)
+async def test_few_data_points_are_called_few(connect, points, words):
+    """A ranking of three posts is chance."""
+    reply = {"recommendation": {"bestHours": [], "bestDays": [], "dataPoints": points, "message": "x"}}
+    async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
+        text, data = await agent.ok("optimal_times")
+    assert text.splitlines()[:3] == [words, "Hours: none yet", "Days: none yet"]
+    assert data.get("data_points") == points
+
+
+async def test_best_times_without_a_message_say_no_more(connect):
+    """It is optional."""
+    reply = {"bestHours": [{"hour": 9, "score": 0.5}], "bestDays": [{"day": "Mon\x1b[1mday", "score": 1}]}
+    async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
+        text, data = await agent.ok("optimal_times")
+    assert text.endswith(RANKINGS)
+    assert data["best_days"] == [{"day": "Monday", "score": 1.0}]
+    assert "message" not in data
+
+
+@pytest.mark.parametrize(
+    ("tool", "key", "note"),
+    [
+        ("optimal_times_by_account", "accounts", RANKINGS),
+        ("next_optimal_time", "nextOptimalTime", None),
+        ("weekly_schedule", "schedule", "The API does not state the time zone of these hours."),
+        ("engagement_summary", "summary", "The API does not state which period these figures cover."),
+    ],
+)
+async def test_undocumented_replies_are_passed_on_whole(agent, tool, key, note):
+    """In a fence, and as data."""
+    text, data = await agent.ok(tool)
+    first, opening, body, closing, *rest = text.splitlines()
+    assert first.endswith(", as the API sent it (its shape is undocumented):")
+    assert (opening.split()[0], closing.split()[0]) == ("<text", "</text")
+    assert json.loads(body) == data["reply"]
+    assert key in data["reply"]
+    assert rest == ([note] if note else [])
+
+
+async def test_reply_of_any_depth_is_cleaned(connect):
+    """Texts and names of fields; figures stay."""
+    reply = {"a\u202e": ["x\x07", {"b": "y\u200b"}], "n": 1.5, "t": True}
+    async with connect(through=reading({"/analytics/engagement-summary": reply})) as agent:
+        _, data = await agent.ok("engagement_summary")
+    assert data["reply"] == {"a": ["x", {"b": "y"}], "n": 1.5, "t": True}
+
+
+async def test_long_reply_is_cut_in_the_text_and_whole_in_the_data(connect):
+    """It says how much there is."""
+    reply = {"words": "x" * 20_000}
+    async with connect(through=reading({"/analytics/engagement-summary": reply})) as agent:
+        text, data = await agent.ok("engagement_summary")
+    assert "\n(cut at 12000 of 20012 characters; the structured content has all of it)" in text
+    assert data["reply"] == reply
+
+
+async def test_plan_without_best_times_is_told_in_the_words_of_the_api(agent):
+    """It is a feature of larger plans."""
+    organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
+    for tool in ("optimal_times", "optimal_times_by_account", "next_optimal_time", "weekly_schedule"):
+        words = await agent.refused(tool)
+        assert (
+            "the plan or the permissions do not allow it (403). API said: “Your plan does not include best time to post."
+            in words
+        )
+    await agent.ok("engagement_summary")

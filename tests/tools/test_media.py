@@ -1,0 +1,74 @@
+"""An upload URL for a file that the agent sends itself."""
+
+import httpx2
+import pytest
+
+from tests.tools.conftest import Fault
+
+pytestmark = pytest.mark.requirement("tools.presign")
+
+FILE = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 5}
+
+
+async def test_upload_url_works_as_the_answer_says(fresh):
+    """PUT without Authorization; then the public URL shows the file and posts take it."""
+    text, data = await fresh.ok("presign_media", **FILE)
+    assert text == (
+        "Upload photo.png (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type image/png and no Authorization "
+        f"header.\nupload_url: {data['upload_url']}\npublic_url: {data['public_url']}\n"
+        "After the PUT succeeded, pass public_url in media_urls of create_post."
+    )
+    assert data["expires_in_seconds"] == 300
+    assert data["public_url"].endswith(data["key"])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(fresh.sandbox.storage_app)) as storage:
+        put = await storage.put(data["upload_url"], content=b"bytes", headers={"content-type": "image/png"})
+        assert put.status_code == 200
+        assert (await storage.get(data["public_url"])).content == b"bytes"
+    text, _ = await fresh.ok(
+        "create_post",
+        content="Fresh",
+        platforms=["instagram"],
+        media_urls=[data["public_url"]],
+        scheduled_at="2026-11-26T10:00",
+    )
+    assert ", with 1 media file." in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"filename": "photo.png", "contentType": "image/png", "sizeBytes": 5},
+        {"filename": "photo.png", "contentType": "image/png", "size": "5"},
+    ],
+)
+async def test_spelling_of_the_api_is_accepted(fresh, arguments):
+    """There the size is called `size`."""
+    await fresh.ok("presign_media", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size_bytes": 0}, "presign_media not called: size_bytes must be at least 1."),
+        ({"size_bytes": "9" * 5000}, "presign_media not called: size_bytes is too large."),
+        ({"size_bytes": 1.5}, "presign_media not called: size_bytes must be a whole number."),
+        ({"filename": ""}, "presign_media not called: filename must not be empty."),
+        ({"filename": None}, "presign_media not called: filename must be text."),
+        ({"content_type": "application/zip"}, "No upload URL made: the API refused the request (400). API said: “"),
+        ({"size_bytes": 10**12}, "No upload URL made: the API refused the request (400). API said: “"),
+    ],
+)
+async def test_file_that_can_not_be_uploaded_is_refused(fresh, change, words):
+    """By us where the rule is ours, else by the API."""
+    assert (await fresh.refused("presign_media", **FILE | change)).startswith(words)
+
+
+async def test_lost_answer_leaves_nothing_and_may_be_repeated(connect):
+    """No post can have come of it."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
+        words = await agent.refused("presign_media", **FILE)
+    assert (
+        words
+        == "No upload URL made: no answer. At most an upload address was made that nobody uses; trying again is safe."
+    )
