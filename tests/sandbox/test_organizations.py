@@ -116,6 +116,20 @@ async def test_small_plan_allows_10_scheduled_posts_at_once(
 
 
 @pytest.mark.requirement("sandbox.plans")
+async def test_a_plan_that_became_too_small_is_told_without_counting_all(
+    empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """What was made on the complete plan stays, and may be far more than the small one allows."""
+    draft = {"content": "Hello", "accountIds": [connect("linkedin")]}
+    scheduled = {**draft, "scheduledAt": "2026-06-25T09:00:00Z"}
+    for _ in range(12):
+        assert (await empty_api.post("/posts", json=scheduled)).status_code == 201
+    organizations.set_plan(empty.store, "org_empty", "small")
+    answer = await empty_api.post("/posts", json=scheduled)
+    assert answer.json()["message"] == "Your plan allows 10 scheduled posts at once; more than 10 are waiting."
+
+
+@pytest.mark.requirement("sandbox.plans")
 async def test_small_plan_includes_the_first_3_accounts(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:

@@ -70,6 +70,9 @@ CREATE TABLE posts (
 CREATE INDEX posts_by_organization ON posts (organization_id, sequence DESC);
 -- The page's calendar and its counts by status. Drafts are the rows without a time.
 CREATE INDEX posts_by_time ON posts (organization_id, scheduled_at, status);
+-- The limits of a plan.
+CREATE INDEX posts_by_creation ON posts (organization_id, created_at);
+CREATE INDEX posts_waiting ON posts (organization_id) WHERE status = 'scheduled';
 CREATE INDEX posts_due ON posts (scheduled_at) WHERE status = 'scheduled';
 CREATE INDEX posts_leased ON posts (lease_until) WHERE status = 'publishing';
 
