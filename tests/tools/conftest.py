@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -204,8 +204,12 @@ def reading(replies: dict[str, object]) -> Through:
     return through
 
 
-def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox) -> Assembly:
+def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Assembly:
     """The same, where no wait takes time: repeats and searches for a lost answer come at once."""
+
+    def now() -> datetime:
+        return sandbox.clock.now() - timedelta(seconds=behind_seconds)
+
     waits, app = Waits(), assembly.app
     api = ApiClient(
         base_url=sandbox.api_url,
@@ -216,9 +220,9 @@ def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox) -> Assembl
         monotonic=waits.monotonic,
         sleep=waits.sleep,
         jitter=lambda: 0.5,
-        now=sandbox.clock.now,
+        now=now,
     )
-    writes = Writes(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=sandbox.clock.now)
+    writes = Writes(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
     own = replace(app, api=api, writes=writes, accounts=Accounts(api, waits.monotonic))
     server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
     return Assembly(own, server, assembly.state)
@@ -262,6 +266,7 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
     `answer` is what the human says when asked (True, False, "cancel"); None makes a client that can't ask.
     `mode` is the protocol era: "auto" for 2026, "legacy" for 2025. `sandbox` shares one between agents.
     `demo_posts=False` begins without posts. `through` stands between the client and the API; no wait takes time then.
+    `behind_seconds` is how far this machine's clock is behind the API's.
     """
 
     @asynccontextmanager
@@ -272,6 +277,7 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
         sandbox: Sandbox | None = None,
         demo_posts: bool = True,
         through: Through | None = None,
+        behind_seconds: float = 0,
         **changes: Any,
     ) -> AsyncIterator[Agent]:
         questions: list[str] = []
@@ -287,7 +293,8 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
         assembly = assemble(chosen, own)
         if through is not None:
             own.app = through(own.app)
-            assembly = hurried(assembly, chosen, own)
+        if through is not None or behind_seconds:
+            assembly = hurried(assembly, chosen, own, behind_seconds)
         try:
             async with Client(
                 assembly.server, mode=mode, elicitation_callback=None if answer is None else asked

@@ -721,16 +721,13 @@ async def test_time_that_can_not_be_used_is_refused_before_anything_is_sent(fres
 
 
 @TIMES
-async def test_time_is_judged_by_the_clock_of_the_api(connect, clock):
-    """A machine whose clock is behind would otherwise send a time that is over."""
-    async with connect(demo_posts=False) as agent:
-        app = agent.assembly.app
-        real = agent.sandbox.clock
-        app.api._http.clock._now = lambda: datetime(2026, 11, 24, 7, 2, tzinfo=UTC)
+async def test_time_is_judged_by_the_clock_of_the_api(connect):
+    """A machine whose clock is an hour behind would otherwise send a time that is over."""
+    async with connect(demo_posts=False, behind_seconds=3600) as agent:
         words = await agent.refused(
             "create_post", content="Words", platforms=["linkedin"], scheduled_at="2026-11-24T08:30"
         )
-        assert real is clock
+        assert agent.standing() == []
     assert "is in the past (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z))" in words
 
 

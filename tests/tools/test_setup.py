@@ -1,0 +1,290 @@
+"""Each line of check_setup, in each of its states."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from inline_snapshot import snapshot
+
+from tests.tools.conftest import Fault, reading
+from ttp_mcp.api import PostCreate
+from ttp_mcp.sandbox import organizations
+from ttp_mcp.state import LedgerProblem
+
+pytestmark = pytest.mark.requirement("tools.setup")
+
+
+READ_FAILED = "notice: Not read: the API had a failure of its own (500). API said: “Not here.”. Nothing was changed; trying again is safe."
+
+
+async def lines(agent, name):
+    """The lines of one name, as `state: text`."""
+    _, data = await agent.ok("check_setup")
+    return [f"{item['state']}: {item['text']}" for item in data["items"] if item["name"] == name]
+
+
+async def test_everything_is_looked_at_in_order(connect, tmp_path):
+    """One line each; the heading counts the problems."""
+    async with connect(media_dirs=(tmp_path,)) as agent:
+        text, data = await agent.ok("check_setup")
+    assert agent.shown(text) == snapshot("""\
+1 problem found.
+ok      token: accepted by the local sandbox, where nothing is public
+ok      accounts: 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
+    @harborcafe_berlin, linkedin Harbor Café, tiktok @harbor.cafe and pinterest @harborcafe
+PROBLEM account: twitter @harborcafe_berlin is expired. A person reconnects it in the dashboard; until then it
+    can't publish.
+ok      best times: available, from 128 data points
+ok      clock: agrees with the API's
+ok      time zone: Europe/Paris, for times without an offset (TTP_TIMEZONE); now Tue 24 Nov 2026 09:02
+    Europe/Paris (08:02Z)
+ok      access: full: tools may publish and delete (TTP_ACCESS)
+ok      confirmation: auto: the human is asked before what can't be taken back, where the client can ask
+    (TTP_CONFIRM)
+ok      media folders: 1 folder allowed (TTP_MEDIA_DIRS)
+ok      ledger: usable: nothing is sent twice\
+""")
+    assert not data["ok"]
+    assert [item["name"] for item in data["items"] if item["state"] == "problem"] == ["account"]
+
+
+async def test_set_up_without_a_problem_says_so(connect):
+    """The expired account is reconnected."""
+    async with connect() as agent:
+        with agent.sandbox.store.writing() as db:
+            db.execute("UPDATE accounts SET status = 'connected', expires_at = NULL")
+        text, data = await agent.ok("check_setup")
+    assert text.startswith("Everything needed works.\n")
+    assert data["ok"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (401, ("token", "problem: Not usable: the API did not accept the token (401).")),
+        (
+            403,
+            (
+                "API",
+                "problem: http://sandbox.localhost/api. Not reached: the plan or the permissions do not allow it (403).",
+            ),
+        ),
+        (404, ("API", "problem: http://sandbox.localhost/api. Not reached: not found (404)")),
+        (500, ("API", "problem: http://sandbox.localhost/api. Not reached: the API had a failure of its own (500).")),
+        ([], ("accounts", "problem: none is connected. A person connects accounts in the dashboard.")),
+    ],
+)
+async def test_what_the_api_says_first_decides(connect, reply, words):
+    """An expired token, a wrong address, an API that is down, a workspace without accounts."""
+    async with connect(through=reading({"/integrations": reply})) as agent:
+        name, start = words
+        (line,) = await lines(agent, name)
+        assert line.startswith(start)
+        _, data = await agent.ok("check_setup")
+        names = {item["name"] for item in data["items"]}
+        assert not data["ok"]
+        assert names >= {"time zone", "access", "confirmation", "media folders", "ledger"}
+        assert ("clock" in names) == (reply == [])
+
+
+async def test_api_that_is_not_there_is_told(connect):
+    """A wrong URL, or no network."""
+    async with connect(through=Fault) as agent:
+        agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
+        (line,) = await lines(agent, "API")
+    assert line.startswith("problem: http://sandbox.localhost/api. Not reached: no answer.")
+
+
+async def test_real_token_is_named_by_its_fingerprint(connect):
+    """Which one of several, without giving it away; and the organization, where one is chosen."""
+    async with connect(org_id="org_harbor_cafe") as agent:
+        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, sandbox=False)
+        (line,) = await lines(agent, "token")
+        fingerprint = agent.assembly.app.api.token.fingerprint
+    assert line == (
+        f"ok: accepted (fingerprint {fingerprint}) by http://sandbox.localhost/api; organization org_harbor_cafe"
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "refreshes", "told"), [(3, 0, True), (3, 1, False), (8, 0, False)], ids=["soon", "refreshes", "later"]
+)
+async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, refreshes, told):
+    """Unless it renews itself."""
+    ends = int((clock.now() + timedelta(days=days)).timestamp() * 1000)
+    with agent.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET status = 'connected', expires_at = NULL")
+        db.execute(
+            "UPDATE accounts SET expires_at = ?, has_refresh_capability = ? WHERE platform = 'linkedin'",
+            (ends, refreshes),
+        )
+    found = await lines(agent, "account")
+    words = "notice: linkedin Harbor Café: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). Reconnect it before."
+    assert found == ([words] if told else [])
+
+
+async def test_status_that_is_not_stated_is_no_ailment(connect):
+    """The reference promises only ids."""
+    async with connect(through=reading({"/integrations": [{"id": "acc_1"}]})) as agent:
+        assert await lines(agent, "accounts") == ["ok: 1 account connected: not stated acc_1"]
+        assert await lines(agent, "account") == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        (403, "notice: not part of this plan; plan_posts then spreads posts over common hours."),
+        ({"bestHours": [{"hour": 9}]}, "ok: available, data points not stated"),
+        ({"bestHours": [], "dataPoints": 3}, "ok: available, from 3 data points"),
+    ],
+)
+async def test_best_times_are_a_feature_of_the_plan(connect, reply, line):
+    """Missing ones are no problem."""
+    async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
+        assert await lines(agent, "best times") == [line]
+
+
+async def test_small_plan_of_the_sandbox_has_no_best_times(agent):
+    """As its owner would see it."""
+    organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
+    assert (await lines(agent, "best times"))[0].startswith("notice: not part of this plan")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        (120, "notice: this machine is 120 s behind the API; times are judged by the API's clock."),
+        (-90, "notice: this machine is 90 s ahead of the API; times are judged by the API's clock."),
+        (3, "ok: agrees with the API's"),
+    ],
+)
+async def test_clock_is_compared_with_the_api(connect, seconds, line):
+    """A wrong clock would schedule wrong."""
+    async with connect(behind_seconds=seconds) as agent:
+        assert await lines(agent, "clock") == [line]
+
+
+async def test_api_that_tells_no_time_is_noticed(connect):
+    """Then our own clock has to do."""
+    async with connect(through=reading({"/integrations": [{"id": "a"}], "/analytics/optimal-times": 403})) as agent:
+        assert await lines(agent, "clock") == ["notice: the API did not say which time it is there."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "line"),
+    [
+        ({"access": "read"}, "access", "ok: read: tools only look (TTP_ACCESS)"),
+        ({"access": "draft"}, "access", "ok: draft: nothing is published or deleted (TTP_ACCESS)"),
+        (
+            {"confirm": "required"},
+            "confirmation",
+            "ok: required: the human is asked before every publish and delete (TTP_CONFIRM)",
+        ),
+        ({"confirm": "off"}, "confirmation", "notice: off: the human is never asked (TTP_CONFIRM)"),
+    ],
+)
+async def test_settings_are_told_in_words(connect, changes, name, line):
+    """With the variable that changes them."""
+    async with connect(**changes) as agent:
+        assert await lines(agent, name) == [line]
+
+
+async def test_missing_folder_is_a_problem_without_its_path(connect, tmp_path):
+    """The path is the user's own business."""
+    async with connect(media_dirs=(tmp_path / "gone", tmp_path)) as agent:
+        assert await lines(agent, "media folders") == [
+            "problem: 1 folder of TTP_MEDIA_DIRS can't be found. Correct the path."
+        ]
+
+
+async def test_server_elsewhere_has_no_folders(connect, tmp_path):
+    """Over HTTP its files are not the user's."""
+    async with connect(media_dirs=(tmp_path,)) as agent:
+        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, local_files=False)
+        assert await lines(agent, "media folders") == ["ok: none over HTTP: files of the server are never read"]
+
+
+class BrokenState:
+    """A state that can't be used."""
+
+    def __getattr__(self, name):
+        async def fail(*_, **__):
+            raise LedgerProblem("the state folder can't be written (no space). Free some, then call again.")
+
+        return fail
+
+
+async def test_broken_ledger_stops_writes_and_is_told(connect):
+    """Without it the same post could go out twice."""
+    async with connect(demo_posts=False) as agent:
+        agent.assembly.app.ledger._state = BrokenState()
+        assert await lines(agent, "ledger") == [
+            "problem: nothing can be published or deleted: the state folder can't be written (no space). Free some, then call again."
+        ]
+        words = await agent.refused("create_post", content="Words", platforms=["linkedin"])
+        assert words.startswith("Post not created: the state folder can't be written (no space).")
+        assert agent.standing() == []
+
+
+async def test_write_without_an_outcome_is_told(agent, clock):
+    """Its process ended in the middle; only a look can tell."""
+    post = PostCreate("Doors open at ten", platforms=("linkedin",))
+    await agent.assembly.app.ledger.begin_create(post, tool="create_post")
+    await agent.assembly.app.ledger.begin_delete("cmb1", None, tool="delete_post")
+    assert await lines(agent, "unfinished") == []
+    clock.move(120)
+    when = "Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)"
+    assert sorted(await lines(agent, "unfinished")) == [
+        f"notice: a create of {when} (create_post) ended without an outcome: «Doors open at ten». {LOOK}",
+        f"notice: a delete of {when} (delete_post) ended without an outcome: cmb1. {LOOK}",
+    ]
+
+
+LOOK = "It may have happened; look with list_posts."
+WANTED = PostCreate("Doors open at ten", platforms=("linkedin",))
+
+
+async def half(agent, clock, old_id, *, made):
+    """A replacement that was begun and whose process ended; the id of the new post."""
+    writes, ledger = agent.assembly.app.writes, agent.assembly.app.ledger
+    await ledger.begin_replacement(old_id, WANTED, tool="reschedule_post")
+    created = await writes.create(WANTED, tool="reschedule_post") if made else None
+    clock.move(3600)
+    return created.post_id if created else None
+
+
+async def draft(agent):
+    """Id of a draft."""
+    _, data = await agent.ok("create_post", content="There before", platforms=["linkedin"])
+    return data["post_id"]
+
+
+async def test_replacement_that_did_not_end_is_a_problem_while_both_stand(fresh, clock):
+    """Both could go out."""
+    old = await draft(fresh)
+    new = await half(fresh, clock, old, made=True)
+    (line,) = await lines(fresh, "half replaced")
+    assert line == (
+        "problem: reschedule_post of Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z) did not end: "
+        f"{old} and its replacement {new} both stand. The same call again finishes it; delete_post removes the one that is not "
+        "wanted."
+    )
+    await fresh.ok("delete_post", post_id=old)
+    assert await lines(fresh, "half replaced") == []
+
+
+async def test_replacement_that_may_not_have_been_made_is_to_be_looked_for(fresh, clock):
+    """The ledger knows of none."""
+    old = await draft(fresh)
+    await half(fresh, clock, old, made=False)
+    (line,) = await lines(fresh, "half replaced")
+    assert f"did not end: a replacement of {old} may have been made. Look with list_posts" in line
+
+
+async def test_half_replaced_post_that_can_not_be_read_is_told_all_the_same(connect, clock):
+    """The ledger's word has to do."""
+    async with connect(demo_posts=False) as plain:
+        old = await draft(plain)
+        await half(plain, clock, old, made=False)
+        async with connect(sandbox=plain.sandbox, through=reading({f"/posts/{old}": 403})) as agent:
+            assert len(await lines(agent, "half replaced")) == 1
