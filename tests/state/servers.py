@@ -29,13 +29,14 @@ START_SECONDS = 30
 class Server:
     """One server. It belongs to an unprivileged user when we are root, since PostgreSQL refuses to run as root."""
 
-    def __init__(self, kind: str, program: Path, *, durable: bool = False) -> None:
+    def __init__(self, kind: str, program: Path, *, durable: bool = False, **options: str) -> None:
         self.kind = kind
         self.port = 0
         self.folder = Path(tempfile.mkdtemp(prefix=f"ttp-mcp-{kind}-"))
         self.process: subprocess.Popen[bytes] | None = None
-        self._program = program
+        self.program = program
         self._durable = durable
+        self.options = options
         self._user: dict[str, object] = {}
         if os.getuid() == 0:
             user = pwd.getpwnam("postgres" if kind == "postgresql" else "redis")
@@ -73,10 +74,22 @@ class Server:
             self.process.wait(timeout=60)
             self.process = None
 
+    def give(self, file: Path) -> str:
+        """A copy of a file that is the server's own and that nobody else may read."""
+        own = self.folder / file.name
+        shutil.copyfile(file, own)
+        own.chmod(0o600)
+        if self._user:
+            shutil.chown(own, self._user["user"], self._user["group"])
+        return str(own)
+
     def signal_all(self, number: signal.Signals) -> None:
         """Stop or continue every process of it."""
         assert self.process is not None
-        os.killpg(self.process.pid, number)
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, children)):
+            os.kill(each, number)
 
     def remove(self) -> None:
         """End it and take its folder away."""
@@ -87,23 +100,26 @@ class Server:
         if self.kind == "redis":
             sync = "always" if self._durable else "everysec"
             options = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "requirepass": PASSWORD}
-            options |= {"appendonly": "yes", "appendfsync": sync, "save": ""}
-            return [str(self._program), *(part for name, value in options.items() for part in (f"--{name}", value))]
+            options |= {"appendonly": "yes", "appendfsync": sync, "save": "", **self.options}
+            if options.pop("tls", None) == "only":
+                options |= {"port": "0", "tls-port": str(self.port)}
+            return [str(self.program), *(part for name, value in options.items() for part in (f"--{name}", value))]
         settings = {
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "on" if self._durable else "off",
             "max_connections": "60",
+            **self.options,
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [str(self._program), "-D", str(self.folder / "data"), *pairs]
+        return [str(self.program), "-D", str(self.folder / "data"), *pairs]
 
     def _make_cluster(self) -> None:
         passwords = self.folder / "passwords"
         passwords.write_text(PASSWORD)
         passwords.chmod(0o644)
-        command = [str(self._program.with_name("initdb")), "-D", str(self.folder / "data"), "-U", "ttp", "--no-sync"]
+        command = [str(self.program.with_name("initdb")), "-D", str(self.folder / "data"), "-U", "ttp", "--no-sync"]
         command += ["--auth=scram-sha-256", f"--pwfile={passwords}", "--encoding=UTF8", "--locale=C"]
         subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL, timeout=120, **self._user)
         passwords.unlink()
@@ -120,10 +136,12 @@ class Server:
 
     def _ready(self) -> bool:
         if self.kind == "postgresql":
-            command = [str(self._program.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            command = [str(self.program.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
             return subprocess.run(command, check=False).returncode == 0
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as opened:
+                if "tls" in self.options:
+                    return True
                 opened.sendall(f"*2\r\n$4\r\nAUTH\r\n${len(PASSWORD)}\r\n{PASSWORD}\r\nPING\r\n".encode())
                 answers = opened.makefile("rb")
                 return [answers.readline(), answers.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
@@ -151,12 +169,12 @@ def _start(note: Path) -> None:
     for kind in MISSING:
         program = find(kind)
         if program is None:
-            print(MISSING[kind], file=sys.stderr)
+            print(MISSING[kind], file=sys.stderr)  # noqa: T201 - a program here
             continue
         server = Server(kind, program).start()
         assert server.process is not None
         running[kind] = {"pid": server.process.pid, "folder": str(server.folder)}
-        print(f"TTP_TEST_{kind.upper()}_URL={server.url}")
+        print(f"TTP_TEST_{kind.upper()}_URL={server.url}")  # noqa: T201 - a program here
     note.write_text(json.dumps(running))
 
 
@@ -168,7 +186,7 @@ def _stop(note: Path) -> None:
         while Path(f"/proc/{server['pid']}/cmdline").exists() and time.monotonic() < until:
             time.sleep(0.02)
         shutil.rmtree(server["folder"])
-        print(f"{kind} ended", file=sys.stderr)
+        print(f"{kind} ended", file=sys.stderr)  # noqa: T201 - a program here
     note.unlink()
 
 

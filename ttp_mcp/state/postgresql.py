@@ -79,6 +79,7 @@ _LATER = "Call again in a moment; if it stays so, look at the database"
 # The first that fits; why, and what to do.
 _WORDS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.InsufficientPrivilege, "its user has not all the rights needed", f"Let the user create or use {TABLE}"),
+    (errors.InvalidSchemaName, "its user has no place for tables", "Let the user create tables in a schema"),
     (errors.ReadOnlySqlTransaction, "it only reads", "Let TTP_STATE_URL name the primary"),
     (errors.DiskFull, "its disk is full", "Free some space, then call again"),
     (errors.SerializationFailure, "too many write to it at once", "Call again in a moment"),

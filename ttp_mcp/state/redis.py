@@ -77,7 +77,6 @@ for step = 1, steps do
   else
     local milliseconds = tonumber(ARGV[a + 6])
     if version_of(document) == '' then
-      redis.call('DEL', document)
       redis.call('HSET', document, 'at', ARGV[1], 'number', redis.call('INCR', KEYS[1]))
       redis.call('ZADD', by_time, ARGV[1], member)
     end
