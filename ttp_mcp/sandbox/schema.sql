@@ -72,7 +72,7 @@ CREATE INDEX posts_by_organization ON posts (organization_id, sequence DESC);
 CREATE INDEX posts_by_time ON posts (organization_id, scheduled_at, status);
 -- The limits of a plan.
 CREATE INDEX posts_by_creation ON posts (organization_id, created_at);
-CREATE INDEX posts_waiting ON posts (organization_id) WHERE status = 'scheduled';
+CREATE INDEX posts_waiting ON posts (organization_id, status) WHERE status = 'scheduled';
 CREATE INDEX posts_due ON posts (scheduled_at) WHERE status = 'scheduled';
 CREATE INDEX posts_leased ON posts (lease_until) WHERE status = 'publishing';
 
