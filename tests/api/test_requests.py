@@ -355,7 +355,7 @@ async def test_token_stands_in_no_log_repr_or_error(caplog):
     caplog.set_level(logging.DEBUG)
     async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
         api = over_sockets(server)
-        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._pool().headers)]
+        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._new_client().headers)]
         await api.posts.list()
         for _ in range(3):
             with pytest.raises((NoAnswer, ServerError)) as caught:

@@ -1,5 +1,6 @@
 """One request: the token, the limits, the queue, the repeats, and every failure turned into an `ApiError`."""
 
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -19,6 +20,7 @@ from ttp_mcp.api import answers, errors, retry
 from ttp_mcp.api.answers import Asked
 from ttp_mcp.api.clock import ApiClock
 from ttp_mcp.api.hold import Hold
+from ttp_mcp.api.pools import GROUP, Pools
 from ttp_mcp.api.wire import JsonObject
 from ttp_mcp.credentials import Token
 
@@ -109,7 +111,8 @@ class Http:
         self._monotonic = monotonic
         self.sleep = sleep
         self.jitter = jitter
-        self._client: httpx2.AsyncClient | None = None
+        self._pools = Pools(self._new_client)
+        self._context: ssl.SSLContext | None = None
         self._budget = retry.Budget()
         self._hold = Hold(monotonic, sleep)
         # Our own queue before the pool: a call that waits in it can still be told to hold, and was certainly not sent.
@@ -153,10 +156,8 @@ class Http:
                 attempt += 1
 
     async def aclose(self) -> None:
-        """Close the pool."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        """Close the connections."""
+        await self._pools.aclose()
 
     def _usable_token(self, asked: Asked, need: Need) -> Token:
         if need not in self._allowed:
@@ -219,16 +220,17 @@ class Http:
     async def _exchange(self, call: _Call, progress: _Progress) -> Any:
         asked = call.asked
         try:
-            response = await self._pool().send(self._request(call, progress), stream=True)
-            try:
-                self.clock.learn(response.headers.get("date"))
-                status = response.status_code
-                if status >= 300:
-                    raise self._refused(asked, response, await self._refusal(response))
-                progress.status = status
-                content = await self._body(response, call.most_bytes)
-            finally:
-                await response.aclose()
+            with self._pools.take() as client:
+                response = await client.send(self._request(client, call, progress), stream=True)
+                try:
+                    self.clock.learn(response.headers.get("date"))
+                    status = response.status_code
+                    if status >= 300:
+                        raise self._refused(asked, response, await self._refusal(response))
+                    progress.status = status
+                    content = await self._body(response, call.most_bytes)
+                finally:
+                    await response.aclose()
         except (httpx2.RequestError, OSError) as error:
             after = self.limits.write_seconds if isinstance(error, httpx2.WriteTimeout) else self.limits.read_seconds
             raise answers.broken(
@@ -238,13 +240,13 @@ class Http:
             raise answers.too_large(asked, status)
         return answers.read(asked, status, response.headers.get("content-type", ""), content)
 
-    def _request(self, call: _Call, progress: _Progress) -> httpx2.Request:
+    def _request(self, client: httpx2.AsyncClient, call: _Call, progress: _Progress) -> httpx2.Request:
         # A read may be repeated in any case, so only for a write it is worth knowing when its first byte leaves.
         progress.sent = not call.asked.changes or self._app is not None
         headers = {} if call.body is None else {"Content-Type": "application/json"}
         if self._org_id:
             headers["x-ttp-org"] = self._org_id
-        request = self._pool().build_request(
+        request = client.build_request(
             call.asked.method,
             self.base_url + call.path,
             headers=headers,
@@ -255,31 +257,35 @@ class Http:
         request.headers["Authorization"] = f"Bearer {call.token.reveal()}"
         return request
 
-    def _pool(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            limits = self.limits
-            plain = self._home[0] == "http"
-            self._client = httpx2.AsyncClient(
-                transport=httpx2.ASGITransport(self._app) if self._app else None,
-                # Building a TLS context costs 40 ms; plain http is for this machine only and has none.
-                verify=not plain,
-                timeout=httpx2.Timeout(
-                    limits.read_seconds, connect=limits.connect_seconds, write=limits.write_seconds, pool=None
-                ),
-                limits=httpx2.Limits(max_connections=limits.connections, max_keepalive_connections=limits.connections),
-                follow_redirects=False,
-                # A proxy from the environment must not see a token that is meant for this machine.
-                trust_env=not plain,
-                # A session of the API's website must not stand in for the token: no cookie is kept.
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                headers={
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"ttp-mcp/{__version__}",
-                    "x-ttp-client": "mcp",
-                },
-            )
-        return self._client
+    def _new_client(self) -> httpx2.AsyncClient:
+        limits = self.limits
+        plain = self._home[0] == "http"
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self._app) if self._app else None,
+            # Building a TLS context costs 40 ms; plain http is for this machine only and has none.
+            verify=False if plain else self._tls(),
+            timeout=httpx2.Timeout(
+                limits.read_seconds, connect=limits.connect_seconds, write=limits.write_seconds, pool=None
+            ),
+            limits=httpx2.Limits(max_connections=GROUP, max_keepalive_connections=GROUP),
+            follow_redirects=False,
+            # A proxy from the environment must not see a token that is meant for this machine.
+            trust_env=not plain,
+            # A session of the API's website must not stand in for the token: no cookie is kept.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"ttp-mcp/{__version__}",
+                "x-ttp-client": "mcp",
+            },
+        )
+
+    def _tls(self) -> ssl.SSLContext:
+        """One context for all groups of connections."""
+        if self._context is None:
+            self._context = httpx2.create_ssl_context()
+        return self._context
 
     async def _body(self, response: httpx2.Response, most_bytes: int) -> bytes | None:
         """The decoded body; None when it is larger, and then the rest is not read."""
