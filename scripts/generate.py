@@ -1,4 +1,4 @@
-"""Write everything that is derived: README blocks, docs/configuration.md, docs/tools.md, server.json, the MCPB manifest.
+"""Write everything that is derived: README blocks, pages, schemas, server.json, the MCPB manifest.
 
     python scripts/generate.py            writes what changed and says what
     python scripts/generate.py --check    writes nothing; exit code 1 and a list of files when something is stale
@@ -20,7 +20,7 @@ from ttp_mcp import __version__
 from ttp_mcp.clients.links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
 from ttp_mcp.tools import Tool, every_tool
-from ttp_mcp.tools.registry import input_schema
+from ttp_mcp.tools.registry import derived_input_schema, derived_output_schema, schema_key
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "https://github.com/timetopost/ttp-mcp"
@@ -89,7 +89,7 @@ def _tool_section(tool: Tool) -> str:
 
 
 def _arguments(tool: Tool) -> str:
-    schema = input_schema(tool.input)
+    schema = derived_input_schema(tool.input)
     properties: dict[str, dict[str, Any]] = schema.get("properties", {})
     if not properties:
         return "No arguments."
@@ -161,6 +161,15 @@ def manifest_json(text: str) -> str:
     return json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
 
 
+def schemas_json() -> str:
+    """The schemas of all tools, read at start instead of derived."""
+    schemas: dict[str, Any] = {}
+    for tool in every_tool():
+        schemas[schema_key(tool.input)] = derived_input_schema(tool.input)
+        schemas[schema_key(tool.output)] = derived_output_schema(tool.output)
+    return json.dumps(schemas, ensure_ascii=False, indent=1) + "\n"
+
+
 def blocks(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
     """A file with its generated blocks renewed.
 
@@ -185,6 +194,7 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "docs/configuration.md": lambda _: configuration_page(),
         "docs/tools.md": lambda _: tools_page(),
         "server.json": lambda text: server_json(text, bundle),
+        "ttp_mcp/tools/schemas.json": lambda _: schemas_json(),
         "mcpb/manifest.json": manifest_json,
     }
 

@@ -23,6 +23,7 @@ DATA = {
     "ttp_mcp/py.typed",
     "ttp_mcp/characters.json",
     "ttp_mcp/platform_rules.json",
+    "ttp_mcp/tools/schemas.json",
     "ttp_mcp/sandbox/page.css",
     "ttp_mcp/sandbox/schema.sql",
 }

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from ttp_mcp import __version__
@@ -45,8 +46,8 @@ def _load_server() -> None:
     """
     gc.disable()
     try:
-        import ttp_mcp.assembly
-        import ttp_mcp.stdio  # noqa: F401 - to have it loaded
+        for name in ("ttp_mcp.assembly", "ttp_mcp.stdio"):
+            import_module(name)
     finally:
         gc.freeze()
         gc.enable()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -257,7 +258,30 @@ def _problem(details: ErrorDetails) -> str:
 
 @cache
 def input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> JsonSchema:
-    """The JSON schema of a tool's arguments: no generated titles, and no union for an optional argument."""
+    """The JSON schema of a tool's arguments: as generated ahead, where it was."""
+    known = None if with_confirmation else _generated_schemas().get(schema_key(model))
+    return known or derived_input_schema(model, with_confirmation=with_confirmation)
+
+
+@cache
+def output_schema(model: type[ToolOutput]) -> JsonSchema:
+    """The JSON schema of a tool's structured content: as generated ahead, where it was."""
+    return _generated_schemas().get(schema_key(model)) or derived_output_schema(model)
+
+
+def schema_key(model: type[BaseModel]) -> str:
+    """The name of a model in the generated file."""
+    return f"{model.__module__}.{model.__qualname__}"
+
+
+@cache
+def _generated_schemas() -> dict[str, JsonSchema]:
+    """What `scripts/generate.py` derived from the models; to derive it at each start would take 4 % of its CPU time."""
+    return json.loads(Path(__file__).with_name("schemas.json").read_bytes())
+
+
+def derived_input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> JsonSchema:
+    """The JSON schema of arguments from their model: no generated titles, and no union for an optional argument."""
     schema = _inline(_tidy(model.model_json_schema()))
     schema.setdefault("properties", {})
     if not with_confirmation:
@@ -265,9 +289,8 @@ def input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> 
     return schema
 
 
-@cache
-def output_schema(model: type[ToolOutput]) -> JsonSchema:
-    """The JSON schema of a tool's structured content."""
+def derived_output_schema(model: type[ToolOutput]) -> JsonSchema:
+    """The JSON schema of structured content from its model."""
     return _tidy(model.model_json_schema(mode="serialization"))
 
 
