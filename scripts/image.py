@@ -66,7 +66,9 @@ def _fits(pattern: str, name: str) -> bool:
 
 def prepare(folder: Path) -> Path:
     """The build's context as the allow-list leaves it."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     target = folder / "context"
     for name in context(rules, [name for name in listed if (ROOT / name).is_file()]):
@@ -102,7 +104,11 @@ def build(folder: Path) -> dict[str, str]:
                 case "RUN" if "uv sync" in arguments:
                     # The base image's Python is its only one; here it is the one that runs this.
                     subprocess.run(
-                        shlex.split(arguments), cwd=work, env={**here, "UV_PYTHON": sys.executable}, check=True
+                        shlex.split(arguments),
+                        cwd=work,
+                        env={**here, "UV_PYTHON": sys.executable, "UV_NO_PROGRESS": "1"},
+                        stderr=subprocess.DEVNULL,
+                        check=True,
                     )
                 case "RUN":
                     words = [
