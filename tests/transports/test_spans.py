@@ -1,0 +1,60 @@
+"""What OpenTelemetry is given: names and codes, never arguments, tokens or texts."""
+
+from contextlib import contextmanager
+
+import pytest
+from mcp.shared import _otel
+from opentelemetry.trace import INVALID_SPAN, NoOpTracer
+
+from tests.transports.conftest import KEY
+from tests.transports.upstream import Upstream, mark_of, token_of
+
+pytestmark = pytest.mark.requirement("http.spans")
+
+
+class Recorder(NoOpTracer):
+    """Keeps, as text, everything that a span is told."""
+
+    def __init__(self):
+        self.told = []
+
+    @contextmanager
+    def start_as_current_span(self, name, *arguments, **more):
+        """A span that keeps what it is told."""
+        self.told.append(repr((name, more.get("attributes"))))
+        yield _Span(self.told)
+
+
+class _Span(type(INVALID_SPAN)):
+    def __init__(self, told):
+        super().__init__(INVALID_SPAN.get_span_context())
+        self.told = told
+
+    def set_attribute(self, key, value):
+        self.told.append(repr((key, value)))
+
+    def set_attributes(self, attributes):
+        self.told.append(repr(attributes))
+
+    def set_status(self, status, description=None):
+        self.told.append(repr((status, description)))
+
+    def record_exception(self, exception, *_, **__):
+        self.told.append(repr(exception))
+
+
+async def test_spans_hold_names_and_codes_and_nothing_that_anybody_sent(serve, monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(_otel, "_tracer", recorder)
+    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(3)}
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        await web.call("get_post", {"post_id": "post-secret"}, **headers)
+        await web.call("create_post", {"content": "secret text", "account_ids": ["nobody"]}, **headers)
+        await web.call("list_posts", {"secret": "secret"}, **headers)
+        await web.rpc("prompts/get", {"name": "no-such-prompt", "arguments": {"a": "secret"}}, **headers)
+        await web.rpc("resources/read", {"uri": "ttp://secret"}, **headers)
+    told = "\n".join(recorder.told)
+    assert "get_post" in told
+    assert "tool_error" in told
+    for hidden in ("secret", KEY, token_of(3), token_of(3)[-12:], mark_of(token_of(3))):
+        assert hidden not in told
