@@ -202,7 +202,7 @@ async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
     steps: list[Step] = []
     for number, each in enumerate(todo):
         await app.human.progress(number, len(todo), f"{number} of {counted(len(todo), 'post')} scheduled")
-        step = await _apply_one(kept.id, each, existing, app)
+        step = await _apply_one(kept, each, existing, app)
         steps.append(step)
         if step.outcome in ("unknown", "stopped"):
             break
@@ -218,8 +218,9 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     """
     kept, found = await _kept(args.plan_id, app, NOT_UNDONE)
     created = [each for each in found.placed if _done(kept, each.wish.index) == "created"]
+    before = _kept_as_before(kept, found)
     if not created:
-        return _undone(kept, found, [], app, "Nothing to undo: this plan has created no post that is still there.")
+        return _undone(kept, found, before, app, "Nothing to undo: this plan has created no post that is still there.")
     await agree(
         app,
         f"Delete {counted(len(created), 'post')} that plan {kept.id} created, as far as they are not out yet?",
@@ -227,7 +228,7 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
         grave=True,
         confirmation=args.confirmation,
     )
-    steps: list[Step] = []
+    steps = before
     for number, each in enumerate(created):
         await app.human.progress(number, len(created), f"{number} of {counted(len(created), 'post')} looked at")
         steps.append(await _undo_one(kept, each.wish.index, app))
@@ -372,7 +373,7 @@ async def _again(kept: KeptPlan, app: App) -> KeptPlan:
 
 def _done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
     note = kept.steps.get(str(index))
-    if note is None:
+    if note is None or note["post_id"] is None:
         return None
     return "existed" if note.get("existed") else "created"
 
@@ -394,17 +395,16 @@ def _apply_question(plan_id: str, todo: Sequence[planning.Placed], book: Account
     return "\n".join(lines)
 
 
-async def _apply_one(plan_id: str, each: planning.Placed, existing: Sequence[Post], app: App) -> Step:
+async def _apply_one(kept: KeptPlan, each: planning.Placed, existing: Sequence[Post], app: App) -> Step:
     """Create one post and note it, as one step that a cancel can't cut in two."""
 
     async def create_and_note() -> Created:
         with app.writes.flight():
             created = await app.writes.create(_post(each), tool="apply_plan", before=existing)
-            if created.post_id is not None:
-                note = {"post_id": created.post_id, "existed": created.outcome == "already_created"}
-                # Without the note the post stands all the same; applying again finds it as one that exists.
-                with suppress(LedgerProblem):
-                    await app.ledger.note_step(plan_id, str(each.wish.index), note)
+            # What an attempt of this plan left unclear and is found now is the plan's own.
+            existed = created.outcome == "already_created" and str(each.wish.index) not in kept.steps
+            # Without the note the post stands all the same; applying again finds it as one that exists.
+            await _note(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, app)
             return created
 
     number = each.wish.index + 1
@@ -432,9 +432,9 @@ async def _undo_one(kept: KeptPlan, index: int, app: App) -> Step:
             )
         deleted = await app.writes.delete(post_id, tool="undo_plan", post=post)
     except NotFound:
-        await app.ledger.note_step(kept.id, str(index), None)
+        await _note(kept, index, None, app)
         return Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
-    except (ApiError, WriteRefused) as problem:
+    except (ApiError, WriteRefused, LedgerProblem) as problem:
         reason = agent_text(problem, f"Post {index + 1} not deleted")
         return Step(index=index + 1, outcome="failed", post_id=clean(post_id), reason=reason)
     if deleted.outcome == "unknown":
@@ -444,8 +444,29 @@ async def _undo_one(kept: KeptPlan, index: int, app: App) -> Step:
             post_id=clean(post_id),
             reason="the answer was lost; check with get_post",
         )
-    await app.ledger.note_step(kept.id, str(index), None)
+    await _note(kept, index, None, app)
     return Step(index=index + 1, outcome=deleted.outcome, post_id=clean(post_id))
+
+
+async def _note(kept: KeptPlan, index: int, note: dict[str, Any] | None, app: App) -> None:
+    """Remember what became of a post; what happened has happened, also where the ledger can't take it."""
+    with suppress(LedgerProblem):
+        await app.ledger.note_step(kept.id, str(index), note)
+
+
+def _kept_as_before(kept: KeptPlan, found: planning.Plan) -> list[Step]:
+    """Steps for the posts that the plan did not make: to be known, since they go out all the same."""
+    reason = "it existed before the plan was applied; delete_post removes it"
+    return [
+        Step(
+            index=each.wish.index + 1,
+            outcome="kept",
+            post_id=clean(str(kept.steps[str(each.wish.index)]["post_id"])),
+            reason=reason,
+        )
+        for each in found.placed
+        if _done(kept, each.wish.index) == "existed"
+    ]
 
 
 def _planned_answer(
