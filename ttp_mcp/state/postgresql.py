@@ -5,6 +5,7 @@ A write takes the lock of its scope for one transaction: so what it checks can't
 
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -116,6 +117,8 @@ class PostgresqlState:
                 "TTP_STATE_URL must be postgresql://user:password@host:port/database, with special characters of the password "
                 "percent-encoded."
             ) from None
+        # It warns of what else an error broke off; that the error itself is told is enough.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         defaults = {"connect_timeout": connect_seconds, "application_name": "ttp-mcp"}
         self._parameters: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
         self._answer_seconds = answer_seconds

@@ -1,0 +1,179 @@
+"""Replicas with one store: two server processes in turn, answers that get lost, and the same post again and again.
+
+Each row prints its counts; a companion takes the shared store away and must then find what it prevents.
+"""
+
+import itertools
+import os
+import re
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import httpx2
+import pytest
+
+from tests.acceptance.web import server, tool_call
+from tests.state.conftest import own_postgresql, own_redis, postgresql_url, redis_url
+from ttp_mcp.sandbox import faults
+from ttp_mcp.sandbox.serve import on_ports
+
+__all__ = ["own_postgresql", "own_redis", "postgresql_url", "redis_url"]
+
+pytestmark = pytest.mark.acceptance
+
+CREATES = 2000 if os.environ.get("TTP_ACCEPTANCE") == "full" else 300
+CALLERS = 6
+# Of every ten creates so many are done while their answer gets lost.
+LOST = 3
+
+
+class Replicas:
+    """Server processes before one API, called in turn as a load balancer does."""
+
+    def __init__(self, urls, http, sandbox, accounts):
+        self.urls = urls
+        self.sandbox = sandbox
+        self.account = accounts
+        self._http = http
+        self._turn = itertools.cycle(urls)
+
+    async def call(self, tool, arguments=None, url=None):
+        """The text of an answer, and what it holds."""
+        answer = await self._http.post(url or next(self._turn), **tool_call(tool, arguments))
+        assert answer.status_code == 200, answer.text
+        result = answer.json()["result"]
+        return result["content"][0]["text"], result.get("structuredContent") or {}
+
+    async def create(self, text, **more):
+        """Create a post in turn; what was said."""
+        url = more.pop("url", None)
+        arguments = {"content": text, "account_ids": [self.account], "scheduled_at": DUE, **more}
+        return await self.call("create_post", arguments, url)
+
+    def posts(self):
+        """How often each text is there."""
+        with self.sandbox.store.reading() as db:
+            return Counter(row[0] for row in db.execute("SELECT content FROM posts WHERE content LIKE 'Replica %'"))
+
+
+DUE = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
+
+
+@asynccontextmanager
+async def replicas(folder, state_url, **environment):
+    """Two processes over one sandbox; without a URL each has files of its own."""
+    async with on_ports() as sandbox, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        settings = {"TTP_API_URL": sandbox.api_url, "TTP_API_TOKEN": sandbox.token, "TTP_CONFIRM": "off", **environment}
+        settings |= {"TTP_STATE_URL": state_url} if state_url else {}
+        async with server(folder / "one", **settings) as one, server(folder / "two", **settings) as two:
+            first = Replicas([one.url, two.url], http, sandbox, "")
+            _, listed = await first.call("list_integrations")
+            first.account = next(each["id"] for each in listed["accounts"] if each["platform"] == "linkedin")
+            yield first
+
+
+async def create_all(running, creates, *, lost=LOST):
+    """A third of the calls repeat a post: at the other replica, at the same time or afterwards."""
+    texts = iter([f"Replica {number:05d}" for number in range(creates * 2 // 3)])
+    said = Counter()
+
+    async def work():
+        for text in texts:
+            if int(text[-1]) == 0 and lost:
+                faults.order(running.sandbox.store, "reset-after", times=lost, method="POST", path="/posts")
+            one, two = running.urls if int(text[-2]) % 2 else reversed(running.urls)
+
+            async def create(url, text=text):
+                answer, found = await running.create(text, url=url)
+                said[found.get("outcome") or answer[:50]] += 1
+
+            if int(text[-1]) < 5:
+                # At the same time.
+                async with anyio.create_task_group() as both:
+                    both.start_soon(create, one)
+                    if int(text[-1]) < 3:
+                        both.start_soon(create, two)
+            else:
+                await create(one)
+                if int(text[-1]) > 7:
+                    await create(two)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(CALLERS):
+            tasks.start_soon(work)
+    return said
+
+
+@pytest.mark.requirement("acceptance.replicas")
+@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
+async def test_posts_are_created_once_whichever_replica_is_asked(request, tmp_path, store):
+    async with replicas(tmp_path, request.getfixturevalue(store)) as running:
+        said = await create_all(running, CREATES)
+        there = running.posts()
+    twice = sum(count - 1 for count in there.values())
+    print(f"\nReplicas, {store}: {said.total()} creates, {len(there)} posts, {twice} twice: {dict(said)}")  # noqa: T201
+    assert said.total() >= CREATES
+    assert twice == 0
+    assert len(there) == CREATES * 2 // 3
+
+
+@pytest.mark.requirement("acceptance.replicas")
+async def test_replicas_that_do_not_share_a_store_are_noticed(tmp_path):
+    async with replicas(tmp_path, None) as running:
+        await create_all(running, 30, lost=0)
+        assert sum(count - 1 for count in running.posts().values()) > 0
+
+
+@pytest.mark.requirement("acceptance.replicas")
+@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
+async def test_confirmation_of_one_replica_is_taken_once_by_the_other(request, tmp_path, store):
+    async with replicas(tmp_path, request.getfixturevalue(store), TTP_CONFIRM="required") as running:
+        one, two = running.urls
+        preview, _ = await running.create("Replica confirmed", url=one)
+        code = re.search(r"confirmation “([0-9a-f]+)”", preview)[1]
+        other, _ = await running.create("Replica other", url=two, confirmation=code)
+        answers = [await running.create("Replica confirmed", url=url, confirmation=code) for url in (two, one, two)]
+        there = running.posts()
+    outcomes = [found.get("outcome") for _, found in answers]
+    print(f"\nConfirmations, {store}: taken {sum(map(bool, outcomes))} of {len(answers)} times")  # noqa: T201
+    assert there == {"Replica confirmed": 1}
+    assert bool(outcomes[0])
+    assert outcomes[1:] == [None, None]
+    assert all("unknown, used, older" in text for text in (other, answers[1][0], answers[2][0]))
+
+
+@pytest.mark.requirement("acceptance.replicas")
+@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
+async def test_limit_an_hour_is_one_for_all_replicas(request, tmp_path, store):
+    async with replicas(tmp_path, request.getfixturevalue(store), TTP_MAX_POSTS_PER_HOUR="7") as running:
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(running.create, f"Replica {number}")
+        there = running.posts()
+    print(f"\nLimit of 7 an hour, {store}: {there.total()} of 20 created")  # noqa: T201
+    assert there.total() == 7
+
+
+@pytest.mark.requirement("acceptance.replicas-outage")
+@pytest.mark.parametrize("store", ["own_redis", "own_postgresql"])
+async def test_writes_wait_for_the_store_and_reads_do_not(request, tmp_path, store):
+    database = request.getfixturevalue(store)
+    async with replicas(tmp_path, database.url) as running:
+        await running.create("Replica before")
+        database.end()
+        try:
+            refused = [(await running.create(f"Replica meanwhile {number}"))[0] for number in range(4)]
+            read, _ = await running.call("list_posts")
+        finally:
+            database.start()
+        for number in range(2):
+            await running.create(f"Replica after {number}")
+        there = running.posts()
+    print(f"\nOutage, {store}: {refused[0]}")  # noqa: T201
+    assert all(
+        "Nothing is sent without it; reading goes on." in text and "can't be reached" in text for text in refused
+    )
+    assert "Replica before" in read
+    assert there == {"Replica before": 1, "Replica after 0": 1, "Replica after 1": 1}
