@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import httpx2
+import mcp_types as types
 import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
@@ -74,6 +75,20 @@ async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open
     assert mark_of(Upstream().token) in answer.content[0].text
     assert "SSE is deprecated" in caplog.text
     assert codes == [0]
+
+
+async def test_the_human_is_asked_over_http(settings):
+    questions = []
+
+    async def asked(_, params):
+        questions.append(params.message)
+        return types.ElicitResult(action="accept", content={"confirm": True})
+
+    upstream = Upstream()
+    async with on_a_port(settings, upstream) as (url, _, _), Client(url, elicitation_callback=asked) as client:
+        answer = await client.call_tool("delete_post", {"post_id": "post-1"})
+    assert len(questions) == 1
+    assert not answer.is_error
 
 
 async def test_an_sse_session_belongs_to_the_user_who_opened_it(settings):

@@ -181,3 +181,9 @@ async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
     assert one.writes is not two.writes
     assert one.accounts is not two.accounts
     assert one.api.token != two.api.token
+
+
+async def test_only_a_server_for_one_account_has_one_memory(serve):
+    async with serve() as one, serve(options={"multi_tenant": True}, sandbox=Upstream()) as several:
+        assert one.service.ledger is not None
+        assert several.service.ledger is None
