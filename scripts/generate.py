@@ -79,13 +79,29 @@ def tools_table() -> str:
 
 def tools_page() -> str:
     """docs/tools.md: each tool with its description and arguments, as agents read them."""
-    parts = ["# Tools", "Generated from the code by `scripts/generate.py`; agents read the same words.", tools_table()]
+    about = (
+        "Generated from the code by `scripts/generate.py`; agents read the same words. The examples run in the tests, over the "
+        "demo workspace on 24 November 2026 at 09:02 in Paris; `…` stands for what is left out here."
+    )
+    parts = ["# Tools", about, tools_table()]
     return "\n\n".join([*parts, *(_tool_section(tool) for tool in every_tool())]) + "\n"
 
 
 def _tool_section(tool: Tool) -> str:
     hints = f"Group `{tool.toolset}`. Effect: {EFFECT_WORDS[tool.effect]}."
-    return "\n\n".join([f"## `{tool.name}`: {tool.title}", tool.description, hints, _arguments(tool)])
+    parts = [f"## `{tool.name}`: {tool.title}", tool.description, hints, _arguments(tool), _example(tool)]
+    return "\n\n".join(parts)
+
+
+def _example(tool: Tool) -> str:
+    """The worked example of docs/examples.json, which the tests run over the sandbox."""
+    found = json.loads((ROOT / "docs" / "examples.json").read_text(encoding="utf-8"))["examples"]
+    example = next((each for each in found if each["tool"] == tool.name), None)
+    if example is None:
+        raise Stale(f"docs/examples.json has no example of {tool.name}")
+    arguments = json.dumps(example["arguments"], ensure_ascii=False, indent=2)
+    call = f"Called with\n\n```json\n{arguments}\n```\n\nit answers" if example["arguments"] else "Called, it answers"
+    return "\n".join([call, "", "```text", *example["answer"], "```"])
 
 
 def _arguments(tool: Tool) -> str:

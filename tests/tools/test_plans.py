@@ -33,7 +33,7 @@ async def test_plan_is_a_calendar_with_reasons_and_sends_nothing(fresh):
     """Each post with a time, its accounts and why; the id to apply it."""
     text, data = await fresh.ok("plan_posts", posts=THREE)
     assert fresh.shown(text).replace(data["plan_id"], "<plan>") == snapshot("""\
-Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue  1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
+Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it.
 
 Wed 25 Nov  08:00  «New winter menu»  linkedin Harbor Café  best hour of this account (score 1.00, 33 data

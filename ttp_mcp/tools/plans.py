@@ -510,9 +510,14 @@ def _plan_heading(found: planning.Plan, plan_id: str | None, app: App) -> str:
     left = f", {len(found.unplaced)} without a time" if found.unplaced else ""
     return (
         f"Plan {plan_id}: {counted(len(found.placed), 'post')} on {counted(len(accounts), 'account')}{left}, "
-        f"{planning.day_name(first)} – {planning.day_name(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). "
+        f"{_day(first)} – {_day(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). "
         f'Nothing is sent yet; apply_plan(plan_id="{plan_id}") schedules it.'
     )
+
+
+def _day(local: datetime) -> str:
+    """As in the calendar, without what lines its columns up."""
+    return " ".join(planning.day_name(local).split())
 
 
 def _progress(
