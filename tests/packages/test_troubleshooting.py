@@ -1,0 +1,70 @@
+"""docs/troubleshooting.md quotes messages; each is compared with what the program says."""
+
+import re
+
+import pytest
+
+from tests.packages.conftest import text_of
+from ttp_mcp.api import Forbidden, NoAnswer, NotAuthenticated
+from ttp_mcp.cli import main
+from ttp_mcp.errors import agent_text
+
+pytestmark = pytest.mark.requirement("packages.troubleshooting")
+
+FACTS = {"method": "POST", "path": "/posts"}
+WITHOUT_ACCOUNT = ["call", "list_posts"]
+DRAFT = '{"content": "x", "account_ids": ["@nobody"]}'
+LATE = '{"content": "x", "platforms": ["instagram"], "scheduled_at": "2020-01-01T10:00"}'
+
+
+def quoted() -> list[str]:
+    """The messages on the page."""
+    return re.findall(r"```text\n(.*?)\n```", text_of("docs/troubleshooting.md"), re.DOTALL)
+
+
+@pytest.fixture
+def say(monkeypatch, tmp_path, capsys):
+    """Runs the command line with these settings alone and returns what it said."""
+
+    def run(*arguments: str, **settings: str) -> str:
+        for name in (
+            "TTP_API_TOKEN",
+            "TIMETOPOST_API_TOKEN",
+            "TTP_API_TOKEN_FILE",
+            "TTP_MEDIA_DIRS",
+            "TTP_SERVER_KEY",
+            "TTP_ACCESS",
+        ):
+            monkeypatch.delenv(name, raising=False)
+        # The discard port: nothing listens there.
+        standard = {
+            "TTP_STATE_DIR": str(tmp_path),
+            "TTP_TIMEZONE": "Europe/Paris",
+            "TTP_API_URL": "http://127.0.0.1:9/api",
+        }
+        for name, value in {**standard, **settings}.items():
+            monkeypatch.setenv(name, value)
+        assert main(arguments) != 0
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    return run
+
+
+def test_every_quoted_message_is_said(say):
+    """In the order of the page; number 6 and 7 go on with what depends on the day."""
+    failed = NoAnswer(**FACTS, after_seconds=30.0, may_have_happened=True)
+    said = [
+        say(*WITHOUT_ACCOUNT),
+        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="wrong"),
+        agent_text(NotAuthenticated(**FACTS, status=401), "Posts not listed"),
+        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="ttp_" + "0" * 48),
+        agent_text(Forbidden(**FACTS, status=403), "Post not created"),
+        say("call", "--sandbox", "create_post", DRAFT),
+        say("call", "--sandbox", "create_post", LATE),
+        say("call", "--sandbox", "upload_media", '{"source": "/photos/cat.png"}'),
+        say(*WITHOUT_ACCOUNT, TTP_ACCESS="all"),
+        agent_text(failed, "Post not created"),
+        say("--transport", "http", "--host", "0.0.0.0"),
+    ]
+    assert [text.startswith(message) for message, text in zip(quoted(), said, strict=True)] == [True] * len(said), said
