@@ -177,6 +177,11 @@ def manifest_json(text: str) -> str:
     return json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
 
 
+def kustomization(text: str) -> str:
+    """The Kubernetes manifests with this version's image."""
+    return re.sub(r"(?<=newTag: )\S+", __version__, text)
+
+
 def schemas_json() -> str:
     """The schemas of all tools, read at start instead of derived."""
     schemas: dict[str, Any] = {}
@@ -212,6 +217,7 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "server.json": lambda text: server_json(text, bundle),
         "ttp_mcp/tools/schemas.json": lambda _: schemas_json(),
         "mcpb/manifest.json": manifest_json,
+        "deploy/kubernetes/kustomization.yaml": kustomization,
     }
 
 
