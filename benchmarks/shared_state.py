@@ -1,0 +1,76 @@
+"""What one `apply` costs on each store, side by side in one process: `python -m benchmarks.shared_state [ROUNDS]`.
+
+The servers are Debian's, private, on this machine, and commit to the disk each time. The stores take turns, so that whatever
+else the machine does hits all of them. An `apply` is what precedes a create: three documents and a limit.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+
+from tests.state.servers import Server, find
+from ttp_mcp.state import AtMost, Put, State
+from ttp_mcp.state.files import FileState
+from ttp_mcp.state.postgresql import PostgresqlState
+from ttp_mcp.state.redis import RedisState
+
+BATCH = 20
+
+
+def steps(number: int, now: datetime) -> list[Put]:
+    """The documents of one create."""
+    later = now + timedelta(days=1)
+    kinds = ("sent", "open", "create")
+    return [
+        Put(kind, f"{kind} {number}", {"text": "x" * 300}, later, expected="" if kind == "sent" else None)
+        for kind in kinds
+    ]
+
+
+async def one_batch(state: State, scope: str, first: int) -> tuple[list[float], float]:
+    """Milliseconds of each apply, and milliseconds of this process's CPU for one on average."""
+    taken: list[float] = []
+    cpu = time.process_time()
+    for number in range(first, first + BATCH):
+        now = datetime.now(UTC)
+        begun = time.perf_counter()
+        done = await state.apply(scope, steps(number, now), now, AtMost("create", now - timedelta(hours=1), 100_000))
+        taken.append((time.perf_counter() - begun) * 1000)
+        assert done == "done"
+    return taken, (time.process_time() - cpu) * 1000 / BATCH
+
+
+async def main(rounds: int) -> None:
+    """Measure and print."""
+    programs = {kind: find(kind) for kind in ("redis", "postgresql")}
+    servers = {kind: Server(kind, program, durable=True).start() for kind, program in programs.items() if program}
+    with tempfile.TemporaryDirectory() as folder:
+        stores: dict[str, State] = {"files": FileState(Path(folder))}
+        try:
+            stores |= {"redis": RedisState(servers["redis"].url)} if "redis" in servers else {}
+            stores |= {"postgresql": PostgresqlState(servers["postgresql"].url)} if "postgresql" in servers else {}
+            measured: dict[str, list[tuple[list[float], float]]] = {name: [] for name in stores}
+            for state in stores.values():
+                await one_batch(state, "warm-up", 0)
+            for number in range(rounds):
+                for name, state in stores.items():
+                    measured[name].append(await one_batch(state, "scope", number * BATCH))
+            for name, batches in measured.items():
+                taken = sorted(each for batch, _ in batches for each in batch)
+                cpu = statistics.median(each for _, each in batches)
+                late = taken[len(taken) * 99 // 100]
+                print(f"{name:11} {statistics.median(taken):6.2f} ms median  {late:6.2f} ms p99  {cpu:5.2f} ms CPU")
+        finally:
+            for state in stores.values():
+                await state.aclose()
+            for server in servers.values():
+                server.remove()
+
+
+if __name__ == "__main__":
+    anyio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 50)
