@@ -44,5 +44,21 @@ bench *arguments:
 mcpb:
     uv run python scripts/mcpb.py
 
+# The bill of materials (CycloneDX).
+sbom:
+    uv run python scripts/sbom.py
+
+# The official conformance suites and other judges; --write renews docs/conformance.md.
+conformance *arguments:
+    .ci/conformance {{arguments}}
+
+# What is shipped: wheel, sdist, bundle, image, manifests, clients.
+packages:
+    .ci/packages
+
+# Scanners.
+scan:
+    .ci/scan
+
 # Everything that must hold before a change is merged.
 check: lint coverage

@@ -90,7 +90,8 @@ async def check_fault(name, fault=None, only=None):
                 base_url=f"{server.url}/api", token=TOKEN, limits=limits, sleep=_no_wait, jitter=lambda: 0.0
             )
             # The context of the first request is built before the clock of the call runs.
-            api._http._pool()
+            with api._http._pools.take():
+                pass
             error = None
             with anyio.move_on_after(total + 2) as bound:
                 try:
