@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mcp.shared import _otel
 from mcp.shared.exceptions import MCPError
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -127,15 +127,13 @@ class Breaks:
 
 
 @pytest.fixture
-def spans():
+def spans(monkeypatch):
     """Everything that the SDK's own instrumentation records."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    before = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE._done
-    trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE._done = provider, True
+    monkeypatch.setattr(_otel, "_tracer", provider.get_tracer("mcp-python-sdk"))
     yield exporter
-    trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE._done = before
     provider.shutdown()
 
 
