@@ -158,6 +158,7 @@ async def test_there_is_nothing_at_another_path(web, path):
 async def test_a_token_in_a_url_is_refused(web):
     response = await web.http.post("/mcp?token=TTP_" + "0" * 48)
     assert response.status_code == 400
+    assert "token must not stand in a URL" in response.text
     assert "0000" not in response.text
 
 
