@@ -68,7 +68,11 @@ def run(_: argparse.Namespace) -> int:
     on_terminal = sys.stdout.isatty()
     columns = shutil.get_terminal_size().columns - 1 if on_terminal else WIDEST
     tell = _Teller(colored=on_terminal and not config.no_color(), width=min(WIDEST, columns))
-    problem = anyio.run(_demo, tell)
+    return _ended(anyio.run(_demo, tell))
+
+
+def _ended(problem: Exception | None) -> int:
+    """The exit code, and a line about what stopped the story."""
     if problem is None:
         return 0
     if isinstance(problem, BrokenPipeError):

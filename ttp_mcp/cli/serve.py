@@ -70,7 +70,7 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
 
 
 async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
-    from ttp_mcp import leftovers, logs, stdio
+    from ttp_mcp import ending, leftovers, stdio
     from ttp_mcp.assembly import assemble
 
     async with AsyncExitStack() as stack:
@@ -79,10 +79,10 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
             sandbox = await open_sandbox(stack, settings)
         assembly = assemble(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
-        # The SDK sets up logging of its own when a server is made.
-        logs.configure(settings.log_level)
         _in_background(stack, leftovers.report(assembly.app.ledger))
-        return await stdio.serve(assembly.server, in_flight=lambda: assembly.app.writes.in_flight)
+        code = await stdio.serve(assembly.server, in_flight=lambda: assembly.app.writes.in_flight)
+    ending.do_not_linger(code)
+    return code
 
 
 def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:

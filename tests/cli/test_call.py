@@ -1,0 +1,233 @@
+"""`ttp-mcp tools`, `call` and `doctor`: the same tools from a shell."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from starlette.responses import JSONResponse
+
+from ttp_mcp.api import errors
+from ttp_mcp.api.posts import PostsApi
+from ttp_mcp.cli import call, main
+from ttp_mcp.tools import every_tool
+
+pytestmark = pytest.mark.requirement("cli.call")
+
+FACTS = {"method": "GET", "path": "/posts"}
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    """A state folder of its own, Paris time, and no token of the machine."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
+    for name in ("TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def ran(capsys, *arguments):
+    """Run a command: exit code, stdout, stderr."""
+    code = main(arguments)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_tools_are_listed_one_a_line(capsys):
+    """Name, and the first line of what agents read; no token is needed."""
+    code, out, err = ran(capsys, "tools")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == [tool.name for tool in every_tool()]
+    assert lines[0] == "list_posts                List the organization's posts, filtered, newest first."
+
+
+def test_tools_as_json_are_what_clients_get(capsys):
+    """One line, with schemas."""
+    code, out, _ = ran(capsys, "tools", "--json")
+    assert code == 0
+    assert out.count("\n") == 1
+    listed = json.loads(out)
+    assert listed[0]["name"] == "list_posts"
+    assert listed[0]["inputSchema"]["additionalProperties"] is False
+
+
+def test_access_that_leaves_no_tool_lists_none(monkeypatch, capsys):
+    """No error: it is what the settings say."""
+    monkeypatch.setenv("TTP_ACCESS", "read")
+    monkeypatch.setenv("TTP_TOOLSETS", "media")
+    assert ran(capsys, "tools") == (0, "\n", "")
+
+
+def test_call_prints_the_answer(capsys):
+    """As text, or its data as one line of JSON."""
+    code, out, err = ran(capsys, "call", "--sandbox", "list_integrations")
+    assert (code, err) == (0, "")
+    assert out.startswith("6 connected accounts:\n- ")
+    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 2}')
+    assert code == 0
+    assert len(json.loads(out)["posts"]) == 2
+
+
+def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
+    """For what is too long for a command line."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"limit": 1}'))
+    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", "-")
+    assert code == 0
+    assert len(json.loads(out)["posts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "ttp-mcp: the arguments are not valid JSON"),
+        ("", "ttp-mcp: the arguments are not valid JSON"),
+        ("[1]", "ttp-mcp: the arguments must be one JSON object, for example '{\"limit\": 5}'."),
+        ("null", "ttp-mcp: the arguments must be one JSON object"),
+    ],
+)
+def test_arguments_that_are_no_object_are_told_with_an_example(capsys, text, words):
+    """Nothing is called."""
+    code, out, err = ran(capsys, "call", "--sandbox", "list_posts", text)
+    assert (code, out) == (2, "")
+    assert err.startswith(words)
+    assert err.count("\n") == 1
+    assert "for example" in err
+
+
+def test_unknown_tool_is_told_with_the_way_to_the_list(capsys):
+    """Exit code of misuse."""
+    code, out, err = ran(capsys, "call", "--sandbox", "list_pots")
+    assert (code, out, err) == (2, "", "ttp-mcp: Unknown tool: list_pots. ttp-mcp tools lists them.\n")
+
+
+def test_misuse_is_told_on_stdout_to_who_asked_for_json(capsys):
+    """A program reads one stream."""
+    code, out, err = ran(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 0}')
+    assert (code, err) == (2, "")
+    assert json.loads(out) == {
+        "error": "arguments",
+        "text": "list_posts not called: limit must be at least 1. Nothing was sent.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.TokenMissing(**FACTS), 3),
+        (errors.NotAuthenticated(status=401, **FACTS), 3),
+        (errors.Forbidden(status=403, **FACTS), 4),
+        (errors.AccessRefused(**FACTS), 4),
+        (errors.NotFound(status=404, **FACTS), 5),
+        (errors.RateLimited(status=429, **FACTS), 6),
+        (errors.NotReached(**FACTS), 7),
+        (errors.NoAnswer(may_have_happened=True, **FACTS), 8),
+        (errors.ServerError(status=500, **FACTS), 1),
+        (RuntimeError("inner detail"), 70),
+    ],
+)
+def test_exit_code_tells_the_kind_of_failure(monkeypatch, capsys, error, code):
+    """The words go to stderr, and nothing to stdout."""
+
+    async def raises(self):
+        raise error
+
+    monkeypatch.setattr(PostsApi, "list", raises)
+    left, out, err = ran(capsys, "call", "--sandbox", "list_posts")
+    assert (left, out) == (code, "")
+    assert err.startswith("Posts not listed: ")
+    assert "inner detail" not in err.splitlines()[0]
+
+
+def test_help_of_call_names_every_exit_code(capsys):
+    """All that a script may meet, but for mistakes of our own."""
+    with pytest.raises(SystemExit):
+        main(["call", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for number in sorted({*call.EXIT_CODES.values(), 0, 1} - {70}):
+        assert f" {number} " in told
+
+
+def test_call_without_a_token_says_how_to_set_it(capsys):
+    """The server is there all the same."""
+    code, out, err = ran(capsys, "call", "list_posts")
+    assert (code, out) == (3, "")
+    assert err.startswith("Posts not listed: no API token is set. Create one in the TimeToPost dashboard")
+
+
+def test_doctor_reports_and_fails_when_there_is_a_problem(capsys, monkeypatch):
+    """The demo workspace has one expired account; without a token that is the problem."""
+    code, out, err = ran(capsys, "doctor", "--sandbox")
+    assert (code, err) == (1, "")
+    assert out.startswith("1 problem found.\n")
+    assert "@harborcafe_berlin is expired" in out
+    code, out, _ = ran(capsys, "doctor", "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert not report["ok"]
+    assert report["items"][0]["name"] == "token"
+
+
+def test_doctor_ends_well_when_there_is_no_problem(capsys, monkeypatch):
+    """Exit code 0."""
+
+    async def healthy(scope, receive, send):
+        replies = {"integrations": [{"id": "a", "platform": "linkedin", "name": "A", "status": "connected"}]}
+        await JSONResponse(replies)(scope, receive, send)
+
+    monkeypatch.setattr("ttp_mcp.sandbox.sandbox.create_api", lambda *_, **__: healthy)
+    code, out, _ = ran(capsys, "doctor", "--sandbox")
+    assert (code, out.splitlines()[0]) == (0, "Everything needed works.")
+
+
+@pytest.mark.parametrize(
+    ("progress", "total", "message", "bar"),
+    [
+        (0, 10, None, "\r[........................]   0% \x1b[K"),
+        (5, 10, "5 of 10", "\r[############............]  50% 5 of 10\x1b[K"),
+        (10, 10, "done", "\r[########################] 100% done\x1b[K\n"),
+        (12, 10, "more", "\r[########################] 100% more\x1b[K\n"),
+        (3, None, "3", "\r[........................]   0% 3\x1b[K"),
+    ],
+)
+async def test_progress_is_a_bar_that_is_drawn_over_itself(capsys, progress, total, message, bar):
+    """The line ends with the last step."""
+    await call._show_progress(progress, total, message)
+    assert capsys.readouterr().err == bar
+
+
+def on_terminal(*arguments, **environment):
+    """Run the command with a terminal as its stderr: exit code, stdout, what the terminal got."""
+    terminal, other = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "ttp_mcp", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=other,
+        env={**os.environ, **environment},
+    ) as process:
+        os.close(other)
+        shown = b""
+        # Linux says EIO when the last one with the other end is gone.
+        with suppress(OSError):
+            while chunk := os.read(terminal, 4096):
+                shown += chunk
+        out = process.stdout.read()
+    os.close(terminal)
+    return process.returncode, out.decode(), shown.decode()
+
+
+def test_upload_shows_its_progress_on_a_terminal(tmp_path):
+    """And nowhere else: stdout is the answer alone."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    arguments = ("call", "--sandbox", "upload_media", '{"source": "a.gif"}')
+    code, out, shown = on_terminal(*arguments, TTP_MEDIA_DIRS=str(folder))
+    assert code == 0
+    assert out.startswith("Uploaded a.gif: image/gif")
+    assert "100% 14 bytes of 14 bytes" in shown
+    assert "Uploaded" not in shown

@@ -1,0 +1,102 @@
+"""The command line itself: version, help, what is wrong in one line, and a reader who leaves."""
+
+import os
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from ttp_mcp import __version__
+from ttp_mcp.cli import main
+
+pytestmark = pytest.mark.requirement("cli.main")
+
+TOKEN = "ttp_" + "0123456789abcdef" * 3
+
+
+def ended(capsys, *arguments):
+    """Run a command line that leaves by itself: its exit code and what it printed."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code, capsys.readouterr()
+
+
+def test_version_is_printed(capsys):
+    """The one of the package."""
+    code, printed = ended(capsys, "--version")
+    assert (code, printed.out) == (0, f"ttp-mcp {__version__}\n")
+
+
+def test_help_names_every_command(capsys):
+    """And says what happens without one."""
+    code, printed = ended(capsys, "--help")
+    assert code == 0
+    for command in ("demo", "tools", "call", "doctor", "sandbox", "install"):
+        assert f"\n    {command} " in printed.out
+    assert "Without a command it serves MCP over stdio" in printed.out
+
+
+@pytest.mark.parametrize("arguments", [(TOKEN,), ("--log-level", TOKEN), ("call", "list_posts", f'{{"x": "{TOKEN}"}}')])
+def test_token_on_the_command_line_is_refused_and_not_repeated(capsys, arguments):
+    """Every program of the machine can read it there."""
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        "ttp-mcp: a token must not stand on the command line, where every program can read it. Set TTP_API_TOKEN.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [("tols",), ("--sandbux",), ("call",), ("--transport", "pigeon"), ("--port", "x")]
+)
+def test_misspelt_command_line_is_told_in_one_line(capsys, arguments):
+    """With the place where help is."""
+    code, printed = ended(capsys, *arguments)
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "--help.\n" in printed.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--sandbox",), ("tools",), ("call", "list_posts"), ("doctor",)])
+def test_setting_that_cannot_be_used_is_told_in_one_line(monkeypatch, tmp_path, capsys, arguments):
+    """With the variable and the rule, whatever is run; not with the value."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("TTP_ACCESS", "everything")
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    said = printed.err + printed.out
+    assert said == "ttp-mcp: TTP_ACCESS must be one of read, draft, full. Change it, or remove it for full.\n"
+
+
+def test_log_level_can_be_given_as_a_flag(monkeypatch, capsys):
+    """It overrides the variable, and is checked alike."""
+    monkeypatch.setenv("TTP_LOG_LEVEL", "ERROR")
+    assert main(["--log-level", "loud"]) == 2
+    assert capsys.readouterr().err.startswith("ttp-mcp: TTP_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR.")
+
+
+def test_package_runs_as_a_module(monkeypatch, capsys):
+    """`python -m ttp_mcp` is the same command."""
+    monkeypatch.setattr(sys, "argv", ["ttp-mcp", "--version"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("ttp_mcp", run_name="__main__")
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"ttp-mcp {__version__}\n"
+
+
+def test_reader_who_leaves_is_no_failure(tmp_path):
+    """As `head` does: no traceback, and nothing at exit."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "ttp_mcp", "tools", "--json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TTP_STATE_DIR": str(tmp_path)},
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,119 @@
+"""`ttp-mcp` itself: a real client over real pipes, in both protocol eras."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from tests.server.conftest import ERAS, text_of
+from tests.server.test_server import drive_everything
+from ttp_mcp.tools import every_tool
+
+pytestmark = pytest.mark.requirement("cli.serve")
+
+eras = pytest.mark.parametrize("era", ERAS)
+NO_TOKEN = {"TTP_API_TOKEN": "", "TIMETOPOST_API_TOKEN": "", "TTP_API_TOKEN_FILE": ""}
+
+
+@asynccontextmanager
+async def started(folder, *arguments, era="auto", errors=None, **environment):
+    """A client that has started the server, as MCP clients do."""
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "ttp_mcp", *arguments],
+        env={**os.environ, **NO_TOKEN, "TTP_STATE_DIR": str(folder), "TTP_TIMEZONE": "Europe/Paris", **environment},
+    )
+    with anyio.fail_after(60):
+        async with Client(parameters, mode=era) as client:
+            yield client
+
+
+@eras
+async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
+    """One process of `ttp-mcp --sandbox`, all eighteen tools."""
+    media = tmp_path / "media"
+    media.mkdir()
+    (media / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    used = set()
+    environment = {"TTP_CONFIRM": "off", "TTP_MEDIA_DIRS": str(media)}
+    async with started(tmp_path / "state", "--sandbox", era=era, **environment) as client:
+
+        async def call(tool, **arguments):
+            result = await client.call_tool(tool, arguments)
+            assert not result.is_error, text_of(result)
+            used.add(tool)
+            return result.structured_content
+
+        await drive_everything(call)
+    assert used == {tool.name for tool in every_tool()}
+
+
+@eras
+async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, era):
+    """Its tools are listed; each call tells."""
+    async with started(tmp_path, era=era) as client:
+        assert len((await client.list_tools()).tools) == 18
+        for tool in ("list_posts", "list_integrations", "optimal_times"):
+            result = await client.call_tool(tool, {})
+            assert result.is_error
+            assert "no API token is set. Create one in the TimeToPost dashboard" in text_of(result)
+
+
+async def test_malformed_token_is_told_by_its_rule(tmp_path):
+    """Never by its value."""
+    async with started(tmp_path, TTP_API_TOKEN="ttp_tooshort") as client:
+        text = text_of(await client.call_tool("list_posts", {}))
+    assert "it must have 52 characters and has 12." in text
+    assert "tooshort" not in text
+
+
+async def test_two_servers_share_one_sandbox_at_the_same_time(tmp_path):
+    """What one agent did the other one sees, and neither is kept waiting."""
+    async with (
+        started(tmp_path, "--sandbox", TTP_CONFIRM="off") as one,
+        started(tmp_path, "--sandbox", TTP_CONFIRM="off", era="legacy") as two,
+    ):
+        made = []
+
+        async def make(client, name):
+            for number in range(5):
+                post = {"content": f"{name} {number}", "account_ids": ["linkedin"]}
+                result = await client.call_tool("create_post", post)
+                assert not result.is_error, text_of(result)
+                made.append(result.structured_content["post_id"])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(make, one, "One")
+            tasks.start_soon(make, two, "Two")
+        for client in (one, two):
+            listed = await client.call_tool("list_posts", {"status": "draft", "limit": 100})
+            assert set(made) <= {post["id"] for post in listed.structured_content["posts"]}
+        again = await two.call_tool("create_post", {"content": "One 0", "account_ids": ["linkedin"]})
+        assert again.structured_content["outcome"] == "already_created"
+
+
+@pytest.mark.parametrize("end", ["stdin", "signal"])
+def test_server_ends_quietly(tmp_path, end):
+    """When the client closes stdin, and when it sends a signal: exit code 0 and nothing on stderr."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ttp_mcp", "--sandbox"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TTP_STATE_DIR": str(tmp_path)},
+    )
+    with process:
+        process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        process.stdin.flush()
+        assert process.stdout.readline()
+        if end == "signal":
+            process.send_signal(signal.SIGTERM)
+        else:
+            process.stdin.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
