@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ttp_mcp import text as text_module
 from ttp_mcp.text import clean, clean_counted, fence, outbound_problems, outbound_warnings, quote, quote_api, shorten
 
 ENGLAND, SCOTLAND, WALES = (
@@ -173,3 +174,13 @@ def test_what_deceives_is_warned_of(text, words):
     warnings = outbound_warnings(text)
     assert len(warnings) == len(words)
     assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+
+
+@pytest.mark.requirement("text.clean")
+def test_plain_text_needs_no_closer_look(monkeypatch):
+    """Whatever is passed by at once would not have been changed: each such character alone, doubled, and all in a row."""
+    plain = [chr(code) for code in range(0x110000) if text_module._PLAIN.fullmatch(chr(code))]
+    monkeypatch.setattr(text_module, "_PLAIN", re.compile("(?!)"))
+    assert len(plain) > 30_000
+    for each in ["".join(plain), "".join(reversed(plain)), *(2 * character for character in plain)]:
+        assert clean(each) == each

@@ -11,6 +11,12 @@ _REMOVED = re.compile(
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+# Most texts hold nothing else: letters of Latin, Chinese and Korean, punctuation, currencies, arrows, symbols, emoji. No mark
+# that combines, no joiner, no selector and nothing of the above is among them, so such a text needs no closer look.
+_PLAIN = re.compile(
+    "[\t\n -~\u00a0-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2100-\u2bff\u4e00-\u9fff\uac00-\ud7a3"
+    "\U0001f300-\U0001faff]*"
+)
 # Flags of England, Scotland and Wales are spelt with tag characters; nothing else is.
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")
 _TAG = re.compile("[\U000e0000-\U000e007f]+")
@@ -55,7 +61,7 @@ def clean_counted(text: str) -> tuple[str, int]:
 
 
 def _pass(text: str) -> str:
-    if text.isascii() and text.isprintable():
+    if _PLAIN.fullmatch(text):
         return text
     text = _REMOVED.sub("", text)
     if text.isascii():
