@@ -369,6 +369,8 @@ REMOVED: dict[str, Removal] = {
 ROW = "tests/acceptance"
 # Guard: the test that removes it and sees the row go red.
 PROVEN: dict[str, str] = {
+    "redaction, under fuzzed calls": f"{ROW}/test_a1_fuzz.py::test_a1_goes_red_when_answers_are_not_redacted",
+    "no mistake, under fuzzed calls": f"{ROW}/test_a1_fuzz.py::test_a1_goes_red_when_a_tool_breaks",
     "cap on a stdio line": f"{ROW}/test_a2_a3_wire.py::test_without_the_cap_a_long_line_is_kept",
     "cap on an HTTP body": f"{ROW}/test_a10_a11_http.py::test_without_the_limit_a_body_of_5_mib_is_read",
     "fences, bars, cleaning, quotations": f"{ROW}/test_a5_injection.py::test_a5_goes_red_when_a_guard_is_removed",
@@ -382,8 +384,15 @@ PROVEN: dict[str, str] = {
     "upload addresses: form, public, pinned": f"{ROW}/test_a7_a8_hosts.py::test_a7_goes_red_when_a_guard_is_removed",
     "no redirects": f"{ROW}/test_a7_a8_hosts.py::test_a7_goes_red_when_redirects_are_followed",
     "token for the own host, no proxy": f"{ROW}/test_a7_a8_hosts.py::test_a8_goes_red_when_a_guard_is_removed",
+    "redaction of logs, anywhere": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_logs_are_not_redacted",
+    "failures are masked": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_failures_are_not_masked",
+    "holder of the token": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_the_holder_shows_itself",
+    "hooks of a crash": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_a_crash_is_shown_as_python_does",
     "Host and Origin": f"{ROW}/test_a10_a11_http.py::test_without_the_guard_every_foreign_host_and_origin_is_served",
     "users apart over HTTP": f"{ROW}/test_a10_a11_http.py::test_a_server_that_mixes_users_is_found_out",
+    "confirmations: once, bound, short, unforged": (
+        f"{ROW}/test_a12_confirmation.py::test_a12_goes_red_when_a_guard_is_removed"
+    ),
     "total deadline": f"{ROW}/test_b1_faults.py::test_guard_removed_total_deadline",
     "ambiguity of a sent write": f"{ROW}/test_b1_faults.py::test_guard_removed_ambiguity",
     "writes are sent once": f"{ROW}/test_b1_faults.py::test_guard_removed_writes_once",
