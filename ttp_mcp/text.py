@@ -38,7 +38,7 @@ ZWNJ, ZWJ = "\u200c", "\u200d"
 
 def clean(text: str) -> str:
     """The text without what hides, reorders or controls; letters, emoji and their joiners stay. Idempotent."""
-    return clean_counted(text)[0]
+    return text if _PLAIN.fullmatch(text) else clean_counted(text)[0]
 
 
 def clean_json(value: Any) -> Any:
@@ -54,6 +54,8 @@ def clean_json(value: Any) -> Any:
 
 def clean_counted(text: str) -> tuple[str, int]:
     """The cleaned text, and how many characters were removed."""
+    if _PLAIN.fullmatch(text):
+        return text, 0
     before = text
     while (after := _pass(before)) != before:
         before = after
@@ -61,8 +63,6 @@ def clean_counted(text: str) -> tuple[str, int]:
 
 
 def _pass(text: str) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
     text = _REMOVED.sub("", text)
     if text.isascii():
         return text
