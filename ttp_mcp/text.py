@@ -122,15 +122,15 @@ def shorten(text: str, characters: int = 80) -> str:
     return clean(line[: characters - 1]).rstrip() + "…" if cut else line
 
 
-def quote(text: str) -> str:
-    """The text between « », which can't occur inside."""
-    inner = shorten(text, 10_000).replace("«", "‹").replace("»", "›")
+def quote(text: str, characters: int = 10_000) -> str:
+    """The beginning of the text on one line between « », which can't occur inside."""
+    inner = shorten(text, characters).replace("«", "‹").replace("»", "›")
     return f"«{inner}»"
 
 
 def shown_id(text: str) -> str:
     """An id as it is where it is one plain word, else as a quotation: the API's ids could be sentences."""
-    return text if _PLAIN_ID.fullmatch(text) else quote(shorten(text, 60))
+    return text if _PLAIN_ID.fullmatch(text) else quote(text, 60)
 
 
 def quote_api(text: str | None, limit: int = 300) -> str:

@@ -87,7 +87,7 @@ def entry(post: Post, book: AccountBook, zone: ZoneInfo) -> str:
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
     first = f"{shown_id(post.id)}  {quote_api(post.status, 20)}  {shown}  {', '.join(accounts_of(post, book))}"
-    lines = [first, f"  {quote(shorten(post.content, SHORT))} ({_extent(post)})"]
+    lines = [first, f"  {quote(post.content, SHORT)} ({_extent(post)})"]
     lines += [
         f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
         for result in post.results

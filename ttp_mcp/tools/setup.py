@@ -203,7 +203,7 @@ async def _ledger(app: App) -> AsyncIterator[SetupItem]:
 
 
 def _unfinished(write: Unfinished, app: App) -> str:
-    what = quote(shorten(write.content, 80)) if write.content else shorten(write.post_id or write.kind, 60)
+    what = quote(write.content, 80) if write.content else shorten(write.post_id or write.kind, 60)
     return (
         f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
         "It may have happened; look with list_posts."
