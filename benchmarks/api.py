@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -58,7 +59,10 @@ async def serve(count: int) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = bodies.get(head.split(b" ", 2)[1].decode(), one)
+                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+                method, path, _ = head.split(b" ", 2)
+                body = bodies.get(path.decode(), one) if method == b"GET" else one
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
                     + body
