@@ -23,7 +23,7 @@ def quoted() -> list[str]:
 
 
 @pytest.fixture
-def say(monkeypatch, tmp_path, capsys):
+def say(monkeypatch, tmp_path, capsys, logging_put_back):
     """Runs the command line with these settings alone and returns what it said."""
 
     def run(*arguments: str, **settings: str) -> str:
