@@ -141,13 +141,22 @@ async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sand
     assert b"/api/posts/a%2F..%2Fb" in paths
 
 
-@pytest.mark.parametrize("name", ["%00", "%E2%80%AE", "x" * 5000, "%ff", "%0a%0aAPI said"])
-async def test_hostile_id_is_not_found_and_not_repeated(connect, name):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("%00", "not found"),
+        ("%E2%80%AE", "not found"),
+        ("x" * 5000, "nothing can have this id"),
+        ("%ff", "not found"),
+        ("%0a%0aAPI said", "not found"),
+    ],
+)
+async def test_hostile_id_is_not_found_and_not_repeated(connect, name, why):
     """Nothing of it stands in the error."""
     async with connect() as side:
         error = await refused(side, f"ttp://posts/{name}")
     assert error.code == -32602
-    assert error.message.startswith(("Post not read: not found", "Post not read: nothing can have this id"))
+    assert error.message.startswith(f"Post not read: {why}")
     assert "API said" not in error.message
 
 
