@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import outbound_problems
-from ttp_mcp.times import TimeProblem, parse_when, refuse_past, show
+from ttp_mcp.times import TimeProblem, parse_when, refuse_past
 from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import Findings, findings
@@ -181,11 +181,6 @@ def due_time(text: str | None, app: App) -> datetime | None:
         raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
     refuse_past(when, app.now(), app.zone)
     return when
-
-
-def shown_when(when: datetime | None, app: App) -> str:
-    """A due time in words, or that there is none."""
-    return show(when, app.zone) if when else "no time: a draft, which never publishes by itself"
 
 
 def binding(tool: str, prepared: Prepared) -> dict[str, Any]:

@@ -53,7 +53,6 @@ class PostDetail(ToolOutput):
     scheduled_at: str | SkipJsonSchema[None] = None
     published_at: str | SkipJsonSchema[None] = None
     platform_data: dict[str, Any] | SkipJsonSchema[None] = None
-    replaced_by: str | SkipJsonSchema[None] = None
 
 
 def accounts_of(post: Post, book: AccountBook) -> list[str]:
@@ -96,7 +95,7 @@ def entry(post: Post, book: AccountBook, zone: ZoneInfo) -> str:
     return "\n".join(lines)
 
 
-def detail(post: Post, book: AccountBook, zone: ZoneInfo, replaced_by: str | None = None) -> PostDetail:
+def detail(post: Post, book: AccountBook, zone: ZoneInfo) -> PostDetail:
     """A post, whole, as data."""
     return PostDetail(
         id=clean(post.id),
@@ -118,11 +117,10 @@ def detail(post: Post, book: AccountBook, zone: ZoneInfo, replaced_by: str | Non
         scheduled_at=iso(post.scheduled_at, zone),
         published_at=iso(post.published_at, zone),
         platform_data=clean_json(post.platform_data) or None,
-        replaced_by=replaced_by,
     )
 
 
-def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime, replaced_by: str | None = None) -> str:
+def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str:
     """A post, whole, in words; its text stands in a fence."""
     lines = [headline(post, book, zone, now)]
     lines += [
@@ -134,8 +132,6 @@ def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime, replac
             "A failed account is not tried again by itself: mend the cause, then create_post with its id in account_ids "
             "sends it there alone."
         )
-    if replaced_by:
-        lines.append(f"It was replaced by {replaced_by}.")
     if post.media_urls:
         lines.append("Media: " + ", ".join(quote_api(url, 200) for url in post.media_urls))
     lines.append(fence(post.content))
