@@ -254,6 +254,23 @@ def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
     assert notes(store) == []
 
 
+def test_new_data_can_be_opened_by_several_at_the_same_moment(tmp_path: Path) -> None:
+    """SQLite refuses at once, whatever its time limit, where two switch a new file to the write-ahead log."""
+    together = threading.Barrier(4)
+
+    def open_each(_: int) -> None:
+        for number in range(60):
+            together.wait()
+            try:
+                Store(tmp_path / f"{number}.db").close()
+            except StoreProblem:
+                together.abort()
+                raise
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(open_each, range(4))) == [None] * 4
+
+
 def test_many_processes_open_new_data_and_write_at_once(path: Path) -> None:
     """One makes the tables, the others wait; no write is lost or refused."""
     script = (

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -84,7 +85,7 @@ class Store:
                 sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             )
             held.db.row_factory = sqlite3.Row
-            held.db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(held.db)
             held.db.execute("PRAGMA synchronous = FULL")
             held.db.execute("PRAGMA foreign_keys = ON")
             self._local.held = held
@@ -143,6 +144,20 @@ def _way_out(code: int) -> str:
     if code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
         return "Move it away, or run `ttp-mcp sandbox reset`."
     return "Check the folder's rights and free space, and whether a process holds the file; then try again."
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. While others open a new file too SQLite refuses at once instead of waiting, so we wait."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _statements(script: str) -> Iterator[str]:
