@@ -124,8 +124,12 @@ def shorten(text: str, characters: int = 80) -> str:
 
 def quote(text: str, characters: int = 10_000) -> str:
     """The beginning of the text on one line between « », which can't occur inside."""
-    inner = shorten(text, characters).replace("«", "‹").replace("»", "›")
-    return f"«{inner}»"
+    return quoted(shorten(text, characters))
+
+
+def quoted(line: str) -> str:
+    """A line that `shorten` made, between « », which can't occur inside."""
+    return f"«{line.replace('«', '‹').replace('»', '›')}»"
 
 
 def shown_id(text: str) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from ttp_mcp.api import ApiClient, ApiError, Integration
@@ -13,7 +14,8 @@ from ttp_mcp.tools.together import together
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: its names are made once, on first use.
+@dataclass(frozen=True)
 class AccountBook:
     """The connected accounts of the organization, found by id, @handle, name or platform."""
 
@@ -26,7 +28,11 @@ class AccountBook:
 
     def named(self, account_id: str) -> str:
         """How an account is shown: platform and handle, or its id when it is no longer connected."""
-        return next((label(account) for account in self.accounts if account.id == account_id), shown_id(account_id))
+        return self._labels.get(account_id) or shown_id(account_id)
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {account.id: label(account) for account in reversed(self.accounts)}
 
     def find(self, wanted: str, what: str) -> Integration:
         """The one account that a word means.

@@ -136,13 +136,14 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     )
     found = page(everything, wanted, args.order, args.limit, args.cursor)
     lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
-    lines += [entry(post, book, app.zone) for post in found.posts]
+    shown = [summary(post, book, app.zone) for post in found.posts]
+    lines += [entry(post, short, book, app.zone) for post, short in zip(found.posts, shown, strict=True)]
     if found.cursor:
         lines.append(
             f"{found.left} more; for the next page call again with the same arguments and cursor {found.cursor}"
         )
     data = PostList(
-        posts=[summary(post, book, app.zone) for post in found.posts],
+        posts=shown,
         matched=found.matched,
         time_zone=app.zone.key,
         now=iso(app.now(), app.zone) or "",

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
-from ttp_mcp.text import clean, clean_json, fence, quote, quote_api, shorten, shown_id
+from ttp_mcp.text import clean, clean_json, fence, quote_api, quoted, shorten, shown_id
 from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.tools.accounts import AccountBook
 from ttp_mcp.tools.registry import ToolOutput
@@ -81,12 +81,12 @@ def summary(post: Post, book: AccountBook, zone: ZoneInfo) -> PostSummary:
     )
 
 
-def entry(post: Post, book: AccountBook, zone: ZoneInfo) -> str:
-    """Two lines of a list: id, time and accounts, then the beginning of the text as a quotation."""
+def entry(post: Post, short: PostSummary, book: AccountBook, zone: ZoneInfo) -> str:
+    """Two lines of a list, of a post and its summary: id, time and accounts, then the beginning of the text as a quotation."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
-    first = f"{shown_id(post.id)}  {quote_api(post.status, 20)}  {shown}  {', '.join(accounts_of(post, book))}"
-    lines = [first, f"  {quote(post.content, SHORT)} ({_extent(post)})"]
+    first = f"{shown_id(post.id)}  {quote_api(post.status, 20)}  {shown}  {', '.join(short.accounts)}"
+    lines = [first, f"  {quoted(short.content)} ({_extent(post)})"]
     lines += [
         f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
         for result in post.results
