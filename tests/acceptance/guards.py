@@ -161,6 +161,14 @@ REMOVED: dict[str, Removal] = {
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],
         f"{API}/test_storage.py::test_url_that_is_too_old_is_not_used",
     ),
+    "three PUTs at most": Removal(
+        "api.media:PUTS", constant(99), f"{API}/test_media.py::test_what_stays_is_told_with_its_reason"
+    ),
+    "storage on this machine": Removal(
+        "api:is_loopback",
+        always(True),
+        "tests/acceptance/test_a7_a8_hosts.py::test_a7_nothing_is_connected_to_but_checked_public_addresses",
+    ),
     "statuses of the storage": Removal(
         "api.storage:_check_status", no_check, f"{API}/test_storage.py::test_each_status_has_its_meaning"
     ),
