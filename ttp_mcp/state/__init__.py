@@ -7,13 +7,14 @@ plans and confirmations, and each store (files, Redis, PostgreSQL) can do them a
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 from ttp_mcp.config import SettingProblem, Settings
 
 __all__ = [
+    "CLEAR_AFTER",
     "Applied",
     "AtMost",
     "Drop",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 JsonObject = dict[str, Any]
+
+# What is expired is kept for so long: to a clock that is behind it may still be of use.
+CLEAR_AFTER = timedelta(days=1)
 
 # done; changed: an entry was not as expected; full: the limit is reached. In the last two nothing was changed.
 Applied = Literal["done", "changed", "full"]

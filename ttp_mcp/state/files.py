@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
 
 T = TypeVar("T")
 
@@ -20,7 +20,8 @@ FILE = "ledger.db"
 SCHEMA_VERSION = 1
 # A commit takes milliseconds; whoever holds the file for so long is stuck or on a dead network drive.
 BUSY_SECONDS = 5.0
-# Expired rows go in passing, so many at a time that no write gets slow.
+# Expired rows go in passing, so many at a time that no write gets slow; a day late, and never by a clock that is ahead of the
+# machine's: a sandbox's may be moved, and would lose what a real ledger in the same file still needs.
 PRUNE_EVERY, PRUNE_ROWS = 200, 500
 
 _SCHEMA = """
@@ -106,7 +107,7 @@ class FileState:
             try:
                 applied = _apply(db, scope, steps, milliseconds(now), at_most)
                 if applied == "done":
-                    self._prune(db, milliseconds(now))
+                    self._prune(db, now)
                 db.execute("COMMIT" if applied == "done" else "ROLLBACK")
             except BaseException:
                 if db.in_transaction:
@@ -177,12 +178,12 @@ class FileState:
             else:
                 return
 
-    def _prune(self, db: sqlite3.Connection, now: int) -> None:
+    def _prune(self, db: sqlite3.Connection, now: datetime) -> None:
         self._commits += 1
         if self._commits % PRUNE_EVERY == 1:
             db.execute(
                 "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)",
-                (now, PRUNE_ROWS),
+                (milliseconds(min(now, datetime.now(UTC)) - CLEAR_AFTER), PRUNE_ROWS),
             )
 
     def _close(self) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import anyio
@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from ttp_mcp.config import SettingProblem
-from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -29,10 +29,9 @@ CONNECTIONS = 4
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 5.0
 # How often a transaction is begun anew that another one, or the end of a connection, stood in the way of.
 ATTEMPTS = 5
-# Expired rows go in passing, so many at a time that no write gets slow; a day late, by the server's clock, so that no clock
-# of a replica loses anything.
+# Expired rows go in passing, so many at a time that no write gets slow; a day late, and never by a clock that is
+# ahead of the server's, so that no clock of a replica loses anything.
 PRUNE_EVERY, PRUNE_ROWS = 200, 500
-CLEAR_AFTER = timedelta(days=1)
 
 _SCHEMA = (
     f"""CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -68,7 +67,7 @@ _PUT = (
 )
 _PRUNE = (
     f"DELETE FROM {TABLE} WHERE (scope, kind, id) IN (SELECT scope, kind, id FROM {TABLE} "  # noqa: S608 - a constant
-    "WHERE expires <= extract(epoch FROM now()) * 1000 - %s LIMIT %s FOR UPDATE SKIP LOCKED)"
+    "WHERE expires <= least(%s, extract(epoch FROM now()) * 1000) - %s LIMIT %s FOR UPDATE SKIP LOCKED)"
 )
 _GET = f"SELECT key, value, version, at FROM {TABLE} WHERE scope = %s AND kind = %s AND id = ANY(%s) AND expires > %s"  # noqa: S608 - a constant
 _RECENT = (
@@ -253,7 +252,7 @@ async def _carry_out(db: Connection, scope: str, steps: Sequence[Put | Drop], no
             value = json.dumps(step.value)
             await db.execute(_PUT, (*where, step.key.encode(), step.version, now, milliseconds(step.expires_at), value))
     if prune:
-        await db.execute(_PRUNE, (round(CLEAR_AFTER.total_seconds() * 1000), PRUNE_ROWS))
+        await db.execute(_PRUNE, (now, round(CLEAR_AFTER.total_seconds() * 1000), PRUNE_ROWS))
 
 
 async def _make_table(db: Connection) -> None:

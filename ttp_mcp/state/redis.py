@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ttp_mcp.config import SettingProblem
-from ttp_mcp.state import Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,8 +26,6 @@ T = TypeVar("T")
 PREFIX = "ttp-mcp:1"
 CONNECTIONS = 8
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
-# Expiry is decided by the caller's clock; Redis clears away later by its own, so that no clock which is slow loses anything.
-CLEAR_AFTER = timedelta(days=1)
 # Documents read in one go.
 BATCH = 500
 _FIELDS = ("value", "version", "at", "expires", "number")
@@ -246,6 +244,7 @@ def _call(
         if isinstance(step, Drop):
             arguments += ["drop", *expected, "", 0, 0, "", step.key]
         else:
+            # Expiry is decided by the caller's clock; Redis clears away later, by its own.
             kept = max(step.expires_at - now, timedelta()) + CLEAR_AFTER
             kept_ms, expires_ms = round(kept.total_seconds() * 1000), milliseconds(step.expires_at)
             arguments += ["put", *expected, step.version, expires_ms, kept_ms, json.dumps(step.value), step.key]
