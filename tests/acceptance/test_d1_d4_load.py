@@ -86,19 +86,20 @@ async def test_a_long_time_of_mixed_calls_leaves_nothing_behind(tmp_path):
             response = await http.post(running.url, **tool_call(*kinds[number % 4]))
             outcomes["ok" if _answered_well(response) else "error"] += 1
 
+        # The pool towards the API is full after this, and stays so.
+        await _at_once(running, 128)
+        fds = running.fds
         async with many_clients() as http, anyio.create_task_group() as tasks:
             total = int(SOAK_SECONDS * CALLS_PER_SECOND)
             started = time.monotonic()
             for number in range(total):
                 tasks.start_soon(one, http, number)
                 if number % CALLS_PER_SECOND == 0:
-                    sizes.append((time.monotonic() - started, running.rss, running.fds))
+                    sizes.append((time.monotonic() - started, running.rss))
                 await anyio.sleep(max(0.0, started + number / CALLS_PER_SECOND - time.monotonic()))
+        last_fds = await _settles(lambda: running.fds, fds + 5)
     # The first quarter warms up.
-    quarter = len(sizes) // 4
-    (at, rss, _), (end, last_rss, _) = sizes[quarter], sizes[-1]
-    # Open files come and go with the calls of the moment; what stays is the least of a while.
-    fds, last_fds = (min(each[2] for each in part) for part in (sizes[: 2 * quarter], sizes[-quarter:]))
+    (at, rss), (end, last_rss) = sizes[len(sizes) // 4], sizes[-1]
     slope = (last_rss - rss) / MIB / max(1.0, end - at) * 600
     print(  # noqa: T201
         f"D2: {dict(outcomes)} in {end:.0f} s, {rss / MIB:.1f} -> {last_rss / MIB:.1f} MiB "
