@@ -231,7 +231,7 @@ def test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block(tmp_path)
     for path in (pipe, binary, tmp_path, "/dev/zero", tmp_path / "none", "a\x00b", "~nobody-of-that-name/x"):
         settings = load({"TTP_API_TOKEN_FILE": str(path)})
         assert settings.token_problem == "TTP_API_TOKEN_FILE names a file that can't be read as text."
-    assert load({"TTP_API_TOKEN_FILE": str(empty)}).token_problem is None
+    assert load({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
 
 
 @pytest.mark.requirement("config.values")

@@ -98,6 +98,9 @@ def test_no_token_survives_at_any_position(token, before, after):
         '{{"X-Amz-Signature": "{}"}}',
         "Authorization: Bearer {}",
         "authorization: bearer  {}",
+        "postgresql://user:{}@db.example/ttp",
+        "can't reach redis://:{}@10.0.0.5:6379/0.",
+        "https://{}@s.example/a",
     ],
 )
 @given(secret=SECRET)
@@ -109,7 +112,7 @@ def test_no_signature_survives(form, secret):
 
 
 @pytest.mark.requirement("credentials.redact")
-@given(st.text(st.sampled_from("ttp_0af Bearer?&=sigtoken[]redacted\"' X-Amz-Signature%3D"), max_size=80))
+@given(st.text(st.sampled_from("ttp_0af Bearer?&=sigtoken[]redacted\"' X-Amz-Signature%3D:/@"), max_size=80))
 def test_redaction_twice_is_as_once(text):
     once = redact(text)
     assert redact(once) == once
@@ -124,6 +127,8 @@ def test_redaction_twice_is_as_once(text):
         "https://shop.example/?utm_source=x&design=1",
         "ttp_mcp and ttp_abc",
         "Signature cocktails at 6",
+        "https://medium.example/@ada/a-post and mail@ada.example",
+        "3://4 of us: see @ada",
     ],
 )
 def test_ordinary_posts_are_left_alone(text):

@@ -299,7 +299,9 @@ def _token_file(environ: Mapping[str, str]) -> str | None:
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that can't be read as text.") from None
     if os.name == "posix" and mode & 0o077:
         log.warning("The file that TTP_API_TOKEN_FILE names can be read by others; make it yours alone: chmod 600.")
-    return text.strip() or None
+    if not text.strip():
+        raise TokenProblem("TTP_API_TOKEN_FILE names an empty file.")
+    return text.strip()
 
 
 def _ordinary_file(path: Path) -> tuple[int, str]:

@@ -13,6 +13,8 @@ _SECRETS = re.compile(
     r"ttp(?:_|%5f)[0-9a-f]{6,}"
     # A bearer of good news is not one: real values are long.
     r"|(?P<bearer>Bearer\s+)(?!\[redacted\])[^\s\"'“”]{16,}"
+    # Whoever stands before the host of a URL: user, password or a key.
+    r"|(?P<user>://)(?!\[redacted\]@)[^\s/\"'<>“”]+(?=@)"
     r"|(?P<field>(?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)"
     r"|(?<=[?&;])(?:sig|signature|token)|(?<=\\u0026)(?:sig|signature|token)|(?<=%26)(?:sig|signature|token))"
     r"(?:=|%3D|\"?:\s*\"?))(?!\[redacted\])[^&\s\"'<>]+",
@@ -63,8 +65,8 @@ class Token:
 
 
 def redact(text: str) -> str:
-    """The same text without tokens, bearer values and signatures of URLs. Applying it twice changes nothing."""
-    return _SECRETS.sub(lambda found: f"{found['bearer'] or found['field'] or ''}[redacted]", text)
+    """The same text without tokens, bearer values, and users and signatures of URLs. Applying it twice changes nothing."""
+    return _SECRETS.sub(lambda found: f"{found['bearer'] or found['user'] or found['field'] or ''}[redacted]", text)
 
 
 def redact_tokens(text: str) -> str:
