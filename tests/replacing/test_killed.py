@@ -1,0 +1,159 @@
+"""Processes that are killed within the writes of a longer job: nothing is lost, nothing is sent twice, and the job can be ended."""
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.acceptance.web import api_on_a_port
+from ttp_mcp.sandbox import Sandbox
+
+PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+NEXT_WEEK = (datetime.now(UTC) + timedelta(days=7)).replace(hour=10, minute=0, second=0, microsecond=0)
+LATER = NEXT_WEEK + timedelta(days=1)
+MAY_STAND = "may have created an equal post"
+
+
+class Killing:
+    """An API that kills the process that calls it, at its n-th request of a method, before that takes effect or after."""
+
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+        self.victim = None
+        self.method, self.turn, self.after = "", 0, False
+
+    async def app(self, scope, receive, send):
+        """Pass on what is not the chosen request."""
+        if scope["type"] == "http" and self.victim is not None and scope["method"] == self.method:
+            self.turn -= 1
+            if self.turn == 0:
+                if self.after:
+                    await self.sandbox.app(scope, receive, _nobody)
+                os.kill(self.victim.pid, signal.SIGKILL)
+                await self.victim.wait()
+                return
+        await self.sandbox.app(scope, receive, send)
+
+
+async def _nobody(_):
+    """Nobody hears the answer."""
+
+
+class World:
+    """A workspace without posts, and `ttp-mcp call` in processes of their own."""
+
+    def __init__(self, api, environment):
+        self._api, self._environment = api, environment
+
+    async def call(self, tool, /, **arguments):
+        """Exit code and the answer as data."""
+        command = [str(PROGRAM), "call", "--json", tool, json.dumps(arguments)]
+        async with await anyio.open_process(command, env=self._environment) as process:
+            self._api.victim = process
+            out = b"".join([part async for part in process.stdout])
+            await process.wait()
+        self._api.victim = None
+        return process.returncode, json.loads(out) if out else {}
+
+    async def ok(self, tool, /, **arguments):
+        """The data of a call that does it."""
+        code, data = await self.call(tool, **arguments)
+        assert code == 0, data
+        return data
+
+    async def killed(self, method, turn, after, tool, /, **arguments):
+        """A call that does not survive its n-th request of a method; then five minutes pass."""
+        self._api.method, self._api.turn, self._api.after = method, turn, after
+        code, _ = await self.call(tool, **arguments)
+        assert code == -signal.SIGKILL
+        self._api.method = ""
+        with sqlite3.connect(Path(self._environment["TTP_STATE_DIR"]) / "ledger.db") as db:
+            for row, at, text in db.execute("SELECT rowid, at, value FROM entries").fetchall():
+                value = json.loads(text)
+                if "at" in value:
+                    value["at"] = (datetime.fromisoformat(value["at"]) - timedelta(minutes=5)).isoformat()
+                db.execute(
+                    "UPDATE entries SET at = ?, value = ? WHERE rowid = ?", (at - 300_000, json.dumps(value), row)
+                )
+        db.close()
+
+    @property
+    def standing(self):
+        """Text and time of every post that there really is."""
+        with self._api.sandbox.store.reading() as db:
+            rows = db.execute("SELECT content, scheduled_at FROM posts ORDER BY content, scheduled_at").fetchall()
+        return [(row["content"], datetime.fromtimestamp(row["scheduled_at"] / 1000, UTC)) for row in rows]
+
+
+@asynccontextmanager
+async def world(folder):
+    """As long as the block runs."""
+    with Sandbox(folder / "sandbox") as sandbox:
+        with sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        api = Killing(sandbox)
+        async with api_on_a_port(api) as settings:
+            own = {"TTP_STATE_DIR": str(folder / "state"), "TTP_TIMEZONE": "UTC", "TTP_API_TOKEN": sandbox.token}
+            yield World(api, {"PATH": os.environ["PATH"], **settings, **own})
+
+
+OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)
+
+
+@pytest.mark.requirement("replacing.half-done")
+@pytest.mark.parametrize(
+    ("method", "after", "left"),
+    [("POST", False, [OLD]), ("POST", True, [OLD, NEW]), ("DELETE", False, [OLD, NEW]), ("DELETE", True, [NEW])],
+)
+async def test_a_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_path, method, after, left):
+    """By the same call; or, where nobody can know whether the replacement was made, as its refusal says."""
+    async with world(tmp_path) as here:
+        post = {"content": OLD[0], "platforms": ["linkedin"]}
+        old = (await here.ok("create_post", **post, scheduled_at=OLD[1].isoformat()))["post_id"]
+        wanted = {"post_id": old, "scheduled_at": LATER.isoformat()}
+
+        await here.killed(method, 1, after, "reschedule_post", **wanted)
+        assert here.standing == left
+        items = {item["name"]: item["text"] for item in (await here.ok("check_setup"))["items"]}
+        assert old in items["unfinished" if left == [NEW] else "half replaced"]
+
+        code, data = await here.call("reschedule_post", **wanted)
+        if left == [OLD]:
+            assert MAY_STAND in data["text"]
+            await here.ok("create_post", **post, scheduled_at=LATER.isoformat(), allow_duplicate=True)
+            await here.ok("delete_post", post_id=old)
+        elif left == [NEW]:
+            assert f"{old} is gone and " in data["text"]
+        else:
+            assert code == 0
+        assert here.standing == [NEW]
+
+
+@pytest.mark.requirement("tools.plans")
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, after):
+    """After the second of three posts: that one is found, or its refusal says how to go on. Each post is sent once."""
+    async with world(tmp_path) as here:
+        posts = [{"content": f"Soup of the day, {number}", "platforms": ["linkedin"]} for number in range(3)]
+        plan = await here.ok("plan_posts", posts=posts)
+        times = {each["index"]: each["scheduled_at"] for each in plan["planned"]}
+
+        await here.killed("POST", 2, after, "apply_plan", plan_id=plan["plan_id"])
+        assert len(here.standing) == 1 + after
+
+        done = await here.ok("apply_plan", plan_id=plan["plan_id"])
+        if not after:
+            (stopped,) = done["steps"]
+            assert MAY_STAND in stopped["reason"]
+            index = stopped["index"]
+            await here.ok("create_post", **posts[index - 1], scheduled_at=times[index], allow_duplicate=True)
+            done = await here.ok("apply_plan", plan_id=plan["plan_id"])
+        assert done["complete"]
+        assert [text for text, _ in here.standing] == [post["content"] for post in posts]
