@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 WAITS_SECONDS = (1.0, 90.0, 180.0)
 
 
-async def report(ledger: Ledger, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+async def report(ledger: Ledger, *, whose: str = "", sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
     """Log one warning when writes have no outcome, or posts were half replaced; a later look only says what is new.
 
-    Never fails: a ledger that can't be read is told by the first write.
+    `whose` begins the line where several users are served. Never fails: a ledger that can't be read is told by the first write.
     """
     said: set[str] = set()
     for seconds in WAITS_SECONDS:
@@ -29,7 +29,7 @@ async def report(ledger: Ledger, *, sleep: Callable[[float], Awaitable[None]] = 
         except LedgerProblem:
             return
         if found:
-            log.warning("%s: %s. check_setup says more.", _count(len(found)), "; ".join(found[:10]))
+            log.warning("%s%s: %s. check_setup says more.", whose, _count(len(found)), "; ".join(found[:10]))
         said.update(found)
 
 

@@ -5,7 +5,10 @@ import pytest
 
 from tests.transports.conftest import said
 from tests.transports.upstream import Upstream, token_of
+from ttp_mcp import leftovers
 from ttp_mcp.credentials import Token
+from ttp_mcp.ledger import Ledger, scope_of
+from ttp_mcp.state import open_state
 from ttp_mcp.transports.tenants import Tenants, TenantsBusy
 
 pytestmark = pytest.mark.requirement("http.tenants")
@@ -183,7 +186,47 @@ async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
     assert one.api.token != two.api.token
 
 
-async def test_only_a_server_for_one_account_has_one_memory(serve):
-    async with serve() as one, serve(options={"multi_tenant": True}, sandbox=Upstream()) as several:
-        assert one.service.ledger is not None
-        assert several.service.ledger is None
+@pytest.mark.requirement("ledger.reported-at-start")
+async def test_what_each_user_left_half_done_is_said_once_they_come(serve, settings, clock, caplog, monkeypatch):
+    """The log names users by fingerprint, and one who has nothing open not at all."""
+    monkeypatch.setattr(leftovers, "WAITS_SECONDS", (0.0,))
+    state = open_state(settings)
+    for number in (1, 3):
+        token = Token(token_of(number))
+        ledger = Ledger(state, scope_of(Upstream().api_url, token, None), clock.now)
+        await ledger.begin_delete(f"cm{number}", None, tool="delete_post")
+    await state.aclose()
+    clock.move(3600)
+
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(clock=clock)) as web:
+        for number in (2, 1):
+            await web.call("list_posts", x_timetopost_token=token_of(number))
+        with anyio.fail_after(5):
+            while not caplog.records:
+                await anyio.lowlevel.checkpoint()
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"The user with the token {Token(token_of(1)).fingerprint}: One thing was left half done: "
+        "a delete of 2026-11-24T08:02:00.000Z (cm1) may have happened. check_setup says more."
+    )
+
+
+@pytest.mark.requirement("ledger.reported-at-start")
+async def test_what_the_one_user_left_half_done_is_said_at_the_start(serve, settings, clock, caplog, monkeypatch):
+    """Before any call."""
+    monkeypatch.setattr(leftovers, "WAITS_SECONDS", (0.0,))
+    upstream = Upstream(clock=clock)
+    state = open_state(settings)
+    ledger = Ledger(state, scope_of(upstream.api_url, None, None), clock.now)
+    await ledger.begin_delete("cm1", None, tool="delete_post")
+    await state.aclose()
+    clock.move(3600)
+
+    async with serve(sandbox=upstream):
+        with anyio.fail_after(5):
+            while not caplog.records:
+                await anyio.lowlevel.checkpoint()
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("One thing was left half done: a delete of ")

@@ -101,7 +101,6 @@ def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
 
 
 async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
-    from ttp_mcp import leftovers
     from ttp_mcp.transports.service import Service
     from ttp_mcp.transports.serving import address_of, listening, serve
 
@@ -111,8 +110,6 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
         port = opened.getsockname()[1]
         service = Service(settings, options, sandbox, port=port)
         stack.push_async_callback(service.aclose)
-        if service.ledger is not None:
-            _in_background(stack, leftovers.report(service.ledger))
         name = "streamable HTTP" if options.transport == "http" else "SSE"
         said = f"ttp-mcp: serving MCP at {address_of(options, port)} ({name})"
         return await serve(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))

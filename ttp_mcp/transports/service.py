@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
 
+from ttp_mcp import leftovers
 from ttp_mcp.api import Limits
 from ttp_mcp.api.keys import IssuerKeys
 from ttp_mcp.assembly import offered_tools, surroundings
@@ -79,6 +81,7 @@ class Service:
         self.state = state or open_state(settings)
         self._key = ServerKey(settings.server_key) if settings.server_key else None
         self._tenants: Tenants | None = None
+        self._tasks: TaskGroup | None = None
         self._app: App | None = None
         offered = offered_tools(settings)
         self.metrics = Metrics(frozenset(tool.name for tool in offered))
@@ -102,11 +105,6 @@ class Service:
         """Whether a call is under way, or a write, which may outlive its call."""
         writes = self._tenants.writes_in_flight if self._tenants is not None else 0
         return self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writes.in_flight > 0)
-
-    @property
-    def ledger(self) -> Ledger | None:
-        """The memory of the one user that is served; None with several."""
-        return self._app.ledger if self._app is not None else None
 
     def leave(self) -> None:
         """Take no new work: `/readyz` says so."""
@@ -134,6 +132,9 @@ class Service:
             stack.callback(tasks.cancel_scope.cancel)
             if self._tenants is not None:
                 tasks.start_soon(self._tenants.sweep_forever)
+                self._tasks = tasks
+            if self._app is not None:
+                tasks.start_soon(leftovers.report, self._app.ledger)
             await stack.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             yield
 
@@ -177,7 +178,7 @@ class Service:
     def _surroundings(
         self, token: Token | None, *, settings: Settings, sandbox: "Sandbox | None", clocks: dict[str, Any]
     ) -> App:
-        return surroundings(
+        app = surroundings(
             settings,
             sandbox,
             state=self.state,
@@ -187,6 +188,11 @@ class Service:
             local_files=False,
             **clocks,
         )
+        if token is not None and self._tasks is not None:
+            # Of several users nobody is known before their first call.
+            whose = f"The user with the token {token.fingerprint}: "
+            self._tasks.start_soon(partial(leftovers.report, app.ledger, whose=whose))
+        return app
 
     def _ledger(self, *arguments: Any) -> Ledger:
         ledger = CountedLedger(*arguments)
