@@ -122,6 +122,16 @@ async def test_required_asks_before_every_publish(connect, mode):
 
 
 @eras
+async def test_a_draft_is_never_asked_about(connect, mode):
+    """It reaches nobody; to give it a time asks."""
+    async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
+        _, data = await agent.ok("create_post", **DRAFT)
+        assert agent.questions == []
+        await agent.ok("reschedule_post", post_id=data["post_id"], scheduled_at="2026-11-26T10:00")
+        assert len(agent.questions) == 1
+
+
+@eras
 async def test_confirmation_is_an_argument_only_where_it_is_required(connect, mode):
     """Elsewhere it costs every agent some characters for nothing."""
     for confirm, there in (("auto", False), ("required", True)):
@@ -175,7 +185,6 @@ async def test_confirmation_counts_once(connect):
     [
         {"content": "Doors open at eleven"},
         {"scheduled_at": "2026-11-26T10:01"},
-        {"scheduled_at": None},
         {"platforms": ["twitter"]},
         {"platforms": None, "account_ids": ["linkedin"]},
         {"media_urls": ["https://example.com/a.jpg"]},

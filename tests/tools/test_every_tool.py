@@ -175,10 +175,15 @@ def test_no_two_tools_share_a_name_or_a_title():
 def test_tools_stay_within_their_characters(record_property):
     """Every agent pays for these with every request."""
     wire = [as_json(seen(tool, with_confirmation=False)) for tool in every_tool()]
-    read = [{key: tool[key] for key in ("name", "title", "description", "inputSchema")} for tool in wire]
+    confirmed = [as_json(seen(tool, with_confirmation=True)) for tool in every_tool()]
+    read, read_confirmed = (
+        [{key: tool[key] for key in ("name", "title", "description", "inputSchema")} for tool in tools]
+        for tools in (wire, confirmed)
+    )
     own = [number for number, tool in enumerate(wire) if tool["name"] in ENDPOINT_TOOLS]
     sizes = {
         "as a model reads them": sum(compact(tool) for tool in read),
+        "as a model reads them, with TTP_CONFIRM=required": sum(compact(tool) for tool in read_confirmed),
         "whole": sum(compact(tool) for tool in wire),
         "endpoint tools, as a model reads them": sum(compact(read[number]) for number in own),
         "endpoint tools, whole": sum(compact(wire[number]) for number in own),
@@ -188,6 +193,8 @@ def test_tools_stay_within_their_characters(record_property):
         record_property(name, size)
     assert len(own) == 11
     assert sizes["as a model reads them"] <= 14_000
+    # Only who wants to agree to every publish pays for the five arguments more.
+    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 14_500
     assert sizes["whole"] <= 28_000
     assert sizes["endpoint tools, as a model reads them"] <= 9_000
     assert sizes["endpoint tools, whole"] <= 18_000

@@ -257,7 +257,7 @@ async def test_headline_says_when_in_words(fresh, status):
     words = {
         "draft": f"{draft} is draft, no time set: it does not publish by itself. For: linkedin Harbor Café.",
         "publishing": f"{post_id} is publishing, was due {due}, 1 min ago. For: linkedin Harbor Café.",
-        "published": f"{post_id} is published, published {due}, 1 min ago. For: linkedin Harbor Café.",
+        "published": f"{post_id} is published, {due}, 1 min ago. For: linkedin Harbor Café.",
     }
     if status == "publishing":
         fresh.sandbox.clock.move(2 * 86400 + 59 * 60)

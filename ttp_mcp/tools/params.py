@@ -60,5 +60,5 @@ Content = Annotated[
 OptionalContent = Annotated[str | None, Field(min_length=1, max_length=100_000, description="New text of the post.")]
 Confirmation = Annotated[
     str | None,
-    Field(max_length=200, description="The one-time confirmation from the preview, after the human agreed."),
+    Field(max_length=200, description="From the preview, once the human agreed."),
 ]

@@ -185,13 +185,15 @@ async def create_post(args: CreatePost, app: App) -> Answer[CreatedPost]:
     prepared = await prepare(args, app, "Post not created")
     refuse_errors(prepared, "Post not created")
     when = prepared.post.scheduled_at
-    await agree(
-        app,
-        _create_question(prepared, app),
-        binding=binding("create_post", prepared),
-        grave=when is not None and when - app.now() < SOON,
-        confirmation=args.confirmation,
-    )
+    # A draft reaches nobody.
+    if when is not None:
+        await agree(
+            app,
+            _create_question(prepared, when, app),
+            binding=binding("create_post", prepared),
+            grave=when - app.now() < SOON,
+            confirmation=args.confirmation,
+        )
     created = await app.writes.create(
         prepared.post, tool="create_post", allow_duplicate=args.allow_duplicate, before=prepared.others
     )
@@ -260,12 +262,10 @@ def _list_heading(args: ListPosts, app: App, shown: int, matched: int, everythin
     return f"{shown} of {counted(matched, 'matching post')}, {order}; times in {app.zone.key} {now}."
 
 
-def _create_question(prepared: Prepared, app: App) -> str:
-    when = prepared.post.scheduled_at
+def _create_question(prepared: Prepared, when: datetime, app: App) -> str:
+    time = f"{show(when, app.zone)}, {from_now(when, app.now())}"
     lines = [
-        f"Schedule this post for {show(when, app.zone)}, {from_now(when, app.now())}, on {prepared.named()}{prepared.extent()}?"
-        if when
-        else f"Save this draft for {prepared.named()}{prepared.extent()}?",
+        f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}?",
         barred(prepared.post.content),
     ]
     lines += [f"Thread part {number}:\n{barred(part)}" for number, part in enumerate(prepared.post.thread, 2)]

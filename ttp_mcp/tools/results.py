@@ -146,7 +146,8 @@ def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> st
     counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
     line = f"{shown_id(post.id)} is {quote_api(post.status, 20)}{counted}"
     if post.published_at:
-        line += f", published {show(post.published_at, zone)}, {from_now(post.published_at, now)}"
+        verb = "" if post.status == "published" else "published "
+        line += f", {verb}{show(post.published_at, zone)}, {from_now(post.published_at, now)}"
     elif post.scheduled_at:
         verb = "due" if post.scheduled_at > now else "was due"
         line += f", {verb} {show(post.scheduled_at, zone)}, {from_now(post.scheduled_at, now)}"
