@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.web import FULL, MIB, server, tool_call
+from tests.processes import environment as inherited
 from tests.transports.conftest import request
 from tests.transports.upstream import Upstream, mark_of, token_of
 from ttp_mcp.config import Settings
@@ -191,7 +192,7 @@ async def test_a_server_for_other_machines_does_not_start_without_authentication
         str(PROGRAM),
         *("--transport", "http", "--port", "0", "--host", host, "--sandbox"),
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "TTP_STATE_DIR": str(tmp_path), "TTP_ALLOWED_HOSTS": "mcp.example.com"},
+        env=inherited(TTP_STATE_DIR=str(tmp_path), TTP_ALLOWED_HOSTS="mcp.example.com"),
     )
     with anyio.fail_after(60):
         _, stderr = await process.communicate()

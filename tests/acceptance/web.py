@@ -13,6 +13,7 @@ import httpx2
 import psutil
 import uvicorn
 
+from tests.processes import environment as inherited
 from tests.transports.conftest import request
 from tests.transports.upstream import token_of
 
@@ -53,7 +54,7 @@ async def server(folder, *arguments, **environment):
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TTP_STATE_DIR": str(folder), **environment},
+        env=inherited(TTP_STATE_DIR=str(folder), **environment),
     )
     try:
         with anyio.fail_after(60):

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from tests.acceptance.web import api_on_a_port
+from tests.processes import environment as inherited
 from ttp_mcp.sandbox import Sandbox
 
 PROGRAM = Path(sys.executable).with_name("ttp-mcp")
@@ -101,7 +102,7 @@ async def world(folder):
         api = Killing(sandbox)
         async with api_on_a_port(api) as settings:
             own = {"TTP_STATE_DIR": str(folder / "state"), "TTP_TIMEZONE": "UTC", "TTP_API_TOKEN": sandbox.token}
-            yield World(api, {"PATH": os.environ["PATH"], **settings, **own})
+            yield World(api, inherited(**{**settings, **own}))
 
 
 OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)

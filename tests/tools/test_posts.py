@@ -8,6 +8,7 @@ from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, reading
 from ttp_mcp.api import PostCreate
+from ttp_mcp.ledger import Ledger, LedgerProblem
 from ttp_mcp.sandbox import organizations
 
 LISTED = pytest.mark.requirement("tools.posts.list")
@@ -812,3 +813,18 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
         assert data["outcome"] == "unknown"
         assert text.startswith(f"Unknown whether {draft} was deleted: the answer was lost")
         assert agent.wire(draft)
+
+
+@pytest.mark.requirement("tools.create_post")
+async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch):
+    """It is there, and a repetition would not be noticed."""
+
+    async def unable(*_, **__):
+        raise LedgerProblem
+
+    monkeypatch.setattr(Ledger, "finish", unable)
+    text, data = await fresh.ok("create_post", content="Doors open at ten", platforms=["linkedin"])
+    assert fresh.wire(data["post_id"])
+    assert text.endswith(
+        "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
+    )

@@ -6,6 +6,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, answer, reading
+from ttp_mcp.ledger import Ledger, LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.reschedule")
 
@@ -422,3 +423,30 @@ async def test_replacement_that_was_made_in_an_attempt_before_is_taken_up(fresh)
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     assert data["post_id"] == other
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
+    """Neither the old post nor the replacement could be removed."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        old = await made(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.lasting, fault.methods = 0, True, ("DELETE",)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert len(agent.standing()) == 2
+    assert f"Both may stand: call get_post for {old} and " in words
+
+
+@pytest.mark.requirement("tools.reschedule")
+async def test_reschedule_whose_end_can_not_be_noted_is_done(fresh, monkeypatch):
+    """Only the pointer from the old id is missing then."""
+    old = await made(fresh)
+    monkeypatch.setattr(Ledger, "end_replacement", unable)
+    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert fresh.wire(data["post_id"])
+    assert fresh.wire(old) is None
+
+
+async def unable(*_, **__):
+    """A ledger whose disk is full."""
+    raise LedgerProblem

@@ -15,6 +15,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
 
+from tests.processes import environment as inherited
 from tests.transports.conftest import KEY, request
 from tests.transports.upstream import Upstream, mark_of, token_of
 from ttp_mcp.transports.protocol import TimedProtocol
@@ -282,7 +283,7 @@ async def program(*arguments, **environment):
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environment},
+        env=inherited(**environment),
     )
 
 

@@ -201,8 +201,9 @@ class Http:
             try:
                 async with self._places:
                     # The hold may have begun while this call was queueing.
-                    if probe is not None or not self._hold.active:
-                        return await self._exchange(call, progress)
+                    if probe is None and self._hold.active:
+                        continue
+                    return await self._exchange(call, progress)
             finally:
                 self._hold.probed(probe)
 

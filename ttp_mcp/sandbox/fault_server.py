@@ -13,6 +13,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -41,11 +42,10 @@ class Exchange:
         """Read the request up to its body, and note it."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ", 2)
-        headers = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
-        }
-        if "authorization" in headers:
-            headers["authorization"] = "[present]"
+        fields = (line.partition(":") for line in lines[1:] if line)
+        headers = {name.lower(): value.strip() for name, _, value in fields}
+        # Faults are noted and printed; a token never is.
+        headers |= {name: "[present]" for name in headers if name == "authorization"}
         request = Request(method, path, headers)
         self.requests.append(request)
         return request
@@ -235,7 +235,7 @@ class FaultServer:
         self.url = ""
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server
 
     @property
     def open_connections(self) -> int:
@@ -253,8 +253,7 @@ class FaultServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -281,9 +280,8 @@ class FaultServer:
             if treating in done and treating.exception() is None:
                 # In order: after the last byte has left.
                 writer.close()
-                await writer.wait_closed()
-        except ConnectionError:
-            pass
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
         finally:
             treating.cancel()
             gone.cancel()
