@@ -243,7 +243,7 @@ def describe(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
 def succeeded(answer: Answer[Any]) -> types.CallToolResult:
     """An answer on the wire: text, and the same facts as structured content. No token leaves, whatever brought it here."""
     data: dict[str, Any] = answer.data.model_dump(mode="json", exclude_none=True)
-    if b"ttp" in to_json(data):
+    if b"ttp" in to_json(data).lower():
         data = _without_tokens(data)
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=redact_tokens(answer.text))], structured_content=data
