@@ -1,25 +1,24 @@
 """B2: creates whose answers are lost, in virtual time: nothing twice, nothing claimed that is not so, hardly anything unknown."""
 
-import heapq
-import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.asgi import answer, nowhere, once
+from tests.virtual_time import START, VirtualTime
 from ttp_mcp import writes as writes_module
 from ttp_mcp.api import ApiClient, PostCreate, ValidationFailed, retry
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Ledger, scope_of
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.sandbox.clock import ManualClock
 from ttp_mcp.state.files import FileState
 from ttp_mcp.writes import EarlierAttempt, Writes
 
@@ -27,7 +26,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.b2")]
 
 CREATES = 2000 if os.environ.get("TTP_ACCEPTANCE") == "full" else 300
 SEED = 20261124
-START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 CALLERS = 4
 
 # Of a thousand creates; the rest is answered normally. 300 are ambiguous, of which 5 never arrive.
@@ -39,33 +37,6 @@ PER_THOUSAND = {
     "never arrives": 5,
     "refused": 50,
 }
-
-
-class VirtualTime:
-    """Sleeping moves it; what is planned happens on the way."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(START)
-        self._planned: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
-        self._numbers = itertools.count()
-
-    def monotonic(self) -> float:
-        return (self.clock.now() - START).total_seconds()
-
-    def plan(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        heapq.heappush(self._planned, (self.monotonic() + seconds, next(self._numbers), action))
-
-    async def sleep(self, seconds: float) -> None:
-        end = self.monotonic() + seconds
-        while self._planned and self._planned[0][0] <= end:
-            at, _, action = heapq.heappop(self._planned)
-            self._move_to(at)
-            await action()
-        self._move_to(end)
-        await anyio.sleep(0)
-
-    def _move_to(self, at: float) -> None:
-        self.clock.move(max(0.0, at - self.monotonic()))
 
 
 class LossyApi:
@@ -85,8 +56,8 @@ class LossyApi:
         # A fate is met once: whoever sends again gets through.
         fate = next((self.fates.pop(text) for text in list(self.fates) if text in body), "answered")
 
-        async def commit(answer: Send = _nowhere) -> None:
-            await self._app(scope, _once(body), answer)
+        async def commit(answer: Send = nowhere) -> None:
+            await self._app(scope, once({"type": "http.request", "body": body, "more_body": False}), answer)
 
         if fate in ("lost after commit", "502 after commit", "page after commit"):
             await commit()
@@ -95,31 +66,13 @@ class LossyApi:
         if fate == "answered":
             await commit(send)
         elif fate == "refused":
-            await _answer(send, 400, b'{"success": false, "message": "not today"}')
+            await answer(send, 400, b'{"success": false, "message": "not today"}')
         elif fate == "502 after commit":
-            await _answer(send, 502, b"")
+            await answer(send, 502)
         elif fate == "page after commit":
-            await _answer(send, 200, b"<html>")
+            await answer(send, 200, b"<html>")
         else:
             raise ConnectionResetError
-
-
-def _once(body: bytes) -> Receive:
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else {"type": "http.disconnect"}
-
-    return receive
-
-
-async def _nowhere(message: Message) -> None:
-    pass
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": []})
-    await send({"type": "http.response.body", "body": body})
 
 
 @dataclass

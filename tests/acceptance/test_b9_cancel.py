@@ -13,6 +13,7 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.asgi import nowhere
 from ttp_mcp.api import ApiClient, ApiError, NotFound, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Ledger, scope_of
@@ -80,7 +81,7 @@ class SlowApi:
         try:
             await self._way()
             if scope["method"] != "GET" and self._random.random() < 0.1:
-                await self._app(scope, receive, _nowhere)
+                await self._app(scope, receive, nowhere)
                 raise ConnectionResetError
             messages: list[Message] = []
 
@@ -97,10 +98,6 @@ class SlowApi:
     async def _way(self) -> None:
         for _ in range(self._random.randrange(10)):
             await self._points.reach()
-
-
-async def _nowhere(message: Message) -> None:
-    pass
 
 
 async def _soon(seconds: float) -> None:

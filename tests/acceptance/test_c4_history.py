@@ -1,25 +1,25 @@
 """C4: agents work while calls and answers are lost and posts are published; what each was told is what happened."""
 
-import heapq
-import itertools
 import json
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.acceptance.history import RECORDER, Event, Life, lives, violations
+from tests.asgi import answer, nowhere, once
+from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import ApiClient, ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Ledger, scope_of
-from ttp_mcp.sandbox import ManualClock, Sandbox
+from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.sandbox.clock import to_ms
 from ttp_mcp.state.files import FileState
 from ttp_mcp.writes import EarlierAttempt, Writes
@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.c4")]
 CALLS = 1000 if os.environ.get("TTP_ACCEPTANCE") == "full" else 60
 AGENTS = 4
 SEED = 20261124
-START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 # The connection of the last one has expired.
 ACCOUNTS = ("acc_twitter", "acc_linkedin", "acc_tiktok")
 
@@ -49,19 +48,8 @@ WRITE_FAULTS = {
 }
 
 
-class VirtualTime:
+class SharedTime(VirtualTime):
     """Moves to the next thing that is waited for as soon as everybody waits, so that all sleep side by side."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(START)
-        self._planned: list[tuple[float, int, Callable[[], Awaitable[None]]]] = []
-        self._numbers = itertools.count()
-
-    def monotonic(self) -> float:
-        return (self.clock.now() - START).total_seconds()
-
-    def plan(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        heapq.heappush(self._planned, (self.monotonic() + seconds, next(self._numbers), action))
 
     async def sleep(self, seconds: float) -> None:
         over = anyio.Event()
@@ -81,15 +69,13 @@ class VirtualTime:
                 passes = passes + 1 if threads.borrowed_tokens == 0 else 0
                 await anyio.sleep(0 if passes else 0.0005)
             if self._planned:
-                at, _, action = heapq.heappop(self._planned)
-                self.clock.move(max(0.0, at - self.monotonic()))
-                await action()
+                await self._next()
 
 
 class Weather:
     """The sandbox behind a network and a service that have a bad day."""
 
-    def __init__(self, app: ASGIApp, time: VirtualTime, seed: int) -> None:
+    def __init__(self, app: ASGIApp, time: SharedTime, seed: int) -> None:
         self._app = app
         self._time = time
         self._chance = random.Random(seed)
@@ -112,35 +98,21 @@ class Weather:
             await self._app(scope, receive, send)
         elif fault == "commits late":
             message = await receive()
-            self._time.plan(self._chance.uniform(0.05, 3.0), lambda: self._app(scope, _once(message), _nowhere))
+            self._time.plan(self._chance.uniform(0.05, 3.0), lambda: self._app(scope, once(message), nowhere))
             raise ConnectionResetError
         elif fault == "502 after commit":
-            await self._app(scope, receive, _nowhere)
-            await send({"type": "http.response.start", "status": 502, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            await self._app(scope, receive, nowhere)
+            await answer(send, 502)
         else:
             headers = [*scope["headers"], (b"x-sandbox-fault", fault.encode())]
             await self._app({**scope, "headers": headers}, receive, send)
-
-
-def _once(message: Message) -> Receive:
-    messages = [message]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else {"type": "http.disconnect"}
-
-    return receive
-
-
-async def _nowhere(message: Message) -> None:
-    pass
 
 
 @dataclass
 class World:
     """A sandbox, its weather, two processes over one ledger, and what the agents were told."""
 
-    time: VirtualTime
+    time: SharedTime
     sandbox: Sandbox
     weather: Weather
     api: ApiClient
@@ -272,7 +244,7 @@ class Agent:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World]:
     """Everything in one process and in virtual time."""
-    time = VirtualTime()
+    time = SharedTime()
     with Sandbox(tmp_path / "sandbox", clock=time.clock, empty=True, faults_by_header=True) as sandbox:
         with sandbox.store.writing() as db:
             for position, name in enumerate(ACCOUNTS):

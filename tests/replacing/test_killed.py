@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from tests.acceptance.web import api_on_a_port
+from tests.asgi import nowhere
 from tests.processes import environment as inherited
 from ttp_mcp.sandbox import Sandbox
 
@@ -36,15 +37,11 @@ class Killing:
             self.turn -= 1
             if self.turn == 0:
                 if self.after:
-                    await self.sandbox.app(scope, receive, _nobody)
+                    await self.sandbox.app(scope, receive, nowhere)
                 os.kill(self.victim.pid, signal.SIGKILL)
                 await self.victim.wait()
                 return
         await self.sandbox.app(scope, receive, send)
-
-
-async def _nobody(_):
-    """Nobody hears the answer."""
 
 
 class World:

@@ -16,8 +16,10 @@ import anyio
 import mcp_types as types
 import pytest
 from mcp.client import Client
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests import asgi
+from tests.asgi import nowhere
 from ttp_mcp.api import ApiClient
 from ttp_mcp.assembly import Assembly, assemble, offered_tools
 from ttp_mcp.config import Settings
@@ -164,7 +166,7 @@ class Fault:
             await self.app(scope, receive, send)
             return
         if self.after:
-            await self.app(scope, receive, _nowhere)
+            await self.app(scope, receive, nowhere)
         if self.how == "lost":
             raise ConnectionResetError
         await answer(send, int(self.how), {"success": False, "message": "Something failed."})
@@ -175,15 +177,10 @@ class Fault:
         return self.turn is not None and self.count > self.turn
 
 
-async def _nowhere(_: Message) -> None:
-    pass
-
-
 async def answer(send: Send, status: int, body: object, content_type: str = "application/json") -> None:
     """An answer of an API: JSON, or bytes as they are."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type.encode())]})
-    await send({"type": "http.response.body", "body": content})
+    await asgi.answer(send, status, content, content_type)
 
 
 def reading(replies: dict[str, object]) -> Through:

@@ -257,17 +257,10 @@ FAULTS = [*itertools.product(("lost", 500), (False, True)), (409, False), (401, 
 async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how, after):
     """Each request of the call fails once, before or after it is done; then what is there is counted."""
     async with connect(demo_posts=False, through=Fault) as agent:
-        fault = agent.sandbox.app
         for turn in itertools.count():
-            content = f"Doors open at ten, {turn}"
-            fault.turn = None
-            old = await made(agent, content=content)
-            fault.turn, fault.count, fault.how, fault.after = turn, 0, how, after
-            result = await agent.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-            reached, fault.turn = fault.reached, None
+            old, result, standing, reached = await spoilt(agent, turn, how=how, after=after)
             text = result.content[0].text
-            standing = [post for post in agent.standing() if post[0] == content]
-            assert standing == [(content, "scheduled")], (turn, text)
+            assert standing == ["scheduled"], (turn, text)
             assert_true(agent, result, old, text)
             if not reached:
                 break
@@ -279,21 +272,27 @@ async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how
 async def test_when_the_api_goes_away_for_good_the_answer_says_what_may_stand(connect, after):
     """Then nothing can be undone any more; both stand only where the answer says so."""
     async with connect(demo_posts=False, through=Fault) as agent:
-        fault = agent.sandbox.app
         for turn in itertools.count():
-            content = f"Doors open at ten, {turn}"
-            fault.turn = None
-            old = await made(agent, content=content)
-            fault.turn, fault.count, fault.lasting, fault.after = turn, 0, True, after
-            result = await agent.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-            reached, fault.turn = fault.reached, None
+            old, result, standing, reached = await spoilt(agent, turn, lasting=True, after=after)
             text = result.content[0].text
-            standing = [post for post in agent.standing() if post[0] == content]
             assert standing
             assert len(standing) == 1 or "Both may stand" in text or "it may exist" in text, (turn, text)
             assert_true(agent, result, old, text)
             if not reached:
                 break
+
+
+async def spoilt(agent, turn, **how):
+    """A reschedule whose request of that turn fails: the old id, the answer, the status of what stands, and whether it got there."""
+    fault = agent.sandbox.app
+    content = f"{POST['content']}, {turn}"
+    old = await made(agent, content=content)
+    fault.turn, fault.count = turn, 0
+    for name, value in how.items():
+        setattr(fault, name, value)
+    result = await agent.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    reached, fault.turn = fault.reached, None
+    return old, result, [status for text, status in agent.standing() if text == content], reached
 
 
 def assert_true(agent, result, old, text):

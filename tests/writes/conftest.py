@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -12,40 +12,16 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.asgi import answer, nowhere, once
+from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import ApiClient, Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger import Ledger, scope_of
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.sandbox.clock import ManualClock
 from ttp_mcp.state.files import FileState
 from ttp_mcp.writes import Writes, is_equal
 
-START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DUE = START + timedelta(days=2)
-
-
-class VirtualTime:
-    """One time for the sandbox, the client and the writes; sleeping moves it, and what is planned happens on the way."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(START)
-        self._planned: list[tuple[float, Callable[[], Awaitable[None]]]] = []
-
-    def monotonic(self) -> float:
-        return (self.clock.now() - START).total_seconds()
-
-    def plan(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        self._planned.append((self.monotonic() + seconds, action))
-
-    async def sleep(self, seconds: float) -> None:
-        end = self.monotonic() + seconds
-        for at, action in sorted(self._planned, key=lambda each: each[0]):
-            if at <= end:
-                self._planned.remove((at, action))
-                self.clock.move(at - self.monotonic())
-                await action()
-        self.clock.move(end - self.monotonic())
-        await anyio.sleep(0)
 
 
 class Faults:
@@ -72,34 +48,17 @@ class Faults:
         self.writes.append(method)
         fault = self.script.pop(0) if self.script else "none"
         message = await receive()
-        body: list[Message] = [{"type": "http.request", "body": message.get("body", b""), "more_body": False}]
+        body: Message = {"type": "http.request", "body": message.get("body", b""), "more_body": False}
 
-        async def commit() -> None:
-            messages = list(body)
+        async def commit(send: Send = nowhere) -> None:
+            await self._app(scope, once(body), send)
 
-            async def again() -> Message:
-                return messages.pop(0) if messages else {"type": "http.disconnect"}
+        await self._fail(fault, commit, send)
 
-            await self._app(scope, again, _nowhere)
-
-        await self._fail(fault, commit, scope, receive, send, body)
-
-    async def _fail(
-        self,
-        fault: str,
-        commit: Callable[[], Awaitable[None]],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        body: list[Message],
-    ) -> None:
+    async def _fail(self, fault: str, commit: Callable[..., Awaitable[None]], send: Send) -> None:
         match fault:
             case "none":
-
-                async def first() -> Message:
-                    return body.pop(0) if body else await receive()
-
-                await self._app(scope, first, self._tidied(send))
+                await commit(self._tidied(send))
             case "lost before commit":
                 raise ConnectionResetError
             case "lost after commit":
@@ -110,18 +69,18 @@ class Faults:
                 raise ConnectionResetError
             case "502 after commit":
                 await commit()
-                await _answer(send, 502, b"")
+                await answer(send, 502)
             case "page after commit":
                 await commit()
-                await _answer(send, 200, b"<html>")
+                await answer(send, 200, b"<html>")
             case "not connected":
                 raise httpx2.ConnectError("")
             case "crash":
                 raise RuntimeError("a bug")
             case "404":
-                await _answer(send, 404, b"{}")
+                await answer(send, 404, b"{}")
             case "409":
-                await _answer(send, 409, b'{"success": false, "message": "busy"}')
+                await answer(send, 409, b'{"success": false, "message": "busy"}')
             case "held, then committed":
                 self.held.set()
                 await self.release.wait()
@@ -149,15 +108,6 @@ class Faults:
             return [hide(inner) for inner in value] if isinstance(value, list) else value
 
         return json.dumps(hide(json.loads(body))).encode()
-
-
-async def _nowhere(message: Message) -> None:
-    pass
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": []})
-    await send({"type": "http.response.body", "body": body})
 
 
 @dataclass
