@@ -35,7 +35,7 @@ REGISTRY_SETTINGS = (
     "TTP_TIMEZONE",
 )
 # Effects in words for people who decide whether to allow a tool.
-EFFECT_WORDS = {"read": "reads", "draft": "adds drafts", "publish": "can publish", "remove": "removes"}
+EFFECT_WORDS = {"read": "reads", "draft": "adds, publishes nothing", "publish": "can publish", "remove": "removes"}
 
 
 class Stale(Exception):
