@@ -327,10 +327,10 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0" + bytes
 # A call of each tool that needs arguments; ids are filled in where there are any.
 ARGUMENTS: dict[str, dict] = {
     "get_post": {"post_id": "cmb1"},
-    "create_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"},
+    "create_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2036-11-26T10:00"},
     "delete_post": {"post_id": "cmb1"},
-    "check_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"},
-    "reschedule_post": {"post_id": "cmb1", "scheduled_at": "2026-11-27T10:00"},
+    "check_post": {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2036-11-26T10:00"},
+    "reschedule_post": {"post_id": "cmb1", "scheduled_at": "2036-11-27T10:00"},
     "presign_media": {"filename": "a.png", "content_type": "image/png", "size_bytes": 3},
     "upload_media": {"source": "photo.png"},
     "plan_posts": {"posts": [{"content": "One", "platforms": ["linkedin"]}]},

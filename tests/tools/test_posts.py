@@ -815,7 +815,7 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
         assert agent.wire(draft)
 
 
-@pytest.mark.requirement("tools.create_post")
+@pytest.mark.requirement("tools.posts.create")
 async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch):
     """It is there, and a repetition would not be noticed."""
 
