@@ -86,7 +86,7 @@ def altered(chance, arguments):
             {**arguments, "content": arguments["content"].lower()},
             {**arguments, "account_ids": ["linkedin", "tiktok"]},
             {**arguments, "account_ids": ["pinterest"]},
-            {**arguments, "scheduled_at": "2026-12-24T10:00:00Z"},
+            {**arguments, "scheduled_at": "2027-06-24T10:01:00Z"},
             {**arguments, "media_urls": ["https://media.example.com/other.png"]},
         ]
     )
@@ -100,7 +100,11 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
     async with two_users(settings, sandbox, way) as (one, two):
         for number in range(attempts):
             attack = attacks[number % len(attacks)]
-            arguments = {"content": f"Text {number}", "account_ids": ["linkedin"]}
+            arguments = {
+                "content": f"Text {number}",
+                "account_ids": ["linkedin"],
+                "scheduled_at": "2027-06-24T10:00:00Z",
+            }
             confirmation = await shown(one, way, arguments)
             before = count(sandbox)
             side, passed = one, arguments
