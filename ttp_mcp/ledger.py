@@ -68,10 +68,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations."""
+    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations, `tool` is who asked."""
 
     keys: list[str]
     write_id: str
+    tool: str
     state: str
     at: datetime
     post_id: str | None
@@ -181,9 +182,14 @@ class Ledger:
                 return write
             if applied == "full":
                 return "full"
-            found = await self._get("sent", keys)
-            if found and not allow_duplicate:
-                return await self._earlier(next(found[key] for key in keys if key in found))
+            if not allow_duplicate and (earlier := await self.earlier(post)):
+                return earlier
+
+    async def earlier(self, post: PostCreate) -> Earlier | None:
+        """An equal create of before, of any process; None when there is none, or when it was refused."""
+        keys = _targets(content_digest(post), post)
+        found = await self._get("sent", keys)
+        return await self._earlier(next(found[key] for key in keys if key in found)) if found else None
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -247,7 +253,7 @@ class Ledger:
         own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
         if found is None:
             return await self._apply([Drop("sent", key, expected=version) for key, version in own.items()]) == "done"
-        write = Write(earlier.write_id, "create", "", earlier.at, content_digest(post), post=post)
+        write = Write(earlier.write_id, "create", earlier.tool, earlier.at, content_digest(post), post=post)
         steps: list[Put | Drop] = [
             Drop("open", write.id),
             self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
@@ -434,7 +440,14 @@ class Ledger:
 
     def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
         keys = _targets(write.digest, write.post) if write.post else []
-        value = {"write": write.id, "state": state, "at": write.at.isoformat(), "post_id": post_id, "keys": keys}
+        value = {
+            "write": write.id,
+            "tool": write.tool,
+            "state": state,
+            "at": write.at.isoformat(),
+            "post_id": post_id,
+            "keys": keys,
+        }
         return Put("sent", key, value, write.until, expected=expected)
 
     def _removed(self, write: Write, outcome: str) -> Put:
@@ -446,6 +459,7 @@ class Ledger:
         return Earlier(
             keys=entry.value["keys"],
             write_id=entry.value["write"],
+            tool=entry.value["tool"],
             state=entry.value["state"],
             at=datetime.fromisoformat(entry.value["at"]),
             post_id=post_id,

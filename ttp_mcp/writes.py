@@ -346,23 +346,35 @@ class Writes:
 
     async def _earlier(self, earlier: Earlier, post: PostCreate) -> Created | None:
         """What an equal create of before means for this one; None when its post is gone and the way is free."""
-        if earlier.state == "created":
-            return await self._earlier_created(earlier, post)
-        if earlier.state == "pending" and self._now() < earlier.at + LONGEST_WRITE:
+        known = await self.recall(earlier, post)
+        if known is None or known.outcome != "unknown":
+            return known
+        if self._is_under_way(earlier):
             raise EarlierAttempt(
                 f"an equal post is being created right now, since {to_wire(earlier.at)}. Call list_posts in a minute to see it; "
                 "nothing was sent by this call."
             )
-        search = _Search(post, earlier.write_id, earlier.digest, earlier.at, None)
-        found = await self._look(search, self._monotonic() + self._least_look_seconds)
-        if found is not None and await self._ledger.settle(earlier, post, found):
-            return Created("already_created", earlier.at, found, found.id, reconciled=True)
-        named = ", ".join(shown_id(post_id) for post_id in search.candidates[:3])
+        named = ", ".join(shown_id(post_id) for post_id in known.candidates[:3])
         listed = f" ({named})" if named else ""
         raise EarlierAttempt(
             f"an attempt at {to_wire(earlier.at)} may have created an equal post{listed}, its answer was lost. Check list_posts; "
             "create_post with allow_duplicate=true sends it anyway. Nothing was sent by this call."
         )
+
+    async def recall(self, earlier: Earlier, post: PostCreate) -> Created | None:
+        """What became of an equal create of before, by looking; None when its post is gone. Sends nothing."""
+        if earlier.state == "created":
+            return await self._earlier_created(earlier, post)
+        if self._is_under_way(earlier):
+            return Created("unknown", earlier.at)
+        search = _Search(post, earlier.write_id, earlier.digest, earlier.at, None)
+        found = await self._look(search, self._monotonic() + self._least_look_seconds)
+        if found is not None and await self._ledger.settle(earlier, post, found):
+            return Created("already_created", earlier.at, found, found.id, reconciled=True)
+        return Created("unknown", earlier.at, candidates=search.candidates)
+
+    def _is_under_way(self, earlier: Earlier) -> bool:
+        return earlier.state == "pending" and self._now() < earlier.at + LONGEST_WRITE
 
     async def _earlier_created(self, earlier: Earlier, post: PostCreate) -> Created | None:
         there: Post | None = None
