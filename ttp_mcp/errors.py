@@ -50,6 +50,12 @@ def agent_text(error: Exception, what: str) -> str | None:
     return None
 
 
+def why(error: api.ApiError) -> str:
+    """What went wrong, in sentences of its own, without what it means for the call."""
+    words = next(words for kind, words in _WORDS if isinstance(error, kind))
+    return _fit(words(error).replace(_repeat(error), "").replace("  ", " ").strip())
+
+
 def _fit(text: str) -> str:
     clean = redact(text)
     return clean if len(clean) <= LIMIT else clean[: LIMIT - 1].rstrip() + "…"

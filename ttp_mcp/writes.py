@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic as real_monotonic
 from typing import Any, Literal, TypeVar
@@ -55,15 +55,20 @@ class LimitReached(WriteRefused):
 
 
 class EarlierAttempt(WriteRefused):
-    """An equal post is being created right now, or may have been created by an attempt whose answer was lost."""
+    """An equal post is being created right now (`under_way`), or may have been created by an attempt whose answer was lost."""
+
+    def __init__(self, text: str, *, under_way: bool = False) -> None:
+        """The text as in `WriteRefused`."""
+        super().__init__(text)
+        self.under_way = under_way
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
     """What became of a create.
 
-    `unknown` means the answer was lost and no post could be told to be the one; `candidates` are ids of equal posts that may be.
-    `recorded` is False when the ledger could not take the outcome.
+    `unknown` means that `cause` came instead of an answer and no post could be told to be the one; `candidates` are ids of equal
+    posts that may be. `recorded` is False when the ledger could not take the outcome.
     """
 
     outcome: Literal["created", "already_created", "unknown"]
@@ -73,17 +78,19 @@ class Created:
     reconciled: bool = False
     candidates: tuple[str, ...] = ()
     recorded: bool = True
+    cause: ApiError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What became of a delete; `post` is what was known of it before. `still_there` only speaks for `unknown`."""
+    """What became of a delete; `post` is what was known of it before. `still_there` and `cause` only speak for `unknown`."""
 
     outcome: Literal["deleted", "already_gone", "unknown"]
     at: datetime
     post: Post | None = None
     still_there: bool = False
     recorded: bool = True
+    cause: ApiError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +323,7 @@ class Writes:
                 await self._note(write, "not_done", why=type(error).__name__)
                 raise
             search = _Search(post, write.id, write.digest, write.at, before)
-            return await self._reconciled(write, search, started)
+            return replace(await self._reconciled(write, search, started), cause=error)
         except asyncio.CancelledError:
             return await self._unknown(write)
         except BaseException:
@@ -352,7 +359,8 @@ class Writes:
         if self._is_under_way(earlier):
             raise EarlierAttempt(
                 f"an equal post is being created right now, since {to_wire(earlier.at)}. Call list_posts in a minute to see it; "
-                "nothing was sent by this call."
+                "nothing was sent by this call.",
+                under_way=True,
             )
         named = ", ".join(shown_id(post_id) for post_id in known.candidates[:3])
         listed = f" ({named})" if named else ""
@@ -462,6 +470,7 @@ class Writes:
         await self._stop_if_gone(write, caller)
         outcome: Literal["deleted", "already_gone", "unknown"] = "deleted"
         still_there = False
+        cause: ApiError | None = None
         started = self._monotonic()
         try:
             await self._api.posts.delete(post_id)
@@ -471,6 +480,7 @@ class Writes:
             if not _ambiguous(error):
                 await self._note(write, "not_done", why=type(error).__name__)
                 raise
+            cause = error
             outcome, still_there = await self._gone(post_id, started)
         except asyncio.CancelledError:
             outcome = "unknown"
@@ -478,7 +488,7 @@ class Writes:
             await self._note(write, "unknown")
             raise
         recorded = await self._note(write, outcome)
-        return Deleted(outcome, write.at, post, still_there, recorded)
+        return Deleted(outcome, write.at, post, still_there, recorded, cause)
 
     async def _gone(self, post_id: str, started: float) -> tuple[Literal["deleted", "unknown"], bool]:
         """Whether a post is gone after a delete whose answer was lost, and whether it was still seen."""

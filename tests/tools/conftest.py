@@ -260,7 +260,7 @@ Connect = Callable[..., AbstractAsyncContextManager[Agent]]
 def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect:
     """Opens an agent: `async with connect(confirm="required") as agent`. Keywords are settings.
 
-    `answer` is what the human says when asked (True, False, "cancel"); None makes a client that can't ask.
+    `answer` is what the human says when asked (True, False, "cancel", or what a function gives); None makes a client that can't ask.
     `mode` is the protocol era: "auto" for 2026, "legacy" for 2025. `sandbox` shares one between agents.
     `demo_posts=False` begins without posts. `through` stands between the client and the API; no wait takes time then.
     `behind_seconds` is how far this machine's clock is behind the API's.
@@ -269,7 +269,7 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
     @asynccontextmanager
     async def open_agent(
         *,
-        answer: bool | str | None = None,
+        answer: bool | str | Callable[[], bool] | None = None,
         mode: str = "auto",
         sandbox: Sandbox | None = None,
         demo_posts: bool = True,
@@ -281,8 +281,9 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
 
         async def asked(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
             questions.append(params.message)
-            if isinstance(answer, bool):
-                return types.ElicitResult(action="accept", content={"confirm": answer})
+            said = answer() if callable(answer) else answer
+            if isinstance(said, bool):
+                return types.ElicitResult(action="accept", content={"confirm": said})
             return types.ElicitResult(action="cancel")
 
         own = sandbox or open_sandbox(demo_posts=demo_posts)

@@ -579,7 +579,8 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         text, data = await agent.ok("create_post", **post)
         assert data["outcome"] == "unknown"
         assert text == (
-            "Unknown whether the post for linkedin Harbor Café was created: the answer was lost and no single post answers to it. "
+            "Unknown whether the post for linkedin Harbor Café was created: the API had a failure of its own (500). API said: "
+            "“Something failed.”. No single new post is equal to it. "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
         )
         said = await agent.refused("create_post", **post)
@@ -811,7 +812,7 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
         fault.methods, fault.turn, fault.how = ("DELETE",), 0, 500
         text, data = await agent.ok("delete_post", post_id=draft)
         assert data["outcome"] == "unknown"
-        assert text.startswith(f"Unknown whether {draft} was deleted: the answer was lost")
+        assert text.startswith(f"Unknown whether {draft} was deleted: the API had a failure of its own (500).")
         assert agent.wire(draft)
 
 
@@ -828,3 +829,79 @@ async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch
     assert text.endswith(
         "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
     )
+
+
+@CREATED
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": "draft"}, "is draft and not scheduled"),
+        ({"status": "failed"}, "is failed and not scheduled"),
+        (
+            {"scheduledAt": "2026-11-27T09:00:00Z"},
+            "is set for Fri 27 Nov 2026 10:00 Europe/Paris (09:00Z) and not for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z)",
+        ),
+    ],
+)
+async def test_post_that_the_api_made_differently_is_told_so(connect, changes, words):
+    """What was asked for is not what stands."""
+
+    class Otherwise(Fault):
+        async def __call__(self, scope, receive, send):
+            if scope["method"] != "POST":
+                await self.app(scope, receive, send)
+                return
+
+            async def altered(message):
+                if "body" in message:
+                    reply = json.loads(message["body"])
+                    reply["post"] |= changes
+                    message = {**message, "body": json.dumps(reply).encode()}
+                else:
+                    message = {**message, "headers": [(b"content-type", b"application/json")]}
+                await send(message)
+
+            await self.app(scope, receive, altered)
+
+    async with connect(demo_posts=False, through=Otherwise) as agent:
+        text, data = await agent.ok(
+            "create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at="2026-11-26T10:00"
+        )
+        assert text.startswith(f"Created, but not as asked: {data['post_id']} for linkedin ")
+        assert words in text
+        assert "Check it with get_post" in text
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.requirement("tools.consent")
+async def test_yes_that_comes_too_late_sends_nothing(connect, clock, mode):
+    """The post would be due before it is there."""
+
+    def late():
+        clock.move(290)
+        return True
+
+    async with connect(answer=late, mode=mode, demo_posts=False) as agent:
+        post = {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-24T09:07"}
+        words = await agent.refused("create_post", **post)
+        assert "is less than 60 s away" in words
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.consent")
+async def test_post_that_goes_out_while_the_human_thinks_is_not_called_cancelled(connect, clock):
+    """What the networks show stays there."""
+
+    def late():
+        clock.move(290)
+        agent.sandbox.tick()
+        return True
+
+    async with connect(answer=late, mode="legacy", demo_posts=False, confirm="auto") as agent:
+        account = await agent.account("linkedin Harbor Café")
+        due = datetime(2026, 11, 24, 8, 6, tzinfo=UTC)
+        made = await agent.assembly.app.api.posts.create(
+            PostCreate("Doors open at ten", account_ids=(account,), scheduled_at=due)
+        )
+        text, _ = await agent.ok("delete_post", post_id=made.id)
+        assert "What the networks already show stays there" in text

@@ -10,8 +10,8 @@ from ttp_mcp.tools.app import App
 CONFIRMATION_SECONDS = 300
 
 
-async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool, confirmation: str | None) -> None:
-    """Return when the call may go on.
+async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool, confirmation: str | None) -> bool:
+    """Return when the call may go on; whether somebody was asked meanwhile, so that time has passed.
 
     Args:
         app: The surroundings.
@@ -25,10 +25,10 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
     """
     mode = app.settings.confirm
     if mode == "off" or (mode == "auto" and not grave):
-        return
+        return False
     if mode == "required" and confirmation is not None:
         if await app.ledger.redeem(confirmation, digest(binding)):
-            return
+            return False
         raise Refusal(
             "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. "
             "Call again without confirmation for a new preview; nothing was sent."
@@ -43,6 +43,7 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
             f"Once they agreed, call again with the same arguments and confirmation “{offered.code}” (once, within five minutes). "
             "Nothing was sent."
         )
+    return answer is not None
 
 
 def digest(binding: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import NotFound, Post
-from ttp_mcp.errors import Refusal
-from ttp_mcp.text import barred, clean, fence, quote_api, shown_id
-from ttp_mcp.times import TimeProblem, from_now, parse_when, show
+from ttp_mcp.api import ApiError, NotFound, Post
+from ttp_mcp.errors import Refusal, why
+from ttp_mcp.text import clean, fence, quote_api, shown_id
+from ttp_mcp.times import TimeProblem, from_now, parse_when, refuse_past, show
 from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.consent import agree
@@ -22,6 +22,7 @@ from ttp_mcp.tools.results import (
     PostDetail,
     PostSummary,
     accounts_of,
+    all_barred,
     counted,
     detail,
     entry,
@@ -163,16 +164,20 @@ async def get_post(args: GetPost, app: App) -> Answer[PostDetail]:
 
 
 async def _moved(post_id: str, app: App) -> Post:
-    """A post; when it is gone and was replaced here, the refusal names the one that replaced it."""
     try:
         return await app.api.posts.get(post_id)
     except NotFound:
-        if new_id := await app.ledger.replacement(post_id):
-            raise Refusal(
-                f"Post not read: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
-                "Call get_post with that id."
-            ) from None
+        await refuse_replaced(post_id, app, "Post not read")
         raise
+
+
+async def refuse_replaced(post_id: str, app: App, what: str) -> None:
+    """Name the post that stands in place of one that is gone, where it was replaced here."""
+    if new_id := await app.ledger.replacement(post_id):
+        raise Refusal(
+            f"{what}: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
+            "Call again with that id; nothing was changed."
+        )
 
 
 @posts.tool(title="Create a post", effect="publish", failure="Post not created", drafts=True)
@@ -194,6 +199,8 @@ async def create_post(args: CreatePost, app: App) -> Answer[CreatedPost]:
             grave=when - app.now() < SOON,
             confirmation=args.confirmation,
         )
+        # Who was asked may have taken their time.
+        refuse_past(when, app.now(), app.zone)
     created = await app.writes.create(
         prepared.post, tool="create_post", allow_duplicate=args.allow_duplicate, before=prepared.others
     )
@@ -207,29 +214,38 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
     What a network already shows stays there: it has to be removed on the network itself.
     """
     try:
-        post = await app.api.posts.get(args.post_id)
+        post = await _deletable(args.post_id, app)
     except NotFound:
+        await refuse_replaced(args.post_id, app, "Post not deleted")
         if await app.ledger.removed(args.post_id) is None:
             raise
         gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
         return Answer(f"{shown_id(args.post_id)} was deleted before; nothing was changed.", gone)
-    if post.status == "publishing":
-        raise Refusal(
-            f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
-        )
     book = await app.accounts.names()
-    await agree(
+    asked = await agree(
         app,
         _delete_question(post, book, app),
         binding={"tool": "delete_post", "post_id": post.id},
         grave=True,
         confirmation=args.confirmation,
     )
+    if asked:
+        # It may have gone out meanwhile.
+        post = await _deletable(args.post_id, app)
     deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
     return Answer(
         _deleted_text(deleted, post, book, app),
         DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=clean(post.status)),
     )
+
+
+async def _deletable(post_id: str, app: App) -> Post:
+    post = await app.api.posts.get(post_id)
+    if post.status == "publishing":
+        raise Refusal(
+            f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
+        )
+    return post
 
 
 def _account_filter(wanted: str | None, book: AccountBook) -> frozenset[str] | None:
@@ -264,17 +280,14 @@ def _list_heading(args: ListPosts, app: App, shown: int, matched: int, everythin
 
 def _create_question(prepared: Prepared, when: datetime, app: App) -> str:
     time = f"{show(when, app.zone)}, {from_now(when, app.now())}"
-    lines = [
-        f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}?",
-        barred(prepared.post.content),
-    ]
-    lines += [f"Thread part {number}:\n{barred(part)}" for number, part in enumerate(prepared.post.thread, 2)]
-    return "\n".join(lines)
+    return f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}?\n{all_barred(prepared.post)}"
 
 
 def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[CreatedPost]:
     """What became of a create, in words and as data."""
     when = prepared.post.scheduled_at
+    # What the API says of the post that stands, where it says so.
+    stands = (created.post.scheduled_at if created.post else None) or when
     # Beside a post that was there already, warnings would only speak of that one.
     warnings = prepared.findings.to_say if created.outcome != "already_created" else []
     data = CreatedPost(
@@ -282,9 +295,9 @@ def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[Cre
         post_id=clean(created.post_id) if created.post_id else None,
         status=clean(created.post.status) if created.post else None,
         accounts=[label(account) for account in prepared.targets],
-        scheduled_at=iso(when, app.zone),
-        scheduled_at_utc=when.strftime("%Y-%m-%dT%H:%M:%SZ") if when else None,
-        weekday=_weekday(when, app),
+        scheduled_at=iso(stands, app.zone),
+        scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
+        weekday=_weekday(stands, app),
         warnings=warnings,
         candidates=[clean(candidate) for candidate in created.candidates] or None,
     )
@@ -308,7 +321,7 @@ def _created_text(created: Created, prepared: Prepared, app: App) -> str:
     if created.outcome == "unknown":
         seen = f" Equal posts: {listed([shown_id(each) for each in created.candidates])}." if created.candidates else ""
         return (
-            f"Unknown whether the post for {where} was created: the answer was lost and no single post answers to it.{seen} "
+            f"Unknown whether the post for {where} was created: {_cause(created.cause)} No single new post is equal to it.{seen} "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
         )
     if created.outcome == "already_created":
@@ -317,6 +330,8 @@ def _created_text(created: Created, prepared: Prepared, app: App) -> str:
             "allow_duplicate sends it once more, if the human wants that."
         )
     found = " The API's answer was lost; the post was found by looking." if created.reconciled else ""
+    if differs := _not_as_asked(created.post, when, app):
+        return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"
     if when is None:
         return (
             f"Draft saved: {post_id} for {where}. It never publishes by itself: reschedule_post gives it a time, delete_post "
@@ -328,8 +343,27 @@ def _created_text(created: Created, prepared: Prepared, app: App) -> str:
     )
 
 
+def _not_as_asked(post: Post | None, when: datetime | None, app: App) -> str | None:
+    """What the API says of a new post where that is not what was asked; the fields it leaves out say nothing."""
+    if post is None:
+        return None
+    differences: list[str] = []
+    expected = ("scheduled", "publishing", "published") if when else ("draft",)
+    if "status" in post.raw and post.status not in expected:
+        differences.append(f"is {quote_api(post.status, 20)} and not {expected[0]}")
+    if post.scheduled_at and post.scheduled_at != when:
+        differences.append(
+            f"is set for {show(post.scheduled_at, app.zone)}" + (f" and not for {show(when, app.zone)}" if when else "")
+        )
+    return " and ".join(differences) or None
+
+
+def _cause(error: ApiError | None) -> str:
+    return why(error) if error else "the call ended before there was an answer."
+
+
 def _delete_question(post: Post, book: AccountBook, app: App) -> str:
-    return f"Delete this post?\n{headline(post, book, app.zone, app.now())}\n{barred(post.content)}"
+    return f"Delete this post?\n{headline(post, book, app.zone, app.now())}\n{all_barred(post)}"
 
 
 def _deleted_text(deleted: Deleted, post: Post, book: AccountBook, app: App) -> str:
@@ -339,11 +373,11 @@ def _deleted_text(deleted: Deleted, post: Post, book: AccountBook, app: App) -> 
         return f"{name} was already gone; nothing was changed."
     if deleted.outcome == "unknown":
         seen = (
-            "it was still there when last seen, and deleting again is safe"
+            "It was still there when last seen, and deleting again is safe"
             if deleted.still_there
-            else "look with get_post"
+            else "Look with get_post"
         )
-        return f"Unknown whether {name} was deleted: the answer was lost; {seen}."
+        return f"Unknown whether {name} was deleted: {_cause(deleted.cause)} {seen}."
     if post.status in ("published", "partial"):
         return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
     due = f", which was due {show(post.scheduled_at, app.zone)}" if post.scheduled_at else ""

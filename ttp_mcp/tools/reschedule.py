@@ -6,9 +6,9 @@ from datetime import timedelta
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import ApiError, NotFound, Post
-from ttp_mcp.errors import Refusal
+from ttp_mcp.errors import Refusal, why
 from ttp_mcp.ledger import LedgerProblem
-from ttp_mcp.text import barred, clean, quote_api, shown_id
+from ttp_mcp.text import clean, quote_api, shown_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
@@ -24,9 +24,9 @@ from ttp_mcp.tools.params import (
     Thread,
     Time,
 )
-from ttp_mcp.tools.posts import SOON, posts
+from ttp_mcp.tools.posts import SOON, posts, refuse_replaced
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
-from ttp_mcp.tools.results import iso
+from ttp_mcp.tools.results import all_barred, iso
 from ttp_mcp.tools.together import to_the_end
 from ttp_mcp.writes import Created, EarlierAttempt, WriteRefused
 
@@ -72,13 +72,18 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
     prepared = await _prepared(args, old, app)
     refuse_errors(prepared, NOT_DONE)
     _refuse_if_too_close(prepared, app)
-    await agree(
+    asked = await agree(
         app,
         _question(prepared, old, app),
         binding={**binding("reschedule_post", prepared), "post_id": old.id},
         grave=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - app.now() < SOON,
         confirmation=args.confirmation,
     )
+    if asked:
+        # Who was asked may have taken their time.
+        old = await _standing(args.post_id, app)
+        _refuse_unless_replaceable(old, app)
+        _refuse_if_too_close(prepared, app)
     # From here on both posts may stand for a moment, so neither a cancel nor the end of the process stops half way.
     new_id = await to_the_end(lambda: _create_and_replace(old, prepared, app))
     return _answer(old, new_id, prepared, app)
@@ -100,6 +105,7 @@ async def _standing(post_id: str, app: App) -> Post:
     except NotFound:
         half = await app.ledger.replacing(post_id)
         if half is None or half.new_id is None:
+            await refuse_replaced(post_id, app, NOT_DONE)
             raise
         await app.ledger.end_replacement(post_id, half.new_id)
         raise Refusal(
@@ -130,9 +136,9 @@ async def _created(old: Post, prepared: Prepared, app: App) -> Created:
     """The replacement. What a crash left of an earlier call with the same arguments is taken up again."""
     try:
         created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
-    except EarlierAttempt:
+    except EarlierAttempt as problem:
         # Its post may stand.
-        raise
+        raise EarlierAttempt(f"{problem} {shown_id(old.id)} still stands.", under_way=problem.under_way) from None
     except (ApiError, WriteRefused, LedgerProblem):
         await _note(old.id, None, app)
         raise
@@ -215,7 +221,7 @@ def _refuse_if_too_close(prepared: Prepared, app: App) -> None:
 def _question(prepared: Prepared, old: Post, app: App) -> str:
     return (
         f"Replace the post {shown_id(old.id)} by this one, {_when(prepared, app)}, on {prepared.named()}{prepared.extent()}?\n"
-        f"{barred(prepared.post.content)}"
+        f"{all_barred(prepared.post)}"
     )
 
 
@@ -226,9 +232,10 @@ def _when(prepared: Prepared, app: App) -> str:
 
 def _id_of(created: Created, old: Post) -> str:
     if created.outcome == "unknown" or created.post_id is None:
+        what_came = why(created.cause) if created.cause else "the call ended before there was an answer."
         raise Refusal(
-            f"{NOT_DONE}: the answer to the replacement was lost, so it may exist. The old post {shown_id(old.id)} still "
-            "stands. Look with list_posts and delete the one that is not wanted."
+            f"{NOT_DONE}: {what_came} So the replacement may exist, and the old post {shown_id(old.id)} still stands. Look with "
+            "list_posts and delete the one that is not wanted."
         )
     if created.post_id == old.id:
         raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import Post
-from ttp_mcp.text import clean, clean_json, fence, quote_api, quoted, shorten, shown_id
+from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.text import barred, clean, clean_json, fence, quote_api, quoted, shorten, shown_id
 from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.tools.accounts import AccountBook
 from ttp_mcp.tools.registry import ToolOutput
@@ -154,6 +154,15 @@ def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> st
     else:
         line += ", no time set: it does not publish by itself"
     return f"{line}. For: {', '.join(accounts) or 'not stated'}."
+
+
+def all_barred(post: Post | PostCreate) -> str:
+    """All that a post shows to the public, for a human to read in a question: its text, its thread and its media."""
+    lines = [barred(post.content)]
+    lines += [f"Thread part {number}:\n{barred(part)}" for number, part in enumerate(post.thread, 2)]
+    if post.media_urls:
+        lines.append("Media:\n" + "\n".join(barred(url) for url in post.media_urls))
+    return "\n".join(lines)
 
 
 def _account(account_id: str | None, platform: str | None, book: AccountBook) -> str:
