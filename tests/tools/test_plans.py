@@ -1,10 +1,13 @@
 """Planning many posts, applying the plan, going on after a failure, and taking it back."""
 
+import re
+
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, reading
+from ttp_mcp.ledger import Ledger
 from ttp_mcp.sandbox import organizations
 from ttp_mcp.state import LedgerProblem
 
@@ -276,13 +279,26 @@ async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
             assert len(agent.standing()) == 3
             return
         assert [outcome for _, outcome in outcomes(data)] == ["created", "unknown"]
-        assert text.splitlines()[-1] == (
-            "It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again."
+        assert (
+            text.splitlines()[-1]
+            == "It stopped there, so that nothing is sent twice; what was created is not sent again."
+        )
+        reason = data["steps"][1]["reason"]
+        assert reason.startswith(
+            "the API had a failure of its own (500). API said: “Something failed.”. Look with list_posts. "
         )
         assert len(agent.standing()) == 1
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
-        assert [outcome for _, outcome in outcomes(data)] == ["stopped"]
-        assert "may have created an equal post" in data["steps"][0]["reason"]
+        assert [outcome for _, outcome in outcomes(data)] == ["unknown"]
+        reason = data["steps"][0]["reason"]
+        assert "may have created an equal post" in reason
+        # What it says to do works, word for word.
+        account, when = re.search(r"account_ids (\S+), scheduled_at (\S+) and allow_duplicate=true", reason).groups()
+        wish = {"content": THREE[data["steps"][0]["index"] - 1]["content"], "account_ids": [account]}
+        await agent.ok("create_post", **wish, scheduled_at=when, allow_duplicate=True)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert data["complete"]
+        assert len(agent.standing()) == 3
 
 
 async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
@@ -302,6 +318,99 @@ async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert [outcome for _, outcome in outcomes(data)] == ["deleted"]
         assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_looks_for_what_an_unclear_apply_made(connect):
+    """It would go out all the same; what can't be found is told, and not counted as undone."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        fault = agent.sandbox.app
+        fault.turn, fault.after, fault.lasting, fault.methods = 0, True, True, ("POST",)
+        agent.sandbox.app.app = Blind(fault.app)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["unknown"], False)
+        assert "it may have been created" in text
+        assert len(agent.standing()) == 1
+        fault.turn, fault.app.blind = None, False
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["deleted"], True)
+        assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_takes_back_a_post_whose_note_was_lost(fresh, monkeypatch):
+    """The process died between the post and the note: the ledger still knows which plan made it."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "note_step", nothing)
+        await fresh.ok("apply_plan", plan_id=plan_id)
+    _, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert [outcome for _, outcome in outcomes(data)] == ["deleted"]
+    assert fresh.standing() == []
+
+
+async def nothing(*_):
+    """A note that is not made."""
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_plan_whose_times_pass_while_the_human_thinks_is_refused(connect, clock, mode):
+    """The yes was for a time that is over."""
+
+    def late():
+        clock.move(2 * 3600)
+        return True
+
+    async with connect(answer=late, mode=mode, demo_posts=False) as agent:
+        plan_id, found = await planned(agent, [{**THREE[0], "latest": "2026-11-24T10:30"}])
+        assert found[0]["scheduled_at"] < "2026-11-24T10:31"
+        words = await agent.refused("apply_plan", plan_id=plan_id)
+        # In 2026 the yes itself is too old by then.
+        assert "has passed or is too close" in words or "five minutes" in words
+        assert agent.standing() == []
+
+
+async def test_human_sees_all_of_each_post(connect):
+    """A thread and its media are published, too."""
+    media = ["https://media.example/a.jpg"]
+    async with connect(answer=True, demo_posts=False) as agent:
+        account = await agent.account("twitter @harborcafe")
+        posts = [{"content": "One", "account_ids": [account], "thread": ["Two"], "media_urls": media}]
+        plan_id, _ = await planned(agent, posts)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        await agent.ok("undo_plan", plan_id=plan_id)
+        for asked in agent.questions:
+            assert asked.endswith(":\n│ One\nThread part 2:\n│ Two\nMedia:\n│ https://media.example/a.jpg")
+        assert len(agent.questions) == 2
+
+
+async def test_a_date_at_the_end_means_its_whole_day(fresh):
+    """Who says until Friday means Friday, too."""
+    day = {"earliest": "2026-11-27", "latest": "2026-11-27"}
+    _, found = await planned(fresh, [{**THREE[0], **day}], end="2026-11-27")
+    assert found[0]["scheduled_at"].startswith("2026-11-27T")
+
+
+async def test_what_just_went_out_takes_its_place_too(fresh, clock):
+    """Spacing and posts a day count it."""
+    _, data = await fresh.ok("create_post", content="Now", platforms=["linkedin"], scheduled_at="2026-11-24T09:10")
+    clock.move(600)
+    fresh.sandbox.tick()
+    assert fresh.wire(data["post_id"])["status"] == "published"
+    posts = [{"content": "Next", "platforms": ["linkedin"]}]
+    _, found = await planned(fresh, posts, at_most_per_day=1)
+    assert found[0]["scheduled_at"] > "2026-11-25"
+    _, found = await planned(fresh, posts, spacing_minutes=120, end="2026-11-24")
+    assert found[0]["scheduled_at"] >= "2026-11-24T11:10"
+
+
+async def test_two_posts_that_say_the_same_are_noted(fresh):
+    """Somebody may have pasted one twice."""
+    _, found = await planned(fresh, [THREE[0], THREE[1], THREE[0]])
+    warned = {each["index"]: each["warnings"] for each in found}
+    assert warned == {1: [], 2: [], 3: ["It says the same as post 1 on the same account."]}
 
 
 class Blind:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,11 +12,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp import planning
 from ttp_mcp.api import ApiError, Integration, NotFound, Post, PostCreate, ValidationFailed
-from ttp_mcp.errors import Refusal, agent_text
+from ttp_mcp.errors import Refusal, agent_text, why
 from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.ledger import Plan as KeptPlan
 from ttp_mcp.planning import Booked, PostWish
-from ttp_mcp.text import barred, clean, shorten
+from ttp_mcp.text import clean, shorten, shown_id
 from ttp_mcp.times import TimeProblem, parse_when, show, to_wire
 from ttp_mcp.tools.accounts import AccountBook, label
 from ttp_mcp.tools.app import App
@@ -27,13 +27,15 @@ from ttp_mcp.tools.paging import accounts_of
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case, without_nulls
-from ttp_mcp.tools.results import counted, iso, listed
+from ttp_mcp.tools.results import all_barred, counted, iso, listed
 from ttp_mcp.tools.together import to_the_end, together
-from ttp_mcp.writes import Created, WriteRefused
+from ttp_mcp.writes import Created, EarlierAttempt, WriteRefused
 
 plans = Toolset("plans")
 
 DAYS_AHEAD = 7
+# The longest spacing is a week.
+REACHES_BACK = timedelta(days=7)
 # An applied post needs a moment to be sent.
 LEAD = timedelta(seconds=60)
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
@@ -81,7 +83,10 @@ class PlanPosts(ToolInput):
         ),
     ]
     start: Annotated[str | None, Field(max_length=64, description="Begin of the window; now.")] = None
-    end: Annotated[str | None, Field(max_length=64, description="End of the window; 7 days after its begin.")] = None
+    end: Annotated[
+        str | None,
+        Field(max_length=64, description="End of the window, a date with its whole day; 7 days after its begin."),
+    ] = None
     quiet_from: Annotated[ClockTime, Field(description="No posts from this local time")] = "22:00"
     quiet_until: Annotated[ClockTime, Field(description="until this one.")] = "07:00"
     spacing_minutes: Annotated[int, Field(ge=15, le=10_080, description="Least distance on one account.")] = 240
@@ -161,7 +166,7 @@ async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
         [draft.wish for draft in drafts],
         now=app.now(),
         start=start,
-        end=_bound("end", args.end, app) or start + timedelta(days=DAYS_AHEAD),
+        end=_end("end", args.end, app) or start + timedelta(days=DAYS_AHEAD),
         zone=app.zone,
         quiet_from=time.fromisoformat(args.quiet_from),
         quiet_until=time.fromisoformat(args.quiet_until),
@@ -169,7 +174,7 @@ async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
         at_most_per_day=args.at_most_per_day,
         hours=history.hours,
         weekly=history.weekly,
-        booked=_booked(existing),
+        booked=_booked(existing, app.now()),
     )
     found, warnings = _checked(found, drafts, existing)
     names = {account.id: label(account) for account in accounts}
@@ -199,6 +204,8 @@ async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
         grave=True,
         confirmation=args.confirmation,
     )
+    # Once more: who was asked may have taken their time, and by now the API has told which time it is there.
+    _refuse_passed(todo, app)
     steps: list[Step] = []
     for number, each in enumerate(todo):
         await app.human.progress(number, len(todo), f"{number} of {counted(len(todo), 'post')} scheduled")
@@ -217,14 +224,18 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     What a network already shows stays there. Posts that existed before the plan was applied are not touched.
     """
     kept, found = await _kept(args.plan_id, app, NOT_UNDONE)
+    unclear = await _look_again(kept, found, app)
+    kept = await _again(kept, app)
     created = [each for each in found.placed if _done(kept, each.wish.index) == "created"]
-    before = _kept_as_before(kept, found)
+    before = _kept_as_before(kept, found) + unclear
     if not created:
-        return _undone(kept, found, before, app, "Nothing to undo: this plan has created no post that is still there.")
+        known = "known to be " if unclear else ""
+        nothing = f"Nothing to undo: this plan has created no post that is {known}still there."
+        return _undone(kept, found, before, app, nothing)
     await agree(
         app,
-        f"Delete {counted(len(created), 'post')} that plan {kept.id} created, as far as they are not out yet?",
-        binding={"tool": "undo_plan", "plan_id": kept.id},
+        await _undo_question(kept.id, created, app),
+        binding={"tool": "undo_plan", "plan_id": kept.id, "posts": [each.wish.index for each in created]},
         grave=True,
         confirmation=args.confirmation,
     )
@@ -232,6 +243,7 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     for number, each in enumerate(created):
         await app.human.progress(number, len(created), f"{number} of {counted(len(created), 'post')} looked at")
         steps.append(await _undo_one(kept, each.wish.index, app))
+    await app.human.progress(len(created), len(created), f"{counted(len(created), 'post')} looked at")
     return _undone(await _again(kept, app), found, steps, app, None)
 
 
@@ -253,7 +265,7 @@ def _draft(number: int, post: PlanPost, book: AccountBook, app: App) -> _Draft:
         index=number,
         account_ids=tuple(account.id for account in targets),
         earliest=_bound(f"post {number + 1}, earliest", post.earliest, app),
-        latest=_bound(f"post {number + 1}, latest", post.latest, app),
+        latest=_end(f"post {number + 1}, latest", post.latest, app),
         content=post.content,
         # Accounts are always sent by id: what `platforms` means with several accounts is not documented.
         media_urls=tuple(post.media_urls or ()),
@@ -272,11 +284,21 @@ def _bound(name: str, text: str | None, app: App) -> datetime | None:
         raise TimeProblem(f"{name}: {problem} Nothing was sent.") from None
 
 
-def _booked(existing: Sequence[Post]) -> list[Booked]:
+def _end(name: str, text: str | None, app: App) -> datetime | None:
+    """As `_bound`; a day without a time is meant whole."""
+    with suppress(ValueError):
+        text = (date.fromisoformat((text or "").strip()) + timedelta(days=1)).isoformat()
+    return _bound(name, text, app)
+
+
+def _booked(existing: Sequence[Post], now: datetime) -> list[Booked]:
+    """What takes a place: posts that are to go out, and those that just did, since spacing reaches back."""
     return [
-        Booked(account_id, post.scheduled_at, post.id)
+        Booked(account_id, when, post.id)
         for post in existing
-        if post.status in ("scheduled", "publishing") and post.scheduled_at
+        if post.status in ("scheduled", "publishing", "published", "partial")
+        and (when := post.published_at or post.scheduled_at)
+        and when > now - REACHES_BACK
         for account_id in sorted(accounts_of(post))
     ]
 
@@ -291,7 +313,7 @@ def _checked(
     warnings: dict[int, list[str]] = {}
     for each in found.placed:
         said = findings(_post(each), targets[each.wish.index], existing)
-        warnings[each.wish.index] = list(said.warnings)
+        warnings[each.wish.index] = [*said.warnings, *_alike(each.wish, found.placed)]
         if said.errors:
             unplaced.append(planning.Unplaced(each.wish, " ".join(said.errors)))
         else:
@@ -299,6 +321,15 @@ def _checked(
     return replace(
         found, placed=tuple(placed), unplaced=tuple(sorted(unplaced, key=lambda one: one.wish.index))
     ), warnings
+
+
+def _alike(wish: PostWish, placed: Sequence[planning.Placed]) -> list[str]:
+    """A warning for the later of two posts of the plan that say the same on one account."""
+    for other in placed:
+        same = (other.wish.content, other.wish.thread) == (wish.content, wish.thread)
+        if other.wish.index < wish.index and same and set(other.wish.account_ids) & set(wish.account_ids):
+            return [f"It says the same as post {other.wish.index + 1} on the same account."]
+    return []
 
 
 def _post(each: planning.Placed) -> PostCreate:
@@ -389,10 +420,41 @@ def _refuse_passed(todo: Sequence[planning.Placed], app: App) -> None:
 
 def _apply_question(plan_id: str, todo: Sequence[planning.Placed], book: AccountBook, app: App) -> str:
     lines = [f"Schedule these {counted(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
-    for each in todo:
-        names = listed([book.named(account_id) for account_id in each.wish.account_ids])
-        lines.append(f"{show(each.at, app.zone)}, {names}:\n{barred(each.wish.content)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_in_full(todo, book, app)])
+
+
+async def _undo_question(plan_id: str, created: Sequence[planning.Placed], app: App) -> str:
+    lines = [f"Delete {counted(len(created), 'post')} that plan {plan_id} created, as far as they are not out yet?"]
+    return "\n".join([*lines, *_in_full(created, await app.accounts.names(), app)])
+
+
+def _in_full(placed: Sequence[planning.Placed], book: AccountBook, app: App) -> list[str]:
+    return [
+        f"{show(each.at, app.zone)}, {listed([book.named(account_id) for account_id in each.wish.account_ids])}:\n"
+        f"{all_barred(_post(each))}"
+        for each in placed
+    ]
+
+
+async def _look_again(kept: KeptPlan, found: planning.Plan, app: App) -> list[Step]:
+    """Find out about attempts of this plan that have no known post: what is found is noted, the rest are steps."""
+    steps: list[Step] = []
+    for each in found.placed:
+        earlier = None if _done(kept, each.wish.index) else await app.ledger.earlier(_post(each))
+        if earlier is None or earlier.tool != _tool(kept):
+            continue
+        known = await app.writes.recall(earlier, _post(each))
+        if known is not None and known.post_id is not None:
+            await _note(kept, each.wish.index, {"post_id": known.post_id, "existed": False}, app)
+        elif known is not None:
+            reason = "it may have been created, and no single post is equal to it; look with list_posts"
+            steps.append(Step(index=each.wish.index + 1, outcome="unknown", reason=reason))
+    return steps
+
+
+def _tool(kept: KeptPlan) -> str:
+    """Who creates the posts of a plan, as the ledger knows it: two plans are told apart."""
+    return f"apply_plan {kept.id}"
 
 
 async def _apply_one(kept: KeptPlan, each: planning.Placed, existing: Sequence[Post], app: App) -> Step:
@@ -400,24 +462,47 @@ async def _apply_one(kept: KeptPlan, each: planning.Placed, existing: Sequence[P
 
     async def create_and_note() -> Created:
         with app.writes.flight():
-            created = await app.writes.create(_post(each), tool="apply_plan", before=existing)
-            # What an attempt of this plan left unclear and is found now is the plan's own.
-            existed = created.outcome == "already_created" and str(each.wish.index) not in kept.steps
+            created = await app.writes.create(_post(each), tool=_tool(kept), before=existing)
+            existed = created.outcome == "already_created" and not await _is_own(kept, each, app)
             # Without the note the post stands all the same; applying again finds it as one that exists.
             await _note(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, app)
             return created
 
     number = each.wish.index + 1
+    if each.at < app.now() + LEAD:
+        reason = "its time has passed or is too close; plan_posts finds another"
+        return Step(index=number, outcome="refused", reason=reason)
     try:
         created = await to_the_end(create_and_note)
     except (ApiError, WriteRefused, LedgerProblem) as problem:
+        if isinstance(problem, EarlierAttempt) and not problem.under_way:
+            reason = f"{agent_text(problem, f'Post {number} not created')} {_by_hand(each)}"
+            return Step(index=number, outcome="unknown", reason=reason)
         # A post that the API refuses stops only itself; what concerns the next ones too stops them.
         outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
         return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
     if created.post_id is None:
-        reason = "the answer was lost; look with list_posts before applying again"
-        return Step(index=number, outcome="unknown", reason=reason)
+        cause = why(created.cause) if created.cause else "The call ended before there was an answer."
+        return Step(index=number, outcome="unknown", reason=f"{cause} Look with list_posts. {_by_hand(each)}")
     return Step(index=number, outcome=created.outcome, post_id=clean(created.post_id))
+
+
+async def _is_own(kept: KeptPlan, each: planning.Placed, app: App) -> bool:
+    """Whether the post that was there already was made by an earlier attempt to apply this plan."""
+    try:
+        earlier = await app.ledger.earlier(_post(each))
+    except LedgerProblem:
+        return False
+    return earlier is not None and earlier.tool == _tool(kept)
+
+
+def _by_hand(each: planning.Placed) -> str:
+    """How to go on when nobody can say whether a post of the plan exists: exactly this, so that the plan takes it for its own."""
+    accounts = ", ".join(shown_id(account_id) for account_id in each.wish.account_ids)
+    return (
+        f"Is it not there, create_post with the same content and media, account_ids {accounts}, scheduled_at {to_wire(each.at)} "
+        "and allow_duplicate=true, then apply_plan again."
+    )
 
 
 async def _undo_one(kept: KeptPlan, index: int, app: App) -> Step:
@@ -526,7 +611,9 @@ def _progress(
     done = sum(_done(kept, each.wish.index) is not None for each in found.placed)
     lines = [nothing or f"Plan {kept.id}: {done} of {counted(len(found.placed), 'post')} scheduled now."]
     lines += _step_lines(found, steps, app)
-    if any(step.outcome in ("unknown", "stopped") for step in steps):
+    if any(step.outcome == "unknown" for step in steps):
+        lines.append("It stopped there, so that nothing is sent twice; what was created is not sent again.")
+    elif any(step.outcome == "stopped" for step in steps):
         lines.append("It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again.")
     elif any(step.outcome == "created" for step in steps):
         lines.append("Nothing is public yet; undo_plan takes it back, delete_post a single post.")
