@@ -116,6 +116,34 @@ def test_misuse_is_told_on_stdout_to_who_asked_for_json(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nosuch",), "Unknown tool: nosuch. ttp-mcp tools lists them."),
+        (("list_posts", "{bad"), "the arguments are not valid JSON"),
+        (("list_posts", "[1]"), "the arguments must be one JSON object"),
+    ],
+)
+def test_misuse_that_no_tool_sees_has_the_same_form(capsys, arguments, words):
+    """One line of JSON, whatever was wrong."""
+    code, out, err = ran(capsys, "call", "--sandbox", "--json", *arguments)
+    assert (code, err) == (2, "")
+    told = json.loads(out)
+    assert told["error"] == "arguments"
+    assert told["text"].startswith(words)
+
+
+@pytest.mark.parametrize("command", [("tools",), ("call", "list_posts"), ("doctor",)])
+def test_setting_that_cannot_be_used_has_the_same_form(monkeypatch, capsys, command):
+    """Whichever command asked for JSON."""
+    monkeypatch.setenv("TTP_ACCESS", "most")
+    code, out, err = ran(capsys, *command, "--json")
+    assert (code, err) == (2, "")
+    told = json.loads(out)
+    assert told["error"] == "setting"
+    assert told["text"].startswith("TTP_ACCESS")
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (errors.TokenMissing(**FACTS), 3),

@@ -21,6 +21,7 @@ FAILED, MISUSED = 1, 2
 # By the kind of error; whatever is not named is FAILED.
 EXIT_CODES = {
     "arguments": MISUSED,
+    "setting": MISUSED,
     "token": 3,
     "forbidden": 4,
     "not_found": 5,
@@ -38,6 +39,7 @@ class Outcome:
 
     code: int
     text: str
+    to_stdout: bool = True
 
 
 Act = Callable[["Client", argparse.Namespace], Awaitable[Outcome]]
@@ -87,10 +89,22 @@ def _with_client(args: argparse.Namespace, act: Act) -> int:
         settings = config.load()
         outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
-        outcome = Outcome(MISUSED, f"ttp-mcp: {problem}")
-    # What a program reads goes to stdout in every case.
-    print(outcome.text, file=sys.stdout if args.json or not outcome.code or act is _report else sys.stderr)
+        outcome = _misuse(args, str(problem), "setting")
+    print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
+
+
+def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") -> Outcome:
+    """Why there is no answer. What a program reads goes to stdout in every case, and in one form."""
+    code = EXIT_CODES.get(kind, FAILED)
+    if args.json:
+        return Outcome(code, json.dumps({"error": kind, "text": text}, ensure_ascii=False))
+    return Outcome(code, f"{said_by}{text}", to_stdout=False)
+
+
+def _misuse(args: argparse.Namespace, text: str, kind: str = "arguments") -> Outcome:
+    """As `_failure`, of what no tool has said."""
+    return _failure(args, kind, text, said_by="ttp-mcp: ")
 
 
 async def _act(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
@@ -133,26 +147,23 @@ async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
     try:
         arguments: Any = json.loads(text)
     except ValueError as problem:
-        return Outcome(MISUSED, f"ttp-mcp: the arguments are not valid JSON ({problem}); {example}.")
+        return _misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")
     if not isinstance(arguments, dict):
-        return Outcome(MISUSED, f"ttp-mcp: the arguments must be one JSON object, {example}.")
+        return _misuse(args, f"the arguments must be one JSON object, {example}.")
     bar = _show_progress if sys.stderr.isatty() else None
     try:
         result = await client.call_tool(args.tool, cast("dict[str, Any]", arguments), progress_callback=bar)
     except MCPError as problem:
-        return Outcome(MISUSED, f"ttp-mcp: {problem.message} ttp-mcp tools lists them.")
-    return _outcome(result, as_json=args.json)
+        return _misuse(args, f"{problem.message} ttp-mcp tools lists them.")
+    return _outcome(args, result)
 
 
-def _outcome(result: "types.CallToolResult", *, as_json: bool) -> Outcome:
+def _outcome(args: argparse.Namespace, result: "types.CallToolResult") -> Outcome:
     from ttp_mcp.server import ERROR_KIND
 
-    kind = str((result.meta or {}).get(ERROR_KIND, "bug"))
-    code = EXIT_CODES.get(kind, FAILED) if result.is_error else 0
-    if not as_json:
-        return Outcome(code, _text(result))
-    answer: Any = {"error": kind, "text": _text(result)} if result.is_error else result.structured_content
-    return Outcome(code, json.dumps(answer, ensure_ascii=False))
+    if result.is_error:
+        return _failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
+    return Outcome(0, json.dumps(result.structured_content, ensure_ascii=False) if args.json else _text(result))
 
 
 async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
