@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 from starlette.responses import JSONResponse
@@ -15,6 +16,7 @@ from ttp_mcp.api import errors
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.cli import call, main
 from ttp_mcp.tools import every_tool
+from ttp_mcp.writes import Created, Writes
 
 pytestmark = pytest.mark.requirement("cli.call")
 
@@ -102,7 +104,10 @@ def test_arguments_that_are_no_object_are_told_with_an_example(capsys, text, wor
 def test_unknown_tool_is_told_with_the_way_to_the_list(capsys):
     """Exit code of misuse."""
     code, out, err = ran(capsys, "call", "--sandbox", "list_pots")
-    assert (code, out, err) == (2, "", "ttp-mcp: Unknown tool: list_pots. ttp-mcp tools lists them.\n")
+    assert (code, out) == (2, "")
+    assert err == (
+        "ttp-mcp: Unknown tool: list_pots. ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.\n"
+    )
 
 
 def test_misuse_is_told_on_stdout_to_who_asked_for_json(capsys):
@@ -118,7 +123,7 @@ def test_misuse_is_told_on_stdout_to_who_asked_for_json(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("nosuch",), "Unknown tool: nosuch. ttp-mcp tools lists them."),
+        (("nosuch",), "Unknown tool: nosuch. ttp-mcp tools lists those"),
         (("list_posts", "{bad"), "the arguments are not valid JSON"),
         (("list_posts", "[1]"), "the arguments must be one JSON object"),
     ],
@@ -171,6 +176,62 @@ def test_exit_code_tells_the_kind_of_failure(monkeypatch, capsys, error, code):
     assert "inner detail" not in err.splitlines()[0]
 
 
+UNKNOWN = Created("unknown", datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def writes_end(monkeypatch, name, result):
+    """From now on this write ends so."""
+
+    async def ends(self, *_, **__):
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(Writes, name, ends)
+
+
+def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
+    """It is an answer all the same, on stdout."""
+    writes_end(monkeypatch, "create", UNKNOWN)
+    code, out, err = ran(capsys, "call", "--sandbox", "create_post", '{"content": "x", "platforms": ["linkedin"]}')
+    assert (code, err) == (8, "")
+    assert out.startswith("Unknown whether the post for linkedin Harbor Café was created")
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [(UNKNOWN, 8, "unknown: the answer was lost"), (errors.NotReached(**FACTS), 1, "stopped: Post 1 not created")],
+)
+def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, ending, code, words):
+    """Unclear where a step is, else failed; applying again goes on and ends as done."""
+    posts = {"posts": [{"content": "x", "platforms": ["linkedin"]}]}
+    left, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", json.dumps(posts))
+    assert left == 0
+    plan = json.dumps({"plan_id": json.loads(out)["plan_id"]})
+    with monkeypatch.context() as patched:
+        writes_end(patched, "create", ending)
+        left, out, err = ran(capsys, "call", "--sandbox", "apply_plan", plan)
+    assert (left, err) == (code, "")
+    assert words in out
+    assert ran(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("check_post", {"content": "x" * 300, "platforms": ["twitter"]}, "Would not be sent as it is: "),
+        ("check_post", {"content": "x", "platforms": ["nowhere"]}, "Would not be sent: "),
+        ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
+        ("check_setup", {}, "1 problem found."),
+    ],
+)
+def test_answer_that_is_a_no_ends_as_failed(capsys, tool, arguments, words):
+    """A script need not read it."""
+    code, out, err = ran(capsys, "call", "--sandbox", tool, json.dumps(arguments))
+    assert (code, err) == (1, "")
+    assert out.startswith(words)
+
+
 def test_help_of_call_names_every_exit_code(capsys):
     """All that a script may meet, but for mistakes of our own."""
     with pytest.raises(SystemExit):
@@ -198,6 +259,16 @@ def test_doctor_reports_and_fails_when_there_is_a_problem(capsys, monkeypatch):
     report = json.loads(out)
     assert not report["ok"]
     assert report["items"][0]["name"] == "token"
+
+
+def test_doctor_without_its_tool_says_which_settings_leave_it_out(monkeypatch, capsys):
+    """No traceback."""
+    monkeypatch.setenv("TTP_TOOLSETS", "posts")
+    code, out, err = ran(capsys, "doctor", "--sandbox")
+    assert (code, out) == (2, "")
+    assert err == (
+        "ttp-mcp: Unknown tool: check_setup. ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.\n"
+    )
 
 
 def test_doctor_ends_well_when_there_is_no_problem(capsys, monkeypatch):

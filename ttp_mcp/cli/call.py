@@ -30,6 +30,8 @@ EXIT_CODES = {
     "unclear": 8,
     "bug": 70,
 }
+# In an answer that is no error, what says that not all of what was wanted came about.
+_FALLS_SHORT: dict[str, object] = {"complete": False, "would_be_sent": False, "planned": [], "ok": False}
 _BAR = 24
 
 
@@ -53,8 +55,10 @@ def add_parsers(subparsers: Subparsers) -> None:
     call = subparsers.add_parser(
         "call",
         help="call a tool",
-        description="Call a tool and print its answer. Exit codes: 0 done, 1 refused or failed, 2 wrong arguments, 3 token, "
-        "4 not allowed, 5 not found, 6 too many requests, 7 not reached, 8 unclear whether it happened.",
+        description="Call a tool and print its answer. Exit codes: 0 done, 1 refused, failed or not all done, 2 wrong arguments, "
+        "3 token, 4 not allowed, 5 not found, 6 too many requests, 7 not reached, 8 unclear whether it happened. "
+        "Answers count too: 8 where an outcome is unknown, else 1 for a plan that is not complete or gives no post a time, a post "
+        "that check_post would not send, and a set-up with a problem.",
     )
     call.add_argument("tool", metavar="TOOL", help="name of the tool")
     call.add_argument(
@@ -75,7 +79,7 @@ def run_tools(args: argparse.Namespace) -> int:
 
 
 def run_call(args: argparse.Namespace) -> int:
-    """Call a tool and print its answer; the exit code says what kind of failure it was."""
+    """Call a tool and print its answer; the exit code says whether it was done, or what kind of failure it was."""
     return _with_client(args, _answer)
 
 
@@ -140,8 +144,6 @@ async def _tools(client: "Client", args: argparse.Namespace) -> Outcome:
 
 
 async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
-    from mcp.shared.exceptions import MCPError
-
     text = await anyio.to_thread.run_sync(sys.stdin.read) if args.arguments == "-" else args.arguments
     example = "for example '{\"limit\": 5}'"
     try:
@@ -150,27 +152,34 @@ async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
         return _misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")
     if not isinstance(arguments, dict):
         return _misuse(args, f"the arguments must be one JSON object, {example}.")
-    bar = _show_progress if sys.stderr.isatty() else None
-    try:
-        result = await client.call_tool(args.tool, cast("dict[str, Any]", arguments), progress_callback=bar)
-    except MCPError as problem:
-        return _misuse(args, f"{problem.message} ttp-mcp tools lists them.")
-    return _outcome(args, result)
+    return await _called(client, args, args.tool, cast("dict[str, Any]", arguments))
 
 
-def _outcome(args: argparse.Namespace, result: "types.CallToolResult") -> Outcome:
+async def _called(client: "Client", args: argparse.Namespace, tool: str, arguments: dict[str, Any]) -> Outcome:
+    from mcp.shared.exceptions import MCPError
+
     from ttp_mcp.server import ERROR_KIND
 
+    bar = _show_progress if sys.stderr.isatty() else None
+    try:
+        result = await client.call_tool(tool, arguments, progress_callback=bar)
+    except MCPError as problem:
+        return _misuse(args, f"{problem.message} ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.")
     if result.is_error:
         return _failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
-    return Outcome(0, json.dumps(result.structured_content, ensure_ascii=False) if args.json else _text(result))
+    data: dict[str, Any] = result.structured_content or {}
+    return Outcome(_code_of(data), json.dumps(data, ensure_ascii=False) if args.json else _text(result))
+
+
+def _code_of(data: dict[str, Any]) -> int:
+    """What an answer says of itself, as an exit code."""
+    if any(each.get("outcome") == "unknown" for each in (data, *data.get("steps", ()))):
+        return EXIT_CODES["unclear"]
+    return FAILED if any(data.get(name) == value for name, value in _FALLS_SHORT.items()) else 0
 
 
 async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
-    result = await client.call_tool("check_setup", {})
-    report: dict[str, Any] = result.structured_content or {}
-    text = json.dumps(report, ensure_ascii=False) if args.json else _text(result)
-    return Outcome(0 if report.get("ok") else FAILED, text)
+    return await _called(client, args, "check_setup", {})
 
 
 async def _show_progress(progress: float, total: float | None, message: str | None) -> None:
