@@ -288,13 +288,13 @@ def test_doctor_ends_well_when_there_is_no_problem(capsys, monkeypatch):
     [
         (0, 10, None, "\r[........................]   0% \x1b[K"),
         (5, 10, "5 of 10", "\r[############............]  50% 5 of 10\x1b[K"),
-        (10, 10, "done", "\r[########################] 100% done\x1b[K\n"),
-        (12, 10, "more", "\r[########################] 100% more\x1b[K\n"),
+        (10, 10, "done", "\r[########################] 100% done\x1b[K"),
+        (12, 10, "more", "\r[########################] 100% more\x1b[K"),
         (3, None, "3", "\r[........................]   0% 3\x1b[K"),
     ],
 )
 async def test_progress_is_a_bar_that_is_drawn_over_itself(capsys, progress, total, message, bar):
-    """The line ends with the last step."""
+    """It leaves the line to whoever wipes it away."""
     await call._show_progress(progress, total, message)
     assert capsys.readouterr().err == bar
 
@@ -330,3 +330,27 @@ def test_upload_shows_its_progress_on_a_terminal(tmp_path):
     assert out.startswith("Uploaded a.gif: image/gif")
     assert "100% 14 bytes of 14 bytes" in shown
     assert "Uploaded" not in shown
+    assert shown.endswith(WIPED)
+
+
+WIPED = "\r\x1b[K"
+
+
+def test_bar_is_wiped_away_though_its_last_step_is_not_told(tmp_path):
+    """undo_plan says what it looks at, and then what became of it."""
+    state = {"TTP_STATE_DIR": str(tmp_path / "state")}
+    posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})
+    _, out, _ = on_terminal("call", "--sandbox", "--json", "plan_posts", posts, **state)
+    plan = json.dumps({"plan_id": json.loads(out)["plan_id"]})
+    assert on_terminal("call", "--sandbox", "apply_plan", plan, **state)[0] == 0
+    code, _, shown = on_terminal("call", "--sandbox", "undo_plan", plan, **state)
+    assert code == 0
+    assert "0 of 1 post looked at" in shown
+    assert shown.endswith(WIPED)
+
+
+def test_failure_has_a_line_of_its_own_on_a_terminal(tmp_path):
+    """Whatever the bar left there."""
+    code, _, shown = on_terminal("call", "--sandbox", "nosuch", TTP_STATE_DIR=str(tmp_path / "state"))
+    assert code == 2
+    assert shown.startswith(f"{WIPED}ttp-mcp: Unknown tool: nosuch.")

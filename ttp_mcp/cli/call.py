@@ -3,8 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from ttp_mcp.cli.install import Subparsers
 if TYPE_CHECKING:
     import mcp_types as types
     from mcp.client import Client
+    from mcp.shared.dispatcher import ProgressFnT
 
 FAILED, MISUSED = 1, 2
 # By the kind of error; whatever is not named is FAILED.
@@ -160,9 +161,9 @@ async def _called(client: "Client", args: argparse.Namespace, tool: str, argumen
 
     from ttp_mcp.server import ERROR_KIND
 
-    bar = _show_progress if sys.stderr.isatty() else None
     try:
-        result = await client.call_tool(tool, arguments, progress_callback=bar)
+        with _progress_bar() as bar:
+            result = await client.call_tool(tool, arguments, progress_callback=bar)
     except MCPError as problem:
         return _misuse(args, f"{problem.message} ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.")
     if result.is_error:
@@ -182,17 +183,27 @@ async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
     return await _called(client, args, "check_setup", {})
 
 
+@contextmanager
+def _progress_bar() -> Generator["ProgressFnT | None"]:
+    """Draws a bar where people look, and wipes it away however the call ends: its last step may never be told."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        yield _show_progress
+    finally:
+        _draw("")
+
+
 async def _show_progress(progress: float, total: float | None, message: str | None) -> None:
-    """A bar on the terminal, drawn over itself; it ends with the last step."""
     share = min(1.0, progress / total) if total else 0.0
     filled = round(_BAR * share)
-    end = "\n" if share == 1.0 else ""
-    print(
-        f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} {message or ''}\x1b[K",
-        end=end,
-        file=sys.stderr,
-        flush=True,
-    )
+    _draw(f"[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} {message or ''}")
+
+
+def _draw(line: str) -> None:
+    """Over what stands on the terminal's line."""
+    print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _text(result: "types.CallToolResult") -> str:
