@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from ttp_mcp import local_files
-from ttp_mcp.local_files import MOST_BYTES, FileRefused, open_below
+from ttp_mcp.local_files import MOST_BYTES, FileRefused, folder_problems, open_below
 
 pytestmark = [
     pytest.mark.requirement("uploads.allowed"),
@@ -238,11 +238,15 @@ def test_refusal_names_the_file_and_no_folder(folder):
         ("holds .ssh", "holds private folders such as .ssh"),
         ("relative", "is not an absolute path"),
         ("missing", "does not exist or can't be read"),
+        ("unreadable", "does not exist or can't be read"),
         ("file", "is not a folder"),
     ],
 )
-def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, root, why):
+def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, monkeypatch, root, why):
     """The words name the entry by its number, not by its path."""
+    unreadable = folder / "trip"
+    # Who runs the tests may be allowed to read everything.
+    monkeypatch.setattr(local_files.os, "access", lambda path, _: path != unreadable)
     (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
     path = {
         "/": Path("/"),
@@ -251,11 +255,13 @@ def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, roo
         "holds .ssh": tmp_path / "like-home",
         "relative": Path("pictures"),
         "missing": tmp_path / "missing",
+        "unreadable": unreadable,
         "file": folder / "photo.jpg",
     }[root]
     words = refusal("photo.jpg", folder, path)
     assert words.startswith(f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media")
     assert str(tmp_path) not in words
+    assert folder_problems([folder, path]) == [f"entry 2 of TTP_MEDIA_DIRS {why}"]
 
 
 def test_opened_file_has_a_short_name_with_its_extension(folder):

@@ -153,28 +153,43 @@ def _file_url_path(url: str) -> str:
     return unquote(parts.path, errors="surrogateescape")
 
 
+def folder_problems(roots: Sequence[Path]) -> list[str]:
+    """What is wrong with the allowed folders, one sentence each without its full stop; while there is any, no file is opened."""
+    return [found for number, root in enumerate(roots, 1) if isinstance(found := _judged(root, number), str)]
+
+
 def _real_root(root: Path, number: int) -> Path:
     """An allowed folder without links. It is the user's own choice, so links in it are followed, once."""
+    found = _judged(root, number)
+    if isinstance(found, str):
+        raise _setting_refused(found)
+    return found
+
+
+def _judged(root: Path, number: int) -> Path | str:
+    """An allowed folder without links, or what is wrong with it."""
     which = f"entry {number} of TTP_MEDIA_DIRS"
     if not root.is_absolute():
-        raise _setting_refused(which, "is not an absolute path")
+        return f"{which} is not an absolute path"
     try:
         real = root.resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
-        raise _setting_refused(which, "does not exist or can't be read") from None
+        return f"{which} does not exist or can't be read"
     if not real.is_dir():
-        raise _setting_refused(which, "is not a folder")
+        return f"{which} is not a folder"
+    if not os.access(real, os.R_OK | os.X_OK):
+        return f"{which} does not exist or can't be read"
     home = Path(os.path.realpath(Path.home()))
     if real == home or real in home.parents:
-        raise _setting_refused(which, "is your home folder or holds it")
+        return f"{which} is your home folder or holds it"
     if any((real / name).is_dir() for name in _HOME_FOLDERS):
-        raise _setting_refused(which, "holds private folders such as .ssh")
+        return f"{which} holds private folders such as .ssh"
     return real
 
 
-def _setting_refused(which: str, why: str) -> FileRefused:
+def _setting_refused(why: str) -> FileRefused:
     return FileRefused(
-        f"Not uploaded: {which} {why}. Name a folder that holds only media, for example TTP_MEDIA_DIRS=/path/to/folder, "
+        f"Not uploaded: {why}. Name a folder that holds only media, for example TTP_MEDIA_DIRS=/path/to/folder, "
         "and restart this server; repeating does not help until then."
     )
 

@@ -189,12 +189,20 @@ async def test_settings_are_told_in_words(connect, changes, name, line):
         assert await lines(agent, name) == [line]
 
 
-async def test_missing_folder_is_a_problem_without_its_path(connect, tmp_path):
-    """The path is the user's own business."""
-    async with connect(media_dirs=(tmp_path / "gone", tmp_path)) as agent:
+async def test_folders_that_uploads_refuse_are_problems_without_their_paths(connect, tmp_path, monkeypatch):
+    """Each with its reason, as upload_media gives it; the path is the user's own business."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pictures").mkdir()
+    async with connect(media_dirs=(tmp_path / "gone", tmp_path / "pictures", tmp_path)) as agent:
+        advice = (
+            "so upload_media reads no file. Name a folder in its place that holds only media, and restart this server."
+        )
         assert await lines(agent, "media folders") == [
-            "problem: 1 folder of TTP_MEDIA_DIRS can't be found. Correct the path."
+            f"problem: entry 1 of TTP_MEDIA_DIRS does not exist or can't be read, {advice}",
+            f"problem: entry 3 of TTP_MEDIA_DIRS is your home folder or holds it, {advice}",
         ]
+        refused = await agent.refused("upload_media", source="a.png")
+        assert refused.startswith("Not uploaded: entry 1 of TTP_MEDIA_DIRS does not exist or can't be read. ")
 
 
 async def test_server_elsewhere_has_no_folders(connect, tmp_path):

@@ -7,6 +7,7 @@ from typing import Literal
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger import LedgerProblem, Replacing, Unfinished
+from ttp_mcp.local_files import folder_problems
 from ttp_mcp.text import quote, quote_api, shorten
 from ttp_mcp.times import show
 from ttp_mcp.tools.accounts import label
@@ -65,7 +66,8 @@ async def _items(app: App) -> AsyncIterator[SetupItem]:
     yield _time_zone(app)
     yield _access(app)
     yield _confirmation(app)
-    yield _folders(app)
+    for found in _folders(app):
+        yield found
     async for found in _ledger(app):
         yield found
 
@@ -167,24 +169,18 @@ def _confirmation(app: App) -> SetupItem:
     )
 
 
-def _folders(app: App) -> SetupItem:
+def _folders(app: App) -> list[SetupItem]:
+    name = "media folders"
     if not app.local_files:
-        return _item("media folders", "ok", "none over HTTP: files of the server are never read")
+        return [_item(name, "ok", "none over HTTP: files of the server are never read")]
     folders = app.settings.media_dirs
     if not folders:
-        return _item(
-            "media folders",
-            "notice",
-            "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it.",
-        )
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if missing:
-        return _item(
-            "media folders",
-            "problem",
-            f"{counted(len(missing), 'folder')} of TTP_MEDIA_DIRS can't be found. Correct the path.",
-        )
-    return _item("media folders", "ok", f"{counted(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")
+        return [
+            _item(name, "notice", "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it.")
+        ]
+    advice = "so upload_media reads no file. Name a folder in its place that holds only media, and restart this server."
+    problems = [_item(name, "problem", f"{problem}, {advice}") for problem in folder_problems(folders)]
+    return problems or [_item(name, "ok", f"{counted(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")]
 
 
 async def _ledger(app: App) -> AsyncIterator[SetupItem]:
