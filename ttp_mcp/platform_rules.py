@@ -148,6 +148,11 @@ def keys() -> tuple[str, ...]:
     return tuple(_file().platforms)
 
 
+def spellings() -> dict[str, str]:
+    """The platform keys, then other names of platforms, each with the key that it stands for."""
+    return {**dict(zip(keys(), keys(), strict=True)), **_file().aliases}
+
+
 def media_kind(url: str) -> MediaKind:
     """What a URL's extension suggests. Only a hint: the file can be something else."""
     extension = re.split("[?#]", url)[0].rpartition(".")[2].lower()

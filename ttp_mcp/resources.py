@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ttp_mcp import platform_rules
-from ttp_mcp.text import clean, fence
+from ttp_mcp.text import fence
 from ttp_mcp.times import show_short
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.integrations import ListIntegrations, list_integrations
@@ -12,8 +12,6 @@ from ttp_mcp.tools.posts import GetPost, get_post
 from ttp_mcp.tools.results import accounts_of
 
 RECENT = 20
-# A client shows a handful; the protocol allows a hundred.
-COMPLETIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,6 @@ class Resource:
     title: str
     description: str
     read: Callable[[App, str], Awaitable[str]]
-    complete: Callable[[App], Awaitable[list[str]]] | None = None
 
     @property
     def prefix(self) -> str:
@@ -55,7 +52,7 @@ async def _post(app: App, post_id: str) -> str:
 
 
 async def _rules(_: App, platform: str) -> str:
-    return platform_rules.rules_for({"x": "twitter"}.get(platform.lower(), platform.lower()))
+    return platform_rules.rules_for(platform)
 
 
 async def _recent(app: App, _: str) -> str:
@@ -71,14 +68,6 @@ async def _recent(app: App, _: str) -> str:
     return "\n\n".join(lines)
 
 
-async def _post_ids(app: App) -> list[str]:
-    return [clean(post.id) for post in await app.api.posts.list()]
-
-
-async def _platform_keys(_: App) -> list[str]:
-    return list(platform_rules.keys())
-
-
 RESOURCES = (
     Resource(
         "ttp://accounts", "accounts", "Connected accounts", "The connected accounts with their health.", _accounts
@@ -90,14 +79,13 @@ RESOURCES = (
         "The latest published posts, for the voice of the accounts.",
         _recent,
     ),
-    Resource("ttp://posts/{id}", "post", "Post", "One post, whole, with its result on each account.", _post, _post_ids),
+    Resource("ttp://posts/{id}", "post", "Post", "One post, whole, with its result on each account.", _post),
     Resource(
         "ttp://platform-rules/{platform}",
         "platform-rules",
         "Platform rules",
         "Text limits, media and fields of a platform, each with its source.",
         _rules,
-        _platform_keys,
     ),
 )
 
@@ -106,11 +94,3 @@ def find(uri: str) -> tuple[Resource, str] | None:
     """The resource of an address, and what stands for its name."""
     found = ((resource, resource.value(uri)) for resource in RESOURCES)
     return next(((resource, value) for resource, value in found if value is not None), None)
-
-
-async def completions(app: App, uri: str, begun: str) -> list[str]:
-    """Values for the name of a family that begin with what was typed."""
-    resource = next((each for each in RESOURCES if each.uri == uri), None)
-    if resource is None or resource.complete is None:
-        return []
-    return [value for value in await resource.complete(app) if value.startswith(begun)][:COMPLETIONS]

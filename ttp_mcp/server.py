@@ -13,7 +13,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from pydantic_core import to_json
 
-from ttp_mcp import __version__, resources
+from ttp_mcp import __version__, completions, resources
 from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
@@ -210,15 +210,16 @@ class TtpServer(MCPServer[Any]):
         return [ReadResourceContents(content=redact_tokens(text), mime_type="text/plain")]
 
     async def _complete(self, request: Any, params: types.CompleteRequestParams) -> types.CompleteResult:
-        """Ids and platforms while a person types; nothing rather than an error when they can't be had."""
-        values: list[str] = []
-        if isinstance(params.ref, types.ResourceTemplateReference):
-            try:
-                app = self._app_of(Context(request_context=request, mcp_server=self))
-                values = await resources.completions(app, params.ref.uri, params.argument.value)
-            except ApiError:
-                values = []
-        return types.CompleteResult(completion=types.Completion(values=values, total=len(values), has_more=False))
+        """Ids and names while a person types; nothing rather than an error when they can't be had."""
+        of = params.ref.uri if isinstance(params.ref, types.ResourceTemplateReference) else params.ref.name
+        try:
+            app = self._app_of(Context(request_context=request, mcp_server=self))
+            found = await completions.completions(app, of, params.argument.name, params.argument.value)
+        except ApiError:
+            found = []
+        more = len(found) > completions.MOST
+        values = found[: completions.MOST]
+        return types.CompleteResult(completion=types.Completion(values=values, total=len(found), has_more=more))
 
 
 def describe(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:

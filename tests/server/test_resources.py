@@ -8,7 +8,7 @@ from mcp_types import PromptReference, ResourceTemplateReference
 from starlette.responses import JSONResponse
 
 from tests.server.conftest import ERAS, text_of
-from ttp_mcp import platform_rules, resources
+from ttp_mcp import platform_rules
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.text import shown_id
 
@@ -192,32 +192,84 @@ async def test_bug_is_masked_and_logged(connect, monkeypatch, caplog, era):
 
 
 async def complete(side, reference, begun, name="id"):
-    """What a client is offered while a person types."""
+    """What a client is offered while a person types, where that is all there is."""
     found = await side.client.complete(reference, {"name": name, "value": begun})
     assert found.completion.total == len(found.completion.values)
     assert not found.completion.has_more
     return found.completion.values
 
 
+PLAN = PromptReference(type="ref/prompt", name="plan_my_week")
+
+
 @eras
 async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, era):
-    """At most twenty, newest posts first."""
+    """Newest posts first."""
     async with connect(era) as side:
         newest = (await side.call("list_posts", limit=1)).structured_content["posts"][0]["id"]
-        offered = await complete(side, POSTS, "")
-        assert len(offered) == 20
-        assert offered[0] == newest
         assert await complete(side, POSTS, newest) == [newest]
         assert await complete(side, POSTS, "nothing begins like this") == []
         assert await complete(side, RULES, "tik", "platform") == ["tiktok"]
-        assert await complete(side, RULES, "", "platform") == list(platform_rules.keys())[: resources.COMPLETIONS]
+        assert await complete(side, RULES, "", "platform") == list(platform_rules.keys())
+
+
+@eras
+async def test_completion_has_as_many_as_the_protocol_allows_and_says_how_many_there_are(connect, era):
+    """The rest is reached by typing on."""
+    async with connect(era) as side:
+        listed = (await side.call("list_posts", limit=1)).structured_content
+        found = (await side.client.complete(POSTS, {"name": "id", "value": ""})).completion
+    assert (len(found.values), found.total, found.has_more) == (100, listed["matched"], True)
+    assert found.values[0] == listed["posts"][0]["id"]
+
+
+@eras
+@pytest.mark.parametrize(
+    ("begun", "offered"),
+    [
+        ("T", ["twitter", "tiktok", "threads", "telegram", "tumblr"]),
+        (" Twi", ["twitter"]),
+        ("x", ["twitter"]),
+        ("X", ["twitter"]),
+    ],
+)
+async def test_platforms_complete_in_any_case_and_by_the_names_that_people_use(connect, era, begun, offered):
+    """As their rules are read."""
+    async with connect(era) as side:
+        assert await complete(side, RULES, begun, "platform") == offered
+
+
+@eras
+async def test_accounts_of_a_prompt_complete_by_handle_name_and_id(connect, era):
+    """Each value is one that tools take."""
+    async with connect(era) as side:
+        accounts = (await side.call("list_integrations")).structured_content["accounts"]
+        handles = ["@harbor.cafe", "@harborcafe", "@harborcafe_berlin"]
+        offered = await complete(side, PLAN, "", "account")
+        assert offered == [*handles, "Harbor Café", "Harbor Café Berlin", *(each["id"] for each in accounts)]
+        assert await complete(side, PLAN, "@HARBORCAFE", "account") == handles[1:]
+        assert await complete(side, PLAN, "harbor", "account") == [*handles, "Harbor Café", "Harbor Café Berlin"]
+        assert await complete(side, PLAN, accounts[0]["id"], "account") == [accounts[0]["id"]]
+
+
+async def test_names_of_accounts_complete_on_one_line_or_not_at_all(connect, sandbox):
+    """They come from outside; only ids are promised."""
+
+    async def accounts(scope, receive, send):
+        named = {"id": "acc_1", "name": "Us\nand \u202ethem"}
+        await JSONResponse({"integrations": [named, {"id": "acc_2"}]})(scope, receive, send)
+
+    sandbox.app = accounts
+    async with connect() as side:
+        assert await complete(side, PLAN, "", "account") == ["Us and them", "acc_1", "acc_2"]
 
 
 @eras
 async def test_nothing_completes_where_nothing_is_known(connect, era):
-    """Prompts, and addresses that are not families, have no values."""
+    """Free text, other names, and addresses that are not families have no values."""
     async with connect(era) as side:
-        assert await complete(side, PromptReference(type="ref/prompt", name="plan_my_week"), "a", "topics") == []
+        assert await complete(side, PLAN, "", "topics") == []
+        assert await complete(side, POSTS, "", "platform") == []
         for uri in ("ttp://accounts", "ttp://nothing/{id}"):
             assert await complete(side, ResourceTemplateReference(type="ref/resource", uri=uri), "a") == []
 
@@ -232,3 +284,4 @@ async def test_completion_without_the_api_is_empty_rather_than_an_error(connect,
     sandbox.app = fails
     async with connect(era) as side:
         assert await complete(side, POSTS, "") == []
+        assert await complete(side, PLAN, "", "account") == []
