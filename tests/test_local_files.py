@@ -4,7 +4,9 @@ import errno
 import os
 import socket
 import sys
+import unicodedata
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -132,6 +134,98 @@ def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
 def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
     """Traversal, hidden names, controls and foreign places."""
     assert str(folder.parent) not in refusal(source, folder)
+
+
+NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
+
+
+@pytest.mark.requirement("uploads.names")
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        (NARROW, "Screenshot 2026-11-25 at 9.41.00 PM.png"),
+        (unicodedata.normalize("NFD", "Crème brûlée.png"), unicodedata.normalize("NFC", "Crème brûlée.png")),
+        (unicodedata.normalize("NFC", "Crème brûlée.png"), unicodedata.normalize("NFD", "Crème brûlée.png")),
+        ("two  spaces.png", "two spaces.png"),
+        ("no-break\xa0space.png", "no-break space.png"),
+        ("plain space.png", "plain\u202fspace.png"),
+    ],
+)
+def test_name_that_reads_the_same_is_found(folder, stored, typed):
+    """As answers show it and people type it; below a folder, by its whole path and as a URL too."""
+    for place in (folder, folder / "trip"):
+        (place / stored).write_bytes(b"this one")
+    assert content(typed, folder) == b"this one"
+    assert content(f"trip/{typed}", folder) == b"this one"
+    assert content(f"{folder}/trip/{typed}", folder) == b"this one"
+    assert content(f"file://{folder}/{quote(typed)}", folder) == b"this one"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_suggested_name_can_be_passed(folder):
+    """What a refusal shows opens the file."""
+    (folder / NARROW).write_bytes(b"shot")
+    words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
+    suggested = words.partition("Similar names there: ")[2].partition(". Repeating")[0]
+    assert content(suggested, folder) == b"shot"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_name_as_it_was_typed_comes_first(folder, tmp_path):
+    """Also where the one that only reads the same lies in another allowed folder."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (folder / "a  b.jpg").write_bytes(b"alike")
+    (second / "a b.jpg").write_bytes(b"typed")
+    assert content("a b.jpg", folder, second) == b"typed"
+    (folder / "a b.jpg").write_bytes(b"typed")
+    assert content("a b.jpg", folder) == b"typed"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
+    """The wrong picture must not go out, in one folder or in two."""
+    (folder / "a  b.jpg").write_bytes(b"one")
+    (folder / "a\u202fb.jpg").write_bytes(b"two")
+    assert refusal("a b.jpg", folder) == (
+        "Not uploaded: a b.jpg: 2 names there read the same (a b.jpg, a b.jpg). Rename the file that is meant; "
+        "repeating the same call does not help."
+    )
+    second = tmp_path / "second"
+    second.mkdir()
+    (folder / "a\u202fb.jpg").rename(second / "a\u202fb.jpg")
+    assert "is in several allowed folders" in refusal("a b.jpg", folder, second)
+
+
+@pytest.mark.requirement("uploads.names")
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        (".photo 1.jpg", "\uff0ephoto 1.jpg"),
+        ("photo\t1.jpg", "photo 1.jpg"),
+        ("PHOTO 1.jpg", "photo 1.jpg"),
+        ("link\u202f1.jpg", "link 1.jpg"),
+        ("hard\u202f1.jpg", "hard 1.jpg"),
+    ],
+)
+def test_name_that_reads_the_same_opens_no_other_door(folder, tmp_path, stored, typed):
+    """Hidden, with a control, in other letters, a link, a second name of a file."""
+    if stored.startswith("link"):
+        (folder / stored).symlink_to(tmp_path / "secret.jpg")
+    elif stored.startswith("hard"):
+        os.link(tmp_path / "secret.jpg", folder / stored)
+    else:
+        (folder / stored).write_bytes(b"picture")
+    assert typed in refusal(typed, folder)
+
+
+@pytest.mark.requirement("uploads.names")
+def test_folder_on_the_way_is_named_exactly(folder):
+    """Only the file's own name is looked for."""
+    (folder / "two  spaces").mkdir()
+    (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
+    assert "there is no such file" in refusal("two spaces/a.jpg", folder)
+    assert content("two  spaces/a.jpg", folder) == b"x"
 
 
 @pytest.mark.parametrize("place", ["file", "folder", "in the folder"])

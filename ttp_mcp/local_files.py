@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -100,24 +101,34 @@ def open_below(source: str, roots: Sequence[Path]) -> OpenFile:
         )
     typed = _typed_path(source)
     allowed = [(root, _real_root(root, number)) for number, root in enumerate(roots, 1)]
+    places = _places(typed, allowed)
+    missing: list[str] = []
+    # The name as it was typed anywhere is meant rather than one that only looks like it.
+    for alike in (False, True):
+        file, missing = _only(typed, places, alike=alike)
+        if file is not None:
+            return file
+    near = f" Similar names there: {shorten(', '.join(dict.fromkeys(missing)), 200)}." if missing else ""
+    raise _refused(typed, "there is no such file below the allowed folders", f"Check the name.{near}", stop="")
+
+
+def _only(typed: str, places: list[tuple[Path, list[str]]], *, alike: bool) -> tuple[OpenFile | None, list[str]]:
+    """The one file that is there; without one the names in its folders that may be meant."""
     found: list[OpenFile] = []
     missing: list[str] = []
     try:
-        for real, parts in _places(typed, allowed):
+        for real, parts in places:
             _check_parts(parts)
             try:
-                found.append(_open(real, parts))
+                found.append(_open(real, parts, alike=alike))
             except _Missing as problem:
                 missing += problem.args[0]
-        if len(found) == 1:
-            return found.pop()
+        if len(found) > 1:
+            raise _refused(typed, "a file of this name is in several allowed folders", "Pass its absolute path")
+        return (found.pop() if found else None), missing
     finally:
         for file in found:
             file.close()
-    if found:
-        raise _refused(typed, "a file of this name is in several allowed folders", "Pass its absolute path")
-    near = f" Similar names there: {shorten(', '.join(dict.fromkeys(missing)), 200)}." if missing else ""
-    raise _refused(typed, "there is no such file below the allowed folders", f"Check the name.{near}", stop="")
 
 
 def base_name(typed: str) -> str:
@@ -218,14 +229,20 @@ def _check_parts(parts: list[str]) -> None:
             raise _refused(name, "hidden files and folders are never read", "Move the file to a visible folder")
 
 
-def _open(root: Path, parts: list[str]) -> OpenFile:
+def _open(root: Path, parts: list[str], *, alike: bool) -> OpenFile:
     if sys.platform == "win32":  # pragma: no cover - Windows only
         return _opened(_open_without_walking(root, parts), parts[-1])
-    return _opened(_walk(root, parts), parts[-1])
+    return _opened(*_walk(root, parts, alike=alike))
 
 
-def _walk(root: Path, parts: list[str]) -> int:
-    """The descriptor of a file below a folder, no component of which is a link."""
+def _walk(root: Path, parts: list[str], *, alike: bool) -> tuple[int, str]:
+    """The descriptor of a file below a folder, no component of which is a link, and its name as it is stored there.
+
+    Args:
+        root: The folder.
+        parts: The components below it.
+        alike: Whether the file may be one whose name only reads the same.
+    """
     plain = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     name = step = parts[-1]
     folder = os.open(root, plain | os.O_DIRECTORY)
@@ -235,8 +252,9 @@ def _walk(root: Path, parts: list[str]) -> int:
             os.close(folder)
             folder = below
         step = name
+        stored = (_namesake(folder, name) if alike else None) or name
         # Without blocking: opening a FIFO would otherwise wait for a writer, for ever.
-        return os.open(name, plain | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
+        return os.open(stored, plain | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder), stored
     except FileNotFoundError:
         raise _Missing(_nearby(folder, step)) from None
     except OSError as error:
@@ -292,13 +310,35 @@ def _sent_name(name: str) -> str:
     )
 
 
+def _namesake(folder: int, name: str) -> str | None:
+    """The one name in a folder that reads the same; several are refused, since nothing that is typed can tell them apart.
+
+    macOS puts a narrow space into the names of screenshots and stores accents apart from their letters; what a person or a
+    model types, and what an answer shows, has neither.
+    """
+    wanted = _as_read(name)
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if _as_read(entry.name) == wanted and _may_be_told(entry.name)]
+    if len(found) > 1:
+        shown = shorten(", ".join(sorted(found)), 150)
+        raise _refused(name, f"{len(found)} names there read the same ({shown})", "Rename the file that is meant")
+    return found[0] if found else None
+
+
+def _as_read(name: str) -> str:
+    """The name without what can't be seen: kinds of spaces, how many of them, and how letters are put together."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())
+
+
+def _may_be_told(name: str) -> bool:
+    return not name.startswith(".") and not _FORBIDDEN.search(name)
+
+
 def _nearby(folder: int, name: str) -> list[str]:
     """Up to five names in the same folder that the caller may have meant."""
-    names: dict[str, str] = {}
     with os.scandir(folder) as entries:
-        for _, entry in zip(range(_NEARBY_SEEN), entries, strict=False):
-            if not entry.name.startswith(".") and not _FORBIDDEN.search(entry.name):
-                names[entry.name.casefold()] = entry.name
+        seen = [entry.name for _, entry in zip(range(_NEARBY_SEEN), entries, strict=False)]
+    names = {each.casefold(): each for each in seen if _may_be_told(each)}
     return [shorten(names[near], NAME_CHARACTERS) for near in get_close_matches(name.casefold(), names, n=5)]
 
 
