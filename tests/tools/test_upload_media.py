@@ -103,17 +103,34 @@ async def test_https_url_needs_no_upload(connect):
         text, data = await agent.ok("upload_media", source="https://example.com/a.jpg")
         assert text == "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post."
         assert data == {"public_url": "https://example.com/a.jpg", "uploaded": False}
+        _, data = await agent.ok("upload_media", source="HTTPS://Example.com:443/a.jpg?b#c")
+        assert data["public_url"] == "HTTPS://Example.com:443/a.jpg?b#c"
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
 @pytest.mark.parametrize(
     "source",
-    ["http://example.com/a.jpg", "https://example.com/" + "a" * 2048, "https://example.com/a b", "https://a/\u202eb"],
+    [
+        "http://example.com/a.jpg",
+        "https://example.com/" + "a" * 2048,
+        "https://example.com/a b",
+        "https://a/\u202eb",
+        "https://",
+        "HTTPS://",
+        "https:///a.jpg",
+        "https://?a.jpg",
+        "https://:443/a.jpg",
+        "https://user@/a.jpg",
+        "https://./a.jpg",
+        "https://[::1/a.jpg",
+        "https://example.com:99999/a.jpg",
+    ],
 )
 async def test_url_that_posts_cannot_use_is_refused(agent, source):
-    """Plain http, too long, or not printable."""
-    assert "has to be a plain https URL of at most 2048 characters" in await agent.refused(
-        "upload_media", source=source
+    """Plain http, too long, not printable, or without a host."""
+    assert await agent.refused("upload_media", source=source) == (
+        "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters that names a host. Pass such "
+        "a URL, or the path of a local file; repeating the same call does not help."
     )
 
 

@@ -1,6 +1,7 @@
 """Tools of media uploads."""
 
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 from pydantic import Field
@@ -122,15 +123,26 @@ async def upload_media(args: UploadMedia, app: App) -> Answer[UploadedMedia]:
 
 
 def _hosted(url: str) -> Answer[UploadedMedia]:
-    if not url.lower().startswith("https://") or len(url) > 2048 or not url.isprintable() or " " in url:
+    if len(url) > 2048 or not url.isprintable() or " " in url or not _names_a_host(url):
         raise FileRefused(
-            "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters. Pass such a URL, or "
-            "the path of a local file; repeating the same call does not help."
+            "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters that names a host. Pass "
+            "such a URL, or the path of a local file; repeating the same call does not help."
         )
     return Answer(
         "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post.",
         UploadedMedia(public_url=url, uploaded=False),
     )
+
+
+def _names_a_host(url: str) -> bool:
+    """Whether it is an https URL that leads somewhere."""
+    try:
+        parts = urlsplit(url)
+        # A port that is none is noticed only when it is asked for.
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool((parts.hostname or "").strip("."))
 
 
 def _answer(file: OpenFile, facts: Facts, public_url: str) -> Answer[UploadedMedia]:
