@@ -31,8 +31,8 @@ ERROR_KIND = "co.timetopost/error"
 INSTRUCTIONS = """\
 TimeToPost: plan, schedule and review the user's social media posts.
 
-- Accounts first: list_integrations shows ids, names and health. account_ids takes an id, @handle or name; when a name fits \
-several accounts the error lists them.
+- Accounts first: list_integrations shows ids, names and health. account_ids takes an id, @handle or full name; \
+when that fits several accounts, or none, the error lists them.
 - Times: ISO 8601. Without an offset a time is read in the zone that list_posts names. Say times back to the user with weekday \
 and zone.
 - A scheduled post reaches the public at its time. When in doubt save a draft (leave scheduled_at out). Schedule only what \

@@ -22,6 +22,10 @@ BOOK = AccountBook.of(
         account("acc_3", "twitter", "Harbor Berlin", "@harborcafe_berlin"),
         account("acc_4", "linkedin", "Harbor Café"),
         account("acc_5", "mastodon"),
+        # Called like platforms that they are not on.
+        account("acc_6", "tiktok", "Threads & Buttons", "@threads"),
+        account("acc_7", "friendster", "Facebook", "fb_ads"),
+        account("acc_8", "x", "@Buttons"),
     ]
 )
 
@@ -40,22 +44,27 @@ BOOK = AccountBook.of(
         ("linkedin", "acc_4"),
         ("LinkedIn", "acc_4"),
         ("Harbor Berlin", "acc_3"),
-        ("berlin", "acc_3"),
+        ("harbor berlin", "acc_3"),
+        ("@threads", "acc_6"),
+        ("Threads & Buttons", "acc_6"),
+        ("friendster", "acc_7"),
         ("mastodon acc_5", "acc_5"),
     ],
 )
 def test_one_account_is_found_by_what_people_call_it(word, found):
-    """Id, handle with or without @, name, part of a name, platform, and the way answers show it."""
+    """Id, handle with or without @, full name, platform, and the way answers show it."""
     assert BOOK.find(word, "Post not created").id == found
 
 
 @pytest.mark.parametrize(
     ("word", "candidates"),
     [
-        ("X", "“X” matches 2 accounts: twitter @harborcafe (acc_2), twitter @harborcafe_berlin (acc_3)."),
-        ("twitter", "“twitter” matches 2 accounts: "),
+        (
+            "X",
+            "“X” matches 3 accounts: twitter @harborcafe (acc_2), twitter @harborcafe_berlin (acc_3), x @Buttons (acc_8).",
+        ),
+        ("twitter", "“twitter” matches 3 accounts: "),
         ("Harbor Café", "“Harbor Café” matches 3 accounts: "),
-        ("harbor", "“harbor” matches 4 accounts: "),
     ],
 )
 def test_what_fits_several_lists_the_candidates(word, candidates):
@@ -66,7 +75,35 @@ def test_what_fits_several_lists_the_candidates(word, candidates):
     assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
 
 
-@pytest.mark.parametrize("word", ["@twitter", "@berlin", "acc_9", "@", "", "   "])
+@pytest.mark.parametrize(
+    ("word", "candidates"),
+    [
+        ("berlin", "twitter @harborcafe_berlin (acc_3)."),
+        ("harbor", "instagram @harbor.cafe (acc_1), twitter @harborcafe (acc_2), "),
+    ],
+)
+def test_part_of_a_name_picks_no_account(word, candidates):
+    """It may be meant otherwise; a filter takes all that it fits."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert str(raised.value).startswith(
+        f"Post not created: “{word}” names no account in full; similar are: {candidates}"
+    )
+    assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
+
+
+@pytest.mark.parametrize("word", ["threads", "Threads", " facebook ", "Slack"])
+def test_platform_never_means_an_account_elsewhere_that_is_called_like_it(word):
+    """The post would go to the wrong network; a filter keeps to that as well."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert str(raised.value).startswith(
+        f"Post not created: no {word.strip()} account is connected. Connected: acc_1 (instagram @harbor.cafe), "
+    )
+    assert BOOK.matching(word) == []
+
+
+@pytest.mark.parametrize("word", ["@twitter", "@berlin", "@harbor berlin", "acc_9", "@", "", "   "])
 def test_what_fits_none_lists_what_is_connected(word):
     """An @ means a handle and nothing else."""
     with pytest.raises(Refusal) as raised:
@@ -76,7 +113,7 @@ def test_what_fits_none_lists_what_is_connected(word):
 
 def test_without_accounts_none_is_named():
     """A person has to connect one."""
-    with pytest.raises(Refusal, match=r"no account “linkedin”\. Connected: none\. Nothing was sent\."):
+    with pytest.raises(Refusal, match=r"no linkedin account is connected\. Connected: none\. Nothing was sent\."):
         AccountBook(()).find("linkedin", "Post not created")
 
 
@@ -103,6 +140,30 @@ def test_word_from_outside_can_not_end_its_quotation():
 def test_account_is_shown_by_the_best_there_is(one, shown):
     """Handle, else name, else id."""
     assert label(one) == shown
+
+
+async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platform(connect):
+    """A word that is a platform, in every tool that takes accounts."""
+    accounts = [
+        {"id": "a1", "platform": "instagram", "name": "Max", "handle": "@maxfoto"},
+        {"id": "a2", "platform": "linkedin", "name": "Our Threads & Buttons GmbH"},
+        {"id": "a3", "platform": "tiktok", "name": "Facebook Ads Agency"},
+    ]
+    async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": accounts}})) as agent:
+        for word in ("x", "threads", "facebook"):
+            words = await agent.refused("create_post", content="Words", account_ids=[word])
+            assert words.startswith(
+                f"Post not created: no {word} account is connected. Connected: a1 (instagram @maxfoto), "
+            )
+            words = await agent.refused("list_posts", account=word)
+            assert words.startswith(f"Posts not listed: no {word} account is connected. Connected: a1 ")
+        words = await agent.refused("create_post", content="Words", account_ids=["agency"])
+        assert words == (
+            "Post not created: “agency” names no account in full; similar are: tiktok Facebook Ads Agency (a3). "
+            "Pass one of these ids in account_ids. Nothing was sent."
+        )
+        text, _ = await agent.ok("list_posts", account="agency")
+        assert text.startswith("There are no posts yet")
 
 
 async def test_names_are_asked_for_once_a_minute(fresh):

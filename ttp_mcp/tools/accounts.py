@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ttp_mcp.api import ApiClient, ApiError, Integration
 from ttp_mcp.errors import Refusal
+from ttp_mcp.platform_rules import keys as known_platforms
 from ttp_mcp.text import quote_api, shown_id
 from ttp_mcp.tools.together import together
 
@@ -35,12 +36,15 @@ class AccountBook:
         return {account.id: label(account) for account in reversed(self.accounts)}
 
     def find(self, wanted: str, what: str) -> Integration:
-        """The one account that a word means.
+        """The one account that a word means: its id, @handle, full name or platform. A part of a name picks none.
 
         Raises:
             Refusal: None fits, or several do; the candidates are listed.
         """
-        return self._only(wanted, self._matches(wanted), what)
+        found = self._meant(wanted)
+        if len(found) == 1:
+            return found[0]
+        raise self._refusal(wanted, found, what)
 
     def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
         """The accounts that several words mean, each once, in the order given."""
@@ -48,40 +52,43 @@ class AccountBook:
 
     def on(self, platform: str) -> list[Integration]:
         """Every account of a platform."""
-        return [account for account in self.accounts if account.platform == platform.casefold()]
+        key = platform_key(platform)
+        return [account for account in self.accounts if platform_key(account.platform) == key]
 
     def matching(self, wanted: str) -> list[Integration]:
-        """Every account that a word can mean; for filters, where several are welcome."""
-        return self._matches(wanted)
+        """Every account that a word can mean, by a part of its name too; for filters, where several are welcome."""
+        return self._meant(wanted) or self._called_in_part(wanted)
 
-    def _matches(self, wanted: str) -> list[Integration]:
+    def _meant(self, wanted: str) -> list[Integration]:
         word = wanted.strip().casefold()
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
-        if by_id:
-            return by_id
-        bare = word.removeprefix("@")
         # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
-        shown = [account for account in self.accounts if label(account).casefold() == word]
-        exact = shown or [account for account in self.accounts if bare in _names(account)]
-        if exact or word.startswith("@"):
-            return exact
-        platform = platform_key(word)
-        on_platform = [account for account in self.accounts if account.platform.casefold() == platform]
-        return on_platform or [
-            account for account in self.accounts if bare and any(bare in name for name in _names(account))
-        ]
-
-    def _only(self, wanted: str, found: list[Integration], what: str) -> Integration:
-        if len(found) == 1:
-            return found[0]
-        shown = quote_api(wanted, 60)
+        found = by_id or [account for account in self.accounts if label(account).casefold() == word]
         if found:
-            listed = ", ".join(f"{label(account)} ({shown_id(account.id)})" for account in found[:10])
-            raise Refusal(
-                f"{what}: “{shown}” matches {len(found)} accounts: {listed}. Pass one of these ids in account_ids. Nothing was sent."
+            return found
+        # An account that is called like a platform is on another one: a post for it would go to the wrong place.
+        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names(each)]
+
+    def _called_in_part(self, wanted: str) -> list[Integration]:
+        word = wanted.strip().casefold()
+        if not word or word.startswith("@") or self._is_platform(word):
+            return []
+        return [account for account in self.accounts if any(word in name for name in _names(account))]
+
+    def _is_platform(self, word: str) -> bool:
+        return platform_key(word) in known_platforms() or bool(self.on(word))
+
+    def _refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
+        shown = quote_api(wanted, 60)
+        if candidates := found or self._called_in_part(wanted):
+            fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
+            listed = ", ".join(f"{label(account)} ({shown_id(account.id)})" for account in candidates[:10])
+            return Refusal(
+                f"{what}: “{shown}” {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent."
             )
+        missing = f"no {shown} account is connected" if self._is_platform(wanted) else f"no account “{shown}”"
         listed = ", ".join(f"{shown_id(account.id)} ({label(account)})" for account in self.accounts[:6]) or "none"
-        raise Refusal(f"{what}: no account “{shown}”. Connected: {listed}. Nothing was sent.")
+        return Refusal(f"{what}: {missing}. Connected: {listed}. Nothing was sent.")
 
 
 # Names change rarely; the health of an account is looked at afresh by every tool that depends on it.
@@ -139,5 +146,7 @@ def platform_key(platform: str) -> str:
 
 
 def _names(account: Integration) -> set[str]:
-    names = (account.handle or "", account.name or "")
-    return {name.casefold().removeprefix("@") for name in names if name}
+    """What an account is called, in full: its name, and its handle with @ and without."""
+    handle, name = ((text or "").casefold() for text in (account.handle, account.name))
+    bare = handle.removeprefix("@")
+    return {each for each in (bare, bare and f"@{bare}", name, name.removeprefix("@")) if each}

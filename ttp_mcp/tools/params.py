@@ -21,12 +21,12 @@ AccountIds = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        description="Accounts: id, @handle or name, from list_integrations. This or platforms.",
+        description="Accounts: id, @handle or full name, from list_integrations. This or platforms.",
     ),
 ]
 OtherAccountIds = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
-    Field(min_length=1, max_length=100, description="Accounts instead of the present ones: id, @handle or name."),
+    Field(min_length=1, max_length=100, description="Accounts instead of the present ones: id, @handle or full name."),
 ]
 Platforms = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=50)]] | None,
