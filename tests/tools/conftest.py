@@ -16,7 +16,7 @@ import anyio
 import mcp_types as types
 import pytest
 from mcp.client import Client
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests import asgi
 from tests.asgi import nowhere
@@ -197,6 +197,35 @@ def reading(replies: dict[str, object]) -> Through:
                 await answer(send, 200, reply)
 
         return instead
+
+    return through
+
+
+# What the reference promises of a post.
+PROMISED = ("id", "content", "platforms", "status", "scheduledAt", "publishedAt", "mediaUrls")
+
+
+def promised(app: ASGIApp) -> ASGIApp:
+    """Leaves of posts only the fields that the reference promises."""
+
+    def bare(post: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in post.items() if key in PROMISED}
+
+    async def through(scope: Scope, receive: Receive, send: Send) -> None:
+        async def cut(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
+                message = {**message, "headers": headers}
+            elif message.get("body"):
+                reply = json.loads(message["body"])
+                if "posts" in reply:
+                    reply["posts"] = [bare(post) for post in reply["posts"]]
+                if "post" in reply:
+                    reply["post"] = bare(reply["post"])
+                message = {**message, "body": json.dumps(reply).encode()}
+            await send(message)
+
+        await app(scope, receive, cut if scope["path"].startswith("/api/posts") else send)
 
     return through
 

@@ -3,7 +3,7 @@
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import reading
+from tests.tools.conftest import promised, reading
 
 pytestmark = pytest.mark.requirement("tools.check")
 
@@ -136,6 +136,33 @@ async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
     fresh.put(other["post_id"], status=status)
     _, data = await fresh.ok("check_post", **POST | {"content": " Doors open at ten "})
     assert data["warnings"] == [f"The same text is already {status} for linkedin Harbor Café ({other['post_id']})."]
+
+
+DOUBT = "; it may be the same account: the API does not say which."
+
+
+async def test_post_that_names_no_accounts_may_be_for_each_of_its_platforms(connect):
+    """The reference promises the platforms of a post and not its accounts."""
+    async with connect(demo_posts=False, through=promised) as agent:
+        x = await agent.account("twitter @harborcafe")
+        _, same = await agent.ok("create_post", **POST | {"account_ids": [x, "linkedin"]})
+        _, near = await agent.ok("create_post", **POST | {"content": "Near", "scheduled_at": "2026-11-26T10:20"})
+        berlin = await agent.account("twitter @harborcafe_berlin")
+        one, both, other, none = [
+            (await agent.ok("check_post", **POST | {"account_ids": accounts, "scheduled_at": "2026-11-26T10:01"}))[1]
+            for accounts in (["linkedin"], [x, "linkedin"], [berlin], ["tiktok"])
+        ]
+    clash = f"Another post on linkedin is scheduled 19 min later ({near['post_id']}){DOUBT}"
+    assert one["warnings"] == [
+        clash,
+        f"The same text is already scheduled on linkedin ({same['post_id']}){DOUBT}",
+    ]
+    assert both["warnings"] == [
+        clash,
+        f"The same text is already scheduled on twitter and linkedin ({same['post_id']}){DOUBT}",
+    ]
+    assert other["warnings"][-1] == f"The same text is already scheduled on twitter ({same['post_id']}){DOUBT}"
+    assert not any("scheduled" in each for each in none["warnings"])
 
 
 async def test_failed_post_with_the_same_text_is_no_repetition(fresh):

@@ -157,3 +157,21 @@ def test_any_text_as_a_cursor_is_refused_in_words(cursor):
     if cursor:
         with pytest.raises(Refusal):
             page([post(1)], ALL, "newest", 1, cursor)
+
+
+@pytest.mark.requirement("tools.posts.list")
+@pytest.mark.parametrize(
+    ("fields", "listed"),
+    [
+        ({"accountIds": ["a"], "platforms": ["twitter"]}, True),
+        ({"results": [{"accountId": "a"}]}, True),
+        ({"accountIds": ["b"], "platforms": ["linkedin"]}, False),
+        ({"platforms": ["tiktok", "LinkedIn"]}, True),
+        ({"platforms": ["X"]}, False),
+        ({}, False),
+    ],
+)
+def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, listed):
+    """It may be for any of them; where accounts are named, they alone count."""
+    wanted = Filter(accounts=frozenset({"a"}), account_platforms=frozenset({"linkedin"}))
+    assert page([post(1, **fields)], wanted, "newest", 2, None).matched == listed

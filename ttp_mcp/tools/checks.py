@@ -8,7 +8,7 @@ from ttp_mcp import platform_rules
 from ttp_mcp.api import Integration, Post, PostCreate
 from ttp_mcp.text import outbound_warnings, quote_api, shown_id
 from ttp_mcp.tools.accounts import label
-from ttp_mcp.tools.paging import accounts_of
+from ttp_mcp.tools.paging import accounts_of, may_be_for
 from ttp_mcp.tools.results import listed
 
 # Closer together than this, two posts of one account take attention from each other. Our own figure.
@@ -96,18 +96,27 @@ def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequenc
     if others is None:
         yield "note", "The posts that exist could not be read, so clashes were not looked for."
         return
-    ids = {account.id for account in targets}
     for other in others:
-        shared = accounts_of(other) & ids
-        if not shared or other.status not in ("scheduled", "publishing", "published", "partial"):
+        if other.status not in ("scheduled", "publishing", "published", "partial"):
             continue
-        names = listed([label(account) for account in targets if account.id in shared])
+        shared = may_be_for(other, targets)
+        if not shared:
+            continue
+        where, doubt = _where(other, shared)
         if other.content.strip() == post.content.strip():
-            yield "warning", f"The same text is already {other.status} for {names} ({shown_id(other.id)})."
+            yield "warning", f"The same text is already {other.status} {where} ({shown_id(other.id)}){doubt}."
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
             if abs(apart) < CLASH:
-                yield "warning", f"Another post for {names} is scheduled {_apart(apart)} ({shown_id(other.id)})."
+                yield "warning", f"Another post {where} is scheduled {_apart(apart)} ({shown_id(other.id)}){doubt}."
+
+
+def _where(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
+    """For whom another post is, and what is not sure of that."""
+    if accounts_of(other):
+        return f"for {listed([label(account) for account in shared])}", ""
+    platforms = dict.fromkeys(account.platform for account in shared)
+    return f"on {listed(list(platforms))}", "; it may be the same account: the API does not say which"
 
 
 def _apart(apart: timedelta) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from ttp_mcp.api import Post
+from ttp_mcp.api import Integration, Post
 from ttp_mcp.errors import Refusal
+from ttp_mcp.tools.accounts import platform_key
 
 Order = Literal["newest", "soonest"]
 
@@ -18,11 +19,15 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a post must be to be listed; None leaves a property open. `accounts` are ids, `text` is case-folded."""
+    """What a post must be to be listed; None leaves a property open. `text` is case-folded.
+
+    `accounts` are ids. A post that names no accounts is listed for them if it is for one of `account_platforms`, their platforms.
+    """
 
     status: str | None = None
     platform: str | None = None
     accounts: frozenset[str] | None = None
+    account_platforms: frozenset[str] = frozenset()
     after: datetime | None = None
     before: datetime | None = None
     text: str | None = None
@@ -33,11 +38,16 @@ class Filter:
             return False
         if self.platform and self.platform not in (platform.casefold() for platform in post.platforms):
             return False
-        if self.accounts is not None and not self.accounts & accounts_of(post):
+        if self.accounts is not None and not self._may_be_for(post, self.accounts):
             return False
         if self.text and self.text not in post.content.casefold():
             return False
         return self._in_window(post)
+
+    def _may_be_for(self, post: Post, accounts: frozenset[str]) -> bool:
+        if named := accounts_of(post):
+            return not accounts.isdisjoint(named)
+        return not self.account_platforms.isdisjoint(map(platform_key, post.platforms))
 
     def _in_window(self, post: Post) -> bool:
         if not (self.after or self.before):
@@ -71,6 +81,17 @@ def time_of(post: Post) -> datetime | None:
 def accounts_of(post: Post) -> set[str]:
     """Ids of a post's accounts, from wherever the API names them."""
     return {*post.account_ids, *(result.account_id for result in post.results if result.account_id)}
+
+
+def may_be_for(post: Post, accounts: Sequence[Integration]) -> list[Integration]:
+    """Those of the accounts that a post is for. One that names none may be for each account of its platforms.
+
+    The reference promises the platforms of a post, not its accounts.
+    """
+    if named := accounts_of(post):
+        return [account for account in accounts if account.id in named]
+    platforms = {platform_key(platform) for platform in post.platforms}
+    return [account for account in accounts if platform_key(account.platform) in platforms]
 
 
 def page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, cursor: str | None) -> Page:
