@@ -182,14 +182,16 @@ class Ledger:
                 return write
             if applied == "full":
                 return "full"
-            if not allow_duplicate and (earlier := await self.earlier(post)):
+            if not allow_duplicate and (earlier := await self._earlier_of(keys)):
                 return earlier
 
     async def earlier(self, post: PostCreate) -> Earlier | None:
-        """An equal create of before, of any process; None when there is none, or when it was refused."""
-        keys = _targets(content_digest(post), post)
-        found = await self._get("sent", keys)
-        return await self._earlier(next(found[key] for key in keys if key in found)) if found else None
+        """The equal create of before that `begin_create` would return; nothing is noted.
+
+        Raises:
+            LedgerProblem: The ledger can't be read.
+        """
+        return await self._earlier_of(_targets(content_digest(post), post))
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -454,7 +456,11 @@ class Ledger:
         value = {"post": write.raw, "outcome": outcome, "write": write.id}
         return self._put("removed", write.post_id or "", value, KEEP_WRITES)
 
-    async def _earlier(self, entry: Entry) -> Earlier:
+    async def _earlier_of(self, keys: Sequence[str]) -> Earlier | None:
+        found = await self._get("sent", keys)
+        entry = next((found[key] for key in keys if key in found), None)
+        if entry is None:
+            return None
         post_id = entry.value["post_id"]
         return Earlier(
             keys=entry.value["keys"],

@@ -188,6 +188,22 @@ class Writes:
         ids = frozenset(each.id for each in before) if before is not None else None
         return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, caller))
 
+    async def earlier(self, post: PostCreate, there: Collection[Post] | None) -> Earlier | None:
+        """An equal create of before, for which `create` would send nothing. Nothing is noted, and nothing looked for.
+
+        Args:
+            post: What would be sent.
+            there: All posts as they were just now, where the caller has them: one that is gone stands in nobody's way.
+
+        Raises:
+            LedgerProblem: It is not known.
+        """
+        found = await self._ledger.earlier(post)
+        if found is None or found.removed:
+            return None
+        gone = found.post_id and there is not None and all(each.id != found.post_id for each in there)
+        return None if gone else found
+
     async def delete(self, post_id: str, *, tool: str, post: Post | None = None, limited: bool = True) -> Deleted:
         """Delete a post.
 

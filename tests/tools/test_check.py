@@ -3,7 +3,8 @@
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import promised, reading
+from tests.tools.conftest import Fault, promised, reading
+from ttp_mcp.ledger import Ledger, LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.check")
 
@@ -163,6 +164,74 @@ async def test_post_that_names_no_accounts_may_be_for_each_of_its_platforms(conn
     ]
     assert other["warnings"][-1] == f"The same text is already scheduled on twitter ({same['post_id']}){DOUBT}"
     assert not any("scheduled" in each for each in none["warnings"])
+
+
+async def test_draft_with_the_text_of_a_post_is_a_warning(fresh):
+    """Once it has a time it would be a repetition."""
+    _, other = await fresh.ok("create_post", **POST)
+    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": None})
+    assert data["warnings"] == [f"The same text is already scheduled for linkedin Harbor Café ({other['post_id']})."]
+    _, saved = await fresh.ok("create_post", **POST | {"scheduled_at": None})
+    assert (saved["outcome"], saved["warnings"]) == ("created", [])
+
+
+@pytest.mark.parametrize("when", [POST["scheduled_at"], None])
+async def test_post_that_was_created_before_is_named(fresh, when):
+    """As create_post answers it, and nothing is noted by asking."""
+    post = POST | {"scheduled_at": when}
+    _, made = await fresh.ok("create_post", **post)
+    text, data = await fresh.ok("check_post", **post)
+    assert (data["would_be_sent"], data["already_created"], data["errors"]) == (False, made["post_id"], [])
+    assert text.startswith("Would not be sent again: a ")
+    assert text.endswith(
+        f"Nothing was sent, and create_post would answer “already created”: {made['post_id']} is the same post for the same "
+        "accounts and time. allow_duplicate sends it once more, if the human wants that."
+    )
+    _, again = await fresh.ok("create_post", **post)
+    assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
+
+
+async def test_post_that_was_created_and_is_gone_would_be_sent(fresh):
+    """Whether it was deleted here or elsewhere."""
+    _, first = await fresh.ok("create_post", **POST)
+    await fresh.ok("delete_post", post_id=first["post_id"])
+    _, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    _, second = await fresh.ok("create_post", **POST)
+    assert second["outcome"] == "created"
+    with fresh.sandbox.store.writing() as db:
+        db.execute("DELETE FROM posts")
+    text, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    assert text.endswith("create_post with the same arguments sends it.")
+
+
+async def test_attempt_without_an_outcome_is_an_error(connect):
+    """create_post would refuse, or find its post by looking."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        agent.sandbox.app.methods, agent.sandbox.app.turn, agent.sandbox.app.how = ("POST",), 0, 500
+        _, lost = await agent.ok("create_post", **POST)
+        text, data = await agent.ok("check_post", **POST)
+    assert lost["outcome"] == "unknown"
+    assert not data["would_be_sent"]
+    (error,) = data["errors"]
+    assert error == (
+        "An equal post was begun Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z) and its outcome is not known: look for it with "
+        "list_posts. create_post with allow_duplicate sends it in any case."
+    )
+    assert text.startswith("Would not be sent as it is: ")
+
+
+async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
+    """The rest is checked all the same."""
+
+    async def unreadable(*_):
+        raise LedgerProblem("the disk is gone.")
+
+    monkeypatch.setattr(Ledger, "earlier", unreadable)
+    _, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    assert data["notes"] == ["Whether the same post was sent before is not known: the disk is gone."]
 
 
 async def test_failed_post_with_the_same_text_is_no_repetition(fresh):

@@ -1,16 +1,19 @@
 """The tool that says what a post would do, and what speaks against it, without sending anything."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp import platform_rules
 from ttp_mcp.api import PostCreate
-from ttp_mcp.errors import Refusal
+from ttp_mcp.errors import Refusal, agent_text
+from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.text import clean, shown_id
 from ttp_mcp.times import TimeProblem, from_now, show
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.app import App
+from ttp_mcp.tools.checks import Findings
 from ttp_mcp.tools.drafting import PostFields, Prepared, prepare
 from ttp_mcp.tools.posts import posts
 from ttp_mcp.tools.registry import Answer, ToolOutput
@@ -31,7 +34,7 @@ class CheckedAccount(ToolOutput):
 
 
 class PostCheck(ToolOutput):
-    """Whether create_post would send it, to whom and when; errors stop it, warnings and notes do not."""
+    """Whether create_post would send it, to whom and when; errors stop it, and `already_created`, the id of the same post."""
 
     would_be_sent: bool
     accounts: list[CheckedAccount]
@@ -39,6 +42,7 @@ class PostCheck(ToolOutput):
     errors: list[str]
     warnings: list[str]
     notes: list[str]
+    already_created: str | SkipJsonSchema[None] = None
 
 
 @posts.tool(title="Check a post", effect="read", failure="Post not checked")
@@ -48,30 +52,51 @@ async def check_post(args: CheckPost, app: App) -> Answer[PostCheck]:
     Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
     """
     try:
-        prepared = await prepare(args, app, "Would not be sent")
+        prepared = await prepare(args, app, "Would not be sent", compare_drafts=True)
     except (Refusal, TimeProblem) as problem:
         text = str(problem).removesuffix(" Nothing was sent.")
         data = PostCheck(would_be_sent=False, accounts=[], errors=[text], warnings=[], notes=[])
         return Answer(text if isinstance(problem, Refusal) else f"Would not be sent: {text}", data)
-    found = prepared.findings
-    lines = [_headline(prepared, app), *(_account_line(account) for account in _accounts(prepared))]
+    found, earlier = await _with_earlier(prepared, app)
+    lines = [_headline(prepared, found, earlier, app), *(_account_line(account) for account in _accounts(prepared))]
     lines += [f"Error: {text}" for text in found.errors]
     lines += [f"Warning: {text}" for text in found.warnings]
     lines += [f"Note: {text}" for text in found.notes]
-    lines.append(_ending(prepared))
+    lines.append(_ending(found, earlier))
     data = PostCheck(
-        would_be_sent=not found.errors,
+        would_be_sent=not found.errors and earlier is None,
         accounts=_accounts(prepared),
         scheduled_at=iso(prepared.post.scheduled_at, app.zone),
         errors=list(found.errors),
         warnings=list(found.warnings),
         notes=list(found.notes),
+        already_created=clean(earlier) if earlier else None,
     )
     return Answer("\n".join(lines), data)
 
 
-def _headline(prepared: Prepared, app: App) -> str:
-    verb = "Would not be sent as it is" if prepared.findings.errors else "Would be sent"
+async def _with_earlier(prepared: Prepared, app: App) -> tuple[Findings, str | None]:
+    """What was found, with what the ledger knows of an equal create; and the post of that, if it has one."""
+    found = prepared.findings
+    # create_post refuses for an error before it asks the ledger.
+    if found.errors:
+        return found, None
+    try:
+        earlier = await app.writes.earlier(prepared.post, prepared.others)
+    except LedgerProblem as problem:
+        note = agent_text(problem, "Whether the same post was sent before is not known")
+        return replace(found, notes=(*found.notes, note)), None
+    if earlier is None or earlier.post_id:
+        return found, earlier.post_id if earlier else None
+    error = (
+        f"An equal post was begun {show(earlier.at, app.zone)} and its outcome is not known: look for it with list_posts. "
+        "create_post with allow_duplicate sends it in any case."
+    )
+    return replace(found, errors=(error,)), None
+
+
+def _headline(prepared: Prepared, found: Findings, earlier: str | None, app: App) -> str:
+    verb = "Would not be sent as it is" if found.errors else "Would not be sent again" if earlier else "Would be sent"
     return f"{verb}: {_what(prepared.post.scheduled_at, app)}, to {prepared.named()}{prepared.extent()}."
 
 
@@ -103,7 +128,12 @@ def _account_line(account: CheckedAccount) -> str:
     return f"- {account.account} ({shown_id(account.account_id)}): {account.characters}{limit} characters as the platform counts"
 
 
-def _ending(prepared: Prepared) -> str:
-    if prepared.findings.errors:
+def _ending(found: Findings, earlier: str | None) -> str:
+    if found.errors:
         return "Nothing was sent. Mend what is named as an error, then check again."
+    if earlier:
+        return (
+            f"Nothing was sent, and create_post would answer “already created”: {shown_id(earlier)} is the same post for the same "
+            "accounts and time. allow_duplicate sends it once more, if the human wants that."
+        )
     return "Nothing was sent. create_post with the same arguments sends it."

@@ -59,8 +59,14 @@ class Prepared:
         return "".join(parts)
 
 
-async def prepare(args: PostFields, app: App, what: str) -> Prepared:
+async def prepare(args: PostFields, app: App, what: str, *, compare_drafts: bool = False) -> Prepared:
     """Read the arguments of a post.
+
+    Args:
+        args: The post.
+        app: The surroundings.
+        what: How a refusal begins.
+        compare_drafts: Whether a post without a time is compared with the others too, for one more request.
 
     Raises:
         Refusal: It can't be sent as it is; says what to change.
@@ -70,7 +76,9 @@ async def prepare(args: PostFields, app: App, what: str) -> Prepared:
     refuse_unprintable([args.content, *(args.thread or ())], what)
     refuse_unhosted(args.media_urls or (), what)
     when = due_time(args.scheduled_at, app)
-    book, others = await _surroundings(app, wants_posts=when is not None)
+    # A draft reaches nobody, so it needs no comparison.
+    compared = when is not None or compare_drafts
+    book, others = await _surroundings(app, wants_posts=compared)
     if when:
         # Once more: by now the API has told which time it is there.
         refuse_past(when, app.now(), app.zone)
@@ -84,7 +92,7 @@ async def prepare(args: PostFields, app: App, what: str) -> Prepared:
         scheduled_at=when,
         platform_data=args.platform_data or {},
     )
-    return Prepared(post, tuple(targets), findings(post, targets, others if when else ()), others)
+    return Prepared(post, tuple(targets), findings(post, targets, others if compared else ()), others)
 
 
 async def _surroundings(app: App, *, wants_posts: bool) -> tuple[AccountBook, tuple[Post, ...] | None]:
