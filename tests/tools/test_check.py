@@ -25,6 +25,8 @@ Nothing was sent. create_post with the same arguments sends it.\
             {
                 "account_id": await fresh.account("linkedin Harbor Café"),
                 "account": "linkedin Harbor Café",
+                "platform": "linkedin",
+                "name": "Harbor Café",
                 "characters": 17,
                 "limit": 3000,
             }
@@ -35,6 +37,21 @@ Nothing was sent. create_post with the same arguments sends it.\
         "notes": [],
     }
     assert fresh.standing() == []
+
+
+async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
+    """Enough for a person to tell them apart; what is shown can be passed back."""
+    shown = "twitter @harborcafe “Harbor Café”"
+    text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
+    account_id = await fresh.account("twitter @harborcafe")
+    assert f"\n- {shown} ({account_id}): 17 of 280 characters as the platform counts\n" in text
+    (found,) = data["accounts"]
+    assert (found["account_id"], found["platform"], found["handle"], found["name"]) == (
+        account_id,
+        "twitter",
+        "@harborcafe",
+        "Harbor Café",
+    )
 
 
 async def test_draft_is_checked_without_a_time(fresh):
@@ -76,9 +93,11 @@ async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
     assert fresh.shown(text) == snapshot("""\
 Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter
     @harborcafe, twitter @harborcafe_berlin and instagram @harbor.cafe.
-- twitter @harborcafe (<twitter@harborcafe>): 281 of 280 characters as the platform counts
-- twitter @harborcafe_berlin (<twitter@harborcafe_berlin>): 281 of 280 characters as the platform counts
-- instagram @harbor.cafe (<instagram@harbor.cafe>): 281 of 2200 characters as the platform counts
+- twitter @harborcafe “Harbor Café” (<twitter@harborcafe>): 281 of 280 characters as the platform counts
+- twitter @harborcafe_berlin “Harbor Café Berlin” (<twitter@harborcafe_berlin>): 281 of 280 characters as the
+    platform counts
+- instagram @harbor.cafe “Harbor Café” (<instagram@harbor.cafe>): 281 of 2200 characters as the platform
+    counts
 Error: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
 Error: Instagram needs at least one image or video; a caption alone is refused: add media_urls.
 Warning: twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired and can't publish until a person
@@ -294,7 +313,9 @@ async def test_unknown_platform_passes_with_a_note(connect):
     async with connect(demo_posts=False, through=reading({"/integrations": accounts})) as agent:
         text, data = await agent.ok("check_post", **POST | {"account_ids": ["acc_1"]})
     assert data["would_be_sent"]
-    assert data["accounts"] == [{"account_id": "acc_1", "account": "friendster Us", "characters": 17}]
+    assert data["accounts"] == [
+        {"account_id": "acc_1", "account": "friendster Us", "platform": "friendster", "name": "Us", "characters": 17}
+    ]
     assert "17, limit not known characters" in text or "limit not known" in text
     assert len(data["notes"]) == 1
 

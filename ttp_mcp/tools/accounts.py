@@ -63,7 +63,9 @@ class AccountBook:
         word = wanted.strip().casefold()
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
         # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
-        found = by_id or [account for account in self.accounts if label(account).casefold() == word]
+        found = by_id or [
+            each for each in self.accounts if word in (label(each).casefold(), full_label(each).casefold())
+        ]
         if found:
             return found
         # An account that is called like a platform is on another one: a post for it would go to the wrong place.
@@ -137,6 +139,12 @@ def label(account: Integration) -> str:
     """`instagram @harbor.cafe`, or the name where there is no handle."""
     shown = f"@{account.handle.removeprefix('@')}" if account.handle else account.name or account.id
     return f"{quote_api(account.platform, 30)} {quote_api(shown, 60)}"
+
+
+def full_label(account: Integration) -> str:
+    """`instagram @harbor.cafe “Harbor Café”`: the label, and the name where the label shows only the handle."""
+    name = f" “{quote_api(account.name, 60)}”" if account.handle and account.name else ""
+    return f"{label(account)}{name}"
 
 
 def platform_key(platform: str) -> str:

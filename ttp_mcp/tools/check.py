@@ -6,12 +6,12 @@ from datetime import datetime
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp import platform_rules
-from ttp_mcp.api import PostCreate
+from ttp_mcp.api import Integration, PostCreate
 from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.text import clean, shown_id
 from ttp_mcp.times import TimeProblem, from_now, show
-from ttp_mcp.tools.accounts import label
+from ttp_mcp.tools.accounts import full_label, label
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import Findings
 from ttp_mcp.tools.drafting import PostFields, Prepared, prepare
@@ -29,6 +29,9 @@ class CheckedAccount(ToolOutput):
 
     account_id: str
     account: str
+    platform: str
+    name: str | SkipJsonSchema[None] = None
+    handle: str | SkipJsonSchema[None] = None
     characters: int
     limit: int | SkipJsonSchema[None] = None
 
@@ -58,14 +61,17 @@ async def check_post(args: CheckPost, app: App) -> Answer[PostCheck]:
         data = PostCheck(would_be_sent=False, accounts=[], errors=[text], warnings=[], notes=[])
         return Answer(text if isinstance(problem, Refusal) else f"Would not be sent: {text}", data)
     found, earlier = await _with_earlier(prepared, app)
-    lines = [_headline(prepared, found, earlier, app), *(_account_line(account) for account in _accounts(prepared))]
+    lines = [
+        _headline(prepared, found, earlier, app),
+        *(_account_line(account, prepared.post) for account in prepared.targets),
+    ]
     lines += [f"Error: {text}" for text in found.errors]
     lines += [f"Warning: {text}" for text in found.warnings]
     lines += [f"Note: {text}" for text in found.notes]
     lines.append(_ending(found, earlier))
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
-        accounts=_accounts(prepared),
+        accounts=[_account(account, prepared.post) for account in prepared.targets],
         scheduled_at=iso(prepared.post.scheduled_at, app.zone),
         errors=list(found.errors),
         warnings=list(found.warnings),
@@ -106,16 +112,17 @@ def _what(when: datetime | None, app: App) -> str:
     return f"a post for {show(when, app.zone)}, {from_now(when, app.now())}"
 
 
-def _accounts(prepared: Prepared) -> list[CheckedAccount]:
-    checked: list[CheckedAccount] = []
-    for account in prepared.targets:
-        length = _longest(account.platform, prepared.post)
-        checked.append(
-            CheckedAccount(
-                account_id=clean(account.id), account=label(account), characters=length.count, limit=length.limit
-            )
-        )
-    return checked
+def _account(account: Integration, post: PostCreate) -> CheckedAccount:
+    length = _longest(account.platform, post)
+    return CheckedAccount(
+        account_id=clean(account.id),
+        account=label(account),
+        platform=clean(account.platform),
+        name=clean(account.name) if account.name else None,
+        handle=clean(account.handle) if account.handle else None,
+        characters=length.count,
+        limit=length.limit,
+    )
 
 
 def _longest(platform: str, post: PostCreate) -> platform_rules.Length:
@@ -123,9 +130,10 @@ def _longest(platform: str, post: PostCreate) -> platform_rules.Length:
     return max((platform_rules.text_length(platform, part) for part in parts), key=lambda length: length.count)
 
 
-def _account_line(account: CheckedAccount) -> str:
-    limit = f" of {account.limit}" if account.limit is not None else ", limit not known"
-    return f"- {account.account} ({shown_id(account.account_id)}): {account.characters}{limit} characters as the platform counts"
+def _account_line(account: Integration, post: PostCreate) -> str:
+    length = _longest(account.platform, post)
+    limit = f" of {length.limit}" if length.limit is not None else ", limit not known"
+    return f"- {full_label(account)} ({shown_id(account.id)}): {length.count}{limit} characters as the platform counts"
 
 
 def _ending(found: Findings, earlier: str | None) -> str:
