@@ -119,24 +119,37 @@ async def test_what_failed_this_week_and_why(agent):
 
 
 async def test_cancel_everything_on_linkedin_next_week(agent):
-    """One list, and a delete for each: n + 1 calls."""
+    """One list, then a call for each: n + 1 calls. What is also for other accounts stands for these."""
     ours = await agent.account("linkedin Harbor Café")
     for day in (1, 3):
         await agent.ok(
             "create_post", content=f"LinkedIn {day}", account_ids=[ours], scheduled_at=f"2026-12-0{day}T10:00"
         )
     await agent.ok("create_post", content="The week after", account_ids=[ours], scheduled_at="2026-12-08T10:00")
-    others = {row["id"] for row in rows(agent)}
+    before = rows(agent)
     call = Calls(agent)
     _, found = await call(
         "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-07", limit=100
     )
     assert found["matched"] == len(found["posts"]) >= 2
+    replaced = {}
     for post in found["posts"]:
-        await call("delete_post", post_id=post["id"])
+        others = [account for account in post["accounts"] if not account.startswith("linkedin ")]
+        if others:
+            _, moved = await call("reschedule_post", post_id=post["id"], account_ids=others)
+            replaced[post["id"]] = moved["post_id"]
+        else:
+            await call("delete_post", post_id=post["id"])
+    assert call.count <= len(found["posts"]) + 1
     gone = {post["id"] for post in found["posts"]}
-    assert call.count <= len(gone) + 1
-    assert {row["id"] for row in rows(agent)} == others - gone
+    assert {row["id"] for row in rows(agent)} == {row["id"] for row in before} - gone | set(replaced.values())
+    (workshop,) = [row for row in before if row["id"] in replaced]
+    stands = agent.wire(replaced[workshop["id"]])
+    assert workshop["content"].startswith("Workshop: brew better at home.")
+    _, shown = await agent.ok("get_post", post_id=stands["id"])
+    assert shown["accounts"] == ["twitter @harborcafe"]
+    same = ("content", "media_urls", "thread", "scheduled_at", "status")
+    assert [stands[name] for name in same] == [workshop[name] for name in same]
     _, left = await agent.ok(
         "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-07"
     )
