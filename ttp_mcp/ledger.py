@@ -54,6 +54,8 @@ class Write:
     at: datetime
     digest: str
     post: PostCreate | None = None
+    # Accounts that it reaches beside those that the post names.
+    targets: tuple[str, ...] = ()
     post_id: str | None = None
     raw: JsonObject | None = None
     # What the reservation replaced, to be put back when nothing was sent.
@@ -82,6 +84,20 @@ class Earlier:
     def digest(self) -> str:
         """The digest that its keys begin with."""
         return self.keys[0].partition(" ")[0]
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """The accounts that it reserved."""
+        return self._named("account")
+
+    def as_sent(self, post: PostCreate) -> PostCreate:
+        """An equal post of now, to whom this one was sent: the two have a target in common, not all."""
+        platforms = self._named("platform")
+        return replace(post, account_ids=() if platforms else self.account_ids, platforms=platforms)
+
+    def _named(self, kind: str) -> tuple[str, ...]:
+        parts = [key.split(" ", 2) for key in self.keys]
+        return tuple(name for _, each, name in parts if each == kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,13 @@ class Ledger:
         self._now = now
 
     async def begin_create(
-        self, post: PostCreate, *, tool: str, most: int | None = None, allow_duplicate: bool = False
+        self,
+        post: PostCreate,
+        *,
+        tool: str,
+        most: int | None = None,
+        allow_duplicate: bool = False,
+        targets: Sequence[str] = (),
     ) -> Write | Earlier | Literal["full"]:
         """Note that a post is about to be created, and reserve it against equal ones in every process.
 
@@ -160,6 +182,7 @@ class Ledger:
             tool: Who asks.
             most: How many may be created in an hour.
             allow_duplicate: Whether an equal one of before does not matter.
+            targets: The accounts that it reaches, where it names platforms.
 
         Returns:
             The write; or an equal one of before, and then nothing is noted; or `full`.
@@ -168,8 +191,8 @@ class Ledger:
             LedgerProblem: It can't be noted, so it must not be sent.
         """
         digest = content_digest(post)
-        write = Write(_new_id(), "create", tool, self._now(), digest, post=post)
-        keys = _targets(digest, post)
+        write = Write(_new_id(), "create", tool, self._now(), digest, post=post, targets=tuple(targets))
+        keys = _targets(digest, post, targets)
         while True:
             there = await self._get("sent", keys) if allow_duplicate else {}
             write = replace(write, replaced={key: entry.value for key, entry in there.items()})
@@ -182,16 +205,19 @@ class Ledger:
                 return write
             if applied == "full":
                 return "full"
-            if not allow_duplicate and (earlier := await self._earlier_of(keys)):
+            if not allow_duplicate and (earlier := await self.earlier(post, targets)):
                 return earlier
 
-    async def earlier(self, post: PostCreate) -> Earlier | None:
-        """The equal create of before that `begin_create` would return; nothing is noted.
+    async def earlier(self, post: PostCreate, targets: Sequence[str] = ()) -> Earlier | None:
+        """An equal create of before, of any process; None when there is none, or when it was refused.
 
-        Raises:
-            LedgerProblem: The ledger can't be read.
+        Args:
+            post: What would be sent.
+            targets: The accounts that it would reach, where it names platforms.
         """
-        return await self._earlier_of(_targets(content_digest(post), post))
+        keys = _targets(content_digest(post), post, targets)
+        found = await self._get("sent", keys)
+        return await self._earlier(next(found[key] for key in keys if key in found)) if found else None
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -255,7 +281,8 @@ class Ledger:
         own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
         if found is None:
             return await self._apply([Drop("sent", key, expected=version) for key, version in own.items()]) == "done"
-        write = Write(earlier.write_id, "create", earlier.tool, earlier.at, content_digest(post), post=post)
+        digest, targets = content_digest(post), earlier.account_ids
+        write = Write(earlier.write_id, "create", earlier.tool, earlier.at, digest, post=post, targets=targets)
         steps: list[Put | Drop] = [
             Drop("open", write.id),
             self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
@@ -423,8 +450,9 @@ class Ledger:
         return await self._state.apply(self._scope, steps, write.at, limit)
 
     def _after_create(self, write: Write, outcome: Outcome, post: Post | None, *, claim: bool) -> list[Put | Drop]:
-        assert write.post is not None  # noqa: S101 - callers ask first
-        keys = _targets(write.digest, write.post)
+        sent = write.post
+        assert sent is not None  # noqa: S101 - callers ask first
+        keys = _targets(write.digest, sent, write.targets)
         if outcome == "not_done":
             kept = write.replaced
             return [
@@ -433,15 +461,16 @@ class Ledger:
             ]
         if post is None:
             return [self._sent(write, key, "unknown", None) for key in keys]
-        # The answer names accounts where we named platforms: an equal post to one of those is a duplicate too.
-        answered = _targets(write.digest, replace(write.post, account_ids=tuple(post.account_ids)))
+        # The answer can name accounts that nobody knew of before: an equal post to one of those is a duplicate too.
+        write = replace(write, targets=(*write.targets, *post.account_ids))
+        keys = _targets(write.digest, sent, write.targets)
         return [
             self._put("post", post.id, {"write": write.id}, KEEP_WRITES, expected="" if claim else None),
-            *(self._sent(write, key, "created", post.id) for key in dict.fromkeys([*keys, *answered])),
+            *(self._sent(write, key, "created", post.id) for key in keys),
         ]
 
     def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
-        keys = _targets(write.digest, write.post) if write.post else []
+        keys = _targets(write.digest, write.post, write.targets) if write.post else []
         value = {
             "write": write.id,
             "tool": write.tool,
@@ -456,11 +485,7 @@ class Ledger:
         value = {"post": write.raw, "outcome": outcome, "write": write.id}
         return self._put("removed", write.post_id or "", value, KEEP_WRITES)
 
-    async def _earlier_of(self, keys: Sequence[str]) -> Earlier | None:
-        found = await self._get("sent", keys)
-        entry = next((found[key] for key in keys if key in found), None)
-        if entry is None:
-            return None
+    async def _earlier(self, entry: Entry) -> Earlier:
         post_id = entry.value["post_id"]
         return Earlier(
             keys=entry.value["keys"],
@@ -488,9 +513,13 @@ def content_digest(post: PostCreate) -> str:
     return _digest([post.content, list(post.thread), list(post.media_urls), post.platform_data, minute])
 
 
-def _targets(digest: str, post: PostCreate) -> list[str]:
-    """One key for each account or platform: two posts with one in common are the same post there."""
-    names = [f"account {name}" for name in post.account_ids] + [f"platform {name.lower()}" for name in post.platforms]
+def _targets(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -> list[str]:
+    """One key for each account or platform: two posts with one in common are the same post there.
+
+    A platform stands for its accounts, `account_ids`, as well: another call may name one of those.
+    """
+    names = [f"account {name}" for name in (*post.account_ids, *account_ids)]
+    names += [f"platform {name.lower()}" for name in post.platforms]
     return [f"{digest} {name}" for name in dict.fromkeys(names)]
 
 

@@ -170,7 +170,13 @@ class Writes:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def create(
-        self, post: PostCreate, *, tool: str, allow_duplicate: bool = False, before: Collection[Post] | None = None
+        self,
+        post: PostCreate,
+        *,
+        tool: str,
+        allow_duplicate: bool = False,
+        before: Collection[Post] | None = None,
+        targets: Sequence[str] = (),
     ) -> Created:
         """Create a post, at most once.
 
@@ -179,6 +185,7 @@ class Writes:
             tool: Who asks.
             allow_duplicate: Send it even if an equal post was created before.
             before: All posts as they were just now, where the caller has them: tells an old equal post from a new one.
+            targets: The accounts that it reaches, where it names platforms: the same post to one of them is a duplicate.
 
         Raises:
             ApiError: It was not created.
@@ -186,19 +193,22 @@ class Writes:
             LedgerProblem: Nothing was sent, since it can't be noted.
         """
         ids = frozenset(each.id for each in before) if before is not None else None
-        return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, caller))
+        return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, targets, caller))
 
-    async def earlier(self, post: PostCreate, there: Collection[Post] | None) -> Earlier | None:
+    async def earlier(
+        self, post: PostCreate, there: Collection[Post] | None, targets: Sequence[str] = ()
+    ) -> Earlier | None:
         """An equal create of before, for which `create` would send nothing. Nothing is noted, and nothing looked for.
 
         Args:
             post: What would be sent.
             there: All posts as they were just now, where the caller has them: one that is gone stands in nobody's way.
+            targets: The accounts that it would reach, where it names platforms.
 
         Raises:
             LedgerProblem: It is not known.
         """
-        found = await self._ledger.earlier(post)
+        found = await self._ledger.earlier(post, targets)
         if found is None or found.removed:
             return None
         gone = found.post_id and there is not None and all(each.id != found.post_id for each in there)
@@ -326,9 +336,15 @@ class Writes:
             self._idle.set()
 
     async def _create(
-        self, post: PostCreate, tool: str, allow_duplicate: bool, before: frozenset[str] | None, caller: _Caller
+        self,
+        post: PostCreate,
+        tool: str,
+        allow_duplicate: bool,
+        before: frozenset[str] | None,
+        targets: Sequence[str],
+        caller: _Caller,
     ) -> Created:
-        write = await self._reserve(post, tool, allow_duplicate, caller)
+        write = await self._reserve(post, tool, allow_duplicate, targets, caller)
         if isinstance(write, Created):
             return write
         started = self._monotonic()
@@ -348,10 +364,12 @@ class Writes:
         recorded = await self._note(write, "created", created)
         return Created("created", write.at, created, created.id, recorded=recorded)
 
-    async def _reserve(self, post: PostCreate, tool: str, allow_duplicate: bool, caller: _Caller) -> Write | Created:
+    async def _reserve(
+        self, post: PostCreate, tool: str, allow_duplicate: bool, targets: Sequence[str], caller: _Caller
+    ) -> Write | Created:
         while True:
             write = await self._ledger.begin_create(
-                post, tool=tool, most=self._caps.posts, allow_duplicate=allow_duplicate
+                post, tool=tool, most=self._caps.posts, allow_duplicate=allow_duplicate, targets=targets
             )
             if write == "full":
                 raise await self._limit("create", "TTP_MAX_POSTS_PER_HOUR", self._caps.posts, "new posts")
@@ -391,6 +409,7 @@ class Writes:
             return await self._earlier_created(earlier, post)
         if self._is_under_way(earlier):
             return Created("unknown", earlier.at)
+        post = earlier.as_sent(post)
         search = _Search(post, earlier.write_id, earlier.digest, earlier.at, None)
         found = await self._look(search, self._monotonic() + self._least_look_seconds)
         if found is not None and await self._ledger.settle(earlier, post, found):

@@ -526,6 +526,18 @@ async def test_same_post_again_is_answered_with_the_first_one(fresh):
 
 
 @CREATED
+@pytest.mark.parametrize("first", ["account_ids", "platforms"])
+async def test_account_and_then_its_platform_are_the_same_post(fresh, first):
+    """And the other way round."""
+    second = "platforms" if first == "account_ids" else "account_ids"
+    post = {"content": "Doors open at ten", "scheduled_at": "2026-11-26T10:00"}
+    _, one = await fresh.ok("create_post", **post, **{first: ["linkedin"]})
+    _, two = await fresh.ok("create_post", **post, **{second: ["linkedin"]})
+    assert (two["outcome"], two["post_id"]) == ("already_created", one["post_id"])
+    assert len(fresh.standing()) == 1
+
+
+@CREATED
 async def test_warnings_do_not_stop_a_post_and_are_repeated(fresh):
     """An account that can't publish now may be reconnected by then."""
     text, data = await fresh.ok(

@@ -65,6 +65,43 @@ async def test_a_post_to_a_platform_covers_the_accounts_that_the_answer_names(wo
 
 
 @pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("hidden", [(), ("accountIds", "results")], ids=["shown", "hidden"])
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("platform_first", [False, True])
+async def test_an_account_and_its_platform_are_one_target(
+    world, platform_first: bool, lost: bool, hidden: tuple[str, ...]
+) -> None:
+    """Whichever was named first, whatever the API shows of it, and also when the first answer was lost."""
+    world.faults.hidden = hidden
+    account = world.post()
+    platform = replace(account, account_ids=(), platforms=("linkedin",))
+    posts = [platform, account] if platform_first else [account, platform]
+    world.faults.script = ["lost after commit"] if lost else []
+    world.faults.reads_fail = lost
+    first = await world.writes.create(posts[0], tool="create_post", targets=account.account_ids)
+    world.faults.reads_fail = False
+
+    second = await world.another().create(posts[1], tool="create_post", targets=account.account_ids)
+
+    assert first.outcome == ("unknown" if lost else "created")
+    assert (second.outcome, second.reconciled) == ("already_created", lost)
+    assert world.faults.writes == ["POST"]
+    found = [await world.ledger.earlier(post, account.account_ids) for post in posts]
+    assert [each.post_id for each in found if each] == [second.post_id] * 2
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_answer_named(world) -> None:
+    """Deleted in the dashboard and created again by its account."""
+    platform = replace(world.post(), account_ids=(), platforms=("linkedin",))
+    first = await world.writes.create(platform, tool="create_post")
+    await world.api.posts.delete(first.post_id or "")
+    world.time.clock.move(120)
+
+    assert (await world.writes.create(world.post(), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize(
     ("at", "hours", "outcome"), [(None, 23, "already_created"), (None, 25, "created"), (DUE, 25, "already_created")]
 )
@@ -188,6 +225,24 @@ async def test_an_unknown_outcome_is_settled_when_its_post_turns_up(world) -> No
     assert (second.outcome, second.reconciled) == ("already_created", True)
     assert (third.outcome, third.post_id) == ("already_created", second.post_id)
     assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_an_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
+    """The post of another account on the same platform, whose answer was lost too, is not given out for it."""
+    one, two = [each.id for each in await world.api.integrations.list() if each.platform == "twitter"]
+    world.faults.reads_fail = True
+    world.faults.script = ["lost before commit", "lost after commit"]
+    for account in (one, two):
+        await world.writes.create(replace(world.post(), account_ids=(account,)), tool="create_post")
+    world.faults.reads_fail = False
+
+    with pytest.raises(EarlierAttempt, match="may have created an equal post, its answer was lost"):
+        platform = replace(world.post(), account_ids=(), platforms=("twitter",))
+        await world.writes.create(platform, tool="create_post", targets=(one, two))
+
+    found = await world.writes.create(replace(world.post(), account_ids=(two,)), tool="create_post")
+    assert (found.outcome, found.reconciled) == ("already_created", True)
 
 
 @pytest.mark.requirement("writes.unknown-blocks")

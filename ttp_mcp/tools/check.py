@@ -88,7 +88,7 @@ async def _with_earlier(prepared: Prepared, app: App) -> tuple[Findings, str | N
     if found.errors:
         return found, None
     try:
-        earlier = await app.writes.earlier(prepared.post, prepared.others)
+        earlier = await app.writes.earlier(prepared.post, prepared.others, prepared.target_ids)
     except LedgerProblem as problem:
         note = agent_text(problem, "Whether the same post was sent before is not known")
         return replace(found, notes=(*found.notes, note)), None

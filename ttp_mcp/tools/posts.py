@@ -202,7 +202,11 @@ async def create_post(args: CreatePost, app: App) -> Answer[CreatedPost]:
         # Who was asked may have taken their time.
         refuse_past(when, app.now(), app.zone)
     created = await app.writes.create(
-        prepared.post, tool="create_post", allow_duplicate=args.allow_duplicate, before=prepared.others
+        prepared.post,
+        tool="create_post",
+        allow_duplicate=args.allow_duplicate,
+        before=prepared.others,
+        targets=prepared.target_ids,
     )
     return created_answer(created, prepared, app)
 
