@@ -198,6 +198,11 @@ REMOVED: dict[str, Removal] = {
         constant(lambda _, post: post),
         f"{WRITES}/test_duplicates.py::test_an_earlier_attempt_is_looked_for_as_it_was_sent",
     ),
+    "one reading is not gone": Removal(
+        "writes:Writes._is_gone",
+        later(True),
+        f"{WRITES}/test_duplicates.py::test_a_post_that_one_reading_does_not_find_is_not_gone",
+    ),
     "limits an hour": Removal(
         "ledger:AtMost",
         always(None),

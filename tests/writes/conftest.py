@@ -32,6 +32,7 @@ class Faults:
         self._time = time
         self.script: list[str] = []
         self.reads_fail = False
+        self.lagging = False
         self.without_date = False
         self.hidden: tuple[str, ...] = ()
         self.writes: list[str] = []
@@ -43,6 +44,9 @@ class Faults:
         if method == "GET":
             if self.reads_fail:
                 raise ConnectionResetError
+            if self.lagging and not scope["path"].endswith("/posts"):
+                await answer(send, 404, b'{"success": false, "message": "Post not found."}')
+                return
             await self._app(scope, receive, self._tidied(send))
             return
         self.writes.append(method)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from ttp_mcp.api import PostCreate, ValidationFailed
+from ttp_mcp.api import NoAnswer, Post, PostCreate, ValidationFailed
 from ttp_mcp.writes import Created, EarlierAttempt
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -145,10 +145,52 @@ async def test_a_deleted_post_can_be_created_again(world, elsewhere: bool) -> No
     first = await world.writes.create(world.post(), tool="create_post")
     if elsewhere:
         await world.api.posts.delete(first.post_id or "")
+        world.time.clock.move(120)
     else:
         await world.writes.delete(first.post_id or "", tool="delete_post")
 
     assert (await world.writes.create(world.post(), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("seconds", [0, 120])
+async def test_a_post_that_one_reading_does_not_find_is_not_gone(world, seconds: int) -> None:
+    """A copy of the API that lags answers 404 for what the list shows, or will show in a moment."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.time.clock.move(seconds)
+    world.faults.lagging = True
+
+    second = await world.writes.create(world.post(), tool="create_post")
+
+    assert (second.outcome, second.post_id, second.post) == ("already_created", first.post_id, None)
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_post_that_was_just_created_is_not_gone_because_it_is_not_shown(world) -> None:
+    """The list may lag as well; after a minute and a half it is believed."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    await world.api.posts.delete(first.post_id or "")
+
+    world.time.clock.move(80)
+    assert (await world.writes.create(world.post(), tool="create_post")).outcome == "already_created"
+    world.time.clock.move(10)
+    assert (await world.writes.create(world.post(), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_a_post_is_not_gone_while_the_list_can_not_be_read(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not found and not listed have to agree."""
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.time.clock.move(120)
+    world.faults.lagging = True
+    monkeypatch.setattr(world.api.posts, "list", _no_answer)
+
+    assert (await world.writes.create(world.post(), tool="create_post")).post_id == first.post_id
+
+
+async def _no_answer() -> list[Post]:
+    raise NoAnswer(method="GET", path="/posts")
 
 
 @pytest.mark.requirement("writes.duplicates")
