@@ -156,6 +156,11 @@ REMOVED: dict[str, Removal] = {
         constant(re.compile(".*", re.DOTALL)),
         f"{API}/test_classification.py::test_redirect_names_only_the_host",
     ),
+    "404 of a proxy": Removal(
+        "api.answers:_not_the_apis",
+        always(None),
+        f"{API}/test_classification.py::test_only_the_api_itself_can_say_not_found",
+    ),
     "age of upload URLs": Removal(
         "api.storage:_Sending._blocks",
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],

@@ -65,8 +65,8 @@ EXPECTED = {
     ),
     **dict.fromkeys(
         (
-            *("reset-in-body", "short-body", "cut-chunks", "html", "empty", "not-json", "cut-json", "deep-json", "nan"),
-            *("bad-utf-8", "bad-gzip", "gzip-bomb"),
+            *("reset-in-body", "short-body", "cut-chunks", "html", "html-404", "empty", "not-json", "cut-json"),
+            *("deep-json", "nan", "bad-utf-8", "bad-gzip", "gzip-bomb"),
         ),
         BadAnswer,
     ),

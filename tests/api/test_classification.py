@@ -127,6 +127,27 @@ def test_each_status_has_its_error(status, kind):
 
 @pytest.mark.requirement("api.refusals")
 @pytest.mark.parametrize(
+    ("content", "content_type", "reason"),
+    [
+        (b"<!doctype html><title>Not found</title>", "text/html", "html"),
+        (b"404 page not found", "text/plain", "json"),
+        (b"", "", "json"),
+        (b"[]", "application/json", "shape"),
+        (b'{"success": false, "mess', "application/json", "truncated"),
+        (b"{}", "application/json", None),
+    ],
+)
+def test_only_the_api_itself_can_say_not_found(content, content_type, reason):
+    """A proxy's 404 leaves open what there is, and whether a write happened."""
+    for asked in (GET, POST, DELETE):
+        error = refused(asked, 404, {"content-type": content_type}, content, NOW)
+        assert type(error) is (errors.BadAnswer if reason else errors.NotFound)
+        assert (error.status, getattr(error, "reason", None)) == (404, reason)
+        assert error.may_have_happened == (reason is not None and asked is not GET)
+
+
+@pytest.mark.requirement("api.refusals")
+@pytest.mark.parametrize(
     ("location", "host"),
     [
         ("https://evil.example/path?token=ttp_secret", "evil.example"),

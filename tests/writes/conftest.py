@@ -33,6 +33,7 @@ class Faults:
         self.script: list[str] = []
         self.reads_fail = False
         self.lagging = False
+        self.gateway_lost = False
         self.without_date = False
         self.hidden: tuple[str, ...] = ()
         self.writes: list[str] = []
@@ -44,6 +45,9 @@ class Faults:
         if method == "GET":
             if self.reads_fail:
                 raise ConnectionResetError
+            if self.gateway_lost:
+                await answer(send, 404, b"<html>", "text/html")
+                return
             if self.lagging and not scope["path"].endswith("/posts"):
                 await answer(send, 404, b'{"success": false, "message": "Post not found."}')
                 return
@@ -81,6 +85,11 @@ class Faults:
                 raise httpx2.ConnectError("")
             case "crash":
                 raise RuntimeError("a bug")
+            case "404 page":
+                await answer(send, 404, b"<html>", "text/html")
+            case "404 page after commit":
+                await commit()
+                await answer(send, 404, b"<html>", "text/html")
             case "404":
                 await answer(send, 404, b"{}")
             case "409":

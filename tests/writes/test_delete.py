@@ -19,6 +19,8 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
         ("lost after commit", "deleted", False),
         ("commits late", "deleted", False),
         ("502 after commit", "deleted", False),
+        ("404 page after commit", "deleted", False),
+        ("404 page", "unknown", True),
         ("lost before commit", "unknown", True),
     ],
 )
@@ -47,6 +49,22 @@ async def test_delete_is_unknown_while_the_api_can_not_be_asked(world) -> None:
     deleted = await world.writes.delete(post.id, tool="delete_post", post=post)
 
     assert (deleted.outcome, deleted.still_there) == ("unknown", False)
+
+
+@pytest.mark.requirement("writes.delete")
+@pytest.mark.parametrize("fault", ["lost before commit", "404 page"])
+async def test_post_is_not_gone_because_a_gateway_has_lost_its_way(world, fault: str) -> None:
+    """Its page answers every path with 404, and the post goes out all the same."""
+    post = await world.api.posts.create(world.post())
+    world.faults.script = [fault]
+    world.faults.gateway_lost = True
+
+    deleted = await world.writes.delete(post.id, tool="delete_post", post=post)
+
+    world.faults.gateway_lost = False
+    assert (deleted.outcome, deleted.still_there) == ("unknown", False)
+    assert await world.outcomes() == ["unknown"]
+    assert (await world.api.posts.get(post.id)).status == "scheduled"
 
 
 @pytest.mark.requirement("writes.delete")

@@ -78,6 +78,9 @@ def refused(asked: Asked, status: int, headers: Mapping[str, str], content: byte
     if status < 400:
         return errors.Redirected(target_host=_host(headers.get("location")), **facts)
     facts["message"] = message(content)
+    if status == 404 and (reason := _not_the_apis(headers.get("content-type", ""), content)):
+        # A proxy that has lost its way answers so to everything: it says nothing of what there is or was done.
+        return errors.BadAnswer(reason=reason, may_have_happened=asked.changes, **facts)
     if status >= 500:
         return errors.ServerError(may_have_happened=asked.changes, **facts)
     if status == 408:
@@ -171,6 +174,14 @@ def _host(location: str | None) -> str | None:
     except ValueError:
         return None
     return host if _HOST.fullmatch(host) else None
+
+
+def _not_the_apis(content_type: str, content: bytes) -> str | None:
+    """Why a body is none of the API's own, whose every refusal is a JSON object; None when it may be."""
+    try:
+        return None if isinstance(parse(content), dict) else "shape"
+    except (ValueError, RecursionError):
+        return _why_unreadable(content_type, content)
 
 
 def _why_unreadable(content_type: str, content: bytes) -> str:

@@ -49,7 +49,7 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: unknown, or of another organization."""
+    """404 in the API's own words: unknown, or of another organization."""
 
 
 class RateLimited(ApiError):

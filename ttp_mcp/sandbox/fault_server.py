@@ -190,6 +190,7 @@ FAULTS: dict[str, Fault] = {
     "huge-header": sends(head(headers={"X-Padding": "a" * 200_000}) + b"{}"),
     "drip": drip(0.01),
     "html": answer(b"<!doctype html><title>Sign in</title>", headers={"Content-Type": "text/html"}),
+    "html-404": answer(b"<!doctype html><title>Not found</title>", status=404, headers={"Content-Type": "text/html"}),
     "empty": answer(b""),
     "not-json": answer(b"success"),
     "cut-json": answer(b'{"success": true, "posts": [{"id": "p'),
