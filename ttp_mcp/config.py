@@ -99,7 +99,7 @@ SETTINGS = (
     Setting("TTP_STATE_DIR", "Folder of the ledger and the sandbox's data.", "the platform's data folder"),
     Setting("TTP_MAX_POSTS_PER_HOUR", "At most so many posts created an hour.", "no limit"),
     Setting("TTP_MAX_DELETES_PER_HOUR", "At most so many posts deleted an hour.", "no limit"),
-    Setting("TTP_MAX_UPLOADS_PER_HOUR", "At most so many files uploaded an hour.", "no limit"),
+    Setting("TTP_MAX_UPLOADS_PER_HOUR", "At most so many uploads an hour; an upload URL counts as one.", "no limit"),
     Setting("TTP_LOG_LEVEL", "Logging to stderr.", "WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting(
         "TTP_SERVER_KEY",

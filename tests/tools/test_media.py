@@ -3,10 +3,11 @@
 import httpx2
 import pytest
 
-from tests.tools.conftest import Fault
+from tests.tools.conftest import NOW, Fault
 
 pytestmark = pytest.mark.requirement("tools.presign")
 
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0" + bytes(100)
 FILE = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 5}
 
 
@@ -61,6 +62,29 @@ async def test_spelling_of_the_api_is_accepted(fresh, arguments):
 async def test_file_that_can_not_be_uploaded_is_refused(fresh, change, words):
     """By us where the rule is ours, else by the API."""
     assert (await fresh.refused("presign_media", **FILE | change)).startswith(words)
+
+
+async def test_upload_urls_count_as_uploads(connect, tmp_path):
+    """With the files that are uploaded here, each once; one that was refused does not count."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    async with connect(media_dirs=(tmp_path.resolve(),), max_uploads_per_hour=2) as agent:
+        await agent.refused("presign_media", **FILE | {"content_type": "application/zip"})
+        await agent.ok("presign_media", **FILE)
+        await agent.ok("upload_media", source="photo.png")
+        for tool, arguments, what in (
+            ("presign_media", FILE, "No upload URL made"),
+            ("upload_media", {"source": "photo.png"}, "File not uploaded"),
+        ):
+            assert await agent.refused(tool, **arguments) == (
+                f"{what}: TTP_MAX_UPLOADS_PER_HOUR allows 2 uploads an hour and that is used up. The next one is allowed at "
+                "2026-11-24T09:02:00.000Z; nothing was sent. Only the person who configured the server can change the limit."
+            )
+        history = await agent.assembly.app.ledger.history(NOW)
+    assert sorted((each.tool, each.outcome) for each in history) == [
+        ("presign_media", "not_done"),
+        ("presign_media", "uploaded"),
+        ("upload_media", "uploaded"),
+    ]
 
 
 async def test_lost_answer_leaves_nothing_and_may_be_repeated(connect):

@@ -53,7 +53,9 @@ async def presign_media(args: PresignMedia, app: App) -> Answer[Presigned]:
     Content-Type and no Authorization header, then pass public_url in media_urls. upload_url is a secret.
     """
     request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
-    presigned = await app.api.media.presign(request)
+    # Whoever has the URL uploads without us, so it counts as the upload.
+    async with app.writes.upload(tool="presign_media"):
+        presigned = await app.api.media.presign(request)
     name = shorten(args.filename, 255)
     text = (
         f"Upload {name} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
