@@ -322,6 +322,7 @@ async def test_confirmation_works_once_for_its_arguments_and_not_for_long(ledger
     late = await ledger.offer("digest", 300)
 
     assert offered.expires_at == START + timedelta(seconds=300)
+    assert len(bytes.fromhex(offered.code)) == 16
     assert not await ledger.redeem(offered.code, "other")
     assert not await ledger.redeem("forged", "digest")
     assert await ledger.redeem(offered.code, "digest")

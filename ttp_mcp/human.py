@@ -61,13 +61,13 @@ class ClientHuman:
     async def _by_answer(self, context: Context[Any, Any], question: str, binding: Any) -> bool:
         reply = (context.input_responses or {}).get(_ANSWER)
         if reply is None:
-            offered = await self._ledger.offer(digest(binding), CONFIRMATION_SECONDS)
+            offered = await self._ledger.offer(digest(binding, "answer"), CONFIRMATION_SECONDS)
             raise AskFirst(
                 types.InputRequiredResult(
                     input_requests={_ANSWER: types.ElicitRequest(params=_params(question))}, request_state=offered.code
                 )
             )
-        if not await self._ledger.redeem(context.request_state or "", digest(binding)):
+        if not await self._ledger.redeem(context.request_state or "", digest(binding, "answer")):
             raise Refusal(
                 "Not done: the human's answer was for other arguments, was used already or came after five minutes. "
                 "Call again to ask anew; nothing was sent."

@@ -40,6 +40,8 @@ KEEP_UNFINISHED = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(hours=24)
 # A write has its outcome after 80 s at the very most; one that is older belongs to a process that is gone.
 LONGEST_WRITE = timedelta(seconds=90)
+# Nobody guesses 128 bits.
+CODE_BYTES = 16
 # A create, a delete, and at worst a second delete.
 LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
 
@@ -428,7 +430,7 @@ class Ledger:
 
     async def offer(self, digest: str, seconds: float) -> Confirmation:
         """A code that confirms what `digest` stands for, once, within so many seconds."""
-        code = secrets.token_hex(8)
+        code = secrets.token_hex(CODE_BYTES)
         expires = self._now() + timedelta(seconds=seconds)
         await self._apply([Put("confirmation", _digest([code, digest]), {}, expires, expected="")])
         return Confirmation(code, expires)

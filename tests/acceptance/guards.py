@@ -290,6 +290,11 @@ REMOVED: dict[str, Removal] = {
         always("the same"),
         f"{TOOLS}/test_consent.py::test_confirmation_is_for_exactly_what_was_shown",
     ),
+    "code is no answer": Removal(
+        "human:digest",
+        lambda there: lambda binding, _: there(binding, "code"),
+        f"{TOOLS}/test_consent.py::test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other",
+    ),
     "confirmation ends": Removal(
         "tools.consent:CONFIRMATION_SECONDS",
         constant(10_000_000),

@@ -74,7 +74,7 @@ def forged(chance, real):
     at = chance.randrange(len(real))
     other = chance.choice("0123456789abcdef".replace(real[at], ""))
     return chance.choice(
-        [real[:at] + other + real[at + 1 :], real[:-1], real + "0", f"{chance.getrandbits(64):016x}", "x"]
+        [real[:at] + other + real[at + 1 :], real[:-1], real + "0", f"{chance.getrandbits(128):032x}", "x"]
     )
 
 
@@ -149,7 +149,7 @@ async def any_code(self, code, digest):
 
 GUARDS = {
     "replayed": (Ledger, "redeem", reusable),
-    "altered": ("ttp_mcp.tools.consent", "digest", lambda _: "one for all"),
+    "altered": ("ttp_mcp.tools.consent", "digest", lambda *_: "one for all"),
     "of another user": ("ttp_mcp.assembly", "scope_of", lambda *_: "one for all"),
     "expired": ("ttp_mcp.tools.consent", "CONFIRMATION_SECONDS", 10**7),
     "forged": (Ledger, "redeem", any_code),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from ttp_mcp.errors import Refusal
 from ttp_mcp.tools.app import App
@@ -27,7 +27,7 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
     if mode == "off" or (mode == "auto" and not grave):
         return False
     if mode == "required" and confirmation is not None:
-        if await app.ledger.redeem(confirmation, digest(binding)):
+        if await app.ledger.redeem(confirmation, digest(binding, "code")):
             return False
         raise Refusal(
             "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. "
@@ -37,7 +37,7 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
     if answer is False:
         raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
     if answer is None and mode == "required":
-        offered = await app.ledger.offer(digest(binding), CONFIRMATION_SECONDS)
+        offered = await app.ledger.offer(digest(binding, "code"), CONFIRMATION_SECONDS)
         raise Refusal(
             f"Not done yet, because the human has to agree first. Show them this:\n{question}\n"
             f"Once they agreed, call again with the same arguments and confirmation “{offered.code}” (once, within five minutes). "
@@ -46,6 +46,10 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
     return answer is not None
 
 
-def digest(binding: dict[str, Any]) -> str:
-    """Names exactly these arguments."""
-    return hashlib.sha256(json.dumps(binding, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def digest(binding: dict[str, Any], purpose: Literal["code", "answer"]) -> str:
+    """Names exactly these arguments, and what confirms them.
+
+    `code` is the agent's argument, `answer` the state that comes with a human's answer: that the client was asked a question
+    is no yes, so the one must not pass for the other.
+    """
+    return hashlib.sha256(json.dumps([purpose, binding], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
