@@ -6,7 +6,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, reading
+from tests.tools.conftest import Fault, promised, reading
 from ttp_mcp.ledger import Ledger
 from ttp_mcp.sandbox import organizations
 from ttp_mcp.state import LedgerProblem
@@ -90,6 +90,22 @@ async def test_what_is_booked_is_kept_clear(fresh):
     )
     at = found[0]["scheduled_at"][:16]
     assert at <= "2026-11-26T08:00" or at >= "2026-11-26T12:00"
+
+
+async def test_post_that_names_no_accounts_is_booked_on_each_of_its_platforms(connect):
+    """The reference promises the platforms of a post and not its accounts."""
+    async with connect(demo_posts=False, through=promised) as agent:
+        await agent.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
+        _, found = await planned(
+            agent,
+            [
+                {"content": "New", "account_ids": [each]}
+                for each in ("linkedin", await agent.account("twitter @harborcafe"))
+            ],
+            start="2026-11-26T10:00",
+            end="2026-11-26T10:00",
+        )
+    assert [each["index"] for each in found] == [2]
 
 
 async def test_posts_without_a_time_say_why(fresh):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, reading
+from tests.tools.conftest import Fault, promised, reading
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger import Ledger, LedgerProblem
 from ttp_mcp.sandbox import organizations
@@ -145,6 +145,20 @@ async def test_pages_hang_together(agent):
     assert texts[0].startswith(
         f"50 of {data['matched']} matching posts, newest first; times in Europe/Paris (now Tue 24 Nov 2026"
     )
+
+
+@LISTED
+async def test_post_that_names_no_accounts_is_listed_for_each_of_its_platforms(connect):
+    """The reference promises the platforms of a post and not its accounts; the answer says what is not known."""
+    doubt = "Where only a platform is named, the API does not say for which of its accounts the post is."
+    async with connect(demo_posts=False, through=promised) as agent:
+        await three(agent)
+        text, data = await agent.ok("list_posts", account="@harborcafe_berlin")
+        assert [each["accounts"] for each in data["posts"]] == [["twitter"]]
+        assert text.endswith(f"\n{doubt}")
+        text, data = await agent.ok("list_posts", account="tiktok")
+        assert data["matched"] == 0
+        assert doubt not in text
 
 
 @LISTED

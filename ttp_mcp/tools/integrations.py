@@ -4,7 +4,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
 from ttp_mcp.text import clean, quote_api, shown_id
-from ttp_mcp.tools.accounts import label
+from ttp_mcp.tools.accounts import full_label
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
 
@@ -50,8 +50,7 @@ async def list_integrations(args: ListIntegrations, app: App) -> Answer[AccountL
 
 
 def _line(account: Integration) -> str:
-    name = f" “{quote_api(account.name, 60)}”" if account.handle and account.name else ""
-    return f"- {shown_id(account.id)}  {label(account)}{name}: {_health(account)}"
+    return f"- {shown_id(account.id)}  {full_label(account)}: {_health(account)}"
 
 
 def _health(account: Integration) -> str:

@@ -23,7 +23,7 @@ from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
 from ttp_mcp.tools.consent import agree
 from ttp_mcp.tools.drafting import only_one_target, refuse_unhosted, refuse_unprintable, targets_of
-from ttp_mcp.tools.paging import accounts_of
+from ttp_mcp.tools.paging import may_be_for
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case, without_nulls
@@ -174,7 +174,7 @@ async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
         at_most_per_day=args.at_most_per_day,
         hours=history.hours,
         weekly=history.weekly,
-        booked=_booked(existing, app.now()),
+        booked=_booked(existing, accounts, app.now()),
     )
     found, warnings = _checked(found, drafts, existing)
     names = {account.id: label(account) for account in accounts}
@@ -291,15 +291,15 @@ def _end(name: str, text: str | None, app: App) -> datetime | None:
     return _bound(name, text, app)
 
 
-def _booked(existing: Sequence[Post], now: datetime) -> list[Booked]:
+def _booked(existing: Sequence[Post], accounts: Sequence[Integration], now: datetime) -> list[Booked]:
     """What takes a place: posts that are to go out, and those that just did, since spacing reaches back."""
     return [
-        Booked(account_id, when, post.id)
+        Booked(account.id, when, post.id)
         for post in existing
         if post.status in ("scheduled", "publishing", "published", "partial")
         and (when := post.published_at or post.scheduled_at)
         and when > now - REACHES_BACK
-        for account_id in sorted(accounts_of(post))
+        for account in may_be_for(post, accounts)
     ]
 
 

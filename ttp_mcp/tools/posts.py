@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import ApiError, NotFound, Post
+from ttp_mcp.api import ApiError, Integration, NotFound, Post
 from ttp_mcp.errors import Refusal, why
 from ttp_mcp.text import clean, fence, quote_api, shown_id
 from ttp_mcp.times import TimeProblem, from_now, parse_when, refuse_past, show
@@ -16,6 +16,7 @@ from ttp_mcp.tools.app import App
 from ttp_mcp.tools.consent import agree
 from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
 from ttp_mcp.tools.paging import Filter, Order, page
+from ttp_mcp.tools.paging import accounts_of as account_ids_of
 from ttp_mcp.tools.params import Confirmation, Platform, PostId
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
 from ttp_mcp.tools.results import (
@@ -127,10 +128,12 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     Content is shortened; get_post has it whole. The answer says how many matched and how to get the rest.
     """
     book, everything = await app.accounts.names_and(app.api.posts.list)
+    meant = _account_filter(args.account, book)
     wanted = Filter(
         status=args.status.strip().lower() if args.status else None,
         platform=platform_key(args.platform) if args.platform else None,
-        accounts=_account_filter(args.account, book),
+        accounts=None if meant is None else frozenset(account.id for account in meant),
+        account_platforms=frozenset(platform_key(account.platform) for account in meant or ()),
         after=_bound("after", args.after, app),
         before=_bound("before", args.before, app),
         text=args.text.casefold() if args.text else None,
@@ -139,6 +142,8 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
     shown = [summary(post, book, app.zone) for post in found.posts]
     lines += [entry(post, short, book, app.zone) for post, short in zip(found.posts, shown, strict=True)]
+    if args.account and not all(account_ids_of(post) for post in found.posts):
+        lines.append("Where only a platform is named, the API does not say for which of its accounts the post is.")
     if found.cursor:
         lines.append(
             f"{found.left} more; for the next page call again with the same arguments and cursor {found.cursor}"
@@ -252,13 +257,13 @@ async def _deletable(post_id: str, app: App) -> Post:
     return post
 
 
-def _account_filter(wanted: str | None, book: AccountBook) -> frozenset[str] | None:
+def _account_filter(wanted: str | None, book: AccountBook) -> list[Integration] | None:
     if wanted is None:
         return None
     found = book.matching(wanted)
     if not found:
         book.find(wanted, "Posts not listed")
-    return frozenset(account.id for account in found)
+    return found
 
 
 def _bound(name: str, text: str | None, app: App) -> datetime | None:
