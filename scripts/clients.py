@@ -1,4 +1,5 @@
-"""Real clients' own command lines against this server: after `ttp-mcp install`, and after the client's own `mcp add`.
+"""Real clients' own command lines against this server: after `ttp-mcp install`, after the client's own `mcp add`, and after
+`ttp-mcp install` over an entry that the client made for a server at a URL.
 
     python scripts/clients.py
 
@@ -23,6 +24,13 @@ ADDS = {
     "claude-code": ("mcp", "add", "--scope", "user", "timetopost", "--", str(SERVER), "--sandbox"),
     "codex": ("mcp", "add", "timetopost", "--", str(SERVER), "--sandbox"),
     "gemini": ("mcp", "add", "--scope", "user", "timetopost", str(SERVER), "--", "--sandbox"),
+}
+# Nothing listens there.
+URL = "http://127.0.0.1:9/mcp"
+ADDS_URL = {
+    "claude-code": ("mcp", "add", "--scope", "user", "--transport", "http", "timetopost", URL, "--header", "X-A: b"),
+    "codex": ("mcp", "add", "timetopost", "--url", URL, "--bearer-token-env-var", "A"),
+    "gemini": ("mcp", "add", "--scope", "user", "--transport", "http", "timetopost", URL, "--header", "X-A: b"),
 }
 
 
@@ -71,11 +79,12 @@ def check(name: str) -> list[str]:
     """Complaints about one client."""
     problems: list[str] = []
     command = str(FOLDER / "node_modules" / ".bin" / LISTS[name][0])
-    for way in ("ttp-mcp install", "mcp add"):
+    for way in ("ttp-mcp install", "mcp add", "ttp-mcp install over a URL"):
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
+            said = run(home, command, *ADDS_URL[name]) if way.endswith("URL") else ""
             added = (command, *ADDS[name]) if way == "mcp add" else (str(SERVER), "install", name, "--sandbox")
-            said = run(home, *added)
+            said += run(home, *added)
             problem = healthy(home, name)
             print(f"{name}, {way}: {'found well' if problem is None else 'NOT FOUND WELL'}", flush=True)
             if problem is not None:

@@ -256,6 +256,22 @@ def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, caps
     assert "0" * 48 not in said
 
 
+def test_install_over_a_server_at_a_url_says_what_it_took_out(machine_of_run, capsys):
+    """The backup holds the old entry; a second run has nothing to say."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mcpServers": {"timetopost": {"url": "https://mcp.example/mcp", "headers": {"A": "b"}}}}')
+    install.run(arguments("cursor"))
+    lines = capsys.readouterr().out.splitlines()
+    assert "mcp.example" in Path(lines[1].removeprefix("Backup: ")).read_text()
+    assert lines[2] == (
+        "Note: It was connected through a URL. The URL and its headers were taken out of the entry; the backup holds them."
+    )
+    assert set(json.loads(path.read_text())["mcpServers"]["timetopost"]) == {"command", "args", "env"}
+    install.run(arguments("cursor"))
+    assert "URL" not in capsys.readouterr().out
+
+
 @pytest.mark.requirement("install.command")
 def test_command_is_the_script_beside_the_interpreter(tmp_path):
     """An installed tool: absolute, so that a desktop program finds it."""

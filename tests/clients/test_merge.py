@@ -5,7 +5,17 @@ import tomllib
 
 import pytest
 
-from ttp_mcp.clients import CLIENTS, InvalidFile, Launch, literal_token, merge, new_entry, remove, render
+from ttp_mcp.clients import (
+    CLIENTS,
+    InvalidFile,
+    Launch,
+    is_remote,
+    literal_token,
+    merge,
+    new_entry,
+    remove,
+    render,
+)
 
 BY_NAME = {client.name: client for client in CLIENTS}
 LAUNCH = Launch("/opt/bin/ttp-mcp", token_file="/home/ada/.local/share/ttp-mcp/token")
@@ -265,3 +275,87 @@ def test_new_entry_says_its_type_where_the_client_asks_for_one():
     """VS Code and Claude Code read `type`; others do not know it."""
     assert new_entry(BY_NAME["vscode"], SANDBOX)["type"] == "stdio"
     assert "type" not in new_entry(BY_NAME["cursor"], SANDBOX)
+
+
+URL = "https://mcp.example/mcp"
+REMOTE = {
+    "claude-desktop": {"url": URL, "headers": {"Authorization": "Bearer x"}},
+    "claude-code": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer x"}, "headersHelper": "x"},
+    "cursor": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer x"}, "auth": {"CLIENT_ID": "x"}},
+    "vscode": {"type": "sse", "url": URL, "headers": {"Authorization": "Bearer x"}},
+    "gemini": {"httpUrl": URL, "headers": {"Authorization": "Bearer x"}, "authProviderType": "x", "oauth": {}},
+    "windsurf": {"serverUrl": URL, "headers": {"Authorization": "Bearer x"}},
+    "zed": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer x"}},
+}
+CODEX_REMOTE = f"""\
+[mcp_servers.timetopost]
+url = "{URL}" # there
+bearer_token_env_var = "A"
+env_http_headers = {{ A = "B" }}
+tool_timeout_sec = 9 # mine
+
+[mcp_servers.timetopost.http_headers]
+Authorization = "Bearer x"
+
+[mcp_servers.timetopost.oauth]
+client_id = "x"
+
+[mcp_servers.other]
+url = "{URL}"
+"""
+
+
+def entry_of(client, text):
+    """What the file says of this server."""
+    return (tomllib.loads(text) if client.format == "toml" else json.loads(text))[client.servers]["timetopost"]
+
+
+@pytest.mark.requirement("clients.merge.remote")
+@pytest.mark.parametrize("name", REMOTE)
+@pytest.mark.parametrize("launch", [LAUNCH, SANDBOX], ids=["api", "sandbox"])
+def test_merge_over_a_server_at_a_url_leaves_nothing_of_that_way(name, launch):
+    """The same entry as a new one has; clients refuse a mixture, or go on using the URL."""
+    client = BY_NAME[name]
+    before = json.dumps({client.servers: {"timetopost": {**REMOTE[name], "mine": 1}, "other": {"url": URL}}})
+    assert is_remote(client, before)
+    after = merge(client, before, launch)
+    assert entry_of(client, after) == {**new_entry(client, launch), "mine": 1}
+    assert json.loads(after)[client.servers]["other"] == {"url": URL}
+    assert not is_remote(client, after)
+    assert merge(client, after, launch) == after
+
+
+@pytest.mark.requirement("clients.merge.remote")
+@pytest.mark.parametrize("launch", [LAUNCH, SANDBOX], ids=["api", "sandbox"])
+def test_merge_over_a_server_at_a_url_in_codex(launch):
+    """Codex reads no file at all that holds both; headers can be a table of their own."""
+    client = BY_NAME["codex"]
+    assert is_remote(client, CODEX_REMOTE)
+    after = merge(client, CODEX_REMOTE, launch)
+    new = tomllib.loads(merge(client, "", launch))["mcp_servers"]["timetopost"]
+    assert entry_of(client, after) == {**new, "tool_timeout_sec": 9}
+    assert after.endswith(f'\n[mcp_servers.other]\nurl = "{URL}"\n')
+    assert "tool_timeout_sec = 9 # mine\n" in after
+    assert merge(client, after, launch) == after
+    assert entry_of(client, merge(client, CODEX_REMOTE + "startup_timeout_sec = 5\n", launch)) == entry_of(
+        client, after
+    )
+    slow = CODEX_REMOTE.replace("tool_timeout_sec", "startup_timeout_sec")
+    assert entry_of(client, merge(client, slow, launch))["startup_timeout_sec"] == 9
+
+
+@pytest.mark.requirement("clients.merge.remote")
+def test_merge_over_headers_as_dotted_keys_in_codex_is_refused():
+    """What can't be taken out as a whole is left whole."""
+    text = f'[mcp_servers.timetopost]\nurl = "{URL}"\nhttp_headers.A = "b"\n'
+    with pytest.raises(InvalidFile, match="has a URL or headers as dotted keys"):
+        merge(BY_NAME["codex"], text, LAUNCH)
+
+
+@pytest.mark.requirement("clients.merge.remote")
+def test_type_alone_makes_an_entry_remote_unless_it_is_stdio():
+    """An entry that someone began, and one that is only started."""
+    claude = BY_NAME["claude-code"]
+    assert is_remote(claude, '{"mcpServers": {"timetopost": {"type": "sse"}}}')
+    assert not is_remote(claude, '{"mcpServers": {"timetopost": {"type": "stdio", "command": "x"}}}')
+    assert not is_remote(claude, "{}")

@@ -154,7 +154,7 @@ def _finish(
         next_step = f"Restart {client.title} to drop the tools." if changed else None
         return Report(client.name, "removed" if changed else "absent", str(path), _text(backup), next=next_step)
     outcome: Outcome = "written" if changed else "unchanged"
-    notes = _notes(client, new)
+    notes = _notes(client, _decoded(before or b""), new)
     token = _text(token_file if token_file and not token_file.stat().st_size else None)
     return Report(client.name, outcome, str(path), _text(backup), token, notes, client.next_step)
 
@@ -268,10 +268,15 @@ def _token_file(args: argparse.Namespace, client: Client, around: Surroundings) 
     return path
 
 
-def _notes(client: Client, text: str) -> tuple[str, ...]:
-    if clients.literal_token(client, text):
-        return ("The token itself stands in this file. It was left there; moving it out is safer (docs/install.md).",)
-    return ()
+_TAKEN_OUT = (
+    "It was connected through a URL. The URL and its headers were taken out of the entry; the backup holds them."
+)
+_LEFT_THERE = "The token itself stands in this file. It was left there; moving it out is safer (docs/install.md)."
+
+
+def _notes(client: Client, old: str, new: str) -> tuple[str, ...]:
+    remote = (_TAKEN_OUT,) if clients.is_remote(client, old) else ()
+    return (*remote, *((_LEFT_THERE,) if clients.literal_token(client, new) else ()))
 
 
 def _words(report: Report) -> str:

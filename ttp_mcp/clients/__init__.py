@@ -21,6 +21,7 @@ __all__ = [
     "Launch",
     "Machine",
     "System",
+    "is_remote",
     "literal_token",
     "merge",
     "new_entry",
@@ -37,6 +38,23 @@ TOKEN_PROMPT = {
     "description": "TimeToPost API token (dashboard: Settings → API)",
     "password": True,
 }
+# What only an entry for a server at a URL has, in the words of all clients: Codex does not start at all when it finds them
+# beside a command, and others go on using the URL.
+_ADDRESSES = ("url", "serverUrl", "httpUrl")
+_REMOTE = (
+    *_ADDRESSES,
+    "headers",
+    "headersHelper",
+    "http_headers",
+    "http_headers_helper",
+    "env_http_headers",
+    "bearer_token",
+    "bearer_token_env_var",
+    "auth",
+    "authProviderType",
+    "oauth",
+    "oauth_resource",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +195,15 @@ def remove(client: Client, text: str) -> str:
     return _checked(client, text, after)
 
 
+def is_remote(client: Client, text: str) -> bool:
+    """Whether the file names a server at a URL; `merge` takes that way to it out, and the person is told."""
+    entry = _entry(client, _read(client, text))
+    if not isinstance(entry, dict):
+        return False
+    found = cast("dict[str, object]", entry)
+    return any(key in found for key in _ADDRESSES) or found.get("type", "stdio") != "stdio"
+
+
 def literal_token(client: Client, text: str) -> bool:
     """Whether someone wrote the token itself into the file; it is left alone, and the person is told."""
     entry = _entry(client, _read(client, text))
@@ -262,8 +289,13 @@ def _merge_json(client: Client, text: str, launch: Launch) -> str:
     if not isinstance(_entry(client, document), dict):
         return jsonc.put(text, path, new_entry(client, launch))
     env = _wanted_env(client, launch)
+    remote = is_remote(client, text)
     text = jsonc.put(text, (*path, "command"), launch.command)
     text = jsonc.put(text, (*path, "args"), _args(launch))
+    if remote:
+        text = jsonc.put(text, (*path, "type"), "stdio") if client.typed else jsonc.drop(text, (*path, "type"))
+        for key in _REMOTE:
+            text = jsonc.drop(text, (*path, key))
     for name in _stale(client, document, env):
         text = jsonc.drop(text, (*path, "env", name))
     for name, value in env.items():
@@ -310,7 +342,22 @@ def _merge_toml(client: Client, text: str, launch: Launch) -> str:
     if not toml.has_table(text, path):
         raise InvalidFile(f"{'.'.join(path)} is not a table of its own; take it out by hand and run this again")
     after = toml.put(text, path, {"command": launch.command, "args": _args(launch)})
+    if is_remote(client, text):
+        after = _toml_started(client, after)
     return _checked(client, text, _toml_env(client, after, launch, env))
+
+
+def _toml_started(client: Client, text: str) -> str:
+    path = (client.servers, SERVER_NAME)
+    for key in (*_REMOTE, "type"):
+        # Headers can be a table of their own.
+        text = toml.drop(toml.drop_key(text, path, key), (*path, key))
+    left = cast("dict[str, object]", _entry(client, toml.read(text)))
+    if any(key in left for key in _REMOTE):
+        raise InvalidFile(
+            f"{'.'.join(path)} has a URL or headers as dotted keys; take it out by hand and run this again"
+        )
+    return text if "startup_timeout_sec" in left else toml.put(text, path, {"startup_timeout_sec": 30})
 
 
 def _toml_env(client: Client, text: str, launch: Launch, env: dict[str, object]) -> str:
