@@ -11,7 +11,7 @@ import pytest
 
 from ttp_mcp.cli import install
 from ttp_mcp.cli.install import InstallRefused, Surroundings
-from ttp_mcp.clients import Machine
+from ttp_mcp.clients import CLIENTS, Machine
 
 pytestmark = pytest.mark.requirement("install.writes")
 
@@ -270,6 +270,43 @@ def test_install_over_a_server_at_a_url_says_what_it_took_out(machine_of_run, ca
     assert set(json.loads(path.read_text())["mcpServers"]["timetopost"]) == {"command", "args", "env"}
     install.run(arguments("cursor"))
     assert "URL" not in capsys.readouterr().out
+
+
+@pytest.mark.requirement("install.token-file")
+@pytest.mark.parametrize("name", ["claude-desktop", "zed"])
+def test_token_in_the_file_of_a_client_without_references_is_left_there_too(around, tmp_path, name):
+    """No file is made for what is there already."""
+    client = next(client for client in CLIENTS if client.name == name)
+    path = Path(client.path(around.machine))
+    path.parent.mkdir(parents=True)
+    token = "ttp_" + "a" * 48
+    path.write_text(
+        json.dumps({client.servers: {"timetopost": {"command": "ttp-mcp", "env": {"TTP_API_TOKEN": token}}}})
+    )
+    report = install.install(arguments(name, "--media-dir", str(tmp_path)), around)
+    env = json.loads(path.read_text())[client.servers]["timetopost"]["env"]
+    assert env == {"TTP_API_TOKEN": token, "TTP_MEDIA_DIRS": str(tmp_path)}
+    assert report.token_file is None
+    assert report.notes[0].startswith("The token itself stands in this file.")
+    assert not around.state_dir.exists()
+
+
+@pytest.mark.requirement("install.token-file")
+@pytest.mark.parametrize("content", ["ttp_" + "0" * 48, "", None], ids=["filled", "empty", "missing"])
+def test_token_file_of_the_persons_own_is_left_where_it_holds_something(around, tmp_path, content):
+    """Otherwise it leads nowhere, and ours takes its place."""
+    own = tmp_path / "my-token"
+    if content is not None:
+        own.write_text(content)
+    path = cursor_file(around)
+    path.parent.mkdir(parents=True)
+    entry = {"command": "ttp-mcp", "env": {"TTP_API_TOKEN_FILE": str(own)}}
+    path.write_text(json.dumps({"mcpServers": {"timetopost": entry}}))
+    report = install.install(arguments("cursor"), around)
+    named = json.loads(path.read_text())["mcpServers"]["timetopost"]["env"]["TTP_API_TOKEN_FILE"]
+    ours = str(around.state_dir / "token")
+    assert (named, report.token_file) == ((str(own), None) if content else (ours, ours))
+    assert around.state_dir.exists() is not bool(content)
 
 
 @pytest.mark.requirement("install.command")

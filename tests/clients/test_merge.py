@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 
@@ -268,6 +269,87 @@ def test_token_that_someone_wrote_into_the_file_is_left_there_and_seen():
     assert literal_token(BY_NAME["cursor"], after)
     assert not literal_token(BY_NAME["cursor"], merge(BY_NAME["cursor"], "{}", LAUNCH))
     assert not literal_token(BY_NAME["cursor"], "{}")
+
+
+def before_of(client, **entry):
+    """A file in which someone wrote an entry by hand."""
+    if client.format == "toml":
+        return "[mcp_servers.timetopost]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in entry.items())
+    return json.dumps({client.servers: {"timetopost": entry}})
+
+
+def toml_value(value):
+    """Text, lists and tables in TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.mark.requirement("clients.token")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_token_by_hand_stays_the_only_way_to_it(client):
+    """With another folder, in the sandbox and back: no empty file takes its place, in any client."""
+    by_hand = {"TTP_API_TOKEN": "ttp_" + "a" * 48}
+    before = before_of(client, command="/opt/bin/ttp-mcp", args=[], env=by_hand)
+    launch = replace(LAUNCH, media_dirs="/tmp")
+    for text in (merge(client, before, launch), merge(client, merge(client, before, SANDBOX), launch)):
+        assert entry_of(client, text)["env"] == {**by_hand, "TTP_MEDIA_DIRS": "/tmp"}
+        assert "env_vars" not in entry_of(client, text)
+        assert "inputs" not in text
+        assert literal_token(client, text)
+        assert merge(client, text, launch) == text
+
+
+@pytest.mark.requirement("clients.token")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_reference_to_a_token_by_hand_stays(client):
+    """It is not ours, so that it is not ours to change; the file stands behind it where it is not filled in."""
+    before = before_of(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
+    env = entry_of(client, merge(client, before, LAUNCH))["env"]
+    file = {} if client.prompts else {"TTP_API_TOKEN_FILE": LAUNCH.token_file}
+    assert env == {"TTP_API_TOKEN": "${env:MY_TOKEN}", **file}
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        ("/old/ttp-mcp", []),
+        ("C:\\bin\\ttp-mcp.exe", ["--sandbox"]),
+        ("/old/python", ["-m", "ttp_mcp"]),
+        ("uvx", ["ttp-mcp@1.2.3"]),
+        ("uvx", ["--from", "ttp-mcp[redis]==1.2.3", "ttp-mcp"]),
+        ("docker", ["run", "-i", "-v", "ttp-mcp:/data", "ghcr.io/timetopost/ttp-mcp:1", "--sandbox"]),
+    ],
+    ids=["script", "windows", "module", "uvx", "uvx from", "docker"],
+)
+def test_arguments_that_the_person_added_stay(client, command, args):
+    """Whatever started this program before, for the API, for the sandbox and back."""
+    own = ["--log-level", "DEBUG"]
+    before = before_of(client, command=command, args=[*args, *own])
+    uvx = replace(LAUNCH, command="uvx", args=("ttp-mcp",))
+    api, sandbox = merge(client, before, uvx), merge(client, before, SANDBOX)
+    assert entry_of(client, api)["args"] == ["ttp-mcp", *own]
+    assert entry_of(client, sandbox)["args"] == ["--sandbox", *own]
+    assert entry_of(client, merge(client, api, SANDBOX))["args"] == ["--sandbox", *own]
+    assert entry_of(client, merge(client, sandbox, LAUNCH))["args"] == own
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+@pytest.mark.parametrize("args", [["mcp-remote", "https://mcp.example/mcp"], "mcp-remote", [1]])
+def test_arguments_of_another_program_go_with_it(args):
+    """They would stop ours at its start."""
+    before = before_of(BY_NAME["cursor"], command="npx", args=args)
+    assert entry_of(BY_NAME["cursor"], merge(BY_NAME["cursor"], before, LAUNCH))["args"] == []
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_order_of_the_persons_arguments_stays():
+    """The sandbox stands where they put it, and a value is not taken for the name of the program."""
+    args = ["--path", "/ttp-mcp", "--sandbox"]
+    before = before_of(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
+    assert merge(BY_NAME["codex"], before, SANDBOX) == before
 
 
 @pytest.mark.requirement("clients.merge.keeps")

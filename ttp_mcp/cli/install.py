@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -133,6 +133,7 @@ def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
     before = _read(path)
     try:
         old = _decoded(before or b"")
+        launch = replace(launch, token_file=_filled_token_file(client, old) or launch.token_file)
         new = clients.remove(client, old) if args.remove else clients.merge(client, old, launch)
     except InvalidFile as problem:
         raise InstallRefused(
@@ -147,7 +148,7 @@ def _finish(
     changed = _encoded(before or b"", new) != (before or b"")
     try:
         backup = _replace(path, before, _encoded(before or b"", new), around.now()) if changed else None
-        token_file = None if args.remove else _token_file(args, client, around)
+        token_file = None if args.remove else _token_file(client, around, new)
     except OSError as problem:
         raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
     if args.remove:
@@ -257,11 +258,20 @@ def _forget_old_backups(path: Path) -> None:
         old.unlink()
 
 
-def _token_file(args: argparse.Namespace, client: Client, around: Surroundings) -> Path | None:
-    """The file the person puts the token into, made empty and for them alone; what is in it is never touched."""
-    if args.sandbox or client.prompts:
+def _filled_token_file(client: Client, old: str) -> str | None:
+    """The file that the entry names, where it holds something: a way to the token that works is left alone."""
+    named = clients.variables(client, old).get("TTP_API_TOKEN_FILE")
+    try:
+        return named if isinstance(named, str) and Path(named).expanduser().stat().st_size else None
+    except (OSError, ValueError, RuntimeError):
         return None
+
+
+def _token_file(client: Client, around: Surroundings, new: str) -> Path | None:
+    """The file the person puts the token into, made empty and for them alone; what is in it is never touched."""
     path = around.state_dir / "token"
+    if clients.variables(client, new).get("TTP_API_TOKEN_FILE") != str(path):
+        return None
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         _write_new(path, b"", 0o600)

@@ -3,7 +3,8 @@
 Everything here is pure: text in, text out. Files are read and written in `ttp_mcp.cli.install`.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal, cast
@@ -27,6 +28,7 @@ __all__ = [
     "new_entry",
     "remove",
     "render",
+    "variables",
 ]
 
 # One name for the real API and the sandbox: an assistant that saw both could not tell its two lists of posts apart.
@@ -55,6 +57,8 @@ _REMOTE = (
     "oauth",
     "oauth_resource",
 )
+# The argument that names this program, for what starts programs: a module, a package with its version, a path, an image.
+_PROGRAM = re.compile(r"(?:.*[/\\])?ttp[-_]mcp(?:\.exe)?(?:[@\[=:][^/\\]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,19 +201,22 @@ def remove(client: Client, text: str) -> str:
 
 def is_remote(client: Client, text: str) -> bool:
     """Whether the file names a server at a URL; `merge` takes that way to it out, and the person is told."""
-    entry = _entry(client, _read(client, text))
-    if not isinstance(entry, dict):
-        return False
-    found = cast("dict[str, object]", entry)
-    return any(key in found for key in _ADDRESSES) or found.get("type", "stdio") != "stdio"
+    entry = _dict(_entry(client, _read(client, text)))
+    return any(key in entry for key in _ADDRESSES) or entry.get("type", "stdio") != "stdio"
 
 
 def literal_token(client: Client, text: str) -> bool:
     """Whether someone wrote the token itself into the file; it is left alone, and the person is told."""
-    entry = _entry(client, _read(client, text))
-    env = cast("dict[str, object]", entry).get("env") if isinstance(entry, dict) else None
-    value = cast("dict[str, object]", env).get("TTP_API_TOKEN") if isinstance(env, dict) else None
-    return isinstance(value, str) and value != "" and not value.startswith("$")
+    return _is_literal(variables(client, text).get("TTP_API_TOKEN"))
+
+
+def variables(client: Client, text: str) -> dict[str, object]:
+    """The environment variables that the file gives this server."""
+    return _dict(_dict(_entry(client, _read(client, text))).get("env"))
+
+
+def _is_literal(token: object) -> bool:
+    return isinstance(token, str) and token != "" and not token.startswith("$")
 
 
 def _read(client: Client, text: str) -> dict[str, object]:
@@ -246,16 +253,37 @@ def _entry(client: Client, document: dict[str, object]) -> object:
     return cast("dict[str, object]", servers).get(SERVER_NAME) if isinstance(servers, dict) else None
 
 
-def _args(launch: Launch) -> list[object]:
-    return [*launch.args, *(["--sandbox"] if launch.sandbox else [])]
+def _dict(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
-def _wanted_env(client: Client, launch: Launch) -> dict[str, object]:
+def _args(launch: Launch, present: object = None) -> list[object]:
+    """The arguments: how this program is started, the sandbox, and what the person added after that."""
+    own = _own_args(_dict(present))
+    if not launch.sandbox:
+        own = [each for each in own if each != "--sandbox"]
+    elif "--sandbox" not in own:
+        own = ["--sandbox", *own]
+    return [*launch.args, *own]
+
+
+def _own_args(entry: Mapping[str, object]) -> list[object]:
+    """What follows the name of this program. The arguments of another program mean nothing to ours."""
+    args = entry.get("args")
+    words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
+    names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
+    # Not the first one where another program starts ours: `uvx --from ttp-mcp[redis] ttp-mcp`.
+    return words[(0 if 0 in names else names[-1]) + 1 :] if names else []
+
+
+def _wanted_env(client: Client, launch: Launch, present: Mapping[str, object]) -> dict[str, object]:
+    """The variables to be set. A token, or a reference to one, that someone wrote by hand stays what it is."""
     env: dict[str, object] = {}
     if not launch.sandbox:
-        if client.fills_in is not None:
-            env["TTP_API_TOKEN"] = client.fills_in
-        if launch.token_file is not None and not client.prompts:
+        token = present.get("TTP_API_TOKEN") or client.fills_in
+        if token is not None:
+            env["TTP_API_TOKEN"] = token
+        if launch.token_file is not None and not client.prompts and not _is_literal(token):
             env["TTP_API_TOKEN_FILE"] = launch.token_file
     if launch.media_dirs is not None:
         env["TTP_MEDIA_DIRS"] = launch.media_dirs
@@ -266,41 +294,34 @@ def new_entry(client: Client, launch: Launch) -> dict[str, object]:
     """What the client's file says of this server when it is new there."""
     entry: dict[str, object] = {"type": "stdio"} if client.typed else {}
     entry |= {"command": launch.command, "args": _args(launch)}
-    if env := _wanted_env(client, launch):
+    if env := _wanted_env(client, launch, {}):
         entry["env"] = env
     return entry
 
 
-def _stale(client: Client, document: dict[str, object], env: dict[str, object]) -> list[str]:
-    """Variables that an earlier run wrote and that this one does not want: the way to the token, with the sandbox."""
-    entry = cast("dict[str, object]", _entry(client, document))
-    present = entry.get("env")
-    if not isinstance(present, dict):
-        return []
-    ours = {"TTP_API_TOKEN": client.fills_in, "TTP_API_TOKEN_FILE": None}
-    found = cast("dict[str, object]", present)
-    return [name for name, value in ours.items() if name in found and name not in env and value in (None, found[name])]
+def _stale(client: Client, launch: Launch, present: Mapping[str, object]) -> list[str]:
+    """Variables that an earlier run wrote and that the sandbox does not want: the way to the token."""
+    ours = {"TTP_API_TOKEN": client.fills_in, "TTP_API_TOKEN_FILE": present.get("TTP_API_TOKEN_FILE")}
+    return [name for name, value in ours.items() if launch.sandbox and name in present and present[name] == value]
 
 
 def _merge_json(client: Client, text: str, launch: Launch) -> str:
     path, document = (client.servers, SERVER_NAME), _read(client, text)
-    if client.prompts and not launch.sandbox:
+    if client.prompts and not launch.sandbox and not literal_token(client, text):
         text = _put_prompt(text, document)
     if not isinstance(_entry(client, document), dict):
         return jsonc.put(text, path, new_entry(client, launch))
-    env = _wanted_env(client, launch)
-    remote = is_remote(client, text)
+    present, remote = variables(client, text), is_remote(client, text)
     text = jsonc.put(text, (*path, "command"), launch.command)
-    text = jsonc.put(text, (*path, "args"), _args(launch))
+    text = jsonc.put(text, (*path, "args"), _args(launch, _entry(client, document)))
     if remote:
         text = jsonc.put(text, (*path, "type"), "stdio") if client.typed else jsonc.drop(text, (*path, "type"))
         for key in _REMOTE:
             text = jsonc.drop(text, (*path, key))
-    for name in _stale(client, document, env):
+    for name in _stale(client, launch, present):
         text = jsonc.drop(text, (*path, "env", name))
-    for name, value in env.items():
-        if name != "TTP_API_TOKEN" or not literal_token(client, text):
-            text = jsonc.put(text, (*path, "env", name), value)
+    for name, value in _wanted_env(client, launch, present).items():
+        text = jsonc.put(text, (*path, "env", name), value)
     return text
 
 
@@ -331,9 +352,9 @@ def _drop_and_tidy(text: str, path: tuple[str, ...]) -> str:
 
 def _merge_toml(client: Client, text: str, launch: Launch) -> str:
     path = (client.servers, SERVER_NAME)
-    document = toml.read(text)
-    env = _wanted_env(client, launch)
-    if _entry(client, document) is None:
+    entry = _entry(client, toml.read(text))
+    if entry is None:
+        env = _wanted_env(client, launch, {})
         # Codex passes no variable on unless it is named; and its start-up limit of 10 s is short for a first uvx run.
         values: dict[str, object] = {"command": launch.command, "args": _args(launch)}
         values |= {} if launch.sandbox else {"env_vars": ["TTP_API_TOKEN"]}
@@ -341,10 +362,10 @@ def _merge_toml(client: Client, text: str, launch: Launch) -> str:
         return _checked(client, text, toml.put(text, path, values))
     if not toml.has_table(text, path):
         raise InvalidFile(f"{'.'.join(path)} is not a table of its own; take it out by hand and run this again")
-    after = toml.put(text, path, {"command": launch.command, "args": _args(launch)})
+    after = toml.put(text, path, {"command": launch.command, "args": _args(launch, entry)})
     if is_remote(client, text):
         after = _toml_started(client, after)
-    return _checked(client, text, _toml_env(client, after, launch, env))
+    return _checked(client, text, _toml_env(client, after, launch))
 
 
 def _toml_started(client: Client, text: str) -> str:
@@ -360,17 +381,21 @@ def _toml_started(client: Client, text: str) -> str:
     return text if "startup_timeout_sec" in left else toml.put(text, path, {"startup_timeout_sec": 30})
 
 
-def _toml_env(client: Client, text: str, launch: Launch, env: dict[str, object]) -> str:
+def _toml_env(client: Client, text: str, launch: Launch) -> str:
     path = (client.servers, SERVER_NAME)
-    entry = cast("dict[str, object]", _entry(client, toml.read(text)))
-    present = cast("dict[str, object]", entry.get("env", {}))
-    wanted = {name: value for name, value in present.items() if name in env or name != "TTP_API_TOKEN_FILE"} | env
+    present = variables(client, text)
+    stale = _stale(client, launch, present)
+    wanted = {name: value for name, value in present.items() if name not in stale}
+    wanted |= _wanted_env(client, launch, present)
     if toml.has_table(text, (*path, "env")):
         for name in present.keys() - wanted.keys():
             text = toml.drop_key(text, (*path, "env"), name)
         text = toml.put(text, (*path, "env"), wanted)
     elif wanted != present:
         text = toml.put(text, path, {"env": wanted}) if wanted else toml.drop_key(text, path, "env")
+    passed_on = _dict(_entry(client, toml.read(text))).get("env_vars")
     if launch.sandbox:
-        return toml.drop_key(text, path, "env_vars")
-    return text if "env_vars" in entry else toml.put(text, path, {"env_vars": ["TTP_API_TOKEN"]})
+        return toml.drop_key(text, path, "env_vars") if passed_on == ["TTP_API_TOKEN"] else text
+    if passed_on is not None or literal_token(client, text):
+        return text
+    return toml.put(text, path, {"env_vars": ["TTP_API_TOKEN"]})
