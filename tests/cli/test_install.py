@@ -206,12 +206,53 @@ def test_install_refuses_what_is_not_a_regular_file(around):
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_reports_a_folder_that_cannot_be_written(around, tmp_path):
-    """A file stands where the folder should be."""
+def test_install_reports_a_folder_that_is_none(around, tmp_path):
+    """A file stands where the client's folder should be."""
     (tmp_path / "home").mkdir()
-    (tmp_path / "state").write_text("")
-    with pytest.raises(InstallRefused, match="could not be written"):
+    (tmp_path / "home" / ".codex").write_text("")
+    with pytest.raises(InstallRefused, match=r"\.codex/config\.toml could not be read"):
+        install.install(arguments("codex"), around)
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_that_cannot_make_the_token_file_changes_nothing(machine_of_run, capsys):
+    """A file stands where the state folder should be: its path is named, and the settings are as they were."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    machine_of_run.state_dir.write_text("")
+    assert install.run(arguments("cursor")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"Nothing was changed: {machine_of_run.state_dir / 'token'}, the file for the token, could not "
+    )
+    assert said.endswith("or name another with TTP_STATE_DIR.\n")
+    assert path.read_text() == "{}"
+    assert [each.name for each in path.parent.iterdir()] == ["mcp.json"]
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_that_cannot_write_the_settings_names_them(around):
+    """Something stands where the backup should be."""
+    path = cursor_file(around)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    (path.parent / "mcp.json.20261124T000000000000Z.bak").mkdir()
+    with pytest.raises(InstallRefused, match=r"mcp\.json could not be written \(File exists\)"):
         install.install(arguments("cursor"), around)
+    assert path.read_text() == "{}"
+
+
+@pytest.mark.requirement("install.careful")
+def test_backup_that_cannot_be_removed_does_not_undo_the_success(around):
+    """A folder by the name of an old backup."""
+    install.install(arguments("cursor"), around)
+    old = cursor_file(around).parent / "mcp.json.00000000T000000000000Z.bak"
+    old.mkdir()
+    for _ in range(3):
+        install.install(arguments("cursor", "--sandbox"), around)
+        install.install(arguments("cursor"), around)
+    assert old.is_dir()
 
 
 @pytest.mark.requirement("install.refuses")

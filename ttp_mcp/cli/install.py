@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,9 +147,10 @@ def _finish(
     args: argparse.Namespace, client: Client, around: Surroundings, path: Path, before: bytes | None, new: str
 ) -> Report:
     changed = _encoded(before or b"", new) != (before or b"")
+    # Before the settings: when it can't be made, nothing is changed yet.
+    token_file = None if args.remove else _token_file(client, around, new)
     try:
         backup = _replace(path, before, _encoded(before or b"", new), around.now()) if changed else None
-        token_file = None if args.remove else _token_file(client, around, new)
     except OSError as problem:
         raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
     if args.remove:
@@ -255,7 +257,9 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
 
 def _forget_old_backups(path: Path) -> None:
     for old in sorted(path.parent.glob(f"{path.name}.*Z.bak"))[:-_BACKUPS_KEPT]:
-        old.unlink()
+        # The settings are written by now: one backup too many is no failure.
+        with suppress(OSError):
+            old.unlink()
 
 
 def _filled_token_file(client: Client, old: str) -> str | None:
@@ -272,9 +276,15 @@ def _token_file(client: Client, around: Surroundings, new: str) -> Path | None:
     path = around.state_dir / "token"
     if clients.variables(client, new).get("TTP_API_TOKEN_FILE") != str(path):
         return None
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        _write_new(path, b"", 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _write_new(path, b"", 0o600)
+    except OSError as problem:
+        raise InstallRefused(
+            f"{path}, the file for the token, could not be made ({problem.strerror}). Make its folder writable, or name "
+            "another with TTP_STATE_DIR."
+        ) from None
     return path
 
 
