@@ -256,6 +256,22 @@ def test_backup_that_cannot_be_removed_does_not_undo_the_success(around):
 
 
 @pytest.mark.requirement("install.refuses")
+def test_install_refuses_links_that_lead_in_a_circle(machine_of_run, tmp_path, capsys):
+    """In words, for the settings and for a media folder."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path)
+    assert install.run(arguments("cursor")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"Nothing was changed: {path} ")
+    assert said.count("\n") == 1
+    for folder in (str(path), "~no-such-user"):
+        assert install.run(arguments("zed", "--media-dir", folder)) == 1
+        assert capsys.readouterr().err.startswith(f"Nothing was changed: --media-dir {folder} ")
+    assert not machine_of_run.state_dir.exists()
+
+
+@pytest.mark.requirement("install.refuses")
 def test_install_refuses_media_folders_it_cannot_pass_on(around, tmp_path):
     """One that does not exist, and one whose name holds the separator."""
     (tmp_path / "a:b").mkdir()

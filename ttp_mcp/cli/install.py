@@ -175,8 +175,13 @@ def _launch(args: argparse.Namespace, around: Surroundings) -> Launch:
 
 
 def _media_folder(text: str, separator: str) -> str:
-    folder = Path(text).expanduser().resolve()
-    if not folder.is_dir():
+    try:
+        folder = Path(text).expanduser().resolve()
+        found = folder.is_dir()
+    except (OSError, RuntimeError):
+        # No such user, or links that lead in a circle.
+        raise InstallRefused(f"--media-dir {text} can't be followed to a folder. Pass one that exists.") from None
+    if not found:
         raise InstallRefused(f"--media-dir {text} is not a folder. Pass one that exists.")
     if separator in str(folder):
         raise InstallRefused(f"--media-dir {text} holds “{separator}”, which separates folders. Pass another one.")
@@ -186,9 +191,15 @@ def _media_folder(text: str, separator: str) -> str:
 def _settings_path(client: Client, machine: Machine) -> Path:
     path = Path(client.path(machine))
     older = Path(client.older_path(machine)) if client.older_path else None
-    chosen = older if older and older.exists() and not path.exists() else path
-    # A settings file is often a link into a folder of dotfiles: what it points to is edited, the link stays.
-    return chosen.resolve()
+    try:
+        chosen = older if older and older.exists() and not path.exists() else path
+        # A settings file is often a link into a folder of dotfiles: what it points to is edited, the link stays.
+        return chosen.resolve()
+    except (OSError, RuntimeError):
+        raise InstallRefused(
+            f"{path} can't be followed to a file: its links lead in a circle, or a folder on the way can't be entered. "
+            "Mend the link or the folder, then run this again."
+        ) from None
 
 
 def _read(path: Path) -> bytes | None:
