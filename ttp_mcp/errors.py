@@ -21,6 +21,8 @@ HOW_TO_CONNECT = (
     "or try everything without an account with --sandbox."
 )
 
+HOW_TO_FILL = "Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server."
+
 
 class Refusal(Exception):
     """A tool will not do what was asked; the text is complete and ours."""
@@ -143,7 +145,9 @@ def _token_missing(_: api.ApiError) -> str:
 
 def _token_malformed(error: api.ApiError) -> str:
     problem = getattr(error, "problem", "it is malformed.")
-    return f"the API token can't be used: {problem} {HOW_TO_CONNECT} Nothing was sent."
+    # Whoever was led to a file must not be sent to another variable, which would win over it.
+    how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_CONNECT
+    return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 
 def _access(_: api.ApiError) -> str:

@@ -51,11 +51,14 @@ def say(monkeypatch, tmp_path, capsys, logging_put_back):
     return run
 
 
-def test_every_quoted_message_is_said(say):
+def test_every_quoted_message_is_said(say, tmp_path):
     """In the order of the page; number 6 and 7 go on with what depends on the day."""
+    empty = tmp_path / "token"
+    empty.touch(mode=0o600)
     failed = NoAnswer(**FACTS, after_seconds=30.0, may_have_happened=True)
     said = [
         say(*WITHOUT_ACCOUNT),
+        say(*WITHOUT_ACCOUNT, TTP_API_TOKEN_FILE=str(empty)),
         say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="wrong"),
         agent_text(NotAuthenticated(**FACTS, status=401), "Posts not listed"),
         say(*WITHOUT_ACCOUNT, TTP_API_TOKEN="ttp_" + "0" * 48),

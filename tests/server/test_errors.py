@@ -22,6 +22,11 @@ FACTS = {"method": "POST", "path": "/posts"}
 CASES = {
     "no token": (api.TokenMissing(**FACTS), "token", "no API token is set"),
     "bad token": (api.TokenMalformed(problem="it must begin with ttp_.", **FACTS), "token", "it must begin with ttp_"),
+    "empty token file": (
+        api.TokenMalformed(problem="TTP_API_TOKEN_FILE names an empty file.", **FACTS),
+        "token",
+        "names an empty file. Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server. N",
+    ),
     "access": (api.AccessRefused(**FACTS), "forbidden", "TTP_ACCESS"),
     "400": (api.ValidationFailed(status=400, message="bad", **FACTS), "api", "(400). API said: “bad”"),
     "401": (api.NotAuthenticated(status=401, message="no", **FACTS), "token", "did not accept the token (401)"),
@@ -71,7 +76,7 @@ REPEATING = re.compile(
     r"trying again is safe|nothing was (?:changed|sent)|repeating does not help|before trying again", re.IGNORECASE
 )
 NEXT = re.compile(
-    r"call|check|create one|create a new one|trying again|change|only the person|repeating", re.IGNORECASE
+    r"call|check|create one|create a new one|put the token|trying again|change|only the person|repeating", re.IGNORECASE
 )
 LIBRARIES = re.compile(
     r"https?://|httpx|pydantic|anyio|starlette|sqlite|traceback|Error\b|Exception|please|sorry", re.IGNORECASE
