@@ -22,6 +22,16 @@ from ttp_mcp.writes import Caps, Writes
 if TYPE_CHECKING:
     from ttp_mcp.sandbox import Sandbox
 
+# The endpoint groups that the tools of each toolset ask; what no offered tool needs is refused by the API client.
+_ENDPOINT_GROUPS: dict[str, frozenset[str]] = {
+    "posts": frozenset({"posts", "integrations"}),
+    "integrations": frozenset({"integrations"}),
+    "analytics": frozenset({"analytics"}),
+    "media": frozenset({"media"}),
+    "plans": frozenset({"posts", "integrations", "analytics"}),
+    "setup": frozenset({"posts", "integrations", "analytics"}),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
@@ -119,6 +129,7 @@ def surroundings(
         app=sandbox.app if sandbox else None,
         storage_app=sandbox.storage_app if sandbox else None,
         access=settings.access,
+        endpoint_groups=frozenset[str]().union(*(_ENDPOINT_GROUPS[tool.toolset] for tool in offered_tools(settings))),
         limits=limits,
         monotonic=monotonic,
         now=now,

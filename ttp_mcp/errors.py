@@ -150,9 +150,10 @@ def _token_malformed(error: api.ApiError) -> str:
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 
-def _access(_: api.ApiError) -> str:
+def _access(error: api.ApiError) -> str:
+    setting = getattr(error, "setting", "")
     return (
-        "this server's TTP_ACCESS setting does not allow it. Only the person who configured the server can change that; "
+        f"this server's {setting} setting does not allow it. Only the person who configured the server can change that; "
         "nothing was sent."
     )
 

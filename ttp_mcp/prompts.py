@@ -24,6 +24,11 @@ class Prompt:
     lines: tuple[str, ...]
     arguments: tuple[Argument, ...] = ()
 
+    @property
+    def tools(self) -> frozenset[str]:
+        """The tools that it tells to use; nothing else in its lines has an underscore."""
+        return frozenset(re.findall(r"\b[a-z]+_[a-z_]+\b", "\n".join(self.lines)))
+
     def render(self, given: Mapping[str, str]) -> str:
         """The text with the arguments filled in."""
         wanted = [argument.name for argument in self.arguments]

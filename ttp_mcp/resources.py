@@ -1,6 +1,6 @@
 """Resources: what an assistant can read without calling a tool. The same words as the tools'."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ttp_mcp import platform_rules
@@ -23,6 +23,8 @@ class Resource:
     title: str
     description: str
     read: Callable[[App, str], Awaitable[str]]
+    # The toolset it belongs to; None for what asks nothing of the API.
+    toolset: str | None = None
 
     @property
     def prefix(self) -> str:
@@ -70,7 +72,12 @@ async def _recent(app: App, _: str) -> str:
 
 RESOURCES = (
     Resource(
-        "ttp://accounts", "accounts", "Connected accounts", "The connected accounts with their health.", _accounts
+        "ttp://accounts",
+        "accounts",
+        "Connected accounts",
+        "The connected accounts with their health.",
+        _accounts,
+        toolset="integrations",
     ),
     Resource(
         "ttp://recent-posts",
@@ -78,8 +85,16 @@ RESOURCES = (
         "Recent posts",
         "The latest published posts, for the voice of the accounts.",
         _recent,
+        toolset="posts",
     ),
-    Resource("ttp://posts/{id}", "post", "Post", "One post, whole, with its result on each account.", _post),
+    Resource(
+        "ttp://posts/{id}",
+        "post",
+        "Post",
+        "One post, whole, with its result on each account.",
+        _post,
+        toolset="posts",
+    ),
     Resource(
         "ttp://platform-rules/{platform}",
         "platform-rules",
@@ -90,7 +105,12 @@ RESOURCES = (
 )
 
 
-def find(uri: str) -> tuple[Resource, str] | None:
+def offered(toolsets: Collection[str]) -> tuple[Resource, ...]:
+    """The resources that go with these toolsets."""
+    return tuple(each for each in RESOURCES if each.toolset is None or each.toolset in toolsets)
+
+
+def find(uri: str, among: Iterable[Resource]) -> tuple[Resource, str] | None:
     """The resource of an address, and what stands for its name."""
-    found = ((resource, resource.value(uri)) for resource in RESOURCES)
+    found = ((resource, resource.value(uri)) for resource in among)
     return next(((resource, value) for resource, value in found if value is not None), None)

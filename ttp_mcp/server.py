@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -85,6 +86,8 @@ class TtpServer(MCPServer[Any]):
             **more,
         )
         self._offered = {tool.name: tool for tool in offered}
+        self._prompts = [prompt for prompt in PROMPTS if prompt.tools <= self._offered.keys()]
+        self._resources = resources.offered({tool.toolset for tool in offered})
         self._app_of = app_of
         self._with_confirmation = with_confirmation
         self._listed: list[types.Tool] | None = None
@@ -137,7 +140,7 @@ class TtpServer(MCPServer[Any]):
                     for each in prompt.arguments
                 ],
             )
-            for prompt in PROMPTS
+            for prompt in self._prompts
         ]
         return [*ours, *await super().list_prompts()]
 
@@ -149,7 +152,7 @@ class TtpServer(MCPServer[Any]):
         Raises:
             MCPError: -32602 for a prompt that is not there, or a required argument that is missing.
         """
-        prompt = next((each for each in PROMPTS if each.name == name), None)
+        prompt = next((each for each in self._prompts if each.name == name), None)
         if prompt is None:
             if any(each.name == name for each in await super().list_prompts()):
                 return await super().get_prompt(name, arguments, context)
@@ -167,7 +170,7 @@ class TtpServer(MCPServer[Any]):
             types.Resource(
                 uri=each.uri, name=each.name, title=each.title, description=each.description, mime_type="text/plain"
             )
-            for each in resources.RESOURCES
+            for each in self._resources
             if not each.is_family
         ]
         return [*ours, *await super().list_resources()]
@@ -182,7 +185,7 @@ class TtpServer(MCPServer[Any]):
                 description=each.description,
                 mime_type="text/plain",
             )
-            for each in resources.RESOURCES
+            for each in self._resources
             if each.is_family
         ]
         return [*ours, *await super().list_resource_templates()]
@@ -195,7 +198,7 @@ class TtpServer(MCPServer[Any]):
         Raises:
             MCPError: With words when it can't be read.
         """
-        found = resources.find(str(uri))
+        found = resources.find(str(uri), self._resources)
         if found is None:
             return await super().read_resource(uri, context)
         resource, value = found
@@ -213,11 +216,11 @@ class TtpServer(MCPServer[Any]):
     async def _complete(self, request: Any, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Ids and names while a person types; nothing rather than an error when they can't be had."""
         of = params.ref.uri if isinstance(params.ref, types.ResourceTemplateReference) else params.ref.name
-        try:
-            app = self._app_of(Context(request_context=request, mcp_server=self))
-            found = await completions.completions(app, of, params.argument.name, params.argument.value)
-        except ApiError:
-            found = []
+        found: list[str] = []
+        if of in {each.uri for each in self._resources} | {each.name for each in self._prompts}:
+            with suppress(ApiError):
+                app = self._app_of(Context(request_context=request, mcp_server=self))
+                found = await completions.completions(app, of, params.argument.name, params.argument.value)
         more = len(found) > completions.MOST
         values = found[: completions.MOST]
         return types.CompleteResult(completion=types.Completion(values=values, total=len(found), has_more=more))

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ttp_mcp import resources
 from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.state import Entry
 
@@ -123,6 +124,14 @@ REMOVED: dict[str, Removal] = {
         "api.http:_ALLOWED",
         everything_allowed,
         f"{API}/test_requests.py::test_nothing_is_sent_without_a_usable_token_or_permission",
+    ),
+    "toolsets, in the client": Removal(
+        "api.http:_only_of", no_check, f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs"
+    ),
+    "toolsets, for resources": Removal(
+        "server:resources.offered",
+        always(resources.RESOURCES),
+        f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
     "no cookies": Removal(
         "api.http:DefaultCookiePolicy",

@@ -84,6 +84,7 @@ class ApiClient:
         app: ASGIApp | None = None,
         storage_app: ASGIApp | None = None,
         access: str = "full",
+        endpoint_groups: frozenset[str] | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = real_monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -101,6 +102,7 @@ class ApiClient:
             app: An application in this process that stands for the host (the sandbox).
             storage_app: The same for the storage.
             access: `read`, `draft` or `full`; what is beyond it never leaves.
+            endpoint_groups: The only groups that are asked, by the first segment of their paths; None for all.
             limits: Bounds of time and size.
             monotonic: Seconds of a clock that never goes back.
             sleep: How to wait.
@@ -115,6 +117,7 @@ class ApiClient:
             org_id=org_id,
             app=app,
             access=access,
+            endpoint_groups=endpoint_groups,
             limits=limits,
             monotonic=monotonic,
             sleep=sleep,

@@ -109,7 +109,12 @@ class TokenMalformed(ApiError):
 
 
 class AccessRefused(ApiError):
-    """`TTP_ACCESS` does not allow it; nothing was sent."""
+    """`TTP_ACCESS` or `TTP_TOOLSETS`, the `setting`, does not allow it; nothing was sent."""
+
+    def __init__(self, *, setting: str = "TTP_ACCESS", **facts: object) -> None:
+        """As `ApiError`, with the setting."""
+        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
+        self.setting = setting
 
 
 class UploadRefused(ApiError):

@@ -92,6 +92,7 @@ class Http:
         org_id: str | None = None,
         app: ASGIApp | None = None,
         access: str = "full",
+        endpoint_groups: frozenset[str] | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -107,6 +108,7 @@ class Http:
         self._org_id = org_id
         self._app = app
         self._allowed = _ALLOWED[access]
+        self._groups = endpoint_groups
         self.limits = limits or Limits()
         self._monotonic = monotonic
         self.sleep = sleep
@@ -137,6 +139,7 @@ class Http:
             ApiError: One of its kinds.
         """
         asked = Asked(method, route)
+        _only_of(self._groups, asked)
         now = self._monotonic()
         call = _Call(
             asked=asked,
@@ -312,6 +315,12 @@ class Http:
         if isinstance(error, errors.RateLimited):
             self._hold.begin(error.retry_after_seconds)
         return error
+
+
+def _only_of(groups: frozenset[str] | None, asked: Asked) -> None:
+    """Refuse what belongs to an endpoint group, the first segment of its path, that no offered tool needs."""
+    if groups is not None and asked.route.split("/")[1] not in groups:
+        raise errors.AccessRefused(method=asked.method, path=asked.route, setting="TTP_TOOLSETS")
 
 
 _Origin = tuple[str, bytes, int | None]

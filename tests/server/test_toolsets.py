@@ -1,0 +1,168 @@
+"""What each toolset alone offers, and that the API client asks nothing that no offered tool needs."""
+
+from dataclasses import replace
+
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
+
+from tests.server.conftest import ERAS, text_of
+from ttp_mcp.api import AccessRefused, PresignRequest
+from ttp_mcp.assembly import assemble
+from ttp_mcp.errors import agent_text
+from ttp_mcp.prompts import PROMPTS
+from ttp_mcp.resources import RESOURCES
+from ttp_mcp.tools import TOOLSETS
+
+pytestmark = pytest.mark.requirement("server.toolsets")
+
+RULES = "ttp://platform-rules/{platform}"
+POST = {"content": "Doors open at ten", "platforms": ["linkedin"]}
+# Toolset: its resources beside the rules, its prompts, the endpoint groups it needs.
+OFFERED = {
+    "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {"posts", "integrations"}),
+    "integrations": (["ttp://accounts"], [], {"integrations"}),
+    "analytics": ([], [], {"analytics"}),
+    "media": ([], [], {"media"}),
+    "plans": ([], [], {"posts", "integrations", "analytics"}),
+    "setup": ([], [], {"posts", "integrations", "analytics"}),
+}
+ASKS = {
+    "posts": lambda api: api.posts.list(),
+    "integrations": lambda api: api.integrations.list(),
+    "analytics": lambda api: api.analytics.optimal_times(),
+    "media": lambda api: api.media.presign(PresignRequest("a.png", "image/png", 3)),
+}
+alone = pytest.mark.parametrize("toolset", OFFERED)
+
+
+def test_every_toolset_stands_in_the_table():
+    """A new one has to say what it needs."""
+    assert [toolset.name for toolset in TOOLSETS] == list(OFFERED)
+
+
+@alone
+@pytest.mark.parametrize("era", ERAS)
+async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(connect, toolset, era):
+    """The rules ask nothing of the API, so that they are always there; the others are unknown, and complete nothing."""
+    resources, prompts, _ = OFFERED[toolset]
+    async with connect(era, toolsets=(toolset,)) as side:
+        listed = [str(each.uri) for each in (await side.client.list_resources()).resources]
+        listed += [each.uri_template for each in (await side.client.list_resource_templates()).resource_templates]
+        assert listed == [*resources, RULES]
+        assert [each.name for each in (await side.client.list_prompts()).prompts] == prompts
+        assert (await side.client.read_resource("ttp://platform-rules/x")).contents
+        for resource in RESOURCES:
+            uri = resource.uri
+            if uri == RULES:
+                continue
+            reference = ResourceTemplateReference(type="ref/resource", uri=uri)
+            values = (await side.client.complete(reference, {"name": "id", "value": ""})).completion.values
+            assert bool(values) == (uri in resources and resource.is_family)
+            if uri in resources:
+                read = uri if not resource.is_family else f"ttp://posts/{values[0]}"
+                assert (await side.client.read_resource(read)).contents
+            else:
+                with pytest.raises(MCPError) as caught:
+                    await side.client.read_resource(uri.replace("{id}", "cmb1"))
+                assert caught.value.code == -32602
+        for prompt in PROMPTS:
+            if prompt.name not in prompts:
+                with pytest.raises(MCPError, match="Unknown prompt"):
+                    await side.client.get_prompt(prompt.name, {"text": "A text."})
+
+
+async def test_prompt_is_offered_with_all_the_tools_that_it_tells_to_use(connect):
+    """From two groups together; and not where the access leaves one of them out."""
+
+    async def offered(**changes):
+        async with connect(**changes) as side:
+            return [each.name for each in (await side.client.list_prompts()).prompts]
+
+    assert await offered(toolsets=("posts", "analytics")) == ["turn_into_thread", "weekly_report"]
+    assert await offered(access="draft") == ["turn_into_thread", "weekly_report", "what_failed"]
+    assert await offered(access="read") == ["weekly_report"]
+
+
+async def call_everything(side):
+    """Each tool that is offered, in an order in which each finds what it needs; the names of those called."""
+    names = [tool.name for tool in (await side.client.list_tools()).tools]
+    found = {}
+
+    async def ok(name, **arguments):
+        result = await side.call(name, **arguments)
+        assert not result.is_error, text_of(result)
+        found[name] = result.structured_content
+
+    if "create_post" in names:
+        await ok("create_post", **POST)
+        await ok("reschedule_post", post_id=found["create_post"]["post_id"], scheduled_at="2026-11-27T10:00")
+        post_id = found["reschedule_post"]["post_id"]
+        await ok("get_post", post_id=post_id)
+        await ok("check_post", **POST)
+        await ok("delete_post", post_id=post_id)
+    if "plan_posts" in names:
+        await ok("plan_posts", posts=[POST])
+        await ok("apply_plan", plan_id=found["plan_posts"]["plan_id"])
+        await ok("undo_plan", plan_id=found["plan_posts"]["plan_id"])
+    if "presign_media" in names:
+        await ok("presign_media", filename="a.png", content_type="image/png", size_bytes=3)
+    for name in names:
+        if name not in found and name != "upload_media":
+            await ok(name)
+    return found
+
+
+@alone
+async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
+    """No tool asks beyond the groups of its set; uploading asks what presigning does."""
+    groups = set()
+    inner = sandbox.app
+
+    async def notes(scope, receive, send):
+        groups.add(scope["path"].removeprefix("/api/").split("/")[0])
+        await inner(scope, receive, send)
+
+    sandbox.app = notes
+    async with connect(toolsets=(toolset,)) as side:
+        found = await call_everything(side)
+    assert found
+    # check_setup looks at posts only where one was half replaced.
+    assert groups == OFFERED[toolset][2] - ({"posts"} if toolset == "setup" else set())
+
+
+@alone
+async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
+    """Whoever asks, nothing leaves."""
+    async with connect(toolsets=(toolset,)) as side:
+        for group, ask in ASKS.items():
+            if group in OFFERED[toolset][2]:
+                await ask(side.assembly.app.api)
+            else:
+                with pytest.raises(AccessRefused) as caught:
+                    await ask(side.assembly.app.api)
+                assert agent_text(caught.value, "Not read") == (
+                    "Not read: this server's TTP_TOOLSETS setting does not allow it. Only the person who configured the server "
+                    "can change that; nothing was sent."
+                )
+
+
+async def test_api_client_asks_everything_without_toolsets(connect):
+    """And the groups of several together."""
+    async with connect() as side:
+        for ask in ASKS.values():
+            await ask(side.assembly.app.api)
+    async with connect(toolsets=("media", "integrations")) as side:
+        await ASKS["media"](side.assembly.app.api)
+        await ASKS["integrations"](side.assembly.app.api)
+        with pytest.raises(AccessRefused):
+            await ASKS["posts"](side.assembly.app.api)
+
+
+async def test_toolset_that_the_access_leaves_empty_asks_nothing(settings, sandbox):
+    """`media` has no tool that only looks."""
+    assembly = assemble(replace(settings, access="read", toolsets=("media",)), sandbox)
+    for ask in ASKS.values():
+        with pytest.raises(AccessRefused):
+            await ask(assembly.app.api)
+    await assembly.aclose()
