@@ -73,6 +73,7 @@ def test_every_setting_is_read():
         ("TTP_MAX_UPLOADS_PER_HOUR", "1000000"),
         ("TTP_SERVER_KEY", "short"),
         ("TTP_SERVER_KEY", TEXT),
+        ("TTP_SERVER_KEY", TEXT.upper()),
         ("TTP_SERVER_KEY", "é" * 40),
         ("TTP_ORG_ID", "a b"),
         ("TTP_ORG_ID", "a\r\nx-evil: 1"),

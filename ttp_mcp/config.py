@@ -36,6 +36,8 @@ _URL = re.compile(
 )
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 _ORG_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# As over HTTP, where what begins so is refused for being a user's API token.
+_LIKE_API_TOKEN = re.compile(r"ttp_[0-9a-f]{6}", re.IGNORECASE)
 
 
 class SettingProblem(ValueError):
@@ -276,7 +278,7 @@ def _org_id(environ: Mapping[str, str]) -> str | None:
 
 def _server_key(environ: Mapping[str, str]) -> str | None:
     key = _text(environ, "TTP_SERVER_KEY")
-    if key is not None and (len(key) < 32 or not key.isascii() or key.startswith("ttp_")):
+    if key is not None and (len(key) < 32 or not key.isascii() or _LIKE_API_TOKEN.match(key)):
         raise SettingProblem("TTP_SERVER_KEY must be at least 32 ASCII characters and not an API token.")
     return key
 

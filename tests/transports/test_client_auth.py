@@ -1,9 +1,12 @@
 """Who may call, and whose account is used: the server key, the user's own token, and no mixing of the two."""
 
+import base64
+
 import pytest
 
 from tests.transports.conftest import KEY, request, said, text_of
 from tests.transports.upstream import Upstream, mark_of, token_of
+from ttp_mcp import config
 
 pytestmark = pytest.mark.requirement("http.client-auth")
 
@@ -47,7 +50,24 @@ async def test_a_stranger_is_refused_before_the_body_is_read(serve):
     assert read == []
 
 
-@pytest.mark.parametrize("value", [f"Bearer {token_of(1)}", token_of(1), f"Token {token_of(1)}", "Bearer TTP_123"])
+def basic(text: str) -> str:
+    """User and password as the scheme Basic sends them."""
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"Bearer {token_of(1)}",
+        token_of(1),
+        f"Token {token_of(1)}",
+        "Bearer TTP_123abC",
+        f"Bearer x {token_of(1)}",
+        f"Bearer user:{token_of(1)}",
+        basic(f"user:{token_of(1)}"),
+        basic(f"{token_of(1)}:"),
+    ],
+)
 @pytest.mark.parametrize("key", [KEY, None])
 async def test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(serve, value, key):
     async with serve(server_key=key) as web:
@@ -55,6 +75,41 @@ async def test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_o
     assert response.status_code == 401
     assert "X-TimeToPost-Token" in said(response)
     assert value.rpartition(" ")[2] not in response.text
+
+
+# `ttp_` stands in each by chance or as a name, and no word of them begins as an API token does.
+NOT_TOKENS = (
+    "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.x9tTp_0123456789abcdef",
+    "ttp_key",
+    "x-ttp_0123456789",
+    "http_abcdef",
+)
+
+
+@pytest.mark.parametrize("value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x"])
+async def test_what_holds_the_beginning_of_a_token_by_chance_is_no_api_token(serve, value):
+    async with serve() as open_to_all:
+        served = await open_to_all.rpc("tools/list", authorization=value)
+    async with serve(server_key=KEY) as web:
+        refused = await web.rpc("tools/list", authorization=value)
+    assert served.status_code == 200
+    assert refused.status_code == 401
+    assert "Send this server's key" in said(refused)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "prod-TTP_mcp-0123456789abcdef0123456789",
+        "ttp_mcp-0123456789abcdef0123456789",
+        "prod:TTP_0123456789abcdef01234567",
+    ],
+)
+async def test_every_key_that_the_server_starts_with_is_accepted(serve, settings, key):
+    loaded = config.load({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
+    async with serve(server_key=loaded.server_key) as web:
+        response = await web.rpc("tools/list", authorization=f"Bearer {key}")
+    assert response.status_code == 200
 
 
 async def test_a_users_token_sent_to_a_server_for_one_account_is_refused(serve):

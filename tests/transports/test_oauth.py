@@ -1,11 +1,12 @@
 """OAuth access tokens against an issuer in this process: what is accepted, what is not, and what clients can find out."""
 
+import itertools
 import json
 import time
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.transports.conftest import KEY
 from tests.transports.upstream import token_of
@@ -19,6 +20,12 @@ ISSUER = "https://login.example.com/tenant"
 RESOURCE = "https://mcp.example.com/mcp"
 OAUTH = {"oauth_issuer": ISSUER, "oauth_resource": RESOURCE}
 JWKS = "https://login.example.com/keys"
+MAKERS = {
+    ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
+    rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
+    ed25519.Ed25519PrivateKey: jwt.algorithms.OKPAlgorithm,
+}
+BY_CHANCE = 57209
 
 
 class Issuer:
@@ -36,7 +43,7 @@ class Issuer:
         """The public halves."""
         found = []
         for kid, key in self.keys.items():
-            maker = jwt.algorithms.ECAlgorithm if hasattr(key, "curve") else jwt.algorithms.RSAAlgorithm
+            maker = next(maker for kind, maker in MAKERS.items() if isinstance(key, kind))
             found.append({**json.loads(maker.to_jwk(key.public_key())), "kid": kid, **more})
         return {"keys": [*found, {"kty": "oct"}]}
 
@@ -205,6 +212,20 @@ async def test_over_http_a_client_learns_where_to_get_a_token_and_is_served_with
     assert metadata.json()["authorization_servers"] == [ISSUER]
     assert served.status_code == 200
     assert figures.status_code == 404
+
+
+async def test_an_access_token_whose_signature_holds_the_beginning_of_an_api_token_is_served(serve, issuer):
+    issuer.keys["e"] = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    issuer.documents["/keys"] = issuer.jwks()
+    # These signatures are the same each time: the first number is one that fits, found by trying.
+    tokens = (
+        issuer.token("e", key=issuer.keys["e"], algorithm="EdDSA", exp=4102444800, jti=str(number))
+        for number in itertools.count(BY_CHANCE)
+    )
+    token = next(each for each in tokens if "ttp_" in each.rpartition(".")[2].lower())
+    async with serve(**OAUTH, more={"issuer_app": issuer.app}) as web:
+        response = await web.rpc("tools/list", authorization=f"Bearer {token}")
+    assert response.status_code == 200
 
 
 async def test_several_users_need_an_access_token_and_their_own(serve, issuer):

@@ -4,8 +4,11 @@ The two travel in headers of their own and are never taken for each other. A use
 that it can't be passed on by accident, and a request without a user's token is never served with somebody else's.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Collection
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -20,6 +23,9 @@ from ttp_mcp.transports.tenants import Tenants, TenantsBusy
 
 # Where the surroundings of a call are found in the scope of its request.
 APP = "ttp_mcp.app"
+
+# An API token, whole or cut short, at the beginning of a word. Not anywhere: keys and base64 hold `ttp_` by chance.
+_API_TOKEN = re.compile(rb"(?:^|[\s:])ttp_[0-9a-f]{6}", re.IGNORECASE)
 
 _BEARER = ((b"www-authenticate", b'Bearer realm="ttp-mcp"'),)
 _TENANT = ((b"www-authenticate", b'X-TimeToPost-Token realm="ttp-mcp"'),)
@@ -62,6 +68,19 @@ def bearer(header: bytes) -> bytes | None:
     """The value of `Authorization: Bearer`; None for another scheme."""
     scheme, _, value = header.partition(b" ")
     return value.strip(b" ") if scheme.lower() == b"bearer" else None
+
+
+def holds_api_token(header: bytes) -> bool:
+    """Whether an API token stands in this `Authorization`, under any scheme, also as a user or password of `Basic`."""
+    if _API_TOKEN.search(header):
+        return True
+    scheme, _, value = header.partition(b" ")
+    if scheme.lower() != b"basic":
+        return False
+    try:
+        return _API_TOKEN.search(base64.b64decode(value.strip(b" "))) is not None
+    except binascii.Error:
+        return False
 
 
 class ClientAuth:
@@ -108,13 +127,13 @@ class ClientAuth:
             await self._app(scope, receive, send)
 
     def _not_a_client(self, path: str, given: bytes | None) -> Refusal | None:
-        # Whatever its scheme: neither a proxy nor we should ever have had it.
-        if given is not None and b"ttp_" in given.lower():
-            return _PASSED_ON
-        if self._key is None or path in self._oauth_paths:
-            return None
         value = bearer(given or b"")
-        return None if value is not None and self._key.is_(value) else _NO_KEY
+        if self._key is not None and value is not None and self._key.is_(value):
+            return None
+        # Whatever its scheme: neither a proxy nor we should ever have had it.
+        if given is not None and holds_api_token(given):
+            return _PASSED_ON
+        return None if self._key is None or path in self._oauth_paths else _NO_KEY
 
     async def _for_tenant(
         self, tenants: Tenants, given: bytes | None, scope: Scope, receive: Receive, send: Send
