@@ -84,6 +84,24 @@ async def test_no_user_and_no_argument_is_in_the_figures(serve):
     assert token_of(7)[:12] not in text
 
 
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_figures_of_several_users_are_scraped_without_a_users_token(serve, key):
+    sent = {"authorization": f"Bearer {key}"} if key else {}
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=key) as web:
+        await web.call("list_posts", x_timetopost_token=token_of(7), **sent)
+        figures = await web.http.get("/metrics", headers=sent)
+        with_token = await web.http.get("/metrics", headers={**sent, "x-timetopost-token": token_of(7)})
+        listed = await web.rpc("tools/list", **sent)
+    assert (figures.status_code, with_token.status_code, listed.status_code) == (200, 200, 401)
+    assert 'ttp_mcp_calls_total{tool="list_posts",outcome="ok"} 1' in figures.text
+
+
+async def test_figures_of_several_users_are_not_for_whoever_has_only_a_users_token(serve):
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        figures = await web.http.get("/metrics", headers={"x-timetopost-token": token_of(7)})
+    assert figures.status_code == 401
+
+
 async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
     async def cut_off(_):
         raise TimeoutError

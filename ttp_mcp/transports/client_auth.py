@@ -94,6 +94,7 @@ class ClientAuth:
         open_paths: Collection[str],
         tenants: Tenants | None = None,
         oauth_paths: Collection[str] = (),
+        userless_paths: Collection[str] = (),
     ) -> None:
         """Set up.
 
@@ -103,11 +104,13 @@ class ClientAuth:
             open_paths: Paths that need nothing.
             tenants: The users, where each brings their own token.
             oauth_paths: Paths where the application itself checks `Authorization`; it knows the key, too.
+            userless_paths: Paths that need the key, where there is one, and act for no user.
         """
         self._app = AuthContextMiddleware(app) if tenants is not None else app
         self._key = key
         self._open_paths = frozenset(open_paths)
         self._oauth_paths = frozenset(oauth_paths)
+        self._userless_paths = frozenset(userless_paths)
         self._tenants = tenants
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,6 +122,8 @@ class ClientAuth:
         refusal = self._not_a_client(scope["path"], headers.get(b"authorization"))
         if refusal is not None:
             await refusal.answer(send)
+        elif scope["path"] in self._userless_paths:
+            await self._app(scope, receive, send)
         elif self._tenants is not None:
             await self._for_tenant(self._tenants, headers.get(TENANT_HEADER), scope, receive, send)
         elif TENANT_HEADER in headers:

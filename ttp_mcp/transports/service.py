@@ -24,6 +24,7 @@ from ttp_mcp.ledger import Ledger
 from ttp_mcp.server import NAME, TtpServer
 from ttp_mcp.state import State, open_state
 from ttp_mcp.tools.app import App
+from ttp_mcp.transports import metrics
 from ttp_mcp.transports import rules as configured
 from ttp_mcp.transports.client_auth import APP, ClientAuth, ServerKey
 from ttp_mcp.transports.guard import Guard
@@ -170,6 +171,7 @@ class Service:
             open_paths=open_paths,
             tenants=self._tenants,
             oauth_paths=protected if settings.oauth_issuer else (),
+            userless_paths={metrics.PATH},
         )
         self.health = Health(inner, self.state)
         guard_rules = configured.rules(settings, options, port, with_metrics=with_metrics)
