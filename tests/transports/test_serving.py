@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -164,6 +165,72 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
         await until(lambda: codes)
         tasks.cancel_scope.cancel()
     assert codes == [1]
+
+
+class SlowToWrite(Upstream):
+    """Answers reads at once and creates never."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = anyio.Event()
+
+    async def app(self, scope, receive, send):
+        """Note that a create has come, and wait for ever."""
+        if scope["method"] == "POST":
+            self.waiting.set()
+            await anyio.sleep_forever()
+        await super().app(scope, receive, send)
+
+
+@pytest.mark.parametrize("multi_tenant", [False, True])
+async def test_a_write_that_outlasts_the_drain_is_answered_as_unknown_and_is_one_warning(
+    settings, multi_tenant, caplog
+):
+    upstream, answers = SlowToWrite(), []
+    options = {"multi_tenant": multi_tenant}
+    async with (
+        on_a_port(settings, upstream, options=options, drain_seconds=1) as (url, _, codes),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+        token = token_of(1) if multi_tenant else upstream.token
+        headers = {"x_timetopost_token": token} if multi_tenant else {}
+        arguments = {"content": "secret text", "account_ids": [f"acc-{mark_of(token)}"]}
+        sent = request("tools/call", {"name": "create_post", "arguments": arguments}, **headers)
+
+        async def call():
+            answers.append(await http.post(url, **sent))
+
+        tasks.start_soon(call)
+        await until(upstream.waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+    assert codes == [1]
+    assert "Unknown whether the post" in answers[0].text
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(r"The server ends before write \w+ \(create\) has its answer: it may have happened", warning)
+
+
+async def test_a_read_that_outlasts_the_drain_leaves_no_traceback(settings, caplog):
+    waiting = anyio.Event()
+
+    async def before():
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async with (
+        on_a_port(settings, Upstream(before=before), drain_seconds=1) as (url, _, codes),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+        sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+        tasks.start_soon(_quietly, lambda: http.post(url, **sent))
+        await until(waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+    assert codes == [0]
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert "ASGI" not in caplog.text
 
 
 async def _quietly(call):

@@ -53,9 +53,9 @@ class Metrics:
             self._called(tool, outcome, self._monotonic() - started)
         return result
 
-    def wrote(self, kind: str, outcome: str) -> None:
+    def wrote(self, write: Write, outcome: Outcome) -> None:
         """Count a write that has its outcome."""
-        self._writes[kind, outcome] += 1
+        self._writes[write.kind, outcome] += 1
 
     def text(self) -> str:
         """Everything, as Prometheus reads it."""
@@ -100,13 +100,13 @@ class Metrics:
 class CountedLedger(Ledger):
     """A ledger that tells when a write has its outcome."""
 
-    wrote: Callable[[str, str], None]
+    wrote: Callable[[Write, Outcome], None]
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
-        """As the ledger does, then count it."""
+        """As the ledger does, then tell."""
         noted = await super().finish(write, outcome, post, claim=claim)
         if noted:
-            self.wrote(write.kind, outcome)
+            self.wrote(write, outcome)
         return noted
 
 

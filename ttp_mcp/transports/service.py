@@ -20,7 +20,7 @@ from ttp_mcp.api.keys import IssuerKeys
 from ttp_mcp.assembly import offered_tools, surroundings
 from ttp_mcp.config import Settings
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger import Ledger
+from ttp_mcp.ledger import Ledger, Outcome, Write
 from ttp_mcp.server import NAME, TtpServer
 from ttp_mcp.state import State, open_state
 from ttp_mcp.tools.app import App
@@ -198,8 +198,16 @@ class Service:
 
     def _ledger(self, *arguments: Any) -> Ledger:
         ledger = CountedLedger(*arguments)
-        ledger.wrote = self.metrics.wrote
+        ledger.wrote = self._wrote
         return ledger
+
+    def _wrote(self, write: Write, outcome: Outcome) -> None:
+        self.metrics.wrote(write, outcome)
+        # The answer that says so may not reach anybody any more.
+        if outcome == "unknown" and self.health.leaving:
+            log.warning(
+                "The server ends before write %s (%s) has its answer: it may have happened", write.id, write.kind
+            )
 
     def _app_of(self, context: Context[Any, Any] | None) -> App:
         if self._app is not None:

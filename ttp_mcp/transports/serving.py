@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ttp_mcp.transports.protocol import TimedProtocol
 from ttp_mcp.transports.rules import Options
@@ -97,7 +98,7 @@ async def serve(
     """
     server = _Server(
         uvicorn.Config(
-            service.app,
+            _quiet_at_the_end(service),
             http=protocol,
             ws="none",
             lifespan="off",
@@ -116,6 +117,20 @@ async def serve(
     async with service.running():
         await server.serve([opened])
     return 0 if server.drained else 1
+
+
+def _quiet_at_the_end(service: Service) -> ASGIApp:
+    """The application, where a call that outlasts the drain is no error: uvicorn would log its traceback."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await service.app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Its connection is closed already, so there is nobody to answer.
+            if not service.health.leaving:
+                raise
+
+    return app
 
 
 class _Server(uvicorn.Server):
@@ -142,16 +157,20 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         closing.cancel()
         # A write goes on when its request was cut off, or has ended without it.
-        self.drained = await self._service.drained(max(_SETTLE_SECONDS, deadline - loop.time()))
+        self.drained &= await self._service.drained(max(_SETTLE_SECONDS, deadline - loop.time()))
 
     async def _close_streams(self, deadline: float) -> None:
-        """End what would stay open for ever (SSE): once no write is in flight and answers had a moment to leave."""
+        """End what would stay open for ever (SSE): once no write is in flight and answers had a moment to leave.
+
+        Writes that take too long are given up while their connections are open, so that their calls can still say so.
+        """
         loop = asyncio.get_running_loop()
         await asyncio.sleep(_SETTLE_SECONDS)
         while True:
-            if not self._service.busy or loop.time() >= deadline - _SETTLE_SECONDS:
+            if not self._service.busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
                 break
             await asyncio.sleep(_POLL_SECONDS)
+        self.drained &= await self._service.drained(0)
         await asyncio.sleep(_SETTLE_SECONDS / 2)
         for connection in list(self.server_state.connections):
             if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others
