@@ -1,12 +1,19 @@
 """What OpenTelemetry is given: names and codes, never arguments, tokens or texts."""
 
+import asyncio
+import json
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
+import anyio
+import httpx2
 import pytest
 from mcp.shared import _otel
 from opentelemetry.trace import INVALID_SPAN, NoOpTracer
 
-from tests.transports.conftest import KEY
+from tests.processes import environment as inherited
+from tests.transports.conftest import KEY, request
 from tests.transports.upstream import Upstream, mark_of, token_of
 
 pytestmark = pytest.mark.requirement("http.spans")
@@ -58,3 +65,39 @@ async def test_spans_hold_names_and_codes_and_nothing_that_anybody_sent(serve, m
     assert "tool_error" in told
     for hidden in ("secret", KEY, token_of(3), token_of(3)[-12:], mark_of(token_of(3))):
         assert hidden not in told
+
+
+async def test_the_extra_tracing_exports_spans_of_a_real_process(tmp_path):
+    programs = Path(sys.executable).parent
+    own = {
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "TTP_STATE_DIR": str(tmp_path / "state"),
+        # Where `opentelemetry-instrument` finds `ttp-mcp`, as in an environment that is switched on.
+        "PATH": str(programs),
+    }
+    (tmp_path / "empty").mkdir()
+    process = await asyncio.create_subprocess_exec(
+        programs / "opentelemetry-instrument",
+        *("ttp-mcp", "--transport", "http", "--port", "0", "--sandbox"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path / "empty",
+        env=inherited(**own),
+    )
+    with anyio.fail_after(60):
+        line = (await process.stderr.readline()).decode()
+        url = line.split(" at ")[1].split(" ")[0]
+        async with httpx2.AsyncClient(timeout=30) as http:
+            sent = request("tools/call", {"name": "get_post", "arguments": {"post_id": "post-secret"}})
+            answer = await http.post(url, **sent)
+        process.terminate()
+        stdout, stderr = await process.communicate()
+    span = json.loads(stdout)
+    assert answer.json()["result"]["isError"] is True
+    assert (process.returncode, stderr) == (0, b"")
+    assert span["name"] == "tools/call get_post"
+    assert span["attributes"]["gen_ai.tool.name"] == "get_post"
+    assert b"secret" not in stdout
