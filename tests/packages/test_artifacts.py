@@ -7,12 +7,17 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
+import httpx2
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.packages.conftest import ROOT
+from tests.transports.conftest import request
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
 
@@ -29,6 +34,27 @@ DATA = {
 }
 # `uv run` says where uv is; it need not be on the path.
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+LIST = (UV, "pip", "list", "--quiet", "--format", "json")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REQUIREMENTS = [
+    Requirement(each)
+    for each in (
+        *PROJECT["dependencies"],
+        *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
+    )
+]
+# The lower bound of each direct dependency that has one, and what is locked.
+LOWEST = {
+    requirement.name: Version(bound.version)
+    for requirement in REQUIREMENTS
+    for bound in requirement.specifier
+    if bound.operator == ">="
+}
+LOCKED = {
+    each["name"]: each["version"]
+    for each in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    if "version" in each
+}
 CALLS: dict[str, dict[str, object]] = {
     "list_integrations": {},
     "list_posts": {},
@@ -130,13 +156,51 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
     """In an environment that holds the wheel and what it depends on."""
     run(UV, "venv", "--quiet", "--python", chosen_python(python), tmp_path / "venv")
     interpreter = tmp_path / "venv" / "bin" / "python"
-    run(UV, "pip", "install", "--quiet", "--resolution", resolution, "--python", interpreter, wheel)
+    # The wheel would be the only direct requirement of itself, so what it depends on is resolved from its source.
+    install = (UV, "pip", "install", "--quiet", "--python", interpreter)
+    run(*install, "--resolution", resolution, "--all-extras", "-r", ROOT / "pyproject.toml")
+    run(*install, "--no-deps", wheel)
+    versions = {each["name"]: each["version"] for each in json.loads(run(*LIST, "--python", interpreter))}
+    if resolution == "lowest-direct":
+        assert {name: Version(versions[name]) for name in LOWEST} == LOWEST
+        assert sum(version < Version(LOCKED[name]) for name, version in LOWEST.items()) > len(LOWEST) / 2
+    else:
+        assert all(Version(versions[name]) >= version for name, version in LOWEST.items())
+        assert sum(Version(versions[name]) > version for name, version in LOWEST.items()) > len(LOWEST) / 2
+    modules = "ttp_mcp.state.files, ttp_mcp.state.redis, ttp_mcp.state.postgresql, ttp_mcp.transports.oauth"
+    run(interpreter, "-c", f"import {modules}")
+    assert called_over_http(tmp_path / "venv" / "bin" / "ttp-mcp", tmp_path) == (401, 200)
     server = tmp_path / "venv" / "bin" / "ttp-mcp"
     assert run(server, "--version").strip() == f"ttp-mcp {__version__}"
     answers = conversation([server, "--sandbox"], tmp_path)
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool.name for tool in every_tool()]
     failed = [CALLS_IN_ORDER[index] for index, each in answers.items() if index > 2 and each.get("isError")]
     assert failed == []
+
+
+def called_over_http(server, folder) -> tuple[int, int]:
+    """Status of a call without the server key, and with it."""
+    key = "k" * 40
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "PYTHON", "COV"))}
+    with subprocess.Popen(
+        [server, "--sandbox", "--transport", "http", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**environment, "TTP_STATE_DIR": str(folder / "http"), "TTP_SERVER_KEY": key},
+    ) as process:
+        try:
+            line = process.stderr.readline()
+            assert " at http://" in line, line + process.stderr.read()
+            url = line.split(" at ")[1].split(" ")[0]
+            sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+            refused = httpx2.post(url, **sent, timeout=60)
+            sent["headers"]["authorization"] = f"Bearer {key}"
+            served = httpx2.post(url, **sent, timeout=60)
+        finally:
+            process.terminate()
+    assert served.json()["result"].get("isError", False) is False
+    return refused.status_code, served.status_code
 
 
 CALLS_IN_ORDER = dict(enumerate(CALLS, start=3))
