@@ -12,12 +12,13 @@ ENV UV_COMPILE_BYTECODE=1 \
     UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/app
 WORKDIR /src
+# All extras: Kubernetes sets TTP_STATE_URL, and which store and whether with spans is known only where it runs.
 # Dependencies first: they change less often than the code, and keep their layer.
 COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY ttp_mcp/__init__.py ttp_mcp/__init__.py
-RUN uv sync --locked --no-dev --no-install-project
+RUN uv sync --locked --no-dev --all-extras --no-install-project
 COPY ttp_mcp ttp_mcp
-RUN uv sync --locked --no-dev --no-editable
+RUN uv sync --locked --no-dev --all-extras --no-editable
 
 FROM python:3.13.9-slim-trixie
 LABEL io.modelcontextprotocol.server.name="co.timetopost/ttp-mcp" \

@@ -17,13 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 Stage = list[tuple[str, str]]
 TOKEN = re.compile(rb"ttp_[0-9a-f]{48}")
+# Nothing listens there; the clients of both must be installed all the same.
+STORES = ("redis://127.0.0.1:9/0", "postgresql://nobody@127.0.0.1:9/nothing")
 
 
 def stages(text: str) -> list[Stage]:
@@ -149,7 +154,7 @@ def as_user(words: list[str]) -> list[str]:
 
 
 def check(folder: Path, environment: dict[str, str]) -> None:
-    """Start what was built, as its user, over stdio and over HTTP.
+    """Start what was built, as its user, over stdio, over HTTP, and as the Kubernetes deployment does.
 
     Raises:
         RuntimeError: Something is not as it should be.
@@ -178,6 +183,56 @@ def check(folder: Path, environment: dict[str, str]) -> None:
             print("runs as", re.search(r"^Uid:\s+(\d+)", status, re.MULTILINE)[1], "and is healthy")
         finally:
             process.terminate()
+    for store in STORES:
+        check_deployed(folder, environment, store)
+
+
+def deployed(folder: Path, *, store: str, port: str) -> tuple[list[str], dict[str, str]]:
+    """Arguments and variables of the Kubernetes deployment, with this store, this port, and stand-ins for the other secrets."""
+    manifest = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8"))
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    arguments = list(container["args"])
+    arguments[arguments.index("--port") + 1] = port
+    secrets = {"TTP_SERVER_KEY": "k" * 40, "TTP_STATE_URL": store}
+    environment = {each["name"]: each.get("value") or secrets[each["name"]] for each in container["env"]}
+    mounted = environment["TTP_API_TOKEN_FILE"]
+    return arguments, {**environment, "TTP_API_TOKEN_FILE": str(folder / mounted.removeprefix("/"))}
+
+
+def check_deployed(folder: Path, environment: dict[str, str], store: str) -> None:
+    """Start it as the deployment does, with a store that is away: it serves, and is not ready.
+
+    Raises:
+        RuntimeError: It does not start, or says that it is ready.
+    """
+    port = "18098"
+    arguments, own = deployed(folder, store=store, port=port)
+    token = Path(own["TTP_API_TOKEN_FILE"])
+    token.parent.mkdir(exist_ok=True)
+    token.write_text("ttp_" + "0" * 48)
+    token.chmod(0o600)
+    # As whoever runs this: its own user may not reach this machine's Python, and then gets another of the same name.
+    command = [str(folder / "app" / "bin" / "ttp-mcp"), *arguments]
+    with subprocess.Popen(
+        command, env={**environment, **own}, cwd=folder / "data", stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _wait(f"http://127.0.0.1:{port}/healthz", process)
+            ready = _status(f"http://127.0.0.1:{port}/readyz")
+        finally:
+            process.terminate()
+    token.unlink()
+    if ready != 503:
+        raise RuntimeError(f"without its store ({store}) it answers /readyz with {ready}")
+    print("serves as the deployment starts it, and is not ready while its store is away:", store.partition(":")[0])
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
 
 
 def _wait(url: str, process: "subprocess.Popen[str]") -> None:
@@ -199,6 +254,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         # Its user must be able to come in.
         folder.chmod(0o755)
         environment = build(folder)

@@ -24,10 +24,12 @@ SCANNED = ("ttp_mcp", "deploy", "mcpb")
 TOKEN = "ttp_[0-9a-f]{48}"
 # Copyleft that would reach whoever ships this package.
 DENIED = re.compile(r"GPL|Affero|SSPL|BUSL|Commons Clause|Business Source|Proprietary|UNKNOWN", re.IGNORECASE)
-# Weak copyleft: used as a library, unchanged, and only by who asks for the extra.
+# Weak copyleft: used as a library through its own interface, unchanged, in files of its own that anybody can replace, with its
+# licence beside them. So it may also lie in the image, which is what section 4 of the LGPL asks of a combined work; neither the
+# wheel nor the bundle holds it.
 ALLOWED = {
-    "psycopg": "LGPL-3.0-only; installed only with the extra postgresql",
-    "psycopg-binary": "LGPL-3.0-only; installed only with the extra postgresql",
+    "psycopg": "LGPL-3.0-only; with the extra postgresql, and unchanged in the image",
+    "psycopg-binary": "LGPL-3.0-only; with the extra postgresql, and unchanged in the image",
 }
 
 

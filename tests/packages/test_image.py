@@ -38,6 +38,8 @@ def test_image_is_built_from_the_lock_with_bytecode(stages):
     runs = [each for each in values(build, "RUN") if "uv sync" in each]
     assert runs
     assert all("--locked" in each and "--no-dev" in each for each in runs)
+    # The manifests always name a store, so its client must be there.
+    assert all("--all-extras" in each for each in runs)
     assert "--no-editable" in runs[-1]
     assert any("UV_COMPILE_BYTECODE=1" in each for each in values(build, "ENV"))
 
@@ -69,6 +71,16 @@ def test_no_secret_is_an_argument_or_setting_of_the_build(stages):
     for stage in stages:
         assert values(stage, "ARG") == []
         assert not re.search(r"TOKEN|KEY|SECRET|PASSWORD", " ".join(values(stage, "ENV")))
+
+
+def test_image_is_started_as_the_deployment_starts_it():
+    """The check of `.ci/packages` uses its arguments and variables, with a value for each secret and mounted file."""
+    arguments, environment = script("image").deployed(Path("/tmp/image"), store="redis://127.0.0.1:1/0", port="9")
+    assert arguments[:2] == ["--transport", "http"]
+    assert arguments[arguments.index("--port") + 1] == "9"
+    assert environment["TTP_STATE_URL"] == "redis://127.0.0.1:1/0"
+    assert environment["TTP_API_TOKEN_FILE"] == "/tmp/image/secrets/api-token"
+    assert len(environment["TTP_SERVER_KEY"]) >= 32
 
 
 @pytest.mark.requirement("packages.image.context")
