@@ -36,6 +36,8 @@ NOTING_SECONDS = 0.4
 # The API's `Date` has whole seconds and travels for a while.
 CLOCK_MARGIN = timedelta(seconds=2)
 
+_ENDING = "the server is ending and gave this up before it was done. Call again when it runs; repeating is safe."
+
 
 class WriteRefused(Exception):
     """Nothing was sent. The text says why and what to do; it goes after `<what>: `."""
@@ -315,6 +317,8 @@ class Writes:
                 task.cancel()
                 await asyncio.wait({task}, timeout=NOTING_SECONDS)
             raise
+        if task.cancelled():
+            raise WriteRefused(_ENDING)
         return task.result()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -368,21 +372,30 @@ class Writes:
         self, post: PostCreate, tool: str, allow_duplicate: bool, targets: Sequence[str], caller: _Caller
     ) -> Write | Created:
         while True:
-            write = await self._ledger.begin_create(
-                post, tool=tool, most=self._caps.posts, allow_duplicate=allow_duplicate, targets=targets
+            write = await self._begun(
+                self._ledger.begin_create(
+                    post, tool=tool, most=self._caps.posts, allow_duplicate=allow_duplicate, targets=targets
+                ),
+                caller,
             )
             if write == "full":
                 raise await self._limit("create", "TTP_MAX_POSTS_PER_HOUR", self._caps.posts, "new posts")
             if isinstance(write, Write):
-                await self._stop_if_gone(write, caller)
                 return write
             if answer := await self._earlier(write, post):
                 return answer
 
-    async def _stop_if_gone(self, write: Write, caller: _Caller) -> None:
+    async def _begun(self, begin: Coroutine[Any, Any, T], caller: _Caller) -> T:
+        """Let the ledger note what is about to be sent; nothing is sent when it was cancelled or given up meanwhile."""
+        begun, cancelled = await _whole(begin)
+        await self._stop_if_gone(begun, cancelled=cancelled or caller.gone)
+        return begun
+
+    async def _stop_if_gone(self, begun: object, *, cancelled: bool) -> None:
         """The last moment at which a cancelled call costs nothing."""
-        if caller.gone:
-            await self._note(write, "not_done", why="cancelled")
+        if cancelled:
+            if isinstance(begun, Write):
+                await self._note(begun, "not_done", why="cancelled")
             raise asyncio.CancelledError
 
     async def _earlier(self, earlier: Earlier, post: PostCreate) -> Created | None:
@@ -496,7 +509,8 @@ class Writes:
     async def _claim(self, write: Write, found: Post) -> bool | None:
         """Note the post as this write's; None when it is another's."""
         try:
-            if not await self._ledger.finish(write, "created", found, claim=True):
+            noted, _ = await _whole(self._ledger.finish(write, "created", found, claim=True))
+            if not noted:
                 return None
         except LedgerProblem as problem:
             return self._not_noted(write, "created", problem)
@@ -508,10 +522,9 @@ class Writes:
         return Created("unknown", write.at, candidates=tuple(candidates), recorded=recorded)
 
     async def _delete(self, post_id: str, tool: str, post: Post, most: int | None, caller: _Caller) -> Deleted:
-        write = await self._ledger.begin_delete(post_id, post, tool=tool, most=most)
+        write = await self._begun(self._ledger.begin_delete(post_id, post, tool=tool, most=most), caller)
         if write == "full":
             raise await self._limit("delete", "TTP_MAX_DELETES_PER_HOUR", self._caps.deletes, "deletions")
-        await self._stop_if_gone(write, caller)
         outcome: Literal["deleted", "already_gone", "unknown"] = "deleted"
         still_there = False
         cause: ApiError | None = None
@@ -562,7 +575,7 @@ class Writes:
     async def _note(self, write: Write, outcome: Outcome, post: Post | None = None, why: str | None = None) -> bool:
         """Note an outcome; False when the ledger can't take it. What happened has happened: that is no error of the call."""
         try:
-            await self._ledger.finish(write, outcome, post)
+            await _whole(self._ledger.finish(write, outcome, post))
         except LedgerProblem as problem:
             return self._not_noted(write, outcome, problem)
         self._audit(write, outcome, post.id if post else write.post_id, why)
@@ -588,6 +601,23 @@ class Writes:
             "milliseconds": round((self._now() - write.at).total_seconds() * 1000),
         }
         log.info("write %s", json.dumps(line))
+
+
+async def _whole(noting: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """Do something with the ledger to its end, which is bounded, and say whether it was cancelled meanwhile.
+
+    A commit that was begun can't be taken back: whoever left it would not know what the ledger says.
+    """
+    task = asyncio.get_running_loop().create_task(noting)
+    cancelled = False
+    # A cancelled scope would repeat itself all the time.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                cancelled = True
+    return task.result(), cancelled
 
 
 def is_equal(sent: PostCreate, found: Post) -> bool:

@@ -242,7 +242,7 @@ async def test_cancelled_calls_leave_nothing_open(run: Run) -> None:
 
 
 async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a task of its own a cancelled write ends half way."""
+    """Without a task of its own a cancelled write does not hear what became of it."""
 
     async def as_part_of_the_caller(self: Writes, write: Callable[[_Caller], Awaitable[object]]) -> object:
         with self.flight():
@@ -251,7 +251,7 @@ async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypat
     monkeypatch.setattr(Writes, "_settled", as_part_of_the_caller)
     await run.cancel_calls(60)
 
-    with pytest.raises(AssertionError, match="without outcome"):
+    with pytest.raises(AssertionError, match="made but not noted"):
         await check(run)
 
 

@@ -1,6 +1,7 @@
 """Cancelled calls, drains, and writes that are given up."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from ttp_mcp.assembly import assemble
 from ttp_mcp.config import Settings
+from ttp_mcp.ledger import Ledger, scope_of
+from ttp_mcp.state import AtMost, Drop, Put, State
 from ttp_mcp.times import zone_named
-from ttp_mcp.writes import Created, Deleted, Writes
+from ttp_mcp.writes import Created, Deleted, WriteRefused, Writes
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -128,6 +131,97 @@ async def test_create_cancelled_before_it_leaves_is_not_sent(world, monkeypatch:
     assert scope.cancelled_caught
     assert world.faults.writes == []
     assert await world.outcomes() == ["not_done"]
+
+
+class SlowState:
+    """The store; its commit after so many `passes` waits for `release`, and nothing that cancels its caller stops it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.get, self.recent = state.get, state.recent
+        self.reached, self.release = anyio.Event(), anyio.Event()
+        self.passes = 0
+
+    async def apply(self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None) -> str:
+        self.passes -= 1
+        if self.passes == -1:
+            self.reached.set()
+            with anyio.CancelScope(shield=True):
+                await self.release.wait()
+        return await self._state.apply(scope, steps, now, at_most)
+
+
+def slowed(world, passes: int) -> tuple[SlowState, Writes]:
+    """The writes of a process whose commit after so many is slow."""
+    state = SlowState(world.state)
+    state.passes = passes
+    ledger = Ledger(state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
+    return state, Writes(
+        world.api, ledger, monotonic=world.time.monotonic, sleep=world.time.sleep, now=world.time.clock.now
+    )
+
+
+async def begin(writes: Writes, kind: str, world) -> object:
+    """A write of a kind, or the error that its caller gets."""
+    try:
+        if kind == "create":
+            return await writes.create(world.post(), tool="create_post")
+        post = await world.api.posts.create(world.post("To be deleted"))
+        world.faults.writes.clear()
+        return await writes.delete(post.id, tool="delete_post", post=post)
+    except WriteRefused as refused:
+        return refused
+
+
+@pytest.mark.requirement("writes.cancel")
+@pytest.mark.parametrize("kind", ["create", "delete"])
+async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(world, kind: str) -> None:
+    """The commit can't be taken back, so it is waited for, and then corrected; the same write is free afterwards."""
+    state, writes = slowed(world, 0)
+    caller = asyncio.create_task(begin(writes, kind, world))
+    await state.reached.wait()
+    assert await writes.give_up() is False
+    state.release.set()
+
+    assert "the server is ending and gave this up" in str(await caller)
+    assert await world.outcomes() == ["not_done"]
+    assert world.faults.writes == []
+    world.time.clock.move(100)
+    assert await world.ledger.unfinished() == []
+    if kind == "create":
+        assert (await world.another().create(world.post(), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.cancel")
+@pytest.mark.parametrize(("kind", "outcome"), [("create", "created"), ("delete", "deleted")])
+async def test_write_that_is_given_up_while_its_outcome_is_noted_keeps_it(world, kind: str, outcome: str) -> None:
+    """What is known is noted and told, not made unknown."""
+    state, writes = slowed(world, 1)
+    caller = asyncio.create_task(begin(writes, kind, world))
+    await state.reached.wait()
+    assert await writes.give_up() is False
+    state.release.set()
+    told = await caller
+
+    assert isinstance(told, Created | Deleted)
+    assert (told.outcome, told.recorded) == (outcome, True)
+    assert await world.outcomes() == [outcome]
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world) -> None:
+    """The claim of a post after a lost answer is a note like any other."""
+    world.faults.script = ["lost after commit"]
+    state, writes = slowed(world, 1)
+    caller = asyncio.create_task(begin(writes, "create", world))
+    await state.reached.wait()
+    assert await writes.give_up() is False
+    state.release.set()
+    told = await caller
+
+    assert isinstance(told, Created)
+    assert (told.outcome, told.reconciled) == ("created", True)
+    assert await world.outcomes() == ["created"]
 
 
 @pytest.mark.requirement("writes.drain")
