@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, Protocol
 
 import mcp_types as types
 
@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 SETTLE_SECONDS = 0.5
 # After the drain, how long the process may take to close what it holds before it leaves all the same.
 LEAVE_SECONDS = 0.4
+# What is left of the drain when writes are given up: enough for each to note that, and for its answer.
+NOTING_SECONDS = 1.0
 POLL_SECONDS = 0.02
 
 # Open until the client ends it, so the end of input must not wait for it.
@@ -40,10 +42,28 @@ def do_not_linger(
     return timer
 
 
+class Writing(Protocol):
+    """What an end waits for; `Writes` is one."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many writes, and steps that belong to one, are under way."""
+        ...
+
+    @property
+    def without_outcome(self) -> int:
+        """How many writes have no outcome in the ledger."""
+        ...
+
+    async def give_up(self) -> object:
+        """Stop what is in flight; each write notes its outcome, and no other is begun."""
+        ...
+
+
 class Ending:
     """Why the server is leaving, and what it still waits for."""
 
-    def __init__(self, in_flight: Callable[[], int], drain_seconds: float, leave: Callable[[int], object]) -> None:
+    def __init__(self, writes: Writing, drain_seconds: float, leave: Callable[[int], object]) -> None:
         self.reason: Literal["end of input", "signal", "output broken"] | None = None
         self.unanswered: set[str | int] = set()
         """Ids of requests that were read and not answered."""
@@ -52,12 +72,13 @@ class Ending:
         self.closed: deque[str | int] = deque()
         """Ids of those that it can't answer any more; the tool that waits has yet to hear of it."""
         self._loop = asyncio.get_running_loop()
-        self._in_flight = in_flight
+        self._writes = writes
         self._drain_seconds = drain_seconds
         self._leave = leave
         self._deadline = float("inf")
         self._quiet = 0.0
-        self._last: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._giving_up: asyncio.Task[object] | None = None
         self._sleeper: asyncio.Future[None] | None = None
 
     def begin(self, reason: Literal["end of input", "signal", "output broken"]) -> None:
@@ -65,7 +86,10 @@ class Ending:
         now = self._loop.time()
         if self.reason is None:
             self._deadline = now + self._drain_seconds
-            self._last = self._loop.call_at(self._deadline + LEAVE_SECONDS, self._leave_anyway)
+            self._timers = [
+                self._loop.call_at(self._deadline - NOTING_SECONDS, self._give_up_writes),
+                self._loop.call_at(self._deadline + LEAVE_SECONDS, self._leave_anyway),
+            ]
         self._quiet = now + SETTLE_SECONDS
         self.reason = reason
         self.give_up_asking()
@@ -79,7 +103,7 @@ class Ending:
     def settled(self, *, unread: bool) -> bool:
         """Whether nothing is left to wait for; `unread` says that answers have not reached the pipe yet."""
         now = self._loop.time()
-        busy = self._in_flight() > 0
+        busy = self._writes.in_flight > 0
         if busy:
             self._quiet = now + SETTLE_SECONDS
         if now >= self._deadline:
@@ -150,8 +174,8 @@ class Ending:
 
     def close(self) -> None:
         """Nothing needs to be waited for any more."""
-        if self._last is not None:
-            self._last.cancel()
+        for timer in self._timers:
+            timer.cancel()
 
     def _signalled(self, number: int) -> None:
         if self.reason == "signal":
@@ -159,7 +183,10 @@ class Ending:
         else:
             self.begin("signal")
 
+    def _give_up_writes(self) -> None:
+        self._giving_up = self._loop.create_task(self._writes.give_up())
+
     def _leave_anyway(self) -> None:
-        writes = self._in_flight()
-        _log.warning("left after %.0f s with %d writes in flight", self._drain_seconds, writes)
+        writes = self._writes.without_outcome
+        _log.warning("left after %.0f s with %d writes without an outcome", self._drain_seconds, writes)
         self._leave(1 if writes else 0)

@@ -21,7 +21,7 @@ from mcp.shared.message import SessionMessage
 from pydantic_core import from_json, to_json
 
 from ttp_mcp.descriptors import divert, open_again
-from ttp_mcp.ending import POLL_SECONDS, SETTLE_SECONDS, Ending
+from ttp_mcp.ending import POLL_SECONDS, SETTLE_SECONDS, Ending, Writing
 
 LINE_BYTES = 8 * 1024 * 1024
 DRAIN_SECONDS = 10.0
@@ -31,14 +31,20 @@ UNREAD_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
-def _nothing_in_flight() -> int:
-    return 0
+class _NoWrites:
+    """Of a server that only reads."""
+
+    in_flight = 0
+    without_outcome = 0
+
+    async def give_up(self) -> None:
+        """Nothing to give up."""
 
 
 async def serve(
     server: MCPServer[Any],
     *,
-    in_flight: Callable[[], int] = _nothing_in_flight,
+    writes: Writing | None = None,
     drain_seconds: float = DRAIN_SECONDS,
     line_bytes: int = LINE_BYTES,
     unread_bytes: int = UNREAD_BYTES,
@@ -49,16 +55,16 @@ async def serve(
     """Serve until stdin closes, stdout breaks, or SIGTERM or SIGINT arrives, and return the exit code.
 
     At the end of input every call may finish and is answered; after a signal only writes may, and reads get half a
-    second; after a broken stdout only writes, unanswered. All of that takes at most `drain_seconds`. A second signal
-    leaves at once. While serving, the two descriptors lead to the null device and to stderr, so a stray `print` can't
-    break the wire.
+    second; after a broken stdout only writes, unanswered. All of that takes at most `drain_seconds`; a write that would
+    take longer is given up a second before, so that it notes its outcome and is answered. A second signal leaves at once.
+    While serving, the two descriptors lead to the null device and to stderr, so a stray `print` can't break the wire.
 
     On Windows pipes can't be waited for by the event loop, so the SDK's transport serves there: no cap on the length
     of a line, no waiting for writes, and a signal ends the process at once.
 
     Args:
         server: What to serve.
-        in_flight: How many writes are under way; asked every 20 ms during the drain.
+        writes: The writes that it makes; asked every 20 ms during the drain.
         drain_seconds: The longest wait for what is under way, at any kind of end.
         line_bytes: A longer line is answered with an error and not kept.
         unread_bytes: Reading stops while more than this waits for the client to read it.
@@ -67,15 +73,16 @@ async def serve(
         leave: Ends the process without ceremony; called with the exit code when something can't be waited for.
 
     Returns:
-        0, or 1 if a write was still in flight when the time was over. After a second signal the process has left with
+        0, or 1 if a write has no outcome in the ledger. After a second signal the process has left with
         130 (SIGINT) or 143 (SIGTERM).
     """
     if sys.platform == "win32":  # pragma: no cover - Windows only
         async with stdio_server() as (read_stream, write_stream):
             await _run(server, read_stream, write_stream)
         return 0
+    writes = writes or _NoWrites()
     with _wire(input_fd, output_fd) as (reading_fd, writing_fd):
-        ending = Ending(in_flight, drain_seconds, leave)
+        ending = Ending(writes, drain_seconds, leave)
         writer = _Writer(writing_fd, ending)
         reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, ending)
         with ending.on_signals():
@@ -85,7 +92,7 @@ async def serve(
             finally:
                 ending.close()
                 writer.close()
-    return 1 if in_flight() else 0
+    return 1 if writes.without_outcome else 0
 
 
 async def _run(server: MCPServer[Any], reader: Any, writer: Any) -> None:

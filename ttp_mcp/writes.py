@@ -170,6 +170,9 @@ class Writes:
         self._idle = anyio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._uploads: set[anyio.CancelScope] = set()
+        self._not_recorded = 0
+        self._ended = False
 
     async def create(
         self,
@@ -247,25 +250,38 @@ class Writes:
         """Count an upload against its limit, and as in flight, while the block runs.
 
         Raises:
-            LimitReached: The limit is used up.
+            WriteRefused: The limit is used up, or the upload was given up.
             LedgerProblem: It can't be noted.
         """
-        with self.flight():
-            write = await self._ledger.begin_upload(tool=tool, most=self._caps.uploads)
-            if write == "full":
-                raise await self._limit("upload", "TTP_MAX_UPLOADS_PER_HOUR", self._caps.uploads, "uploads")
-            outcome: Outcome = "not_done"
+        self._refuse_at_the_end()
+        with self.flight(), anyio.CancelScope() as scope:
+            self._uploads.add(scope)
             try:
-                yield
-                outcome = "uploaded"
-            finally:
-                with anyio.CancelScope(shield=True):
+                write, _ = await _whole(self._ledger.begin_upload(tool=tool, most=self._caps.uploads))
+                if write == "full":
+                    raise await self._limit("upload", "TTP_MAX_UPLOADS_PER_HOUR", self._caps.uploads, "uploads")
+                outcome: Outcome = "not_done"
+                try:
+                    yield
+                    outcome = "uploaded"
+                finally:
+                    if scope.cancel_called and outcome == "not_done":
+                        outcome = "unknown"
                     await self._note(write, outcome)
+            finally:
+                self._uploads.discard(scope)
+        if scope.cancelled_caught:
+            raise WriteRefused(_ENDING)
 
     @property
     def in_flight(self) -> int:
-        """How many writes have no outcome yet."""
+        """How many writes, and steps that belong to one, are under way."""
         return self._in_flight
+
+    @property
+    def without_outcome(self) -> int:
+        """How many writes have no outcome in the ledger: under way, or ended without that it could be noted."""
+        return len(self._tasks) + len(self._uploads) + self._not_recorded
 
     @contextmanager
     def flight(self) -> Generator[None]:
@@ -287,21 +303,25 @@ class Writes:
         return await self.give_up()
 
     async def give_up(self) -> bool:
-        """Stop the writes that are in flight; each notes that its outcome is unknown. Takes 0.4 s at most.
+        """Stop the writes that are in flight; each notes that its outcome is unknown, and no other is begun.
+
+        Takes 0.4 s at most; a note that takes longer goes on meanwhile.
 
         Returns:
             Whether there were none.
         """
+        self._ended = True
         if not self._in_flight:
             return True
-        for task in self._tasks:
-            task.cancel()
+        for given_up in (*self._tasks, *self._uploads):
+            given_up.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=NOTING_SECONDS)
         return False
 
     async def _settled(self, write: Callable[[_Caller], Coroutine[Any, Any, T]]) -> T:
         """Run a write to its outcome, whatever becomes of the caller."""
+        self._refuse_at_the_end()
         caller = _Caller()
         # Not a child of the caller's scopes: nothing that cancels the caller may reach it.
         task = asyncio.get_running_loop().create_task(write(caller))
@@ -320,6 +340,11 @@ class Writes:
         if task.cancelled():
             raise WriteRefused(_ENDING)
         return task.result()
+
+    def _refuse_at_the_end(self) -> None:
+        """A call of several writes must not begin the next one when the one before was given up."""
+        if self._ended:
+            raise WriteRefused(_ENDING)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -582,6 +607,7 @@ class Writes:
         return True
 
     def _not_noted(self, write: Write, outcome: str, problem: LedgerProblem) -> bool:
+        self._not_recorded += 1
         log.error("The outcome of write %s (%s) could not be noted: %s", write.id, outcome, problem)
         return False
 

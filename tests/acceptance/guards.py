@@ -248,6 +248,16 @@ REMOVED: dict[str, Removal] = {
         later(False),
         f"{WRITES}/test_cancel.py::test_closing_the_server_leaves_no_write_without_an_outcome",
     ),
+    "given up before the drain of stdio is over": Removal(
+        "ending:Ending._give_up_writes",
+        no_check,
+        f"{SERVER}/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
+    ),
+    "nothing is begun at the end": Removal(
+        "writes:Writes._refuse_at_the_end",
+        no_check,
+        f"{WRITES}/test_cancel.py::test_nothing_is_begun_after_writes_were_given_up",
+    ),
     "lost delete": Removal(
         "writes:Writes._gone",
         later(("deleted", False)),

@@ -7,9 +7,12 @@ import os
 import pty
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import anyio
 import pytest
@@ -31,6 +34,7 @@ from tests.server.stdio_fixture import (
     served,
     text_of,
 )
+from ttp_mcp.assembly import assemble
 from ttp_mcp.ending import do_not_linger
 from ttp_mcp.stdio import Lines, serve
 
@@ -46,7 +50,7 @@ def server(outcomes):
 
 
 def options(outcomes, **more):
-    return {"in_flight": lambda: outcomes.in_flight, **more}
+    return {"writes": outcomes, **more}
 
 
 async def begun(outcomes):
@@ -306,7 +310,7 @@ async def test_a_second_signal_leaves_at_once(server, outcomes):
 
 @pytest.mark.requirement("stdio.drain")
 @pytest.mark.parametrize(("writes", "code"), [(1, 1), (0, 0)])
-async def test_what_can_not_be_stopped_does_not_keep_the_process(writes, code):
+async def test_what_can_not_be_stopped_does_not_keep_the_process(outcomes, writes, code):
     """A call that ignores its cancellation is left behind soon after the drain; the code tells if it was a write."""
     stuck = MCPServer("stuck", log_level="WARNING")
     let_go = asyncio.Event()
@@ -319,7 +323,8 @@ async def test_what_can_not_be_stopped_does_not_keep_the_process(writes, code):
             await let_go.wait()
         return "held"
 
-    async with served(stuck, in_flight=lambda: writes, drain_seconds=0.05) as peer:
+    outcomes.in_flight = writes
+    async with served(stuck, **options(outcomes, drain_seconds=0.05)) as peer:
         peer.start()
         peer.send(call(1, "hold"))
         await started.wait()
@@ -330,6 +335,77 @@ async def test_what_can_not_be_stopped_does_not_keep_the_process(writes, code):
         let_go.set()
     assert peer.left == [code]
     assert peer.code == code
+
+
+class Silent:
+    """Before the sandbox: what begins with the word is done, and its answer never comes."""
+
+    def __init__(self, app, word):
+        self.app, self.word = app, word
+        self.reached = anyio.Event()
+
+    async def __call__(self, scope, receive, send):
+        if not f"{scope['method']} {scope['path']}".startswith(self.word):
+            await self.app(scope, receive, send)
+            return
+        self.reached.set()
+        await anyio.sleep_forever()
+
+
+@pytest.mark.requirement("stdio.given-up")
+@pytest.mark.parametrize(
+    ("word", "tool", "kind", "told"),
+    [
+        ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin Harbor Café was created"),
+        ("DELETE /api/posts", "delete_post", "delete", "was deleted: the answer was lost"),
+        ("PUT", "upload_media", "upload", "File not uploaded: the server is ending and gave this up"),
+    ],
+)
+async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
+    settings, sandbox, tmp_path, word, tool, kind, told
+):
+    """The code is 0, since nothing was lost: whoever asks next hears that it may have happened."""
+    (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    sandbox.app, sandbox.storage_app = Silent(sandbox.app, word), Silent(sandbox.storage_app, word)
+    silent = sandbox.storage_app if kind == "upload" else sandbox.app
+    settings = replace(settings, confirm="off", media_dirs=(tmp_path,))
+    assembly = assemble(settings, sandbox)
+    post = (await assembly.app.api.posts.list())[0]
+    arguments = {
+        "create": {"content": "Doors open at ten", "account_ids": ["linkedin"]},
+        "delete": {"post_id": post.id},
+        "upload": {"source": "a.gif"},
+    }
+    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+        peer.start()
+        peer.send(call(1, tool, **arguments[kind]))
+        await silent.reached.wait()
+        peer.close_input()
+        answer = text_of(await peer.answer(1))
+    history = await assembly.app.ledger.history(datetime(2020, 1, 1, tzinfo=UTC))
+    await assembly.aclose()
+    assert told in answer
+    assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
+    assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.given-up")
+async def test_an_outcome_that_can_not_be_noted_is_told_by_the_code(settings, sandbox):
+    """Another program holds the ledger, so the write stays among those without an outcome."""
+    sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
+    assembly = assemble(replace(settings, confirm="off"), sandbox)
+    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+        peer.start()
+        peer.send(call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
+        await silent.reached.wait()
+        with closing(sqlite3.connect(settings.state_dir / "ledger.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            peer.close_input()
+            while not peer.left:
+                await anyio.sleep(0.01)
+            holder.execute("ROLLBACK")
+    assert peer.left == [1]
+    await assembly.aclose()
 
 
 @pytest.mark.requirement("stdio.drain")

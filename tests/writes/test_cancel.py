@@ -225,6 +225,53 @@ async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world)
 
 
 @pytest.mark.requirement("writes.drain")
+async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
+    """A call of several writes hears it at the next one; nothing of that is sent or noted."""
+    post = await world.api.posts.create(world.post("To be deleted"))
+    world.faults.writes.clear()
+    assert await world.writes.give_up() is True
+
+    with pytest.raises(WriteRefused, match=r"^the server is ending .* repeating is safe\.$"):
+        await world.writes.create(world.post(), tool="create_post")
+    with pytest.raises(WriteRefused):
+        await world.writes.delete(post.id, tool="delete_post")
+    with pytest.raises(WriteRefused):
+        async with world.writes.upload(tool="upload_media"):
+            pass
+    assert world.faults.writes == []
+    assert await world.outcomes() == []
+    assert world.writes.without_outcome == 0
+
+
+@pytest.mark.requirement("writes.drain")
+@pytest.mark.parametrize(("ends", "outcome"), [(False, "unknown"), (True, "uploaded")])
+async def test_upload_that_is_given_up_ends_and_notes_it(world, ends: bool, outcome: str) -> None:
+    """One that came to its end just then is uploaded."""
+    begun = anyio.Event()
+
+    async def upload() -> str:
+        try:
+            async with world.writes.upload(tool="upload_media"):
+                begun.set()
+                with anyio.CancelScope(shield=ends):
+                    await (released.wait() if ends else anyio.sleep_forever())
+        except WriteRefused as refused:
+            return str(refused)
+        return "uploaded"
+
+    released = anyio.Event()
+    caller = asyncio.create_task(upload())
+    await begun.wait()
+    assert world.writes.without_outcome == 1
+    assert await world.writes.give_up() is False
+    released.set()
+
+    assert (await caller == "uploaded") is ends
+    assert await world.outcomes() == [outcome]
+    assert (world.writes.in_flight, world.writes.without_outcome) == (0, 0)
+
+
+@pytest.mark.requirement("writes.drain")
 async def test_drain_waits_for_what_is_in_flight(world) -> None:
     """Uploads and plans count as well as writes."""
     assert await world.writes.drained(0) is True

@@ -80,7 +80,7 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         assembly = assemble(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
         _in_background(stack, leftovers.report(assembly.app.ledger))
-        code = await stdio.serve(assembly.server, in_flight=lambda: assembly.app.writes.in_flight)
+        code = await stdio.serve(assembly.server, writes=assembly.app.writes)
     ending.do_not_linger(code)
     return code
 
