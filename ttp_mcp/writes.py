@@ -511,8 +511,12 @@ class Writes:
         try:
             with anyio.move_on_after(self._left(deadline)):
                 posts = await self._api.posts.list()
-        except ApiError:
+            return await self._match(search, posts)
+        except (ApiError, LedgerProblem):
+            # Without either nobody can tell; the next look may.
             return None
+
+    async def _match(self, search: _Search, posts: Sequence[Post]) -> Post | None:
         equal = [each for each in posts if is_equal(search.post, each) and each.id not in (search.before or ())]
         known = await self._ledger.known_posts([each.id for each in equal])
         equal = [each for each in equal if each.id not in known]

@@ -5,7 +5,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -225,6 +227,85 @@ async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(t
     await state.aclose()
 
 
+@contextmanager
+def held(file: Path) -> Generator[None]:
+    """Another program that lets nobody in, not even to read."""
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute("UPDATE entries SET value = value")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+@pytest.mark.requirement("state.reads-do-not-wait")
+async def test_reads_of_a_held_file_fail_at_once_and_not_one_after_the_other(tmp_path: Path) -> None:
+    """Also while writes wait for it with all their patience, and as many as there are."""
+    before = FileState(tmp_path)
+    await before.apply("s", [put("a", 1)], NOW)
+    await before.aclose()
+    state = FileState(tmp_path, busy_seconds=120)
+    refused: list[str] = []
+
+    async def read(key: str) -> None:
+        with pytest.raises(LedgerProblem) as problem:
+            await state.get("s", "kind", [key], NOW)
+        refused.append(str(problem.value))
+
+    async with anyio.create_task_group() as writing:
+        with held(tmp_path / "ledger.db"):
+            for number in range(50):
+                writing.start_soon(state.apply, "s", [put(str(number))], NOW)
+            await anyio.wait_all_tasks_blocked()
+            # One write alone would wait for two minutes; seconds are for a machine that is busy.
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as reading:
+                    for number in range(50):
+                        reading.start_soon(read, str(number))
+    assert len(refused) == 50
+    assert {"another program holds the file" in text for text in refused} == {True}
+    assert await values(state, "a", "49") == {"a": 1, "49": 0}
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.reads-do-not-wait")
+async def test_cancelled_read_is_released_while_its_thread_still_waits(
+    state: FileState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would have found is of no interest any more."""
+    await state.apply("s", [put("a", 1)], NOW)
+    begun, over = threading.Event(), threading.Event()
+
+    def stuck(_: float) -> sqlite3.Connection:
+        begun.set()
+        over.wait()
+        raise OSError
+
+    monkeypatch.setattr(state, "_connect", stuck)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(values, state, "a")
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+    over.set()
+    monkeypatch.undo()
+
+    assert await values(state, "a") == {"a": 1}
+
+
+@pytest.mark.requirement("state.shared")
+async def test_file_that_is_just_being_made_holds_nothing(state: FileState) -> None:
+    """Another process has made the file and not yet its tables."""
+    state.path.parent.mkdir()
+    state.path.touch()
+
+    assert await values(state, "a") == {}
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+
+
 @pytest.mark.requirement("state.faults")
 async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     """It may hold what somebody needs: only a person moves it away."""
@@ -280,8 +361,11 @@ async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     db.close()
     state = FileState(tmp_path)
 
+    for _ in range(2):
+        with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
+            await state.apply("s", [put("a")], NOW)
     with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
-        await state.apply("s", [put("a")], NOW)
+        await values(state, "a")
     await state.aclose()
 
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger import Ledger, LedgerProblem
+from ttp_mcp.ledger import Ledger, LedgerProblem, scope_of
 from ttp_mcp.state import Applied, AtMost, Drop, Entry, Put
 from ttp_mcp.state.files import FileState
 from ttp_mcp.writes import Caps
@@ -127,6 +127,34 @@ async def test_outcome_that_can_not_be_noted_is_still_answered(
     assert [each.tool for each in await world.ledger.unfinished()] == ["create_post"]
     assert "could not be noted" in caplog.text
     await state.aclose()
+
+
+class UnreadableLedger(Ledger):
+    """Takes notes, and can't be asked for the first looks after a post."""
+
+    failures = 2
+
+    async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise LedgerProblem("the ledger can't be used: another program holds the file.")
+        return await super().known_posts(post_ids)
+
+
+@pytest.mark.requirement("writes.ledger-faults")
+@pytest.mark.parametrize(("failures", "outcome"), [(2, "created"), (99, "unknown")])
+async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(world, failures: int, outcome: str) -> None:
+    """The next look may know; an error would say that nothing was sent."""
+    world.ledger = UnreadableLedger(
+        world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now
+    )
+    world.ledger.failures = failures
+    world.faults.script = ["lost after commit"]
+
+    created = await world.another().create(world.post(), tool="create_post")
+
+    assert created.outcome == outcome
+    assert await world.outcomes() == [outcome]
 
 
 @pytest.mark.requirement("writes.audit")

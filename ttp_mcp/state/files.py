@@ -20,6 +20,8 @@ FILE = "ledger.db"
 SCHEMA_VERSION = 1
 # A commit takes milliseconds; whoever holds the file for so long is stuck or on a dead network drive.
 BUSY_SECONDS = 5.0
+# Reading goes on without the ledger, so it is not worth waiting for.
+READ_SECONDS = 0.2
 # Expired rows go in passing, so many at a time that no write gets slow; a day late, and never by a clock that is ahead of the
 # machine's: a sandbox's may be moved, and would lose what a real ledger in the same file still needs.
 PRUNE_EVERY, PRUNE_ROWS = 200, 500
@@ -59,14 +61,17 @@ _UNFORESEEN = ("SQLite reported an error", f"Move the file away, {_ELSEWHERE}")
 
 
 class FileState:
-    """`ledger.db` in a folder. One connection, used by one thread at a time; opened on the first use."""
+    """`ledger.db` in a folder. One connection writes and one reads, each used by one thread at a time, opened on the first use."""
 
     def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         """Remember where; `busy_seconds` is how long to wait for another process."""
         self.path = folder / FILE
         self._busy_seconds = busy_seconds
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        # Writes wait for their turn here, so that they take no thread away from reads.
+        self._turn = anyio.CapacityLimiter(1)
         self._commits = 0
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
@@ -82,7 +87,7 @@ class FileState:
             )
             return {row[0]: _entry(row) for row in rows}
 
-        return await self._in_thread(lambda: self._use(read, {}, writes=False))
+        return await self._read(read, {})
 
     async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
         """See `State`."""
@@ -95,7 +100,7 @@ class FileState:
             )
             return [_entry(row) for row in rows]
 
-        return await self._in_thread(lambda: self._use(read, [], writes=False))
+        return await self._read(read, [])
 
     async def apply(
         self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
@@ -115,51 +120,63 @@ class FileState:
                 raise
             return applied
 
-        return await self._in_thread(lambda: self._use(write, "done", writes=True))
+        return await anyio.to_thread.run_sync(lambda: self._write(write), limiter=self._turn)
 
     async def aclose(self) -> None:
         """See `State`."""
-        await self._in_thread(self._close)
+        await anyio.to_thread.run_sync(self._close, limiter=self._turn)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work)
+    async def _read(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        # A thread that is left behind is back within twice `READ_SECONDS`.
+        return await anyio.to_thread.run_sync(lambda: self._look(work, nothing), abandon_on_cancel=True)
 
-    def _use(self, work: Callable[[sqlite3.Connection], T], nothing: T, *, writes: bool) -> T:
-        with self._lock:
-            try:
-                if self._db is None and not writes and not self.path.exists():
+    def _look(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        if not self._reading.acquire(timeout=READ_SECONDS):
+            raise LedgerProblem(_told(_BUSY))
+        try:
+            if self._reader is None:
+                if not self.path.exists():
                     # To look must not leave a file behind.
                     return nothing
+                self._reader = self._connect(READ_SECONDS)
+            # A file of version 0 is just being made by somebody else.
+            return work(self._reader) if _usable_version(self._reader) else nothing
+        except (sqlite3.Error, OSError) as error:
+            self._drop_reader()
+            raise LedgerProblem(_words(error)) from error
+        finally:
+            self._reading.release()
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock:
+            try:
                 return work(self._connection())
+            except LedgerProblem:
+                self._drop_connection()
+                raise
             except (sqlite3.Error, OSError) as error:
                 # The next call opens the file anew: by then there may be room, or another file.
                 self._drop_connection()
                 raise LedgerProblem(_words(error)) from error
 
+    def _connect(self, busy_seconds: float) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             _make_private(self.path)
-            db = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False)
-            self._db = db
-            self._prepare(db)
+            self._db = self._connect(self._busy_seconds)
+            self._prepare(self._db)
         return self._db
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         self._use_wal(db)
         db.execute("PRAGMA synchronous = FULL")
-        version = _version(db)
-        if version == SCHEMA_VERSION:
+        if _usable_version(db) == SCHEMA_VERSION:
             return
         db.execute("BEGIN IMMEDIATE")
-        version = _version(db)
-        if version > SCHEMA_VERSION:
-            self._drop_connection()
-            raise LedgerProblem(
-                f"the ledger ({FILE} in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; "
-                f"reading goes on. Upgrade ttp-mcp, {_ELSEWHERE}."
-            )
-        for step in range(version, SCHEMA_VERSION):
+        for step in range(_usable_version(db), SCHEMA_VERSION):
             for statement in MIGRATIONS[step].split(";"):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -187,8 +204,14 @@ class FileState:
             )
 
     def _close(self) -> None:
-        with self._lock:
+        with self._lock, self._reading:
             self._drop_connection()
+            self._drop_reader()
+
+    def _drop_reader(self) -> None:
+        db, self._reader = self._reader, None
+        if db is not None:
+            db.close()
 
     def _drop_connection(self) -> None:
         db, self._db = self._db, None
@@ -237,8 +260,15 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+def _usable_version(db: sqlite3.Connection) -> int:
+    """The file's version, unless it is one that only a later program knows."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise LedgerProblem(
+            f"the ledger ({FILE} in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; "
+            f"reading goes on. Upgrade ttp-mcp, {_ELSEWHERE}."
+        )
+    return version
 
 
 def _entry(row: tuple[str, str, str, int]) -> Entry:
@@ -251,6 +281,9 @@ def _code(error: Exception) -> int:
 
 
 def _words(error: Exception) -> str:
-    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
-    why, what_to_do = _WORDS.get(code, _UNFORESEEN)
+    return _told(_WORDS.get(sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error), _UNFORESEEN))
+
+
+def _told(words: tuple[str, str]) -> str:
+    why, what_to_do = words
     return f"the ledger ({FILE} in TTP_STATE_DIR) can't be used: {why}. Nothing is sent without it; reading goes on. {what_to_do}."

@@ -1,0 +1,40 @@
+"""What tools answer when the ledger can't be used: reads go on, and writes are refused with words."""
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+
+import anyio
+import pytest
+
+from tests.tools.conftest import text_of
+
+pytestmark = pytest.mark.requirement("tools.ledger-faults")
+
+LATER = {"content": "Doors open at ten", "scheduled_at": "2026-11-26T10:00"}
+
+
+async def test_reads_go_on_in_time_while_another_program_holds_the_ledger(connect, settings):
+    """Several at once too; only what is known from the ledger alone is missing."""
+    async with connect() as agent:
+        account = await agent.account("linkedin Harbor Café")
+        await agent.ok("create_post", account_ids=[account], **LATER)
+    async with connect() as agent:
+        with closing(sqlite3.connect(settings.state_dir / "ledger.db", isolation_level=None)) as holder:
+            holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+            holder.execute("BEGIN EXCLUSIVE")
+            holder.execute("UPDATE entries SET value = value")
+            # Waiting as writes do, they would take a minute and more.
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(12):
+                        tasks.start_soon(partial(agent.call, "get_post", post_id="cmnot"))
+                missing = await agent.call("get_post", post_id="cmnot")
+                there = await agent.call("list_posts")
+                setup = await agent.call("check_setup")
+                resource = await agent.client.read_resource("ttp://recent-posts")
+            holder.execute("ROLLBACK")
+    assert text_of(missing).startswith("Post not read: not found (404)")
+    assert not there.is_error
+    assert "ledger: nothing can be published or deleted: the ledger (ledger.db in TTP_STATE_DIR)" in text_of(setup)
+    assert resource.contents
