@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.http import utc_now
 from ttp_mcp.credentials import Token
-from ttp_mcp.state import AtMost, Drop, Entry, JsonObject, LedgerProblem, Put, State
+from ttp_mcp.state import AtMost, Drop, Entry, JsonObject, LedgerProblem, Put, State, understood
 
 __all__ = [
     "Confirmation",
@@ -280,7 +280,8 @@ class Ledger:
             LedgerProblem: It can't be noted.
         """
         there = await self._get("sent", earlier.keys)
-        own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
+        with understood():
+            own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
         if found is None:
             return await self._apply([Drop("sent", key, expected=version) for key, version in own.items()]) == "done"
         digest, targets = content_digest(post), earlier.account_ids
@@ -309,7 +310,8 @@ class Ledger:
         """
         now = self._now()
         found = await self._state.recent(self._scope, "open", now - KEEP_UNFINISHED, now)
-        return [_unfinished(entry) for entry in found if entry.at < now - LONGEST_WRITE]
+        with understood():
+            return [_unfinished(entry) for entry in found if entry.at < now - LONGEST_WRITE]
 
     async def history(self, since: datetime) -> list[Record]:
         """Every write since then, oldest first; what is older than 400 days is forgotten.
@@ -319,7 +321,9 @@ class Ledger:
         """
         found: list[Record] = []
         for kind in ("create", "delete", "upload", "failed"):
-            found += [_as_record(entry) for entry in await self._state.recent(self._scope, kind, since, self._now())]
+            entries = await self._state.recent(self._scope, kind, since, self._now())
+            with understood():
+                found += [_as_record(entry) for entry in entries]
         return sorted(found, key=lambda record: record.at)
 
     async def count(self, kind: Kind, since: datetime) -> int:
@@ -334,7 +338,9 @@ class Ledger:
     async def removed(self, post_id: str) -> Post | None:
         """A post that was deleted through us, as it was; None when we know of none."""
         entry = (await self._get("removed", [post_id])).get(post_id)
-        return Post(entry.value["post"]) if entry and entry.value["outcome"] in ("deleted", "already_gone") else None
+        with understood():
+            gone = entry is not None and entry.value["outcome"] in ("deleted", "already_gone")
+            return Post(dict(entry.value["post"])) if entry is not None and gone else None
 
     async def begin_replacement(self, old_id: str, post: PostCreate, *, tool: str) -> Replacing | None:
         """Note that a post is about to be replaced: from the create to the delete both stand, and a crash must not hide that.
@@ -353,7 +359,7 @@ class Ledger:
         digest = content_digest(post)
         while True:
             entry = (await self._get("replacing", [old_id])).get(old_id)
-            if entry is not None and entry.value["digest"] != digest:
+            if entry is not None and entry.value.get("digest") != digest:
                 return await self._replacing(entry)
             # The same once more is the way to end one that a crash left half done.
             expected = entry.version if entry else ""
@@ -388,20 +394,23 @@ class Ledger:
 
     async def _replacing(self, entry: Entry) -> Replacing:
         """With the post that was created for it since, which is in the history."""
-        digest, tool = entry.value["digest"], entry.value["tool"]
-        made = (
-            each.value["post_id"]
-            for each in await self._state.recent(self._scope, "create", entry.at, self._now())
-            if (each.value["digest"], each.value["tool"]) == (digest, tool) and each.value["post_id"]
-        )
-        return Replacing(entry.key, digest, entry.at, next(made, None))
+        created = await self._state.recent(self._scope, "create", entry.at, self._now())
+        with understood():
+            digest, tool = entry.value["digest"], entry.value["tool"]
+            made = (
+                each.value["post_id"]
+                for each in created
+                if (each.value["digest"], each.value["tool"]) == (digest, tool) and each.value["post_id"]
+            )
+            return Replacing(entry.key, digest, entry.at, next(made, None))
 
     async def replacement(self, post_id: str) -> str | None:
         """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
         found: list[str] = []
         try:
             while entry := (await self._get("replaced", [(found or [post_id])[-1]])).get((found or [post_id])[-1]):
-                by = str(entry.value["by"])
+                with understood():
+                    by = str(entry.value["by"])
                 if by in (post_id, *found):
                     break
                 found.append(by)
@@ -418,12 +427,14 @@ class Ledger:
     async def plan(self, plan_id: str) -> Plan | None:
         """A plan by its id, or None."""
         entry = (await self._get("plan", [plan_id])).get(plan_id)
-        return Plan(plan_id, entry.value["document"], entry.at, entry.value["steps"]) if entry else None
+        with understood():
+            return Plan(plan_id, entry.value["document"], entry.at, dict(entry.value["steps"])) if entry else None
 
     async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
         """Remember what became of a step of a plan; None forgets it. Without effect when the plan is not there."""
         while entry := (await self._get("plan", [plan_id])).get(plan_id):
-            steps: dict[str, Any] = {name: value for name, value in entry.value["steps"].items() if name != step}
+            with understood():
+                steps: dict[str, Any] = {name: value for name, value in entry.value["steps"].items() if name != step}
             value = {**entry.value, "steps": {**steps, **({step: note} if note is not None else {})}}
             if await self._apply([self._put("plan", plan_id, value, KEEP_PLANS, expected=entry.version)]) == "done":
                 return
@@ -488,16 +499,17 @@ class Ledger:
         return self._put("removed", write.post_id or "", value, KEEP_WRITES)
 
     async def _earlier(self, entry: Entry) -> Earlier:
-        post_id = entry.value["post_id"]
-        return Earlier(
-            keys=entry.value["keys"],
-            write_id=entry.value["write"],
-            tool=entry.value["tool"],
-            state=entry.value["state"],
-            at=datetime.fromisoformat(entry.value["at"]),
-            post_id=post_id,
-            removed=bool(post_id) and await self.removed(post_id) is not None,
-        )
+        with understood():
+            earlier = Earlier(
+                keys=list(entry.value["keys"]),
+                write_id=entry.value["write"],
+                tool=entry.value["tool"],
+                state=entry.value["state"],
+                at=datetime.fromisoformat(entry.value["at"]),
+                post_id=entry.value["post_id"],
+            )
+        post_id = earlier.post_id
+        return replace(earlier, removed=bool(post_id) and await self.removed(post_id) is not None)
 
     def _put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
         return Put(kind, key, value, self._now() + keep, expected=expected)

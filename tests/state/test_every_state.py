@@ -2,13 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 
 from tests.state.conftest import Open
 from ttp_mcp.ledger import Ledger
-from ttp_mcp.state import AtMost, Drop, Put, State
+from ttp_mcp.state import AtMost, Drop, LedgerProblem, Put, State
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -339,3 +340,38 @@ async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: O
     plan = await ledgers[1].plan("plan")
     assert plan is not None
     assert plan.steps == {str(number): {"post": number} for number in range(12)}
+
+
+@pytest.mark.requirement("state.not-ours")
+async def test_entry_that_is_no_document_is_told_as_damage(open_store: Open, scope: str) -> None:
+    """Only who asks for it hears of it."""
+    state = open_store()
+    no_document: Any = ["not", "an", "object"]
+    await state.apply(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
+
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+        await state.get(scope, "kind", ["bad"], NOW)
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+        await state.recent(scope, "kind", NOW, NOW)
+    assert await values(state, scope, "good") == {"good": 1}
+
+
+@pytest.mark.requirement("state.not-ours")
+async def test_document_without_our_fields_is_told_as_damage(open_store: Open, scope: str) -> None:
+    """Whatever part of the ledger it stands in."""
+    state = open_store()
+    ledger = Ledger(state, scope, lambda: NOW + HOUR)
+    for kind in ("open", "create", "removed", "replacing", "replaced", "plan"):
+        await state.apply(scope, [Put(kind, "x", {}, LATER)], NOW)
+    for asking in (
+        ledger.unfinished(),
+        ledger.history(NOW),
+        ledger.removed("x"),
+        ledger.replacing("x"),
+        ledger.half_replaced(),
+        ledger.plan("x"),
+        ledger.note_step("x", "0", None),
+    ):
+        with pytest.raises(LedgerProblem, match=r"an entry can't be understood"):
+            await asking
+    assert await ledger.replacement("x") is None

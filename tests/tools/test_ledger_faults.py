@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from tests.tools.conftest import text_of
+from ttp_mcp import leftovers
 
 pytestmark = pytest.mark.requirement("tools.ledger-faults")
 
@@ -38,3 +39,40 @@ async def test_reads_go_on_in_time_while_another_program_holds_the_ledger(connec
     assert not there.is_error
     assert "ledger: nothing can be published or deleted: the ledger (ledger.db in TTP_STATE_DIR)" in text_of(setup)
     assert resource.contents
+
+
+@pytest.mark.parametrize("garbage", ["no JSON", "[]", "{}", '{"keys": 1, "by": {}}'])
+async def test_rows_that_are_not_ours_stop_writes_with_words_and_reads_not_at_all(connect, settings, garbage):
+    """An intact file with other content, as an editor or another program may leave it."""
+    async with connect() as agent:
+        account = await agent.account("linkedin Harbor Café")
+        _, old = await agent.ok("create_post", account_ids=[account], **LATER)
+        _, new = await agent.ok("reschedule_post", post_id=old["post_id"], scheduled_at="2026-11-27T10:00")
+        await agent.ok("create_post", account_ids=[account], **LATER)
+        await agent.assembly.app.ledger.begin_delete("cm1", None, tool="delete_post")
+        with closing(sqlite3.connect(settings.state_dir / "ledger.db")) as db:
+            db.execute("UPDATE entries SET value = ?, at = at - 200000", (garbage,))
+            db.commit()
+        standing = agent.standing()
+
+        for tool, arguments in (
+            ("list_posts", {}),
+            ("get_post", {"post_id": new["post_id"]}),
+            ("list_integrations", {}),
+        ):
+            await agent.ok(tool, **arguments)
+        assert "ledger: nothing can be published or deleted" in text_of(await agent.call("check_setup"))
+        assert "mistake" not in text_of(await agent.call("get_post", post_id=old["post_id"]))
+        for tool, arguments in (
+            ("delete_post", {"post_id": old["post_id"]}),
+            ("create_post", {"account_ids": [account], **LATER}),
+        ):
+            told = await agent.call(tool, **arguments)
+            assert told.is_error
+            assert "it is damaged, an entry can't be understood. Nothing is sent without it" in text_of(told)
+        assert agent.standing() == standing
+        await leftovers.report(agent.assembly.app.ledger, sleep=no_wait)
+
+
+async def no_wait(_):
+    """Time passes."""

@@ -4,10 +4,11 @@ Everything is inside a scope, so that users of one store never see each other. T
 plans and confirmations, and each store (files, Redis, PostgreSQL) can do them atomically.
 """
 
+import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
@@ -23,9 +24,11 @@ __all__ = [
     "LedgerProblem",
     "Put",
     "State",
+    "decoded",
     "milliseconds",
     "open_state",
     "storable",
+    "understood",
 ]
 
 JsonObject = dict[str, Any]
@@ -142,6 +145,34 @@ def open_state(settings: Settings) -> State:
 def milliseconds(instant: datetime) -> int:
     """An instant as stores keep it: milliseconds since 1970."""
     return round(instant.timestamp() * 1000)
+
+
+@contextmanager
+def understood() -> Generator[None]:
+    """For what reads documents: one that we did not write makes the ledger unusable, and is no mistake of the program.
+
+    Raises:
+        LedgerProblem: A field is missing, or is not what it should be.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise LedgerProblem(
+            "the ledger can't be used: it is damaged, an entry can't be understood. Nothing is sent without it; reading goes "
+            "on. Move ledger.db away from TTP_STATE_DIR to start a new one, or the entry out of the store of TTP_STATE_URL."
+        ) from error
+
+
+def decoded(key: str, value: str | bytes, version: str | bytes, at: int | bytes) -> Entry:
+    """An entry as a store keeps it; `at` in milliseconds since 1970.
+
+    Raises:
+        LedgerProblem: It is not one of ours.
+    """
+    with understood():
+        document = dict[str, Any](json.loads(value).items())
+        mark = version.decode() if isinstance(version, bytes) else version
+        return Entry(key=key, value=document, version=mark, at=datetime.fromtimestamp(int(at) / 1000, tz=UTC))
 
 
 def storable(keys: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import anyio
 
-from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, decoded, milliseconds, storable
 
 T = TypeVar("T")
 
@@ -272,7 +272,7 @@ def _usable_version(db: sqlite3.Connection) -> int:
 
 
 def _entry(row: tuple[str, str, str, int]) -> Entry:
-    return Entry(key=row[0], value=json.loads(row[1]), version=row[2], at=datetime.fromtimestamp(row[3] / 1000, tz=UTC))
+    return decoded(*row)
 
 
 def _code(error: Exception) -> int:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import anyio
@@ -17,7 +17,19 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from ttp_mcp.config import SettingProblem
-from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import (
+    CLEAR_AFTER,
+    Applied,
+    AtMost,
+    Drop,
+    Entry,
+    LedgerProblem,
+    Put,
+    decoded,
+    milliseconds,
+    storable,
+    understood,
+)
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -273,8 +285,8 @@ def _id(key: str) -> bytes:
 
 
 def _entry(row: TupleRow) -> Entry:
-    at = datetime.fromtimestamp(row[3] / 1000, tz=UTC)
-    return Entry(key=row[0].decode(), value=json.loads(row[1]), version=row[2], at=at)
+    with understood():
+        return decoded(row[0].decode(), *row[1:4])
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,7 @@ a kind lie two sorted sets, by the time of the put and by expiry, so that counti
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -17,7 +17,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ttp_mcp.config import SettingProblem
-from ttp_mcp.state import CLEAR_AFTER, Applied, AtMost, Drop, Entry, LedgerProblem, Put, milliseconds, storable
+from ttp_mcp.state import (
+    CLEAR_AFTER,
+    Applied,
+    AtMost,
+    Drop,
+    Entry,
+    LedgerProblem,
+    Put,
+    decoded,
+    milliseconds,
+    storable,
+    understood,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -179,8 +191,9 @@ class RedisState:
             for key, row in zip(
                 batch, await self._use(lambda batch=batch: self._rows(scope, kind, batch)), strict=True
             ):
-                if row[0] is not None and int(row[3]) > milliseconds(now):
-                    found.append((int(row[2]), int(row[4]), _entry(key, row)))
+                with understood():
+                    if row[0] is not None and int(row[3]) > milliseconds(now):
+                        found.append((int(row[2]), int(row[4]), _entry(key, row)))
         return [entry for _, _, entry in sorted(found, key=lambda each: each[:2], reverse=True)]
 
     async def _rows(self, scope: str, kind: str, keys: Sequence[str]) -> list[list[Any]]:
@@ -269,8 +282,8 @@ def _by_expiry(scope: str, kind: str) -> str:
 
 
 def _entry(key: str, row: Sequence[Any]) -> Entry:
-    at = datetime.fromtimestamp(int(row[2]) / 1000, tz=UTC)
-    return Entry(key=key, value=json.loads(row[0]), version=row[1].decode(), at=at)
+    value, version, at = row[:3]
+    return decoded(key, value, version, at)
 
 
 def _words(error: Exception) -> str:
