@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -117,3 +118,31 @@ def test_server_ends_quietly(tmp_path, end):
             process.stdin.close()
         assert process.wait(30) == 0
         assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the limits of another process")
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_running_server_writes_no_core_file(tmp_path, transport):
+    """Whatever the limits of whoever started it: the token is in its memory."""
+    arguments = ["--transport", "http", "--port", "0"] if transport == "http" else []
+    process = subprocess.Popen(
+        # As high as may be, so that the server is what lowers it.
+        ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)"; exec "$0" -m ttp_mcp "$@"', sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **NO_TOKEN, "TTP_STATE_DIR": str(tmp_path)},
+    )
+    with process:
+        if transport == "http":
+            assert b"serving MCP" in process.stderr.readline()
+        else:
+            process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+            process.stdin.flush()
+            assert process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    # Soft and hard.
+    assert line.split()[4:6] == ["0", "0"]
