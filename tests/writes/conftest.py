@@ -1,6 +1,7 @@
 """Writes between a ledger and a sandbox with faults in between, all in one process and in virtual time."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Faults:
         self.lagging = False
         self.gateway_lost = False
         self.without_date = False
+        self.whole_seconds = False
         self.hidden: tuple[str, ...] = ()
         self.writes: list[str] = []
         self.release = anyio.Event()
@@ -110,6 +112,9 @@ class Faults:
                 message = {**message, "headers": headers}
             elif self.hidden and message.get("body"):
                 message = {**message, "body": self._without_hidden(message["body"])}
+            elif self.whole_seconds and message.get("body"):
+                body = re.sub(rb'("createdAt": ?"[^".]*)\.\d+', rb"\1", message["body"])
+                message = {**message, "body": body}
             await send(message)
 
         return tidied

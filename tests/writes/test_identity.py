@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.virtual_time import START
 from ttp_mcp.ledger import Ledger, scope_of
 
 
@@ -35,6 +36,20 @@ async def test_without_dates_an_equal_post_is_only_a_candidate(world, missing: s
     await world.api.aclose()
 
     assert (created.outcome, created.candidates) == ("unknown", (old.id,))
+
+
+@pytest.mark.requirement("writes.lost-answers")
+async def test_post_that_is_dated_in_whole_seconds_is_found_too(world) -> None:
+    """It is then a moment older than the request that made it."""
+    world.faults.whole_seconds = True
+    world.faults.script = ["lost after commit"]
+    world.time.clock.move(0.9)
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert (created.outcome, created.reconciled) == ("created", True)
+    assert created.post is not None
+    assert created.post.created_at == START
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
