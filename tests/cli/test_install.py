@@ -1,6 +1,5 @@
 """`ttp-mcp install` on a machine of its own in a temporary folder."""
 
-import argparse
 import json
 import stat
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.cli import install
+from ttp_mcp.cli import install, parser
 from ttp_mcp.cli.install import InstallRefused, Surroundings
 from ttp_mcp.clients import CLIENTS, Machine
 
@@ -38,9 +37,7 @@ def machine_of_run(around, monkeypatch):
 
 def arguments(*line):
     """The command line, parsed as the program parses it."""
-    parser = argparse.ArgumentParser()
-    install.add_parser(parser.add_subparsers())
-    return parser.parse_args(["install", *line])
+    return parser().parse_args(["install", *line])
 
 
 def cursor_file(around):

@@ -31,7 +31,7 @@ def parser(*, with_commands: bool = True) -> argparse.ArgumentParser:
     if with_commands:
         from ttp_mcp.cli import call, demo, install, sandbox
 
-        commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+        commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
         demo.add_parser(commands)
         call.add_parsers(commands)
         sandbox.add_parser(commands)
@@ -53,6 +53,21 @@ def _load_server() -> None:
         gc.enable()
 
 
+def _parsed(given: Sequence[str], *, with_commands: bool) -> argparse.Namespace:
+    """The arguments; leaves with words when a flag of serving stands before a command that would ignore it."""
+    from ttp_mcp.cli.serve import misplaced
+
+    root = parser(with_commands=with_commands)
+    args = root.parse_args(given)
+    command = getattr(args, "command", None)
+    if command and (flags := misplaced(args)):
+        root.error(
+            f"{', '.join(flags)} before {command} is for serving MCP, and {command} would ignore it. Leave it out; "
+            f"ttp-mcp {command} --help names what {command} takes"
+        )
+    return args
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -66,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serving = all(argument in ("--sandbox", "--version") for argument in given)
     if serving and "--version" not in given:
         _load_server()
-    args = parser(with_commands=not serving).parse_args(given)
+    args = _parsed(given, with_commands=not serving)
     try:
         code: int = args.run(args)
         sys.stdout.flush()

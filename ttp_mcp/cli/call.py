@@ -12,6 +12,7 @@ import anyio
 
 from ttp_mcp import config
 from ttp_mcp.cli.install import Subparsers
+from ttp_mcp.cli.serve import settings_of
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -69,7 +70,13 @@ def add_parsers(subparsers: Subparsers) -> None:
         "doctor", help="check the set-up", description="check_setup from a shell; exit code 1 when something is wrong."
     )
     for parser, run in ((tools, run_tools), (call, run_call), (doctor, run_doctor)):
-        parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
+        # Suppressed, so that the same flag before the command is not overwritten by this one's default.
+        parser.add_argument(
+            "--sandbox",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="use the local sandbox instead of the real API",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
 
@@ -91,7 +98,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def _with_client(args: argparse.Namespace, act: Act) -> int:
     try:
-        settings = config.load()
+        settings = settings_of(args)
         outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
         outcome = _misuse(args, str(problem), "setting")

@@ -68,7 +68,13 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Write this server into an MCP client's settings; everything else in the file stays as it is.",
     )
     parser.add_argument("client", choices=[client.name for client in clients.CLIENTS], help="the client")
-    parser.add_argument("--sandbox", action="store_true", help="connect the local sandbox instead of the real API")
+    # Suppressed, so that the same flag before the command is not overwritten by this one's default.
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="connect the local sandbox instead of the real API",
+    )
     parser.add_argument(
         "--media-dir", action="append", default=[], metavar="DIR", help="folder upload_media may read; repeatable"
     )

@@ -40,9 +40,17 @@ def add_parser(subparsers: Subparsers) -> None:
         "machine, in the foreground, and publish what becomes due. The further commands control the sandbox, whether it "
         "runs or not, on a port or inside `ttp-mcp --sandbox`.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1 (default), ::1 or localhost")
+    # Names of their own, so that the flags of serving MCP before the command are seen, and refused, as what they are.
     parser.add_argument(
-        "--port", type=_port, default=PORT, help=f"port of API and page (default {PORT}); 0 takes a free one"
+        "--host", dest="api_host", metavar="HOST", default="127.0.0.1", help="127.0.0.1 (default), ::1 or localhost"
+    )
+    parser.add_argument(
+        "--port",
+        dest="api_port",
+        metavar="PORT",
+        type=_port,
+        default=PORT,
+        help=f"port of API and page (default {PORT}); 0 takes a free one",
     )
     parser.add_argument("--storage-port", type=_port, help="port of the media; by default the next free one")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: sandbox in TTP_STATE_DIR)")
@@ -181,7 +189,7 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         serving = on_ports(
-            folder, host=args.host, port=args.port, storage_port=args.storage_port, label="ttp-mcp sandbox"
+            folder, host=args.api_host, port=args.api_port, storage_port=args.storage_port, label="ttp-mcp sandbox"
         )
         async with serving as sandbox, sandbox.running():
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ttp_mcp.transports.rules import Options
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy")
+# Commands that log as serving does.
+_LOGGING = ("tools", "call", "doctor")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--behind-tls-proxy", action="store_true", help="over HTTP: clients come through a proxy with TLS"
     )
     parser.set_defaults(run=run)
+
+
+def misplaced(args: argparse.Namespace) -> list[str]:
+    """The flags of serving that mean nothing to the command they stand before."""
+    given = ["--transport"] if args.transport != "stdio" else []
+    given += _http_flags(args)
+    if args.log_level is not None and args.command not in _LOGGING:
+        given.append("--log-level")
+    return given
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,9 +154,12 @@ def _options(args: argparse.Namespace) -> "Options":
 
 
 def _refuse_http_flags(args: argparse.Namespace) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in _HTTP_ONLY if getattr(args, name) not in (None, False)]
-    if given:
+    if given := _http_flags(args):
         raise config.SettingProblem(f"{', '.join(given)} is for --transport http or sse. Say which, or leave it out.")
+
+
+def _http_flags(args: argparse.Namespace) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in _HTTP_ONLY if getattr(args, name) not in (None, False)]
 
 
 def _port(text: str) -> int:
