@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import anyio
 
 from ttp_mcp.api import ApiClient, ApiError, NotFound, Post, PostCreate, retry
-from ttp_mcp.api.http import utc_now
+from ttp_mcp.api.http import encoded, utc_now
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger import LONGEST_WRITE, Earlier, Ledger, LedgerProblem, Outcome, Write
 from ttp_mcp.text import shown_id
@@ -197,6 +197,11 @@ class Writes:
             WriteRefused: Nothing was sent.
             LedgerProblem: Nothing was sent, since it can't be noted.
         """
+        try:
+            encoded(post.body())
+        except (ValueError, RecursionError):
+            # Found only while sending, it would stand in the ledger as a write that may have happened.
+            raise WriteRefused("it can't be written as JSON. Nothing was sent; repeating does not help.") from None
         ids = frozenset(each.id for each in before) if before is not None else None
         return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, targets, caller))
 

@@ -162,7 +162,7 @@ async def test_warnings_stand_beside_their_post(fresh):
         ),
         (
             {"posts": [{"content": "\x00", "platforms": ["linkedin"]}]},
-            "Posts not planned: post 1: the text can't be published",
+            "plan_posts not called: posts.0 must not hold a NUL character. Nothing was sent.",
         ),
         ({"posts": [{"content": "x", "account_ids": ["nobody"]}]}, "Posts not planned: post 1: no account “nobody”."),
         (

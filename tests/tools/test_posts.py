@@ -438,6 +438,35 @@ async def test_broken_arguments_are_named_with_their_rule_and_without_their_valu
     assert fresh.standing() == []
 
 
+NUMBER, UNICODE, NUL = (
+    "must not hold NaN or an infinite number",
+    "must be valid Unicode",
+    "must not hold a NUL character",
+)
+
+
+@CREATED
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('{"tiktok": {"a": NaN}}', NUMBER),
+        ('{"tiktok": [1, {"a": -Infinity}]}', NUMBER),
+        ('{"tiktok": {"a": 1e999}}', NUMBER),
+        (r'{"tiktok": {"a": "\ud800"}}', UNICODE),
+        (r'{"tiktok": {"\udc00": 1}}', UNICODE),
+        (r'{"tiktok": {"a": ["b\u0000"]}}', NUL),
+    ],
+)
+async def test_what_no_request_could_carry_is_refused_by_its_argument(fresh, text, rule):
+    """Deep inside too, and again when it is repeated: nothing was noted as a write that may have happened."""
+    for _ in range(2):
+        said = await fresh.refused("create_post", content=SECRET, platforms=["tiktok"], platform_data=text)
+        assert said == f"create_post not called: platform_data {rule}. Nothing was sent."
+    said = await fresh.refused("plan_posts", posts=f'[{{"content": "x", "platform_data": {text}}}]')
+    assert said == f"plan_posts not called: posts.0 {rule}. Nothing was sent."
+    assert fresh.standing() == []
+
+
 @CREATED
 async def test_several_problems_are_told_at_once(fresh):
     """One round trip less for each."""
@@ -476,7 +505,7 @@ async def test_targets_are_exactly_one_kind(fresh, targets, words):
     ("content", "words"),
     [
         ("half \ud83d", None),
-        ("nul \x00 inside", "the text can't be published, because it holds a NUL character. Remove it and call again"),
+        ("nul \x00 inside", "create_post not called: content must not hold a NUL character. Nothing was sent."),
         ("tags \U000e0041\U000e0042", "the text can't be published, because it holds invisible tag characters."),
     ],
 )

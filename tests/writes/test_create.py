@@ -1,12 +1,22 @@
 """Creating: one request, one outcome, and a lost answer that is looked for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from ttp_mcp.api import NotReached, ValidationFailed
+from ttp_mcp.writes import WriteRefused
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+def nested(depth: int) -> list[object]:
+    """A list in a list in a list."""
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found
 
 
 @pytest.mark.requirement("writes.once")
@@ -21,6 +31,18 @@ async def test_create_sends_one_request_and_returns_the_post(world) -> None:
     assert (created.reconciled, created.recorded, created.candidates) == (False, True, ())
     assert world.faults.writes == ["POST"]
     assert await world.outcomes() == ["created"]
+
+
+@pytest.mark.requirement("writes.once")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", nested(100_000)])
+async def test_post_that_can_not_be_written_as_json_is_refused_before_it_is_noted(world, value: object) -> None:
+    """Noted first, it would count as a write that may have happened, and a repetition would be told so."""
+    post = replace(world.post(), platform_data={"tiktok": value})
+    for _ in range(2):
+        with pytest.raises(WriteRefused, match=r"it can't be written as JSON\. Nothing was sent"):
+            await world.writes.create(post, tool="create_post")
+    assert world.faults.writes == []
+    assert await world.outcomes() == []
 
 
 @pytest.mark.requirement("writes.lost-answers")

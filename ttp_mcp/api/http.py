@@ -1,5 +1,6 @@
 """One request: the token, the limits, the queue, the repeats, and every failure turned into an `ApiError`."""
 
+import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,6 @@ from typing import Any, Literal
 
 import anyio
 import httpx2
-from pydantic_core import to_json
 from starlette.types import ASGIApp
 
 from ttp_mcp import __version__
@@ -80,6 +80,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def encoded(body: JsonObject) -> bytes:
+    """A body as it is sent.
+
+    Raises:
+        ValueError: It holds what JSON can't: NaN, an infinite number, half of a character.
+        RecursionError: It is nested too deeply.
+    """
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 class Http:
     """The connection to the API: one pool, made on the first request, and the rules that hold for every request."""
 
@@ -145,7 +155,7 @@ class Http:
             asked=asked,
             path=path,
             token=self._usable_token(asked, need),
-            body=None if body is None else to_json(body),
+            body=None if body is None else encoded(body),
             most_bytes=self.limits.list_bytes if big else self.limits.answer_bytes,
             deadline=now + self.limits.total_seconds,
         )

@@ -2,10 +2,12 @@
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
@@ -169,6 +171,8 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
     values, problems = _rename(model, known, arguments)
     for name in _structured_fields(model) & values.keys():
         values[name] = _from_json_text(values[name])
+    for name, value in values.items():
+        problems += [f"{place} {rule}" for place, entry in _entries(name, value) if (rule := _unwritable(entry))]
     try:
         checked = model.model_validate(values)
     except ValidationError as error:
@@ -221,6 +225,36 @@ def _from_json_text(value: object) -> object:
     except (ValueError, RecursionError):
         return value
 
+
+def _entries(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """The entries of a list, each with its place as in the other problems; any other value as a whole."""
+    if not isinstance(value, list):
+        yield name, value
+        return
+    for position, entry in enumerate(cast("list[object]", value)):
+        yield f"{name}.{position}", entry
+
+
+def _unwritable(value: object) -> str | None:
+    """The rule that something in a value breaks which no request could carry; without recursion, it may be nested deeply."""
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += cast("dict[object, object]", part)
+            left += cast("dict[object, object]", part).values()
+        elif isinstance(part, list):
+            left += cast("list[object]", part)
+        elif isinstance(part, float) and not isfinite(part):
+            return "must not hold NaN or an infinite number"
+        elif isinstance(part, str) and _LONE_SURROGATE.search(part):
+            return _RULES["string_unicode"]
+        elif isinstance(part, str) and "\0" in part:
+            return "must not hold a NUL character"
+    return None
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Words for the rules a value can break, by pydantic's name for the rule; {} are facts of the rule, never the value.
 # Every least length of ours is 1.
