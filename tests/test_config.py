@@ -247,3 +247,25 @@ def test_settings_are_documented_once():
     }
     assert config.state_dir({"XDG_DATA_HOME": "/data"}) == Path("/data/ttp-mcp")
     assert config.no_color({"NO_COLOR": "1"}) is True
+
+
+@pytest.mark.requirement("times.system-zone")
+@pytest.mark.parametrize(
+    ("environ", "name", "known"),
+    [
+        ({"TZ": "America/New_York"}, "America/New_York", True),
+        ({"TZ": " :America/New_York "}, "America/New_York", True),
+        ({"TZ": "America/New_York", "TTP_TIMEZONE": "Asia/Tokyo"}, "Asia/Tokyo", True),
+        ({"TZ": "<-03>3"}, "UTC", False),
+        ({"TZ": "<-03>3", "TTP_TIMEZONE": "UTC"}, "UTC", True),
+    ],
+)
+def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name, known):
+    """A time without an offset must not be read in another zone than the user's without a word."""
+    settings = load(environ)
+    assert (settings.zone_name, settings.zone_is_known) == (name, known)
+    warning = (
+        "The time zone of this machine can't be told, so times without an offset are read in UTC. Set TTP_TIMEZONE to an "
+        "IANA name, for example Europe/Paris."
+    )
+    assert [record.getMessage() for record in caplog.records] == ([] if known else [warning])

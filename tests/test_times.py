@@ -2,14 +2,12 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ttp_mcp import times
 from ttp_mcp.times import (
     TimeProblem,
     from_now,
@@ -223,12 +221,44 @@ def test_unknown_zone_is_refused(name):
     assert zone_named("Asia/Tokyo").key == "Asia/Tokyo"
 
 
-@pytest.mark.requirement("times.parse")
-def test_zone_of_the_machine_is_named_or_utc(monkeypatch, tmp_path):
-    """A link into the zone database tells its name; anything else is UTC."""
-    link = tmp_path / "zoneinfo" / "Asia" / "Tokyo"
-    monkeypatch.setattr(times, "Path", lambda _: link)
-    assert system_zone().key == "Asia/Tokyo"
-    for other in (tmp_path / "localtime", tmp_path / "zoneinfo" / "Mars", Path("zoneinfo")):
-        monkeypatch.setattr(times, "Path", lambda _, other=other: other)
-        assert system_zone().key == "UTC"
+@pytest.mark.requirement("times.system-zone")
+@pytest.mark.parametrize(
+    ("link", "timezone", "tz", "name"),
+    [
+        ("zoneinfo/Asia/Tokyo", None, "", "Asia/Tokyo"),
+        ("zoneinfo/Asia/Tokyo", "Europe/Paris\n", "", "Asia/Tokyo"),
+        ("zoneinfo/Mars", "Europe/Paris\n", "", "Europe/Paris"),
+        ("zoneinfo", None, "", None),
+        ("a copy", "Europe/Paris\n", "", "Europe/Paris"),
+        ("a copy", "Europe/Paris", "", "Europe/Paris"),
+        ("a copy", "Mars/Base\n", "", None),
+        ("a copy", "\xff\n", "", None),
+        ("a copy", None, "", None),
+        (None, "America/Argentina/Salta\n", "", "America/Argentina/Salta"),
+        (None, None, "", None),
+        ("itself", None, "", None),
+        ("zoneinfo/Asia/Tokyo", "Europe/Paris\n", "America/New_York", "America/New_York"),
+        (None, None, ":America/New_York", "America/New_York"),
+        (None, None, ":/usr/share/zoneinfo/America/New_York", "America/New_York"),
+        (None, None, "EST5EDT", "EST5EDT"),
+        ("zoneinfo/Asia/Tokyo", None, "NST3:30NDT,M3.2.0,M11.1.0", None),
+        ("zoneinfo/Asia/Tokyo", None, "/etc/localtime", None),
+    ],
+)
+def test_zone_of_the_machine_is_told_by_its_name(tmp_path, link, timezone, tz, name):
+    """The variable, then the link that programs follow, then the file beside it; a TZ that can't be named hides the rest."""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    match link:
+        case None:
+            pass
+        case "a copy":
+            (etc / "localtime").write_bytes(b"TZif2")
+        case "itself":
+            (etc / "localtime").symlink_to("localtime")
+        case _:
+            (etc / "localtime").symlink_to(tmp_path / link)
+    if timezone is not None:
+        (etc / "timezone").write_text(timezone, "latin-1")
+    found = system_zone(tz, tmp_path)
+    assert (found and found.key) == name

@@ -97,7 +97,11 @@ SETTINGS = (
         f"Folders that `upload_media` may read, separated by `{os.pathsep}` (`;` on Windows).",
         "none: no file leaves this machine",
     ),
-    Setting("TTP_TIMEZONE", "IANA time zone for times without an offset, and for display.", "the system's zone"),
+    Setting(
+        "TTP_TIMEZONE",
+        "IANA time zone for times without an offset, and for display.",
+        "the zone of this computer (or `TZ`)",
+    ),
     Setting("TTP_STATE_DIR", "Folder of the ledger and the sandbox's data.", "the platform's data folder"),
     Setting("TTP_MAX_POSTS_PER_HOUR", "At most so many posts created an hour.", "no limit"),
     Setting("TTP_MAX_DELETES_PER_HOUR", "At most so many posts deleted an hour.", "no limit"),
@@ -130,7 +134,11 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the server is told, checked. `token_problem` says why there is no usable token."""
+    """Everything the server is told, checked.
+
+    `token_problem` says why there is no usable token. `zone_is_known` is False where the zone was neither set nor found, so that
+    it is UTC for want of a better one.
+    """
 
     zone: ZoneInfo
     state_dir: Path
@@ -152,6 +160,7 @@ class Settings:
     oauth_issuer: str | None = None
     oauth_resource: str | None = None
     state_url: str | None = field(default=None, repr=False)
+    zone_is_known: bool = True
 
     @property
     def zone_name(self) -> str:
@@ -167,8 +176,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = os.environ if environ is None else environ
     token, token_problem = _token(environ)
+    zone = _zone(environ)
     return Settings(
-        zone=_zone(environ),
+        zone=zone or ZoneInfo("UTC"),
+        zone_is_known=zone is not None,
         state_dir=state_dir(environ),
         token=token,
         token_problem=token_problem,
@@ -248,10 +259,16 @@ def _count(environ: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
-def _zone(environ: Mapping[str, str]) -> ZoneInfo:
+def _zone(environ: Mapping[str, str]) -> ZoneInfo | None:
     name = _text(environ, "TTP_TIMEZONE")
     if name is None:
-        return system_zone()
+        zone = system_zone(environ.get("TZ", "").strip())
+        if zone is None:
+            log.warning(
+                "The time zone of this machine can't be told, so times without an offset are read in UTC. "
+                "Set TTP_TIMEZONE to an IANA name, for example Europe/Paris."
+            )
+        return zone
     try:
         return zone_named(name)
     except TimeProblem:

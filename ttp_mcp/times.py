@@ -1,8 +1,10 @@
 """Times: what a person means by one, and how one is shown. Inside everything is aware UTC."""
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from importlib import import_module
+from pathlib import Path, PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
 
 _FORM = re.compile(
@@ -149,11 +151,55 @@ def zone_named(name: str) -> ZoneInfo:
         raise TimeProblem("there is no such time zone; pass an IANA name, for example Europe/Paris.") from None
 
 
-def system_zone() -> ZoneInfo:
-    """The zone of this machine where it can be told by name, else UTC."""
+def system_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:
+    """The zone of this machine; None where it can't be told by its name.
+
+    Args:
+        tz: The variable `TZ`: an IANA name or a file of the zone database, a colon before it or not. Empty for none.
+        root: Where the machine's files are.
+    """
+    if tz:
+        # It stands for the whole session, so what the machine says otherwise does not count, even if this can't be read.
+        return _zone_or_none(_name_in(PurePosixPath(tz.removeprefix(":"))))
+    if sys.platform == "win32":  # pragma: no cover - Windows only
+        return _zone_of_windows()
+    return _zone_or_none(_linked(root / "etc/localtime")) or _zone_or_none(_first_line(root / "etc/timezone"))
+
+
+def _name_in(path: PurePath) -> str:
+    """`Europe/Paris` of `/usr/share/zoneinfo/Europe/Paris`, and of itself."""
+    parts = path.parts
+    start = len(parts) - parts[::-1].index("zoneinfo") if "zoneinfo" in parts else 0
+    return "/".join(parts[start:])
+
+
+def _linked(link: Path) -> str:
     try:
-        parts = Path("/etc/localtime").resolve().parts
-        start = len(parts) - parts[::-1].index("zoneinfo")
-        return ZoneInfo("/".join(parts[start:]))
-    except (OSError, ValueError, KeyError):
-        return ZoneInfo("UTC")
+        return _name_in(link.resolve())
+    except (OSError, RuntimeError):
+        # Up to Python 3.12 a link to itself is a RuntimeError.
+        return ""
+
+
+def _first_line(file: Path) -> str:
+    """What /etc/timezone says; there it is where /etc/localtime is a copy."""
+    try:
+        return file.read_text("ascii")[:200].partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _zone_or_none(name: str) -> ZoneInfo | None:
+    try:
+        return zone_named(name)
+    except TimeProblem:
+        return None
+
+
+def _zone_of_windows() -> ZoneInfo | None:  # pragma: no cover - Windows only
+    # Windows has names of its own. Loaded here alone: it costs 15 ms, and is installed on Windows only.
+    tzlocal = import_module("tzlocal")
+    try:
+        return _zone_or_none(tzlocal.get_localzone_name())
+    except (LookupError, OSError):
+        return None
