@@ -161,6 +161,16 @@ def test_thread_of_24_posts_in_all_is_safe(entries, expected):
 
 
 @pytest.mark.requirement("rules.thread")
+def test_thread_of_25_posts_is_told_in_one_sentence():
+    """What there is, who allows it, and what to do."""
+    (finding,) = check(draft("twitter", thread=["part"] * 24))
+    assert finding.text == (
+        "X: the thread has 25 posts with content, which the reference allows and the vendor's own tools do not; leave out 1 "
+        "to be safe."
+    )
+
+
+@pytest.mark.requirement("rules.thread")
 def test_thread_on_another_platform_is_said_to_be_left_out():
     """The post may go to X as well, so it is no error."""
     assert found("linkedin", thread=["part"]) == [("warning", "thread_left_out")]

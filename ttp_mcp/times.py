@@ -45,7 +45,7 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
     try:
         wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is decided below
     except ValueError:
-        raise TimeProblem(f"{text.strip()[:32]} is not a day and time that exists.") from None
+        raise TimeProblem("there is no such day or time of day.") from None
     if found[4] is None:
         return _start_of_day(wall, zone)
     if offset := found[8]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ttp_mcp.text import quote_api
@@ -33,7 +34,7 @@ class ToolInput(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Many models write null for an argument that they leave out."""
+        """Many models write null, or an empty list, for an argument that they leave out."""
         return without_nulls(cls, values)
 
 
@@ -44,12 +45,17 @@ class ToolOutput(BaseModel):
 
 
 def without_nulls(model: type[BaseModel], values: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a model without the nulls that stand for its defaults."""
+    """The values of a model without the nulls, and the empty lists that say no more, which stand for its defaults."""
     return {
-        name: value
-        for name, value in values.items()
-        if value is not None or name not in model.model_fields or model.model_fields[name].is_required()
+        name: value for name, value in values.items() if not _stands_for_default(model.model_fields.get(name), value)
     }
+
+
+def _stands_for_default(field: FieldInfo | None, value: object) -> bool:
+    if field is None or field.is_required():
+        return False
+    # Where a list may be empty, that means something: reschedule_post takes the media away.
+    return value is None or (value == [] and any(getattr(rule, "min_length", 0) for rule in field.metadata))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,13 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
         values[name] = _from_json_text(values[name])
     for name, value in values.items():
         problems += [f"{place} {rule}" for place, entry in _entries(name, value) if (rule := _unwritable(entry))]
+    # Pydantic would read true as 1.
+    properties = input_schema(model)["properties"]
+    problems += [
+        f"{name} {_RULES['int_type']}"
+        for name, value in values.items()
+        if isinstance(value, bool) and properties.get(name, {}).get("type") == "integer"
+    ]
     try:
         checked = model.model_validate(values)
     except ValidationError as error:
@@ -191,7 +204,8 @@ def _rename(model: type[ToolInput], known: set[str], arguments: dict[str, Any]) 
         name = spellings.get(given, given)
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+            hint = f"known are {', '.join(sorted(known))}" if known else "it takes no arguments"
+            hint = f"did you mean {near[0]}?" if near else hint
             problems.append(f"unknown argument {quote_api(given, 40)} ({hint})")
         elif name in values:
             problems.append(f"{name} was given twice")
@@ -202,7 +216,9 @@ def _rename(model: type[ToolInput], known: set[str], arguments: dict[str, Any]) 
 
 @cache
 def _spellings(model: type[ToolInput]) -> dict[str, str]:
-    return {camel_case(name): name for name in model.model_fields} | model.also
+    # What the API calls `id` has a longer name with us.
+    ids = {"id": "post_id"} if "post_id" in model.model_fields else {}
+    return {camel_case(name): name for name in model.model_fields} | ids | model.also
 
 
 def camel_case(name: str) -> str:
@@ -227,9 +243,10 @@ def _from_json_text(value: object) -> object:
 
 
 def _entries(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """The entries of a list, each with its place as in the other problems; any other value as a whole."""
+    """The entries of a list, each with its place as in the other problems, or an object; a text alone has rules of its own."""
+    if isinstance(value, dict):
+        yield name, cast("object", value)
     if not isinstance(value, list):
-        yield name, value
         return
     for position, entry in enumerate(cast("list[object]", value)):
         yield f"{name}.{position}", entry
