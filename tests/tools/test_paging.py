@@ -90,6 +90,23 @@ def test_last_post_of_a_page_may_go():
     assert ids(page(left, ALL, "newest", 3, first.cursor).posts) == ["p2", "p1", "p0"]
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_whole_page_may_leave_the_filter(made):
+    """Scheduled posts that went out meanwhile still tell where the page ended, with or without a creation time."""
+    posts = [
+        post(number, status="scheduled", createdAt=post(number).raw["createdAt"] if made else None)
+        for number in reversed(range(9))
+    ]
+    wanted = Filter(status="scheduled")
+    first = page(posts, wanted, "newest", 3, None)
+    later = [
+        Post(each.raw | {"status": "published"}) if each.id in ("p8", "p7", "p6", "p4") else each for each in posts
+    ]
+    assert ids(page(later, wanted, "newest", 3, first.cursor).posts) == ["p5", "p3", "p2"]
+    none = [Post(each.raw | {"status": "published"}) for each in posts]
+    assert ids(page(none, wanted, "newest", 3, first.cursor).posts) == []
+
+
 def test_whole_page_may_go_where_the_api_tells_when_posts_were_made():
     """What is older comes next."""
     posts = [post(number) for number in reversed(range(6))]

@@ -110,7 +110,7 @@ def page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, cursor
     found = [post for post in posts if wanted.matches(post)]
     if order == "soonest":
         found.sort(key=_soonest)
-    start = _start(found, order, _read(cursor, wanted.mark(order))) if cursor else 0
+    start = _start(posts, found, order, _read(cursor, wanted.mark(order))) if cursor else 0
     shown = found[start : start + limit]
     left = len(found) - start - len(shown)
     return Page(
@@ -125,14 +125,17 @@ def _soonest(post: Post) -> tuple[datetime, str]:
     return time_of(post) or _NEVER, post.id
 
 
-def _start(found: Sequence[Post], order: Order, ended: "_End") -> int:
-    """The position after the post that the last page ended with; if that is gone, after those shown before it."""
+def _start(posts: Sequence[Post], found: Sequence[Post], order: Order, ended: "_End") -> int:
+    """The position after the post that the last page ended with; if that is gone, after those shown before it.
+
+    It is looked for among all posts: one that no longer fits the filter, as a scheduled one that went out, is still a place.
+    """
     if order == "soonest":
         return next((at for at, post in enumerate(found) if _soonest(post) > (ended.at, ended.ids[0])), len(found))
-    position = {post.id: at for at, post in enumerate(found)}
-    for post_id in ended.ids:
-        if post_id in position:
-            return position[post_id] + 1
+    place = {post.id: at for at, post in enumerate(posts)}
+    last = next((place[post_id] for post_id in ended.ids if post_id in place), None)
+    if last is not None:
+        return next((at for at, post in enumerate(found) if place[post.id] > last), len(found))
     older = (at for at, post in enumerate(found) if (made := post.created_at) and made <= ended.at)
     start = next(older, None)
     if start is None:
