@@ -64,6 +64,11 @@ async def presign_media(args: PresignMedia, app: App) -> Answer[Presigned]:
         f"public_url: {quote_api(presigned.public_url, LONGEST_URL)}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post."
     )
+    if app.sandbox:
+        text += (
+            "\nNote: these are addresses of the sandbox inside this server, which no other program reaches. upload_media works "
+            "here; with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
+        )
     data = Presigned(
         upload_url=clean(presigned.upload_url),
         public_url=clean(presigned.public_url),
