@@ -40,7 +40,6 @@ async def test_platform_is_understood_as_people_write_it(agent, platform):
     ("points", "words"),
     [
         (None, "Best times, from a number of posts that the API does not state:"),
-        (0, "Best times, from 0 data points, which is few: treat it as a hint:"),
         (1, "Best times, from 1 data point, which is few: treat it as a hint:"),
         (19, "Best times, from 19 data points, which is few: treat it as a hint:"),
         (20, "Best times, from 20 data points:"),
@@ -48,11 +47,107 @@ async def test_platform_is_understood_as_people_write_it(agent, platform):
 )
 async def test_few_data_points_are_called_few(connect, points, words):
     """A ranking of three posts is chance."""
-    reply = {"recommendation": {"bestHours": [], "bestDays": [], "dataPoints": points, "message": "x"}}
+    hours = [{"hour": 9, "score": 1}]
+    reply = {"recommendation": {"bestHours": hours, "bestDays": [], "dataPoints": points, "message": "x"}}
     async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
         text, data = await agent.ok("optimal_times")
-    assert text.splitlines()[:3] == [words, "Hours: none yet", "Days: none yet"]
+    assert text.splitlines()[:3] == [words, "Hours: 09:00 (score 1.00)", "Days: none yet"]
     assert data.get("data_points") == points
+
+
+@pytest.mark.parametrize(
+    ("platform", "points", "message", "words"),
+    [
+        (
+            {"platform": "facebook"},
+            0,
+            "No posts.",
+            "There are no best times on facebook yet (0 data points).\nAPI said: “No posts.”",
+        ),
+        ({}, None, None, "There are no best times yet."),
+        ({}, 1, None, "There are no best times yet (1 data point)."),
+    ],
+)
+async def test_no_best_times_are_said_to_be_none(connect, platform, points, message, words):
+    """Rather than a ranking of nothing."""
+    reply = {"recommendation": {"bestHours": [], "bestDays": [], "dataPoints": points, "message": message}}
+    async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
+        text, data = await agent.ok("optimal_times", **platform)
+    assert text == words
+    assert data["best_hours"] == []
+
+
+async def test_few_data_points_of_an_account_are_called_few(connect):
+    """By the same bound, under the account that the ranking is of."""
+    reply = {
+        "accounts": [
+            {"accountId": "a", "platform": "twitter", "name": "@a", "recommendation": {"dataPoints": 19}},
+            {"accountId": "b", "platform": "twitter", "name": "@b", "recommendation": {"dataPoints": 20}},
+            {"accountId": "c", "recommendation": {"dataPoints": 0}},
+            {"recommendation": {"dataPoints": "many"}},
+            {"dataPoints": 1},
+            7,
+        ]
+    }
+    async with connect(through=reading({"/analytics/optimal-times/by-account": reply})) as agent:
+        text, _ = await agent.ok("optimal_times_by_account")
+    assert text.partition(RANKINGS + "\n")[2].splitlines() == [
+        "twitter @a: 19 data points, which is few: treat it as a hint.",
+        "c: no data points, so no best times yet.",
+        "a ranking: 1 data point, which is few: treat it as a hint.",
+    ]
+
+
+async def test_notes_beside_a_reply_are_not_endless(connect):
+    """The rest is counted."""
+    reply = {"accounts": [{"name": f"@{number}", "dataPoints": 3} for number in range(25)]}
+    async with connect(through=reading({"/analytics/optimal-times/by-account": reply})) as agent:
+        text, _ = await agent.ok("optimal_times_by_account")
+    assert text.endswith("\n5 more have fewer than 20 data points.")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (
+            "2026-11-26T17:00:00.000Z",
+            "2026-11-26T17:00:00.000Z is Thu 26 Nov 2026 18:00 Europe/Paris (17:00Z), in 2 days.",
+        ),
+        (
+            "2026-11-24T12:00:00+02:00",
+            "2026-11-24T12:00:00+02:00 is Tue 24 Nov 2026 11:00 Europe/Paris (10:00Z), in 2 h.",
+        ),
+        ("2026-11-26T17:00:00", None),
+        ("2026-13-26T17:00:00Z", None),
+        ("Thursday", None),
+        (1764000000, None),
+    ],
+)
+async def test_next_best_time_is_read_where_the_user_is(connect, value, words):
+    """An instant that is one; what has no offset is not guessed at."""
+    reply = {"success": True, "data": [{"nextOptimalTime": value, "again": value}]}
+    async with connect(through=reading({"/analytics/next-optimal-time": reply})) as agent:
+        text, _ = await agent.ok("next_optimal_time")
+    assert text.splitlines()[4:] == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("tool", "path", "title"),
+    [
+        ("optimal_times_by_account", "optimal-times/by-account", "Best times by account"),
+        ("next_optimal_time", "next-optimal-time", "Next best time"),
+        ("weekly_schedule", "weekly-schedule", "Weekly schedule"),
+        ("engagement_summary", "engagement-summary", "Engagement"),
+    ],
+)
+@pytest.mark.parametrize(
+    "reply", [b"null", {}, [], {"success": True}, {"success": True, "data": {"accounts": [], "x": None}}]
+)
+async def test_empty_reply_is_said_to_be_empty(connect, tool, path, title, reply):
+    """It is no answer."""
+    async with connect(through=reading({f"/analytics/{path}": reply})) as agent:
+        text, _ = await agent.ok(tool)
+    assert text == f"{title}: the API's reply is empty, so there is nothing to go by yet."
 
 
 async def test_best_times_without_a_message_say_no_more(connect):
@@ -82,7 +177,7 @@ async def test_undocumented_replies_are_passed_on_whole(agent, tool, key, note):
     assert (opening.split()[0], closing.split()[0]) == ("<text", "</text")
     assert json.loads(body) == data["reply"]
     assert key in data["reply"]
-    assert rest == ([note] if note else [])
+    assert rest[0].startswith(note or data["reply"][key] + " is ")
 
 
 async def test_reply_of_any_depth_is_cleaned(connect):

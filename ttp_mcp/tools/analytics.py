@@ -4,12 +4,16 @@ The reference documents one reply, that of optimal-times. The others are read to
 """
 
 import json
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, cast
 
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
+from ttp_mcp.api.wire import instant, number
 from ttp_mcp.text import clean, clean_json, fence, quote_api
+from ttp_mcp.times import from_now, show
 from ttp_mcp.tools.accounts import platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.params import Platform
@@ -21,6 +25,11 @@ analytics = Toolset("analytics")
 FEW_POINTS = 20
 # Longest undocumented reply that is repeated in the text; the structured content always has all of it.
 LONGEST_REPLY = 12_000
+# Most notes beside one reply.
+MOST_NOTES = 20
+
+# Only with an offset: without one it could be any zone's.
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 RANKINGS = (
     "Hours and days are separate rankings, not slots, and the API does not state their time zone; "
@@ -78,6 +87,12 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     platform = platform_key(args.platform) if args.platform else None
     found = await app.api.analytics.optimal_times(platform)
     where = f" on {quote_api(platform, 50)}" if platform else ""
+    if not found.best_hours and not found.best_days:
+        basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
+        lines = [f"There are no best times{where} yet{basis}."]
+        if found.message:
+            lines.append(f"API said: “{quote_api(found.message)}”")
+        return Answer("\n".join(lines), _best_times(found))
     lines = [f"Best times{where}, from {_points(found.data_points)}:"]
     lines.append(
         "Hours: "
@@ -100,7 +115,7 @@ async def optimal_times_by_account(args: NoArguments, app: App) -> Answer[Reply]
     As optimal_times, one ranking per account. The reply has no documented shape.
     """
     reply = await app.api.analytics.optimal_times_by_account()
-    return _pass_on("Best times by account", reply, RANKINGS)
+    return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
 
 
 @analytics.tool(title="Next best time", effect="read", failure="Next best time not read")
@@ -109,7 +124,8 @@ async def next_optimal_time(args: NoArguments, app: App) -> Answer[Reply]:
 
     Its instant can be passed to create_post as scheduled_at. The reply has no documented shape.
     """
-    return _pass_on("Next best time", await app.api.analytics.next_optimal_time(), "")
+    reply = await app.api.analytics.next_optimal_time()
+    return _pass_on("Next best time", reply, *_readings(reply, app))
 
 
 @analytics.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
@@ -136,7 +152,62 @@ def _points(count: int | None) -> str:
     if count is None:
         return "a number of posts that the API does not state"
     few = ", which is few: treat it as a hint" if count < FEW_POINTS else ""
-    return f"{count} data point{'' if count == 1 else 's'}{few}"
+    return _data_points(count) + few
+
+
+def _data_points(count: int) -> str:
+    return f"{count} data point{'' if count == 1 else 's'}"
+
+
+def _thin(reply: dict[str, Any]) -> list[str]:
+    """A note for each ranking of few data points, by the account or platform that it stands under."""
+    rankings = ((owner, number(part.get("dataPoints"))) for owner, part in _objects(reply, ""))
+    thin = [(owner or "a ranking", int(count)) for owner, count in rankings if count is not None and count < FEW_POINTS]
+    notes = [
+        f"{owner}: {_points(count)}." if count else f"{owner}: no data points, so no best times yet."
+        for owner, count in thin
+    ]
+    more = (
+        [f"{len(thin) - MOST_NOTES} more have fewer than {FEW_POINTS} data points."] if len(thin) > MOST_NOTES else []
+    )
+    return notes[:MOST_NOTES] + more
+
+
+def _readings(reply: dict[str, Any], app: App) -> list[str]:
+    """What each instant of a reply is where the user is; a text without an offset is left alone, since its zone is not known."""
+    texts = dict.fromkeys(
+        value
+        for _, part in _objects(reply, "")
+        for value in part.values()
+        if isinstance(value, str) and _INSTANT.fullmatch(value)
+    )
+    found = ((text, instant(text)) for text in texts)
+    return [
+        f"{text} is {show(when, app.zone)}, {from_now(when, app.now())}." for text, when in found if when is not None
+    ][:MOST_NOTES]
+
+
+def _objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of a reply with what names its owner: platform and name, of itself or of what it stands in."""
+    left = [(owner, value)]
+    while left:
+        owner, part = left.pop()
+        if isinstance(part, list):
+            left += [(owner, entry) for entry in reversed(cast("list[object]", part))]
+        elif isinstance(part, dict):
+            found = cast("dict[str, Any]", part)
+            words = [found.get("platform"), found.get("name") or found.get("handle") or found.get("accountId")]
+            owner = " ".join(quote_api(word, 60) for word in words if isinstance(word, str)) or owner
+            yield owner, found
+            left += [(owner, entry) for entry in reversed(found.values())]
+
+
+def _is_empty(reply: object) -> bool:
+    """Whether nothing but wrappings is there: null, {}, [], and success beside them."""
+    if isinstance(reply, dict):
+        entries = cast("dict[str, object]", reply).items()
+        return all(name == "success" or _is_empty(value) for name, value in entries)
+    return reply is None or reply in ([], "")
 
 
 def _best_times(found: Recommendation) -> BestTimes:
@@ -148,10 +219,12 @@ def _best_times(found: Recommendation) -> BestTimes:
     )
 
 
-def _pass_on(title: str, reply: dict[str, Any], note: str) -> Answer[Reply]:
+def _pass_on(title: str, reply: dict[str, Any], *notes: str) -> Answer[Reply]:
     safe = clean_json(reply)
+    if _is_empty(reply):
+        return Answer(f"{title}: the API's reply is empty, so there is nothing to go by yet.", Reply(reply=safe))
     text = json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
     if len(text) > LONGEST_REPLY:
         text = f"{text[:LONGEST_REPLY]}…\n(cut at {LONGEST_REPLY} of {len(text)} characters; the structured content has all of it)"
-    lines = [f"{title}, as the API sent it (its shape is undocumented):", fence(text), note]
-    return Answer("\n".join(line for line in lines if line), Reply(reply=safe))
+    lines = [f"{title}, as the API sent it (its shape is undocumented):", fence(text), *notes]
+    return Answer("\n".join(lines), Reply(reply=safe))
