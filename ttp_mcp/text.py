@@ -32,6 +32,12 @@ _KEYCAP = "0123456789#*"
 # Everything that could be taken for the end of a quotation.
 _MARKS = re.compile('["“”„‟″＂«»]')
 _PLAIN_ID = re.compile(r"[\w.:~-]{1,60}", re.ASCII)
+# A name or handle that is one word, of letters up to U+0DFF and of Vietnamese and old Greek. From Thai on there are scripts that
+# put no blanks between words, so that a whole sentence could pass.
+_LETTER = r"[^\W\u0e00-\u1dff\u2000-\U0010ffff]"
+_PLAIN_WORD = re.compile(f"@?(?:{_LETTER}|[.-]){{1,30}}(?:@(?:{_LETTER}|[.-]){{1,30}})?")
+# What most addresses consist of; the others are as good in a quotation.
+_PLAIN_URL = re.compile(r"https?://[\w.~:/?#&=%+@-]{1,190}", re.ASCII)
 MOST_MARKS = 8
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
@@ -135,6 +141,21 @@ def quoted(line: str) -> str:
 def shown_id(text: str) -> str:
     """An id as it is where it is one plain word, else as a quotation: the API's ids could be sentences."""
     return text if _PLAIN_ID.fullmatch(text) else quote(text, 60)
+
+
+def is_word(text: str) -> bool:
+    """Whether it is one plain short word, which can stand in a sentence of ours and can't be one."""
+    return bool(_PLAIN_WORD.fullmatch(text))
+
+
+def shown_word(text: str) -> str:
+    """A name or handle as it is where it is one plain word, else as a quotation: names could be sentences."""
+    return text if is_word(text) else quote(text, 60)
+
+
+def shown_url(url: str) -> str:
+    """An address as it is where it is plain and short, else as a quotation: what stands in its place could be sentences."""
+    return url if _PLAIN_URL.fullmatch(url) else quote(url, 200)
 
 
 def quote_api(text: str | None, limit: int = 300) -> str:

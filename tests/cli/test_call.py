@@ -195,7 +195,7 @@ def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
     writes_end(monkeypatch, "create", UNKNOWN)
     code, out, err = ran(capsys, "call", "--sandbox", "create_post", '{"content": "x", "platforms": ["linkedin"]}')
     assert (code, err) == (8, "")
-    assert out.startswith("Unknown whether the post for linkedin Harbor Café was created")
+    assert out.startswith("Unknown whether the post for linkedin «Harbor Café» was created")
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def test_demo_tells_what_a_client_did_in_words_of_a_marketer(calls, capsys):
     for shown in (
         "✗ X          @harborcafe_berlin   the connection has expired",
         "shorten it by 4",
-        "✓ It fits: X @harborcafe 249 of 280, LinkedIn Harbor Café 249 of 3000",
+        "✓ It fits: X @harborcafe 249 of 280, LinkedIn «Harbor Café» 249 of 3000",
         "✓ X @harborcafe: published, https://x.example/",
-        "✓ LinkedIn Harbor Café: published,",
+        "✓ LinkedIn «Harbor Café»: published,",
         "your assistant schedules it after your yes",
         "ttp-mcp install claude-desktop --sandbox",
     ):
@@ -173,7 +173,7 @@ def test_demo_says_so_when_an_account_got_nothing(monkeypatch, capsys):
 
     monkeypatch.setattr(Sandbox, "tick", tick)
     assert main(["demo"]) == 0
-    assert "✗ LinkedIn Harbor Café: failed" in capsys.readouterr().out
+    assert "✗ LinkedIn «Harbor Café»: failed" in capsys.readouterr().out
 
 
 def test_demo_leaves_quietly_when_its_reader_does():

@@ -356,7 +356,7 @@ class Silent:
 @pytest.mark.parametrize(
     ("word", "tool", "kind", "told"),
     [
-        ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin Harbor Café was created"),
+        ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin «Harbor Café» was created"),
         ("DELETE /api/posts", "delete_post", "delete", "was deleted: the answer was lost"),
         ("PUT", "upload_media", "upload", "File not uploaded: the server is ending and gave this up"),
     ],

@@ -40,7 +40,7 @@ BOOK = AccountBook.of(
         ("harborcafe", "acc_2"),
         ("twitter @harborcafe", "acc_2"),
         ("Twitter @HarborCafe", "acc_2"),
-        ("linkedin Harbor Café", "acc_4"),
+        ("linkedin «Harbor Café»", "acc_4"),
         ("linkedin", "acc_4"),
         ("LinkedIn", "acc_4"),
         ("Harbor Berlin", "acc_3"),
@@ -206,7 +206,7 @@ async def test_platforms_mean_every_account_there(fresh):
     assert [each["account"] for each in data["accounts"]] == [
         "twitter @harborcafe",
         "twitter @harborcafe_berlin",
-        "linkedin Harbor Café",
+        "linkedin «Harbor Café»",
     ]
     assert (
         "platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter @harborcafe_berlin)"

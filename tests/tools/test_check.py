@@ -15,8 +15,8 @@ async def test_good_post_shows_what_would_happen(fresh):
     """To whom, when, how long as the platform counts; and nothing is sent."""
     text, data = await fresh.ok("check_post", **POST)
     assert fresh.shown(text) == snapshot("""\
-Would be sent: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin Harbor Café.
-- linkedin Harbor Café (<linkedin>): 17 of 3000 characters as the platform counts
+Would be sent: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
+- linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters as the platform counts
 Nothing was sent. create_post with the same arguments sends it.\
 """)
     assert data == {
@@ -24,7 +24,7 @@ Nothing was sent. create_post with the same arguments sends it.\
         "accounts": [
             {
                 "account_id": await fresh.account("linkedin Harbor Café"),
-                "account": "linkedin Harbor Café",
+                "account": "linkedin «Harbor Café»",
                 "platform": "linkedin",
                 "name": "Harbor Café",
                 "characters": 17,
@@ -131,9 +131,9 @@ async def test_account_that_can_not_publish_is_a_warning(fresh):
 @pytest.mark.parametrize(
     ("other", "warning"),
     [
-        ("2026-11-26T10:20", "Another post for linkedin Harbor Café is scheduled 20 min later (<post 1>)."),
-        ("2026-11-26T09:15", "Another post for linkedin Harbor Café is scheduled 45 min earlier (<post 1>)."),
-        ("2026-11-26T10:00:20", "Another post for linkedin Harbor Café is scheduled at the same minute (<post 1>)."),
+        ("2026-11-26T10:20", "Another post for linkedin «Harbor Café» is scheduled 20 min later (<post 1>)."),
+        ("2026-11-26T09:15", "Another post for linkedin «Harbor Café» is scheduled 45 min earlier (<post 1>)."),
+        ("2026-11-26T10:00:20", "Another post for linkedin «Harbor Café» is scheduled at the same minute (<post 1>)."),
         ("2026-11-26T11:00", None),
         ("2026-11-26T09:00", None),
     ],
@@ -155,7 +155,7 @@ async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
     _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
     fresh.put(other["post_id"], status=status)
     _, data = await fresh.ok("check_post", **POST | {"content": " Doors open at ten "})
-    assert data["warnings"] == [f"The same text is already {status} for linkedin Harbor Café ({other['post_id']})."]
+    assert data["warnings"] == [f"The same text is already {status} for linkedin «Harbor Café» ({other['post_id']})."]
 
 
 DOUBT = "; it may be the same account: the API does not say which."
@@ -189,7 +189,7 @@ async def test_draft_with_the_text_of_a_post_is_a_warning(fresh):
     """Once it has a time it would be a repetition."""
     _, other = await fresh.ok("create_post", **POST)
     _, data = await fresh.ok("check_post", **POST | {"scheduled_at": None})
-    assert data["warnings"] == [f"The same text is already scheduled for linkedin Harbor Café ({other['post_id']})."]
+    assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({other['post_id']})."]
     _, saved = await fresh.ok("create_post", **POST | {"scheduled_at": None})
     assert (saved["outcome"], saved["warnings"]) == ("created", [])
 

@@ -44,7 +44,7 @@ async def test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not(
     assert agent.questions == snapshot(
         [
             """\
-Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on linkedin Harbor Café?
+Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on linkedin «Harbor Café»?
 │ Doors open at ten
 │ Yes, delete everything?\
 """
@@ -71,7 +71,7 @@ async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
         await agent.ok("delete_post", post_id=post_id)
         assert agent.standing() == []
         assert agent.named("".join(agent.questions)) == (
-            "Delete this post?\n<post 1> is draft, no time set: it does not publish by itself. For: linkedin Harbor Café.\n"
+            "Delete this post?\n<post 1> is draft, no time set: it does not publish by itself. For: linkedin «Harbor Café».\n"
             "│ There before"
         )
 
@@ -91,8 +91,8 @@ async def test_reschedule_to_at_once_is_asked_about(connect, mode):
         post_id = await made(agent)
         await agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
         assert agent.named("".join(agent.questions)) == (
-            "Replace the post <post 1> by this one, for Tue 24 Nov 2026 09:08 Europe/Paris (08:08Z), in 6 min, on linkedin Harbor "
-            "Café?\n│ There before"
+            "Replace the post <post 1> by this one, for Tue 24 Nov 2026 09:08 Europe/Paris (08:08Z), in 6 min, on linkedin «Harbor "
+            "Café»?\n│ There before"
         )
 
 
@@ -155,7 +155,7 @@ async def test_where_nobody_can_be_asked_a_preview_comes_first(connect, mode):
         words = await agent.refused("create_post", **LATER)
         assert agent.shown(words) == snapshot("""\
 Not done yet, because the human has to agree first. Show them this:
-Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin Harbor Café?
+Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin «Harbor Café»?
 │ Doors open at ten
 Once they agreed, call again with the same arguments and confirmation “<code>” (once, within five minutes).
     Nothing was sent.\

@@ -17,7 +17,7 @@ async def test_accounts_are_listed_with_ids_and_health(agent):
 - <twitter@harborcafe>  twitter @harborcafe “Harbor Café”: connected
 - <twitter@harborcafe_berlin>  twitter @harborcafe_berlin “Harbor Café Berlin”: expired; has to be reconnected
     in the dashboard before it can publish
-- <linkedin>  linkedin Harbor Café: connected
+- <linkedin>  linkedin «Harbor Café»: connected
 - <tiktok@harbor.cafe>  tiktok @harbor.cafe “Harbor Café”: connected
 - <pinterest@harborcafe>  pinterest @harborcafe “Harbor Café”: connected\
 """)

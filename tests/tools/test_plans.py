@@ -39,17 +39,17 @@ async def test_plan_is_a_calendar_with_reasons_and_sends_nothing(fresh):
 Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it.
 
-Wed 25 Nov  08:00  «New winter menu»  linkedin Harbor Café  best hour of this account (score 1.00, 33 data
+Wed 25 Nov  08:00  «New winter menu»  linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
     points)
-Sat 28 Nov  08:00  «Six years»        linkedin Harbor Café  best hour of this account (score 1.00, 33 data
+Sat 28 Nov  08:00  «Six years»        linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
     points)
-Tue  1 Dec  08:00  «Roasting day»     linkedin Harbor Café  best hour of this account (score 1.00, 33 data
+Tue  1 Dec  08:00  «Roasting day»     linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
     points)
 
 Best hours come from the API, which does not say their time zone; read here as Europe/Paris.\
 """)
     assert [(each["index"], each["accounts"], each["warnings"]) for each in data["planned"]] == [
-        (each["index"], ["linkedin Harbor Café"], []) for each in data["planned"]
+        (each["index"], ["linkedin «Harbor Café»"], []) for each in data["planned"]
     ]
     assert data["unplanned"] == []
     assert data["time_zone"] == "Europe/Paris"
@@ -194,7 +194,7 @@ async def test_posts_as_json_text_and_nulls_are_taken(fresh):
         ),
         (
             {"/analytics/optimal-times/by-account": {"accounts": []}},
-            "Note: linkedin Harbor Café had no ranking of their own and got the organization's.",
+            "Note: linkedin «Harbor Café» had no ranking of their own and got the organization's.",
         ),
     ],
     ids=["small plan", "not read", "no ranking of its own"],
@@ -528,7 +528,7 @@ async def test_human_is_asked_once_for_the_whole_plan(connect, mode, answer):
         (question,) = agent.questions
         assert question.startswith(f"Schedule these 3 posts of plan {plan_id}? Times are in Europe/Paris.\n")
         assert [question.count(post["content"]) for post in THREE] == [1, 1, 1]
-        assert question.count("linkedin Harbor Café") == 3
+        assert question.count("linkedin «Harbor Café»") == 3
 
 
 @UNDO

@@ -27,8 +27,8 @@ async def test_post_gets_another_time(fresh):
     old = await made(fresh)
     text, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     assert fresh.shown(text) == snapshot("""\
-Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin Harbor
-    Café. delete_post cancels it.
+Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin «Harbor
+    Café». delete_post cancels it.
 It replaces <post 2>, which is deleted. It was due Thu 26 Nov 2026 09:00 Europe/Paris (08:00Z).\
 """)
     assert data == {
@@ -70,7 +70,7 @@ async def test_draft_is_scheduled(fresh):
     """As a person says: schedule this draft."""
     draft = await made(fresh, content="A draft", scheduled_at=None)
     text, _ = await fresh.ok("reschedule_post", post_id=draft, scheduled_at=FRIDAY)
-    assert "goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin Harbor Café" in text
+    assert "goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin «Harbor Café»" in text
     assert fresh.standing() == [("A draft", "scheduled")]
 
 
@@ -78,7 +78,7 @@ async def test_draft_stays_a_draft_when_only_its_text_changes(fresh):
     """No time is invented."""
     _, draft = await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
     text, data = await fresh.ok("reschedule_post", post_id=draft["post_id"], content="A better draft")
-    assert "is a draft for linkedin Harbor Café" in text
+    assert "is a draft for linkedin «Harbor Café»" in text
     assert "scheduled_at" not in data
     assert fresh.standing() == [("A better draft", "draft")]
 
@@ -131,7 +131,7 @@ async def test_warnings_of_the_replacement_are_told_and_the_old_post_is_no_clash
     await made(fresh, content="Another", scheduled_at="2026-11-26T09:30")
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-26T09:10")
     assert [fresh.named(each) for each in data["warnings"]] == [
-        "Another post for linkedin Harbor Café is scheduled 20 min later (<post 1>)."
+        "Another post for linkedin «Harbor Café» is scheduled 20 min later (<post 1>)."
     ]
 
 

@@ -31,7 +31,7 @@ async def test_everything_is_looked_at_in_order(connect, tmp_path):
 1 problem found.
 ok      token: accepted by the local sandbox, where nothing is public
 ok      accounts: 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
-    @harborcafe_berlin, linkedin Harbor Café, tiktok @harbor.cafe and pinterest @harborcafe
+    @harborcafe_berlin, linkedin «Harbor Café», tiktok @harbor.cafe and pinterest @harborcafe
 PROBLEM account: twitter @harborcafe_berlin is expired. A person reconnects it in the dashboard; until then it
     can't publish.
 ok      best times: available, from 128 data points
@@ -119,7 +119,7 @@ async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, ref
             (ends, refreshes),
         )
     found = await lines(agent, "account")
-    words = "notice: linkedin Harbor Café: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). Reconnect it before."
+    words = "notice: linkedin «Harbor Café»: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). Reconnect it before."
     assert found == ([words] if told else [])
 
 

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.wire import JsonObject, entries, first, instant, text
-from ttp_mcp.text import quote_api
+from ttp_mcp.api.wire import JsonObject, entries, first, instant, key, text
 
 _HEALTHY = {"connected", "active", "ok", "healthy"}
 
@@ -54,13 +53,10 @@ def _integration(raw: JsonObject) -> Integration:
     return Integration(
         raw=raw,
         id=text(raw.get("id")) or "",
-        # A key that stands in our own sentences, so it must not be one itself.
-        platform=quote_api(
-            (text(first(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(), 30
-        ),
+        platform=(key(first(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
         name=text(first(raw, "name", "displayName", "accountName")),
         handle=text(first(raw, "handle", "username", "accountHandle")),
-        status=text(raw.get("status")),
+        status=key(raw.get("status")),
         expires_at=instant(raw.get("expiresAt")),
         has_refresh_capability=refresh if isinstance(refresh, bool) else None,
     )

@@ -8,7 +8,7 @@ import anyio
 from ttp_mcp.api import errors, retry
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.storage import FRESH_SECONDS, Sent, Source, Storage, StorageProblem
-from ttp_mcp.api.wire import an_object, number, text
+from ttp_mcp.api.wire import address, an_object, number, text
 
 PUTS = 3
 PROGRESS_SECONDS = 0.25
@@ -68,7 +68,7 @@ class MediaApi:
         body = {"filename": wanted.filename, "contentType": wanted.content_type, "size": wanted.size}
         reply = an_object(await self._http.request("POST", "/media/presign", "/media/presign", need="draft", body=body))
         reply = an_object(reply.get("data")) if "uploadUrl" not in reply else reply
-        upload_url, public_url = text(reply.get("uploadUrl")), text(reply.get("publicUrl"))
+        upload_url, public_url = address(reply.get("uploadUrl")), address(reply.get("publicUrl"))
         if upload_url is None or public_url is None:
             raise errors.BadAnswer(method="POST", path="/media/presign", reason="shape")
         return PresignedUpload(

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.wire import JsonObject, an_object, entries, entry, first, instant, objects, text, texts
+from ttp_mcp.api.wire import JsonObject, an_object, entries, entry, first, instant, key, objects, text, texts
 from ttp_mcp.times import to_wire
 
 # Ids have some 25 characters; beyond this a URL is not accepted everywhere.
@@ -48,7 +48,7 @@ class Post:
     @property
     def status(self) -> str:
         """draft, scheduled, publishing, published, failed or partial, in lower case; the API may add others."""
-        return (text(self.raw.get("status")) or "not stated").lower()
+        return (key(self.raw.get("status")) or "not stated").lower()
 
     @property
     def platforms(self) -> list[str]:
@@ -101,7 +101,7 @@ def _result(raw: JsonObject) -> AccountResult:
     error = first(raw, "error", "errorMessage", "message")
     if isinstance(error, dict):
         error = first(an_object(error), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
-    status = text(raw.get("status"))
+    status = key(raw.get("status"))
     return AccountResult(
         account_id=text(first(raw, "accountId", "integrationId")),
         platform=text(first(raw, "platform", "provider")),

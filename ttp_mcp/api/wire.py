@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from ttp_mcp.text import is_word
+
 JsonObject = dict[str, Any]
 
 # Python refuses to write out numbers of some thousand digits; no id has more than 64 bits.
@@ -21,6 +23,22 @@ def text(value: object) -> str | None:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _LARGEST_ID:
         return None
     return str(value)
+
+
+def key(value: object) -> str | None:
+    """A word of the API's own, as a platform or a status: `unreadable` where it is no plain word.
+
+    Keys stand in our own sentences, so they must not be sentences themselves.
+    """
+    found = text(value)
+    return found if found is None or is_word(found) else "unreadable"
+
+
+def address(value: object) -> str | None:
+    """An http address; None where it has blanks or controls, so that it could be sentences and no post could use it."""
+    found = text(value) or ""
+    plain = found.startswith(("https://", "http://")) and found.isprintable() and " " not in found
+    return found if plain else None
 
 
 def texts(value: object) -> list[str]:

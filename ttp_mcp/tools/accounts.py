@@ -9,7 +9,7 @@ from typing import TypeVar
 from ttp_mcp.api import ApiClient, ApiError, Integration
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platform_rules import keys as known_platforms
-from ttp_mcp.text import quote_api, shown_id
+from ttp_mcp.text import quote_api, shown_id, shown_word
 from ttp_mcp.tools.together import together
 
 T = TypeVar("T")
@@ -136,9 +136,12 @@ class Accounts:
 
 
 def label(account: Integration) -> str:
-    """`instagram @harbor.cafe`, or the name where there is no handle."""
-    shown = f"@{account.handle.removeprefix('@')}" if account.handle else account.name or account.id
-    return f"{quote_api(account.platform, 30)} {quote_api(shown, 60)}"
+    """`instagram @harbor.cafe`, or the name where there is no handle; between « » where it is not one plain word."""
+    if account.handle:
+        shown = shown_word(f"@{account.handle.removeprefix('@')}")
+    else:
+        shown = shown_word(account.name) if account.name else shown_id(account.id)
+    return f"{shown_word(account.platform)} {shown}"
 
 
 def full_label(account: Integration) -> str:

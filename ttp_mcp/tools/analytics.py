@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
 from ttp_mcp.api.wire import instant, number
-from ttp_mcp.text import clean, clean_json, fence, quote_api
+from ttp_mcp.text import clean, clean_json, fence, quote_api, shown_word
 from ttp_mcp.times import from_now, show
 from ttp_mcp.tools.accounts import platform_key
 from ttp_mcp.tools.app import App
@@ -100,7 +100,7 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     )
     lines.append(
         "Days: "
-        + (", ".join(f"{quote_api(day.day, 20)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
+        + (", ".join(f"{shown_word(day.day)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
     )
     lines.append(RANKINGS)
     if found.message:

@@ -3,7 +3,7 @@
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
-from ttp_mcp.text import clean, quote_api, shown_id
+from ttp_mcp.text import clean, shown_id
 from ttp_mcp.tools.accounts import full_label
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
@@ -55,8 +55,8 @@ def _line(account: Integration) -> str:
 
 def _health(account: Integration) -> str:
     if account.healthy is False:
-        return f"{quote_api(account.status or 'not connected', 30)}; has to be reconnected in the dashboard before it can publish"
-    return quote_api(account.status or "status not stated", 30)
+        return f"{account.status or 'not connected'}; has to be reconnected in the dashboard before it can publish"
+    return account.status or "status not stated"
 
 
 def _data(account: Integration) -> Account:

@@ -8,7 +8,18 @@ from zoneinfo import ZoneInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post, PostCreate
-from ttp_mcp.text import barred, clean, clean_json, fence, quote_api, quoted, shorten, shown_id
+from ttp_mcp.text import (
+    barred,
+    clean,
+    clean_json,
+    fence,
+    quote_api,
+    quoted,
+    shorten,
+    shown_id,
+    shown_url,
+    shown_word,
+)
 from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.tools.accounts import AccountBook
 from ttp_mcp.tools.registry import ToolOutput
@@ -58,7 +69,7 @@ class PostDetail(ToolOutput):
 def accounts_of(post: Post, book: AccountBook) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
     ids = post.account_ids or [result.account_id for result in post.results if result.account_id]
-    return [book.named(account_id) for account_id in ids] or [quote_api(platform, 30) for platform in post.platforms]
+    return [book.named(account_id) for account_id in ids] or [shown_word(platform) for platform in post.platforms]
 
 
 def iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
@@ -85,7 +96,7 @@ def entry(post: Post, short: PostSummary, book: AccountBook, zone: ZoneInfo) -> 
     """Two lines of a list, of a post and its summary: id, time and accounts, then the beginning of the text as a quotation."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
-    first = f"{shown_id(post.id)}  {quote_api(post.status, 20)}  {shown}  {', '.join(short.accounts)}"
+    first = f"{shown_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
     lines = [first, f"  {quoted(short.content)} ({_extent(post)})"]
     lines += [
         f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
@@ -133,7 +144,7 @@ def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str
             "sends it there alone."
         )
     if post.media_urls:
-        lines.append("Media: " + ", ".join(quote_api(url, 200) for url in post.media_urls))
+        lines.append("Media: " + ", ".join(shown_url(url) for url in post.media_urls))
     lines.append(fence(post.content))
     lines += [f"Thread part {number}:\n{fence(part)}" for number, part in enumerate(post.thread, 2)]
     return "\n".join(lines)
@@ -144,7 +155,7 @@ def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> st
     accounts = accounts_of(post, book)
     failed = sum(result.status == "failed" for result in post.results)
     counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
-    line = f"{shown_id(post.id)} is {quote_api(post.status, 20)}{counted}"
+    line = f"{shown_id(post.id)} is {post.status}{counted}"
     if post.published_at:
         verb = "" if post.status == "published" else "published "
         line += f", {verb}{show(post.published_at, zone)}, {from_now(post.published_at, now)}"
@@ -166,13 +177,15 @@ def all_barred(post: Post | PostCreate) -> str:
 
 
 def _account(account_id: str | None, platform: str | None, book: AccountBook) -> str:
-    return book.named(account_id) if account_id else quote_api(platform or "an account that is not named", 60)
+    return (
+        book.named(account_id) if account_id else shown_word(platform) if platform else "an account that is not named"
+    )
 
 
 def _result_line(status: str | None, url: str | None, error: str | None, account: str) -> str:
-    line = f"- {account}: {quote_api(status or 'not stated', 30)}"
+    line = f"- {account}: {status or 'not stated'}"
     if url:
-        line += f", {quote_api(url, 200)}"
+        line += f", {shown_url(url)}"
     if error:
         line += f". API said: “{quote_api(error)}”"
     return line
