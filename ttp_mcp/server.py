@@ -267,7 +267,7 @@ def _without_tokens(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_tokens(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
     if isinstance(value, dict):
-        return {key: _without_tokens(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType] # JSON
+        return {redact_tokens(key): _without_tokens(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
     return value
 
 

@@ -201,10 +201,11 @@ async def test_error_never_repeats_a_value_that_was_passed(connect):
 
 @eras
 async def test_token_leaves_in_no_answer(connect, sandbox, era):
-    """Not in text, not in data, however deep, not in a resource; whatever brought it there."""
+    """Not in text, not in data, however deep, nor as a key there, not in a resource; whatever brought it there."""
     with sandbox.store.writing() as db:
         db.execute(
-            "UPDATE posts SET content = ?, platform_data = ?", (f"Mine: {TOKEN}", json.dumps({"x": [{"y": TOKEN}]}))
+            "UPDATE posts SET content = ?, platform_data = ?",
+            (f"Mine: {TOKEN}", json.dumps({"x": [{"y": TOKEN}], TOKEN: {TOKEN: 1}})),
         )
         db.execute("UPDATE accounts SET name = ?, handle = ''", (TOKEN,))
         post_id = db.execute("SELECT id FROM posts").fetchone()["id"]
