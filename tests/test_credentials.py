@@ -1,13 +1,14 @@
 """The token, and redaction as the last step."""
 
 import copy
+import hashlib
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttp_mcp.credentials import Token, TokenProblem, redact, token_in
+from ttp_mcp.credentials import MOST_TOKENS, PIECE, Token, TokenProblem, may_hold_token, redact, redact_tokens, token_in
 
 HEX = "0123456789abcdef" * 3
 TEXT = f"ttp_{HEX}"
@@ -81,6 +82,44 @@ def test_no_token_survives_at_any_position(token, before, after):
     assert token[4:] not in shown
     assert token[4:16] not in shown or token[4:16] in before + after
     assert redact(shown) == shown
+
+
+@pytest.mark.requirement("credentials.redact")
+@given(TOKENS, st.integers(0, 48 - PIECE), st.integers(PIECE, 48), st.booleans(), st.text(max_size=20))
+def test_no_piece_of_a_token_that_is_held_survives(text, start, length, upper, beside):
+    """Twelve digits or more, in any case, whatever stands beside them."""
+    held = Token(text)
+    piece = held.reveal()[4:][start:][:length]
+    given = f"{beside}{piece.upper() if upper else piece}{beside}"
+    for redacted in (redact(given), redact_tokens(given)):
+        assert piece not in redacted.lower()
+        assert redact(redacted) == redacted
+    assert may_hold_token(given.encode(errors="replace"))
+
+
+@pytest.mark.requirement("credentials.redact")
+def test_other_runs_of_digits_are_left_alone():
+    """Eleven digits of a token could be there by chance; ids, digests and times are no tokens."""
+    Token("ttp_" + "5d0c1b2a39485766" * 3)
+    for text in (
+        "5d0c1b2a394",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "e3b0c44298fc1c149afbf4c8996fb924",
+        "1764061320000",
+    ):
+        assert redact(text) == redact_tokens(text) == text
+
+
+@pytest.mark.requirement("credentials.redact")
+def test_pieces_of_the_latest_tokens_are_known():
+    """As many as a server for several has users at once; one that is used again is among the latest."""
+    first, second, *others = (
+        f"ttp_{hashlib.sha384(str(number).encode()).hexdigest()[:48]}" for number in range(MOST_TOKENS + 1)
+    )
+    for text in (first, second, *others[:-1], first, others[-1]):
+        Token(text)
+    assert redact(first[10:30]) == redact(others[0][10:30]) == "[redacted]"
+    assert redact(second[10:30]) == second[10:30]
 
 
 @pytest.mark.requirement("credentials.redact")

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from ttp_mcp import __version__, completions, resources
 from ttp_mcp.api import ApiError, NotFound
-from ttp_mcp.credentials import redact_tokens
+from ttp_mcp.credentials import may_hold_token, redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.human import AskFirst, ClientHuman
 from ttp_mcp.prompts import PROMPTS
@@ -248,7 +248,7 @@ def describe(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
 def succeeded(answer: Answer[Any]) -> types.CallToolResult:
     """An answer on the wire: text, and the same facts as structured content. No token leaves, whatever brought it here."""
     data: dict[str, Any] = answer.data.model_dump(mode="json", exclude_none=True)
-    if b"ttp" in to_json(data).lower():
+    if may_hold_token(to_json(data)):
         data = _without_tokens(data)
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=redact_tokens(answer.text))], structured_content=data

@@ -403,6 +403,14 @@ REMOVED: dict[str, Removal] = {
     "redaction of answers": Removal(
         "server:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
     ),
+    "redaction of pieces": Removal(
+        "credentials:_without_pieces",
+        as_it_is,
+        f"{SERVER}/test_server.py::test_piece_of_the_token_leaves_in_no_answer",
+    ),
+    "redaction of data": Removal(
+        "server:_without_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
+    ),
     "redaction of errors": Removal(
         "errors:redact",
         as_it_is,
@@ -453,6 +461,8 @@ PROVEN: dict[str, str] = {
     "no redirects": f"{ROW}/test_a7_a8_hosts.py::test_a7_goes_red_when_redirects_are_followed",
     "token for the own host, no proxy": f"{ROW}/test_a7_a8_hosts.py::test_a8_goes_red_when_a_guard_is_removed",
     "redaction of logs, anywhere": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_logs_are_not_redacted",
+    "redaction of pieces": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_pieces_are_not_redacted",
+    "redaction of keys": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_keys_are_not_redacted",
     "failures are masked": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_failures_are_not_masked",
     "holder of the token": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_the_holder_shows_itself",
     "hooks of a crash": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_a_crash_is_shown_as_python_does",

@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import json
+import logging
 import os
 import pickle
 import random
@@ -16,12 +17,14 @@ from types import SimpleNamespace
 import pytest
 from mcp.shared import _otel
 from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.responses import JSONResponse
 
 from tests.server.conftest import text_of
-from ttp_mcp import logs
+from ttp_mcp import credentials, logs
 from ttp_mcp.api import PresignedUpload
 from ttp_mcp.config import load
 from ttp_mcp.credentials import Token
@@ -62,6 +65,8 @@ CALLS = (
     ("upload_media", {"source": "a.gif"}),
     ("plan_posts", {"posts": [{"content": "C.", "account_ids": ["linkedin"]}]}),
 )
+# What fails while a client is open comes in a group.
+RED = pytest.RaisesGroup(AssertionError, flatten_subgroups=True, allow_unwrapped=True)
 SIGNATURE = re.compile(r"(?:signature|sig|token)=([^&\s\"\\]{8,})", re.IGNORECASE)
 
 
@@ -235,6 +240,108 @@ async def test_a9_goes_red_when_failures_are_not_masked(connect, sandbox, files,
         await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
 
 
+def telling(token):
+    """An API that says the token's digits, whole or a piece, wherever it says anything: of the token it was sent."""
+    digits = token.removeprefix("ttp_")
+
+    async def app(scope, receive, send):
+        path = scope["path"].removeprefix("/api")
+        pieces_said = [
+            digits,
+            digits[:12],
+            digits[20:44].upper(),
+            f"Token {digits[36:]}, is not allowed",
+            f"x{digits[7:21]}g",
+        ]
+        post = {
+            "id": digits[5:20],
+            "content": " ".join(pieces_said),
+            "status": "failed",
+            "accountIds": [digits[:30]],
+            "mediaUrls": [f"https://cdn.example/{digits}.jpg"],
+            "platformData": {each: {each: pieces_said} for each in pieces_said},
+            "results": [{"platform": digits[:13], "status": "failed", "error": each} for each in pieces_said],
+        }
+        replies = {
+            "/posts": {"posts": [post]},
+            "/posts/p": {"post": post},
+            "/integrations": {"integrations": [{"id": digits, "platform": "linkedin", "name": digits[:14]}]},
+            "/analytics/engagement-summary": dict.fromkeys(pieces_said, pieces_said),
+        }
+        refusal = {"success": False, "error": {"message": f"Token {digits[3:19]}… of {digits} is not allowed."}}
+        answer = JSONResponse(replies.get(path, refusal), 200 if path in replies else 403)
+        await answer(scope, receive, send)
+
+    return app
+
+
+async def hunt_pieces(connect, sandbox, tmp_path):
+    """All that an API which tells the token makes of answers, errors and logs; returns how many texts were looked at."""
+    token = sandbox.token
+    sandbox.app = telling(token)
+    log_file = tmp_path / "pieces.log"
+    with log_file.open("wb") as file:
+        restore = logs.configure("DEBUG", fd=file.fileno())
+        try:
+            async with connect() as side:
+                shown = [
+                    (tool, (await side.call(tool, **arguments)).model_dump_json())
+                    for tool, arguments in (
+                        ("list_posts", {}),
+                        ("get_post", {"post_id": "p"}),
+                        ("get_post", {"post_id": "refused"}),
+                        ("list_integrations", {}),
+                        ("engagement_summary", {}),
+                        ("optimal_times", {}),
+                        ("check_setup", {}),
+                    )
+                ]
+                shown += [
+                    (uri, (await side.client.read_resource(uri)).model_dump_json())
+                    for uri in ("ttp://posts/p", "ttp://accounts")
+                ]
+                posts = ResourceTemplateReference(type="ref/resource", uri="ttp://posts/{id}")
+                offered = await side.client.complete(posts, {"name": "id", "value": ""})
+                shown.append(("completions", offered.model_dump_json()))
+            logging.getLogger("any").error("was refused: %s", token[10:40])
+        finally:
+            restore()
+    shown.append(("the log", log_file.read_text()))
+    check_clean(shown, pieces(token))
+    assert all("[redacted]" in text for where, text in shown if where != "check_setup"), "the pieces did not arrive"
+    return len(shown)
+
+
+async def test_a9_no_piece_of_the_token_leaves(connect, sandbox, tmp_path):
+    """Its digits without what makes them look like a token, in values, keys, ids, names, URLs and errors."""
+    looked = await hunt_pieces(connect, sandbox, tmp_path)
+    print(f"A9: {looked} texts of an API that tells the token: 0 pieces")  # noqa: T201
+
+
+async def test_a9_goes_red_when_pieces_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """The form of a token alone does not find them."""
+    monkeypatch.setattr(credentials, "_without_pieces", lambda text: text)
+    with RED:
+        await hunt_pieces(connect, sandbox, tmp_path)
+
+
+async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """Keys of what the API sent are texts as well."""
+    server = importlib.import_module("ttp_mcp.server")
+
+    def values_only(value):
+        if isinstance(value, dict):
+            return {key: values_only(entry) for key, entry in value.items()}
+        return [values_only(entry) for entry in value] if isinstance(value, list) else redact_any(value)
+
+    def redact_any(value):
+        return credentials.redact_tokens(value) if isinstance(value, str) else value
+
+    monkeypatch.setattr(server, "_without_tokens", values_only)
+    with RED:
+        await hunt_pieces(connect, sandbox, tmp_path)
+
+
 def check_holder(token):
     """No way of showing or copying the holder of a token gives it away."""
     secrets = pieces(token.reveal())
@@ -267,7 +374,7 @@ def test_a9_goes_red_when_the_holder_shows_itself(monkeypatch):
 CRASH = """
 import logging, sys
 import ttp_mcp.cli.serve as serve
-from ttp_mcp import logs
+from ttp_mcp import credentials, logs
 {unguarded}
 async def crash(settings, with_sandbox):
     logging.getLogger("httpx2").info("GET %s", settings.token.reveal())

@@ -224,6 +224,29 @@ async def test_token_leaves_in_no_answer(connect, sandbox, era):
         assert "[redacted]" in answers[1].model_dump_json()
 
 
+@eras
+async def test_piece_of_the_token_leaves_in_no_answer(connect, sandbox, era):
+    """The API, or a post, may have the digits without what makes them look like a token."""
+    digits = sandbox.token.removeprefix("ttp_")
+    with sandbox.store.writing() as db:
+        platform_data = json.dumps({digits[:12]: digits[20:40].upper()})
+        db.execute("UPDATE posts SET content = ?, platform_data = ?", (f"Mine: {digits}", platform_data))
+        db.execute("UPDATE accounts SET name = ?, handle = ''", (digits[9:30],))
+        post_id = db.execute("SELECT id FROM posts").fetchone()["id"]
+    async with connect(era) as side:
+        answers = [
+            await side.call("list_posts"),
+            await side.call("get_post", post_id=post_id),
+            await side.call("list_integrations"),
+            await side.call("get_post", post_id=digits),
+            await side.client.read_resource(f"ttp://posts/{post_id}"),
+        ]
+        for answer in answers:
+            shown = answer.model_dump_json().lower()
+            assert not any(digits[at : at + 12] in shown for at in range(37))
+        assert answers[1].model_dump_json().count("[redacted]") >= 4
+
+
 async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sandbox, tmp_path):
     """All eighteen tools, with jsonschema rather than with the models that made the schema."""
     (tmp_path / "media").mkdir()
