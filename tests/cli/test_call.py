@@ -222,7 +222,6 @@ def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, 
         ("check_post", {"content": "x" * 300, "platforms": ["twitter"]}, "Would not be sent as it is: "),
         ("check_post", {"content": "x", "platforms": ["nowhere"]}, "Would not be sent: "),
         ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
-        ("check_setup", {}, "1 problem found."),
     ],
 )
 def test_answer_that_is_a_no_ends_as_failed(capsys, tool, arguments, words):

@@ -1,6 +1,7 @@
 """docs/troubleshooting.md quotes messages; each is compared with what the program says."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,12 +9,14 @@ from tests.packages.conftest import text_of
 from ttp_mcp.api import Forbidden, NoAnswer, NotAuthenticated
 from ttp_mcp.cli import main
 from ttp_mcp.errors import agent_text
+from ttp_mcp.writes import Created, Writes
 
 pytestmark = pytest.mark.requirement("packages.troubleshooting")
 
 FACTS = {"method": "POST", "path": "/posts"}
 WITHOUT_ACCOUNT = ["call", "list_posts"]
 DRAFT = '{"content": "x", "account_ids": ["@nobody"]}'
+ON_LINKEDIN = '{"content": "x", "platforms": ["linkedin"]}'
 LATE = '{"content": "x", "platforms": ["instagram"], "scheduled_at": "2020-01-01T10:00"}'
 
 
@@ -51,11 +54,22 @@ def say(monkeypatch, tmp_path, capsys, logging_put_back):
     return run
 
 
-def test_every_quoted_message_is_said(say, tmp_path):
+def lost(say, monkeypatch, create):
+    """What a person hears of a create whose answer is lost."""
+    with monkeypatch.context() as ending:
+        ending.setattr(Writes, "create", create)
+        yield say("call", "--sandbox", "create_post", ON_LINKEDIN)
+
+
+def test_every_quoted_message_is_said(say, tmp_path, monkeypatch):
     """In the order of the page; number 6 and 7 go on with what depends on the day."""
+
+    async def unclear(*_, **__):
+        lost = NoAnswer(**FACTS, after_seconds=30.0, may_have_happened=True)
+        return Created("unknown", datetime(2026, 11, 24, tzinfo=UTC), cause=lost)
+
     empty = tmp_path / "token"
     empty.touch(mode=0o600)
-    failed = NoAnswer(**FACTS, after_seconds=30.0, may_have_happened=True)
     said = [
         say(*WITHOUT_ACCOUNT),
         say(*WITHOUT_ACCOUNT, TTP_API_TOKEN_FILE=str(empty)),
@@ -67,7 +81,7 @@ def test_every_quoted_message_is_said(say, tmp_path):
         say("call", "--sandbox", "create_post", LATE),
         say("call", "--sandbox", "upload_media", '{"source": "/photos/cat.png"}'),
         say(*WITHOUT_ACCOUNT, TTP_ACCESS="all"),
-        agent_text(failed, "Post not created"),
+        *lost(say, monkeypatch, unclear),
         say("--transport", "http", "--host", "0.0.0.0"),
     ]
     assert [text.startswith(message) for message, text in zip(quoted(), said, strict=True)] == [True] * len(said), said

@@ -146,7 +146,8 @@ async def test_a_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, 
         await here.killed("POST", 2, after, "apply_plan", plan_id=plan["plan_id"])
         assert len(here.standing) == 1 + after
 
-        done = await here.ok("apply_plan", plan_id=plan["plan_id"])
+        code, done = await here.call("apply_plan", plan_id=plan["plan_id"])
+        assert code == (0 if after else 1)
         if not after:
             (stopped,) = done["steps"]
             assert MAY_STAND in stopped["reason"]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from inline_snapshot import snapshot
@@ -135,7 +136,7 @@ async def test_status_that_is_not_stated_is_no_ailment(connect):
     [
         (403, "notice: not part of this plan; plan_posts then spreads posts over common hours."),
         ({"bestHours": [{"hour": 9}]}, "ok: available, data points not stated"),
-        ({"bestHours": [], "dataPoints": 3}, "ok: available, from 3 data points"),
+        ({"bestHours": [], "dataPoints": 3}, "ok: available, from 3 data points, which is few"),
     ],
 )
 async def test_best_times_are_a_feature_of_the_plan(connect, reply, line):
@@ -296,3 +297,12 @@ async def test_half_replaced_post_that_can_not_be_read_is_told_all_the_same(conn
         await half(plain, clock, old, made=False)
         async with connect(sandbox=plain.sandbox, through=reading({f"/posts/{old}": 403})) as agent:
             assert len(await lines(agent, "half replaced")) == 1
+
+
+async def test_zone_that_can_not_be_told_is_a_notice(connect):
+    """Somebody's 18:00 would be read in UTC without a word."""
+    async with connect(zone=ZoneInfo("UTC"), zone_is_known=False) as agent:
+        text, _ = await agent.ok("check_setup")
+    (line,) = [line for line in text.splitlines() if " time zone: " in line]
+    assert line.startswith("notice")
+    assert "Set TTP_TIMEZONE to an IANA name" in line

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -33,7 +33,7 @@ EXIT_CODES = {
     "bug": 70,
 }
 # In an answer that is no error, what says that not all of what was wanted came about.
-_FALLS_SHORT: dict[str, object] = {"complete": False, "would_be_sent": False, "planned": [], "ok": False}
+_FALLS_SHORT: Mapping[str, object] = {"complete": False, "would_be_sent": False, "planned": []}
 _BAR = 24
 
 
@@ -59,8 +59,8 @@ def add_parsers(subparsers: Subparsers) -> None:
         help="call a tool",
         description="Call a tool and print its answer. Exit codes: 0 done, 1 refused, failed or not all done, 2 wrong arguments, "
         "3 token, 4 not allowed, 5 not found, 6 too many requests, 7 not reached, 8 unclear whether it happened. "
-        "Answers count too: 8 where an outcome is unknown, else 1 for a plan that is not complete or gives no post a time, a post "
-        "that check_post would not send, and a set-up with a problem.",
+        "Answers count too: 8 where an outcome is unknown, else 1 for a plan that is not complete or gives no post a time, and for "
+        "a post that check_post would not send.",
     )
     call.add_argument("tool", metavar="TOOL", help="name of the tool")
     call.add_argument(
@@ -163,7 +163,13 @@ async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
     return await _called(client, args, args.tool, cast("dict[str, Any]", arguments))
 
 
-async def _called(client: "Client", args: argparse.Namespace, tool: str, arguments: dict[str, Any]) -> Outcome:
+async def _called(
+    client: "Client",
+    args: argparse.Namespace,
+    tool: str,
+    arguments: dict[str, Any],
+    falls_short: Mapping[str, object] = _FALLS_SHORT,
+) -> Outcome:
     from mcp.shared.exceptions import MCPError
 
     from ttp_mcp.server import ERROR_KIND
@@ -176,18 +182,18 @@ async def _called(client: "Client", args: argparse.Namespace, tool: str, argumen
     if result.is_error:
         return _failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
     data: dict[str, Any] = result.structured_content or {}
-    return Outcome(_code_of(data), json.dumps(data, ensure_ascii=False) if args.json else _text(result))
+    return Outcome(_code_of(data, falls_short), json.dumps(data, ensure_ascii=False) if args.json else _text(result))
 
 
-def _code_of(data: dict[str, Any]) -> int:
+def _code_of(data: dict[str, Any], falls_short: Mapping[str, object]) -> int:
     """What an answer says of itself, as an exit code."""
     if any(each.get("outcome") == "unknown" for each in (data, *data.get("steps", ()))):
         return EXIT_CODES["unclear"]
-    return FAILED if any(data.get(name) == value for name, value in _FALLS_SHORT.items()) else 0
+    return FAILED if any(data.get(name) == value for name, value in falls_short.items()) else 0
 
 
 async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
-    return await _called(client, args, "check_setup", {})
+    return await _called(client, args, "check_setup", {}, falls_short={"ok": False})
 
 
 @contextmanager

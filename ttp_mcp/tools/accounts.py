@@ -141,7 +141,7 @@ def label(account: Integration) -> str:
         shown = shown_word(f"@{account.handle.removeprefix('@')}")
     else:
         shown = shown_word(account.name) if account.name else shown_id(account.id)
-    return f"{shown_word(account.platform)} {shown}"
+    return f"{account.platform} {shown}"
 
 
 def full_label(account: Integration) -> str:

@@ -11,6 +11,7 @@ from ttp_mcp.local_files import folder_problems
 from ttp_mcp.text import quote, quote_api, shorten
 from ttp_mcp.times import show
 from ttp_mcp.tools.accounts import label
+from ttp_mcp.tools.analytics import FEW_POINTS
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
 from ttp_mcp.tools.results import counted, listed
@@ -122,8 +123,10 @@ async def _best_times(app: App) -> SetupItem:
         return _item("best times", "notice", "not part of this plan; plan_posts then spreads posts over common hours.")
     except ApiError as error:
         return _item("best times", "notice", agent_text(error, "Not read") or "")
-    points = f"from {found.data_points} data points" if found.data_points is not None else "data points not stated"
-    return _item("best times", "ok", f"available, {points}")
+    if found.data_points is None:
+        return _item("best times", "ok", "available, data points not stated")
+    few = ", which is few" if found.data_points < FEW_POINTS else ""
+    return _item("best times", "ok", f"available, from {found.data_points} data points{few}")
 
 
 def _clock(app: App) -> SetupItem:
@@ -139,6 +142,13 @@ def _clock(app: App) -> SetupItem:
 
 
 def _time_zone(app: App) -> SetupItem:
+    if not app.settings.zone_is_known:
+        return _item(
+            "time zone",
+            "notice",
+            "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
+            f"name, for example Europe/Paris; now {show(app.now(), app.zone)}",
+        )
     return _item(
         "time zone",
         "ok",
