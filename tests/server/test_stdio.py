@@ -381,10 +381,10 @@ async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
         peer.send(call(1, tool, **arguments[kind]))
         await silent.reached.wait()
         peer.close_input()
-        answer = text_of(await peer.answer(1))
+        answer = await peer.answer(1)
     history = await assembly.app.ledger.history(datetime(2020, 1, 1, tzinfo=UTC))
     await assembly.aclose()
-    assert told in answer
+    assert told in str(answer)
     assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
     assert (peer.code, peer.left) == (0, [])
 
