@@ -200,7 +200,10 @@ def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("ending", "code", "words"),
-    [(UNKNOWN, 8, "unknown: the answer was lost"), (errors.NotReached(**FACTS), 1, "stopped: Post 1 not created")],
+    [
+        (UNKNOWN, 8, "unknown: The call ended before there was an answer."),
+        (errors.NotReached(**FACTS), 1, "stopped: Post 1 not created"),
+    ],
 )
 def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, ending, code, words):
     """Unclear where a step is, else failed; applying again goes on and ends as done."""

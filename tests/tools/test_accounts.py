@@ -41,6 +41,7 @@ BOOK = AccountBook.of(
         ("twitter @harborcafe", "acc_2"),
         ("Twitter @HarborCafe", "acc_2"),
         ("linkedin «Harbor Café»", "acc_4"),
+        ("LinkedIn Harbor Café", "acc_4"),
         ("linkedin", "acc_4"),
         ("LinkedIn", "acc_4"),
         ("Harbor Berlin", "acc_3"),
@@ -159,7 +160,7 @@ async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platfo
             assert words.startswith(f"Posts not listed: no {word} account is connected. Connected: a1 ")
         words = await agent.refused("create_post", content="Words", account_ids=["agency"])
         assert words == (
-            "Post not created: “agency” names no account in full; similar are: tiktok Facebook Ads Agency (a3). "
+            "Post not created: “agency” names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
             "Pass one of these ids in account_ids. Nothing was sent."
         )
         text, _ = await agent.ok("list_posts", account="agency")

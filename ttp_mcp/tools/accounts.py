@@ -13,6 +13,7 @@ from ttp_mcp.text import quote_api, shown_id, shown_word
 from ttp_mcp.tools.together import together
 
 T = TypeVar("T")
+_MARKS = str.maketrans("", "", '«»“”"')
 
 
 # Without slots: its names are made once, on first use.
@@ -60,12 +61,10 @@ class AccountBook:
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
-        word = wanted.strip().casefold()
+        word = _spoken(wanted)
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
         # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
-        found = by_id or [
-            each for each in self.accounts if word in (label(each).casefold(), full_label(each).casefold())
-        ]
+        found = by_id or [each for each in self.accounts if word in (_spoken(label(each)), _spoken(full_label(each)))]
         if found:
             return found
         # An account that is called like a platform is on another one: a post for it would go to the wrong place.
@@ -154,6 +153,11 @@ def platform_key(platform: str) -> str:
     """A platform as the API spells it, from what people write: any case, and X for twitter."""
     key = platform.strip().casefold()
     return {"x": "twitter"}.get(key, key)
+
+
+def _spoken(text: str) -> str:
+    """As a person or an agent writes it: in any case, with or without the quotation marks of our answers."""
+    return text.translate(_MARKS).strip().casefold()
 
 
 def _names(account: Integration) -> set[str]:

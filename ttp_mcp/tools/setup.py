@@ -8,7 +8,7 @@ from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMa
 from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger import LedgerProblem, Replacing, Unfinished
 from ttp_mcp.local_files import folder_problems
-from ttp_mcp.text import quote, quote_api, shorten
+from ttp_mcp.text import quote, quote_api, shorten, shown_id
 from ttp_mcp.times import show
 from ttp_mcp.tools.accounts import label
 from ttp_mcp.tools.analytics import FEW_POINTS
@@ -209,7 +209,7 @@ async def _ledger(app: App) -> AsyncIterator[SetupItem]:
 
 
 def _unfinished(write: Unfinished, app: App) -> str:
-    what = quote(write.content, 80) if write.content else shorten(write.post_id or write.kind, 60)
+    what = quote(write.content, 80) if write.content else shown_id(write.post_id or write.kind)
     return (
         f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
         "It may have happened; look with list_posts."
@@ -231,11 +231,11 @@ async def _both_may_stand(half: Replacing, app: App) -> bool:
 
 
 def _half_replaced(half: Replacing, app: App) -> str:
-    old = shorten(half.old_id, 60)
+    old = shown_id(half.old_id)
     since = f"reschedule_post of {show(half.at, app.zone)} did not end"
     if half.new_id is None:
         return f"{since}: a replacement of {old} may have been made. Look with list_posts; delete_post removes what is too much."
     return (
-        f"{since}: {old} and its replacement {shorten(half.new_id, 60)} both stand. The same call again finishes it; "
+        f"{since}: {old} and its replacement {shown_id(half.new_id)} both stand. The same call again finishes it; "
         "delete_post removes the one that is not wanted."
     )
