@@ -260,7 +260,22 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
     first, *_ = text.splitlines()
     assert " is partial: 1 of 2 accounts, published Thu 19 Nov 2026 18:00 Europe/Paris (17:00Z), 5 days ago." in first
     assert [result["status"] for result in data["results"]] == ["published", "failed"]
-    assert "then create_post with its id in account_ids sends it there alone." in text
+    failed = data["results"][1]
+    assert f"then create_post with account_ids {failed['account_id']} sends it there alone." in text
+    assert found["posts"][0]["failures"] == [failed]
+    assert found["posts"][0]["failures"][0]["error"]
+
+
+@READ
+async def test_choices_for_single_platforms_are_told_in_words_too(fresh):
+    """What a TikTok post was allowed is part of it."""
+    choices = {"privacy": "SELF_ONLY", "allowComments": False, "allowDuet": False, "allowStitch": False}
+    post = {"content": "Hi", "platforms": ["tiktok"], "media_urls": ["https://media.example/a.mp4"]}
+    data = {"tiktok": choices | {"yourBrand": False, "brandedContent": False}}
+    _, made = await fresh.ok("create_post", **post, platform_data=data)
+    text, shown = await fresh.ok("get_post", post_id=made["post_id"])
+    assert shown["platform_data"] == data
+    assert 'Choices for single platforms: «{"tiktok": {"privacy": "SELF_ONLY", "allowComments": false' in text
 
 
 @READ

@@ -1,5 +1,6 @@
 """How a post is shown: one line in a list, whole on its own; and as structured content."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -7,12 +8,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic.json_schema import SkipJsonSchema
 
+from ttp_mcp.api import AccountResult as Result
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.text import (
     barred,
     clean,
     clean_json,
     fence,
+    quote,
     quote_api,
     quoted,
     shorten,
@@ -49,6 +52,7 @@ class PostSummary(ToolOutput):
     published_at: str | SkipJsonSchema[None] = None
     media: int = 0
     thread_parts: int = 0
+    failures: list[AccountResult] | SkipJsonSchema[None] = None
 
 
 class PostDetail(ToolOutput):
@@ -89,6 +93,7 @@ def summary(post: Post, book: AccountBook, zone: ZoneInfo) -> PostSummary:
         published_at=iso(post.published_at, zone),
         media=len(post.media_urls),
         thread_parts=len(post.thread),
+        failures=[_result(result, book) for result in _failed(post)] or None,
     )
 
 
@@ -100,8 +105,7 @@ def entry(post: Post, short: PostSummary, book: AccountBook, zone: ZoneInfo) -> 
     lines = [first, f"  {quoted(short.content)} ({_extent(post)})"]
     lines += [
         f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
-        for result in post.results
-        if result.status == "failed"
+        for result in _failed(post)
     ]
     return "\n".join(lines)
 
@@ -113,16 +117,7 @@ def detail(post: Post, book: AccountBook, zone: ZoneInfo) -> PostDetail:
         status=clean(post.status),
         content=clean(post.content),
         accounts=accounts_of(post, book),
-        results=[
-            AccountResult(
-                account=_account(result.account_id, result.platform, book),
-                account_id=clean(result.account_id) if result.account_id else None,
-                status=clean(result.status or "not stated"),
-                url=clean(result.url) if result.url else None,
-                error=quote_api(result.error) if result.error else None,
-            )
-            for result in post.results
-        ],
+        results=[_result(result, book) for result in post.results],
         thread=[clean(part) for part in post.thread],
         media_urls=[clean(url) for url in post.media_urls],
         scheduled_at=iso(post.scheduled_at, zone),
@@ -138,11 +133,15 @@ def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str
         _result_line(result.status, result.url, result.error, _account(result.account_id, result.platform, book))
         for result in post.results
     ]
-    if any(result.status == "failed" for result in post.results):
+    if failed := _failed(post):
+        ids = [shown_id(result.account_id) for result in failed if result.account_id]
+        alone = f"account_ids {', '.join(ids)}" if ids else "its id in account_ids"
         lines.append(
-            "A failed account is not tried again by itself: mend the cause, then create_post with its id in account_ids "
-            "sends it there alone."
+            f"A failed account is not tried again by itself: mend the cause, then create_post with {alone} sends it there alone."
         )
+    if post.platform_data:
+        shown = json.dumps(clean_json(post.platform_data), ensure_ascii=False, separators=(", ", ": "))
+        lines.append(f"Choices for single platforms: {quote(shown, 1000)}")
     if post.media_urls:
         lines.append("Media: " + ", ".join(shown_url(url) for url in post.media_urls))
     lines.append(fence(post.content))
@@ -153,7 +152,7 @@ def in_full(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str
 def headline(post: Post, book: AccountBook, zone: ZoneInfo, now: datetime) -> str:
     """What a post is, when and for whom, in one line."""
     accounts = accounts_of(post, book)
-    failed = sum(result.status == "failed" for result in post.results)
+    failed = len(_failed(post))
     counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
     line = f"{shown_id(post.id)} is {post.status}{counted}"
     if post.published_at:
@@ -176,6 +175,20 @@ def all_barred(post: Post | PostCreate) -> str:
     return "\n".join(lines)
 
 
+def _failed(post: Post) -> list[Result]:
+    return [result for result in post.results if result.status == "failed"]
+
+
+def _result(result: Result, book: AccountBook) -> AccountResult:
+    return AccountResult(
+        account=_account(result.account_id, result.platform, book),
+        account_id=clean(result.account_id) if result.account_id else None,
+        status=clean(result.status or "not stated"),
+        url=clean(result.url) if result.url else None,
+        error=quote_api(result.error) if result.error else None,
+    )
+
+
 def _account(account_id: str | None, platform: str | None, book: AccountBook) -> str:
     return (
         book.named(account_id) if account_id else shown_word(platform) if platform else "an account that is not named"
@@ -192,7 +205,7 @@ def _result_line(status: str | None, url: str | None, error: str | None, account
 
 
 def _extent(post: Post) -> str:
-    parts = [f"{len(post.content)} characters"]
+    parts = [counted(len(post.content), "character")]
     if post.media_urls:
         parts.append(counted(len(post.media_urls), "media file"))
     if post.thread:
