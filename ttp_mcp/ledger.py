@@ -410,7 +410,9 @@ class Ledger:
         try:
             while entry := (await self._get("replaced", [(found or [post_id])[-1]])).get((found or [post_id])[-1]):
                 with understood():
-                    by = str(entry.value["by"])
+                    by = entry.value["by"]
+                    if not isinstance(by, str):
+                        raise TypeError
                 if by in (post_id, *found):
                     break
                 found.append(by)

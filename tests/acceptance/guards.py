@@ -117,6 +117,11 @@ def any_text(there: Any) -> Any:
     return keep
 
 
+async def any_post(post_id: str, app: Any) -> Any:
+    """A post that may be deleted whatever it is doing."""
+    return await app.api.posts.get(post_id)
+
+
 API, WRITES, TOOLS, SERVER = "tests/api", "tests/writes", "tests/tools", "tests/server"
 REMOVED: dict[str, Removal] = {
     # The API client
@@ -157,6 +162,11 @@ REMOVED: dict[str, Removal] = {
         "api.hold:DEFAULT_HOLD_SECONDS",
         constant(0.0),
         f"{API}/test_requests.py::test_rate_limit_without_a_usable_time_waits_a_second",
+    ),
+    "longest hold": Removal(
+        "api.hold:LONGEST_HOLD_SECONDS",
+        constant(1e12),
+        f"{API}/test_requests.py::test_absurd_wait_holds_for_an_hour",
     ),
     "odd dates": Removal(
         "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_passed_over"
@@ -364,7 +374,31 @@ REMOVED: dict[str, Removal] = {
     "past times": Removal(
         "tools.drafting:refuse_past",
         no_check,
-        f"{TOOLS}/test_posts.py::test_time_is_judged_by_the_clock_of_the_api",
+        f"{TOOLS}/test_check.py::test_past_time_would_not_be_sent",
+    ),
+    "yes that comes late": Removal(
+        "tools.posts:refuse_past", no_check, f"{TOOLS}/test_posts.py::test_yes_that_comes_too_late_sends_nothing"
+    ),
+    "posts that are publishing": Removal(
+        "tools.posts:_deletable", constant(any_post), f"{TOOLS}/test_posts.py::test_post_that_is_publishing_is_refused"
+    ),
+    "plans that were altered": Removal(
+        "tools.plans:_refuse_altered", no_check, f"{TOOLS}/test_plans.py::test_plan_that_was_altered_is_refused"
+    ),
+    "plans whose time has passed": Removal(
+        "tools.plans:_refuse_passed", no_check, f"{TOOLS}/test_plans.py::test_plan_whose_times_passed_is_refused"
+    ),
+    "human is asked about a plan": Removal(
+        "tools.plans:agree", later(False), f"{TOOLS}/test_plans.py::test_human_is_asked_once_for_the_whole_plan"
+    ),
+    "human is asked about a replacement": Removal(
+        "tools.reschedule:agree", later(False), f"{TOOLS}/test_consent.py::test_reschedule_to_at_once_is_asked_about"
+    ),
+    "what an unclear apply made": Removal(
+        "tools.plans:_look_again", later([]), f"{TOOLS}/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made"
+    ),
+    "ids that were replaced": Removal(
+        "tools.posts:refuse_replaced", later(None), f"{TOOLS}/test_reschedule.py::test_old_id_leads_to_the_new_one"
     ),
     "posts on their way": Removal(
         "tools.reschedule:_refuse_unless_replaceable",
@@ -438,6 +472,16 @@ REMOVED: dict[str, Removal] = {
         "transports.rules:_check_reach",
         no_check,
         "tests/transports/test_configuration.py::test_other_machines_are_not_served_without_client_authentication",
+    ),
+    "writes of all users are waited for": Removal(
+        "transports.tenants:Tenants.drained",
+        later(True),
+        "tests/transports/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
+    ),
+    "token among arguments": Removal(
+        "cli:token_in",
+        always(False),
+        "tests/cli/test_main.py::test_token_on_the_command_line_is_refused_and_not_repeated",
     ),
     "no token in a URL": Removal(
         "transports.guard:_no_token_in", no_check, "tests/transports/test_guard.py::test_a_token_in_a_url_is_refused"

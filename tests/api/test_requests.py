@@ -163,6 +163,18 @@ async def test_rate_limit_holds_every_call_and_one_goes_first():
 
 
 @pytest.mark.requirement("api.hold")
+async def test_absurd_wait_holds_for_an_hour():
+    """A gateway that says the year 2058 must not silence a server for good."""
+    time = FakeTime()
+    app = Script((429, {"retry-after": "1000000000"}, b"{}"), OK)
+    api = client(app, time=time, limits=Limits(total_seconds=100.0))
+    with pytest.raises(RateLimited):
+        await api.posts.list()
+    time.at += 3601
+    assert await api.posts.list() == []
+
+
+@pytest.mark.requirement("api.hold")
 @pytest.mark.parametrize(("header", "told"), [("31", 31.0), ("1000000000", 1e9)])
 async def test_long_wait_is_told_and_not_waited(header, told):
     """And until it is over no other call leaves either."""

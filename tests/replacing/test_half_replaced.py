@@ -110,7 +110,7 @@ async def test_crash_after_the_delete_is_told_with_the_id_that_stands(fresh, mon
     said = await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
     assert new in said
     assert new in await fresh.refused("get_post", post_id=old)
-    assert "not found" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert f"was replaced by {new}" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
 
 
 async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):

@@ -147,7 +147,7 @@ async def test_a_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, 
         assert len(here.standing) == 1 + after
 
         code, done = await here.call("apply_plan", plan_id=plan["plan_id"])
-        assert code == (0 if after else 1)
+        assert code == (0 if after else 8)
         if not after:
             (stopped,) = done["steps"]
             assert MAY_STAND in stopped["reason"]

@@ -357,7 +357,7 @@ class Silent:
     ("word", "tool", "kind", "told"),
     [
         ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin «Harbor Café» was created"),
-        ("DELETE /api/posts", "delete_post", "delete", "was deleted: the answer was lost"),
+        ("DELETE /api/posts", "delete_post", "delete", "was deleted: the call ended before there was an answer."),
         ("PUT", "upload_media", "upload", "File not uploaded: the server is ending and gave this up"),
     ],
 )

@@ -328,3 +328,10 @@ async def test_choices_that_a_platform_wants_are_asked_of_the_human(fresh):
     assert not data["would_be_sent"]
     assert "TikTok: platform_data.tiktok needs privacy (PUBLIC_TO_EVERYONE, " in data["errors"][0]
     assert "the account's owner chooses each for this post, so ask" in data["errors"][0]
+
+
+async def test_past_time_would_not_be_sent(fresh):
+    """As create_post refuses it."""
+    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
+    assert not data["would_be_sent"]
+    assert "is in the past" in data["errors"][0]

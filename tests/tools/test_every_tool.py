@@ -334,8 +334,8 @@ ARGUMENTS: dict[str, dict] = {
     "presign_media": {"filename": "a.png", "content_type": "image/png", "size_bytes": 3},
     "upload_media": {"source": "photo.png"},
     "plan_posts": {"posts": [{"content": "One", "platforms": ["linkedin"]}]},
-    "apply_plan": {"plan_id": "0123456789ab"},
-    "undo_plan": {"plan_id": "0123456789ab"},
+    "apply_plan": {"plan_id": "5e1ec7ab1e00"},
+    "undo_plan": {"plan_id": "5e1ec7ab1e00"},
 }
 
 

@@ -497,7 +497,7 @@ async def test_plan_whose_times_passed_is_refused(fresh, clock):
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
-@pytest.mark.parametrize("plan_id", ["0123456789ab", "none", "0123456789abcdef", "../plans"])
+@pytest.mark.parametrize("plan_id", ["5e1ec7ab1e00", "none", "5e1ec7ab1e00cdef", "../plans"])
 async def test_unknown_plan_is_refused(fresh, tool, plan_id):
     """An id is twelve characters of plan_posts."""
     words = await fresh.refused(tool, plan_id=plan_id)
@@ -511,9 +511,9 @@ async def test_plan_that_was_altered_is_refused(fresh, tool):
     ledger = fresh.assembly.app.ledger
     document = (await ledger.plan(plan_id)).document
     document["posts"][0]["content"] = "Something else"
-    await ledger.keep_plan("0123456789ab", document)
-    words = await fresh.refused(tool, plan_id="0123456789ab")
-    assert "plan 0123456789ab was altered since it was shown. Call plan_posts again; nothing was sent." in words
+    await ledger.keep_plan("5e1ec7ab1e00", document)
+    words = await fresh.refused(tool, plan_id="5e1ec7ab1e00")
+    assert "plan 5e1ec7ab1e00 was altered since it was shown. Call plan_posts again; nothing was sent." in words
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

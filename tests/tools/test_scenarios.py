@@ -75,7 +75,7 @@ async def test_schedule_these_five_posts_at_my_best_times_next_week(agent):
         "plan_posts",
         posts=[{"content": content, "platforms": ["linkedin"]} for content in contents],
         start="2026-11-30",
-        end="2026-12-07",
+        end="2026-12-06",
     )
     _, applied = await call("apply_plan", plan_id=plan["plan_id"])
     found = rows(agent, "content LIKE 'Post % of next week'")

@@ -391,11 +391,15 @@ async def _kept(plan_id: str, app: App, what: str) -> tuple[KeptPlan, planning.P
             f"{what}: there is no plan “{shorten(plan_id, 40)}”. plan_posts makes one and says its id; nothing was sent."
         )
     found = _from_document(kept.document)
+    _refuse_altered(kept, found, what)
+    return kept, found
+
+
+def _refuse_altered(kept: KeptPlan, found: planning.Plan, what: str) -> None:
     if planning.plan_id(found) != kept.id:
         raise Refusal(
             f"{what}: plan {kept.id} was altered since it was shown. Call plan_posts again; nothing was sent."
         )
-    return kept, found
 
 
 async def _again(kept: KeptPlan, app: App) -> KeptPlan:
