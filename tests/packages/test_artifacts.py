@@ -43,10 +43,11 @@ REQUIREMENTS = [
         *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
     )
 ]
-# The lower bound of each direct dependency that has one, and what is locked.
+# The lower bound of each direct dependency that has one and is for this system, and what is locked.
 LOWEST = {
     requirement.name: Version(bound.version)
     for requirement in REQUIREMENTS
+    if requirement.marker is None or requirement.marker.evaluate()
     for bound in requirement.specifier
     if bound.operator == ">="
 }
