@@ -60,6 +60,9 @@ def remove_guards() -> None:
     def nothing(*_: Any, **__: Any) -> None:
         return None
 
+    def never(_: Any) -> bool:
+        return False
+
     class Nowhere:
         """A store that keeps nothing."""
 
@@ -103,6 +106,7 @@ def remove_guards() -> None:
     text._pass = same
     everywhere(credentials.redact, same)
     everywhere(credentials.redact_tokens, same)
+    everywhere(credentials.may_hold_token, never)
     everywhere(text.clean, same)
     everywhere(ttp_mcp.leftovers.report, no_report)
     ttp_mcp.logs.forbid_core_dumps = nothing

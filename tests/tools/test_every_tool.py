@@ -193,8 +193,7 @@ def test_tools_stay_within_their_characters(record_property):
         record_property(name, size)
     assert len(own) == 11
     assert sizes["as a model reads them"] <= 14_000
-    # Only who wants to agree to every publish pays for the five arguments more.
-    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 14_500
+    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 14_000
     assert sizes["whole"] <= 28_000
     assert sizes["endpoint tools, as a model reads them"] <= 9_000
     assert sizes["endpoint tools, whole"] <= 18_000

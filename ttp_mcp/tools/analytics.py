@@ -112,7 +112,7 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
 async def optimal_times_by_account(args: NoArguments, app: App) -> Answer[Reply]:
     """Rank the best hours and weekdays for each connected account.
 
-    As optimal_times, one ranking per account. The reply has no documented shape.
+    As optimal_times, one ranking per account. Undocumented shape.
     """
     reply = await app.api.analytics.optimal_times_by_account()
     return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
@@ -122,7 +122,7 @@ async def optimal_times_by_account(args: NoArguments, app: App) -> Answer[Reply]
 async def next_optimal_time(args: NoArguments, app: App) -> Answer[Reply]:
     """Say the next good moment to post, counted from now.
 
-    Its instant can be passed to create_post as scheduled_at. The reply has no documented shape.
+    Its instant can be passed to create_post as scheduled_at. Undocumented shape.
     """
     reply = await app.api.analytics.next_optimal_time()
     return _pass_on("Next best time", reply, *_readings(reply, app))
@@ -132,7 +132,7 @@ async def next_optimal_time(args: NoArguments, app: App) -> Answer[Reply]:
 async def weekly_schedule(args: NoArguments, app: App) -> Answer[Reply]:
     """Return the API's recommended posting schedule of a week.
 
-    To see what is already scheduled call list_posts with status scheduled. The reply has no documented shape.
+    To see what is already scheduled call list_posts with status scheduled. Undocumented shape.
     """
     note = "The API does not state the time zone of these hours."
     return _pass_on("Weekly schedule", await app.api.analytics.weekly_schedule(), note)
@@ -142,7 +142,7 @@ async def weekly_schedule(args: NoArguments, app: App) -> Answer[Reply]:
 async def engagement_summary(args: NoArguments, app: App) -> Answer[Reply]:
     """Add up likes, comments, shares and views of the organization.
 
-    The period is the API's own and not stated. The reply has no documented shape.
+    The period is the API's own and not stated. Undocumented shape.
     """
     note = "The API does not state which period these figures cover."
     return _pass_on("Engagement", await app.api.analytics.engagement_summary(), note)

@@ -86,7 +86,7 @@ class UploadMedia(ToolInput):
         Field(
             min_length=1,
             max_length=4096,
-            description="Path of an image or video below a folder of TTP_MEDIA_DIRS: absolute, below ~, or relative to that folder.",
+            description="Path of an image or video below a folder of TTP_MEDIA_DIRS: absolute, below ~, or relative to it.",
         ),
     ]
 

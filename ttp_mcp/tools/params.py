@@ -13,7 +13,7 @@ Time = Annotated[
     str | None,
     Field(
         max_length=64,
-        description="ISO 8601, e.g. 2026-12-01T18:00; without offset it is read in the server's time zone.",
+        description="ISO 8601, e.g. 2026-12-01T18:00; without offset in the server's time zone.",
     ),
 ]
 AccountIds = Annotated[
@@ -38,19 +38,19 @@ Platforms = Annotated[
 ]
 MediaUrls = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=2048)]] | None,
-    Field(max_length=50, description="Public URLs, as upload_media or presign_media return them."),
+    Field(max_length=50, description="Public URLs, as upload_media returns them."),
 ]
 Thread = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=280)]] | None,
     Field(
         max_length=24,
-        description="X only: the posts after content; X itself counts links and emoji differently.",
+        description="X only: the posts after content; X counts links and emoji differently.",
     ),
 ]
 PlatformData = Annotated[
     dict[str, Any] | None,
     Field(
-        description="By platform key: pinterest {boardId, title, link, altText}; tiktok {privacy, allowComments, allowDuet, "
+        description="pinterest {boardId, title, link, altText}; tiktok {privacy, allowComments, allowDuet, "
         "allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
     ),
 ]
@@ -58,7 +58,5 @@ Content = Annotated[
     str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
 ]
 OptionalContent = Annotated[str | None, Field(min_length=1, max_length=100_000, description="New text of the post.")]
-Confirmation = Annotated[
-    str | None,
-    Field(max_length=200, description="From the preview, once the human agreed."),
-]
+# The preview says how to pass it; each of five tools carries these words.
+Confirmation = Annotated[str | None, Field(description="From a preview.")]

@@ -221,7 +221,7 @@ async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
 async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
     """Delete what apply_plan created from a plan and is not out yet.
 
-    What a network already shows stays there. Posts that existed before the plan was applied are not touched.
+    What a network already shows stays there. Posts from before the plan are not touched.
     """
     kept, found = await _kept(args.plan_id, app, NOT_UNDONE)
     unclear = await _look_again(kept, found, app)

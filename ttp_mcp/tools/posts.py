@@ -42,7 +42,7 @@ SOON = timedelta(minutes=10)
 
 Bound = Annotated[
     str | None,
-    Field(max_length=64, description="ISO 8601 date or time, on the scheduled time, else the published one."),
+    Field(max_length=64, description="ISO 8601; the scheduled time, else the published one."),
 ]
 
 
@@ -59,7 +59,7 @@ class ListPosts(ToolInput):
     )
     after: Bound = None
     before: Bound = None
-    text: Annotated[str | None, Field(min_length=1, max_length=200, description="Words that occur in the content.")] = (
+    text: Annotated[str | None, Field(min_length=1, max_length=200, description="Text that occurs in the content.")] = (
         None
     )
     order: Annotated[Order, Field(description="newest: latest made first; soonest: earliest time first.")] = "newest"
