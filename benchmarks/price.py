@@ -83,7 +83,7 @@ def remove_guards() -> None:
 
     async def request(self: http.Http, method: str, path: str, route: str, *, body: Any = None, **_: Any) -> Any:
         asked = answers.Asked(method, route)
-        sent = None if body is None else http.to_json(body)
+        sent = None if body is None else http.encoded(body)
         return await self._exchange(
             http._Call(asked, path, self.token, sent, 1 << 40, float("inf")), http._Progress(sent=True)
         )

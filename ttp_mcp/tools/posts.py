@@ -141,7 +141,7 @@ async def list_posts(args: ListPosts, app: App) -> Answer[PostList]:
     found = page(everything, wanted, args.order, args.limit, args.cursor)
     lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
     shown = [summary(post, book, app.zone) for post in found.posts]
-    lines += [entry(post, short, book, app.zone) for post, short in zip(found.posts, shown, strict=True)]
+    lines += [entry(post, short, app.zone) for post, short in zip(found.posts, shown, strict=True)]
     if args.account and not all(account_ids_of(post) for post in found.posts):
         lines.append("Where only a platform is named, the API does not say for which of its accounts the post is.")
     if found.cursor:

@@ -97,16 +97,13 @@ def summary(post: Post, book: AccountBook, zone: ZoneInfo) -> PostSummary:
     )
 
 
-def entry(post: Post, short: PostSummary, book: AccountBook, zone: ZoneInfo) -> str:
+def entry(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     """Two lines of a list, of a post and its summary: id, time and accounts, then the beginning of the text as a quotation."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
     first = f"{shown_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
     lines = [first, f"  {quoted(short.content)} ({_extent(post)})"]
-    lines += [
-        f"  {_result_line(result.status, None, result.error, _account(result.account_id, result.platform, book))}"
-        for result in _failed(post)
-    ]
+    lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
     return "\n".join(lines)
 
 
