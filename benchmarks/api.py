@@ -1,10 +1,12 @@
 """A small, fast stand-in for the API on a loopback port, so that what is measured is the MCP server and not the sandbox."""
 
 import asyncio
+import hashlib
 import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 
 ACCOUNTS = [
     {
@@ -18,6 +20,12 @@ ACCOUNTS = [
 ]
 
 
+def post_id(number: int) -> str:
+    """25 letters and digits, as the reference's ids begin; nearly none looks like a piece of a token."""
+    value = int.from_bytes(hashlib.sha256(str(number).encode()).digest())
+    return "cmb8" + "".join("0123456789abcdefghijklmnopqrstuvwxyz"[value // 36**place % 36] for place in range(21))
+
+
 def post(number: int) -> dict[str, object]:
     """One post of about 450 bytes of JSON."""
     at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=37 * number)
@@ -25,7 +33,7 @@ def post(number: int) -> dict[str, object]:
     status = ("published", "scheduled", "draft", "failed")[number % 4]
     account = ACCOUNTS[number % len(ACCOUNTS)]
     return {
-        "id": f"cmb8{number:021d}",
+        "id": post_id(number),
         "content": f"Post {number}: a cup of coffee, a quiet table, and a thing or two that we learned while roasting.",
         "platforms": [account["platform"]],
         "accountIds": [account["id"]],
@@ -63,8 +71,10 @@ async def serve(count: int) -> None:
                 await reader.readexactly(int(length[1]) if length else 0)
                 method, path, _ = head.split(b" ", 2)
                 body = bodies.get(path.decode(), one) if method == b"GET" else one
+                date = formatdate(usegmt=True).encode()
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    b"HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                    % (date, len(body))
                     + body
                 )
                 await writer.drain()
