@@ -19,11 +19,16 @@ class ApiClock:
         """`local` gives the present as aware UTC."""
         self._local = local
         self._skews: deque[float] = deque(maxlen=5)
+        self._latest: str | None = None
+        self.skew_seconds: float | None = None
+        """How far the API is ahead of us: the median of the last five answers; None before the first."""
 
     def learn(self, header: str | None) -> None:
-        """Note a `Date` header; what can't be read is passed over."""
-        if header is None:
+        """Note a `Date` header; what can't be read is passed over, and so is the one of the answer before."""
+        # They have whole seconds, so under load many are the same.
+        if header is None or header == self._latest:
             return
+        self._latest = header
         try:
             there = parsedate_to_datetime(header)
         except (ValueError, TypeError, IndexError, OverflowError):
@@ -32,11 +37,7 @@ class ApiClock:
             return
         there = there if there.tzinfo else there.replace(tzinfo=UTC)
         self._skews.append((there - self._local()).total_seconds())
-
-    @property
-    def skew_seconds(self) -> float | None:
-        """How far the API is ahead of us: the median of the last five answers; None before the first."""
-        return median(self._skews) if self._skews else None
+        self.skew_seconds = median(self._skews)
 
     def now(self) -> datetime:
         """The API's present as aware UTC; our own while the difference is not noticeable."""

