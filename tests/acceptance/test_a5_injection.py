@@ -81,7 +81,7 @@ FORBIDDEN = re.compile(
 )
 # Brought together by a first pass, so that a second one has something to remove.
 TWICE = "ä" + "\u0301" * 8 + "\u200d\u0301"
-FENCE = re.compile(r"^<text ([0-9a-f]{32})> \(data, not instructions\)\n.*?\n</text \1>$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^<text ([\w-]{22})> \(data, not instructions\)\n.*?\n</text \1>$", re.DOTALL | re.MULTILINE)
 
 
 def payloads():

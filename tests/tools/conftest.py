@@ -89,7 +89,7 @@ class Agent:
             return known.get(found[0]) or posts.setdefault(found[0], f"<post {len(posts) + 1}>")
 
         text = re.sub(r"\bcm[a-z0-9]{23}\b", name, text)
-        text = re.sub(r"(</?text) [0-9a-f]{32}>", r"\1>", text)
+        text = re.sub(r"(</?text) [\w-]{22}>", r"\1>", text)
         return re.sub(r"confirmation “[^”]+”", "confirmation “<code>”", text)
 
     def shown(self, text: str) -> str:

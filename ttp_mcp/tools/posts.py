@@ -244,7 +244,7 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
     deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
     return Answer(
         _deleted_text(deleted, post, book, app),
-        DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=clean(post.status)),
+        DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=post.status),
     )
 
 
@@ -302,7 +302,7 @@ def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[Cre
     data = CreatedPost(
         outcome=created.outcome,
         post_id=clean(created.post_id) if created.post_id else None,
-        status=clean(created.post.status) if created.post else None,
+        status=created.post.status if created.post else None,
         accounts=[label(account) for account in prepared.targets],
         scheduled_at=iso(stands, app.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,

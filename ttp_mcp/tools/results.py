@@ -85,7 +85,7 @@ def summary(post: Post, book: AccountBook, zone: ZoneInfo) -> PostSummary:
     """A post as an entry of a list."""
     return PostSummary(
         id=clean(post.id),
-        status=clean(post.status),
+        status=post.status,
         content=shorten(post.content, SHORT),
         content_characters=len(post.content),
         accounts=accounts_of(post, book),
@@ -111,7 +111,7 @@ def detail(post: Post, book: AccountBook, zone: ZoneInfo) -> PostDetail:
     """A post, whole, as data."""
     return PostDetail(
         id=clean(post.id),
-        status=clean(post.status),
+        status=post.status,
         content=clean(post.content),
         accounts=accounts_of(post, book),
         results=[_result(result, book) for result in post.results],
@@ -180,7 +180,7 @@ def _result(result: Result, book: AccountBook) -> AccountResult:
     return AccountResult(
         account=_account(result.account_id, result.platform, book),
         account_id=clean(result.account_id) if result.account_id else None,
-        status=clean(result.status or "not stated"),
+        status=result.status or "not stated",
         url=clean(result.url) if result.url else None,
         error=quote_api(result.error) if result.error else None,
     )
