@@ -6,6 +6,7 @@ import mcp_types as types
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 
+from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import Refusal
 from ttp_mcp.ledger import Ledger
 from ttp_mcp.tools.consent import CONFIRMATION_SECONDS, digest
@@ -42,7 +43,7 @@ class ClientHuman:
     async def progress(self, done: float, total: float, message: str) -> None:
         """Say how far a long call is; without effect where nobody asked for it."""
         if self._context is not None:
-            await self._context.report_progress(done, total, message)
+            await self._context.report_progress(done, total, redact_tokens(message))
 
     async def ask(self, question: str, binding: Any) -> bool | None:
         """Ask for a yes to exactly this; None when the client can't ask.
@@ -54,6 +55,7 @@ class ClientHuman:
         context = self._context
         if context is None or not _can_ask(context.client_capabilities):
             return None
+        question = redact_tokens(question)
         if (context.protocol_version or "") >= ASKS_BY_ANSWER:
             return await self._by_answer(context, question, binding)
         return await self._by_request(context, question)

@@ -437,6 +437,9 @@ REMOVED: dict[str, Removal] = {
     "redaction of answers": Removal(
         "server:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
     ),
+    "redaction of questions": Removal(
+        "human:redact_tokens", as_it_is, f"{SERVER}/test_human.py::test_token_is_in_no_question"
+    ),
     "redaction of pieces": Removal(
         "credentials:_without_pieces",
         as_it_is,

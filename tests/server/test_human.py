@@ -42,6 +42,17 @@ async def test_human_who_says_yes_is_asked_once_with_the_exact_text(connect, san
 
 
 @eras
+async def test_token_is_in_no_question(connect, sandbox, post_id, era):
+    """Whatever brought it into the post."""
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET content = ? WHERE id = ?", (f"Mine: {sandbox.token}", post_id))
+    asked, questions = human("decline")
+    async with connect(era, asked=asked) as side:
+        await side.call("delete_post", post_id=post_id)
+    assert "│ Mine: [redacted]" in questions[0]
+
+
+@eras
 @pytest.mark.parametrize(
     ("action", "content"),
     [
