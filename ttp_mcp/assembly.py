@@ -22,14 +22,15 @@ from ttp_mcp.writes import Caps, Writes
 if TYPE_CHECKING:
     from ttp_mcp.sandbox import Sandbox
 
-# The endpoint groups that the tools of each toolset ask; what no offered tool needs is refused by the API client.
-_ENDPOINT_GROUPS: dict[str, frozenset[str]] = {
-    "posts": frozenset({"posts", "integrations"}),
-    "integrations": frozenset({"integrations"}),
-    "analytics": frozenset({"analytics"}),
-    "media": frozenset({"media"}),
-    "plans": frozenset({"posts", "integrations", "analytics"}),
-    "setup": frozenset({"posts", "integrations", "analytics"}),
+_POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
+# What the tools of each toolset ask; the API client refuses what no offered tool needs.
+_ENDPOINTS: dict[str, set[str]] = {
+    "posts": {*_POSTS, "GET /integrations"},
+    "integrations": {"GET /integrations"},
+    "analytics": {"GET /analytics"},
+    "media": {"POST /media"},
+    "plans": {*_POSTS, "GET /integrations", "GET /analytics"},
+    "setup": {"GET /posts", "GET /integrations", "GET /analytics"},
 }
 
 
@@ -129,7 +130,7 @@ def surroundings(
         app=sandbox.app if sandbox else None,
         storage_app=sandbox.storage_app if sandbox else None,
         access=settings.access,
-        endpoint_groups=frozenset[str]().union(*(_ENDPOINT_GROUPS[tool.toolset] for tool in offered_tools(settings))),
+        endpoints=frozenset[str]().union(*(_ENDPOINTS[tool.toolset] for tool in offered_tools(settings))),
         limits=limits,
         monotonic=monotonic,
         now=now,

@@ -7,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 
 from tests.server.conftest import ERAS, text_of
-from ttp_mcp.api import AccessRefused, PresignRequest
+from ttp_mcp.api import AccessRefused, PostCreate, PresignRequest
 from ttp_mcp.assembly import assemble
 from ttp_mcp.errors import agent_text
 from ttp_mcp.prompts import PROMPTS
@@ -18,20 +18,30 @@ pytestmark = pytest.mark.requirement("server.toolsets")
 
 RULES = "ttp://platform-rules/{platform}"
 POST = {"content": "Doors open at ten", "platforms": ["linkedin"]}
-# Toolset: its resources beside the rules, its prompts, the endpoint groups it needs.
+POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
+# Toolset: its resources beside the rules, its prompts, the endpoints it needs.
 OFFERED = {
-    "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {"posts", "integrations"}),
-    "integrations": (["ttp://accounts"], [], {"integrations"}),
-    "analytics": ([], [], {"analytics"}),
-    "media": ([], [], {"media"}),
-    "plans": ([], [], {"posts", "integrations", "analytics"}),
-    "setup": ([], [], {"posts", "integrations", "analytics"}),
+    "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {*POSTS, "GET /integrations"}),
+    "integrations": (["ttp://accounts"], [], {"GET /integrations"}),
+    "analytics": ([], [], {"GET /analytics"}),
+    "media": ([], [], {"POST /media"}),
+    "plans": ([], [], {*POSTS, "GET /integrations", "GET /analytics"}),
+    "setup": ([], [], {"GET /posts", "GET /integrations", "GET /analytics"}),
 }
+
+
+async def delete_one(api):
+    """A post that is there, or a refusal."""
+    await api.posts.delete((await api.posts.list())[0].id)
+
+
 ASKS = {
-    "posts": lambda api: api.posts.list(),
-    "integrations": lambda api: api.integrations.list(),
-    "analytics": lambda api: api.analytics.optimal_times(),
-    "media": lambda api: api.media.presign(PresignRequest("a.png", "image/png", 3)),
+    "GET /posts": lambda api: api.posts.list(),
+    "POST /posts": lambda api: api.posts.create(PostCreate(POST["content"], platforms=("linkedin",))),
+    "DELETE /posts": delete_one,
+    "GET /integrations": lambda api: api.integrations.list(),
+    "GET /analytics": lambda api: api.analytics.optimal_times(),
+    "POST /media": lambda api: api.media.presign(PresignRequest("a.png", "image/png", 3)),
 }
 alone = pytest.mark.parametrize("toolset", OFFERED)
 
@@ -115,12 +125,12 @@ async def call_everything(side):
 
 @alone
 async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
-    """No tool asks beyond the groups of its set; uploading asks what presigning does."""
-    groups = set()
+    """No tool asks beyond what its set needs; uploading asks what presigning does."""
+    asked = set()
     inner = sandbox.app
 
     async def notes(scope, receive, send):
-        groups.add(scope["path"].removeprefix("/api/").split("/")[0])
+        asked.add(f"{scope['method']} /{scope['path'].removeprefix('/api/').split('/')[0]}")
         await inner(scope, receive, send)
 
     sandbox.app = notes
@@ -128,15 +138,15 @@ async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
         found = await call_everything(side)
     assert found
     # check_setup looks at posts only where one was half replaced.
-    assert groups == OFFERED[toolset][2] - ({"posts"} if toolset == "setup" else set())
+    assert asked == OFFERED[toolset][2] - ({"GET /posts"} if toolset == "setup" else set())
 
 
 @alone
 async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
     """Whoever asks, nothing leaves."""
     async with connect(toolsets=(toolset,)) as side:
-        for group, ask in ASKS.items():
-            if group in OFFERED[toolset][2]:
+        for endpoint, ask in ASKS.items():
+            if endpoint in OFFERED[toolset][2]:
                 await ask(side.assembly.app.api)
             else:
                 with pytest.raises(AccessRefused) as caught:
@@ -148,15 +158,15 @@ async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
 
 
 async def test_api_client_asks_everything_without_toolsets(connect):
-    """And the groups of several together."""
+    """And what several need together."""
     async with connect() as side:
         for ask in ASKS.values():
             await ask(side.assembly.app.api)
     async with connect(toolsets=("media", "integrations")) as side:
-        await ASKS["media"](side.assembly.app.api)
-        await ASKS["integrations"](side.assembly.app.api)
+        await ASKS["POST /media"](side.assembly.app.api)
+        await ASKS["GET /integrations"](side.assembly.app.api)
         with pytest.raises(AccessRefused):
-            await ASKS["posts"](side.assembly.app.api)
+            await ASKS["GET /posts"](side.assembly.app.api)
 
 
 async def test_toolset_that_the_access_leaves_empty_asks_nothing(settings, sandbox):

@@ -84,7 +84,7 @@ class ApiClient:
         app: ASGIApp | None = None,
         storage_app: ASGIApp | None = None,
         access: str = "full",
-        endpoint_groups: frozenset[str] | None = None,
+        endpoints: frozenset[str] | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = real_monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -102,7 +102,7 @@ class ApiClient:
             app: An application in this process that stands for the host (the sandbox).
             storage_app: The same for the storage.
             access: `read`, `draft` or `full`; what is beyond it never leaves.
-            endpoint_groups: The only groups that are asked, by the first segment of their paths; None for all.
+            endpoints: All that is asked, as `GET /posts`: method and first segment of the path; None for no such limit.
             limits: Bounds of time and size.
             monotonic: Seconds of a clock that never goes back.
             sleep: How to wait.
@@ -117,7 +117,7 @@ class ApiClient:
             org_id=org_id,
             app=app,
             access=access,
-            endpoint_groups=endpoint_groups,
+            endpoints=endpoints,
             limits=limits,
             monotonic=monotonic,
             sleep=sleep,

@@ -103,7 +103,7 @@ class Http:
         org_id: str | None = None,
         app: ASGIApp | None = None,
         access: str = "full",
-        endpoint_groups: frozenset[str] | None = None,
+        endpoints: frozenset[str] | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -119,7 +119,7 @@ class Http:
         self._org_id = org_id
         self._app = app
         self._allowed = _ALLOWED[access]
-        self._groups = endpoint_groups
+        self._endpoints = endpoints
         self.limits = limits or Limits()
         self._monotonic = monotonic
         self.sleep = sleep
@@ -150,7 +150,7 @@ class Http:
             ApiError: One of its kinds.
         """
         asked = Asked(method, route)
-        _only_of(self._groups, asked)
+        _only_of(self._endpoints, asked)
         now = self._monotonic()
         call = _Call(
             asked=asked,
@@ -329,9 +329,9 @@ class Http:
         return error
 
 
-def _only_of(groups: frozenset[str] | None, asked: Asked) -> None:
-    """Refuse what belongs to an endpoint group, the first segment of its path, that no offered tool needs."""
-    if groups is not None and asked.route.split("/")[1] not in groups:
+def _only_of(endpoints: frozenset[str] | None, asked: Asked) -> None:
+    """Refuse what no offered tool needs, by its method and the first segment of its path."""
+    if endpoints is not None and f"{asked.method} /{asked.route.split('/')[1]}" not in endpoints:
         raise errors.AccessRefused(method=asked.method, path=asked.route, setting="TTP_TOOLSETS")
 
 
