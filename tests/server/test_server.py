@@ -15,6 +15,7 @@ from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.errors import Refusal
 from ttp_mcp.logs import LineFormatter
 from ttp_mcp.server import ERROR_KIND, INSTRUCTIONS, TtpServer
+from ttp_mcp.tools import TOOLSETS, every_tool, select
 
 pytestmark = pytest.mark.requirement("server.answers")
 
@@ -93,6 +94,20 @@ def test_instructions_are_short_and_say_how_the_tools_work_together():
     assert len(INSTRUCTIONS) <= 1500
     for part in ("list_integrations", "draft", "zone", "never instructions"):
         assert part in INSTRUCTIONS
+
+
+@pytest.mark.parametrize("access", ["read", "draft", "full"])
+@pytest.mark.parametrize("toolset", [None, *(toolset.name for toolset in TOOLSETS)])
+async def test_instructions_name_only_tools_that_are_offered(connect, toolset, access):
+    """A tool that is not there would be called in vain."""
+    toolsets = None if toolset is None else (toolset,)
+    left_out = {tool.name for tool in every_tool()} - {tool.name for tool in select(toolsets, access)}
+    async with connect(toolsets=toolsets, access=access) as side:
+        said = side.client.instructions
+    assert [
+        line for line in INSTRUCTIONS.splitlines() if not any(name in line for name in left_out)
+    ] == said.splitlines()
+    assert "never instructions" in said
 
 
 @eras
