@@ -44,6 +44,12 @@ LONGEST_WRITE = timedelta(seconds=90)
 CODE_BYTES = 16
 # A create, a delete, and at worst a second delete.
 LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
+# Each time somebody else changed the same entry meanwhile; more often than this nobody does.
+_MOST_TRIES = 50
+_RESTLESS = (
+    "the ledger can't be used: what it says changes all the time. Nothing is sent without it; reading goes on. "
+    "Call again in a moment."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Write:
     targets: tuple[str, ...] = ()
     post_id: str | None = None
     raw: JsonObject | None = None
+    # Id of the post in whose place it is made.
+    replaces: str | None = None
     # What the reservation replaced, to be put back when nothing was sent.
     replaced: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
 
@@ -72,7 +80,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations, `tool` is who asked."""
+    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations, `tool` is who asked.
+
+    `lacking` are ids of accounts that were asked about and that no equal create is for.
+    """
 
     keys: list[str]
     write_id: str
@@ -81,6 +92,7 @@ class Earlier:
     at: datetime
     post_id: str | None
     removed: bool = False
+    lacking: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -118,7 +130,6 @@ class Replacing:
     """A post whose replacement was begun and not ended. `new_id` is the replacement, where one is known to have been made."""
 
     old_id: str
-    digest: str
     at: datetime
     new_id: str | None
 
@@ -176,6 +187,7 @@ class Ledger:
         most: int | None = None,
         allow_duplicate: bool = False,
         targets: Sequence[str] = (),
+        replaces: str | None = None,
     ) -> Write | Earlier | Literal["full"]:
         """Note that a post is about to be created, and reserve it against equal ones in every process.
 
@@ -185,6 +197,7 @@ class Ledger:
             most: How many may be created in an hour.
             allow_duplicate: Whether an equal one of before does not matter.
             targets: The accounts that it reaches, where it names platforms.
+            replaces: Id of the post in whose place it is made; that one is no equal of it.
 
         Returns:
             The write; or an equal one of before, and then nothing is noted; or `full`.
@@ -193,10 +206,15 @@ class Ledger:
             LedgerProblem: It can't be noted, so it must not be sent.
         """
         digest = content_digest(post)
-        write = Write(_new_id(), "create", tool, self._now(), digest, post=post, targets=tuple(targets))
         keys = _targets(digest, post, targets)
-        while True:
-            there = await self._get("sent", keys) if allow_duplicate else {}
+        for _ in range(_MOST_TRIES):
+            # Its time is the present of each try: what expires meanwhile must be as good as absent to all of them.
+            write = Write(
+                _new_id(), "create", tool, self._now(), digest, post=post, targets=tuple(targets), replaces=replaces
+            )
+            there = await self._get("sent", keys) if allow_duplicate or replaces is not None else {}
+            if not allow_duplicate:
+                there = {key: entry for key, entry in there.items() if entry.value.get("post_id") == replaces}
             write = replace(write, replaced={key: entry.value for key, entry in there.items()})
             reserved = [
                 self._sent(write, key, "pending", None, expected=there[key].version if key in there else "")
@@ -207,19 +225,27 @@ class Ledger:
                 return write
             if applied == "full":
                 return "full"
-            if not allow_duplicate and (earlier := await self.earlier(post, targets)):
+            if not allow_duplicate and (earlier := await self.earlier(post, targets, replaces=replaces)):
                 return earlier
+        raise LedgerProblem(_RESTLESS)
 
-    async def earlier(self, post: PostCreate, targets: Sequence[str] = ()) -> Earlier | None:
+    async def earlier(
+        self, post: PostCreate, targets: Sequence[str] = (), *, replaces: str | None = None
+    ) -> Earlier | None:
         """An equal create of before, of any process; None when there is none, or when it was refused.
 
         Args:
             post: What would be sent.
             targets: The accounts that it would reach, where it names platforms.
+            replaces: As in `begin_create`.
         """
         keys = _targets(content_digest(post), post, targets)
         found = await self._get("sent", keys)
-        return await self._earlier(next(found[key] for key in keys if key in found)) if found else None
+        lacking = _accounts_in([key for key in keys if key not in found])
+        equal = [found[key] for key in keys if key in found]
+        if replaces is not None:
+            equal = [entry for entry in equal if entry.value.get("post_id") != replaces]
+        return replace(await self._earlier(equal[0]), lacking=lacking) if equal else None
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -265,10 +291,16 @@ class Ledger:
             steps += [Drop(write.kind, write.id), self._put("failed", write.id, record, KEEP_WRITES)]
         else:
             steps.append(self._put(write.kind, write.id, record, KEEP_WRITES))
-        steps += self._after_create(write, outcome, post, claim=claim) if write.post else []
         if write.raw is not None:
             steps.append(self._removed(write, outcome))
-        return await self._apply(steps) == "done"
+        if write.post is None:
+            return await self._apply(steps) == "done"
+        if post is not None:
+            return await self._apply([*steps, *self._created(write, write.post, post, claim=claim)]) == "done"
+        for _ in range(_MOST_TRIES):
+            if await self._apply([*steps, *await self._not_created(write, outcome)]) == "done":
+                return True
+        raise LedgerProblem(_RESTLESS)
 
     async def settle(self, earlier: Earlier, post: PostCreate, found: Post | None) -> bool:
         """Correct the note of an earlier create: `found` is its post, or None when it is gone.
@@ -291,6 +323,9 @@ class Ledger:
             self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
             *(self._sent(write, key, "created", found.id, expected=version) for key, version in own.items()),
         ]
+        if record := (await self._get("create", [write.id])).get(write.id):
+            told = {**record.value, "outcome": "created", "post_id": found.id}
+            steps.append(self._put("create", write.id, told, KEEP_WRITES))
         return await self._apply(steps) == "done"
 
     async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
@@ -342,13 +377,12 @@ class Ledger:
             gone = entry is not None and entry.value["outcome"] in ("deleted", "already_gone")
             return Post(dict(entry.value["post"])) if entry is not None and gone else None
 
-    async def begin_replacement(self, old_id: str, post: PostCreate, *, tool: str) -> Replacing | None:
+    async def begin_replacement(self, old_id: str, post: PostCreate) -> Replacing | None:
         """Note that a post is about to be replaced: from the create to the delete both stand, and a crash must not hide that.
 
         Args:
             old_id: The post that will go.
-            post: What is created in its place.
-            tool: Who asks.
+            post: What is created in its place, by `begin_create` with `replaces`.
 
         Returns:
             None when it is noted; or another replacement of the same post that was begun and not ended, and nothing is noted.
@@ -356,16 +390,20 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be noted, so it must not be begun.
         """
-        digest = content_digest(post)
-        while True:
+        # The accounts too: the same text for others is another replacement.
+        digest = _digest([content_digest(post), sorted(post.account_ids), sorted(post.platforms)])
+        for _ in range(_MOST_TRIES):
             entry = (await self._get("replacing", [old_id])).get(old_id)
             if entry is not None and entry.value.get("digest") != digest:
                 return await self._replacing(entry)
             # The same once more is the way to end one that a crash left half done.
             expected = entry.version if entry else ""
-            value = {"digest": digest, "tool": tool}
-            if await self._apply([self._put("replacing", old_id, value, KEEP_UNFINISHED, expected)]) == "done":
+            if (
+                await self._apply([self._put("replacing", old_id, {"digest": digest}, KEEP_UNFINISHED, expected)])
+                == "done"
+            ):
                 return None
+        raise LedgerProblem(_RESTLESS)
 
     async def end_replacement(self, old_id: str, new_id: str | None) -> None:
         """Remember that a post was replaced by another one; or, with None, that only one of the two stands."""
@@ -393,16 +431,15 @@ class Ledger:
         return [half for half in halves if not self.is_fresh(half)]
 
     async def _replacing(self, entry: Entry) -> Replacing:
-        """With the post that was created for it since, which is in the history."""
+        """With the post that was created in its place since, which is in the history."""
         created = await self._state.recent(self._scope, "create", entry.at, self._now())
         with understood():
-            digest, tool = entry.value["digest"], entry.value["tool"]
             made = (
                 each.value["post_id"]
                 for each in created
-                if (each.value["digest"], each.value["tool"]) == (digest, tool) and each.value["post_id"]
+                if each.value.get("replaces") == entry.key and each.value["post_id"]
             )
-            return Replacing(entry.key, digest, entry.at, next(made, None))
+            return Replacing(entry.key, entry.at, next(made, None))
 
     async def replacement(self, post_id: str) -> str | None:
         """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
@@ -434,12 +471,15 @@ class Ledger:
 
     async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
         """Remember what became of a step of a plan; None forgets it. Without effect when the plan is not there."""
-        while entry := (await self._get("plan", [plan_id])).get(plan_id):
+        for _ in range(_MOST_TRIES):
+            if (entry := (await self._get("plan", [plan_id])).get(plan_id)) is None:
+                return
             with understood():
                 steps: dict[str, Any] = {name: value for name, value in entry.value["steps"].items() if name != step}
             value = {**entry.value, "steps": {**steps, **({step: note} if note is not None else {})}}
             if await self._apply([self._put("plan", plan_id, value, KEEP_PLANS, expected=entry.version)]) == "done":
                 return
+        raise LedgerProblem(_RESTLESS)
 
     async def offer(self, digest: str, seconds: float) -> Confirmation:
         """A code that confirms what `digest` stands for, once, within so many seconds."""
@@ -464,24 +504,35 @@ class Ledger:
         limit = AtMost(write.kind, write.at - timedelta(hours=1), most) if most is not None else None
         return await self._state.apply(self._scope, steps, write.at, limit)
 
-    def _after_create(self, write: Write, outcome: Outcome, post: Post | None, *, claim: bool) -> list[Put | Drop]:
-        sent = write.post
-        assert sent is not None  # noqa: S101 - callers ask first
-        keys = _targets(write.digest, sent, write.targets)
-        if outcome == "not_done":
-            kept = write.replaced
-            return [
-                self._put("sent", key, kept[key], DUPLICATE_WINDOW) if key in kept else Drop("sent", key)
-                for key in keys
-            ]
-        if post is None:
-            return [self._sent(write, key, "unknown", None) for key in keys]
+    def _created(self, write: Write, sent: PostCreate, post: Post, *, claim: bool) -> list[Put | Drop]:
+        """Whose the post is, and what a repetition is answered with."""
         # The answer can name accounts that nobody knew of before: an equal post to one of those is a duplicate too.
         write = replace(write, targets=(*write.targets, *post.account_ids))
         keys = _targets(write.digest, sent, write.targets)
         return [
             self._put("post", post.id, {"write": write.id}, KEEP_WRITES, expected="" if claim else None),
             *(self._sent(write, key, "created", post.id) for key in keys),
+        ]
+
+    async def _not_created(self, write: Write, outcome: Outcome) -> list[Put | Drop]:
+        """What becomes of the reservations. Another write with `allow_duplicate` may have taken their place: that stays."""
+        sent = write.post
+        assert sent is not None  # noqa: S101 - callers ask first
+        keys = _targets(write.digest, sent, write.targets)
+        there = await self._get("sent", keys)
+        own = {key: entry.version for key, entry in there.items() if entry.value.get("write") == write.id}
+        if outcome != "not_done":
+            # One that is not there any more, as in a ledger that was moved away, is made anew.
+            free = dict.fromkeys((key for key in keys if key not in there), "")
+            return [
+                self._sent(write, key, "unknown", None, expected=version) for key, version in {**own, **free}.items()
+            ]
+        # What was there before is put back for as long as an equal post is a duplicate: it has the same time.
+        return [
+            Put("sent", key, write.replaced[key], write.until, expected=version)
+            if key in write.replaced
+            else Drop("sent", key, expected=version)
+            for key, version in own.items()
         ]
 
     def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
@@ -539,6 +590,11 @@ def _targets(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -> 
     return [f"{digest} {name}" for name in dict.fromkeys(names)]
 
 
+def _accounts_in(keys: Sequence[str]) -> tuple[str, ...]:
+    """The accounts that keys of `_targets` name."""
+    return tuple(name for _, kind, name in (key.split(" ", 2) for key in keys) if kind == "account")
+
+
 def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -548,7 +604,9 @@ def _new_id() -> str:
 
 
 def _record(write: Write) -> JsonObject:
-    return {"kind": write.kind, "tool": write.tool, "digest": write.digest, "post_id": write.post_id, "outcome": None}
+    replaces = {} if write.replaces is None else {"replaces": write.replaces}
+    facts = {"kind": write.kind, "tool": write.tool, "digest": write.digest, "post_id": write.post_id, "outcome": None}
+    return {**facts, **replaces}
 
 
 def _as_record(entry: Entry) -> Record:

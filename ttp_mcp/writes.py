@@ -70,7 +70,8 @@ class Created:
     """What became of a create.
 
     `unknown` means that `cause` came instead of an answer and no post could be told to be the one; `candidates` are ids of equal
-    posts that may be. `recorded` is False when the ledger could not take the outcome.
+    posts that may be. `recorded` is False when the ledger could not take the outcome. `lacking` are ids of accounts for which
+    nothing was created before, where `already_created` speaks for some of those asked about.
     """
 
     outcome: Literal["created", "already_created", "unknown"]
@@ -81,6 +82,7 @@ class Created:
     candidates: tuple[str, ...] = ()
     recorded: bool = True
     cause: ApiError | None = None
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Caps:
     def of(cls, settings: Settings) -> "Caps":
         """The limits that are configured."""
         return cls(settings.max_posts_per_hour, settings.max_deletes_per_hour, settings.max_uploads_per_hour)
+
+
+# Notes in the ledger that a post is about to be created.
+_BeginCreate = Callable[[], Coroutine[Any, Any, Write | Earlier | Literal["full"]]]
 
 
 @dataclass(slots=True)
@@ -172,6 +178,8 @@ class Writes:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._uploads: set[anyio.CancelScope] = set()
         self._not_recorded = 0
+        self.replacing: set[str] = set()
+        """Ids of the posts that calls of this process are replacing right now."""
         self._ended = False
 
     async def create(
@@ -182,6 +190,7 @@ class Writes:
         allow_duplicate: bool = False,
         before: Collection[Post] | None = None,
         targets: Sequence[str] = (),
+        replaces: str | None = None,
     ) -> Created:
         """Create a post, at most once.
 
@@ -191,6 +200,7 @@ class Writes:
             allow_duplicate: Send it even if an equal post was created before.
             before: All posts as they were just now, where the caller has them: tells an old equal post from a new one.
             targets: The accounts that it reaches, where it names platforms: the same post to one of them is a duplicate.
+            replaces: Id of the post in whose place it is made, which is no duplicate of it.
 
         Raises:
             ApiError: It was not created.
@@ -203,7 +213,18 @@ class Writes:
             # Found only while sending, it would stand in the ledger as a write that may have happened.
             raise WriteRefused("it can't be written as JSON. Nothing was sent; repeating does not help.") from None
         ids = frozenset(each.id for each in before) if before is not None else None
-        return await self._settled(lambda caller: self._create(post, tool, allow_duplicate, ids, targets, caller))
+
+        def begin() -> Coroutine[Any, Any, Write | Earlier | Literal["full"]]:
+            return self._ledger.begin_create(
+                post,
+                tool=tool,
+                most=self._caps.posts,
+                allow_duplicate=allow_duplicate,
+                targets=targets,
+                replaces=replaces,
+            )
+
+        return await self._settled(lambda caller: self._create(post, begin, ids, caller))
 
     async def earlier(
         self, post: PostCreate, there: Collection[Post] | None, targets: Sequence[str] = ()
@@ -372,13 +393,11 @@ class Writes:
     async def _create(
         self,
         post: PostCreate,
-        tool: str,
-        allow_duplicate: bool,
+        begin: _BeginCreate,
         before: frozenset[str] | None,
-        targets: Sequence[str],
         caller: _Caller,
     ) -> Created:
-        write = await self._reserve(post, tool, allow_duplicate, targets, caller)
+        write = await self._reserve(post, begin, caller)
         if isinstance(write, Created):
             return write
         started = self._monotonic()
@@ -398,16 +417,9 @@ class Writes:
         recorded = await self._note(write, "created", created)
         return Created("created", write.at, created, created.id, recorded=recorded)
 
-    async def _reserve(
-        self, post: PostCreate, tool: str, allow_duplicate: bool, targets: Sequence[str], caller: _Caller
-    ) -> Write | Created:
+    async def _reserve(self, post: PostCreate, begin: _BeginCreate, caller: _Caller) -> Write | Created:
         while True:
-            write = await self._begun(
-                self._ledger.begin_create(
-                    post, tool=tool, most=self._caps.posts, allow_duplicate=allow_duplicate, targets=targets
-                ),
-                caller,
-            )
+            write = await self._begun(begin(), caller)
             if write == "full":
                 raise await self._limit("create", "TTP_MAX_POSTS_PER_HOUR", self._caps.posts, "new posts")
             if isinstance(write, Write):
@@ -456,7 +468,7 @@ class Writes:
         search = _Search(post, earlier.write_id, earlier.digest, earlier.at, None)
         found = await self._look(search, self._monotonic() + self._least_look_seconds)
         if found is not None and await self._ledger.settle(earlier, post, found):
-            return Created("already_created", earlier.at, found, found.id, reconciled=True)
+            return Created("already_created", earlier.at, found, found.id, reconciled=True, lacking=earlier.lacking)
         return Created("unknown", earlier.at, candidates=search.candidates)
 
     def _is_under_way(self, earlier: Earlier) -> bool:
@@ -476,7 +488,7 @@ class Writes:
         if gone:
             await self._ledger.settle(earlier, post, None)
             return None
-        return Created("already_created", earlier.at, there, earlier.post_id)
+        return Created("already_created", earlier.at, there, earlier.post_id, lacking=earlier.lacking)
 
     async def _is_gone(self, earlier: Earlier) -> bool:
         """Whether a post that was created and is not found is really gone: a copy of the API that lags can say so too."""

@@ -105,7 +105,7 @@ async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh,
 async def test_crash_after_the_delete_is_told_with_the_id_that_stands(fresh, monkeypatch):
     """Only the note was missing; the next call writes it."""
     old = await scheduled(fresh)
-    (new,) = await crashed(fresh, monkeypatch, "_refuse_unless_gone", post_id=old, scheduled_at=LATER)
+    (new,) = await crashed(fresh, monkeypatch, "_doubt", post_id=old, scheduled_at=LATER)
 
     said = await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
     assert new in said
@@ -128,3 +128,25 @@ async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
     assert "like that already" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=DUE)
 
     assert await fresh.assembly.app.ledger.replacing(old) is None
+
+
+async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkeypatch):
+    """It would leave a second one of which nobody knows."""
+    twitter, berlin = await fresh.account("twitter @harborcafe"), await fresh.account("twitter @harborcafe_berlin")
+    old = await scheduled(fresh)
+    await crashed(fresh, monkeypatch, "_replace", post_id=old, account_ids=[twitter])
+    assert "right now" in await fresh.refused("reschedule_post", post_id=old, account_ids=[berlin])
+    assert len(fresh.standing()) == 2
+
+
+async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clock, monkeypatch):
+    """Two posts with the same text may move to the same time."""
+    twitter = await fresh.account("twitter @harborcafe")
+    _, other = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE)
+    old = await scheduled(fresh)
+    await crashed(fresh, monkeypatch, "_created", post_id=old, scheduled_at=LATER)
+    _, moved = await fresh.ok("reschedule_post", post_id=other["post_id"], scheduled_at=LATER)
+    clock.move(271)
+    (said,) = await reports(fresh)
+    assert old in said
+    assert moved["post_id"] not in said

@@ -362,7 +362,7 @@ async def test_document_without_our_fields_is_told_as_damage(open_store: Open, s
     state = open_store()
     ledger = Ledger(state, scope, lambda: NOW + HOUR)
     for kind in ("open", "create", "removed", "replacing", "replaced", "plan"):
-        await state.apply(scope, [Put(kind, "x", {}, LATER)], NOW)
+        await state.apply(scope, [Put(kind, "x", {"replaces": "x"}, LATER)], NOW)
     for asking in (
         ledger.unfinished(),
         ledger.history(NOW),

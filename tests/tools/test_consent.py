@@ -354,3 +354,59 @@ async def test_client_that_fails_to_ask_is_told_apart_from_a_no(connect, setting
         "Not done: the client was asked to show a question to the human and failed to. Ask them in your own words what to do; "
         "nothing was sent."
     )
+
+
+async def test_yes_to_a_post_is_none_to_a_second_one(connect):
+    """What is sent although the same was sent before is asked about as that."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        first, second = await preview(agent, **LATER), await preview(agent, **LATER)
+        await agent.ok("create_post", **LATER, confirmation=first)
+        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=second) == REFUSED
+        assert ", even if the same was sent before?" in await agent.refused(
+            "create_post", **LATER, allow_duplicate=True
+        )
+        assert len(agent.standing()) == 1
+
+
+async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect):
+    """Another text under the same id is another post."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        post_id = await made(agent)
+        code = await preview(agent, "delete_post", post_id=post_id)
+        agent.put(post_id, content="Something important")
+        assert await agent.refused("delete_post", post_id=post_id, confirmation=code) == REFUSED
+        assert agent.standing() == [("Something important", "draft")]
+
+
+@eras
+@pytest.mark.parametrize(
+    ("tool", "more"), [("delete_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})]
+)
+async def test_post_that_is_changed_while_the_human_thinks_is_left(connect, mode, tool, more):
+    """The yes was for another text."""
+
+    def changing():
+        agent.put(post_id, content="Something important")
+        return True
+
+    async with connect(answer=changing, mode=mode, demo_posts=False, confirm="required") as agent:
+        post_id = await made(agent)
+        words = await agent.refused(tool, post_id=post_id, **more)
+        assert "was changed while the human was asked" in words or "for other arguments" in words
+        assert agent.standing() == [("Something important", "draft")]
+
+
+async def test_yes_after_five_minutes_does_not_count(connect, clock):
+    """In the old protocol the question waits as long as the client lets it."""
+
+    def late():
+        clock.move(301)
+        return True
+
+    async with connect(answer=late, mode="legacy", demo_posts=False) as agent:
+        words = await agent.refused("delete_post", post_id=await made(agent))
+        assert (
+            words
+            == "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
+        )
+        assert len(agent.standing()) == 1

@@ -1015,3 +1015,24 @@ async def test_post_that_goes_out_while_the_human_thinks_is_not_called_cancelled
         )
         text, _ = await agent.ok("delete_post", post_id=made.id)
         assert "What the networks already show stays there" in text
+
+
+async def test_equal_post_for_some_of_the_accounts_is_told_with_those_that_lack_it(fresh):
+    """They would get nothing; and to send it to all would be twice for the others."""
+    twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
+    when = "2026-11-26T09:00"
+    _, first = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=when)
+    text, data = await fresh.ok(
+        "create_post", content="Doors open at ten", account_ids=[twitter, linkedin], scheduled_at=when
+    )
+    assert text == (
+        f"Already created: {first['post_id']}, the same post at the same time, but not for linkedin «Harbor Café»; nothing was sent. "
+        f"create_post with account_ids {linkedin} alone sends it there."
+    )
+    assert (data["outcome"], data["accounts"]) == ("already_created", ["twitter @harborcafe"])
+    text, data = await fresh.ok(
+        "check_post", content="Doors open at ten", account_ids=[twitter, linkedin], scheduled_at=when
+    )
+    assert (
+        f"It is not for linkedin «Harbor Café»: create_post with account_ids {linkedin} alone sends it there." in text
+    )

@@ -3,10 +3,11 @@
 import itertools
 from datetime import timedelta
 
+import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, answer, reading
+from tests.tools.conftest import Fault, answer, reading, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger import Ledger, LedgerProblem
 
@@ -380,8 +381,8 @@ async def test_replacement_that_is_not_what_was_asked_is_removed(connect):
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_post_that_is_still_there_after_its_delete_keeps_the_replacement_from_standing(connect):
-    """An API may say yes and do nothing."""
+async def test_post_that_is_still_there_after_its_delete_is_named_with_its_replacement(connect):
+    """An API may say yes and do nothing; or late, and then to take the replacement back would leave none."""
 
     class Deaf(Fault):
         async def __call__(self, scope, receive, send):
@@ -394,8 +395,8 @@ async def test_post_that_is_still_there_after_its_delete_keeps_the_replacement_f
         old = await made(agent)
         agent.sandbox.app.how = old
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-        assert agent.standing() == [("Doors open at ten", "scheduled")]
-    assert "the old post is still there (scheduled). The replacement was removed again" in words
+        assert agent.standing() == [("Doors open at ten", "scheduled")] * 2
+    assert "it is still there (scheduled). Both may stand" in words
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
@@ -458,21 +459,70 @@ async def unable(*_, **__):
     raise LedgerProblem
 
 
-@pytest.mark.parametrize("minutes", [4, 8])
-async def test_yes_that_comes_too_late_replaces_nothing(connect, clock, minutes):
+@pytest.mark.parametrize(("old_minutes", "new"), [(5, "09:11"), (600, "09:05")])
+async def test_yes_that_comes_too_late_replaces_nothing(connect, clock, old_minutes, new):
     """Either of the two posts is due within two minutes by then."""
 
     def late():
-        clock.move(minutes * 60)
+        clock.move(4 * 60)
         return True
 
     async with connect(answer=late, mode="legacy", demo_posts=False, confirm="required") as agent:
         account = await agent.account("linkedin Harbor Café")
-        due = clock.now() + timedelta(minutes=5 if minutes == 4 else 600)
+        due = clock.now() + timedelta(minutes=old_minutes)
         old = await agent.assembly.app.api.posts.create(
             PostCreate("Doors open at ten", account_ids=(account,), scheduled_at=due)
         )
-        words = await agent.refused("reschedule_post", post_id=old.id, scheduled_at="2026-11-24T09:11")
+        words = await agent.refused("reschedule_post", post_id=old.id, scheduled_at=f"2026-11-24T{new}")
         assert "too soon" in words
         assert agent.standing() == [("Doors open at ten", "scheduled")]
         assert agent.wire(old.id)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(["twitter"], ["twitter", "linkedin"]), (["twitter", "linkedin"], ["twitter"])]
+)
+async def test_accounts_are_added_and_taken_off(fresh, before, after):
+    """The old post, which has the same text and time, is no duplicate of its own replacement."""
+    ids = {
+        "twitter": await fresh.account("twitter @harborcafe"),
+        "linkedin": await fresh.account("linkedin Harbor Café"),
+    }
+    old = await made(fresh, account_ids=[ids[name] for name in before])
+    _, data = await fresh.ok("reschedule_post", post_id=old, account_ids=[ids[name] for name in after])
+    _, post = await fresh.ok("get_post", post_id=data["post_id"])
+    assert [account.split()[0] for account in post["accounts"]] == after
+    assert len(fresh.standing()) == 1
+    text, again = await fresh.ok("create_post", **POST | {"account_ids": [ids["twitter"]]})
+    assert again["post_id"] == data["post_id"], text
+
+
+async def test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one(fresh):
+    """Without the old post the others would get nothing."""
+    twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
+    there = await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
+    old = await made(fresh, account_ids=[linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin], scheduled_at=FRIDAY)
+    assert words == (
+        f"Post not rescheduled: {there} has the same text and time already, but is not for linkedin «Harbor Café». {old} still "
+        f"stands and nothing was changed. Call again with account_ids {linkedin} to have the rest there."
+    )
+    assert len(fresh.standing()) == 2
+    await fresh.ok("reschedule_post", post_id=old, account_ids=[linkedin], scheduled_at=FRIDAY)
+
+
+async def test_of_two_equal_calls_at_once_one_is_told_to_wait(fresh):
+    """Each would take the replacement for its own, and could take it back from the other."""
+    old = await made(fresh)
+    answers = []
+
+    async def move():
+        answers.append(text_of(await fresh.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(move)
+        tasks.start_soon(move)
+    refused, done = sorted(answers)
+    assert f"{old} is being replaced by another call right now" in refused
+    assert done.startswith("Rescheduled: ")
+    assert len(fresh.standing()) == 1

@@ -101,6 +101,10 @@ class Faults:
                 await self.release.wait()
                 await commit()
                 raise ConnectionResetError
+            case "held, then refused":
+                self.held.set()
+                await self.release.wait()
+                await answer(send, 409, b'{"success": false, "message": "busy"}')
             case _:
                 raise AssertionError(fault)
 

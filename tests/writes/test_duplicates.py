@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from ttp_mcp.api import NoAnswer, Post, PostCreate, ValidationFailed
+from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.writes import Created, EarlierAttempt
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -299,3 +300,100 @@ async def test_a_create_whose_process_ended_is_looked_for_by_the_next(world) -> 
 
     assert (found.outcome, found.post_id) == ("already_created", post.id)
     assert await world.ledger.unfinished() == []
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_accounts_that_an_equal_post_is_not_for_are_named(world) -> None:
+    """Those would get nothing, so they must not be taken for served."""
+    both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
+    await world.writes.create(world.post(), tool="create_post")
+
+    again = await world.writes.create(both, tool="create_post")
+    assert (again.outcome, again.lacking) == ("already_created", (world.accounts["twitter"],))
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_post_that_expires_while_its_repetition_is_noted_is_no_duplicate(world, monkeypatch) -> None:
+    """The time of the note and that of the look after it are not the same."""
+    draft = world.post(at=None)
+    await world.writes.create(draft, tool="create_post")
+    world.time.clock.move(24 * 3600 - 1)
+    apply, tries = world.state.apply, []
+
+    async def slowly(*arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            world.time.clock.move(2)
+        return await apply(*arguments)
+
+    monkeypatch.setattr(world.state, "apply", slowly)
+    assert (await world.writes.create(draft, tool="create_post")).outcome == "created"
+    assert len(tries) == 3
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_ledger_that_changes_all_the_time_stops_a_write_with_words(world, monkeypatch) -> None:
+    """Nobody waits for ever."""
+
+    async def changed(*_):
+        return "changed"
+
+    monkeypatch.setattr(world.state, "apply", changed)
+    with pytest.raises(LedgerProblem, match="changes all the time"):
+        await world.writes.create(world.post(), tool="create_post")
+    assert world.faults.writes == []
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_repetition_that_was_refused_leaves_the_first_one_known_for_as_long_as_before(world) -> None:
+    """Up to the time of the post."""
+    post = world.post(at=START + timedelta(days=10))
+    first = await world.writes.create(post, tool="create_post")
+    world.faults.script = ["409"]
+    with pytest.raises(ValidationFailed):
+        await world.writes.create(post, tool="create_post", allow_duplicate=True)
+    world.time.clock.move(26 * 3600)
+
+    assert (await world.writes.create(post, tool="create_post")).post_id == first.post_id
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize(("second", "third"), [("none", "already_created"), ("lost after commit", "refused")])
+async def test_refused_write_leaves_the_note_of_the_one_that_took_its_place(world, second, third) -> None:
+    """What was sent with `allow_duplicate` meanwhile stands, or may."""
+    post = world.post()
+    world.faults.script = ["held, then refused", second]
+    async with anyio.create_task_group() as tasks:
+
+        async def first() -> None:
+            with pytest.raises(ValidationFailed):
+                await world.writes.create(post, tool="create_post")
+
+        tasks.start_soon(first)
+        await world.faults.held.wait()
+        world.faults.reads_fail = True
+        await world.another().create(post, tool="create_post", allow_duplicate=True)
+        world.faults.reads_fail = False
+        world.faults.release.set()
+
+    if third == "refused":
+        world.faults.hidden = ("createdAt",)
+        world.time.clock.move(120)
+        with pytest.raises(EarlierAttempt):
+            await world.another().create(post, tool="create_post")
+    else:
+        assert (await world.another().create(post, tool="create_post")).outcome == third
+    assert len(await world.equal_posts(post)) == 1
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(world) -> None:
+    """The write that it would have repeated has its outcome by then."""
+    post = world.post()
+    first = await world.ledger.begin_create(post, tool="create_post")
+    second = await world.ledger.begin_create(post, tool="create_post", allow_duplicate=True)
+    await world.ledger.finish(first, "created", Post({"id": "cm1"}))
+    await world.ledger.finish(second, "not_done")
+
+    found = await world.ledger.earlier(post)
+    assert (found.state, found.post_id) == ("created", "cm1")

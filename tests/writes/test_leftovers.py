@@ -37,8 +37,8 @@ async def test_each_leftover_is_said_once_and_not_before_its_process_must_be_gon
     assert isinstance(early, Write)
     world.time.clock.move(100)
     await world.ledger.begin_delete("cm1", None, tool="delete_post")
-    await world.ledger.begin_replacement("cm2", world.post("New"), tool="reschedule_post")
-    new = await world.ledger.begin_create(world.post("New"), tool="reschedule_post")
+    await world.ledger.begin_replacement("cm2", world.post("New"))
+    new = await world.ledger.begin_create(world.post("New"), tool="reschedule_post", replaces="cm2")
     await world.ledger.finish(new, "created", Post({"id": "cm3"}))
 
     await leftovers.report(world.ledger, sleep=world.time.sleep)
@@ -54,7 +54,7 @@ async def test_each_leftover_is_said_once_and_not_before_its_process_must_be_gon
 
 async def test_many_leftovers_are_one_line(world, caplog) -> None:
     """Ten are named; a replacement of which nothing is known says so."""
-    await world.ledger.begin_replacement("cm0", world.post("New"), tool="reschedule_post")
+    await world.ledger.begin_replacement("cm0", world.post("New"))
     for number in range(12):
         await world.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
     world.time.clock.move(timedelta(hours=1).total_seconds())
@@ -69,7 +69,7 @@ async def test_many_leftovers_are_one_line(world, caplog) -> None:
 
 async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
     """The crash came before the create, or within it."""
-    await world.ledger.begin_replacement("cm0", world.post("New"), tool="reschedule_post")
+    await world.ledger.begin_replacement("cm0", world.post("New"))
     world.time.clock.move(timedelta(hours=1).total_seconds())
 
     await leftovers.report(world.ledger, sleep=world.time.sleep)

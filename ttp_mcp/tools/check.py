@@ -92,6 +92,12 @@ async def _with_earlier(prepared: Prepared, app: App) -> tuple[Findings, str | N
     except LedgerProblem as problem:
         note = agent_text(problem, "Whether the same post was sent before is not known")
         return replace(found, notes=(*found.notes, note)), None
+    if earlier is not None and earlier.post_id and earlier.lacking:
+        note = (
+            f"It is not for {prepared.named(earlier.lacking)}: create_post with account_ids "
+            f"{', '.join(map(shown_id, earlier.lacking))} alone sends it there."
+        )
+        found = replace(found, notes=(*found.notes, note))
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None
     error = (

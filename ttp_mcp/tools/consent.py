@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any, Literal
 
 from ttp_mcp.errors import Refusal
@@ -33,7 +34,12 @@ async def agree(app: App, question: str, *, binding: dict[str, Any], grave: bool
             "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. "
             "Call again without confirmation for a new preview; nothing was sent."
         )
+    asked_at = app.now()
     answer = await app.human.ask(question, binding)
+    if answer and app.now() - asked_at > timedelta(seconds=CONFIRMATION_SECONDS):
+        raise Refusal(
+            "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
+        )
     if answer is False:
         raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
     if answer is None and mode == "required":

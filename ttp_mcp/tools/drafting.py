@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import outbound_problems
-from ttp_mcp.times import TimeProblem, parse_when, refuse_past
+from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import Findings, findings
@@ -45,9 +45,9 @@ class Prepared:
         """Ids of the accounts, in order."""
         return tuple(account.id for account in self.targets)
 
-    def named(self) -> str:
-        """The accounts in words."""
-        return listed([label(account) for account in self.targets])
+    def named(self, only: Sequence[str] | None = None) -> str:
+        """The accounts in words; those with one of these ids where there are some."""
+        return listed([label(account) for account in self.targets if only is None or account.id in only])
 
     def extent(self) -> str:
         """What comes with the text: `, with 1 media file, as a thread of 3`; empty for text alone."""
@@ -189,6 +189,12 @@ def due_time(text: str | None, app: App) -> datetime | None:
         raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
     refuse_past(when, app.now(), app.zone)
     return when
+
+
+def shown(post: Post) -> list[Any]:
+    """What a question shows of a post: a yes is for this, and not for what the post became since."""
+    when = to_wire(post.scheduled_at) if post.scheduled_at else None
+    return [post.content, post.thread, post.media_urls, when, post.account_ids, post.platforms]
 
 
 def binding(tool: str, prepared: Prepared) -> dict[str, Any]:

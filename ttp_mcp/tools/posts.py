@@ -14,7 +14,7 @@ from ttp_mcp.times import TimeProblem, from_now, parse_when, refuse_past, show
 from ttp_mcp.tools.accounts import AccountBook, label, platform_key
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.consent import agree
-from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
+from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors, shown
 from ttp_mcp.tools.paging import Filter, Order, page
 from ttp_mcp.tools.paging import accounts_of as account_ids_of
 from ttp_mcp.tools.params import Confirmation, Platform, PostId
@@ -199,8 +199,8 @@ async def create_post(args: CreatePost, app: App) -> Answer[CreatedPost]:
     if when is not None:
         await agree(
             app,
-            _create_question(prepared, when, app),
-            binding=binding("create_post", prepared),
+            _create_question(prepared, when, app, once_more=args.allow_duplicate),
+            binding={**binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
             grave=when - app.now() < SOON,
             confirmation=args.confirmation,
         )
@@ -234,18 +234,27 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
     asked = await agree(
         app,
         _delete_question(post, book, app),
-        binding={"tool": "delete_post", "post_id": post.id},
+        binding={"tool": "delete_post", "post_id": post.id, "shown": shown(post)},
         grave=True,
         confirmation=args.confirmation,
     )
     if asked:
-        # It may have gone out meanwhile.
-        post = await _deletable(args.post_id, app)
+        # It may have gone out meanwhile, or be another post than the one that was shown.
+        asked_about, post = post, await _deletable(args.post_id, app)
+        refuse_changed(asked_about, post, "Post not deleted")
     deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
     return Answer(
         _deleted_text(deleted, post, book, app),
         DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=post.status),
     )
+
+
+def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
+    """A yes is for the post that was shown."""
+    if shown(now) != shown(asked_about):
+        raise Refusal(
+            f"{what}: {shown_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
+        )
 
 
 async def _deletable(post_id: str, app: App) -> Post:
@@ -287,9 +296,12 @@ def _list_heading(args: ListPosts, app: App, shown: int, matched: int, everythin
     return f"{shown} of {counted(matched, 'matching post')}, {order}; times in {app.zone.key} {now}."
 
 
-def _create_question(prepared: Prepared, when: datetime, app: App) -> str:
+def _create_question(prepared: Prepared, when: datetime, app: App, *, once_more: bool) -> str:
     time = f"{show(when, app.zone)}, {from_now(when, app.now())}"
-    return f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}?\n{all_barred(prepared.post)}"
+    again = ", even if the same was sent before" if once_more else ""
+    return (
+        f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}{again}?\n{all_barred(prepared.post)}"
+    )
 
 
 def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[CreatedPost]:
@@ -303,7 +315,7 @@ def created_answer(created: Created, prepared: Prepared, app: App) -> Answer[Cre
         outcome=created.outcome,
         post_id=clean(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
-        accounts=[label(account) for account in prepared.targets],
+        accounts=[label(account) for account in prepared.targets if account.id not in created.lacking],
         scheduled_at=iso(stands, app.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
         weekday=_weekday(stands, app),
@@ -332,6 +344,11 @@ def _created_text(created: Created, prepared: Prepared, app: App) -> str:
         return (
             f"Unknown whether the post for {where} was created: {_cause(created.cause)} No single new post is equal to it.{seen} "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
+        )
+    if created.outcome == "already_created" and created.lacking:
+        return (
+            f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.lacking)}; nothing was "
+            f"sent. create_post with account_ids {', '.join(map(shown_id, created.lacking))} alone sends it there."
         )
     if created.outcome == "already_created":
         return (

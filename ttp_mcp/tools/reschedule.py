@@ -1,5 +1,7 @@
 """The tool that changes a post. The API has no edit, so a replacement is made first and the old post removed after it."""
 
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +16,7 @@ from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
 from ttp_mcp.tools.consent import agree
 from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
+from ttp_mcp.tools.paging import accounts_of
 from ttp_mcp.tools.params import (
     Confirmation,
     MediaUrls,
@@ -24,11 +27,11 @@ from ttp_mcp.tools.params import (
     Thread,
     Time,
 )
-from ttp_mcp.tools.posts import SOON, posts, refuse_replaced
+from ttp_mcp.tools.posts import SOON, posts, refuse_changed, refuse_replaced
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
 from ttp_mcp.tools.results import all_barred, iso
 from ttp_mcp.tools.together import to_the_end
-from ttp_mcp.writes import Created, EarlierAttempt, WriteRefused
+from ttp_mcp.writes import Created, Deleted, EarlierAttempt, WriteRefused
 
 # Nearer than this to its time, a post may be taken up by the scheduler while it is being replaced.
 TOO_CLOSE = timedelta(minutes=2)
@@ -70,6 +73,7 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
     old = await _standing(args.post_id, app)
     _refuse_unless_replaceable(old, app)
     prepared = await _prepared(args, old, app)
+    _refuse_unless_different(old, prepared)
     refuse_errors(prepared, NOT_DONE)
     _refuse_if_too_close(prepared, app)
     asked = await agree(
@@ -81,7 +85,8 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
     )
     if asked:
         # Who was asked may have taken their time.
-        old = await _standing(args.post_id, app)
+        asked_about, old = old, await _standing(args.post_id, app)
+        refuse_changed(asked_about, old, NOT_DONE)
         _refuse_unless_replaceable(old, app)
         _refuse_if_too_close(prepared, app)
     # From here on both posts may stand for a moment, so neither a cancel nor the end of the process stops half way.
@@ -90,12 +95,31 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
 
 
 async def _create_and_replace(old: Post, prepared: Prepared, app: App) -> str:
-    with app.writes.flight():
+    with app.writes.flight(), _alone(old, app):
         await _begin(old, prepared, app)
         created = await _created(old, prepared, app)
         new_id = _id_of(created, old)
         await _replace(old, new_id, prepared, app, made_here=created.outcome == "created")
         return new_id
+
+
+@contextmanager
+def _alone(old: Post, app: App) -> Generator[None]:
+    """Of two equal calls at once each would take the replacement for its own, and one could take it back from the other."""
+    if old.id in app.writes.replacing:
+        raise _under_way(old)
+    app.writes.replacing.add(old.id)
+    try:
+        yield
+    finally:
+        app.writes.replacing.discard(old.id)
+
+
+def _under_way(old: Post) -> Refusal:
+    return Refusal(
+        f"{NOT_DONE}: {shown_id(old.id)} is being replaced by another call right now. Look with list_posts in a few "
+        "minutes; nothing was changed."
+    )
 
 
 async def _standing(post_id: str, app: App) -> Post:
@@ -116,35 +140,49 @@ async def _standing(post_id: str, app: App) -> Post:
 
 async def _begin(old: Post, prepared: Prepared, app: App) -> None:
     """Note that two posts may stand from here on, unless the post is being replaced by something else already."""
-    other = await app.ledger.begin_replacement(old.id, prepared.post, tool="reschedule_post")
+    other = await app.ledger.begin_replacement(old.id, prepared.post)
     while other is not None:
         if app.ledger.is_fresh(other):
-            raise Refusal(
-                f"{NOT_DONE}: {shown_id(old.id)} is being replaced by another call right now. Look with list_posts in a few "
-                "minutes; nothing was changed."
-            )
+            raise _under_way(old)
         if other.new_id is not None and await _exists(other.new_id, app):
             raise Refusal(
                 f"{NOT_DONE}: an earlier call made {shown_id(other.new_id)} in place of {shown_id(old.id)} and did not end, "
                 "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
             )
         await app.ledger.end_replacement(old.id, None)
-        other = await app.ledger.begin_replacement(old.id, prepared.post, tool="reschedule_post")
+        other = await app.ledger.begin_replacement(old.id, prepared.post)
 
 
 async def _created(old: Post, prepared: Prepared, app: App) -> Created:
     """The replacement. What a crash left of an earlier call with the same arguments is taken up again."""
     try:
-        created = await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others)
+        created = await app.writes.create(
+            prepared.post, tool="reschedule_post", before=prepared.others, replaces=old.id
+        )
     except EarlierAttempt as problem:
         # Its post may stand.
         raise EarlierAttempt(f"{problem} {shown_id(old.id)} still stands.", under_way=problem.under_way) from None
     except (ApiError, WriteRefused, LedgerProblem):
         await _note(old.id, None, app)
         raise
-    if created.post_id == old.id:
+    if created.lacking:
+        # Made by somebody else, for some of the accounts: without the old post the others would be left with nothing.
         await _note(old.id, None, app)
+        raise Refusal(
+            f"{NOT_DONE}: {shown_id(created.post_id or '')} has the same text and time already, but is not for "
+            f"{prepared.named(created.lacking)}. {shown_id(old.id)} still stands and nothing was changed. Call again with "
+            f"account_ids {', '.join(map(shown_id, created.lacking))} to have the rest there."
+        )
     return created
+
+
+def _refuse_unless_different(old: Post, prepared: Prepared) -> None:
+    post = prepared.post
+    when = old.scheduled_at if old.status == "scheduled" else None
+    wanted = (post.content, list(post.thread), list(post.media_urls), post.platform_data, post.scheduled_at)
+    same = wanted == (old.content, old.thread, old.media_urls, old.platform_data, when)
+    if same and accounts_of(old) == set(prepared.target_ids):
+        raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")
 
 
 def _refuse_unless_replaceable(old: Post, app: App) -> None:
@@ -237,41 +275,57 @@ def _id_of(created: Created, old: Post) -> str:
             f"{NOT_DONE}: {what_came} So the replacement may exist, and the old post {shown_id(old.id)} still stands. Look with "
             "list_posts and delete the one that is not wanted."
         )
-    if created.post_id == old.id:
-        raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")
     return created.post_id
 
 
 async def _replace(old: Post, new_id: str, prepared: Prepared, app: App, *, made_here: bool) -> None:
-    """Check the replacement, remove the old post, check that; on any failure remove the replacement again."""
+    """Check the replacement and remove the old post; what fails before the old one is touched is taken back."""
+    doubt = ""
     try:
-        new = await app.api.posts.get(new_id)
-        if new.scheduled_at != prepared.post.scheduled_at or new.status not in ("draft", "scheduled"):
-            raise _Undone("the API made the replacement differently than asked")
-        now_old = await app.api.posts.get(old.id)
-        if now_old.status not in REPLACEABLE:
-            raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
+        now_old = await _checked(old, new_id, prepared, app)
         deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old)
-        if deleted.outcome == "unknown":
-            raise _Undone("the old post could not be removed for sure")
-        await _refuse_unless_gone(old.id, app)
-        await _note(old.id, new_id, app)
+        if not (doubt := await _doubt(deleted, old.id, app)):
+            return await _note(old.id, new_id, app)
     except _Undone as problem:
-        await _undo(old, new_id, str(problem), app, made_here=made_here)
+        return await _undo(old, new_id, str(problem), app, made_here=made_here)
     except (ApiError, WriteRefused, LedgerProblem):
-        await _undo(old, new_id, "a step after the replacement failed", app, made_here=made_here)
+        return await _undo(old, new_id, "a step after the replacement failed", app, made_here=made_here)
+    # Deleting twice is safe. The replacement stays from here on: to take it back could leave none, when the delete took effect late.
+    with suppress(ApiError, WriteRefused, LedgerProblem):
+        deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old, limited=False)
+        if not (doubt := await _doubt(deleted, old.id, app)):
+            return await _note(old.id, new_id, app)
+    name, new_name = shown_id(old.id), shown_id(new_id)
+    raise Refusal(
+        f"{NOT_DONE} for sure: {name} was to be deleted, but {doubt}. Both may stand: call get_post for {name} and {new_name}, its "
+        "replacement, and delete_post for the one that is not wanted, before either is due."
+    )
 
 
 class _Undone(Exception):
     """The replacement must not stand."""
 
 
-async def _refuse_unless_gone(post_id: str, app: App) -> None:
+async def _checked(old: Post, new_id: str, prepared: Prepared, app: App) -> Post:
+    """The old post as it is now, when the replacement is as asked and the old one can still go."""
+    new = await app.api.posts.get(new_id)
+    if new.scheduled_at != prepared.post.scheduled_at or new.status not in ("draft", "scheduled"):
+        raise _Undone("the API made the replacement differently than asked")
+    now_old = await app.api.posts.get(old.id)
+    if now_old.status not in REPLACEABLE:
+        raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
+    return now_old
+
+
+async def _doubt(deleted: Deleted, post_id: str, app: App) -> str:
+    """Why a post may still be there after its delete; empty when it is gone."""
+    if deleted.outcome == "unknown":
+        return "the answer to that was lost"
     try:
         left = await app.api.posts.get(post_id)
-    except NotFound:
-        return
-    raise _Undone(f"the old post is still there ({quote_api(left.status, 20)})")
+    except ApiError:
+        return ""
+    return f"it is still there ({quote_api(left.status, 20)})"
 
 
 async def _note(old_id: str, new_id: str | None, app: App) -> None:
