@@ -308,6 +308,11 @@ REMOVED: dict[str, Removal] = {
         no_check,
         "tests/state/test_files.py::test_file_and_folder_are_for_their_owner_alone",
     ),
+    "file that was moved away": Removal(
+        "state.files:FileState._is_elsewhere",
+        always(False),
+        "tests/state/test_files.py::test_file_that_was_moved_away_is_left",
+    ),
     # The human
     "confirmation counts once": Removal(
         "ledger:Ledger.redeem",

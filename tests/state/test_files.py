@@ -353,6 +353,70 @@ async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -
     await state.aclose()
 
 
+@pytest.mark.requirement("state.shared")
+@pytest.mark.parametrize("names", [("ledger.db", "ledger.db-wal", "ledger.db-shm"), ("ledger.db",)], ids=["all", "one"])
+async def test_file_that_was_moved_away_is_left(state: FileState, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """There is nothing then, until somebody makes a new file; that one is everybody's."""
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+    for name in names:
+        (state.path.parent / name).rename(tmp_path / name)
+
+    assert await values(state, "a") == {}
+    assert not state.path.exists()
+    other = FileState(state.path.parent)
+    assert await other.apply("s", [put("a", 2, expected="")], NOW) == "done"
+    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 4)], NOW) == "done"
+    assert await values(state, "a", "b") == await values(other, "a", "b") == {"a": 2, "b": 4}
+    await other.aclose()
+
+
+@pytest.mark.requirement("state.shared")
+async def test_file_that_was_replaced_is_found_by_the_next_write(state: FileState, tmp_path: Path) -> None:
+    """What is reserved there counts, and not what was in the file of before."""
+    other = FileState(tmp_path / "other")
+    await other.apply("s", [put("a", 2)], NOW)
+    await other.aclose()
+    await state.apply("s", [put("b", 1)], NOW)
+    assert await values(state, "a", "b") == {"b": 1}
+    # Its log belongs to the old file alone, as SQLite has it.
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (state.path.parent / name).unlink()
+    other.path.replace(state.path)
+
+    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 4, expected="")], NOW) == "done"
+    assert await values(state, "a", "b") == {"a": 2, "b": 4}
+
+
+@pytest.mark.requirement("state.faults")
+async def test_reads_follow_the_writer_to_a_new_file_after_an_error(state: FileState, tmp_path: Path) -> None:
+    """Somebody makes room by moving the file away; the writer was dropped by then, what reads was not."""
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+    db = state._db
+    assert db is not None
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(LedgerProblem, match="the disk is full"):
+        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+    state.path.rename(tmp_path / "old")
+
+    assert await state.apply("s", [put("b", 2)], NOW) == "done"
+    assert await values(state, "a", "b") == {"b": 2}
+
+
+@pytest.mark.requirement("state.faults")
+async def test_path_that_can_not_be_looked_at_is_told(tmp_path: Path) -> None:
+    """A name that is too long stands for a folder without rights: root, who may run this, has them all."""
+    state = FileState(tmp_path / ("x" * 300))
+
+    with pytest.raises(LedgerProblem, match="can't be opened or made"):
+        await values(state, "a")
+    with pytest.raises(LedgerProblem, match="can't be opened or made"):
+        await state.apply("s", [put("a")], NOW)
+
+
 @pytest.mark.requirement("state.versions")
 async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     """What is not understood is not written."""

@@ -5,7 +5,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -60,16 +61,25 @@ _WORDS = {
 _UNFORESEEN = ("SQLite reported an error", f"Move the file away, {_ELSEWHERE}")
 
 
+class _Connection(sqlite3.Connection):
+    """Knows which file it is open on, whatever stands at the path by now."""
+
+    file: tuple[int, int] | None = None
+
+
 class FileState:
-    """`ledger.db` in a folder. One connection writes and one reads, each used by one thread at a time, opened on the first use."""
+    """`ledger.db` in a folder. One connection writes and one reads, each used by one thread at a time, opened on the first use.
+
+    A file that was moved away or replaced is left at the next use: every process goes on with the one at the path.
+    """
 
     def __init__(self, folder: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         """Remember where; `busy_seconds` is how long to wait for another process."""
         self.path = folder / FILE
         self._busy_seconds = busy_seconds
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._db: _Connection | None = None
+        self._reader: _Connection | None = None
         # Writes wait for their turn here, so that they take no thread away from reads.
         self._turn = anyio.CapacityLimiter(1)
         self._commits = 0
@@ -131,25 +141,26 @@ class FileState:
         return await anyio.to_thread.run_sync(lambda: self._look(work, nothing), abandon_on_cancel=True)
 
     def _look(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
-        if not self._reading.acquire(timeout=READ_SECONDS):
-            raise LedgerProblem(_told(_BUSY))
-        try:
-            if self._reader is None:
-                if not self.path.exists():
-                    # To look must not leave a file behind.
-                    return nothing
-                self._reader = self._connect(READ_SECONDS)
-            # A file of version 0 is just being made by somebody else.
-            return work(self._reader) if _usable_version(self._reader) else nothing
-        except (sqlite3.Error, OSError) as error:
-            self._drop_reader()
-            raise LedgerProblem(_words(error)) from error
-        finally:
-            self._reading.release()
+        if self._is_elsewhere():
+            with _soon(self._lock):
+                self._leave_if_elsewhere()
+        with _soon(self._reading):
+            try:
+                if self._reader is None:
+                    if _file_at(self.path) is None:
+                        # To look must not leave a file behind.
+                        return nothing
+                    self._reader = self._connect(READ_SECONDS)
+                # A file of version 0 is just being made by somebody else.
+                return work(self._reader) if _usable_version(self._reader) else nothing
+            except (sqlite3.Error, OSError) as error:
+                self._drop_reader()
+                raise LedgerProblem(_words(error)) from error
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
+                self._leave_if_elsewhere()
                 return work(self._connection())
             except LedgerProblem:
                 self._drop_connection()
@@ -159,8 +170,33 @@ class FileState:
                 self._drop_connection()
                 raise LedgerProblem(_words(error)) from error
 
-    def _connect(self, busy_seconds: float) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    def _is_elsewhere(self) -> bool:
+        """Whether a connection is open on a file that is not the one at the path."""
+        files = {db.file for db in (self._db, self._reader) if db is not None}
+        return bool(files) and files != {_file_at(self.path)}
+
+    def _leave_if_elsewhere(self) -> None:
+        """Only with `_lock`."""
+        if self._is_elsewhere():
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close both, only with `_lock`.
+
+        Never one alone: SQLite finds the log's index by its name, so a new one could empty what an old one maps.
+        """
+        with self._reading:
+            self._drop_connection()
+            self._drop_reader()
+
+    def _connect(self, busy_seconds: float) -> _Connection:
+        # Before it is opened: a file that is replaced in between is left at the next use instead of never.
+        file = _file_at(self.path)
+        db = sqlite3.connect(
+            self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
+        db.file = file
+        return db
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -204,9 +240,8 @@ class FileState:
             )
 
     def _close(self) -> None:
-        with self._lock, self._reading:
-            self._drop_connection()
-            self._drop_reader()
+        with self._lock:
+            self._leave()
 
     def _drop_reader(self) -> None:
         db, self._reader = self._reader, None
@@ -253,6 +288,28 @@ def _version_of(db: sqlite3.Connection, scope: str, step: Put | Drop, now: int) 
         (scope, step.kind, step.key, now),
     ).fetchone()
     return row[0] if row else ""
+
+
+@contextmanager
+def _soon(lock: threading.Lock) -> Generator[None]:
+    """Hold a lock for reading: whoever does not get it soon goes on without the ledger."""
+    if not lock.acquire(timeout=READ_SECONDS):
+        raise LedgerProblem(_told(_BUSY))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file stands there, whatever it is called; None when there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LedgerProblem(_words(error)) from error
+    return found.st_dev, found.st_ino
 
 
 def _make_private(path: Path) -> None:
