@@ -27,7 +27,8 @@ async def report(ledger: Ledger, *, whose: str = "", sleep: Callable[[float], Aw
         try:
             found = [line for line in await _leftovers(ledger) if line not in said]
         except LedgerProblem:
-            return
+            # It may be over by the next look: another program holds the file, or a store is away for a moment.
+            continue
         if found:
             log.warning("%s%s: %s. check_setup says more.", whose, _count(len(found)), "; ".join(found[:10]))
         said.update(found)

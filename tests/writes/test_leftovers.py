@@ -87,6 +87,25 @@ async def test_ledger_that_can_not_be_read_is_left_to_the_first_write(tmp_path: 
     assert lines(caplog) == []
 
 
+async def test_look_that_fails_does_not_end_the_later_ones(tmp_path: Path, world, caplog) -> None:
+    """The file is damaged at the first look, and whole again at the second."""
+    await world.ledger.begin_delete("cm1", None, tool="delete_post")
+    await world.state.aclose()
+    world.time.clock.move(timedelta(hours=1).total_seconds())
+    whole = world.state.path.rename(tmp_path / "whole")
+    world.state.path.write_bytes(b"no database at all, but long enough to be one" * 100)
+
+    async def sleep(seconds: float) -> None:
+        if seconds == leftovers.WAITS_SECONDS[1]:
+            whole.replace(world.state.path)
+        await world.time.sleep(seconds)
+
+    await leftovers.report(world.ledger, sleep=sleep)
+
+    (line,) = lines(caplog)
+    assert "a delete of 2026-11-24T10:00:00.000Z (cm1) may have happened" in line
+
+
 async def test_server_says_it_on_stderr(tmp_path: Path) -> None:
     """The whole program over stdio: the line comes by itself, a moment after the start."""
     state = FileState(tmp_path)
