@@ -23,7 +23,7 @@ class TimeProblem(ValueError):
 
 
 def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = False) -> datetime:
-    """Read an instant.
+    """Read an instant, to the millisecond: what is finer is cut off, as in `to_wire`.
 
     Args:
         text: ISO 8601 with an offset, or without one: then it is read in `zone`.
@@ -41,7 +41,8 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     if not EARLIEST_YEAR <= year <= LATEST_YEAR:
         raise TimeProblem(f"the year must be from {EARLIEST_YEAR} to {LATEST_YEAR}.")
-    microsecond = int((found[7] or "0").ljust(6, "0")[:6])
+    # The API keeps no more, and an instant that it shows again must be equal to the one that was asked for.
+    microsecond = 1000 * int((found[7] or "0").ljust(3, "0")[:3])
     try:
         wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is decided below
     except ValueError:
