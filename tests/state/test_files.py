@@ -353,6 +353,43 @@ async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -
     await state.aclose()
 
 
+GUEST = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import anyio
+from ttp_mcp.state import Put
+from ttp_mcp.state.files import FileState
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def main():
+    state = FileState(Path(sys.argv[1]))
+    print(await state.apply("s", [Put("kind", sys.argv[2], {"value": 9}, NOW + timedelta(days=1), expected="")], NOW))
+    await state.aclose()
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("state.shared")
+def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path) -> None:
+    """The last to close a file removes its log; who has read and then written is still there, and its commits count."""
+
+    def guest(key: str) -> str:
+        command = [sys.executable, "-c", GUEST, str(tmp_path), key]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    async def host() -> None:
+        state = FileState(tmp_path)
+        assert await values(state, "a") == {"a": 9}
+        assert await state.apply("s", [put("b")], NOW) == "done"
+        assert guest("c") == "done"
+        assert await state.apply("s", [put("d")], NOW) == "done"
+        assert guest("d") == "changed"
+        await state.aclose()
+
+    assert guest("a") == "done"
+    anyio.run(host)
+
+
 @pytest.mark.requirement("state.shared")
 @pytest.mark.parametrize("names", [("ledger.db", "ledger.db-wal", "ledger.db-shm"), ("ledger.db",)], ids=["all", "one"])
 async def test_file_that_was_moved_away_is_left(state: FileState, tmp_path: Path, names: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -314,7 +314,9 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # One that is there is not even opened: to close it would end the locks that a connection of this process has on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _usable_version(db: sqlite3.Connection) -> int:
