@@ -272,6 +272,60 @@ async def test_applying_again_sends_nothing(fresh):
     assert len(fresh.standing()) == 3
 
 
+@pytest.mark.parametrize("moved", [False, True])
+async def test_plan_whose_post_was_deleted_is_applied_again(fresh, moved):
+    """Also when it was rescheduled before it was deleted; only that post is sent, and it is counted as done after that."""
+    plan_id, _ = await planned(fresh)
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    step = data["steps"][1]
+    post_id = step["post_id"]
+    if moved:
+        _, new = await fresh.ok("reschedule_post", post_id=post_id, scheduled_at="2026-12-20T10:00")
+        text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+        assert text == "Nothing left to do: every post of the plan was created before."
+        post_id = new["post_id"]
+    await fresh.ok("delete_post", post_id=post_id)
+    text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert outcomes(data) == [(step["index"], "created")]
+    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts scheduled now."
+    assert data["complete"]
+    assert len(fresh.standing()) == 3
+
+
+async def test_same_plan_of_posts_that_were_deleted_is_applied(fresh):
+    """Its id is the same, and so is its note that it was applied; what that note says is true no more."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    await fresh.ok("delete_post", post_id=data["steps"][0]["post_id"])
+    assert (await planned(fresh, THREE[:1]))[0] == plan_id
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "created")], True)
+    assert len(fresh.standing()) == 1
+
+
+async def test_post_that_is_deleted_and_can_not_be_sent_again_is_left_to_do(connect):
+    """A plan is not complete by a note about a post that is gone."""
+    async with connect(demo_posts=False, max_posts_per_hour=3) as agent:
+        plan_id, _ = await planned(agent)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        await agent.ok("delete_post", post_id=data["steps"][0]["post_id"])
+        text, data = await agent.ok("apply_plan", plan_id=plan_id)
+    assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["stopped"], False)
+    assert text.splitlines()[0] == f"Plan {plan_id}: 2 of 3 posts scheduled now."
+
+
+async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again(fresh, monkeypatch):
+    """The old one was deleted by us, and the new one stands in its place."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "end_replacement", nothing)
+        await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert (data["complete"], data["steps"]) == (True, [])
+    assert len(fresh.standing()) == 1
+
+
 async def test_applying_the_same_plan_made_anew_sends_nothing(connect, open_sandbox):
     """Also after a restart: the ledger keeps it."""
     sandbox = open_sandbox(demo_posts=False)

@@ -192,6 +192,7 @@ async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
     what is not out yet.
     """
     kept, found = await _kept(args.plan_id, app, NOT_APPLIED)
+    kept = await _without_removed(kept, app)
     todo = [each for each in found.placed if not _done(kept, each.wish.index)]
     if not todo:
         return _progress(kept, found, [], app, "Nothing left to do: every post of the plan was created before.")
@@ -411,6 +412,23 @@ def _done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
     if note is None or note["post_id"] is None:
         return None
     return "existed" if note.get("existed") else "created"
+
+
+async def _without_removed(kept: KeptPlan, app: App) -> KeptPlan:
+    """The plan once the steps are open again whose posts were deleted through us since."""
+    removed = [step for step, note in kept.steps.items() if await _was_removed(note["post_id"], app)]
+    for step in removed:
+        await app.ledger.note_step(kept.id, step, None)
+    return await _again(kept, app) if removed else kept
+
+
+async def _was_removed(first_id: str | None, app: App) -> bool:
+    """Whether a post of a plan was deleted for good; not so when it only made way for a replacement."""
+    if first_id is None:
+        return False
+    post_id = await app.ledger.replacement(first_id) or first_id
+    # While a replacement has no end, or lost it in a crash, the old post is gone and a new one may stand.
+    return await app.ledger.removed(post_id) is not None and await app.ledger.replacing(post_id) is None
 
 
 def _refuse_passed(todo: Sequence[planning.Placed], app: App) -> None:
