@@ -710,3 +710,168 @@ async def test_undo_without_a_ledger_deletes_nothing(fresh, monkeypatch):
     assert outcomes(data) == [(1, "failed")]
     assert data["steps"][0]["reason"] == "Post 1 not deleted: the disk is full."
     assert len(fresh.standing()) == 1
+
+
+@UNDO
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_human_is_asked_about_what_undo_really_deletes(connect, mode):
+    """A post that was rescheduled since, with its new text and time."""
+    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        old = data["steps"][0]["post_id"]
+        await agent.ok("reschedule_post", post_id=old, content="New words", scheduled_at="2026-12-20T10:00")
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1].splitlines() == [
+            f"Delete 1 post that plan {plan_id} created, as far as they are not out yet?",
+            "Sun 20 Dec 2026 10:00 Europe/Paris (09:00Z), linkedin «Harbor Café»:",
+            "│ New words",
+        ]
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_asks_only_about_what_it_can_delete(connect):
+    """What is out or gone is told without a question."""
+    async with connect(answer=True, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        out, gone, left = (step["post_id"] for step in data["steps"])
+        text = agent.wire(left)["content"]
+        agent.put(out, status="published")
+        await agent.ok("delete_post", post_id=gone)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert [step["outcome"] for step in data["steps"]] == ["kept", "already_gone", "deleted"]
+        assert agent.questions[-1].startswith(f"Delete 1 post that plan {plan_id} created")
+        assert [agent.questions[-1].count(post["content"]) for post in THREE] == [
+            post["content"] == text for post in THREE
+        ]
+        asked = len(agent.questions)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert [step["outcome"] for step in data["steps"]] == ["kept"]
+        assert len(agent.questions) == asked
+
+
+@UNDO
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "Other words"},
+        {"scheduled_at": 1_800_000_000_000},
+        {"media_urls": '["https://media.example/a.jpg"]'},
+    ],
+)
+async def test_code_for_an_undo_is_for_the_posts_as_they_were_shown(connect, change):
+    """Not for whatever stands under their ids later."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        words = await agent.refused("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id, confirmation=code_in(words))
+        code = code_in(await agent.refused("undo_plan", plan_id=plan_id))
+        agent.put(data["steps"][0]["post_id"], **change)
+        words = await agent.refused("undo_plan", plan_id=plan_id, confirmation=code)
+        assert "or for other arguments" in words
+        assert len(agent.standing()) == 1
+        code = code_in(await agent.refused("undo_plan", plan_id=plan_id))
+        _, data = await agent.ok("undo_plan", plan_id=plan_id, confirmation=code)
+        assert outcomes(data) == [(1, "deleted")]
+
+
+def code_in(words):
+    """The code of a preview."""
+    return re.search("confirmation “([^”]+)”", words)[1]
+
+
+@UNDO
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"content": "Other words"}, "it was changed or rescheduled while this call ran, "),
+        ({"status": "published"}, "it is published"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_post_that_changes_while_the_human_is_asked_is_kept(connect, mode, change, reason):
+    """The yes was for another one. In 2026 the answer comes with a call of its own, which is refused."""
+    post_id = None
+
+    def thinking():
+        if post_id is not None:
+            agent.put(post_id, **change)
+        return True
+
+    async with connect(answer=thinking, mode=mode, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        post_id = data["steps"][0]["post_id"]
+        if mode == "auto" and "content" in change:
+            assert "the human's answer was for other arguments" in await agent.refused("undo_plan", plan_id=plan_id)
+        else:
+            text, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert outcomes(data) == [(1, "kept")]
+            assert data["steps"][0]["reason"].startswith(reason)
+            assert data["complete"] is ("content" not in change)
+            assert text.endswith("tries again what is left.") is ("content" in change)
+        assert len(agent.standing()) == 1
+        if "content" in change:
+            _, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert outcomes(data) == [(1, "deleted")]
+
+
+class Meanwhile:
+    """Before the next post is read by its id, something else happens."""
+
+    def __init__(self, app):
+        self.app = app
+        self.happens = None
+
+    async def __call__(self, scope, receive, send):
+        happens = self.happens
+        if happens is not None and scope["method"] == "GET" and scope["path"].startswith("/api/posts/"):
+            self.happens = None
+            await happens()
+        await self.app(scope, receive, send)
+
+
+@UNDO
+async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect):
+    """Nobody agreed to delete the new one; the next undo leads to it."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        changes = {"post_id": data["steps"][0]["post_id"], "content": "New words", "scheduled_at": "2026-12-20T10:00"}
+
+        async def happens():
+            await agent.ok("reschedule_post", **changes)
+
+        agent.sandbox.app.happens = happens
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert (outcomes(data), data["complete"]) == ([(1, "kept")], False)
+        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        assert agent.standing() == [("New words", "scheduled")]
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+
+
+@UNDO
+async def test_human_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect):
+    """The reference promises neither threads nor accounts."""
+    async with connect(answer=True, demo_posts=False, through=promised) as agent:
+        account = await agent.account("twitter @harborcafe")
+        plan_id, _ = await planned(agent, [{"content": "One", "account_ids": [account], "thread": ["Two"]}])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1].endswith(", twitter @harborcafe:\n│ One\nThread part 2:\n│ Two")
+        assert outcomes(data) == [(1, "deleted")]
+
+
+@UNDO
+async def test_post_that_the_list_leaves_out_is_undone_all_the_same(connect):
+    """It is read by its id then."""
+    async with connect(demo_posts=False, through=reading({"/posts": {"posts": []}})) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []

@@ -27,7 +27,7 @@ from ttp_mcp.tools.paging import may_be_for
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case, without_nulls
-from ttp_mcp.tools.results import all_barred, counted, iso, listed
+from ttp_mcp.tools.results import accounts_of, all_barred, counted, iso, listed
 from ttp_mcp.tools.together import to_the_end, together
 from ttp_mcp.writes import Created, EarlierAttempt, WriteRefused
 
@@ -38,6 +38,9 @@ DAYS_AHEAD = 7
 REACHES_BACK = timedelta(days=7)
 # An applied post needs a moment to be sent.
 LEAD = timedelta(seconds=60)
+# States in which nothing has reached an audience and nothing is about to.
+NOT_OUT = ("draft", "scheduled", "failed")
+CHANGED = "it was changed or rescheduled while this call ran, so it is not what was agreed to; undo_plan again asks about it as it is now"
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
 
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -233,19 +236,31 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
         known = "known to be " if unclear else ""
         nothing = f"Nothing to undo: this plan has created no post that is {known}still there."
         return _undone(kept, found, before, app, nothing)
-    await agree(
-        app,
-        await _undo_question(kept.id, created, app),
-        binding={"tool": "undo_plan", "plan_id": kept.id, "posts": [each.wish.index for each in created]},
-        grave=True,
-        confirmation=args.confirmation,
-    )
+    made = await _made(kept, created, app)
+    shown = [each.found for each in made if isinstance(each.found, Post)]
+    if shown:
+        await agree(
+            app,
+            await _undo_question(kept.id, shown, app),
+            binding={"tool": "undo_plan", "plan_id": kept.id, "posts": [_facts(post) for post in shown]},
+            grave=True,
+            confirmation=args.confirmation,
+        )
     steps = before
-    for number, each in enumerate(created):
-        await app.human.progress(number, len(created), f"{number} of {counted(len(created), 'post')} looked at")
-        steps.append(await _undo_one(kept, each.wish.index, app))
-    await app.human.progress(len(created), len(created), f"{counted(len(created), 'post')} looked at")
+    for number, each in enumerate(made):
+        await app.human.progress(number, len(made), f"{number} of {counted(len(made), 'post')} looked at")
+        steps.append(await _undo_one(kept, each, app))
+    await app.human.progress(len(made), len(made), f"{counted(len(made), 'post')} looked at")
     return _undone(await _again(kept, app), found, steps, app, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A post that a plan created, by the id that it has now: as it stands, or what became of it that is not to be undone."""
+
+    index: int
+    post_id: str
+    found: Post | Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,20 +457,36 @@ def _refuse_passed(todo: Sequence[planning.Placed], app: App) -> None:
 
 def _apply_question(plan_id: str, todo: Sequence[planning.Placed], book: AccountBook, app: App) -> str:
     lines = [f"Schedule these {counted(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
-    return "\n".join([*lines, *_in_full(todo, book, app)])
-
-
-async def _undo_question(plan_id: str, created: Sequence[planning.Placed], app: App) -> str:
-    lines = [f"Delete {counted(len(created), 'post')} that plan {plan_id} created, as far as they are not out yet?"]
-    return "\n".join([*lines, *_in_full(created, await app.accounts.names(), app)])
-
-
-def _in_full(placed: Sequence[planning.Placed], book: AccountBook, app: App) -> list[str]:
-    return [
+    lines += [
         f"{show(each.at, app.zone)}, {listed([book.named(account_id) for account_id in each.wish.account_ids])}:\n"
         f"{all_barred(_post(each))}"
-        for each in placed
+        for each in todo
     ]
+    return "\n".join(lines)
+
+
+async def _undo_question(plan_id: str, posts: Sequence[Post], app: App) -> str:
+    """What will be deleted as it is now: it may have been rescheduled since the plan was applied."""
+    book = await app.accounts.names()
+    lines = [f"Delete {counted(len(posts), 'post')} that plan {plan_id} created, as far as they are not out yet?"]
+    lines += [
+        f"{show(post.scheduled_at, app.zone) if post.scheduled_at else 'no time set'}, {listed(accounts_of(post, book))}:\n"
+        f"{all_barred(post)}"
+        for post in posts
+    ]
+    return "\n".join(lines)
+
+
+def _facts(post: Post) -> dict[str, Any]:
+    """What a yes to deleting a post is for: the post, and all of it that was shown."""
+    return {
+        "id": post.id,
+        "content": post.content,
+        "thread": post.thread,
+        "media_urls": post.media_urls,
+        "scheduled_at": to_wire(post.scheduled_at) if post.scheduled_at else None,
+        "accounts": sorted(post.account_ids or post.platforms),
+    }
 
 
 async def _look_again(kept: KeptPlan, found: planning.Plan, app: App) -> list[Step]:
@@ -527,32 +558,65 @@ def _by_hand(each: planning.Placed) -> str:
     )
 
 
-async def _undo_one(kept: KeptPlan, index: int, app: App) -> Step:
-    first_id = str(kept.steps[str(index)]["post_id"])
-    # A post of the plan that was rescheduled since has another id now.
-    post_id = await app.ledger.replacement(first_id) or first_id
+async def _made(kept: KeptPlan, created: Sequence[planning.Placed], app: App) -> list[_Made]:
+    """The posts that a plan created as they are now."""
+    there = {post.id: post for post in await app.api.posts.list()}
+    made: list[_Made] = []
+    for each in created:
+        index = each.wish.index
+        first_id = str(kept.steps[str(index)]["post_id"])
+        # A post of the plan that was rescheduled since has another id now.
+        post_id = await app.ledger.replacement(first_id) or first_id
+        found: Post | Step
+        try:
+            post = there.get(post_id) or await app.api.posts.get(post_id)
+            # Threads and accounts are not promised: what the API leaves out of the plan's own post is as it was sent.
+            sent = _post(each).body() if post_id == first_id else {}
+            found = _kept_if_out(index, post_id, post) or Post({**sent, **post.raw, "id": post_id})
+        except NotFound:
+            found = Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
+        made.append(_Made(index, post_id, found))
+    return made
+
+
+def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
+    if post.status in NOT_OUT:
+        return None
+    return Step(index=index + 1, outcome="kept", post_id=clean(post_id), reason=f"it is {shorten(post.status, 20)}")
+
+
+async def _undo_one(kept: KeptPlan, made: _Made, app: App) -> Step:
+    step = made.found
+    if isinstance(step, Post):
+        try:
+            step = await _delete_as_shown(made, step, app)
+        except (ApiError, WriteRefused, LedgerProblem) as problem:
+            reason = agent_text(problem, f"Post {made.index + 1} not deleted")
+            step = Step(index=made.index + 1, outcome="failed", post_id=clean(made.post_id), reason=reason)
+    if step.outcome in ("deleted", "already_gone"):
+        await _note(kept, made.index, None, app)
+    return step
+
+
+async def _delete_as_shown(made: _Made, shown: Post, app: App) -> Step:
+    """Delete a post, unless it is another one than the human was asked about: who was asked may have taken their time."""
+    number, post_id = made.index + 1, clean(made.post_id)
     try:
-        post = await app.api.posts.get(post_id)
-        if post.status not in ("draft", "scheduled", "failed"):
-            return Step(
-                index=index + 1, outcome="kept", post_id=clean(post_id), reason=f"it is {shorten(post.status, 20)}"
-            )
-        deleted = await app.writes.delete(post_id, tool="undo_plan", post=post)
+        post = await app.api.posts.get(made.post_id)
     except NotFound:
-        await _note(kept, index, None, app)
-        return Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
-    except (ApiError, WriteRefused, LedgerProblem) as problem:
-        reason = agent_text(problem, f"Post {index + 1} not deleted")
-        return Step(index=index + 1, outcome="failed", post_id=clean(post_id), reason=reason)
-    if deleted.outcome == "unknown":
-        return Step(
-            index=index + 1,
-            outcome="unknown",
-            post_id=clean(post_id),
-            reason="the answer was lost; check with get_post",
-        )
-    await _note(kept, index, None, app)
-    return Step(index=index + 1, outcome=deleted.outcome, post_id=clean(post_id))
+        post = None
+    if await app.ledger.replacement(made.post_id) is not None:
+        return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
+    if post is None:
+        return Step(index=number, outcome="already_gone", post_id=post_id)
+    if step := _kept_if_out(made.index, made.post_id, post):
+        return step
+    # What this answer leaves out says nothing.
+    if _facts(Post({**shown.raw, **post.raw, "id": shown.id})) != _facts(shown):
+        return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
+    deleted = await app.writes.delete(made.post_id, tool="undo_plan", post=post)
+    reason = "the answer was lost; check with get_post" if deleted.outcome == "unknown" else None
+    return Step(index=number, outcome=deleted.outcome, post_id=post_id, reason=reason)
 
 
 async def _note(kept: KeptPlan, index: int, note: dict[str, Any] | None, app: App) -> None:
@@ -649,7 +713,7 @@ def _undone(
     gone = sum(step.outcome in ("deleted", "already_gone") for step in steps)
     lines = [nothing or f"Plan {kept.id}: {gone} of {counted(len(steps), 'post')} taken back."]
     lines += _step_lines(found, steps, app)
-    complete = not any(step.outcome in ("failed", "unknown") for step in steps)
+    complete = not any(step.outcome in ("failed", "unknown") or step.reason == CHANGED for step in steps)
     if not complete:
         lines.append("undo_plan with the same plan_id tries again what is left.")
     return Answer("\n".join(lines), PlanProgress(plan_id=kept.id, complete=complete, steps=list(steps)))
