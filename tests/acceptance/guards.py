@@ -402,6 +402,9 @@ REMOVED: dict[str, Removal] = {
     "what an unclear apply made": Removal(
         "tools.plans:_look_again", later([]), f"{TOOLS}/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made"
     ),
+    "plan's posts that are not found": Removal(
+        "tools.plans:_is_gone", later(True), f"{TOOLS}/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone"
+    ),
     "ids that were replaced": Removal(
         "tools.posts:refuse_replaced", later(None), f"{TOOLS}/test_reschedule.py::test_old_id_leads_to_the_new_one"
     ),

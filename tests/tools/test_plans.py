@@ -6,7 +6,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, promised, reading
+from tests.tools.conftest import Fault, answer, promised, reading
 from ttp_mcp.ledger import Ledger
 from ttp_mcp.sandbox import organizations
 from ttp_mcp.state import LedgerProblem
@@ -667,15 +667,82 @@ async def test_post_that_can_not_be_removed_is_told_and_tried_again(connect):
 
 
 @UNDO
-async def test_post_that_went_in_the_same_moment_is_already_gone(connect):
-    """Somebody else deleted it."""
-    async with connect(demo_posts=False, through=Fault) as agent:
+@pytest.mark.parametrize("behind_seconds", [0, 600, -600])
+async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(connect, clock, behind_seconds):
+    """Somebody else deleted it; before a minute and a half is over that can't be told from a copy that has not got it yet."""
+    async with connect(demo_posts=False, behind_seconds=behind_seconds) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         await agent.ok("apply_plan", plan_id=plan_id)
         with agent.sandbox.store.writing() as db:
             db.execute("DELETE FROM posts")
+        clock.move(85)
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+        assert data["steps"][0]["reason"] == (
+            "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
+        )
+        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        clock.move(10 + 2 * abs(behind_seconds))
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
-        assert outcomes(data) == [(1, "already_gone")]
+        assert (outcomes(data), data["complete"]) == ([(1, "already_gone")], True)
+        text, _ = await agent.ok("undo_plan", plan_id=plan_id)
+        assert text == "Nothing to undo: this plan has created no post that is still there."
+
+
+class Lagging:
+    """Copies of the API that have not got the posts yet: those read by their ids, or the lists too, as often as is said."""
+
+    def __init__(self, app):
+        self.app = app
+        self.missing = {"one": 0, "list": 0}
+
+    async def __call__(self, scope, receive, send):
+        path = scope["path"]
+        kind = "one" if path.startswith("/api/posts/") else "list" if path == "/api/posts" else None
+        if kind is None or scope["method"] != "GET" or not self.missing[kind]:
+            await self.app(scope, receive, send)
+            return
+        self.missing[kind] -= 1
+        if kind == "list":
+            await answer(send, 200, {"success": True, "posts": []})
+        else:
+            await answer(send, 404, {"success": False, "message": "Not found."})
+
+
+@UNDO
+@pytest.mark.parametrize("lists", [0, 1])
+@pytest.mark.parametrize("age", [0, 3600])
+async def test_copy_of_the_api_that_lags_makes_no_post_gone(connect, clock, age, lists):
+    """Its note is kept, and the next undo deletes it. Only an old one that a list has not got either is taken for gone."""
+    async with connect(demo_posts=False, through=Lagging) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        clock.move(age)
+        # Missing in the list it is looked for by its id at once; else that is done just before it would be deleted.
+        agent.sandbox.app.missing = {"one": 1, "list": lists}
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        gone = bool(age and lists)
+        assert (outcomes(data), data["complete"]) == ([(1, "already_gone" if gone else "unknown")], gone)
+        assert len(agent.standing()) == 1
+        if not gone:
+            agent.sandbox.app.missing = {"one": 0, "list": 0}
+            _, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert (outcomes(data), data["complete"]) == ([(1, "deleted")], True)
+            assert agent.standing() == []
+
+
+@UNDO
+async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gone(fresh, clock, monkeypatch):
+    """The one in its place stands."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "end_replacement", nothing)
+        await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+    clock.move(3600)
+    _, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+    assert len(fresh.standing()) == 1
 
 
 @UNDO

@@ -1,7 +1,7 @@
 """Tools of plans: a time for each of many posts, applied and undone as one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp import planning
 from ttp_mcp.api import ApiError, Integration, NotFound, Post, PostCreate, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text, why
-from ttp_mcp.ledger import LedgerProblem
+from ttp_mcp.ledger import LONGEST_WRITE, LedgerProblem
 from ttp_mcp.ledger import Plan as KeptPlan
 from ttp_mcp.planning import Booked, PostWish
 from ttp_mcp.text import clean, shorten, shown_id
@@ -574,9 +574,28 @@ async def _made(kept: KeptPlan, created: Sequence[planning.Placed], app: App) ->
             sent = _post(each).body() if post_id == first_id else {}
             found = _kept_if_out(index, post_id, post) or Post({**sent, **post.raw, "id": post_id})
         except NotFound:
-            found = Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
+            found = await _not_found(index, post_id, there, app)
         made.append(_Made(index, post_id, found))
     return made
+
+
+async def _not_found(index: int, post_id: str, there: Collection[str], app: App) -> Step:
+    """What to say of a post that is not found, where `there` are the ids of a list that was just read."""
+    if await _is_gone(post_id, there, app):
+        return Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
+    reason = "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
+    return Step(index=index + 1, outcome="unknown", post_id=clean(post_id), reason=reason)
+
+
+async def _is_gone(post_id: str, there: Collection[str], app: App) -> bool:
+    """Whether a post that is not found is really gone: a copy of the API that lags can say so too."""
+    if await _was_removed(post_id, app):
+        return True
+    if post_id in there or await app.ledger.replacing(post_id) is not None:
+        return False
+    # The ledger goes by this machine's clock: however far that is off, looking back farther only takes longer.
+    since = app.now() - timedelta(seconds=abs(app.api.clock.skew_seconds or 0)) - LONGEST_WRITE
+    return all(each.post_id != post_id for each in await app.ledger.history(since) if each.kind == "create")
 
 
 def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
@@ -608,7 +627,7 @@ async def _delete_as_shown(made: _Made, shown: Post, app: App) -> Step:
     if await app.ledger.replacement(made.post_id) is not None:
         return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
     if post is None:
-        return Step(index=number, outcome="already_gone", post_id=post_id)
+        return await _not_found(made.index, made.post_id, [each.id for each in await app.api.posts.list()], app)
     if step := _kept_if_out(made.index, made.post_id, post):
         return step
     # What this answer leaves out says nothing.
