@@ -137,6 +137,25 @@ async def test_plan_of_nothing_has_no_id(fresh):
     assert "plan_id" not in data
 
 
+async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fresh, tmp_path):
+    """Planning only reads; the answer says why there is no plan_id, and what to do instead."""
+    # A folder is no database.
+    (tmp_path / "state" / "ledger.db").mkdir(parents=True)
+    text, data = await fresh.ok("plan_posts", posts=THREE)
+    heading, _, calendar = text.partition("\n")
+    assert heading.startswith("Calendar without a plan_id: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris ")
+    assert (
+        " Nothing was sent. apply_plan can't be used for it: the ledger (ledger.db in TTP_STATE_DIR) can't be used: "
+        in heading
+    )
+    assert heading.endswith(
+        " Once that is mended call plan_posts again, or create_post for each post of this calendar."
+    )
+    assert [post["content"] in calendar for post in THREE] == [True, True, True]
+    assert "plan_id" not in data
+    assert len(data["planned"]) == 3
+
+
 async def test_warnings_stand_beside_their_post(fresh):
     """An account that can't publish now."""
     berlin = await fresh.account("twitter @harborcafe_berlin")

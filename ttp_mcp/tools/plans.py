@@ -182,9 +182,15 @@ async def plan_posts(args: PlanPosts, app: App) -> Answer[PostPlan]:
     found, warnings = _checked(found, drafts, existing)
     names = {account.id: label(account) for account in accounts}
     plan_id = planning.plan_id(found) if found.placed else None
+    not_kept: str | None = None
     if plan_id:
-        await app.ledger.keep_plan(plan_id, _document(found))
-    return _planned_answer(found, plan_id, names, warnings, history, app)
+        try:
+            await app.ledger.keep_plan(plan_id, _document(found))
+        except LedgerProblem as problem:
+            # Planning only reads, and reading goes on without a ledger.
+            plan_id, not_kept = None, agent_text(problem, "apply_plan can't be used for it")
+    heading = _plan_heading(found, plan_id, not_kept, app)
+    return _planned_answer(heading, found, plan_id, names, warnings, history, app)
 
 
 @plans.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED)
@@ -660,6 +666,7 @@ def _kept_as_before(kept: KeptPlan, found: planning.Plan) -> list[Step]:
 
 
 def _planned_answer(
+    heading: str,
     found: planning.Plan,
     plan_id: str | None,
     names: dict[str, str],
@@ -682,7 +689,7 @@ def _planned_answer(
         unplanned=[UnplannedPost(index=each.wish.index + 1, reason=each.reason) for each in found.unplaced],
         time_zone=app.zone.key,
     )
-    lines = [_plan_heading(found, plan_id, app), "", planning.calendar(found, app.zone, names), ""]
+    lines = [heading, "", planning.calendar(found, app.zone, names), ""]
     for each in found.placed:
         lines += [f"Note on post {each.wish.index + 1}: {warning}" for warning in warnings.get(each.wish.index, [])]
     if history.missing:
@@ -692,16 +699,21 @@ def _planned_answer(
     return Answer("\n".join(lines), data)
 
 
-def _plan_heading(found: planning.Plan, plan_id: str | None, app: App) -> str:
-    if plan_id is None:
+def _plan_heading(found: planning.Plan, plan_id: str | None, not_kept: str | None, app: App) -> str:
+    if not found.placed:
         return f"No post could be given a time (times in {app.zone.key}, now {show(app.now(), app.zone)}). Nothing was sent."
     accounts = {account_id for each in found.placed for account_id in each.wish.account_ids}
     first, last = (found.placed[at].at.astimezone(app.zone) for at in (0, -1))
     left = f", {len(found.unplaced)} without a time" if found.unplaced else ""
-    return (
-        f"Plan {plan_id}: {counted(len(found.placed), 'post')} on {counted(len(accounts), 'account')}{left}, "
-        f"{_day(first)} – {_day(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). "
+    name = f"Plan {plan_id}" if plan_id else "Calendar without a plan_id"
+    what_next = (
         f'Nothing is sent yet; apply_plan(plan_id="{plan_id}") schedules it.'
+        if plan_id
+        else f"Nothing was sent. {not_kept} Once that is mended call plan_posts again, or create_post for each post of this calendar."
+    )
+    return (
+        f"{name}: {counted(len(found.placed), 'post')} on {counted(len(accounts), 'account')}{left}, "
+        f"{_day(first)} – {_day(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). {what_next}"
     )
 
 
