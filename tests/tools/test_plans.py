@@ -961,3 +961,22 @@ async def test_post_that_the_list_leaves_out_is_undone_all_the_same(connect):
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert outcomes(data) == [(1, "deleted")]
         assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_post_that_stands_for_some_of_its_accounts_is_not_done(fresh):
+    """The others would get nothing. Once it stands there too, the plan takes both for its post."""
+    twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
+    _, plan = await fresh.ok("plan_posts", posts=[{"content": "Soup", "account_ids": [twitter, linkedin]}])
+    when = plan["planned"][0]["scheduled_at"]
+    _, there = await fresh.ok("create_post", content="Soup", account_ids=[twitter], scheduled_at=when)
+
+    text, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert not data["complete"]
+    assert f"{there['post_id']} has the same text and time already, but is not for all of its accounts" in text
+    assert f"account_ids {linkedin} sends it to the rest" in text
+
+    await fresh.ok("create_post", content="Soup", account_ids=[linkedin], scheduled_at=when)
+    _, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert data["complete"]
+    assert len(fresh.standing()) == 2

@@ -31,6 +31,10 @@ class PostFields(ToolInput):
     platform_data: PlatformData = None
 
 
+# States in which nothing has reached an audience and nothing is about to.
+NOT_OUT = ("draft", "scheduled", "failed")
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A post as it would be sent, the accounts it is for, what speaks against it, and the posts there are (where read)."""

@@ -22,7 +22,7 @@ from ttp_mcp.tools.accounts import AccountBook, label
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
 from ttp_mcp.tools.consent import agree
-from ttp_mcp.tools.drafting import only_one_target, refuse_unhosted, refuse_unprintable, targets_of
+from ttp_mcp.tools.drafting import NOT_OUT, only_one_target, refuse_unhosted, refuse_unprintable, shown, targets_of
 from ttp_mcp.tools.paging import may_be_for
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
@@ -38,8 +38,6 @@ DAYS_AHEAD = 7
 REACHES_BACK = timedelta(days=7)
 # An applied post needs a moment to be sent.
 LEAD = timedelta(seconds=60)
-# States in which nothing has reached an audience and nothing is about to.
-NOT_OUT = ("draft", "scheduled", "failed")
 CHANGED = "it was changed or rescheduled while this call ran, so it is not what was agreed to; undo_plan again asks about it as it is now"
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
 
@@ -243,12 +241,12 @@ async def undo_plan(args: UndoPlan, app: App) -> Answer[PlanProgress]:
         nothing = f"Nothing to undo: this plan has created no post that is {known}still there."
         return _undone(kept, found, before, app, nothing)
     made = await _made(kept, created, app)
-    shown = [each.found for each in made if isinstance(each.found, Post)]
-    if shown:
+    standing = [each.found for each in made if isinstance(each.found, Post)]
+    if standing:
         await agree(
             app,
-            await _undo_question(kept.id, shown, app),
-            binding={"tool": "undo_plan", "plan_id": kept.id, "posts": [_facts(post) for post in shown]},
+            await _undo_question(kept.id, standing, app),
+            binding={"tool": "undo_plan", "plan_id": kept.id, "posts": [[post.id, *shown(post)] for post in standing]},
             grave=True,
             confirmation=args.confirmation,
         )
@@ -483,18 +481,6 @@ async def _undo_question(plan_id: str, posts: Sequence[Post], app: App) -> str:
     return "\n".join(lines)
 
 
-def _facts(post: Post) -> dict[str, Any]:
-    """What a yes to deleting a post is for: the post, and all of it that was shown."""
-    return {
-        "id": post.id,
-        "content": post.content,
-        "thread": post.thread,
-        "media_urls": post.media_urls,
-        "scheduled_at": to_wire(post.scheduled_at) if post.scheduled_at else None,
-        "accounts": sorted(post.account_ids or post.platforms),
-    }
-
-
 async def _look_again(kept: KeptPlan, found: planning.Plan, app: App) -> list[Step]:
     """Find out about attempts of this plan that have no known post: what is found is noted, the rest are steps."""
     steps: list[Step] = []
@@ -522,6 +508,8 @@ async def _apply_one(kept: KeptPlan, each: planning.Placed, existing: Sequence[P
     async def create_and_note() -> Created:
         with app.writes.flight():
             created = await app.writes.create(_post(each), tool=_tool(kept), before=existing)
+            if created.lacking:
+                return created
             existed = created.outcome == "already_created" and not await _is_own(kept, each, app)
             # Without the note the post stands all the same; applying again finds it as one that exists.
             await _note(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, app)
@@ -540,6 +528,13 @@ async def _apply_one(kept: KeptPlan, each: planning.Placed, existing: Sequence[P
         # A post that the API refuses stops only itself; what concerns the next ones too stops them.
         outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
         return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
+    if created.lacking:
+        ids = ", ".join(map(shown_id, created.lacking))
+        reason = (
+            f"{shown_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
+            f"with the same content and media, scheduled_at {to_wire(each.at)} and account_ids {ids} sends it to the rest"
+        )
+        return Step(index=number, outcome="refused", reason=reason)
     if created.post_id is None:
         cause = why(created.cause) if created.cause else "The call ended before there was an answer."
         return Step(index=number, outcome="unknown", reason=f"{cause} Look with list_posts. {_by_hand(each)}")
@@ -623,7 +618,7 @@ async def _undo_one(kept: KeptPlan, made: _Made, app: App) -> Step:
     return step
 
 
-async def _delete_as_shown(made: _Made, shown: Post, app: App) -> Step:
+async def _delete_as_shown(made: _Made, asked_about: Post, app: App) -> Step:
     """Delete a post, unless it is another one than the human was asked about: who was asked may have taken their time."""
     number, post_id = made.index + 1, clean(made.post_id)
     try:
@@ -637,7 +632,7 @@ async def _delete_as_shown(made: _Made, shown: Post, app: App) -> Step:
     if step := _kept_if_out(made.index, made.post_id, post):
         return step
     # What this answer leaves out says nothing.
-    if _facts(Post({**shown.raw, **post.raw, "id": shown.id})) != _facts(shown):
+    if shown(Post({**asked_about.raw, **post.raw})) != shown(asked_about):
         return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
     deleted = await app.writes.delete(made.post_id, tool="undo_plan", post=post)
     reason = "the answer was lost; check with get_post" if deleted.outcome == "unknown" else None

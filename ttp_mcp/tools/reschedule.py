@@ -15,7 +15,7 @@ from ttp_mcp.times import from_now, show
 from ttp_mcp.tools.app import App
 from ttp_mcp.tools.checks import findings
 from ttp_mcp.tools.consent import agree
-from ttp_mcp.tools.drafting import PostFields, Prepared, binding, prepare, refuse_errors
+from ttp_mcp.tools.drafting import NOT_OUT, PostFields, Prepared, binding, prepare, refuse_errors
 from ttp_mcp.tools.paging import accounts_of
 from ttp_mcp.tools.params import (
     Confirmation,
@@ -35,8 +35,6 @@ from ttp_mcp.writes import Created, Deleted, EarlierAttempt, WriteRefused
 
 # Nearer than this to its time, a post may be taken up by the scheduler while it is being replaced.
 TOO_CLOSE = timedelta(minutes=2)
-# States in which nothing has reached an audience and nothing is about to.
-REPLACEABLE = ("draft", "scheduled", "failed")
 
 NOT_DONE = "Post not rescheduled"
 
@@ -187,7 +185,7 @@ def _refuse_unless_different(old: Post, prepared: Prepared) -> None:
 
 def _refuse_unless_replaceable(old: Post, app: App) -> None:
     name = shown_id(old.id)
-    if old.status not in REPLACEABLE:
+    if old.status not in NOT_OUT:
         raise Refusal(
             f"{NOT_DONE}: {name} is {quote_api(old.status, 20)}, so it is out or on its way and can't be changed. "
             "create_post sends a new one; nothing was changed."
@@ -312,7 +310,7 @@ async def _checked(old: Post, new_id: str, prepared: Prepared, app: App) -> Post
     if new.scheduled_at != prepared.post.scheduled_at or new.status not in ("draft", "scheduled"):
         raise _Undone("the API made the replacement differently than asked")
     now_old = await app.api.posts.get(old.id)
-    if now_old.status not in REPLACEABLE:
+    if now_old.status not in NOT_OUT:
         raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
     return now_old
 
