@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import cookiejar
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 
 from ttp_mcp import resources
 from ttp_mcp.ledger import LedgerProblem
-from ttp_mcp.state import Entry
+from ttp_mcp.state import Drop, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,17 @@ def any_text(there: Any) -> Any:
         self._text = text
 
     return keep
+
+
+def every_reservation(_: Any) -> Any:
+    """A refused write takes every reservation with it, whosever it is."""
+
+    async def drop(_: Any, write: Any, __: object) -> list[Drop]:
+        from ttp_mcp.ledger import _targets
+
+        return [Drop("sent", key) for key in _targets(write.digest, write.post, write.targets)]
+
+    return drop
 
 
 async def any_post(post_id: str, app: Any) -> Any:
@@ -303,6 +314,21 @@ REMOVED: dict[str, Removal] = {
         always("one"),
         f"{SERVER}/test_assembly.py::test_each_user_has_a_ledger_and_a_token_of_their_own",
     ),
+    "equal calls at once": Removal(
+        "tools.reschedule:_alone",
+        lambda _: lambda *_: nullcontext(),
+        f"{TOOLS}/test_reschedule.py::test_of_two_equal_calls_at_once_one_is_told_to_wait",
+    ),
+    "accounts that a duplicate is not for": Removal(
+        "ledger:_accounts_in",
+        always(()),
+        f"{TOOLS}/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
+    ),
+    "reservations of other writes": Removal(
+        "ledger:Ledger._not_created",
+        every_reservation,
+        f"{WRITES}/test_duplicates.py::test_refused_write_leaves_the_note_of_the_one_that_took_its_place",
+    ),
     "private file": Removal(
         "state.files:_make_private",
         no_check,
@@ -323,6 +349,21 @@ REMOVED: dict[str, Removal] = {
         "tools.consent:digest",
         always("the same"),
         f"{TOOLS}/test_consent.py::test_confirmation_is_for_exactly_what_was_shown",
+    ),
+    "yes to the post as it was shown": Removal(
+        "tools.posts:shown",
+        always([]),
+        f"{TOOLS}/test_consent.py::test_yes_to_a_delete_is_for_the_post_as_it_was_shown",
+    ),
+    "changed while the human thinks": Removal(
+        "tools.reschedule:refuse_changed",
+        no_check,
+        f"{TOOLS}/test_consent.py::test_post_that_is_changed_while_the_human_thinks_is_left",
+    ),
+    "five minutes for a yes": Removal(
+        "tools.consent:CONFIRMATION_SECONDS",
+        constant(1e6),
+        f"{TOOLS}/test_consent.py::test_yes_after_five_minutes_does_not_count",
     ),
     "code is no answer": Removal(
         "human:digest",
