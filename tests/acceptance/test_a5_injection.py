@@ -138,6 +138,15 @@ def hostile(payload, *, refuse=None):
                 "message": payload,
             }
         },
+        # Few data points, so that each ranking has a note with its owner outside the fence.
+        "/analytics/optimal-times/by-account": {
+            payload: payload,
+            "accounts": [
+                {"platform": payload, "name": payload, "dataPoints": 3},
+                {"platform": "linkedin", "handle": payload, "dataPoints": 0},
+                {"accountId": payload, "recommendation": {"dataPoints": 1}},
+            ],
+        },
         "/media/presign": {"uploadUrl": payload, "publicUrl": payload, "key": payload, "expiresIn": 300},
     }
 
@@ -297,6 +306,7 @@ GUARDS = {
     "names": ("tools.accounts", "shown_word", clean),
     "addresses": ("tools.results", "shown_url", clean),
     "platforms of a post": ("tools.results", "shown_word", clean),
+    "owners of rankings": ("tools.analytics", "_owner", lambda part: clean(str(part.get("name") or ""))),
     "weekdays": ("tools.analytics", "shown_word", clean),
     "quotation": ("text", "_MARKS", re.compile("(?!)")),
 }

@@ -86,7 +86,7 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     """
     platform = platform_key(args.platform) if args.platform else None
     found = await app.api.analytics.optimal_times(platform)
-    where = f" on {quote_api(platform, 50)}" if platform else ""
+    where = f" on {shown_word(platform)}" if platform else ""
     if not found.best_hours and not found.best_days:
         basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
         lines = [f"There are no best times{where} yet{basis}."]
@@ -196,10 +196,15 @@ def _objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
             left += [(owner, entry) for entry in reversed(cast("list[object]", part))]
         elif isinstance(part, dict):
             found = cast("dict[str, Any]", part)
-            words = [found.get("platform"), found.get("name") or found.get("handle") or found.get("accountId")]
-            owner = " ".join(quote_api(word, 60) for word in words if isinstance(word, str)) or owner
+            owner = _owner(found) or owner
             yield owner, found
             left += [(owner, entry) for entry in reversed(found.values())]
+
+
+def _owner(part: dict[str, Any]) -> str:
+    """What an object says it is of, fit to stand in a sentence of ours; empty when it says nothing."""
+    words = [part.get("platform"), part.get("name") or part.get("handle") or part.get("accountId")]
+    return " ".join(shown_word(word) for word in words if isinstance(word, str) and word)
 
 
 def _is_empty(reply: object) -> bool:
