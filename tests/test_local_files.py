@@ -136,6 +136,13 @@ def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
     assert str(folder.parent) not in refusal(source, folder)
 
 
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\uffa0", "\ufff0", "\U0001d173", "\U000e0080", "\U000e0fff"])
+def test_file_with_something_invisible_in_its_name_is_refused(folder, hidden):
+    """Although it is there."""
+    (folder / f"ph{hidden}oto.jpg").write_bytes(b"picture")
+    assert "an invisible character" in refusal(f"ph{hidden}oto.jpg", folder)
+
+
 NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
 
 

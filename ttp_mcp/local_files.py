@@ -27,7 +27,8 @@ NAME_CHARACTERS = 100
 _HOME_FOLDERS = (".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".mozilla", ".password-store")
 # Controls, what reorders or hides text, and what is not text at all.
 _FORBIDDEN = re.compile(
-    r"[\\\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    r"[\\\x00-\x1f\x7f-\x9f\u061c\u17b4\u17b5\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8\ud800-\udfff"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
 )
 _NEARBY_SEEN = 2000
 HOW_TO_ALLOW = "add TTP_MEDIA_DIRS=/path/to/folder where this server is configured and restart it"

@@ -6,11 +6,13 @@ import unicodedata
 from functools import lru_cache
 from typing import Any, cast
 
-# Controls but tab and newline, escapes, bidi controls, invisible operators, soft hyphen and the like.
+# Controls but tab and newline, escapes, bidi controls, invisible operators, soft hyphen, fillers and the like; also what is
+# reserved for such characters: it is shown as nothing, and plane 14 has room for a whole sentence in hidden letters.
 _REMOVED = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # terminal control sequences, whole
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    r"\ufff0-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e00ff\U000e01f0-\U000e0fff]"
 )
 # Most texts hold nothing else: letters of Latin, Chinese and Korean, punctuation, currencies, arrows, symbols, emoji. No mark
 # that combines, no joiner, no selector and nothing of the above is among them, so such a text needs no closer look.
@@ -25,6 +27,15 @@ _FLAGS = tuple(
     "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in code) + "\U000e007f"
     for code in ("gbeng", "gbsct", "gbwls")
 )
+# Nobody writes these either; unlike the tags they are in no flag.
+_HIDDEN = re.compile("[\U000e0080-\U000e00ff\U000e01f0-\U000e0fff]")
+# What a writer may have pasted without knowing.
+_INVISIBLE = re.compile(
+    "[\u00ad\u17b4\u17b5\u200b\u2060-\u2064\u3164\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+)
+# In old Korean they hold the place of a letter that a syllable lacks; alone, or more than one for each place, they are nothing.
+_FILLERS = re.compile("[\u115f\u1160]+")
+_JAMO = re.compile("[\u1100-\u115e\u1161-\u11ff\ua960-\ua97c\ud7b0-\ud7fb]")
 _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # Only ideographs have variants beyond the sixteenth; after anything else such a selector is hidden data.
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -76,11 +87,17 @@ def _pass(text: str) -> str:
         return text
     text = _FLAG.sub(lambda flag: flag[0] if flag[0] in _FLAGS else "\U0001f3f4", text)
     text = _TAG.sub(lambda tags: tags[0] if _in_flag(text, tags.start(), tags.end()) else "", text)
+    text = _FILLERS.sub(lambda fillers: fillers[0] if _in_syllable(text, fillers) else "", text)
     return _joiners_and_marks(text)
 
 
 def _in_flag(text: str, start: int, end: int) -> bool:
     return text[max(start - 1, 0) : end] in _FLAGS
+
+
+def _in_syllable(text: str, fillers: re.Match[str]) -> bool:
+    beside = text[max(fillers.start() - 1, 0) : fillers.start()] + text[fillers.end() : fillers.end() + 1]
+    return fillers[0] in "\u115f\u1160" and bool(_JAMO.search(beside))
 
 
 def _joiners_and_marks(text: str) -> str:
@@ -192,7 +209,7 @@ def outbound_problems(text: str) -> list[str]:
         problems.append("it holds half of a character (a lone surrogate)")
     if "\x00" in text:
         problems.append("it holds a NUL character")
-    if _TAG.search(_FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text)):
+    if _HIDDEN.search(text) or _TAG.search(_FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text)):
         problems.append("it holds invisible tag characters")
     return problems
 
@@ -202,7 +219,7 @@ def outbound_warnings(text: str) -> list[str]:
     warnings: list[str] = []
     if re.search("[\u202a-\u202e\u2066-\u2069]", text):
         warnings.append("it holds characters that reverse the direction of writing")
-    if re.search("[\u200b\u2060-\u2064\ufeff\u00ad]", text):
+    if _INVISIBLE.search(text):
         warnings.append("it holds invisible characters")
     if any(_mixes_scripts(word) for word in re.findall(r"\w+", text)):
         warnings.append("a word mixes letters of different scripts that look alike")
