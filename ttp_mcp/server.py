@@ -10,8 +10,10 @@ from urllib.parse import unquote
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, UnexpectedResourceError
 from mcp.shared.exceptions import MCPError
 from pydantic_core import to_json
 
@@ -105,6 +107,8 @@ class TtpServer(MCPServer[Any]):
         self._app_of = app_of
         self._with_confirmation = with_confirmation
         self._listed: list[types.Tool] | None = None
+        # Before the SDK's own, which names its spans by what was sent.
+        self.middleware.insert(0, _without_tokens_in_names)
         # The decorator for completions hides which user asks; the handler behind it does not.
         self._lowlevel_server.add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
@@ -126,7 +130,7 @@ class TtpServer(MCPServer[Any]):
         """
         tool = self._offered.get(name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {quote_api(name, 60)}.")
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown tool: {quote_api(name, 60)}."))
         try:
             app = self._app_of(context)
             checked = read_arguments(tool, arguments, with_confirmation=self._with_confirmation)
@@ -170,12 +174,13 @@ class TtpServer(MCPServer[Any]):
         if prompt is None:
             if any(each.name == name for each in await super().list_prompts()):
                 return await super().get_prompt(name, arguments, context)
-            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {quote_api(name, 60)}.")
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown prompt: {quote_api(name, 60)}."))
         given = {key: str(value) for key, value in (arguments or {}).items()}
         missing = [each.name for each in prompt.arguments if each.required and not given.get(each.name)]
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"{name} needs {', '.join(missing)}.")
-        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=prompt.render(given)))
+        text = redact_tokens(prompt.render(given))
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=prompt.description, messages=[message])
 
     async def list_resources(self) -> list[types.Resource]:
@@ -214,7 +219,10 @@ class TtpServer(MCPServer[Any]):
         """
         found = resources.find(str(uri), self._resources)
         if found is None:
-            return await super().read_resource(uri, context)
+            try:
+                return await super().read_resource(uri, context)
+            except ResourceError as error:
+                raise _unread(error) from None
         resource, value = found
         try:
             text = await resource.read(self._app_of(context), unquote(value))
@@ -238,6 +246,23 @@ class TtpServer(MCPServer[Any]):
         more = len(found) > completions.MOST
         values = found[: completions.MOST]
         return types.CompleteResult(completion=types.Completion(values=values, total=len(found), has_more=more))
+
+
+async def _without_tokens_in_names(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """A token that is sent as a name or an address gets no further: spans are named so, and answers repeat it."""
+    sent = ctx.params or {}
+    names = {key: redact_tokens(name) for key in ("name", "uri") if isinstance(name := sent.get(key), str)}
+    if names or may_hold_token(ctx.method.encode(errors="replace")):
+        ctx = replace(ctx, method=redact_tokens(ctx.method), params={**sent, **names})
+    return await call_next(ctx)
+
+
+def _unread(error: ResourceError) -> MCPError:
+    """An error of a resource that is not ours, without the address that the SDK would add as data."""
+    if isinstance(error, UnexpectedResourceError):
+        log.error("a resource that was added failed unexpectedly", exc_info=error)
+    missing = isinstance(error, ResourceNotFoundError)
+    return MCPError(types.INVALID_PARAMS if missing else types.INTERNAL_ERROR, redact_tokens(str(error)))
 
 
 def describe(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:

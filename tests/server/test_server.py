@@ -7,7 +7,14 @@ import logging
 import jsonschema
 import pytest
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.shared import _otel
 from mcp.shared.exceptions import MCPError
+from mcp_types import EmptyResult, Request
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from tests.server.conftest import ERAS, text_of
 from ttp_mcp import __version__, server
@@ -262,6 +269,65 @@ async def test_piece_of_the_token_leaves_in_no_answer(connect, sandbox, era):
         assert answers[1].model_dump_json().count("[redacted]") >= 4
 
 
+@eras
+@pytest.mark.parametrize("split", ["", "\u200b"])
+async def test_token_leaves_in_no_error_of_the_protocol_and_no_prompt(connect, era, split):
+    """An agent that takes it for a name gets it back in no form; also where cleaning is what puts it together."""
+    token = TOKEN[:6] + split + TOKEN[6:]
+    async with connect(era) as side:
+        asks = (
+            lambda: side.call(token),
+            lambda: side.client.get_prompt(token),
+            lambda: side.client.get_prompt("turn_into_thread", {"text": f"Mine: {TOKEN}"}),
+            lambda: side.client.read_resource(f"ttp://nothing/{TOKEN}"),
+            lambda: side.client.read_resource(f"ttp://platform-rules/{TOKEN}"),
+        )
+        shown = [await outcome(ask) for ask in asks]
+    assert not any(TOKEN[:16] in each or TOKEN[4:16] in each for each in shown)
+    assert all("[redacted]" in each for each in shown)
+
+
+async def outcome(ask):
+    """Everything of an answer, or of a protocol error."""
+    try:
+        return repr(await ask())
+    except MCPError as error:
+        return repr(error.error)
+
+
+async def test_token_that_is_sent_as_a_name_is_in_no_span(connect, monkeypatch):
+    """Nor as an address or a method: the SDK names its spans so."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    async with connect() as side:
+        # Later than the client's start; the spans of the client, which repeat what it sends itself, are left aside.
+        monkeypatch.setattr(_otel, "_tracer", provider.get_tracer("mcp-python-sdk"))
+        await outcome(lambda: side.call(TOKEN))
+        await outcome(lambda: side.client.get_prompt(TOKEN))
+        await outcome(lambda: side.client.read_resource(f"ttp://nothing/{TOKEN}"))
+        await outcome(lambda: side.client.session.send_request(Request(method=TOKEN, params=None), EmptyResult))
+        await side.client.get_prompt("what_failed")
+    spans = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
+    provider.shutdown()
+    assert [span.name for span in spans] == [
+        "tools/call [redacted]",
+        "prompts/get [redacted]",
+        "resources/read",
+        "[redacted]",
+        "prompts/get what_failed",
+    ]
+    assert not any(TOKEN[4:16] in span.to_json() for span in spans)
+
+
+@pytest.mark.requirement("server.contract")
+def test_ours_is_the_first_to_see_a_message():
+    """Before what makes the spans, wherever the SDK puts that."""
+    side = TtpServer([], lambda _: None)
+    assert side.middleware[0] is server._without_tokens_in_names
+    assert [type(each).__name__ for each in side.middleware[1:2]] == ["OpenTelemetryMiddleware"]
+
+
 async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sandbox, tmp_path):
     """All eighteen tools, with jsonschema rather than with the models that made the schema."""
     (tmp_path / "media").mkdir()
@@ -341,6 +407,31 @@ async def test_things_that_are_added_to_the_server_are_served_beside_ours(connec
         templates = (await side.client.list_resource_templates()).resource_templates
         assert templates[-1].uri_template == "ttp-extra://notes/{name}"
         assert (await side.client.read_resource("ttp-extra://notes/x")).contents[0].text == "note x"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ResourceNotFoundError(f"no note {TOKEN}"), -32602, "no note [redacted]"),
+        (ResourceError("not now"), -32603, "not now"),
+        (RuntimeError(f"inner detail {TOKEN}"), -32603, "Error reading resource ttp-extra://note"),
+    ],
+)
+async def test_error_of_a_resource_that_was_added_is_told_without_a_token(connect, caplog, error, code, words):
+    """And without the address as data; a bug's traceback is in the log."""
+    async with connect() as side:
+
+        @side.assembly.server.resource("ttp-extra://note")
+        def note() -> str:
+            raise error
+
+        with pytest.raises(MCPError) as caught:
+            await side.client.read_resource("ttp-extra://note")
+    assert (caught.value.code, caught.value.message, caught.value.error.data) == (code, words, None)
+    logged = [LineFormatter().format(record) for record in caplog.records if record.name == "ttp_mcp.server"]
+    assert ["RuntimeError: inner detail [redacted]" in line for line in logged] == [True] * isinstance(
+        error, RuntimeError
+    )
 
 
 async def test_refusal_of_a_tool_is_its_text(connect, monkeypatch):
