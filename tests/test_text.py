@@ -30,7 +30,7 @@ TRICKY = st.text(
         'ab 0#«»"“”\n\t\x1b[m]\x07\x00\x7f\x85\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u2028\u202e\u2060\u2066\ufeff'
         "\u1100\u115f\u1160\u1161\u3164\uffa0\U000e0080\U000e01f0"
         "\ud800\udfff\ufe0f\ufe00\U000e0100\U000e0001\U000e0067\U000e0062\U000e007f\U0001f3f4\u0301\u0489\u20dd"
-        "میनक्ष漢é👩❤🚀"
+        "میनक्ष漢é۲👩❤🚀."
     ),
     max_size=40,
 )
@@ -51,6 +51,15 @@ def test_clean_is_idempotent_and_leaves_nothing_hidden(text):
     assert not FORBIDDEN.search(cleaned)
     without_flags = cleaned.replace(ENGLAND, "").replace(SCOTLAND, "").replace(WALES, "")
     assert not re.search("[\U000e0000-\U000e007f]", without_flags)
+
+
+@pytest.mark.requirement("text.clean")
+@settings(max_examples=500)
+@given(st.text(st.sampled_from("\u200c\u200d\u200c\u200dه1a.न\u094d👩 \ufe0f\u200b"), max_size=30))
+def test_clean_never_leaves_two_joiners_in_a_row(text):
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned
+    assert not re.search("[\u200c\u200d]{2}", cleaned)
 
 
 @pytest.mark.requirement("text.clean")
@@ -76,6 +85,10 @@ def test_clean_never_leaves_a_pile_of_marks(text):
     [
         "می\u200cخواهم",
         "क्\u200dष हिन्दी क्ष",
+        "۱۴۰۴ ه\u200d.ش. و سال ۱۴۰۴ ه\u200d",
+        "PDF\u200cها ۲۰\u200cساله 20\u200cساله نسخه\u200c۲",
+        "അവന്\u200d വന്നു",
+        "half क्\u200d and क्\u200d.",
         "👩\u200d❤\ufe0f\u200d💋\u200d👨 👨\u200d👩\u200d👧\u200d👦 👩🏽\u200d🚀",
         "🏳\ufe0f\u200d🌈 🇫🇷 🇩🇪",
         ENGLAND + SCOTLAND + WALES,
@@ -102,6 +115,9 @@ def test_clean_keeps_what_people_write(text):
         ("\U0001f3f4\U000e0068\U000e0069\U000e007f", "\U0001f3f4"),
         ("\U0001f3f4\U000e0068\U000e0069", "\U0001f3f4"),
         ("a\u200db\u200cc", "abc"),
+        ("1\u200c2 ۱\u200c۲ . \u200cم م\u200c. \u200d", "12 ۱۲ . م م. "),
+        ("ه\u200d\u200d\u200c\u200d. م\u200c\u200d\u200cن क्\u200d\u200d", "ه\u200d. م\u200dن क्\u200d"),
+        ("👩\u200d. é\u200d a\u200dم", "👩. é aم"),
         ("\ufe0fa\ufe0f ❤\ufe0f\ufe0f\ufe0f", "a ❤\ufe0f"),
         ("❤\U000e0101\U000e0102", "❤"),
         ("e" + "\u0301" * 20, "e" + "\u0301" * 8),

@@ -52,6 +52,8 @@ _LONGEST_WORD = 62
 # What most addresses consist of; the others are as good in a quotation.
 _PLAIN_URL = re.compile(r"https?://[\w.~:/?#&=%+@-]{1,190}", re.ASCII)
 MOST_MARKS = 8
+# The combining class of the signs that take the vowel from a letter, in every script of India.
+_VIRAMA = 9
 ZWNJ, ZWJ = "\u200c", "\u200d"
 
 
@@ -106,7 +108,7 @@ def _joiners_and_marks(text: str) -> str:
     for position, character in enumerate(text):
         previous = kept[-1] if kept else ""
         if character in (ZWJ, ZWNJ):
-            if _joinable(previous) and _joinable(text[position + 1 : position + 2]):
+            if _joins(character, previous, text[position + 1 : position + 2]):
                 kept.append(character)
             continue
         if _SELECTOR.match(character):
@@ -129,14 +131,33 @@ def _selectable(previous: str, selector: str) -> bool:
     return not previous.isascii() or previous in _KEYCAP
 
 
+def _joins(joiner: str, previous: str, following: str) -> bool:
+    """Whether a joiner says how its neighbours are written. Never after another one, so that no run of them can hold data."""
+    sides = (previous, following)
+    if all(map(_joinable, sides)):
+        return True
+    if joiner == ZWJ:
+        # It ends a Persian abbreviation, an old letter of Malayalam, a half form of Hindi, whatever comes then.
+        return _is_arabic(previous) or _is_virama(previous)
+    # Between a Persian ending and a foreign word or a figure.
+    return all(map(_is_spelt, sides)) and any(map(_joinable, sides))
+
+
 def _joinable(character: str) -> bool:
-    """Whether a joiner can stand beside it: letters and marks beyond ASCII, emoji, and variation selectors."""
-    return (
-        bool(character)
-        and not character.isascii()
-        and character not in (ZWJ, ZWNJ)
-        and unicodedata.category(character)[0] in "LMS"
-    )
+    """Whether any joiner can stand beside it: letters and marks beyond ASCII, emoji, and variation selectors."""
+    return not character.isascii() and unicodedata.category(character)[0] in "LMS"
+
+
+def _is_spelt(character: str) -> bool:
+    return bool(character) and unicodedata.category(character).startswith(("L", "M", "Nd"))
+
+
+def _is_arabic(character: str) -> bool:
+    return bool(character) and unicodedata.name(character, "").startswith("ARABIC LETTER ")
+
+
+def _is_virama(character: str) -> bool:
+    return bool(character) and unicodedata.combining(character) == _VIRAMA
 
 
 def shorten(text: str, characters: int = 80) -> str:
