@@ -301,13 +301,14 @@ def failed(text: str, kind: str) -> types.CallToolResult:
 
 
 def _without_tokens(value: Any) -> Any:
+    """JSON without tokens. A figure can be twelve digits of one; only what the API fills in freely has such long ones."""
     if isinstance(value, str):
         return redact_tokens(value)
     if isinstance(value, list):
         return [_without_tokens(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
     if isinstance(value, dict):
         return {redact_tokens(key): _without_tokens(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
-    return value
+    return "[redacted]" if may_hold_token(to_json(value)) else value
 
 
 def _bug(tool: Tool) -> str:

@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 from tests.server.conftest import ERAS, text_of
 from ttp_mcp import __version__, server
 from ttp_mcp.api.posts import PostsApi
+from ttp_mcp.credentials import Token
 from ttp_mcp.errors import Refusal
 from ttp_mcp.logs import LineFormatter
 from ttp_mcp.server import ERROR_KIND, INSTRUCTIONS, TtpServer
@@ -267,6 +268,23 @@ async def test_piece_of_the_token_leaves_in_no_answer(connect, sandbox, era):
             shown = answer.model_dump_json().lower()
             assert not any(digits[at : at + 12] in shown for at in range(37))
         assert answers[1].model_dump_json().count("[redacted]") >= 4
+
+
+@eras
+async def test_piece_of_the_token_leaves_in_no_figure(connect, sandbox, era):
+    """Some tokens have twelve decimal digits in a row, which an API can say as a number; the schemas allow what stands for it."""
+    digits = "918273645546372819" * 3
+    Token(f"ttp_{digits[:48]}")
+    figures = {"whole": int(digits[:12]), "part": float(f"{digits[1:14]}.5"), "list": [int(digits[:18]), 12, 0.5, True]}
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET platform_data = ?", (json.dumps({"x": figures}),))
+        post_id = db.execute("SELECT id FROM posts").fetchone()["id"]
+    async with connect(era) as side:
+        answer = await side.call("get_post", post_id=post_id)
+    assert answer.structured_content["platform_data"] == {
+        "x": {"whole": "[redacted]", "part": "[redacted]", "list": ["[redacted]", 12, 0.5, True]}
+    }
+    assert digits[1:13] not in answer.model_dump_json()
 
 
 @eras
