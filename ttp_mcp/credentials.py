@@ -15,9 +15,10 @@ _SECRETS = re.compile(
     r"|(?P<bearer>Bearer\s+)(?!\[redacted\])[^\s\"'“”]{16,}"
     # Whoever stands before the host of a URL: user, password or a key.
     r"|(?P<user>://)(?!\[redacted\]@)[^\s/\"'<>“”]+(?=@)"
+    # Parameters of a signed URL, also of one that is encoded once or twice within another.
     r"|(?P<field>(?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)"
-    r"|(?<=[?&;])(?:sig|signature|token)|(?<=\\u0026)(?:sig|signature|token)|(?<=%26)(?:sig|signature|token))"
-    r"(?:=|%3D|\"?:\s*\"?))(?!\[redacted\])[^&\s\"'<>]+",
+    r"|(?:[?&;]|\\u0026|%(?:25)?(?:3F|26))[\w-]*(?:signature|token|sig|api_key))"
+    r"(?:=|%(?:25)?3D|\"?:\s*\"?))(?!\[redacted\])[^&\s\"'<>]+",
     re.IGNORECASE,
 )
 
@@ -90,6 +91,13 @@ def redact(text: str) -> str:
 
     Applying it twice changes nothing.
     """
+    # Until nothing changes: what is taken out can bring together, or make long enough, what was none before.
+    while (after := _redacted_once(text)) != text:
+        text = after
+    return after
+
+
+def _redacted_once(text: str) -> str:
     text = _SECRETS.sub(lambda found: f"{found['bearer'] or found['user'] or found['field'] or ''}[redacted]", text)
     return _without_pieces(text)
 
