@@ -1,6 +1,8 @@
 """How requests are sent, repeated, held and queued; over scripted applications in this process and over real sockets."""
 
+import asyncio
 import logging
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 import anyio
@@ -319,6 +321,30 @@ async def test_large_answer_is_not_read_to_its_end():
     with pytest.raises(BadAnswer) as caught:
         await api.posts.create(DRAFT)
     assert (caught.value.reason, caught.value.may_have_happened) == ("too_large", True)
+
+
+@pytest.mark.requirement("api.queue")
+async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monkeypatch):
+    """The rest of an answer is not read, so its connection is closed; at that moment the time is up."""
+
+    async def too_large(self, response, _):
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        async with aclosing(response.aiter_bytes()) as stream:
+            await anext(stream)
+            patch.setattr(loop, "time", lambda: now() + 100.0)
+            # The loop looks at the time after this step, so the deadline is noticed at the first one of the closing.
+            await asyncio.sleep(0)
+
+    async with FaultServer(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")) as server:
+        api = over_sockets(server)
+        with monkeypatch.context() as patch:
+            patch.setattr(http_module.Http, "_body", too_large)
+            with pytest.raises((NoAnswer, BadAnswer)):
+                await api.posts.list()
+        (pool,) = api._http._pools._pools
+        assert (pool.in_use, pool.client._transport._pool._requests) == (0, [])
+        await api.aclose()
 
 
 @pytest.mark.requirement("api.token")

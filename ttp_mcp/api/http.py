@@ -1,6 +1,5 @@
 """One request: the token, the limits, the queue, the repeats, and every failure turned into an `ApiError`."""
 
-import asyncio
 import json
 import ssl
 import time
@@ -199,8 +198,8 @@ class Http:
     async def _attempt(self, call: _Call) -> Any:
         progress = _Progress()
         try:
-            # A third of what anyio.fail_after costs.
-            async with asyncio.timeout(max(0.0, self._seconds_left(call))):
+            # Not asyncio.timeout, at a third of the cost: it would cut off the closing of a connection.
+            with anyio.fail_after(max(0.0, self._seconds_left(call))):
                 return await self._in_turn(call, progress)
         except TimeoutError as error:
             after = self.limits.total_seconds
