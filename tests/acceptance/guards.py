@@ -164,6 +164,11 @@ REMOVED: dict[str, Removal] = {
         constant(lambda self, response: self._body(response, 1 << 40)),
         f"{API}/test_requests.py::test_status_decides_even_when_the_body_of_a_refusal_is_bad",
     ),
+    "hold before the words": Removal(
+        "api.http:Hold.begin",
+        no_check,
+        f"{API}/test_requests.py::test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled",
+    ),
     "attempts of a read": Removal(
         "api.retry:READ_ATTEMPTS",
         constant(99),

@@ -25,6 +25,7 @@ from ttp_mcp.api import (
     ServerError,
     TokenMalformed,
     TokenMissing,
+    ValidationFailed,
 )
 from ttp_mcp.api import http as http_module
 from ttp_mcp.credentials import Token
@@ -310,6 +311,50 @@ async def test_status_decides_even_when_the_body_of_a_refusal_is_bad(monkeypatch
                 await api.posts.create(DRAFT)
             await api.aclose()
         assert (caught.value.status, caught.value.message) == (401, None)
+
+
+def without_words(status):
+    """A refusal whose body never comes."""
+
+    async def fault(exchange):
+        await exchange.read()
+        await exchange.send(f"HTTP/1.1 {status} No\r\nRetry-After: 60\r\nContent-Length: 9\r\n\r\n".encode())
+        await anyio.sleep_forever()
+
+    return fault
+
+
+@pytest.mark.requirement("api.refusals")
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (401, NotAuthenticated), (422, ValidationFailed)])
+async def test_refusal_whose_words_do_not_come_before_the_deadline_is_that_refusal(status, error):
+    """The write was refused, so it can't have happened."""
+    async with FaultServer(without_words(status)) as server:
+        api = over_sockets(server, total_seconds=0.3, read_seconds=20.0)
+        with pytest.raises(error) as caught:
+            await api.posts.create(DRAFT)
+        await api.aclose()
+    assert (caught.value.status, caught.value.message, caught.value.may_have_happened) == (status, None, False)
+
+
+@pytest.mark.requirement("api.hold")
+async def test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled(monkeypatch):
+    """No other call leaves meanwhile, and what is left of the minute is told to it."""
+    monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 20.0)
+    async with FaultServer(without_words(429)) as server:
+        api = over_sockets(server, read_seconds=20.0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(api.posts.list)
+            with anyio.fail_after(5):
+                while not api._http._hold.active:
+                    await anyio.sleep(0)
+            with pytest.raises(RateLimited) as caught:
+                await api.posts.list()
+            tasks.cancel_scope.cancel()
+        with pytest.raises(RateLimited):
+            await api.posts.list()
+        await api.aclose()
+    assert len(server.requests) == 1
+    assert 0 < caught.value.retry_after_seconds <= 60
 
 
 @pytest.mark.requirement("api.answers")

@@ -68,6 +68,7 @@ class _Progress:
 
     sent: bool = False
     status: int | None = None
+    refusal: errors.ApiError | None = None
 
     async def trace(self, event: str, _: object) -> None:
         """Called by the connection before each step: from here on a byte can have been written."""
@@ -202,6 +203,9 @@ class Http:
             with anyio.fail_after(max(0.0, self._seconds_left(call))):
                 return await self._in_turn(call, progress)
         except TimeoutError as error:
+            if progress.refusal is not None:
+                # It is known; only its words did not come in time.
+                raise progress.refusal from None
             after = self.limits.total_seconds
             raise answers.broken(call.asked, error, sent=progress.sent, after_seconds=after) from None
 
@@ -241,6 +245,10 @@ class Http:
                     self.clock.learn(response.headers.get("date"))
                     status = response.status_code
                     if status >= 300:
+                        # The status is told, and the hold begins, whatever becomes of the words.
+                        progress.refusal = self._refused(asked, response, b"")
+                        if isinstance(progress.refusal, errors.RateLimited):
+                            self._hold.begin(progress.refusal.retry_after_seconds)
                         raise self._refused(asked, response, await self._refusal(response))
                     progress.status = status
                     content = await self._body(response, call.most_bytes)
@@ -322,10 +330,7 @@ class Http:
         return content or b""
 
     def _refused(self, asked: Asked, response: httpx2.Response, content: bytes) -> errors.ApiError:
-        error = answers.refused(asked, response.status_code, response.headers, content, self.clock.now())
-        if isinstance(error, errors.RateLimited):
-            self._hold.begin(error.retry_after_seconds)
-        return error
+        return answers.refused(asked, response.status_code, response.headers, content, self.clock.now())
 
 
 def _only_of(endpoints: frozenset[str] | None, asked: Asked) -> None:
