@@ -15,8 +15,8 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def date(seconds):
-    """A Date header so many seconds from now."""
-    return format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    """Headers with a Date so many seconds from now."""
+    return {"date": format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)}
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600, 365 * 86400, -365 * 86400])
@@ -47,6 +47,25 @@ def test_one_odd_answer_changes_nothing():
     assert clock.skew_seconds == 20
 
 
+@pytest.mark.parametrize("odd", [86400, -86400])
+def test_one_odd_answer_among_few_changes_nothing(odd):
+    """Of an even number of answers the one in the middle that is nearer to our own clock decides, never a mean."""
+    for seconds in ([odd, 1], [1, odd], [odd, odd + 1, 1, 2], [1, 2, odd, odd + 1]):
+        clock = ApiClock(lambda: NOW)
+        for each in seconds:
+            clock.learn(date(each))
+        assert 1 <= clock.skew_seconds <= 2
+        assert clock.now() == NOW
+
+
+@pytest.mark.parametrize(("age", "skew"), [("600", None), ("1", None), ("soon", None), ("0", -600), ("", -600)])
+def test_date_of_an_answer_from_a_cache_is_passed_over(age, skew):
+    """It says when the answer was made; `Age` says how long ago that was, and 0 that it came straight from the API."""
+    clock = ApiClock(lambda: NOW)
+    clock.learn(date(-600) | {"age": age})
+    assert clock.skew_seconds == skew
+
+
 def test_a_date_that_stays_the_same_is_one_answer():
     """Under load many answers have the same second; and a cache may repeat one for long."""
     clock = ApiClock(lambda: NOW)
@@ -61,14 +80,14 @@ def test_a_date_that_stays_the_same_is_one_answer():
 def test_unreadable_or_absurd_date_is_passed_over(header):
     """Year 9999 would overflow as soon as our clock moves on."""
     clock = ApiClock(lambda: NOW)
-    clock.learn(header)
+    clock.learn({} if header is None else {"date": header})
     assert clock.skew_seconds is None
 
 
 def test_date_without_a_zone_is_utc():
     """`-0000` says that the zone is not known."""
     clock = ApiClock(lambda: NOW)
-    clock.learn("Tue, 24 Nov 2026 13:00:00 -0000")
+    clock.learn({"date": "Tue, 24 Nov 2026 13:00:00 -0000"})
     assert clock.skew_seconds == 3600
 
 
@@ -76,5 +95,5 @@ def test_date_without_a_zone_is_utc():
 def test_no_header_makes_the_clock_fail(header):
     """Whatever a server sends."""
     clock = ApiClock(lambda: NOW)
-    clock.learn(header)
+    clock.learn({"date": header, "age": header})
     assert clock.now().tzinfo is UTC

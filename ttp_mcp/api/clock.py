@@ -1,10 +1,10 @@
 """The API's present, learned from the `Date` headers of its answers."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from statistics import median
+from statistics import median_high, median_low
 
 # Dates have whole seconds and travel for a while: less than this is not a difference.
 NOTICEABLE_SECONDS = 5.0
@@ -23,12 +23,16 @@ class ApiClock:
         self.skew_seconds: float | None = None
         """How far the API is ahead of us: the median of the last five answers; None before the first."""
 
-    def learn(self, header: str | None) -> None:
-        """Note a `Date` header; what can't be read is passed over, and so is the one of the answer before."""
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Note the `Date` of an answer; what can't be read is passed over, and so is the one of the answer before."""
+        header = headers.get("date")
         # They have whole seconds, so under load many are the same.
         if header is None or header == self._latest:
             return
         self._latest = header
+        # From a cache: its date is the one of when it was made.
+        if headers.get("age", "").strip(" 0"):
+            return
         try:
             there = parsedate_to_datetime(header)
         except (ValueError, TypeError, IndexError, OverflowError):
@@ -37,7 +41,8 @@ class ApiClock:
             return
         there = there if there.tzinfo else there.replace(tzinfo=UTC)
         self._skews.append((there - self._local()).total_seconds())
-        self.skew_seconds = median(self._skews)
+        # Of an even number the one nearer to our own clock, not half of each: one odd date among two is then none.
+        self.skew_seconds = min(median_low(self._skews), median_high(self._skews), key=abs)
 
     def now(self) -> datetime:
         """The API's present as aware UTC; our own while the difference is not noticeable."""

@@ -242,7 +242,7 @@ class Http:
             with self._pools.take() as client:
                 response = await client.send(self._request(client, call, progress), stream=True)
                 try:
-                    self.clock.learn(response.headers.get("date"))
+                    self.clock.learn(response.headers)
                     status = response.status_code
                     if status >= 300:
                         # The status is told, and the hold begins, whatever becomes of the words.
