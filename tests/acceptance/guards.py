@@ -184,6 +184,11 @@ REMOVED: dict[str, Removal] = {
         constant(0.0),
         f"{API}/test_requests.py::test_rate_limit_without_a_usable_time_waits_a_second",
     ),
+    "429 that says at once": Removal(
+        "api.hold:LEAST_HOLD_SECONDS",
+        constant(0.0),
+        f"{API}/test_requests.py::test_storm_of_rate_limits_that_say_at_once_is_asked_four_times_a_second",
+    ),
     "longest hold": Removal(
         "api.hold:LONGEST_HOLD_SECONDS",
         constant(1e12),

@@ -197,14 +197,45 @@ async def test_long_wait_is_told_and_not_waited(header, told):
 
 @pytest.mark.requirement("api.hold")
 @pytest.mark.parametrize(
-    ("headers", "slept"), [({}, [1.0]), ({"retry-after": "soon"}, [1.0]), ({"retry-after": "0"}, [])]
+    ("headers", "slept"),
+    [
+        ({}, 1.0),
+        ({"retry-after": "soon"}, 1.0),
+        ({"retry-after": "0.3"}, 0.3),
+        ({"retry-after": "0"}, 0.25),
+        ({"retry-after": "Tue, 24 Nov 2026 11:59:00 GMT"}, 0.25),
+    ],
 )
 async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
-    """A write waits too: the API says that it was not done."""
+    """Or a quarter of one where the time is over. A write waits too: the API says that it was not done."""
     time = FakeTime()
     app = Script((429, headers, b"{}"), (201, {}, b'{"post": {"id": "p1"}}'))
     assert (await client(app, time=time).posts.create(DRAFT)).id == "p1"
-    assert time.slept == slept
+    assert time.slept == [slept]
+
+
+@pytest.mark.requirement("api.hold")
+async def test_storm_of_rate_limits_that_say_at_once_is_asked_four_times_a_second():
+    """A hundred calls are a hundred requests, and from then on one goes first after each hold."""
+    time = FakeTime()
+    limited = LimitedUntil(time, 1000.5, "0")
+
+    async def app(*call):
+        # All of them are on their way before the first is refused.
+        await anyio.lowlevel.checkpoint()
+        await limited(*call)
+
+    api = client(app, time=time, limits=Limits(connections=100))
+    answers = []
+
+    async def call():
+        answers.append(await api.posts.list())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(call)
+    assert answers == [[]] * 100
+    assert {at: limited.times.count(at) for at in limited.times} == {1000.0: 100, 1000.25: 1, 1000.5: 100}
 
 
 @pytest.mark.requirement("api.hold")
@@ -531,7 +562,7 @@ async def test_https_to_a_server_without_tls_was_not_sent():
 
 @pytest.mark.requirement("api.hold")
 async def test_too_many_over_sockets():
-    """The same as in process, with a wait of nothing."""
+    """The same as in process, with the least wait."""
     async with FaultServer(too_many(retry_after="0"), answer({"posts": []})) as server:
         api = over_sockets(server)
         assert await api.posts.list() == []

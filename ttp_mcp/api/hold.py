@@ -8,6 +8,8 @@ import anyio
 LONGEST_HOLD_SECONDS = 3600.0
 # After a 429 that does not say how long.
 DEFAULT_HOLD_SECONDS = 1.0
+# After a 429 that says 0, or a time that is over: at once would be a storm of repeats, which no budget limits.
+LEAST_HOLD_SECONDS = 0.25
 
 
 class Hold:
@@ -31,7 +33,8 @@ class Hold:
 
     def begin(self, seconds: float | None) -> None:
         """Hold all calls for so long, or longer where they already are; None where the API did not say."""
-        wait = DEFAULT_HOLD_SECONDS if seconds is None else min(seconds, LONGEST_HOLD_SECONDS)
+        asked = DEFAULT_HOLD_SECONDS if seconds is None else seconds
+        wait = min(max(asked, LEAST_HOLD_SECONDS), LONGEST_HOLD_SECONDS)
         until = self._monotonic() + wait
         self._until = until if self._until is None else max(self._until, until)
 
