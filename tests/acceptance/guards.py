@@ -217,6 +217,11 @@ REMOVED: dict[str, Removal] = {
         always(None),
         f"{API}/test_classification.py::test_only_the_api_itself_can_say_not_found",
     ),
+    "networks of nobody's storage": Removal(
+        "api.addresses:_NOBODYS",
+        constant(()),
+        f"{API}/test_addresses.py::test_address_that_no_storage_can_have_is_not_public",
+    ),
     "age of upload URLs": Removal(
         "api.storage:_Sending._blocks",
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],

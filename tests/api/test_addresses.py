@@ -12,6 +12,20 @@ from ttp_mcp.api.addresses import AddressRefused, Place, addresses_of, is_loopba
 pytestmark = pytest.mark.requirement("uploads.addresses")
 
 PUBLIC = "93.184.216.34"
+NOBODYS = [
+    "192.0.0.8",
+    "192.0.0.10",
+    "192.88.99.1",
+    "::ffff:192.0.0.8",
+    "64:ff9b::c058:6301",
+    "2001:1::1",
+    "2001:20::1",
+    "3fff::1",
+    "3fff:fff::1",
+    "2001:4860::5efe:a00:1",
+    "2001:4860::200:5efe:a00:1",
+    "2002:808:808::5efe:a00:1",
+]
 REFUSED_BY_TEXT = [
     "",
     "https:///path",
@@ -162,8 +176,18 @@ def test_name_with_an_address_that_is_not_public_is_refused(address):
         addresses_of(place, lambda host, port: [PUBLIC, address])
 
 
+@pytest.mark.parametrize("address", NOBODYS)
+def test_address_that_no_storage_can_have_is_not_public(address):
+    """Protocols, relays, documentation and tunnels, whatever this version of the standard library calls them."""
+    assert not is_public(address)
+
+
 @pytest.mark.parametrize(
-    "address", [PUBLIC, "8.8.8.8", "2606:2800:220:1::1", "2002:808:808::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+    "address",
+    [
+        *(PUBLIC, "8.8.8.8", "192.0.1.1", "192.88.98.1", "2606:2800:220:1::1", "2001:200::1", "2001:4860::5efe"),
+        *("2002:808:808::1", "::ffff:8.8.8.8", "64:ff9b::808:808"),
+    ],
 )
 def test_public_addresses_are_public(address):
     """Also those that wrap a public IPv4 address."""

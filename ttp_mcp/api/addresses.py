@@ -28,6 +28,10 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _LOOPBACK = {"127.0.0.1": ("127.0.0.1",), "[::1]": ("::1",), "localhost": ("127.0.0.1", "::1")}
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# For protocols, relays and documentation: which of these the standard library calls global differs by its version.
+_NOBODYS = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20")))
+# ISATAP: what follows in the last 32 bits is an IPv4 address, mostly a private one, to which a router here would lead.
+_ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 class AddressRefused(ValueError):
@@ -117,11 +121,17 @@ def addresses_of(place: Place, resolve: Resolver) -> tuple[str, ...]:
 def is_public(address: str) -> bool:
     """Whether an IP address is an ordinary one of the internet, also when it is wrapped into another."""
     try:
-        ip = _unwrapped(ipaddress.ip_address(address))
+        given = ipaddress.ip_address(address)
     except ValueError:
         return False
+    ip = _unwrapped(given)
     ordinary = ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
-    return ordinary and (ip.version == 4 or ip in _GLOBAL_V6)
+    return (
+        ordinary
+        and (ip.version == 4 or ip in _GLOBAL_V6)
+        and not any(ip in network for network in _NOBODYS)
+        and int(given) >> 32 & 0xFFFFFFFF not in _ISATAP
+    )
 
 
 def _unwrapped(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
