@@ -1,5 +1,7 @@
 """Row B1: every fault, every method of the client, one class each, within the deadline."""
 
+import time
+
 import anyio
 import httpx2
 import pytest
@@ -86,8 +88,14 @@ async def check_fault(name, fault=None, only=None):
         total = TOTAL_SECONDS if name in SLOW else 20.0
         async with FaultServer(fault or FAULTS[name]) as server:
             limits = Limits(read_seconds=0.05, total_seconds=total)
+            waits = _Waits()
             api = ApiClient(
-                base_url=f"{server.url}/api", token=TOKEN, limits=limits, sleep=_no_wait, jitter=lambda: 0.0
+                base_url=f"{server.url}/api",
+                token=TOKEN,
+                limits=limits,
+                monotonic=waits.monotonic,
+                sleep=waits.sleep,
+                jitter=lambda: 0.0,
             )
             # The context of the first request is built before the clock of the call runs.
             with api._http._pools.take():
@@ -120,8 +128,18 @@ def _check_facts(name, method, error, attempts):
         assert attempts == 1, f"{name} × {method}: a write that may have arrived was sent {attempts} times"
 
 
-async def _no_wait(_):
-    await anyio.sleep(0)
+class _Waits:
+    """A clock that waits move on at once."""
+
+    def __init__(self):
+        self._waited = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self._waited
+
+    async def sleep(self, seconds):
+        self._waited += seconds
+        await anyio.sleep(0)
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("gzip-bomb", "too-many")])

@@ -552,7 +552,11 @@ async def test_https_to_a_server_without_tls_was_not_sent():
     """The certificate of an https address is always checked, and nothing leaves before."""
     async with FaultServer(sends(b"")) as server:
         api = ApiClient(
-            base_url=server.url.replace("http:", "HTTPS:"), token=TOKEN, limits=Limits(), jitter=lambda: 0.0
+            base_url=server.url.replace("http:", "HTTPS:"),
+            token=TOKEN,
+            # How long the client waits for an answer to its greeting.
+            limits=Limits(connect_seconds=0.3),
+            jitter=lambda: 0.0,
         )
         with pytest.raises(NotReached):
             await api.posts.create(DRAFT)

@@ -131,7 +131,7 @@ def read(asked: Asked, status: int, content_type: str, content: bytes) -> Any:
 
 
 def parse(content: bytes) -> Any:
-    """JSON of at most 200 levels, without NaN and infinity. Half a surrogate pair becomes U+FFFD.
+    """JSON of at most 200 levels, without the words NaN and Infinity. Half a surrogate pair becomes U+FFFD.
 
     Raises:
         ValueError: It is not such JSON.
