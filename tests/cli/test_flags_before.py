@@ -109,15 +109,24 @@ def test_install_with_sandbox_connects_the_sandbox(capsys, asked, arguments):
 def test_no_command_overwrites_a_flag_before_it():
     """A default of a command's own flag would; argparse says nothing of it."""
     root = parser()
-    commands = next(action for action in root._actions if isinstance(action, argparse._SubParsersAction)).choices
     serving = {action.dest for action in root._actions}
+    commands = list(below(root))
     overwritten = [
-        (name, action.dest)
-        for name, command in commands.items()
+        (command.prog, action.dest)
+        for command in commands
         for action in command._actions
         if action.dest in serving and action.default is not argparse.SUPPRESS
     ]
     assert overwritten == []
+    assert "ttp-mcp sandbox token create" in [command.prog for command in commands]
+
+
+def below(command):
+    """The commands of a command, and theirs."""
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from (each, *below(each))
 
 
 @pytest.mark.parametrize("command", ["call", "doctor"])

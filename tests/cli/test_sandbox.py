@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ttp_mcp.cli import sandbox
+from ttp_mcp.cli import main, sandbox
 from ttp_mcp.sandbox import Sandbox, faults, tokens, workspace
 
 pytestmark = pytest.mark.requirement("sandbox-cli.controls")
@@ -266,6 +266,15 @@ def test_fault_is_ordered_listed_and_called_off(run, opened):
     assert as_json(run("fault", "list", "--json"))["faults"][1] == ordered
     assert run("fault", "clear") == "No faults are waiting any more (2 cleared).\n"
     assert run("fault", "list").startswith("No faults are waiting. Kinds: delay, 429, 500")
+
+
+def test_fault_at_a_path_is_ordered_by_the_whole_command_line(data, capsys):
+    """Beside serving's own --path, which may not stand before the command."""
+    assert main(["sandbox", "fault", "reset-after", "--path", "/posts", "--method", "POST"]) == 0
+    assert capsys.readouterr().out.startswith("reset-after hits the next request with POST at /posts: ")
+    with pytest.raises(SystemExit):
+        main(["--path", "/posts", "sandbox", "fault", "reset-after"])
+    assert "--path before sandbox is for serving MCP" in capsys.readouterr().err
 
 
 @pytest.mark.requirement("sandbox-cli.careful")

@@ -108,7 +108,8 @@ def _add_fault(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, default=1, metavar="N", help="how many requests it hits (default 1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="for delay, 429 and drip")
     parser.add_argument("--method", metavar="M", help="only requests of this method: GET, POST, DELETE")
-    parser.add_argument("--path", metavar="PATH", help="only requests at or below this path: /posts")
+    # A name of its own, as above: `path` is where MCP is served.
+    parser.add_argument("--path", dest="api_path", metavar="PATH", help="only requests at or below this path: /posts")
 
 
 def run(args: argparse.Namespace) -> int:

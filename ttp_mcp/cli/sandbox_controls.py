@@ -251,7 +251,7 @@ def fault(args: argparse.Namespace, opened: Open) -> Said:
     if args.kind != "list":
         try:
             ordered = faults.order(
-                opened.store, args.kind, times=args.times, seconds=args.seconds, method=args.method, path=args.path
+                opened.store, args.kind, times=args.times, seconds=args.seconds, method=args.method, path=args.api_path
             )
         except faults.FaultProblem as problem:
             raise Refused(str(problem)) from None
