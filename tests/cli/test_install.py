@@ -2,6 +2,7 @@
 
 import json
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -394,3 +395,16 @@ def test_here_describes_this_machine():
     assert found.machine.home == Path.home()
     assert found.now().tzinfo is UTC
     assert Path(found.command[0]).is_absolute()
+
+
+def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tmp_path):
+    """Played on this machine's file system, with a folder that only looks like the package."""
+    settings = tmp_path / "Packages" / "Claude_pzs8sxrjxfjjc" / "LocalCache" / "Roaming" / "Claude"
+    settings.mkdir(parents=True)
+    (tmp_path / "Packages" / "Claude_without").mkdir()
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert install.here().machine.claude_packages == ()
+    monkeypatch.setattr(sys, "platform", "win32")
+    found = install.here().machine
+    assert found.claude_packages == (settings,)
+    assert CLIENTS[0].path(found) == settings / "claude_desktop_config.json"

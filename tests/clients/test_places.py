@@ -73,6 +73,22 @@ def test_path_on_windows_without_appdata_is_below_the_home_folder():
     assert str(CLIENTS[0].path(machine)).startswith(r"C:\Users\ada\AppData\Roaming\Claude")
 
 
+@pytest.mark.parametrize(
+    ("publishers", "folder"),
+    [
+        ([], r"AppData\Roaming\Claude"),
+        (["x"], r"AppData\Local\Packages\Claude_x\LocalCache\Roaming\Claude"),
+        (["x", "y"], r"AppData\Roaming\Claude"),
+    ],
+)
+def test_path_of_claude_desktop_from_a_package_is_in_that_package(publishers, folder):
+    """Where there is one: of two, neither is known to be the one that is used."""
+    home = PureWindowsPath(r"C:\Users\ada")
+    packages = [home / rf"AppData\Local\Packages\Claude_{each}\LocalCache\Roaming\Claude" for each in publishers]
+    path = CLIENTS[0].path(Machine("windows", home, {}, packages))
+    assert path == home / folder / "claude_desktop_config.json"
+
+
 def test_path_of_windsurf_before_its_new_name_is_known():
     """People who have not updated still have the old file."""
     assert str(windsurf_before_devin(LINUX)) == "/home/ada/.codeium/windsurf/mcp_config.json"

@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -104,12 +104,20 @@ def run(args: argparse.Namespace) -> int:
 def here(*, uvx: bool = False) -> Surroundings:
     """This machine."""
     environ = config.environment()
+    system = _system(sys.platform)
+    packages = _claude_packages(environ) if system == "windows" else ()
     return Surroundings(
-        Machine(_system(sys.platform), Path.home(), environ),
+        Machine(system, Path.home(), environ, packages),
         config.state_dir(environ),
         start_command(Path(sys.executable), shutil.which, uvx=uvx),
         lambda: datetime.now(UTC),
     )
+
+
+def _claude_packages(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The settings folders of Claude Desktop where Windows installed it as a package."""
+    local = Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return tuple(each for each in local.glob("Packages/Claude_*/LocalCache/Roaming/Claude") if each.is_dir())
 
 
 def start_command(python: Path, which: Callable[[str], str | None], *, uvx: bool) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Where each client keeps its settings, per operating system."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal
@@ -10,11 +10,16 @@ System = Literal["linux", "macos", "windows"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the paths depend on. `environ` is read for XDG_CONFIG_HOME, APPDATA, CODEX_HOME and CLAUDE_CONFIG_DIR."""
+    """What the paths depend on. `environ` is read for XDG_CONFIG_HOME, APPDATA, CODEX_HOME and CLAUDE_CONFIG_DIR.
+
+    `claude_packages` are the settings folders of Claude Desktop as packaged for Windows (MSIX), whose programs are given a
+    copy of %APPDATA% of their own.
+    """
 
     system: System
     home: PurePath
     environ: Mapping[str, str]
+    claude_packages: Sequence[PurePath] = ()
 
     @property
     def settings(self) -> PurePath:
@@ -44,8 +49,13 @@ class Machine:
 
 
 def claude_desktop(machine: Machine) -> PurePath:
-    """Source: modelcontextprotocol.io, "Connect to local servers". On Linux, what ports of it use."""
-    return machine.settings / "Claude" / "claude_desktop_config.json"
+    """Source: modelcontextprotocol.io, "Connect to local servers". On Linux, what ports of it use.
+
+    The package for Windows: anthropics/claude-code, issues 25579 and 26073. Of several packages none is known to be used.
+    """
+    packaged = machine.claude_packages if len(machine.claude_packages) == 1 else ()
+    folder = next(iter(packaged), machine.settings / "Claude")
+    return folder / "claude_desktop_config.json"
 
 
 def claude_code(machine: Machine) -> PurePath:
