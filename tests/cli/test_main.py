@@ -1,6 +1,9 @@
 """The command line itself: version, help, what is wrong in one line, and a reader who leaves."""
 
+import io
+import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -100,3 +103,53 @@ def test_reader_who_leaves_is_no_failure(tmp_path):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def printed_in_ascii(folder, *command):
+    """Run a command whose stdout knows 7-bit letters only, less than a pipe on Windows: exit code, and its bytes as UTF-8."""
+    environ = {"PYTHONIOENCODING": "ascii", "HOME": str(folder), "TTP_STATE_DIR": str(folder / "state")}
+    line = [sys.executable, "-m", "ttp_mcp", *command]
+    done = subprocess.run(line, capture_output=True, env={**os.environ, **environ}, check=False)
+    assert done.stderr == b""
+    return done.returncode, done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "shown"),
+    [
+        (("install", "vscode"), 0, r"\u201cMCP: List Servers\u201d"),
+        (("doctor", "--sandbox"), 1, r"\xab"),
+        (("call", "--sandbox", "list_integrations"), 0, r"Harbor Caf\xe9"),
+        (("sandbox", "plan", "small"), 0, r"Harbor Caf\xe9"),
+    ],
+)
+def test_letters_that_stdout_does_not_know_are_shown_as_numbers(tmp_path, command, code, shown):
+    """The work is done by then, so the command ends as done."""
+    left, out = printed_in_ascii(tmp_path, *command)
+    assert left == code
+    assert shown in out
+
+
+@pytest.mark.parametrize(
+    "command", [("install", "vscode"), ("call", "--sandbox", "list_integrations"), ("sandbox", "export")]
+)
+def test_json_is_valid_on_a_stdout_that_knows_few_letters(tmp_path, command):
+    """Escaped as JSON has it, not as Python has."""
+    left, out = printed_in_ascii(tmp_path, *command, "--json")
+    assert left == 0
+    assert re.search("[“é]", json.dumps(json.loads(out), ensure_ascii=False))
+
+
+def test_what_belongs_into_a_file_is_printed_as_utf_8(tmp_path):
+    """A workspace, and what is to be pasted into settings."""
+    assert "Café" in json.loads(printed_in_ascii(tmp_path, "sandbox", "export")[1])["organizations"][0]["name"]
+    (tmp_path / "Menü").mkdir()
+    _, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(tmp_path / "Menü"))
+    assert json.loads(out)["context_servers"]["timetopost"]["env"]["TTP_MEDIA_DIRS"] == str(tmp_path / "Menü")
+
+
+def test_output_that_a_caller_put_in_place_is_left_as_it_is(monkeypatch, tmp_path):
+    """Text in memory takes every letter."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert main(["sandbox", "--data", str(tmp_path), "export"]) == 0
+    assert "Café" in sys.stdout.getvalue()

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from ttp_mcp import __version__
+from ttp_mcp.cli import output
 from ttp_mcp.credentials import token_in
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if serving and "--version" not in given:
         _load_server()
     args = _parsed(given, with_commands=not serving)
+    if getattr(args, "command", None):
+        output.escape_unknown_letters()
     try:
         code: int = args.run(args)
         sys.stdout.flush()

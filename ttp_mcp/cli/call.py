@@ -110,7 +110,7 @@ def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") 
     """Why there is no answer. What a program reads goes to stdout in every case, and in one form."""
     code = EXIT_CODES.get(kind, FAILED)
     if args.json:
-        return Outcome(code, json.dumps({"error": kind, "text": text}, ensure_ascii=False))
+        return Outcome(code, json.dumps({"error": kind, "text": text}))
     return Outcome(code, f"{said_by}{text}", to_stdout=False)
 
 
@@ -145,7 +145,7 @@ async def _tools(client: "Client", args: argparse.Namespace) -> Outcome:
     found = (await client.list_tools()).tools
     if args.json:
         listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found]
-        return Outcome(0, json.dumps(listed, ensure_ascii=False))
+        return Outcome(0, json.dumps(listed))
     widest = max((len(tool.name) for tool in found), default=0)
     lines = [f"{tool.name:{widest}}  {(tool.description or '').partition(chr(10))[0]}" for tool in found]
     return Outcome(0, "\n".join(lines))
@@ -182,7 +182,7 @@ async def _called(
     if result.is_error:
         return _failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
     data: dict[str, Any] = result.structured_content or {}
-    return Outcome(_code_of(data, falls_short), json.dumps(data, ensure_ascii=False) if args.json else _text(result))
+    return Outcome(_code_of(data, falls_short), json.dumps(data) if args.json else _text(result))
 
 
 def _code_of(data: dict[str, Any], falls_short: Mapping[str, object]) -> int:

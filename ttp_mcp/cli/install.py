@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from ttp_mcp import clients, config
+from ttp_mcp.cli import output
 from ttp_mcp.clients import Client, InvalidFile, Launch, Machine, System
 
 Outcome = Literal["written", "unchanged", "removed", "absent"]
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"Nothing was changed: {problem}", file=sys.stderr)
         return 1
     if report is not None:
-        print(json.dumps(asdict(report), ensure_ascii=False) if args.json else _words(report))
+        print(json.dumps(asdict(report)) if args.json else _words(report))
     return 0
 
 
@@ -142,6 +143,7 @@ def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
     client = next(client for client in clients.CLIENTS if client.name == args.client)
     launch = _launch(args, around)
     if args.print:
+        output.as_file()
         print(clients.render(client, launch), end="")
         return None
     path = _settings_path(client, around.machine)

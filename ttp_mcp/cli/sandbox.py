@@ -127,14 +127,14 @@ def run(args: argparse.Namespace) -> int:
         return _refused(args, str(problem))
     except OSError as problem:
         return _refused(args, f"{problem.filename or 'The data folder'} can't be used ({problem.strerror or problem}).")
-    print(json.dumps(facts, ensure_ascii=False) if args.json else "\n".join(words))
+    print(json.dumps(facts) if args.json else "\n".join(words))
     return 0
 
 
 def _refused(args: argparse.Namespace, words: str) -> int:
     words = words[0].upper() + words[1:]
     if args.json:
-        print(json.dumps({"problem": words}, ensure_ascii=False))
+        print(json.dumps({"problem": words}))
     else:
         print(f"Nothing was changed. {words}" if args.control else words, file=sys.stderr)
     return 1

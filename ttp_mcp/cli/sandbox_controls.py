@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ttp_mcp import config, times
+from ttp_mcp.cli import output
 
 if TYPE_CHECKING:
     from ttp_mcp.sandbox.faults import Ordered
@@ -322,6 +323,7 @@ def export(args: argparse.Namespace, opened: Open) -> Said:
     exported = workspace.export(opened.store, opened.storage, opened.clock)
     text = workspace.written(exported)
     if args.file is None:
+        output.as_file()
         return json.loads(text), [text.rstrip("\n")]
     _write(args.file, text)
     left_out = sum(

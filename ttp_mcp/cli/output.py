@@ -1,0 +1,21 @@
+"""What the output can take: on Windows, and in bare containers, a pipe may know a few letters only."""
+
+import io
+import sys
+
+__all__ = ["as_file", "escape_unknown_letters"]
+
+
+def escape_unknown_letters() -> None:
+    """Show a letter that the output does not know as its number: a command that did its work must not end in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # Not what a caller put there instead, which takes every letter.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def as_file() -> None:
+    """Encode stdout as the files are whose contents it is given: an escape would change them, or make them invalid."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8")
