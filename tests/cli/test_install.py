@@ -408,3 +408,13 @@ def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tm
     found = install.here().machine
     assert found.claude_packages == (settings,)
     assert CLIENTS[0].path(found) == settings / "claude_desktop_config.json"
+
+
+@pytest.mark.requirement("install.command")
+@pytest.mark.parametrize(("variable", "below"), [("TTP_STATE_DIR", ""), ("XDG_DATA_HOME", "ttp-mcp")])
+def test_here_makes_the_state_folder_absolute(monkeypatch, tmp_path, variable, below):
+    """The client starts the server in another folder."""
+    monkeypatch.delenv("TTP_STATE_DIR", raising=False)
+    monkeypatch.setenv(variable, "state")
+    monkeypatch.chdir(tmp_path)
+    assert install.here().state_dir == tmp_path / "state" / below

@@ -109,7 +109,7 @@ def here(*, uvx: bool = False) -> Surroundings:
     packages = _claude_packages(environ) if system == "windows" else ()
     return Surroundings(
         Machine(system, Path.home(), environ, packages),
-        config.state_dir(environ),
+        config.state_dir(environ).absolute(),
         start_command(Path(sys.executable), shutil.which, uvx=uvx),
         lambda: datetime.now(UTC),
     )
