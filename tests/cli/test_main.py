@@ -5,6 +5,8 @@ import json
 import os
 import re
 import runpy
+import signal
+import socket
 import subprocess
 import sys
 
@@ -90,19 +92,62 @@ def test_package_runs_as_a_module(monkeypatch, capsys):
     assert capsys.readouterr().out == f"ttp-mcp {__version__}\n"
 
 
-def test_reader_who_leaves_is_no_failure(tmp_path):
-    """As `head` does: no traceback, and nothing at exit."""
+def left_alone(folder, *command, stream="stdout"):
+    """Run a command one of whose readers has left, as `head` does: its exit code, and what the other reader got."""
     reading, writing = os.pipe()
     os.close(reading)
+    other = "stderr" if stream == "stdout" else "stdout"
     done = subprocess.run(
-        [sys.executable, "-m", "ttp_mcp", "tools", "--json"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "TTP_STATE_DIR": str(tmp_path)},
+        [sys.executable, "-m", "ttp_mcp", *command],
+        **{stream: writing, other: subprocess.PIPE},
+        env={**os.environ, "TTP_STATE_DIR": str(folder)},
         check=False,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (0, b"")
+    return done.returncode, getattr(done, other)
+
+
+def test_reader_who_leaves_is_no_failure(tmp_path):
+    """No traceback, and nothing at exit."""
+    assert left_alone(tmp_path, "tools", "--json") == (0, b"")
+
+
+def test_reader_who_leaves_does_not_hide_what_became_of_a_call(tmp_path):
+    """Whichever stream it was told on."""
+    missing = ("call", "--sandbox", "get_post", '{"post_id": "nope"}')
+    assert left_alone(tmp_path, *missing, "--json") == (5, b"")
+    assert left_alone(tmp_path, *missing, stream="stderr") == (5, b"")
+
+
+def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):
+    """In one line, with the exit code of what Ctrl+C ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        environ = {
+            "TTP_STATE_DIR": str(tmp_path),
+            "TTP_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/api",
+            "TTP_API_TOKEN": TOKEN,
+        }
+        line = [sys.executable, "-m", "ttp_mcp", "call", "list_posts"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(line, env={**os.environ, **environ}, **pipes) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert err == b"ttp-mcp: stopped; a write may have been sent: list_posts shows it.\n"
+
+
+def test_other_command_that_is_stopped_says_so(monkeypatch, capsys):
+    """It sends nothing."""
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ttp_mcp.cli.install.install", stopped)
+    assert main(["install", "zed"]) == 130
+    assert capsys.readouterr().err == "ttp-mcp: stopped.\n"
 
 
 def printed_in_ascii(folder, *command):

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +12,9 @@ from ttp_mcp.cli import output
 from ttp_mcp.credentials import token_in
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
+
+# As a shell tells of what Ctrl+C ended: 128 and the number of SIGINT.
+_INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,13 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if serving and "--version" not in given:
         _load_server()
     args = _parsed(given, with_commands=not serving)
-    if getattr(args, "command", None):
+    command = getattr(args, "command", None)
+    if command:
         output.escape_unknown_letters()
+    code = 0
     try:
-        code: int = args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader left, as `head` does; there is nobody to tell, and nothing more to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        with output.reader_may_leave():
+            code = args.run(args)
+    except KeyboardInterrupt:
+        sent = "; a write may have been sent: list_posts shows it" if command == "call" else ""
+        print(f"ttp-mcp: stopped{sent}.", file=sys.stderr)
+        return _INTERRUPTED
     return code

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from ttp_mcp import config
+from ttp_mcp.cli import output
 from ttp_mcp.cli.install import Subparsers
 from ttp_mcp.cli.serve import settings_of
 
@@ -102,7 +103,9 @@ def _with_client(args: argparse.Namespace, act: Act) -> int:
         outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
         outcome = _misuse(args, str(problem), "setting")
-    print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
+    # Also when nobody reads it, a script goes by the code.
+    with output.reader_may_leave():
+        print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
 
 

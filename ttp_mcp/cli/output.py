@@ -1,9 +1,12 @@
 """What the output can take: on Windows, and in bare containers, a pipe may know a few letters only."""
 
 import io
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
-__all__ = ["as_file", "escape_unknown_letters"]
+__all__ = ["as_file", "escape_unknown_letters", "reader_may_leave"]
 
 
 def escape_unknown_letters() -> None:
@@ -19,3 +22,17 @@ def as_file() -> None:
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8")
+
+
+@contextmanager
+def reader_may_leave() -> Generator[None]:
+    """The reader may leave early, as `head` does; there is nobody to tell then, and nothing more to flush at exit."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
