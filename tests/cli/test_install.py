@@ -291,6 +291,41 @@ def test_token_file_is_made_for_its_owner_alone_and_never_overwritten(around):
     assert token.read_text() == "ttp_" + "0" * 48
 
 
+@pytest.mark.requirement("install.refuses")
+def test_install_refuses_text_that_can_not_be_written(machine_of_run, capsys):
+    """Half of a pair of surrogates: JSON can name it, UTF-8 can't hold it."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    for half in (r"\ud800", r"\udc80"):
+        text = f'{{"mcpServers": {{"timetopost": {{"command": "ttp-mcp", "args": ["{half}"]}}}}}}'
+        path.write_text(text)
+        assert install.run(arguments("cursor", "--sandbox")) == 1
+        assert capsys.readouterr().err.startswith(f"Nothing was changed: {path} can't be edited safely (")
+        assert path.read_text() == text
+
+
+@pytest.mark.requirement("install.refuses")
+def test_install_refuses_a_folder_in_place_of_the_token_file(machine_of_run, capsys):
+    """Nothing could be put into it."""
+    token = machine_of_run.state_dir / "token"
+    token.mkdir(parents=True)
+    assert install.run(arguments("cursor")) == 1
+    assert capsys.readouterr().err == (
+        f"Nothing was changed: {token}, where the token is to be put, is not a regular file. Move it away, or name another "
+        "folder with TTP_STATE_DIR.\n"
+    )
+    assert not cursor_file(machine_of_run).exists()
+
+
+@pytest.mark.requirement("install.token-file")
+def test_folder_that_an_entry_names_as_its_token_file_is_not_a_filled_one(around, tmp_path):
+    """Ours takes its place, as that of a file which is empty or missing."""
+    install.install(arguments("cursor"), around)
+    path, ours = cursor_file(around), str(around.state_dir / "token")
+    path.write_text(path.read_text().replace(ours, str(tmp_path)))
+    assert install.install(arguments("cursor"), around).token_file == ours
+
+
 @pytest.mark.requirement("install.token-file")
 def test_token_file_is_not_made_for_the_sandbox(around):
     """It needs no token."""

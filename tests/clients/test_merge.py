@@ -441,3 +441,20 @@ def test_type_alone_makes_an_entry_remote_unless_it_is_stdio():
     assert is_remote(claude, '{"mcpServers": {"timetopost": {"type": "sse"}}}')
     assert not is_remote(claude, '{"mcpServers": {"timetopost": {"type": "stdio", "command": "x"}}}')
     assert not is_remote(claude, "{}")
+
+
+@pytest.mark.requirement("clients.invalid")
+@pytest.mark.parametrize(
+    ("name", "text", "launch"),
+    [
+        ("cursor", '{"mcpServers": []}', LAUNCH),
+        ("cursor", '{"mcpServers": []}', SANDBOX),
+        ("cursor", '{"mcpServers": {"timetopost": {"command": "ttp-mcp", "env": []}}}', LAUNCH),
+        ("cursor", '{"mcpServers": {"timetopost": {"command": "ttp-mcp", "env": []}}}', SANDBOX),
+        ("codex", '[mcp_servers.timetopost]\ncommand = "ttp-mcp"\nenv = []\n', SANDBOX),
+    ],
+)
+def test_merge_refuses_a_list_where_a_client_reads_an_object(name, text, launch):
+    """Written into the list, the server would be said to be known and never start."""
+    with pytest.raises(InvalidFile, match=r"^(mcpServers|mcp_servers)\.timetopost(\.env)? would not be "):
+        merge(BY_NAME[name], text, launch)

@@ -152,21 +152,22 @@ def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
         old = _decoded(before or b"")
         launch = replace(launch, token_file=_filled_token_file(client, old) or launch.token_file)
         new = clients.remove(client, old) if args.remove else clients.merge(client, old, launch)
+        data = _encoded(before or b"", new)
     except InvalidFile as problem:
         raise InstallRefused(
             f"{path} can't be edited safely ({problem}). Mend it there, or add by hand what --print shows."
         ) from None
-    return _finish(args, client, around, path, before, new)
+    return _finish(args, client, around, path, before, data)
 
 
 def _finish(
-    args: argparse.Namespace, client: Client, around: Surroundings, path: Path, before: bytes | None, new: str
+    args: argparse.Namespace, client: Client, around: Surroundings, path: Path, before: bytes | None, data: bytes
 ) -> Report:
-    changed = _encoded(before or b"", new) != (before or b"")
+    changed, new = data != (before or b""), _decoded(data)
     # Before the settings: when it can't be made, nothing is changed yet.
     token_file = None if args.remove else _token_file(client, around, new)
     try:
-        backup = _replace(path, before, _encoded(before or b"", new), around.now()) if changed else None
+        backup = _replace(path, before, data, around.now()) if changed else None
     except OSError as problem:
         raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
     if args.remove:
@@ -244,7 +245,10 @@ def _decoded(data: bytes) -> str:
 
 
 def _encoded(before: bytes, text: str) -> bytes:
-    return (_BOM if before.startswith(_BOM) else b"") + text.encode("utf-8", "surrogateescape")
+    try:
+        return (_BOM if before.startswith(_BOM) else b"") + text.encode()
+    except UnicodeEncodeError:
+        raise InvalidFile("it would hold half of a character, which UTF-8 can't") from None
 
 
 def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
@@ -293,7 +297,9 @@ def _filled_token_file(client: Client, old: str) -> str | None:
     """The file that the entry names, where it holds something: a way to the token that works is left alone."""
     named = clients.variables(client, old).get("TTP_API_TOKEN_FILE")
     try:
-        return named if isinstance(named, str) and Path(named).expanduser().stat().st_size else None
+        if not isinstance(named, str) or not (file := Path(named).expanduser()).is_file():
+            return None
+        return named if file.stat().st_size else None
     except (OSError, ValueError, RuntimeError):
         return None
 
@@ -307,11 +313,17 @@ def _token_file(client: Client, around: Surroundings, new: str) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             _write_new(path, b"", 0o600)
+        regular = path.is_file()
     except OSError as problem:
         raise InstallRefused(
             f"{path}, the file for the token, could not be made ({problem.strerror}). Make its folder writable, or name "
             "another with TTP_STATE_DIR."
         ) from None
+    if not regular:
+        raise InstallRefused(
+            f"{path}, where the token is to be put, is not a regular file. Move it away, or name another folder with "
+            "TTP_STATE_DIR."
+        )
     return path
 
 

@@ -177,8 +177,11 @@ def merge(client: Client, text: str, launch: Launch) -> str:
         InvalidFile: The file can't be read, or holds the server in a form that can't be edited without rewriting it.
     """
     if client.format == "toml":
-        return _merge_toml(client, text, launch)
-    return _checked(client, text, _merge_json(client, text if text.strip() else "{}\n", launch))
+        after = _merge_toml(client, text, launch)
+    else:
+        after = _checked(client, text, _merge_json(client, text if text.strip() else "{}\n", launch))
+    _check_form(client, after)
+    return after
 
 
 def remove(client: Client, text: str) -> str:
@@ -234,6 +237,14 @@ def _checked(client: Client, before: str, after: str) -> str:
     if not same:
         raise InvalidFile(f"{client.servers} can't be edited without rewriting the file; do it by hand")
     return after
+
+
+def _check_form(client: Client, text: str) -> None:
+    """A list may stand where the client reads an object; what was put into it would go unread."""
+    entry, name = _entry(client, _read(client, text)), f"{client.servers}.{SERVER_NAME}"
+    for each, value in ((name, entry), (f"{name}.env", _dict(entry).get("env", {}))):
+        if not isinstance(value, dict):
+            raise InvalidFile(f"{each} would not be {'a table' if client.format == 'toml' else 'an object'}")
 
 
 def _others(client: Client, document: dict[str, object]) -> dict[str, object]:
