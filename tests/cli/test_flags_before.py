@@ -98,7 +98,7 @@ def test_tools_with_sandbox_open_the_sandbox(capsys, asked, tmp_path, arguments)
     assert asked == []
 
 
-@pytest.mark.parametrize("arguments", orders("install", "cursor", "--print", "--json"))
+@pytest.mark.parametrize("arguments", orders("install", "cursor", "--print"))
 def test_install_with_sandbox_connects_the_sandbox(capsys, asked, arguments):
     """What the client will start carries the flag."""
     assert main(arguments) == 0
@@ -162,3 +162,31 @@ def test_flag_that_a_command_would_ignore_is_refused(capsys, asked, arguments, f
     assert printed.err.startswith(f"ttp-mcp: {flags} for serving MCP, and ")
     assert printed.err.count("\n") == 1
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("sandbox", "--port", "1", "--host", "::1", "clock"),
+            "--host, --port is for serving the sandbox, and a command that controls it would ignore it.",
+        ),
+        (("sandbox", "--storage-port", "0", "fault", "503"), "--storage-port is for serving the sandbox, and "),
+        (
+            ("sandbox", "fault", "--times", "3", "--seconds", "9"),
+            "--times, --seconds is for ordering a fault, and fault list would ignore it. Name a kind",
+        ),
+        (("sandbox", "fault", "clear", "--path", "/posts"), "--path is for ordering a fault, and fault clear would "),
+        (("install", "codex", "--print", "--json"), "--json is for the report, and --print would ignore it"),
+    ],
+)
+def test_flag_that_a_part_of_a_command_would_ignore_is_refused(capsys, asked, tmp_path, arguments, words):
+    """As one before the command: nothing is made, and nothing is printed that looks like an answer."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"ttp-mcp: {words}")
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "state").exists()

@@ -137,6 +137,8 @@ def test_install_backs_up_and_keeps_mode_mark_and_link(around, tmp_path):
     assert link.is_symlink()
     assert real.read_bytes().startswith(b'\xef\xbb\xbf{"a": 1, "mcpServers": ')
     assert stat.S_IMODE(real.stat().st_mode) == 0o644
+    # Nobody needs the backup but its owner, and it may hold a token that was moved out since.
+    assert stat.S_IMODE(Path(report.backup).stat().st_mode) == 0o600
     assert Path(report.backup).read_bytes() == b'\xef\xbb\xbf{"a": 1}'
     assert Path(report.backup).name == "dotfiles.json.20261124T000000000000Z.bak"
 

@@ -409,6 +409,29 @@ def test_files_that_can_not_be_written_are_named(refusal, stopped, tmp_path):
     )
 
 
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_names_of_files_are_said_as_they_are_written(refusal, stopped, tmp_path, monkeypatch):
+    """A sentence that begins with one has no capital."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("bad.json", "bad", "my plan"):
+        Path(name).write_text("{}", encoding="utf-8")
+        assert refusal("reset", "--yes", "--from", name).startswith(f"Nothing was changed. {name} is no workspace: ")
+        assert refusal("--data", name, "clock").startswith(f"Nothing was changed. {name} can't be used ")
+
+
+def test_export_to_a_link_writes_what_it_points_to(run, refusal, stopped, tmp_path):
+    """And the link stays; one that leads nowhere is refused."""
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(real)
+    assert run("export", str(link)).startswith(f"Written to {link}: ")
+    assert link.is_symlink()
+    assert run("export") == real.read_text(encoding="utf-8")
+    circle = tmp_path / "circle.json"
+    circle.symlink_to(circle)
+    assert refusal("export", str(circle)).startswith(f"Nothing was changed. {circle} can't be written (")
+    assert circle.is_symlink()
+
+
 def test_data_names_another_folder_before_and_after_the_command(run, tmp_path):
     """Many at once, each over its own."""
     run("--data", str(tmp_path / "one"), "reset", "--empty")

@@ -57,7 +57,7 @@ def _load_server() -> None:
 
 
 def _parsed(given: Sequence[str], *, with_commands: bool) -> argparse.Namespace:
-    """The arguments; leaves with words when a flag of serving stands before a command that would ignore it."""
+    """The arguments; leaves with words when a flag would be ignored: of serving before a command, or of the command itself."""
     from ttp_mcp.cli.serve import misplaced
 
     root = parser(with_commands=with_commands)
@@ -68,6 +68,9 @@ def _parsed(given: Sequence[str], *, with_commands: bool) -> argparse.Namespace:
             f"{', '.join(flags)} before {command} is for serving MCP, and {command} would ignore it. Leave it out; "
             f"ttp-mcp {command} --help names what {command} takes"
         )
+    within = getattr(args, "misplaced", None)
+    if within and (told := within(args)):
+        root.error(told)
     return args
 
 

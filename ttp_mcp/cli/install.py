@@ -84,7 +84,13 @@ def add_parser(subparsers: Subparsers) -> None:
     what.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
     what.add_argument("--remove", action="store_true", help="take the server out of the client's settings")
     parser.add_argument("--json", action="store_true", help="report as one line of JSON")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, misplaced=misplaced)
+
+
+def misplaced(args: argparse.Namespace) -> str | None:
+    """Words about flags that would be ignored beside the others."""
+    told = "--json is for the report, and --print would ignore it, since what it prints is the client's. Leave one out"
+    return told if args.print and args.json else None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -252,12 +258,12 @@ def _encoded(before: bytes, text: str) -> bytes:
 
 
 def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
-    """Write beside and rename, so that no one ever sees half a file; the old one is kept as a backup, same mode."""
+    """Write beside and rename, so that no one ever sees half a file; the old one is kept as a backup, for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     backup = None
     if before is not None:
         backup = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S%fZ}.bak")
-        _write_new(backup, before, _mode(path))
+        _write_new(backup, before, 0o600)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:

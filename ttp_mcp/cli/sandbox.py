@@ -15,7 +15,7 @@ from ttp_mcp.cli import sandbox_controls as controls
 from ttp_mcp.cli.install import Subparsers
 from ttp_mcp.cli.sandbox_controls import Control, Open, Refused
 
-PORT = 8765
+HOST, PORT = "127.0.0.1", 8765
 
 _FAULTS = """\
 kinds:
@@ -40,22 +40,20 @@ def add_parser(subparsers: Subparsers) -> None:
         "machine, in the foreground, and publish what becomes due. The further commands control the sandbox, whether it "
         "runs or not, on a port or inside `ttp-mcp --sandbox`.",
     )
-    # Names of their own, so that the flags of serving MCP before the command are seen, and refused, as what they are.
-    parser.add_argument(
-        "--host", dest="api_host", metavar="HOST", default="127.0.0.1", help="127.0.0.1 (default), ::1 or localhost"
-    )
+    # Names of their own, so that the flags of serving MCP before the command are seen, and refused, as what they are; without
+    # defaults, so that one that is given with a control can be refused.
+    parser.add_argument("--host", dest="api_host", metavar="HOST", help=f"{HOST} (default), ::1 or localhost")
     parser.add_argument(
         "--port",
         dest="api_port",
         metavar="PORT",
         type=_port,
-        default=PORT,
         help=f"port of API and page (default {PORT}); 0 takes a free one",
     )
     parser.add_argument("--storage-port", type=_port, help="port of the media; by default the next free one")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: sandbox in TTP_STATE_DIR)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.set_defaults(run=run, control=None)
+    parser.set_defaults(run=run, control=None, misplaced=misplaced)
     # argparse offers no public name for what it returns here.
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_token(_added(commands, "token", "make, list and revoke API tokens", None))
@@ -105,11 +103,31 @@ def _add_fault(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _FAULTS
     parser.add_argument("kind", nargs="?", default="list", metavar="KIND|list|clear", help="what to do (default: list)")
-    parser.add_argument("--times", type=int, default=1, metavar="N", help="how many requests it hits (default 1)")
+    parser.add_argument("--times", type=int, metavar="N", help="how many requests it hits (default 1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="for delay, 429 and drip")
     parser.add_argument("--method", metavar="M", help="only requests of this method: GET, POST, DELETE")
     # A name of its own, as above: `path` is where MCP is served.
     parser.add_argument("--path", dest="api_path", metavar="PATH", help="only requests at or below this path: /posts")
+
+
+def misplaced(args: argparse.Namespace) -> str | None:
+    """Words about flags that would be ignored beside the others."""
+    if args.control is None:
+        return None
+    if serving := _given(args, "api_host", "api_port", "storage_port"):
+        return f"{serving} is for serving the sandbox, and a command that controls it would ignore it. Leave it out"
+    if args.control is controls.fault and args.kind in ("list", "clear"):
+        ordering = _given(args, "times", "seconds", "method", "api_path")
+        told = (
+            f"{ordering} is for ordering a fault, and fault {args.kind} would ignore it. Name a kind, or leave it out"
+        )
+        return told if ordering else None
+    return None
+
+
+def _given(args: argparse.Namespace, *names: str) -> str:
+    flags = [f"--{name.removeprefix('api_').replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    return ", ".join(flags)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,7 +150,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refused(args: argparse.Namespace, words: str) -> int:
-    words = words[0].upper() + words[1:]
+    # A sentence begins with a capital; the name of a file or folder is written as it is.
+    named = tuple(str(path) for path in (getattr(args, "file", None), args.data) if path)
+    if words.partition(" ")[0].isalpha() and not words.startswith(named):
+        words = words[0].upper() + words[1:]
     if args.json:
         print(json.dumps({"problem": words}))
     else:
@@ -189,8 +210,9 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        port = PORT if args.api_port is None else args.api_port
         serving = on_ports(
-            folder, host=args.api_host, port=args.api_port, storage_port=args.storage_port, label="ttp-mcp sandbox"
+            folder, host=args.api_host or HOST, port=port, storage_port=args.storage_port, label="ttp-mcp sandbox"
         )
         async with serving as sandbox, sandbox.running():
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}

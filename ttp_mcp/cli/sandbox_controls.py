@@ -250,9 +250,10 @@ def fault(args: argparse.Namespace, opened: Open) -> Said:
         count = faults.clear(opened.store)
         return {"cleared": count}, [f"No faults are waiting any more ({count} cleared)."]
     if args.kind != "list":
+        times_hit = 1 if args.times is None else args.times
         try:
             ordered = faults.order(
-                opened.store, args.kind, times=args.times, seconds=args.seconds, method=args.method, path=args.api_path
+                opened.store, args.kind, times=times_hit, seconds=args.seconds, method=args.method, path=args.api_path
             )
         except faults.FaultProblem as problem:
             raise Refused(str(problem)) from None
@@ -338,14 +339,18 @@ def export(args: argparse.Namespace, opened: Open) -> Said:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside and rename, so that no one ever sees half a file."""
+    """Write beside and rename, so that no one ever sees half a file; a link stays, and what it points to is written."""
+    # Not `resolve`, which tells of a circle in one way before Python 3.13 and in no way since.
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise Refused(f"{path} can't be written (its links lead in a circle).")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
-            temporary.replace(path)
+            temporary.replace(real)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as problem:
