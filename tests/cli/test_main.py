@@ -198,3 +198,12 @@ def test_output_that_a_caller_put_in_place_is_left_as_it_is(monkeypatch, tmp_pat
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert main(["sandbox", "--data", str(tmp_path), "export"]) == 0
     assert "Café" in sys.stdout.getvalue()
+
+
+def test_settings_are_printed_though_a_folder_has_a_name_that_is_no_text(tmp_path):
+    """A byte that is no UTF-8 is shown as its number there too."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    code, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(folder))
+    assert code == 0
+    assert r"/\udcff" in out

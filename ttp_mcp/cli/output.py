@@ -21,7 +21,7 @@ def as_file() -> None:
     """Encode stdout as the files are whose contents it is given: an escape would change them, or make them invalid."""
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="utf-8")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
