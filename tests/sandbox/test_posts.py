@@ -432,3 +432,11 @@ async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id:
         answer = await empty_api.request(method, f"/posts/{post_id}")
         assert answer.status_code == 404
         assert answer.json()["success"] is False
+
+
+@pytest.mark.parametrize("host", ["ex℀mple.com", "exa＃mple.com"])
+async def test_a_media_url_whose_host_stands_for_more_than_a_host_is_refused(
+    empty_api: httpx2.AsyncClient, x: str, host: str
+) -> None:
+    """`℀` is `a/c` to whoever would fetch it."""
+    assert await refusal(empty_api, mediaUrls=[f"https://{host}/a.jpg"]) == NO_URL

@@ -338,3 +338,26 @@ def test_times_without_an_offset_are_utc(tmp_path, sandbox):
     """In a file there is nobody whose zone it could be."""
     text = sandbox.export().replace('"now": "2026-06-24T09:30:00.000Z"', '"now": "2026-06-24T09:30"')
     assert workspace.read(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
+
+
+@pytest.mark.requirement("workspace.careful")
+@pytest.mark.parametrize("part", ["posts", "publications"])
+def test_a_file_with_media_that_are_no_url_is_refused(sandbox, tmp_path, part):
+    """It could neither be listed nor exported again."""
+    found = json.loads(sandbox.export())
+    cafe(found)[part][0]["mediaUrls"] = ["https://[oops/a.jpg"]
+    with pytest.raises(
+        WorkspaceProblem, match=rf"{part}\[0\]\.mediaUrls\[0\]: must be a URL, or the path of an upload"
+    ):
+        workspace.read(written_to(tmp_path / "a.json", json.dumps(found)))
+
+
+async def test_media_that_are_no_url_are_shown_and_exported_as_they_are(sandbox):
+    """A folder may hold one from before they were refused."""
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET media_urls = ?", (json.dumps(["https://[oops/a.jpg"]),))
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    transport = httpx2.ASGITransport(sandbox.app)
+    async with httpx2.AsyncClient(transport=transport, base_url=sandbox.api_url, headers=headers) as api:
+        assert (await api.get("/posts")).json()["posts"][0]["mediaUrls"] == ["https://[oops/a.jpg"]
+    assert "https://[oops/a.jpg" in sandbox.export()

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import anyio
 from starlette.applications import Starlette
@@ -50,7 +50,9 @@ class Storage:
 
     def reachable(self, url: str) -> str:
         """A media URL as it can be fetched now: our own files move with the port that this opening has."""
-        parts = urlsplit(url)
+        parts = split_url(url)
+        if parts is None:
+            return url
         ours = parts.path.startswith("/uploads/") and (parts.hostname or "").endswith(("localhost", "127.0.0.1", "::1"))
         return self.origin + parts.path if ours and parts.scheme == "http" else url
 
@@ -203,6 +205,14 @@ def presign(call: Call) -> Response:
         publicUrl=storage.public_url(key),
         expiresIn=storage.lifetime_seconds,
     )
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The parts of a URL; None where it is none: a bracket without its other, a host with signs that stand for a slash."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def _clean(filename: str) -> str:

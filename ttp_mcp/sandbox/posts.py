@@ -14,7 +14,7 @@ from ttp_mcp.sandbox.answers import VISIBLE, JsonObject, Problem, ok
 from ttp_mcp.sandbox.call import Call
 from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.ids import new_id
-from ttp_mcp.sandbox.media import Storage
+from ttp_mcp.sandbox.media import Storage, split_url
 
 THREAD_PARTS, THREAD_CHARACTERS = 24, 280
 # The reference gives no limits for these; they keep one request from filling the disk.
@@ -274,5 +274,5 @@ def _scheduled_at(value: object, call: Call) -> int:
 
 
 def _check_media_url(url: str) -> None:
-    if not _MEDIA_URL.fullmatch(url):
+    if not _MEDIA_URL.fullmatch(url) or split_url(url) is None:
         raise Problem(400, "mediaUrls must hold https URLs, as POST /media/presign returns them in publicUrl.")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ttp_mcp.sandbox import seed
 from ttp_mcp.sandbox.clock import Clock, ManualClock, StoredClock, from_ms, to_ms
-from ttp_mcp.sandbox.media import Storage
+from ttp_mcp.sandbox.media import Storage, split_url
 from ttp_mcp.sandbox.store import Store
 from ttp_mcp.sandbox.workspace_file import (
     EMBEDDED_BYTES,
@@ -230,9 +230,10 @@ def _relative(keys: set[str]) -> Callable[[str], list[str]]:
     """Reads a list of URLs; those of our own storage become paths, whatever its address was when they were made."""
 
     def one(url: str) -> str:
-        parts = urlsplit(url)
-        own = parts.scheme == "http" and unquote(parts.path).removeprefix("/") in keys
-        return parts.path if own else url
+        parts = split_url(url)
+        if parts is None or parts.scheme != "http" or unquote(parts.path).removeprefix("/") not in keys:
+            return url
+        return parts.path
 
     return lambda text: [one(url) for url in cast("list[str]", json.loads(text))]
 

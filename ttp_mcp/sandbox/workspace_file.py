@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.alias_generators import to_camel
 
 from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.media import split_url
 
 FORMAT = "ttp-mcp sandbox workspace"
 VERSION = 1
@@ -45,11 +46,18 @@ def _zone(value: str) -> str:
         raise ValueError("must be an IANA time zone, for example Europe/Paris") from None
 
 
+def _media_url(value: str) -> str:
+    if split_url(value) is None:
+        raise ValueError("must be a URL, or the path of an upload")
+    return value
+
+
 Instant = Annotated[int, BeforeValidator(_milliseconds), PlainSerializer(iso), Field(ge=0, le=LAST_MS)]
 Count = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 # Each part begins with no dot: a key can't lead out of the folder of the media.
 Key = Annotated[str, Field(pattern=r"^uploads(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}){1,8}$")]
+MediaUrl = Annotated[str, AfterValidator(_media_url)]
 Status = Literal["draft", "scheduled", "publishing", "published", "failed", "partial"]
 
 
@@ -139,7 +147,7 @@ class Post(_Part):
     published_at: Instant | None = None
     created_at: Instant | None = None
     updated_at: Instant | None = None
-    media_urls: list[str] = []
+    media_urls: list[MediaUrl] = []
     thread: list[str] = []
     platform_data: dict[str, Any] = {}
     targets: list[Target]
@@ -153,7 +161,7 @@ class Publication(_Part):
     account_id: Id
     content: str
     thread: list[str] = []
-    media_urls: list[str] = []
+    media_urls: list[MediaUrl] = []
     url: str
     published_at: Instant
     likes: Count = 0
