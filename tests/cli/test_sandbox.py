@@ -544,3 +544,20 @@ async def test_every_test_of_the_documentation_passes(example):
     exec(example, names)
     (test,) = (value for name, value in names.items() if name.startswith("test_"))
     await test()
+
+
+def test_clock_tells_that_it_moved_where_a_post_could_not_be_published(run, opened):
+    """The others went out; nothing is said to be unchanged."""
+    with opened.store.writing() as db:
+        db.execute(
+            "INSERT INTO publications SELECT 'taken', p.id, p.organization_id, t.account_id, 'x', '', '[]', '[]', '', 0, 0, 0, 0, 0, 0, 1 "
+            "FROM posts p JOIN post_targets t ON t.post_id = p.id WHERE p.status = 'scheduled' ORDER BY p.scheduled_at, t.position LIMIT 1"
+        )
+    lines = run("clock", "+2d1h").splitlines()
+    assert lines[0].startswith("The sandbox's clock: Fri 26 Jun 2026 12:30 Europe/Paris (10:30Z), standing still, ")
+    assert [line.split()[0] for line in lines[2:4]] == ["publishing", "published"]
+    assert lines[4] == (
+        "The clock was moved, but 1 post could not be published (UNIQUE constraint failed: publications.post_id, "
+        "publications.account_id); tried again in a minute."
+    )
+    assert as_json(run("clock", "--json"))["problems"] == []

@@ -361,3 +361,23 @@ async def test_media_that_are_no_url_are_shown_and_exported_as_they_are(sandbox)
     async with httpx2.AsyncClient(transport=transport, base_url=sandbox.api_url, headers=headers) as api:
         assert (await api.get("/posts")).json()["posts"][0]["mediaUrls"] == ["https://[oops/a.jpg"]
     assert "https://[oops/a.jpg" in sandbox.export()
+
+
+@pytest.mark.requirement("workspace.careful")
+@pytest.mark.parametrize("status", ["scheduled", "publishing"])
+@pytest.mark.parametrize("field", ["postId", "id"])
+def test_a_post_that_is_due_and_out_already_is_refused(sandbox, tmp_path, status, field):
+    """It could never be published: the network has it, or has its id."""
+    found = json.loads(sandbox.export())
+    publication = cafe(found)["publications"][0]
+    number, post = next(
+        (number, post) for number, post in enumerate(cafe(found)["posts"]) if post["id"] == publication["postId"]
+    )
+    post.update(status=status, scheduledAt="2026-06-24T10:00:00Z", publishedAt=None)
+    publication.update({"postId": "other"} if field == "id" else {"id": "other"})
+    words = (
+        rf"organizations\[0\]\.publications\[0\]\.{field} is the same as "
+        rf"organizations\[0\]\.posts\[{number}\]\.targets\[\d\] \(still to be published\)\."
+    )
+    with pytest.raises(WorkspaceProblem, match=words):
+        workspace.read(written_to(tmp_path / "a.json", json.dumps(found)))

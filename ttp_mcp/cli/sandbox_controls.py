@@ -97,14 +97,20 @@ def clock(args: argparse.Namespace, opened: Open) -> Said:
     """Show the clock, or move it and publish what became due."""
     before = opened.clock.now()
     waiting = _scheduled(opened)
+    problems: list[str] = []
     if args.to is not None:
         _move(opened, args.to, before)
-        opened.sandbox.tick()
-        _wait_for_others(opened)
+        problems = _ticked(opened)
     now, running = opened.clock.now(), _runs(opened)
     ahead = round((now - datetime.now(UTC)).total_seconds())
     out = _came_of(opened, [post for post in waiting if args.to is not None and post["at"] <= now])
-    facts = {"now": times.to_wire(now), "running": running, "seconds_ahead": ahead, "published": out}
+    facts = {
+        "now": times.to_wire(now),
+        "running": running,
+        "seconds_ahead": ahead,
+        "published": out,
+        "problems": problems,
+    }
     zone = _zone()
     words = [f"The sandbox's clock: {times.show(now, zone)}, {_compared(ahead, running=running)}."]
     if out:
@@ -115,7 +121,23 @@ def clock(args: argparse.Namespace, opened: Open) -> Said:
         words.append("Nothing became due.")
         later = [post["at"] for post in waiting if post["at"] > now]
         words += [f"Next: a post is due {times.from_now(min(later), now)}."] if later else []
+    if problems:
+        count = f"{len(problems)} post{'s' if len(problems) > 1 else ''}"
+        words.append(
+            f"The clock was moved, but {count} could not be published ({problems[0]}); tried again in a minute."
+        )
     return facts, words
+
+
+def _ticked(opened: Open) -> list[str]:
+    """Publish what is due; returns why some of it could not be."""
+    try:
+        opened.sandbox.tick()
+    except ExceptionGroup as group:
+        # What failed keeps its lease: to wait for it would be in vain.
+        return [str(problem) for problem in group.exceptions]
+    _wait_for_others(opened)
+    return []
 
 
 def _wait_for_others(opened: Open) -> None:

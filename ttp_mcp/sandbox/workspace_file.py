@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.alias_generators import to_camel
 
+from ttp_mcp.sandbox import networks
 from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.media import split_url
 
@@ -266,6 +267,11 @@ def _contradictions(found: Workspace) -> Iterator[tuple[str, str]]:
                 yield from twice(spot, "target", post.id, target.account_id)
                 if target.account_id not in accounts:
                     yield spot, f"{target.account_id} is no account of the organization"
+                if post.status in ("scheduled", "publishing"):
+                    # The worker would fail over it each time, and the post never go out.
+                    due = f"{here}.targets[{entry}] (still to be published)"
+                    yield from twice(due, "published", post.id, target.account_id)
+                    yield from twice(due, "publication", networks.external_id(post.id, target.account_id))
         for index, publication in enumerate(organization.publications):
             here = f"{place}.publications[{index}]"
             yield from twice(f"{here}.id", "publication", publication.id)
