@@ -381,3 +381,23 @@ def test_a_post_that_is_due_and_out_already_is_refused(sandbox, tmp_path, status
     )
     with pytest.raises(WorkspaceProblem, match=words):
         workspace.read(written_to(tmp_path / "a.json", json.dumps(found)))
+
+
+@pytest.mark.requirement("workspace.careful")
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("timeZone", "5", "organizations[0].timeZone: Input should be a valid string"),
+        ("timeZone", '["UTC"]', "organizations[0].timeZone: Input should be a valid string"),
+        ("platformData", '{"a": [1e400]}', "organizations[0].posts[0].platformData: must hold numbers of a size"),
+        ("platformData", '{"a": NaN}', "organizations[0].posts[0].platformData: must hold numbers of a size"),
+    ],
+)
+def test_a_file_with_values_that_can_not_be_kept_is_refused(sandbox, tmp_path, place, value, words):
+    """In words, before anything is changed."""
+    found = json.loads(sandbox.export())
+    (cafe(found) if place == "timeZone" else cafe(found)["posts"][0])[place] = "here"
+    path = written_to(tmp_path / "a.json", json.dumps(found).replace('"here"', value))
+    with pytest.raises(WorkspaceProblem) as refusal:
+        workspace.read(path)
+    assert str(refusal.value).startswith(f"{path} is no workspace: {words}")

@@ -6,6 +6,7 @@ written as their path, `/uploads/…`, since the storage's address is of one ope
 
 import binascii
 import hashlib
+import json
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,15 @@ def _zone(value: str) -> str:
 def _media_url(value: str) -> str:
     if split_url(value) is None:
         raise ValueError("must be a URL, or the path of an upload")
+    return value
+
+
+def _json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        # 1e400 is a number in JSON and infinite here, where the answers could not hold it.
+        raise ValueError("must hold numbers of a size that can be kept") from None
     return value
 
 
@@ -150,7 +160,7 @@ class Post(_Part):
     updated_at: Instant | None = None
     media_urls: list[MediaUrl] = []
     thread: list[str] = []
-    platform_data: dict[str, Any] = {}
+    platform_data: Annotated[dict[str, Any], AfterValidator(_json)] = {}
     targets: list[Target]
 
 
@@ -179,7 +189,7 @@ class Organization(_Part):
     id: Id
     name: str = Field(min_length=1)
     plan: Literal["complete", "small"] = "complete"
-    time_zone: Annotated[str, BeforeValidator(_zone)] = "UTC"
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     accounts: list[Account] = []
     media: list[Medium] = []
     posts: list[Post] = []
