@@ -1,5 +1,6 @@
 """The `Sandbox` class inside somebody's own tests."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -116,3 +117,16 @@ async def test_a_workspace_of_ones_own_is_opened_at_the_time_of_the_test(tmp_pat
     with Sandbox(workspace=tmp_path / "workspace.json", clock=ManualClock(NOW + timedelta(days=99))) as other:
         assert await statuses(other) == expected
         assert other.tick() == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+def test_data_in_a_folder_that_others_may_read_are_readable_by_their_owner_alone(tmp_path):
+    """The database holds the key that signs uploads; the log beside it holds the same."""
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        with Sandbox(tmp_path):
+            modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"sandbox.db": "0o600", "sandbox.db-wal": "0o600", "sandbox.db-shm": "0o600", "media": "0o700"}

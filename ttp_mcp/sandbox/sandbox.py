@@ -79,7 +79,7 @@ class Sandbox:
         self._temporary = Path(tempfile.mkdtemp(prefix="ttp-mcp-")) if folder is None else None
         self.folder = self._temporary or Path(folder or ".")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.folder / "media").mkdir(exist_ok=True)
+        (self.folder / "media").mkdir(exist_ok=True, mode=0o700)
         self.store = Store(self.folder / "sandbox.db")
         self.stored_clock = StoredClock(self.store)
         self.clock: Clock = clock or self.stored_clock

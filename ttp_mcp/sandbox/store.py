@@ -1,10 +1,11 @@
 """SQLite: one connection for each thread, transactions, durability, and the version of the schema."""
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from weakref import WeakSet
@@ -45,6 +46,7 @@ class Store:
         self._opened: WeakSet[_Held] = WeakSet()
         self._lock = threading.Lock()
         try:
+            _make_private(path)
             self._prepare()
         except BaseException as error:
             self.close()
@@ -131,6 +133,14 @@ class Store:
         for held in opened:
             held.db.close()
         self._local = threading.local()
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
+    # One that is there is not even opened: to close it would end the locks that a connection of this process has on it.
+    # Where it can't be made, SQLite says why.
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _end(db: sqlite3.Connection, how: str) -> None:
