@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -561,3 +562,93 @@ def test_clock_tells_that_it_moved_where_a_post_could_not_be_published(run, open
         "publications.account_id); tried again in a minute."
     )
     assert as_json(run("clock", "--json"))["problems"] == []
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_leaves_data_that_somebody_holds_where_they_are(refusal, stopped, monkeypatch):
+    """They are good; there is only no way in right now."""
+    monkeypatch.setattr("ttp_mcp.sandbox.store.BUSY_SECONDS", 0.05)
+    with closing(sqlite3.connect(stopped / "sandbox.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE meta SET value = value")
+        assert refusal("reset", "--yes").startswith(
+            "Nothing was changed. Sandbox.db can't be opened as sandbox data (database is locked). Check "
+        )
+    assert list(stopped.glob("*.unreadable*")) == []
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data):
+    """It is in order, and nobody's to replace."""
+    data.mkdir(parents=True)
+    with closing(sqlite3.connect(data / "sandbox.db")) as other:
+        other.execute("CREATE TABLE posts (text TEXT)")
+    assert refusal("reset", "--yes").endswith("Move it away, or name another folder.")
+    assert list(data.glob("*.unreadable*")) == []
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_says_what_it_moved_away_and_that_tokens_are_gone(run, stopped):
+    """The log stands beside the moved database, under the name that SQLite looks for."""
+    run("token", "create")
+    (stopped / "media" / "uploads" / "mine.png").write_bytes(b"mine")
+    with closing(sqlite3.connect(stopped / "sandbox.db", isolation_level=None)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+        lines = run("reset", "--yes").splitlines()
+    (kept,) = stopped.glob("sandbox.db.*.unreadable")
+    assert (stopped / kept.name.replace("sandbox.db", "media") / "uploads" / "mine.png").read_bytes() == b"mine"
+    assert lines[1].endswith("Z).")
+    assert lines[2:] == [
+        f"The old data could not be opened; they were moved to {kept}, the media to media.… beside it.",
+        "Their tokens are gone with them: make new ones with `ttp-mcp sandbox token create`.",
+    ]
+    assert run("token", "list").startswith("There are no tokens.")
+    with closing(sqlite3.connect(kept)) as newer:
+        assert newer.execute("SELECT count(*) FROM tokens").fetchone() == (1,)
+    assert as_json(run("reset", "--yes", "--json"))["kept"] is None
+    (stopped / "sandbox.db").write_bytes(b"no database" * 1000)
+    assert Path(as_json(run("reset", "--yes", "--json"))["kept"]).read_bytes() == b"no database" * 1000
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+@pytest.mark.parametrize("option", [["--from", "bad.json"], ["--at", "soon"]])
+def test_a_refused_reset_leaves_data_that_can_not_be_opened_where_they_are(refusal, data, monkeypatch, option):
+    """Nothing was changed, as it says."""
+    data.mkdir(parents=True)
+    monkeypatch.chdir(data)
+    (data / "bad.json").write_text("[]")
+    (data / "sandbox.db").write_bytes(b"no database" * 1000)
+    assert refusal("reset", "--yes", *option).startswith("Nothing was changed. ")
+    assert {path.name: path.stat().st_size for path in data.iterdir()} == {"bad.json": 2, "sandbox.db": 11_000}
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_asks_with_the_truth_about_tokens(data, monkeypatch, capsys):
+    """Of data that can't be opened they can't stay."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    data.mkdir(parents=True)
+    (data / "sandbox.db").write_bytes(b"no database" * 1000)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert sandbox.run(arguments("reset")) == 1
+    assert capsys.readouterr().out == (
+        f"Replace everything in {data}? They can't be opened; tokens go with them. [y/N] "
+    )
+    assert [path.name for path in data.iterdir()] == ["sandbox.db"]
+
+
+@pytest.mark.requirement("sandbox-cli.careful")
+def test_reset_to_a_time_that_the_file_can_not_follow_is_refused(run, refusal, stopped, tmp_path):
+    """Its posts would lie before 1970."""
+    before = run("export")
+    found = json.loads(before)
+    found["clock"]["now"] = "9000-01-01T00:00:00Z"
+    (tmp_path / "far.json").write_text(json.dumps(found), encoding="utf-8")
+    assert refusal("reset", "--yes", "--from", str(tmp_path / "far.json"), "--at", "2026-12-01T09:00") == (
+        "Nothing was changed. The times of the file can't be moved that far: they would leave the years 1970–9999."
+    )
+    assert run("export") == before

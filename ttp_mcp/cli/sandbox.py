@@ -163,17 +163,9 @@ def _refused(args: argparse.Namespace, words: str) -> int:
 
 @contextmanager
 def _opened(args: argparse.Namespace, folder: Path) -> Generator[Open]:
-    from ttp_mcp.sandbox.store import StoreProblem
-
     if args.control is controls.reset:
-        controls.agreed(args, folder)
-    try:
-        opened = Open(folder)
-    except StoreProblem:
-        if args.control is not controls.reset:
-            raise
-        controls.move_away(folder)
-        opened = Open(folder)
+        controls.before_reset(args, folder)
+    opened = Open(folder)
     try:
         yield opened
     finally:

@@ -299,44 +299,85 @@ def _order(ordered: "Ordered") -> str:
     )
 
 
-def agreed(args: argparse.Namespace, folder: Path) -> None:
+def before_reset(args: argparse.Namespace, folder: Path) -> None:
+    """What could still refuse comes first, then data that are of no use make room.
+
+    Puts what `--from` names into `args.workspace`, and where the old data are kept into `args.kept`.
+    """
+    from ttp_mcp.sandbox import workspace
+
+    if args.at:
+        _instant(args.at, datetime.now(UTC))
+    try:
+        args.workspace = workspace.read(args.file) if args.file else None
+    except workspace.WorkspaceProblem as problem:
+        raise Refused(str(problem)) from None
+    is_of_use = _is_of_use(folder)
+    _agree(args, folder, "Tokens stay." if is_of_use else "They can't be opened; tokens go with them.")
+    args.kept = None if is_of_use else _move_away(folder)
+
+
+def _is_of_use(folder: Path) -> bool:
+    from ttp_mcp.sandbox.store import Store, StoreProblem
+
+    path = folder / "sandbox.db"
+    try:
+        if path.exists():
+            Store(path).close()
+    except StoreProblem as problem:
+        # Data that others hold, or that a full disk keeps shut, are good data.
+        if not problem.of_no_use:
+            raise
+        return False
+    return True
+
+
+def _agree(args: argparse.Namespace, folder: Path, tokens: str) -> None:
     """Ask before data are replaced, where there are any and somebody can answer."""
     if args.yes or not (folder / "sandbox.db").exists():
         return
     if args.json or not sys.stdin.isatty():
         raise Refused(f"reset replaces everything in {folder}. Pass --yes to agree.")
     try:
-        answer = input(f"Replace everything in {folder}? Tokens stay. [y/N] ")
+        answer = input(f"Replace everything in {folder}? {tokens} [y/N] ")
     except (EOFError, KeyboardInterrupt):
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise Refused("you did not agree.")
 
 
-def move_away(folder: Path) -> None:
-    """Data that can't be opened are kept beside the new ones."""
-    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    for name in ("sandbox.db", "sandbox.db-wal", "sandbox.db-shm"):
+def _move_away(folder: Path) -> Path:
+    """Data that can't be opened are kept beside the new ones, with the log under the name that SQLite looks for."""
+    end = f".{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.unreadable"
+    kept = folder / f"sandbox.db{end}"
+    # The media too: of those here, reset removes what the new workspace does not name.
+    moves = {"sandbox.db": kept.name, "sandbox.db-wal": f"{kept.name}-wal", "sandbox.db-shm": f"{kept.name}-shm"}
+    for name, new_name in {**moves, "media": f"media{end}"}.items():
         if (folder / name).exists():
-            (folder / name).rename(folder / f"{name}.{stamp}.unreadable")
+            (folder / name).rename(folder / new_name)
+    return kept
 
 
 def reset(args: argparse.Namespace, opened: Open) -> Said:
-    """Replace everything but the tokens."""
+    """Replace everything but the tokens, after `before_reset`."""
     from ttp_mcp.sandbox import workspace
 
     at = _instant(args.at, opened.clock.now()) if args.at else None
     try:
-        found = workspace.read(args.file) if args.file else None
-        workspace.reset(opened.store, opened.storage, at=at, empty=args.empty, workspace=found)
+        workspace.reset(opened.store, opened.storage, at=at, empty=args.empty, workspace=args.workspace)
     except workspace.WorkspaceProblem as problem:
         raise Refused(str(problem)) from None
     now = opened.clock.now()
-    facts = {**_counts(opened), "now": times.to_wire(now), "running": _runs(opened)}
-    return facts, [
-        f"The workspace is new: {_counted(facts)}.",
-        f"Its clock {'runs from' if facts['running'] else 'stands still at'} {times.show(now, _zone())}. Tokens stay valid.",
-    ]
+    kept = str(args.kept) if args.kept else None
+    facts = {**_counts(opened), "now": times.to_wire(now), "running": _runs(opened), "kept": kept}
+    clock = f"Its clock {'runs from' if facts['running'] else 'stands still at'} {times.show(now, _zone())}."
+    words = [f"The workspace is new: {_counted(facts)}.", clock if kept else f"{clock} Tokens stay valid."]
+    if kept:
+        words += [
+            f"The old data could not be opened; they were moved to {kept}, the media to media.… beside it.",
+            "Their tokens are gone with them: make new ones with `ttp-mcp sandbox token create`.",
+        ]
+    return facts, words
 
 
 def export(args: argparse.Namespace, opened: Open) -> Said:

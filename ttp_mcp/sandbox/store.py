@@ -18,8 +18,20 @@ BUSY_SECONDS = 30.0
 MIGRATIONS: dict[int, str] = {}
 
 
+_OF_NO_USE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
 class StoreProblem(Exception):
-    """The data can't be used; the text says why and what to do."""
+    """The data can't be used; the text says why and what to do.
+
+    Attributes:
+        of_no_use: Whether the file itself is why (no database, damaged, of a newer version), so that trying again is in vain.
+    """
+
+    def __init__(self, words: str, *, of_no_use: bool = False) -> None:
+        """Say why."""
+        super().__init__(words)
+        self.of_no_use = of_no_use
 
 
 class _Held:
@@ -53,7 +65,8 @@ class Store:
             if not isinstance(error, sqlite3.DatabaseError):
                 raise
             raise StoreProblem(
-                f"{path.name} can't be opened as sandbox data ({error}). {_way_out(error.sqlite_errorcode)}"
+                f"{path.name} can't be opened as sandbox data ({error}). {_way_out(error.sqlite_errorcode)}",
+                of_no_use=error.sqlite_errorcode & 0xFF in _OF_NO_USE,
             ) from error
 
     def _prepare(self) -> None:
@@ -64,7 +77,8 @@ class Store:
             version = self._version()
             if version > SCHEMA_VERSION:
                 raise StoreProblem(
-                    "The sandbox data were written by a newer ttp-mcp. Upgrade it, or set another TTP_STATE_DIR."
+                    "The sandbox data were written by a newer ttp-mcp. Upgrade it, or set another TTP_STATE_DIR.",
+                    of_no_use=True,
                 )
             if version == 0:
                 steps = [files("ttp_mcp.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")]
@@ -151,8 +165,11 @@ def _end(db: sqlite3.Connection, how: str) -> None:
 
 def _way_out(code: int) -> str:
     """What to do about an error on opening. Only data that are no longer of use are to be moved away."""
-    if code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+    if code & 0xFF in _OF_NO_USE:
         return "Move it away, or run `ttp-mcp sandbox reset`."
+    if code & 0xFF == sqlite3.SQLITE_ERROR:
+        # A database, but with other tables: perhaps another program's.
+        return "Move it away, or name another folder."
     return "Check the folder's rights and free space, and whether a process holds the file; then try again."
 
 
