@@ -302,3 +302,14 @@ def test_many_processes_open_new_data_and_write_at_once(path: Path) -> None:
     with closing(Store(path)) as opened:
         assert len(notes(opened)) == 80
         assert opened.connection().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_new_data_that_sqlite_refuses_at_once_are_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does where two open a new file at the same moment, here for sure."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda *_, **options: connect(path, **{**options, "timeout": 0}))
+        monkeypatch.setattr(store_module.time, "sleep", lambda _: other.in_transaction and other.execute("COMMIT"))
+        with closing(Store(path)) as opened:
+            assert notes(opened) == []
