@@ -104,6 +104,8 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
                 "content": f"Text {number}",
                 "account_ids": ["linkedin"],
                 "scheduled_at": "2027-06-24T10:00:00Z",
+                # So that only the confirmation can be what refuses a replay.
+                "allow_duplicate": attack == "replayed",
             }
             confirmation = await shown(one, way, arguments)
             before = count(sandbox)
@@ -111,8 +113,6 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
             if attack == "replayed":
                 done = await confirm(one, way, arguments, confirmation)
                 assert not done.is_error, "the right confirmation was refused"
-                # As something new, so that only the confirmation can be what refuses it.
-                passed = {**arguments, "allow_duplicate": True} if way == "code" else arguments
                 before = count(sandbox)
             elif attack == "altered":
                 passed = altered(chance, arguments)

@@ -573,7 +573,7 @@ def test_reset_leaves_data_that_somebody_holds_where_they_are(refusal, stopped, 
         other.execute("BEGIN EXCLUSIVE")
         other.execute("UPDATE meta SET value = value")
         assert refusal("reset", "--yes").startswith(
-            "Nothing was changed. Sandbox.db can't be opened as sandbox data (database is locked). Check "
+            "Nothing was changed. sandbox.db can't be opened as sandbox data (database is locked). Check "
         )
     assert list(stopped.glob("*.unreadable*")) == []
 

@@ -149,9 +149,14 @@ class Server:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as opened:
                 if "tls" in self.options:
                     return True
-                opened.sendall(f"*2\r\n$4\r\nAUTH\r\n${len(PASSWORD)}\r\n{PASSWORD}\r\nPING\r\n".encode())
+                auth = f"*2\r\n$4\r\nAUTH\r\n${len(PASSWORD)}\r\n{PASSWORD}\r\n"
+                opened.sendall(f"{auth}PING\r\nINFO persistence\r\n".encode())
                 answers = opened.makefile("rb")
-                return [answers.readline(), answers.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+                if [answers.readline(), answers.readline()] != [b"+OK\r\n", b"+PONG\r\n"]:
+                    return False
+                # A crash while the first append-only file is being made would lose what was committed meanwhile.
+                persistence = answers.read(int(answers.readline().removeprefix(b"$")))
+                return b"aof_rewrite_in_progress:0" in persistence and b"aof_rewrite_scheduled:0" in persistence
         except OSError:
             return False
 
