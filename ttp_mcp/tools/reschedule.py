@@ -65,7 +65,7 @@ class Rescheduled(ToolOutput):
 async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]:
     """Give a draft or scheduled post another time, text, accounts or media. Its id changes.
 
-    Makes the replacement, checks it, deletes the old one and checks that; when that fails the replacement is removed again.
+    Makes the replacement, checks it, then deletes the old post; when that fails one of them stands, or both are named.
     Not for posts that are publishing or out.
     """
     old = await _standing(args.post_id, app)
