@@ -333,9 +333,13 @@ class Ledger:
         return set(await self._get("post", post_ids))
 
     async def has_rivals(self, write_id: str, digest: str) -> bool:
-        """Whether another write of the same content has no outcome yet, so that their posts could be mixed up."""
-        found = await self._state.recent(self._scope, "open", self._now() - KEEP_UNFINISHED, self._now())
-        return any(entry.value.get("digest") == digest and entry.key != write_id for entry in found)
+        """Whether another create of the same content has no known outcome, so that their posts could be mixed up."""
+        found = await self._state.recent(self._scope, "create", self._now() - KEEP_UNFINISHED, self._now())
+        return any(
+            entry.value.get("digest") == digest and entry.value.get("outcome") in (None, "unknown")
+            for entry in found
+            if entry.key != write_id
+        )
 
     async def unfinished(self) -> list[Unfinished]:
         """Writes without an outcome whose process is gone, newest first; of the last seven days.
