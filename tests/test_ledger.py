@@ -344,3 +344,16 @@ async def test_of_many_that_redeem_one_code_at_once_one_succeeds(ledger: Ledger)
             tasks.start_soon(redeem)
 
     assert sorted(results) == [False] * 7 + [True]
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_replacement_that_is_taken_up_again_is_under_way_again(ledger: Ledger, clock: ManualClock) -> None:
+    """Another one must not begin beside it."""
+    await ledger.begin_replacement("old", POST)
+    clock.move(300)
+    await ledger.begin_replacement("old", POST)
+
+    found = await ledger.begin_replacement("old", replace(POST, content="Other"))
+    assert found is not None
+    assert ledger.is_fresh(found)
+    assert await ledger.half_replaced() == []

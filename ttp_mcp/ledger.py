@@ -6,7 +6,7 @@ A write is noted before it leaves (`begin_…`) and when its outcome is known (`
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -82,7 +82,8 @@ class Write:
 class Earlier:
     """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations, `tool` is who asked.
 
-    `lacking` are ids of accounts that were asked about and that no equal create is for.
+    `lacking` are ids of accounts that were asked about and that no equal create is known to be for; `beside` are others that were
+    created, for some of those asked about.
     """
 
     keys: list[str]
@@ -93,6 +94,7 @@ class Earlier:
     post_id: str | None
     removed: bool = False
     lacking: tuple[str, ...] = ()
+    beside: "tuple[Earlier, ...]" = ()
 
     @property
     def digest(self) -> str:
@@ -112,6 +114,14 @@ class Earlier:
     def _named(self, kind: str) -> tuple[str, ...]:
         parts = [key.split(" ", 2) for key in self.keys]
         return tuple(name for _, each, name in parts if each == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A reservation, and whether its post was deleted through us."""
+
+    value: JsonObject
+    removed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +223,11 @@ class Ledger:
                 _new_id(), "create", tool, self._now(), digest, post=post, targets=tuple(targets), replaces=replaces
             )
             there = await self._get("sent", keys) if allow_duplicate or replaces is not None else {}
+            held = await self._held(there)
             if not allow_duplicate:
-                there = {key: entry for key, entry in there.items() if entry.value.get("post_id") == replaces}
-            write = replace(write, replaced={key: entry.value for key, entry in there.items()})
+                held = {key: each for key, each in held.items() if each.value["post_id"] == replaces}
+                there = {key: there[key] for key in held}
+            write = replace(write, replaced={key: each.value for key, each in held.items()})
             reserved = [
                 self._sent(write, key, "pending", None, expected=there[key].version if key in there else "")
                 for key in keys
@@ -240,12 +252,23 @@ class Ledger:
             replaces: As in `begin_create`.
         """
         keys = _targets(content_digest(post), post, targets)
-        found = await self._get("sent", keys)
-        lacking = _accounts_in([key for key in keys if key not in found])
-        equal = [found[key] for key in keys if key in found]
-        if replaces is not None:
-            equal = [entry for entry in equal if entry.value.get("post_id") != replaces]
-        return replace(await self._earlier(equal[0]), lacking=lacking) if equal else None
+        held = await self._held(await self._get("sent", keys))
+        equal = {
+            key: _earlier(held[key])
+            for key in keys
+            if key in held and (replaces is None or held[key].value["post_id"] != replaces)
+        }
+        first = next((each for each in equal.values() if not each.removed), next(iter(equal.values()), None))
+        if first is None:
+            return None
+        served = {
+            key: each
+            for key, each in equal.items()
+            if each.write_id == first.write_id or (each.state == "created" and not each.removed)
+        }
+        beside = {each.write_id: each for each in served.values() if each.write_id != first.write_id}
+        lacking = _accounts_in([key for key in keys if key not in served])
+        return replace(first, lacking=lacking, beside=tuple(beside.values()))
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -313,15 +336,35 @@ class Ledger:
         """
         there = await self._get("sent", earlier.keys)
         with understood():
-            own = {key: entry.version for key, entry in there.items() if entry.value["write"] == earlier.write_id}
+            own = {key: entry for key, entry in there.items() if entry.value["write"] == earlier.write_id}
+            before = {key: value for key, entry in own.items() if (value := _before(entry.value))}
+            # Of which it was the one before: both are gone.
+            behind = {
+                key: entry for key, entry in there.items() if _before(entry.value).get("write") == earlier.write_id
+            }
+        write = Write(
+            earlier.write_id,
+            "create",
+            earlier.tool,
+            earlier.at,
+            content_digest(post),
+            post=post,
+            targets=earlier.account_ids,
+            replaced=before,
+        )
+        steps: list[Put | Drop]
         if found is None:
-            return await self._apply([Drop("sent", key, expected=version) for key, version in own.items()]) == "done"
-        digest, targets = content_digest(post), earlier.account_ids
-        write = Write(earlier.write_id, "create", earlier.tool, earlier.at, digest, post=post, targets=targets)
-        steps: list[Put | Drop] = [
+            steps = [
+                Drop("sent", key, expected=entry.version)
+                for key, entry in {**own, **behind}.items()
+                if key not in before
+            ]
+            steps += [Put("sent", key, value, write.until, expected=own[key].version) for key, value in before.items()]
+            return await self._apply(steps) == "done"
+        steps = [
             Drop("open", write.id),
             self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
-            *(self._sent(write, key, "created", found.id, expected=version) for key, version in own.items()),
+            *(self._sent(write, key, "created", found.id, expected=entry.version) for key, entry in own.items()),
         ]
         if record := (await self._get("create", [write.id])).get(write.id):
             told = {**record.value, "outcome": "created", "post_id": found.id}
@@ -376,10 +419,16 @@ class Ledger:
 
     async def removed(self, post_id: str) -> Post | None:
         """A post that was deleted through us, as it was; None when we know of none."""
-        entry = (await self._get("removed", [post_id])).get(post_id)
+        return (await self._removed_of([post_id])).get(post_id)
+
+    async def _removed_of(self, post_ids: Sequence[str]) -> dict[str, Post]:
+        found = await self._get("removed", post_ids) if post_ids else {}
         with understood():
-            gone = entry is not None and entry.value["outcome"] in ("deleted", "already_gone")
-            return Post(dict(entry.value["post"])) if entry is not None and gone else None
+            return {
+                post_id: Post(dict(entry.value["post"]))
+                for post_id, entry in found.items()
+                if entry.value["outcome"] in ("deleted", "already_gone")
+            }
 
     async def begin_replacement(self, old_id: str, post: PostCreate) -> Replacing | None:
         """Note that a post is about to be replaced: from the create to the delete both stand, and a crash must not hide that.
@@ -402,10 +451,9 @@ class Ledger:
                 return await self._replacing(entry)
             # The same once more is the way to end one that a crash left half done.
             expected = entry.version if entry else ""
-            if (
-                await self._apply([self._put("replacing", old_id, {"digest": digest}, KEEP_UNFINISHED, expected)])
-                == "done"
-            ):
+            # When it was begun last: whoever does it once more is at it now.
+            value = {"digest": digest, "at": self._now().isoformat()}
+            if await self._apply([self._put("replacing", old_id, value, KEEP_UNFINISHED, expected)]) == "done":
                 return None
         raise LedgerProblem(_RESTLESS)
 
@@ -443,7 +491,7 @@ class Ledger:
                 for each in created
                 if each.value.get("replaces") == entry.key and each.value["post_id"]
             )
-            return Replacing(entry.key, entry.at, next(made, None))
+            return Replacing(entry.key, datetime.fromisoformat(entry.value["at"]), next(made, None))
 
     async def replacement(self, post_id: str) -> str | None:
         """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
@@ -541,7 +589,7 @@ class Ledger:
 
     def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
         keys = _targets(write.digest, write.post, write.targets) if write.post else []
-        value = {
+        value: JsonObject = {
             "write": write.id,
             "tool": write.tool,
             "state": state,
@@ -549,24 +597,27 @@ class Ledger:
             "post_id": post_id,
             "keys": keys,
         }
+        if before := write.replaced.get(key):
+            # Counts again when this one is deleted.
+            value["before"] = {name: each for name, each in before.items() if name != "before"}
         return Put("sent", key, value, write.until, expected=expected)
 
     def _removed(self, write: Write, outcome: str) -> Put:
         value = {"post": write.raw, "outcome": outcome, "write": write.id}
         return self._put("removed", write.post_id or "", value, KEEP_WRITES)
 
-    async def _earlier(self, entry: Entry) -> Earlier:
+    async def _held(self, there: Mapping[str, Entry]) -> dict[str, _Held]:
+        """What holds each key. Of a post that was deleted through us it is the one whose place it took, while that stands."""
         with understood():
-            earlier = Earlier(
-                keys=list(entry.value["keys"]),
-                write_id=entry.value["write"],
-                tool=entry.value["tool"],
-                state=entry.value["state"],
-                at=datetime.fromisoformat(entry.value["at"]),
-                post_id=entry.value["post_id"],
-            )
-        post_id = earlier.post_id
-        return replace(earlier, removed=bool(post_id) and await self.removed(post_id) is not None)
+            values = [value for entry in there.values() for value in (entry.value, _before(entry.value)) if value]
+            removed = await self._removed_of(list({value["post_id"] for value in values if value["post_id"]}))
+            held: dict[str, _Held] = {}
+            for key, entry in there.items():
+                value, before = entry.value, _before(entry.value)
+                if value["post_id"] in removed and before and before["post_id"] not in (None, *removed):
+                    value = before
+                held[key] = _Held(value, value["post_id"] in removed)
+            return held
 
     def _put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
         return Put(kind, key, value, self._now() + keep, expected=expected)
@@ -576,6 +627,24 @@ class Ledger:
 
     async def _apply(self, steps: Sequence[Put | Drop]) -> str:
         return await self._state.apply(self._scope, steps, self._now())
+
+
+def _before(reserved: JsonObject) -> JsonObject:
+    """The reservation whose place this one took; empty when there was none."""
+    return reserved.get("before") or {}
+
+
+def _earlier(held: _Held) -> Earlier:
+    with understood():
+        return Earlier(
+            keys=list(held.value["keys"]),
+            write_id=held.value["write"],
+            tool=held.value["tool"],
+            state=held.value["state"],
+            at=datetime.fromisoformat(held.value["at"]),
+            post_id=held.value["post_id"],
+            removed=held.removed,
+        )
 
 
 def content_digest(post: PostCreate) -> str:

@@ -444,7 +444,7 @@ class Writes:
         """What an equal create of before means for this one; None when its post is gone and the way is free."""
         known = await self.recall(earlier, post)
         if known is None or known.outcome != "unknown":
-            return known
+            return known and await self._with_those_beside(known, earlier, post)
         if self._is_under_way(earlier):
             raise EarlierAttempt(
                 f"an equal post is being created right now, since {to_wire(earlier.at)}. Call list_posts in a minute to see it; "
@@ -470,6 +470,13 @@ class Writes:
         if found is not None and await self._ledger.settle(earlier, post, found):
             return Created("already_created", earlier.at, found, found.id, reconciled=True, lacking=earlier.lacking)
         return Created("unknown", earlier.at, candidates=search.candidates)
+
+    async def _with_those_beside(self, known: Created, earlier: Earlier, post: PostCreate) -> Created | None:
+        """The answer, once the posts that are to be there for the other accounts are; None to look again when one is gone."""
+        for other in earlier.beside:
+            if await self._earlier_created(other, post) is None:
+                return None
+        return known
 
     def _is_under_way(self, earlier: Earlier) -> bool:
         return earlier.state == "pending" and self._now() < earlier.at + LONGEST_WRITE

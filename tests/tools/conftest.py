@@ -205,29 +205,35 @@ def reading(replies: dict[str, object]) -> Through:
 PROMISED = ("id", "content", "platforms", "status", "scheduledAt", "publishedAt", "mediaUrls")
 
 
-def promised(app: ASGIApp) -> ASGIApp:
-    """Leaves of posts only the fields that the reference promises."""
+def showing(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Through:
+    """Leaves of posts only the fields with these names."""
 
     def bare(post: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in post.items() if key in PROMISED}
+        return {key: value for key, value in post.items() if is_shown(key)}
 
-    async def through(scope: Scope, receive: Receive, send: Send) -> None:
-        async def cut(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
-                message = {**message, "headers": headers}
-            elif message.get("body"):
-                reply = json.loads(message["body"])
-                if "posts" in reply:
-                    reply["posts"] = [bare(post) for post in reply["posts"]]
-                if "post" in reply:
-                    reply["post"] = bare(reply["post"])
-                message = {**message, "body": json.dumps(reply).encode()}
-            await send(message)
+    def through(app: ASGIApp) -> ASGIApp:
+        async def between(scope: Scope, receive: Receive, send: Send) -> None:
+            async def cut(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
+                    message = {**message, "headers": headers}
+                elif message.get("body"):
+                    reply = json.loads(message["body"])
+                    if "posts" in reply:
+                        reply["posts"] = [bare(post) for post in reply["posts"]]
+                    if "post" in reply and not lists_only:
+                        reply["post"] = bare(reply["post"])
+                    message = {**message, "body": json.dumps(reply).encode()}
+                await send(message)
 
-        await app(scope, receive, cut if scope["path"].startswith("/api/posts") else send)
+            await app(scope, receive, cut if scope["path"].startswith("/api/posts") else send)
+
+        return between
 
     return through
+
+
+promised = showing(PROMISED.__contains__)
 
 
 def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Assembly:

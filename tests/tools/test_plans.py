@@ -1,12 +1,13 @@
 """Planning many posts, applying the plan, going on after a failure, and taking it back."""
 
 import re
+from datetime import datetime
 
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, answer, promised, reading
+from tests.tools.conftest import Fault, answer, promised, reading, showing
 from ttp_mcp.ledger import Ledger
 from ttp_mcp.sandbox import organizations
 from ttp_mcp.state import LedgerProblem
@@ -906,17 +907,20 @@ async def test_post_that_changes_while_the_human_is_asked_is_kept(connect, mode,
 
 
 class Meanwhile:
-    """Before the next post is read by its id, something else happens."""
+    """Before a post is read by its id for the second time, something else happens."""
 
     def __init__(self, app):
         self.app = app
         self.happens = None
+        self.reads = 0
 
     async def __call__(self, scope, receive, send):
         happens = self.happens
         if happens is not None and scope["method"] == "GET" and scope["path"].startswith("/api/posts/"):
-            self.happens = None
-            await happens()
+            self.reads += 1
+            if self.reads == 2:
+                self.happens = None
+                await happens()
         await self.app(scope, receive, send)
 
 
@@ -980,3 +984,34 @@ async def test_post_that_stands_for_some_of_its_accounts_is_not_done(fresh):
     _, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
     assert data["complete"]
     assert len(fresh.standing()) == 2
+
+
+@UNDO
+@pytest.mark.parametrize("moved", [False, True])
+async def test_plan_is_undone_where_lists_show_less_than_posts(connect, moved):
+    """What the human is asked about and what is compared before the delete are read in the same way."""
+    hidden = ("platforms", "accountIds", "mediaUrls", "thread")
+    sparse = showing(lambda name: name not in hidden, lists_only=True)
+    async with connect(answer=True, demo_posts=False, through=sparse) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        if moved:
+            await agent.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_deleted_post_whose_time_has_passed_does_not_block_the_others(connect, clock):
+    """It is left as it is: nothing can be scheduled for then."""
+    async with connect(demo_posts=False, max_posts_per_hour=2) as agent:
+        plan_id, times = await planned(agent, THREE)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        first, _, left = data["steps"]
+        assert left["outcome"] == "stopped"
+        await agent.ok("delete_post", post_id=first["post_id"])
+        due = next(datetime.fromisoformat(each["scheduled_at"]) for each in times if each["index"] == first["index"])
+        clock.move((due - clock.now()).total_seconds() + 3700)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert outcomes(data) == [(left["index"], "created")]

@@ -1,13 +1,14 @@
 """Changing a post: a replacement first, then the old one; and what stands when something fails on the way."""
 
 import itertools
+import json
 from datetime import timedelta
 
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, answer, reading, text_of
+from tests.tools.conftest import Fault, answer, reading, showing, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger import Ledger, LedgerProblem
 
@@ -526,3 +527,85 @@ async def test_of_two_equal_calls_at_once_one_is_told_to_wait(fresh):
     assert f"{old} is being replaced by another call right now" in refused
     assert done.startswith("Rescheduled: ")
     assert len(fresh.standing()) == 1
+
+
+async def two_accounts(agent):
+    """Ids of two accounts."""
+    return await agent.account("twitter @harborcafe"), await agent.account("linkedin Harbor Café")
+
+
+async def test_account_of_the_old_post_is_not_served_by_an_equal_post_for_another(fresh):
+    """The old post goes, so what it was for counts as lacking."""
+    twitter, linkedin = await two_accounts(fresh)
+    there = await made(fresh, account_ids=[twitter])
+    old = await made(fresh, account_ids=[linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin])
+    assert f"{there} has the same text and time already, but is not for linkedin" in words
+    assert len(fresh.standing()) == 2
+
+
+async def test_account_whose_equal_post_was_deleted_is_not_served(fresh):
+    """Nor is it told so by create_post."""
+    twitter, linkedin = await two_accounts(fresh)
+    await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
+    await fresh.ok("delete_post", post_id=await made(fresh, account_ids=[linkedin], scheduled_at=FRIDAY))
+    old = await made(fresh, account_ids=[twitter, linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert "but is not for linkedin" in words
+    assert fresh.wire(old)
+    text, _ = await fresh.ok("create_post", **POST | {"account_ids": [twitter, linkedin], "scheduled_at": FRIDAY})
+    assert "but not for linkedin" in text
+
+
+async def test_old_post_is_known_again_when_its_replacement_was_taken_back(connect):
+    """Else an equal create would reach its accounts twice."""
+    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
+        twitter, linkedin = await two_accounts(agent)
+        old = await made(agent, account_ids=[twitter, linkedin])
+        assert "was removed again" in await agent.refused("reschedule_post", post_id=old, account_ids=[twitter])
+        text, data = await agent.ok("create_post", **POST | {"account_ids": [twitter, linkedin]})
+        assert text.startswith(f"Already created: {old}, the same post for the same accounts and time")
+        _, data = await agent.ok("create_post", **POST | {"account_ids": [twitter]})
+        assert data["post_id"] == old
+        assert len(agent.standing()) == 1
+
+
+async def test_first_post_counts_again_when_its_second_copy_was_deleted(fresh, clock):
+    """It stands, and was only covered by the copy."""
+    first = await made(fresh)
+    second = await made(fresh, allow_duplicate=True)
+    await fresh.ok("delete_post", post_id=second)
+    assert await made(fresh) == first
+    await fresh.assembly.app.api.posts.delete(first)
+    clock.move(120)
+    assert await made(fresh) not in (first, second)
+
+
+async def test_post_that_was_deleted_elsewhere_does_not_serve_its_account(fresh, clock):
+    """Each of the equal posts is looked at before all accounts are told to have one."""
+    twitter, linkedin = await two_accounts(fresh)
+    first = await made(fresh, account_ids=[twitter])
+    second = await made(fresh, account_ids=[linkedin])
+    await fresh.assembly.app.api.posts.delete(second)
+    clock.move(120)
+    text, data = await fresh.ok("create_post", **POST | {"account_ids": [twitter, linkedin]})
+    assert data["post_id"] == first
+    assert "but not for linkedin" in text
+
+
+async def test_thread_that_the_api_does_not_show_can_be_taken_off(connect):
+    """That it is hidden does not make it equal."""
+    async with connect(demo_posts=False, through=showing(lambda name: name != "thread")) as agent:
+        twitter = await agent.account("twitter @harborcafe")
+        old = await made(agent, account_ids=[twitter], thread=["And close at six"])
+        _, data = await agent.ok("reschedule_post", post_id=old, thread=[])
+        assert json.loads(agent.wire(data["post_id"])["thread"] or "[]") == []
+
+
+async def test_refusal_for_somebody_elses_post_leaves_the_way_free(connect):
+    """Nothing is being replaced."""
+    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
+        old = await made(agent)
+        await made(agent, scheduled_at=FRIDAY)
+        assert "was there before" in await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert await agent.assembly.app.ledger.replacing(old) is None

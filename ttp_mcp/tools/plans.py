@@ -199,7 +199,7 @@ async def apply_plan(args: ApplyPlan, app: App) -> Answer[PlanProgress]:
     what is not out yet.
     """
     kept, found = await _kept(args.plan_id, app, NOT_APPLIED)
-    kept = await _without_removed(kept, app)
+    kept = await _without_removed(kept, found, app)
     todo = [each for each in found.placed if not _done(kept, each.wish.index)]
     if not todo:
         return _progress(kept, found, [], app, "Nothing left to do: every post of the plan was created before.")
@@ -433,9 +433,12 @@ def _done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
     return "existed" if note.get("existed") else "created"
 
 
-async def _without_removed(kept: KeptPlan, app: App) -> KeptPlan:
-    """The plan once the steps are open again whose posts were deleted through us since."""
-    removed = [step for step, note in kept.steps.items() if await _was_removed(note["post_id"], app)]
+async def _without_removed(kept: KeptPlan, found: planning.Plan, app: App) -> KeptPlan:
+    """The plan once the steps are open again whose posts were deleted through us since, as far as their time is ahead."""
+    ahead = {str(each.wish.index) for each in found.placed if each.at >= app.now() + LEAD}
+    removed = [
+        step for step, note in kept.steps.items() if step in ahead and await _was_removed(note["post_id"], app)
+    ]
     for step in removed:
         await app.ledger.note_step(kept.id, step, None)
     return await _again(kept, app) if removed else kept
@@ -561,7 +564,7 @@ def _by_hand(each: planning.Placed) -> str:
 
 async def _made(kept: KeptPlan, created: Sequence[planning.Placed], app: App) -> list[_Made]:
     """The posts that a plan created as they are now."""
-    there = {post.id: post for post in await app.api.posts.list()}
+    there = {post.id for post in await app.api.posts.list()}
     made: list[_Made] = []
     for each in created:
         index = each.wish.index
@@ -570,7 +573,8 @@ async def _made(kept: KeptPlan, created: Sequence[planning.Placed], app: App) ->
         post_id = await app.ledger.replacement(first_id) or first_id
         found: Post | Step
         try:
-            post = there.get(post_id) or await app.api.posts.get(post_id)
+            # Not from the list, which may show less of it than the look before the delete.
+            post = await app.api.posts.get(post_id)
             # Threads and accounts are not promised: what the API leaves out of the plan's own post is as it was sent.
             sent = _post(each).body() if post_id == first_id else {}
             found = _kept_if_out(index, post_id, post) or Post({**sent, **post.raw, "id": post_id})

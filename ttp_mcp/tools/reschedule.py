@@ -71,7 +71,7 @@ async def reschedule_post(args: ReschedulePost, app: App) -> Answer[Rescheduled]
     old = await _standing(args.post_id, app)
     _refuse_unless_replaceable(old, app)
     prepared = await _prepared(args, old, app)
-    _refuse_unless_different(old, prepared)
+    _refuse_unless_different(args, old, prepared)
     refuse_errors(prepared, NOT_DONE)
     _refuse_if_too_close(prepared, app)
     asked = await agree(
@@ -174,7 +174,12 @@ async def _created(old: Post, prepared: Prepared, app: App) -> Created:
     return created
 
 
-def _refuse_unless_different(old: Post, prepared: Prepared) -> None:
+def _refuse_unless_different(args: ReschedulePost, old: Post, prepared: Prepared) -> None:
+    if (args.thread is not None and "thread" not in old.raw) or (
+        args.platform_data is not None and "platformData" not in old.raw
+    ):
+        # What the API does not show may be another one.
+        return
     post = prepared.post
     when = old.scheduled_at if old.status == "scheduled" else None
     wanted = (post.content, list(post.thread), list(post.media_urls), post.platform_data, post.scheduled_at)
@@ -339,6 +344,10 @@ async def _undo(old: Post, new_id: str, why: str, app: App, *, made_here: bool) 
     try:
         still_there = await _exists(old.id, app)
         if still_there and not made_here:
+            half = await app.ledger.replacing(old.id)
+            if half is not None and half.new_id != new_id:
+                # Somebody's own post, and no replacement that a crash left.
+                await _note(old.id, None, app)
             raise Refusal(
                 f"{NOT_DONE}: {why}. {new_name} was there before with the same text, accounts and time, and both stand; "
                 f"delete_post removes {name}."
