@@ -199,3 +199,11 @@ def test_signed_url_that_was_asked_for_stays_usable():
 )
 def test_ordinary_posts_are_left_alone(text):
     assert redact(text) == text
+
+
+@pytest.mark.requirement("credentials.redact")
+def test_bearer_value_in_a_parameter_is_redacted_whole():
+    """The word before it is not the value."""
+    assert redact("https://a.example/?token=Bearer eyJhbGciOiJIUzI1NiJ9.secret") == (
+        "https://a.example/?token=Bearer [redacted]"
+    )

@@ -18,7 +18,7 @@ _SECRETS = re.compile(
     # Parameters of a signed URL, also of one that is encoded once or twice within another.
     r"|(?P<field>(?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)"
     r"|(?:[?&;]|\\u0026|%(?:25)?(?:3F|26))[\w-]*(?:signature|token|sig|api_key))"
-    r"(?:=|%(?:25)?3D|\"?:\s*\"?))(?!\[redacted\])[^&\s\"'<>]+",
+    r"(?:=|%(?:25)?3D|\"?:\s*\"?)(?!Bearer\s+\[redacted\])(?:Bearer\s+)?)(?!\[redacted\])[^&\s\"'<>]+",
     re.IGNORECASE,
 )
 

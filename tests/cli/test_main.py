@@ -207,3 +207,15 @@ def test_settings_are_printed_though_a_folder_has_a_name_that_is_no_text(tmp_pat
     code, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(folder))
     assert code == 0
     assert r"/\udcff" in out
+
+
+@pytest.mark.requirement("cli.exit-codes")
+def test_output_that_is_closed_from_the_start_is_no_mistake():
+    """As `>&-` does it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ttp_mcp", "tools"],
+        preexec_fn=lambda: os.close(1),
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

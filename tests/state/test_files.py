@@ -313,7 +313,7 @@ async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     file.write_bytes(b"this is no database" * 200)
     state = FileState(tmp_path)
 
-    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Move it away"):
+    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Move it and those beside it"):
         await state.apply("s", [put("a")], NOW)
     assert file.read_bytes() == b"this is no database" * 200
     await state.aclose()
@@ -483,3 +483,14 @@ async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
     with pytest.raises(SettingProblem, match="TTP_STATE_URL"):
         open_state(settings(tmp_path, "memcached://host"))
+
+
+@pytest.mark.requirement("state.private")
+async def test_file_that_a_link_leads_to_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also when it is made only now."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.db").symlink_to(tmp_path / "elsewhere.db")
+    state = FileState(tmp_path / "state")
+    assert await state.apply("scope", [Put("kind", "a", {"value": 1}, LATER)], NOW) == "done"
+    await state.aclose()
+    assert stat.S_IMODE((tmp_path / "elsewhere.db").stat().st_mode) == 0o600

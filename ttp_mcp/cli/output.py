@@ -29,7 +29,9 @@ def reader_may_leave() -> Generator[None]:
     """The reader may leave early, as `head` does; there is nobody to tell then, and nothing more to flush at exit."""
     try:
         yield
-        sys.stdout.flush()
+        # None when it was closed before the start.
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         for stream in (sys.stdout, sys.stderr):
             try:

@@ -46,7 +46,7 @@ MIGRATIONS: dict[int, str] = {0: _SCHEMA}
 
 _ELSEWHERE = "or set TTP_STATE_DIR to another folder"
 _BUSY = ("another program holds the file", "Call again in a moment; if it stays so, end the other ttp-mcp")
-_DAMAGED = ("the file is damaged", f"Move it away to start a new one, {_ELSEWHERE}")
+_DAMAGED = ("the file is damaged", f"Move it and those beside it ({FILE}-…) away to start a new one, {_ELSEWHERE}")
 # Why, and what to do.
 _WORDS = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Free some space, then call again"),
@@ -58,7 +58,7 @@ _WORDS = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_IOERR: ("the disk reported an error", f"Check the disk, {_ELSEWHERE}"),
 }
-_UNFORESEEN = ("SQLite reported an error", f"Move the file away, {_ELSEWHERE}")
+_UNFORESEEN = ("SQLite reported an error", f"Move the file and those beside it ({FILE}-…) away, {_ELSEWHERE}")
 
 
 class _Connection(sqlite3.Connection):
@@ -316,7 +316,8 @@ def _make_private(path: Path) -> None:
     """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
     # One that is there is not even opened: to close it would end the locks that a connection of this process has on it.
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        # Through a link, which may lead to a file that is still to be made.
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _usable_version(db: sqlite3.Connection) -> int:

@@ -436,9 +436,7 @@ def _done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
 async def _without_removed(kept: KeptPlan, found: planning.Plan, app: App) -> KeptPlan:
     """The plan once the steps are open again whose posts were deleted through us since, as far as their time is ahead."""
     ahead = {str(each.wish.index) for each in found.placed if each.at >= app.now() + LEAD}
-    removed = [
-        step for step, note in kept.steps.items() if step in ahead and await _was_removed(note["post_id"], app)
-    ]
+    removed = [step for step, note in kept.steps.items() if step in ahead and await _was_removed(note["post_id"], app)]
     for step in removed:
         await app.ledger.note_step(kept.id, step, None)
     return await _again(kept, app) if removed else kept
