@@ -6,7 +6,7 @@ A write is noted before it leaves (`begin_…`) and when its outcome is known (`
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -44,6 +44,8 @@ LONGEST_WRITE = timedelta(seconds=90)
 CODE_BYTES = 16
 # A create, a delete, and at worst a second delete.
 LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
+# So many times the same post may stand for one target, by `allow_duplicate`, and each is remembered.
+_MOST_CLAIMS = 20
 # Each time somebody else changed the same entry meanwhile; more often than this nobody does.
 _MOST_TRIES = 50
 _RESTLESS = (
@@ -68,8 +70,8 @@ class Write:
     raw: JsonObject | None = None
     # Id of the post in whose place it is made.
     replaces: str | None = None
-    # What the reservation replaced, to be put back when nothing was sent.
-    replaced: dict[str, JsonObject] = field(default_factory=dict[str, JsonObject])
+    # Its claims to its targets, as it left them.
+    reserved: dict[str, Entry] = field(default_factory=dict[str, Entry])
 
     @property
     def until(self) -> datetime:
@@ -80,7 +82,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An equal create of before. `state` is pending, unknown or created; `keys` are its reservations, `tool` is who asked.
+    """An equal create of before that may stand. `state` is pending, unknown or created; `keys` are its targets, `tool` is who asked.
 
     `lacking` are ids of accounts that were asked about and that no equal create is known to be for; `beside` are others that were
     created, for some of those asked about.
@@ -92,7 +94,6 @@ class Earlier:
     state: str
     at: datetime
     post_id: str | None
-    removed: bool = False
     lacking: tuple[str, ...] = ()
     beside: "tuple[Earlier, ...]" = ()
 
@@ -103,7 +104,7 @@ class Earlier:
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts that it reserved."""
+        """The accounts that it is for."""
         return self._named("account")
 
     def as_sent(self, post: PostCreate) -> PostCreate:
@@ -114,14 +115,6 @@ class Earlier:
     def _named(self, kind: str) -> tuple[str, ...]:
         parts = [key.split(" ", 2) for key in self.keys]
         return tuple(name for _, each, name in parts if each == kind)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A reservation, and whether its post was deleted through us."""
-
-    value: JsonObject
-    removed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +130,15 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Replacing:
-    """A post whose replacement was begun and not ended. `new_id` is the replacement, where one is known to have been made."""
+    """A post whose replacement was begun and not ended. `new_id` is the replacement, where one is known to have been made.
+
+    `moved` says that the replacement was itself replaced since; `new_id` is then what stands at the end.
+    """
 
     old_id: str
     at: datetime
     new_id: str | None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,58 +214,40 @@ class Ledger:
         """
         digest = content_digest(post)
         keys = _targets(digest, post, targets)
-        for _ in range(_MOST_TRIES):
+        there: dict[str, Entry] = {}
+        claims: dict[str, list[JsonObject]] = {}
+        for number in range(_MOST_TRIES):
+            # Nearly always there is nothing, and then nobody has to look.
+            if number or allow_duplicate or replaces is not None:
+                there = await self._get("sent", keys)
+                claims = await self._standing(there)
+                if not allow_duplicate and (earlier := _earlier(keys, claims, replaces)):
+                    return earlier
             # Its time is the present of each try: what expires meanwhile must be as good as absent to all of them.
             write = Write(
                 _new_id(), "create", tool, self._now(), digest, post=post, targets=tuple(targets), replaces=replaces
             )
-            there = await self._get("sent", keys) if allow_duplicate or replaces is not None else {}
-            held = await self._held(there)
-            if not allow_duplicate:
-                held = {key: each for key, each in held.items() if each.value["post_id"] == replaces}
-                there = {key: there[key] for key in held}
-            write = replace(write, replaced={key: each.value for key, each in held.items()})
-            reserved = [
-                self._sent(write, key, "pending", None, expected=there[key].version if key in there else "")
-                for key in keys
-            ]
+            own = _claim(write, "pending", None)
+            reserved = [_sent(write, key, [own, *claims.get(key, ())], there.get(key)) for key in keys]
             applied = await self._begin(write, reserved, most)
             if applied == "done":
-                return write
+                return replace(write, reserved={each.key: _as_entry(each, write.at) for each in reserved})
             if applied == "full":
                 return "full"
-            if not allow_duplicate and (earlier := await self.earlier(post, targets, replaces=replaces)):
-                return earlier
         raise LedgerProblem(_RESTLESS)
 
     async def earlier(
-        self, post: PostCreate, targets: Sequence[str] = (), *, replaces: str | None = None
+        self, post: PostCreate, targets: Sequence[str] = (), *, gone: Collection[str] = ()
     ) -> Earlier | None:
-        """An equal create of before, of any process; None when there is none, or when it was refused.
+        """An equal create of before, of any process; None when there is none, when it was refused, or when its post is gone.
 
         Args:
             post: What would be sent.
             targets: The accounts that it would reach, where it names platforms.
-            replaces: As in `begin_create`.
+            gone: Ids of posts that are known to be gone, beside those that were deleted through us.
         """
         keys = _targets(content_digest(post), post, targets)
-        held = await self._held(await self._get("sent", keys))
-        equal = {
-            key: _earlier(held[key])
-            for key in keys
-            if key in held and (replaces is None or held[key].value["post_id"] != replaces)
-        }
-        first = next((each for each in equal.values() if not each.removed), next(iter(equal.values()), None))
-        if first is None:
-            return None
-        served = {
-            key: each
-            for key, each in equal.items()
-            if each.write_id == first.write_id or (each.state == "created" and not each.removed)
-        }
-        beside = {each.write_id: each for each in served.values() if each.write_id != first.write_id}
-        lacking = _accounts_in([key for key in keys if key not in served])
-        return replace(first, lacking=lacking, beside=tuple(beside.values()))
+        return _earlier(keys, await self._standing(await self._get("sent", keys), gone), None)
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, most: int | None = None
@@ -316,13 +295,15 @@ class Ledger:
             steps.append(self._put(write.kind, write.id, record, KEEP_WRITES))
         if write.raw is not None:
             steps.append(self._removed(write, outcome))
-        if write.post is None:
-            return await self._apply(steps) == "done"
         if post is not None:
-            return await self._apply([*steps, *self._created(write, write.post, post, claim=claim)]) == "done"
+            steps.append(self._put("post", post.id, {"write": write.id}, KEEP_WRITES, expected="" if claim else None))
+        there = write.reserved
         for _ in range(_MOST_TRIES):
-            if await self._apply([*steps, *await self._not_created(write, outcome)]) == "done":
+            if await self._apply([*steps, *_settled(write, outcome, post, there)]) == "done":
                 return True
+            if claim and post is not None and await self._get("post", [post.id]):
+                return False
+            there = await self._get("sent", _all_targets(write, post))
         raise LedgerProblem(_RESTLESS)
 
     async def settle(self, earlier: Earlier, post: PostCreate, found: Post | None) -> bool:
@@ -334,37 +315,15 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be noted.
         """
+        digest, targets = content_digest(post), earlier.account_ids
+        write = Write(earlier.write_id, "create", earlier.tool, earlier.at, digest, post=post, targets=targets)
         there = await self._get("sent", earlier.keys)
-        with understood():
-            own = {key: entry for key, entry in there.items() if entry.value["write"] == earlier.write_id}
-            before = {key: value for key, entry in own.items() if (value := _before(entry.value))}
-            # Of which it was the one before: both are gone.
-            behind = {
-                key: entry for key, entry in there.items() if _before(entry.value).get("write") == earlier.write_id
-            }
-        write = Write(
-            earlier.write_id,
-            "create",
-            earlier.tool,
-            earlier.at,
-            content_digest(post),
-            post=post,
-            targets=earlier.account_ids,
-            replaced=before,
-        )
-        steps: list[Put | Drop]
         if found is None:
-            steps = [
-                Drop("sent", key, expected=entry.version)
-                for key, entry in {**own, **behind}.items()
-                if key not in before
-            ]
-            steps += [Put("sent", key, value, write.until, expected=own[key].version) for key, value in before.items()]
-            return await self._apply(steps) == "done"
-        steps = [
+            return await self._apply(_changed(write, there, None)) == "done"
+        steps: list[Put | Drop] = [
             Drop("open", write.id),
             self._put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
-            *(self._sent(write, key, "created", found.id, expected=entry.version) for key, entry in own.items()),
+            *_changed(write, there, {"state": "created", "post_id": found.id}),
         ]
         if record := (await self._get("create", [write.id])).get(write.id):
             told = {**record.value, "outcome": "created", "post_id": found.id}
@@ -491,7 +450,9 @@ class Ledger:
                 for each in created
                 if each.value.get("replaces") == entry.key and each.value["post_id"]
             )
-            return Replacing(entry.key, datetime.fromisoformat(entry.value["at"]), next(made, None))
+            at, new_id = datetime.fromisoformat(entry.value["at"]), next(made, None)
+        moved_to = await self.replacement(new_id) if new_id else None
+        return Replacing(entry.key, at, moved_to or new_id, moved=moved_to is not None)
 
     async def replacement(self, post_id: str) -> str | None:
         """The post that replaced this one, at the end of the chain; None when there is none, or no ledger to ask."""
@@ -556,68 +517,17 @@ class Ledger:
         limit = AtMost(write.kind, write.at - timedelta(hours=1), most) if most is not None else None
         return await self._state.apply(self._scope, steps, write.at, limit)
 
-    def _created(self, write: Write, sent: PostCreate, post: Post, *, claim: bool) -> list[Put | Drop]:
-        """Whose the post is, and what a repetition is answered with."""
-        # The answer can name accounts that nobody knew of before: an equal post to one of those is a duplicate too.
-        write = replace(write, targets=(*write.targets, *post.account_ids))
-        keys = _targets(write.digest, sent, write.targets)
-        return [
-            self._put("post", post.id, {"write": write.id}, KEEP_WRITES, expected="" if claim else None),
-            *(self._sent(write, key, "created", post.id) for key in keys),
-        ]
-
-    async def _not_created(self, write: Write, outcome: Outcome) -> list[Put | Drop]:
-        """What becomes of the reservations. Another write with `allow_duplicate` may have taken their place: that stays."""
-        sent = write.post
-        assert sent is not None  # noqa: S101 - callers ask first
-        keys = _targets(write.digest, sent, write.targets)
-        there = await self._get("sent", keys)
-        own = {key: entry.version for key, entry in there.items() if entry.value.get("write") == write.id}
-        if outcome != "not_done":
-            # One that is not there any more, as in a ledger that was moved away, is made anew.
-            free = dict.fromkeys((key for key in keys if key not in there), "")
-            return [
-                self._sent(write, key, "unknown", None, expected=version) for key, version in {**own, **free}.items()
-            ]
-        # What was there before is put back for as long as an equal post is a duplicate: it has the same time.
-        return [
-            Put("sent", key, write.replaced[key], write.until, expected=version)
-            if key in write.replaced
-            else Drop("sent", key, expected=version)
-            for key, version in own.items()
-        ]
-
-    def _sent(self, write: Write, key: str, state: str, post_id: str | None, expected: str | None = None) -> Put:
-        keys = _targets(write.digest, write.post, write.targets) if write.post else []
-        value: JsonObject = {
-            "write": write.id,
-            "tool": write.tool,
-            "state": state,
-            "at": write.at.isoformat(),
-            "post_id": post_id,
-            "keys": keys,
-        }
-        if before := write.replaced.get(key):
-            # Counts again when this one is deleted.
-            value["before"] = {name: each for name, each in before.items() if name != "before"}
-        return Put("sent", key, value, write.until, expected=expected)
-
     def _removed(self, write: Write, outcome: str) -> Put:
         value = {"post": write.raw, "outcome": outcome, "write": write.id}
         return self._put("removed", write.post_id or "", value, KEEP_WRITES)
 
-    async def _held(self, there: Mapping[str, Entry]) -> dict[str, _Held]:
-        """What holds each key. Of a post that was deleted through us it is the one whose place it took, while that stands."""
+    async def _standing(self, there: Mapping[str, Entry], gone: Collection[str] = ()) -> dict[str, list[JsonObject]]:
+        """The claims to each target whose posts were not deleted through us, the latest first."""
         with understood():
-            values = [value for entry in there.values() for value in (entry.value, _before(entry.value)) if value]
-            removed = await self._removed_of(list({value["post_id"] for value in values if value["post_id"]}))
-            held: dict[str, _Held] = {}
-            for key, entry in there.items():
-                value, before = entry.value, _before(entry.value)
-                if value["post_id"] in removed and before and before["post_id"] not in (None, *removed):
-                    value = before
-                held[key] = _Held(value, value["post_id"] in removed)
-            return held
+            claims = {key: _claims_of(entry) for key, entry in there.items()}
+            ids = {each["post_id"] for found in claims.values() for each in found if each["post_id"]}
+            removed = {*gone, *await self._removed_of(list(ids))}
+            return {key: [each for each in found if each["post_id"] not in removed] for key, found in claims.items()}
 
     def _put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
         return Put(kind, key, value, self._now() + keep, expected=expected)
@@ -629,22 +539,106 @@ class Ledger:
         return await self._state.apply(self._scope, steps, self._now())
 
 
-def _before(reserved: JsonObject) -> JsonObject:
-    """The reservation whose place this one took; empty when there was none."""
-    return reserved.get("before") or {}
+def _claims_of(entry: Entry | None) -> list[JsonObject]:
+    return list(entry.value["claims"]) if entry else []
 
 
-def _earlier(held: _Held) -> Earlier:
+def _claim(write: Write, state: str, post_id: str | None) -> JsonObject:
+    """That a write is for a target."""
+    keys = _targets(write.digest, write.post, write.targets) if write.post else []
+    facts = {"write": write.id, "tool": write.tool, "state": state, "at": write.at.isoformat()}
+    return {**facts, "post_id": post_id, "keys": keys}
+
+
+def _sent(write: Write, key: str, claims: Sequence[JsonObject], there: Entry | None) -> Put:
+    """All claims to a target. Each of them has the same time, so they last as long as one another, or a day longer."""
+    value = {"claims": list(claims[:_MOST_CLAIMS])}
+    return Put("sent", key, value, write.until, expected=there.version if there else "")
+
+
+def _changed(write: Write, there: Mapping[str, Entry], facts: JsonObject | None) -> list[Put | Drop]:
+    """The claims of a write with other facts, or with None taken back; where it has none nothing changes."""
+    steps: list[Put | Drop] = []
     with understood():
-        return Earlier(
-            keys=list(held.value["keys"]),
-            write_id=held.value["write"],
-            tool=held.value["tool"],
-            state=held.value["state"],
-            at=datetime.fromisoformat(held.value["at"]),
-            post_id=held.value["post_id"],
-            removed=held.removed,
-        )
+        for key, entry in there.items():
+            claims = _claims_of(entry)
+            if all(each["write"] != write.id for each in claims):
+                continue
+            left = [
+                {**each, **(facts or {})} if each["write"] == write.id else each
+                for each in claims
+                if facts is not None or each["write"] != write.id
+            ]
+            steps.append(_sent(write, key, left, entry) if left else Drop("sent", key, expected=entry.version))
+    return steps
+
+
+def _settled(write: Write, outcome: Outcome, post: Post | None, there: Mapping[str, Entry]) -> list[Put | Drop]:
+    """What becomes of a create's claims to its targets, of all that are there; those of other writes stay."""
+    if write.post is None:
+        return []
+    if outcome == "not_done":
+        return _changed(write, there, None)
+    write = replace(write, targets=(*write.targets, *(post.account_ids if post else ())))
+    own = _claim(write, "created" if post else "unknown", post.id if post else None)
+    with understood():
+        # Such as accounts that only the answer named; or all of them, where the ledger was moved away meanwhile.
+        new = [
+            key
+            for key in _all_targets(write, post)
+            if all(each["write"] != write.id for each in _claims_of(there.get(key)))
+        ]
+    added = (_sent(write, key, [own, *_claims_of(there.get(key))], there.get(key)) for key in new)
+    return [*_changed(write, there, own), *added]
+
+
+def _all_targets(write: Write, post: Post | None) -> list[str]:
+    """With the accounts that the answer named and nobody knew of before: an equal post to one of those is a duplicate too."""
+    if write.post is None:
+        return []
+    return _targets(write.digest, write.post, (*write.targets, *(post.account_ids if post else ())))
+
+
+def _as_entry(put: Put, at: datetime) -> Entry:
+    return Entry(put.key, put.value, put.version, at)
+
+
+def _earlier(keys: Sequence[str], claims: Mapping[str, list[JsonObject]], replaces: str | None) -> Earlier | None:
+    """The create that an equal one to these targets would repeat: one that stands rather than one of which nobody knows."""
+    with understood():
+        # What is to be replaced is no equal of its replacement.
+        others = {
+            key: [each for each in claims.get(key, ()) if each["post_id"] is None or each["post_id"] != replaces]
+            for key in keys
+        }
+        best = {
+            key: next((each for each in found if each["state"] == "created"), found[0])
+            for key, found in others.items()
+            if found
+        }
+        first = next((each for each in best.values() if each["state"] == "created"), next(iter(best.values()), None))
+        if first is None:
+            return None
+        # Those of its own account are its, whatever else was sent there.
+        served = {
+            key: first if any(each["write"] == first["write"] for each in others[key]) else each
+            for key, each in best.items()
+        }
+        served = {key: each for key, each in served.items() if each is first or each["state"] == "created"}
+        beside = {each["write"]: _as_earlier(each) for each in served.values() if each["write"] != first["write"]}
+        lacking = _accounts_in([key for key in keys if key not in served])
+        return replace(_as_earlier(first), lacking=lacking, beside=tuple(beside.values()))
+
+
+def _as_earlier(claim: JsonObject) -> Earlier:
+    return Earlier(
+        keys=list(claim["keys"]),
+        write_id=claim["write"],
+        tool=claim["tool"],
+        state=claim["state"],
+        at=datetime.fromisoformat(claim["at"]),
+        post_id=claim["post_id"],
+    )
 
 
 def content_digest(post: PostCreate) -> str:

@@ -71,7 +71,8 @@ class Created:
 
     `unknown` means that `cause` came instead of an answer and no post could be told to be the one; `candidates` are ids of equal
     posts that may be. `recorded` is False when the ledger could not take the outcome. `lacking` are ids of accounts for which
-    nothing was created before, where `already_created` speaks for some of those asked about.
+    nothing was created before, where `already_created` speaks for some of those asked about; `beside` are ids of further posts that
+    the others have.
     """
 
     outcome: Literal["created", "already_created", "unknown"]
@@ -83,6 +84,7 @@ class Created:
     recorded: bool = True
     cause: ApiError | None = None
     lacking: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class Writes:
                 replaces=replaces,
             )
 
-        return await self._settled(lambda caller: self._create(post, begin, ids, caller))
+        return await self._settled(lambda caller: self._create(post, begin, ids, caller, replaces))
 
     async def earlier(
         self, post: PostCreate, there: Collection[Post] | None, targets: Sequence[str] = ()
@@ -240,10 +242,11 @@ class Writes:
             LedgerProblem: It is not known.
         """
         found = await self._ledger.earlier(post, targets)
-        if found is None or found.removed:
-            return None
-        gone = found.post_id and there is not None and all(each.id != found.post_id for each in there)
-        return None if gone else found
+        if found is None or there is None:
+            return found
+        ids = {each.id for each in there}
+        missing = {each.post_id for each in (found, *found.beside) if each.post_id and each.post_id not in ids}
+        return await self._ledger.earlier(post, targets, gone=missing) if missing else found
 
     async def delete(self, post_id: str, *, tool: str, post: Post | None = None, limited: bool = True) -> Deleted:
         """Delete a post.
@@ -396,8 +399,9 @@ class Writes:
         begin: _BeginCreate,
         before: frozenset[str] | None,
         caller: _Caller,
+        replaces: str | None,
     ) -> Created:
-        write = await self._reserve(post, begin, caller)
+        write = await self._reserve(post, begin, caller, replaces)
         if isinstance(write, Created):
             return write
         started = self._monotonic()
@@ -417,14 +421,18 @@ class Writes:
         recorded = await self._note(write, "created", created)
         return Created("created", write.at, created, created.id, recorded=recorded)
 
-    async def _reserve(self, post: PostCreate, begin: _BeginCreate, caller: _Caller) -> Write | Created:
+    async def _reserve(
+        self, post: PostCreate, begin: _BeginCreate, caller: _Caller, replaces: str | None
+    ) -> Write | Created:
         while True:
             write = await self._begun(begin(), caller)
             if write == "full":
                 raise await self._limit("create", "TTP_MAX_POSTS_PER_HOUR", self._caps.posts, "new posts")
             if isinstance(write, Write):
                 return write
-            if answer := await self._earlier(write, post):
+            answer = await self._earlier(write, post)
+            # Found to be the one that is replaced, it is known as that from now on.
+            if answer is not None and (replaces is None or answer.post_id != replaces):
                 return answer
 
     async def _begun(self, begin: Coroutine[Any, Any, T], caller: _Caller) -> T:
@@ -468,7 +476,15 @@ class Writes:
         search = _Search(post, earlier.write_id, earlier.digest, earlier.at, None)
         found = await self._look(search, self._monotonic() + self._least_look_seconds)
         if found is not None and await self._ledger.settle(earlier, post, found):
-            return Created("already_created", earlier.at, found, found.id, reconciled=True, lacking=earlier.lacking)
+            return Created(
+                "already_created",
+                earlier.at,
+                found,
+                found.id,
+                reconciled=True,
+                lacking=earlier.lacking,
+                beside=_ids(earlier.beside),
+            )
         return Created("unknown", earlier.at, candidates=search.candidates)
 
     async def _with_those_beside(self, known: Created, earlier: Earlier, post: PostCreate) -> Created | None:
@@ -483,19 +499,18 @@ class Writes:
 
     async def _earlier_created(self, earlier: Earlier, post: PostCreate) -> Created | None:
         there: Post | None = None
-        gone = earlier.removed
-        if not gone:
-            try:
-                there = await self._api.posts.get(earlier.post_id or "")
-            except NotFound:
-                gone = await self._is_gone(earlier)
-            except ApiError:
-                # The ledger knows enough.
-                pass
-        if gone:
-            await self._ledger.settle(earlier, post, None)
-            return None
-        return Created("already_created", earlier.at, there, earlier.post_id, lacking=earlier.lacking)
+        try:
+            there = await self._api.posts.get(earlier.post_id or "")
+        except NotFound:
+            if await self._is_gone(earlier):
+                await self._ledger.settle(earlier, post, None)
+                return None
+        except ApiError:
+            # The ledger knows enough.
+            pass
+        return Created(
+            "already_created", earlier.at, there, earlier.post_id, lacking=earlier.lacking, beside=_ids(earlier.beside)
+        )
 
     async def _is_gone(self, earlier: Earlier) -> bool:
         """Whether a post that was created and is not found is really gone: a copy of the API that lags can say so too."""
@@ -545,7 +560,13 @@ class Writes:
         known = await self._ledger.known_posts([each.id for each in equal])
         equal = [each for each in equal if each.id not in known]
         since = self._since(search.started_at)
-        dated = [each for each in equal if not (since and each.created_at and each.created_at < since)]
+        # Nor is it ours when it was made so late that somebody else must have done it.
+        until = since + LONGEST_WRITE + 2 * CLOCK_MARGIN if since else None
+        dated = [
+            each
+            for each in equal
+            if not (since and until and each.created_at and not since <= each.created_at <= until)
+        ]
         search.candidates = tuple(each.id for each in dated)
         if len(dated) != 1:
             return None
@@ -672,6 +693,10 @@ async def _whole(noting: Coroutine[Any, Any, T]) -> tuple[T, bool]:
             except asyncio.CancelledError:
                 cancelled = True
     return task.result(), cancelled
+
+
+def _ids(creates: Sequence[Earlier]) -> tuple[str, ...]:
+    return tuple(each.post_id for each in creates if each.post_id)
 
 
 def is_equal(sent: PostCreate, found: Post) -> bool:

@@ -150,3 +150,26 @@ async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clo
     (said,) = await reports(fresh)
     assert old in said
     assert moved["post_id"] not in said
+
+
+async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
+    """It goes out all the same."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+    clock.move(271)
+    text, _ = await fresh.ok("delete_post", post_id=old)
+    assert f"{new} was made in its place and stands: delete_post for that too." in text
+
+
+async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, clock, monkeypatch):
+    """Under the id that it has now."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+    clock.move(271)
+    _, moved = await fresh.ok("reschedule_post", post_id=new, scheduled_at="2026-11-29T10:00")
+    (said,) = await reports(fresh)
+    assert moved["post_id"] in said
+    assert moved["post_id"] in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert len(fresh.standing()) == 2

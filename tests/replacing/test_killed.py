@@ -75,12 +75,15 @@ class World:
         with sqlite3.connect(Path(self._environment["TTP_STATE_DIR"]) / "ledger.db") as db:
             for row, at, text in db.execute("SELECT rowid, at, value FROM entries").fetchall():
                 value = json.loads(text)
-                if "at" in value:
-                    value["at"] = (datetime.fromisoformat(value["at"]) - timedelta(minutes=5)).isoformat()
+                for each in (value, *value.get("claims", ())):
+                    if "at" in each:
+                        each["at"] = (datetime.fromisoformat(each["at"]) - timedelta(minutes=5)).isoformat()
                 db.execute(
                     "UPDATE entries SET at = ?, value = ? WHERE rowid = ?", (at - 300_000, json.dumps(value), row)
                 )
         db.close()
+        with self._api.sandbox.store.writing() as posts:
+            posts.execute("UPDATE posts SET created_at = created_at - 300000")
 
     @property
     def standing(self):

@@ -1015,3 +1015,23 @@ async def test_deleted_post_whose_time_has_passed_does_not_block_the_others(conn
         clock.move((due - clock.now()).total_seconds() + 3700)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
         assert outcomes(data) == [(left["index"], "created")]
+
+
+@UNDO
+async def test_post_with_a_replacement_under_way_is_not_half_undone(fresh, clock, monkeypatch):
+    """The other half would go out, and nobody would know."""
+
+    async def crash(*_, **__):
+        raise RuntimeError
+
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    old = data["steps"][0]["post_id"]
+    with monkeypatch.context() as broken:
+        broken.setattr("ttp_mcp.tools.reschedule._replace", crash)
+        await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-12-20T10:00")
+    clock.move(271)
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+    assert "a reschedule of it did not end" in text
+    assert len(fresh.standing()) == 2

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.requirement("tools.reschedule")
 
 POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T09:00"}
 FRIDAY = "2026-11-27T09:00"
+NINE = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
 
 async def made(agent, **changes):
@@ -412,25 +413,18 @@ async def test_limit_of_deletions_never_leaves_both(connect):
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_post_that_was_there_before_is_never_removed_as_a_replacement(connect):
-    """It is somebody's own post that happens to be equal."""
-    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
-        old = await made(agent)
-        other = await made(agent, scheduled_at=FRIDAY)
-        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-        assert agent.wire(old)
-        assert agent.wire(other)
-    assert f"{other} was there before with the same text, accounts and time, and both stand" in words
-
-
-@pytest.mark.requirement("tools.reschedule.failures")
-async def test_replacement_that_was_made_in_an_attempt_before_is_taken_up(fresh):
-    """An attempt that broke off after its first step is finished by calling again."""
+async def test_equal_post_of_somebody_else_is_never_taken_for_the_replacement(fresh):
+    """Both stand, and who asks may choose: to rest on it could leave an account with nothing."""
     old = await made(fresh)
     other = await made(fresh, scheduled_at=FRIDAY)
-    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-    assert data["post_id"] == other
-    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert words == (
+        f"Post not rescheduled: the same text is at that time already, as {other}, so {old} is not needed for that. delete_post "
+        f"removes it; nothing was changed, {old} still stands."
+    )
+    assert fresh.wire(old)
+    assert fresh.wire(other)
+    assert await fresh.assembly.app.ledger.replacing(old) is None
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
@@ -505,8 +499,8 @@ async def test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_
     old = await made(fresh, account_ids=[linkedin])
     words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin], scheduled_at=FRIDAY)
     assert words == (
-        f"Post not rescheduled: {there} has the same text and time already, but is not for linkedin «Harbor Café». {old} still "
-        f"stands and nothing was changed. Call again with account_ids {linkedin} to have the rest there."
+        f"Post not rescheduled: the same text is at that time already, as {there}, but not for linkedin «Harbor Café». Call again "
+        f"with account_ids {linkedin} to have the rest there; nothing was changed, {old} still stands."
     )
     assert len(fresh.standing()) == 2
     await fresh.ok("reschedule_post", post_id=old, account_ids=[linkedin], scheduled_at=FRIDAY)
@@ -540,7 +534,7 @@ async def test_account_of_the_old_post_is_not_served_by_an_equal_post_for_anothe
     there = await made(fresh, account_ids=[twitter])
     old = await made(fresh, account_ids=[linkedin])
     words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin])
-    assert f"{there} has the same text and time already, but is not for linkedin" in words
+    assert f"at that time already, as {there}, but not for linkedin" in words
     assert len(fresh.standing()) == 2
 
 
@@ -551,7 +545,7 @@ async def test_account_whose_equal_post_was_deleted_is_not_served(fresh):
     await fresh.ok("delete_post", post_id=await made(fresh, account_ids=[linkedin], scheduled_at=FRIDAY))
     old = await made(fresh, account_ids=[twitter, linkedin])
     words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-    assert "but is not for linkedin" in words
+    assert "but not for linkedin" in words
     assert fresh.wire(old)
     text, _ = await fresh.ok("create_post", **POST | {"account_ids": [twitter, linkedin], "scheduled_at": FRIDAY})
     assert "but not for linkedin" in text
@@ -602,10 +596,49 @@ async def test_thread_that_the_api_does_not_show_can_be_taken_off(connect):
         assert json.loads(agent.wire(data["post_id"])["thread"] or "[]") == []
 
 
-async def test_refusal_for_somebody_elses_post_leaves_the_way_free(connect):
-    """Nothing is being replaced."""
-    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
-        old = await made(agent)
-        await made(agent, scheduled_at=FRIDAY)
-        assert "was there before" in await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-        assert await agent.assembly.app.ledger.replacing(old) is None
+async def test_posts_that_serve_the_accounts_together_are_all_named(fresh):
+    """One of them alone would be half of it."""
+    twitter, linkedin = await two_accounts(fresh)
+    first, second = await made(fresh, account_ids=[twitter]), await made(fresh, account_ids=[linkedin])
+    both = POST | {"account_ids": [twitter, linkedin]}
+    text, _ = await fresh.ok("create_post", **both)
+    assert text.startswith(f"Already created: {first} and {second} are together the same post")
+    text, _ = await fresh.ok("check_post", **both)
+    assert f"For the other accounts it is {second}." in text
+    old = await made(fresh, account_ids=[twitter, linkedin], scheduled_at=FRIDAY)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=POST["scheduled_at"])
+    assert f"as {first} and {second}, so {old} is not needed" in words
+    assert len(fresh.standing()) == 3
+
+
+async def test_post_whose_create_was_unclear_is_not_replaced_by_itself(fresh):
+    """It is found under its own id, which is the one that is to go."""
+    twitter, linkedin = await two_accounts(fresh)
+    app = fresh.assembly.app
+    post = PostCreate("Doors open at ten", account_ids=(twitter, linkedin), scheduled_at=NINE)
+    write = await app.ledger.begin_create(post, tool="create_post")
+    lost = await app.api.posts.create(post)
+    await app.ledger.finish(write, "unknown")
+    _, moved = await fresh.ok("reschedule_post", post_id=lost.id, account_ids=[twitter])
+    assert moved["post_id"] != lost.id
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_post_beside_a_replacement_that_went_stays_known(fresh):
+    """A later create for an account that was taken off does not make the other one unknown."""
+    twitter, linkedin = await two_accounts(fresh)
+    old = await made(fresh, account_ids=[twitter, linkedin])
+    _, moved = await fresh.ok("reschedule_post", post_id=old, account_ids=[twitter])
+    alone = await made(fresh, account_ids=[linkedin])
+    assert await made(fresh, account_ids=[twitter]) == moved["post_id"]
+    assert await made(fresh, account_ids=[linkedin]) == alone
+    assert len(fresh.standing()) == 2
+
+
+async def test_every_copy_that_stands_is_remembered(fresh):
+    """Deleting one leads to the next."""
+    first = await made(fresh)
+    second, third = await made(fresh, allow_duplicate=True), await made(fresh, allow_duplicate=True)
+    for gone in (third, second):
+        await fresh.ok("delete_post", post_id=gone)
+    assert await made(fresh) == first

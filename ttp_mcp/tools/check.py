@@ -17,7 +17,7 @@ from ttp_mcp.tools.checks import Findings
 from ttp_mcp.tools.drafting import PostFields, Prepared, prepare
 from ttp_mcp.tools.posts import posts
 from ttp_mcp.tools.registry import Answer, ToolOutput
-from ttp_mcp.tools.results import iso
+from ttp_mcp.tools.results import iso, listed
 
 
 class CheckPost(PostFields):
@@ -98,6 +98,9 @@ async def _with_earlier(prepared: Prepared, app: App) -> tuple[Findings, str | N
             f"{', '.join(map(shown_id, earlier.lacking))} alone sends it there."
         )
         found = replace(found, notes=(*found.notes, note))
+    if earlier is not None and earlier.beside:
+        those = listed([shown_id(each.post_id or "") for each in earlier.beside])
+        found = replace(found, notes=(*found.notes, f"For the other accounts it is {those}."))
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None
     error = (

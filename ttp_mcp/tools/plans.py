@@ -26,6 +26,7 @@ from ttp_mcp.tools.drafting import NOT_OUT, only_one_target, refuse_unhosted, re
 from ttp_mcp.tools.paging import may_be_for
 from ttp_mcp.tools.params import Confirmation
 from ttp_mcp.tools.plan_history import History, read_history
+from ttp_mcp.tools.posts import replacement_under_way
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset, camel_case, without_nulls
 from ttp_mcp.tools.results import accounts_of, all_barred, counted, iso, listed
 from ttp_mcp.tools.together import to_the_end, together
@@ -633,6 +634,9 @@ async def _delete_as_shown(made: _Made, asked_about: Post, app: App) -> Step:
         return await _not_found(made.index, made.post_id, [each.id for each in await app.api.posts.list()], app)
     if step := _kept_if_out(made.index, made.post_id, post):
         return step
+    if other := await replacement_under_way(post.id, app):
+        reason = f"a reschedule of it did not end, and {shown_id(other)} stands beside it: delete_post for both, or for the one not wanted"
+        return Step(index=number, outcome="unknown", post_id=post_id, reason=reason)
     # What this answer leaves out says nothing.
     if shown(Post({**asked_about.raw, **post.raw})) != shown(asked_about):
         return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import ApiError, Integration, NotFound, Post
 from ttp_mcp.errors import Refusal, why
+from ttp_mcp.ledger import LedgerProblem
 from ttp_mcp.text import clean, fence, quote_api, shown_id
 from ttp_mcp.times import TimeProblem, from_now, parse_when, refuse_past, show
 from ttp_mcp.tools.accounts import AccountBook, label, platform_key
@@ -243,8 +244,11 @@ async def delete_post(args: DeletePost, app: App) -> Answer[DeletedPost]:
         asked_about, post = post, await _deletable(args.post_id, app)
         refuse_changed(asked_about, post, "Post not deleted")
     deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
+    text = _deleted_text(deleted, post, book, app)
+    if other := await replacement_under_way(post.id, app):
+        text += f"\nNote: a reschedule of it did not end, and {shown_id(other)} was made in its place and stands: delete_post for that too."
     return Answer(
-        _deleted_text(deleted, post, book, app),
+        text,
         DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=post.status),
     )
 
@@ -255,6 +259,20 @@ def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
         raise Refusal(
             f"{what}: {shown_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
         )
+
+
+async def replacement_under_way(post_id: str, app: App) -> str | None:
+    """The post that stands beside this one since a reschedule did not end; None where none is known."""
+    try:
+        half = await app.ledger.replacing(post_id)
+        if half is None or half.new_id is None:
+            return None
+        return (await app.api.posts.get(half.new_id)).id
+    except NotFound:
+        return None
+    except (ApiError, LedgerProblem):
+        # Nobody can tell; check_setup says more.
+        return None
 
 
 async def _deletable(post_id: str, app: App) -> Post:
@@ -349,6 +367,12 @@ def _created_text(created: Created, prepared: Prepared, app: App) -> str:
         return (
             f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.lacking)}; nothing was "
             f"sent. create_post with account_ids {', '.join(map(shown_id, created.lacking))} alone sends it there."
+        )
+    if created.beside:
+        those = listed([shown_id(each) for each in (created.post_id or "", *created.beside)])
+        return (
+            f"Already created: {those} are together the same post for the same accounts and time; nothing was sent. "
+            "allow_duplicate sends it once more, if the human wants that."
         )
     if created.outcome == "already_created":
         return (

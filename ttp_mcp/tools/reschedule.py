@@ -29,7 +29,7 @@ from ttp_mcp.tools.params import (
 )
 from ttp_mcp.tools.posts import SOON, posts, refuse_changed, refuse_replaced
 from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput
-from ttp_mcp.tools.results import all_barred, iso
+from ttp_mcp.tools.results import all_barred, iso, listed
 from ttp_mcp.tools.together import to_the_end
 from ttp_mcp.writes import Created, Deleted, EarlierAttempt, WriteRefused
 
@@ -97,7 +97,7 @@ async def _create_and_replace(old: Post, prepared: Prepared, app: App) -> str:
         await _begin(old, prepared, app)
         created = await _created(old, prepared, app)
         new_id = _id_of(created, old)
-        await _replace(old, new_id, prepared, app, made_here=created.outcome == "created")
+        await _replace(old, new_id, prepared, app)
         return new_id
 
 
@@ -138,17 +138,24 @@ async def _standing(post_id: str, app: App) -> Post:
 
 async def _begin(old: Post, prepared: Prepared, app: App) -> None:
     """Note that two posts may stand from here on, unless the post is being replaced by something else already."""
+    half = await app.ledger.replacing(old.id)
+    if half is not None and half.moved and half.new_id is not None and await _exists(half.new_id, app):
+        raise _both(old, half.new_id)
     other = await app.ledger.begin_replacement(old.id, prepared.post)
     while other is not None:
         if app.ledger.is_fresh(other):
             raise _under_way(old)
         if other.new_id is not None and await _exists(other.new_id, app):
-            raise Refusal(
-                f"{NOT_DONE}: an earlier call made {shown_id(other.new_id)} in place of {shown_id(old.id)} and did not end, "
-                "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
-            )
+            raise _both(old, other.new_id)
         await app.ledger.end_replacement(old.id, None)
         other = await app.ledger.begin_replacement(old.id, prepared.post)
+
+
+def _both(old: Post, new_id: str) -> Refusal:
+    return Refusal(
+        f"{NOT_DONE}: an earlier call made {shown_id(new_id)} in place of {shown_id(old.id)} and did not end, "
+        "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
+    )
 
 
 async def _created(old: Post, prepared: Prepared, app: App) -> Created:
@@ -163,15 +170,28 @@ async def _created(old: Post, prepared: Prepared, app: App) -> Created:
     except (ApiError, WriteRefused, LedgerProblem):
         await _note(old.id, None, app)
         raise
-    if created.lacking:
-        # Made by somebody else, for some of the accounts: without the old post the others would be left with nothing.
-        await _note(old.id, None, app)
-        raise Refusal(
-            f"{NOT_DONE}: {shown_id(created.post_id or '')} has the same text and time already, but is not for "
-            f"{prepared.named(created.lacking)}. {shown_id(old.id)} still stands and nothing was changed. Call again with "
-            f"account_ids {', '.join(map(shown_id, created.lacking))} to have the rest there."
-        )
+    if created.outcome == "already_created":
+        half = await app.ledger.replacing(old.id)
+        if half is None or half.new_id != created.post_id:
+            # Somebody's own post: to rest on it could leave an account with nothing.
+            await _note(old.id, None, app)
+            raise _there_already(old, created, prepared)
     return created
+
+
+def _there_already(old: Post, created: Created, prepared: Prepared) -> Refusal:
+    """Another post is as wanted, for all of the accounts or for some."""
+    name, those = shown_id(old.id), listed([shown_id(each) for each in (created.post_id or "", *created.beside)])
+    if created.lacking:
+        ids = ", ".join(map(shown_id, created.lacking))
+        what_next = (
+            f"but not for {prepared.named(created.lacking)}. Call again with account_ids {ids} to have the rest there"
+        )
+    else:
+        what_next = f"so {name} is not needed for that. delete_post removes it"
+    return Refusal(
+        f"{NOT_DONE}: the same text is at that time already, as {those}, {what_next}; nothing was changed, {name} still stands."
+    )
 
 
 def _refuse_unless_different(args: ReschedulePost, old: Post, prepared: Prepared) -> None:
@@ -281,7 +301,7 @@ def _id_of(created: Created, old: Post) -> str:
     return created.post_id
 
 
-async def _replace(old: Post, new_id: str, prepared: Prepared, app: App, *, made_here: bool) -> None:
+async def _replace(old: Post, new_id: str, prepared: Prepared, app: App) -> None:
     """Check the replacement and remove the old post; what fails before the old one is touched is taken back."""
     doubt = ""
     try:
@@ -290,9 +310,9 @@ async def _replace(old: Post, new_id: str, prepared: Prepared, app: App, *, made
         if not (doubt := await _doubt(deleted, old.id, app)):
             return await _note(old.id, new_id, app)
     except _Undone as problem:
-        return await _undo(old, new_id, str(problem), app, made_here=made_here)
+        return await _undo(old, new_id, str(problem), app)
     except (ApiError, WriteRefused, LedgerProblem):
-        return await _undo(old, new_id, "a step after the replacement failed", app, made_here=made_here)
+        return await _undo(old, new_id, "a step after the replacement failed", app)
     # Deleting twice is safe. The replacement stays from here on: to take it back could leave none, when the delete took effect late.
     with suppress(ApiError, WriteRefused, LedgerProblem):
         deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old, limited=False)
@@ -339,19 +359,10 @@ async def _note(old_id: str, new_id: str | None, app: App) -> None:
         return
 
 
-async def _undo(old: Post, new_id: str, why: str, app: App, *, made_here: bool) -> None:
+async def _undo(old: Post, new_id: str, why: str, app: App) -> None:
     name, new_name = shown_id(old.id), shown_id(new_id)
     try:
         still_there = await _exists(old.id, app)
-        if still_there and not made_here:
-            half = await app.ledger.replacing(old.id)
-            if half is not None and half.new_id != new_id:
-                # Somebody's own post, and no replacement that a crash left.
-                await _note(old.id, None, app)
-            raise Refusal(
-                f"{NOT_DONE}: {why}. {new_name} was there before with the same text, accounts and time, and both stand; "
-                f"delete_post removes {name}."
-            )
         if still_there:
             removed = await app.writes.delete(new_id, tool="reschedule_post", limited=False)
             if removed.outcome != "unknown":
