@@ -73,12 +73,6 @@ class Write:
     # Its claims to its targets, as it left them.
     reserved: dict[str, Entry] = field(default_factory=dict[str, Entry])
 
-    @property
-    def until(self) -> datetime:
-        """How long an equal create is a duplicate of this one."""
-        day = self.at + DUPLICATE_WINDOW
-        return max(day, self.post.scheduled_at) if self.post and self.post.scheduled_at else day
-
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
@@ -551,9 +545,12 @@ def _claim(write: Write, state: str, post_id: str | None) -> JsonObject:
 
 
 def _sent(write: Write, key: str, claims: Sequence[JsonObject], there: Entry | None) -> Put:
-    """All claims to a target. Each of them has the same time, so they last as long as one another, or a day longer."""
-    value = {"claims": list(claims[:_MOST_CLAIMS])}
-    return Put("sent", key, value, write.until, expected=there.version if there else "")
+    """All claims to a target, for as long as an equal create is a duplicate of the latest; all have the time that `write` has."""
+    with understood():
+        until = max(datetime.fromisoformat(each["at"]) for each in claims) + DUPLICATE_WINDOW
+    if write.post and write.post.scheduled_at:
+        until = max(until, write.post.scheduled_at)
+    return Put("sent", key, {"claims": list(claims[:_MOST_CLAIMS])}, until, expected=there.version if there else "")
 
 
 def _changed(write: Write, there: Mapping[str, Entry], facts: JsonObject | None) -> list[Put | Drop]:

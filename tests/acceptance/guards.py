@@ -117,15 +117,13 @@ def any_text(there: Any) -> Any:
     return keep
 
 
-def every_reservation(_: Any) -> Any:
-    """A refused write takes every reservation with it, whosever it is."""
+def every_claim(there: Any) -> Any:
+    """A refused write takes every claim to its targets with it, whosever it is."""
 
-    async def drop(_: Any, write: Any, __: object) -> list[Drop]:
-        from ttp_mcp.ledger import _targets
+    def changed(write: Any, claims: Any, facts: Any) -> Any:
+        return [Drop("sent", key) for key in claims] if facts is None else there(write, claims, facts)
 
-        return [Drop("sent", key) for key in _targets(write.digest, write.post, write.targets)]
-
-    return drop
+    return changed
 
 
 async def passed_on(ctx: Any, call_next: Any) -> Any:
@@ -344,9 +342,9 @@ REMOVED: dict[str, Removal] = {
         always(()),
         f"{TOOLS}/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
     ),
-    "reservations of other writes": Removal(
-        "ledger:Ledger._not_created",
-        every_reservation,
+    "claims of other writes": Removal(
+        "ledger:_changed",
+        every_claim,
         f"{WRITES}/test_duplicates.py::test_refused_write_leaves_the_note_of_the_one_that_took_its_place",
     ),
     "private file": Removal(

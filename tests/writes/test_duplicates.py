@@ -397,3 +397,16 @@ async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(w
 
     found = await world.ledger.earlier(post)
     assert (found.state, found.post_id) == ("created", "cm1")
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_second_copy_is_known_for_a_day_whatever_becomes_of_the_first(world) -> None:
+    """What is noted of the older one later does not shorten it."""
+    draft = world.post(at=None)
+    first = await world.ledger.begin_create(draft, tool="create_post")
+    world.time.clock.move(20 * 3600)
+    second = await world.writes.create(draft, tool="create_post", allow_duplicate=True)
+    await world.ledger.finish(first, "unknown")
+    world.time.clock.move(20 * 3600)
+
+    assert (await world.writes.create(draft, tool="create_post")).post_id == second.post_id
