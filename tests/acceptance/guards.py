@@ -619,6 +619,15 @@ PROVEN: dict[str, str] = {
     "effect and status at once": f"{ROW}/test_c1_kill.py::test_effect_and_status_in_two_transactions_are_noticed",
     "a post in one transaction": f"{ROW}/test_c2_c3_disk.py::test_a_post_in_two_transactions_is_noticed",
     "no second write, over histories": f"{ROW}/test_c4_history.py::test_sending_lost_writes_again_is_noticed",
+    "accounts that an earlier post is not for": (
+        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_accounts_without_a_post_are_not_told"
+    ),
+    "no rest on somebody's equal post": (
+        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post"
+    ),
+    "replaced post is no duplicate": (
+        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_the_replaced_post_is_in_its_own_way"
+    ),
     "reservations, over histories": f"{WRITES}/test_history.py::test_a_history_without_reservations_breaks_them",
 }
 
