@@ -209,7 +209,6 @@ def test_settings_are_printed_though_a_folder_has_a_name_that_is_no_text(tmp_pat
     assert r"/\udcff" in out
 
 
-@pytest.mark.requirement("cli.exit-codes")
 def test_output_that_is_closed_from_the_start_is_no_mistake():
     """As `>&-` does it."""
     done = subprocess.run(
