@@ -172,7 +172,8 @@ class Histories(RuleBasedStateMachine):
         finally:
             self._run(self.opened.__aexit__(None, None, None))
             self.runner.close()
-            shutil.rmtree(self.folder)
+            # SQLite may still be taking its own files away.
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _histories(open_world: Callable[[Path], object]) -> type[Histories]:
