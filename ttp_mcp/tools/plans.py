@@ -464,8 +464,7 @@ def _refuse_passed(todo: Sequence[planning.Placed], app: App) -> None:
 def _apply_question(plan_id: str, todo: Sequence[planning.Placed], book: AccountBook, app: App) -> str:
     lines = [f"Schedule these {counted(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
     lines += [
-        f"{show(each.at, app.zone)}, {listed([book.named(account_id) for account_id in each.wish.account_ids])}:\n"
-        f"{all_barred(_post(each))}"
+        _in_full(each.at, [book.named(account_id) for account_id in each.wish.account_ids], _post(each), app)
         for each in todo
     ]
     return "\n".join(lines)
@@ -475,12 +474,14 @@ async def _undo_question(plan_id: str, posts: Sequence[Post], app: App) -> str:
     """What will be deleted as it is now: it may have been rescheduled since the plan was applied."""
     book = await app.accounts.names()
     lines = [f"Delete {counted(len(posts), 'post')} that plan {plan_id} created, as far as they are not out yet?"]
-    lines += [
-        f"{show(post.scheduled_at, app.zone) if post.scheduled_at else 'no time set'}, {listed(accounts_of(post, book))}:\n"
-        f"{all_barred(post)}"
-        for post in posts
-    ]
+    lines += [_in_full(post.scheduled_at, accounts_of(post, book), post, app) for post in posts]
     return "\n".join(lines)
+
+
+def _in_full(when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, app: App) -> str:
+    """One post of a question, with all that it shows."""
+    due = show(when, app.zone) if when else "no time set"
+    return f"{due}, {listed(accounts)}:\n{all_barred(post)}"
 
 
 async def _look_again(kept: KeptPlan, found: planning.Plan, app: App) -> list[Step]:
