@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -50,7 +51,7 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
             used.add(tool)
             return result.structured_content
 
-        await drive_everything(call)
+        await drive_everything(call, datetime.now(UTC))
     assert used == {tool.name for tool in every_tool()}
 
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+from datetime import timedelta
 
 import jsonschema
 import pytest
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from tests.server.conftest import ERAS, text_of
+from tests.server.conftest import ERAS, NOW, text_of
 from ttp_mcp import __version__, server
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.credentials import Token
@@ -361,13 +362,13 @@ async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sa
             used.add(tool)
             return result.structured_content
 
-        await drive_everything(call)
+        await drive_everything(call, NOW)
         assert used == set(schemas)
 
 
-async def drive_everything(call):
-    """Call every tool in a way that works."""
-    post = {"content": "Schema.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}
+async def drive_everything(call, now):
+    """Call every tool with arguments that work at the time `now` of the server's clock."""
+    post = {"content": "Schema.", "account_ids": ["linkedin"], "scheduled_at": (now + timedelta(days=2)).isoformat()}
     for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
         await call(tool)
     for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary"):
@@ -377,7 +378,9 @@ async def drive_everything(call):
     await call("check_post", **post)
     created = await call("create_post", **post)
     await call("get_post", post_id=created["post_id"])
-    moved = await call("reschedule_post", post_id=created["post_id"], scheduled_at="2026-11-27T10:00:00Z")
+    moved = await call(
+        "reschedule_post", post_id=created["post_id"], scheduled_at=(now + timedelta(days=3)).isoformat()
+    )
     await call("delete_post", post_id=moved["post_id"])
     plan = await call("plan_posts", posts=[{"content": "Planned.", "account_ids": ["linkedin"]}])
     await call("apply_plan", plan_id=plan["plan_id"])
