@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as wall
 from zoneinfo import ZoneInfo
 
-from ttp_mcp.planning import Booked, PostWish, Ranking, calendar, plan, plan_id
+from ttp_mcp.planning.calendar import draw_calendar
+from ttp_mcp.planning.model import Booked, PostRequest, Ranking
+from ttp_mcp.planning.planner import make_plan, plan_id
 
 ZONE = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 24, 9, 2, tzinfo=UTC)
@@ -20,7 +22,7 @@ def one_plan(posts: int, accounts: int, days: int):
     """A plan of posts for one to all accounts, some with bounds, on accounts that have posts booked."""
     ids = [f"acc_{number}" for number in range(accounts)]
     wishes = [
-        PostWish(
+        PostRequest(
             index=number,
             account_ids=tuple(ids[number % accounts :] if number % 3 else ids[: 1 + number % accounts]),
             earliest=NOW + timedelta(days=number % days) if number % 4 == 0 else None,
@@ -28,7 +30,7 @@ def one_plan(posts: int, accounts: int, days: int):
         )
         for number in range(posts)
     ]
-    return plan(
+    return make_plan(
         wishes,
         now=NOW,
         start=NOW,
@@ -59,7 +61,7 @@ def main() -> None:
         begun = time.process_time()
         made = one_plan(**size)
         plan_id(made)
-        calendar(made, ZONE)
+        draw_calendar(made, ZONE)
         times.append((time.process_time() - begun) * 1000)
     print(
         f"{size['posts']} posts, {size['accounts']} accounts, {size['days']} days: {statistics.median(times):.1f} ms CPU "

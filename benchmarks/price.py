@@ -45,14 +45,15 @@ def everywhere(original: Any, instead: Any) -> None:
 
 def remove_guards() -> None:
     """Take the guards out of this process."""
-    import ttp_mcp.assembly
     import ttp_mcp.cli.serve
-    import ttp_mcp.leftovers
+    import ttp_mcp.factory
     import ttp_mcp.logs
+    import ttp_mcp.writes.startup_report
     from ttp_mcp import credentials, text
-    from ttp_mcp.api import answers, clock, http
-    from ttp_mcp.state import files
-    from ttp_mcp.writes import Writes, _Caller
+    from ttp_mcp.api import clock, http, responses
+    from ttp_mcp.ledger.store import sqlite
+    from ttp_mcp.writes.in_flight import Caller
+    from ttp_mcp.writes.writer import Writer
 
     def same(value: Any, *_: Any) -> Any:
         return value
@@ -82,7 +83,7 @@ def remove_guards() -> None:
             """Nothing to close."""
 
     async def request(self: http.Http, method: str, path: str, route: str, *, body: Any = None, **_: Any) -> Any:
-        asked = answers.Asked(method, route)
+        asked = responses.RequestInfo(method, route)
         sent = None if body is None else http.encoded(body)
         return await self._exchange(
             http._Call(asked, path, self.token, sent, 1 << 40, float("inf")), http._Progress(sent=True)
@@ -91,14 +92,14 @@ def remove_guards() -> None:
     async def whole(_: http.Http, response: Any, __: int) -> bytes:
         return await response.aread()
 
-    async def at_once(_: Writes, write: Callable[[Any], Any]) -> Any:
-        return await write(_Caller())
+    async def at_once(_: Writer, write: Callable[[Any], Any]) -> Any:
+        return await write(Caller())
 
     async def no_report(*_: Any, **__: Any) -> None:
         return None
 
-    files.FileState = Nowhere
-    Writes._settled = at_once
+    sqlite.SqliteStore = Nowhere
+    Writer._settled = at_once
     http.Http.request = request
     http.Http._body = whole
     http._only_to = nothing
@@ -108,16 +109,16 @@ def remove_guards() -> None:
     everywhere(credentials.redact_tokens, same)
     everywhere(credentials.may_hold_token, never)
     everywhere(text.clean, same)
-    everywhere(ttp_mcp.leftovers.report, no_report)
-    ttp_mcp.logs.forbid_core_dumps = nothing
+    everywhere(ttp_mcp.writes.startup_report.report_unfinished_writes, no_report)
+    ttp_mcp.process.forbid_core_dumps = nothing
 
 
 def serve(*, with_guards: bool) -> int:
     """The server over stdio, as `ttp-mcp` runs it."""
     # What is taken away has to be loaded first, so it is loaded in both.
     importlib.import_module("ttp_mcp.cli.serve")
-    importlib.import_module("ttp_mcp.state.files")
-    importlib.import_module("ttp_mcp.assembly")
+    importlib.import_module("ttp_mcp.ledger.store.sqlite")
+    importlib.import_module("ttp_mcp.factory")
     if not with_guards:
         remove_guards()
     from ttp_mcp.cli import main
@@ -166,12 +167,13 @@ def report(title: str, rounds: list[tuple[float, float]], aim: float | None = No
 
 async def order_of_commits() -> None:
     """What SQLite is told and what the API is sent, in order, for a create and a delete."""
-    from ttp_mcp.api import ApiClient, PostCreate
+    from ttp_mcp.api import PostCreate
+    from ttp_mcp.api.client import ApiClient
     from ttp_mcp.credentials import Token
-    from ttp_mcp.ledger import Ledger
+    from ttp_mcp.ledger.ledger import Ledger
+    from ttp_mcp.ledger.store.sqlite import SqliteStore
     from ttp_mcp.sandbox import Sandbox
-    from ttp_mcp.state.files import FileState
-    from ttp_mcp.writes import Writes
+    from ttp_mcp.writes.writer import Writer
 
     order: list[str] = []
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
@@ -181,11 +183,11 @@ async def order_of_commits() -> None:
                 order.append(scope["method"])
             await sandbox.app(scope, receive, send)
 
-        state = FileState(Path(folder))
+        state = SqliteStore(Path(folder))
         api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=watched)
         await state.aclose()
         account = (await api.integrations.list())[0].id
-        writes = Writes(api, Ledger(state, "price"))
+        writes = Writer(api, Ledger(state, "price"))
         await writes.create(PostCreate("first", account_ids=(account,)), tool="price")
         assert state._db is not None
         state._db.set_trace_callback(

@@ -21,8 +21,9 @@ from typing import Any
 import anyio
 import httpx2
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, organizations
+from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.clock import to_ms
+from ttp_mcp.sandbox.rest import organizations
 
 NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
 AIM = 1.5

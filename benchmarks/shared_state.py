@@ -13,11 +13,11 @@ from pathlib import Path
 
 import anyio
 
-from tests.state.servers import Server, find
-from ttp_mcp.state import AtMost, Put, State
-from ttp_mcp.state.files import FileState
-from ttp_mcp.state.postgresql import PostgresqlState
-from ttp_mcp.state.redis import RedisState
+from tests.ledger.store.servers import Server, find
+from ttp_mcp.ledger.store.base import Put, RateCap, Store
+from ttp_mcp.ledger.store.postgresql import PostgresqlStore
+from ttp_mcp.ledger.store.redis import RedisStore
+from ttp_mcp.ledger.store.sqlite import SqliteStore
 
 BATCH = 20
 
@@ -32,14 +32,14 @@ def steps(number: int, now: datetime) -> list[Put]:
     ]
 
 
-async def one_batch(state: State, scope: str, first: int) -> tuple[list[float], float]:
+async def one_batch(state: Store, scope: str, first: int) -> tuple[list[float], float]:
     """Milliseconds of each apply, and milliseconds of this process's CPU for one on average."""
     taken: list[float] = []
     cpu = time.process_time()
     for number in range(first, first + BATCH):
         now = datetime.now(UTC)
         begun = time.perf_counter()
-        done = await state.apply(scope, steps(number, now), now, AtMost("create", now - timedelta(hours=1), 100_000))
+        done = await state.apply(scope, steps(number, now), now, RateCap("create", now - timedelta(hours=1), 100_000))
         taken.append((time.perf_counter() - begun) * 1000)
         assert done == "done"
     return taken, (time.process_time() - cpu) * 1000 / BATCH
@@ -50,10 +50,10 @@ async def main(rounds: int) -> None:
     programs = {kind: find(kind) for kind in ("redis", "postgresql")}
     servers = {kind: Server(kind, program, durable=True).start() for kind, program in programs.items() if program}
     with tempfile.TemporaryDirectory() as folder:
-        stores: dict[str, State] = {"files": FileState(Path(folder))}
+        stores: dict[str, Store] = {"files": SqliteStore(Path(folder))}
         try:
-            stores |= {"redis": RedisState(servers["redis"].url)} if "redis" in servers else {}
-            stores |= {"postgresql": PostgresqlState(servers["postgresql"].url)} if "postgresql" in servers else {}
+            stores |= {"redis": RedisStore(servers["redis"].url)} if "redis" in servers else {}
+            stores |= {"postgresql": PostgresqlStore(servers["postgresql"].url)} if "postgresql" in servers else {}
             measured: dict[str, list[tuple[list[float], float]]] = {name: [] for name in stores}
             for state in stores.values():
                 await one_batch(state, "warm-up", 0)

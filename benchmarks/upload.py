@@ -24,9 +24,9 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ttp_mcp.api import ApiClient
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
-from ttp_mcp.local_files import open_below
+from ttp_mcp.media.files import open_below
 
 MIB = 1024 * 1024
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ttp_mcp import __version__
-from ttp_mcp.clients.links import cursor_link, vscode_link
+from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
+from ttp_mcp.toolkit.schemas import derived_input_schema, derived_output_schema, schema_key
 from ttp_mcp.tools import Tool, every_tool
-from ttp_mcp.tools.registry import derived_input_schema, derived_output_schema, schema_key
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "https://github.com/timetopost/ttp-mcp"
@@ -215,7 +215,7 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "docs/configuration.md": lambda _: configuration_page(),
         "docs/tools.md": lambda _: tools_page(),
         "server.json": lambda text: server_json(text, bundle),
-        "ttp_mcp/tools/schemas.json": lambda _: schemas_json(),
+        "ttp_mcp/toolkit/schemas.json": lambda _: schemas_json(),
         "mcpb/manifest.json": manifest_json,
         "deploy/kubernetes/kustomization.yaml": kustomization,
     }

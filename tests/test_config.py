@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp import config
-from ttp_mcp.api import ApiClient
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.config import SETTINGS, SettingProblem, load
 
 TEXT = "ttp_" + "0123456789ab" * 4

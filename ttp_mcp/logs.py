@@ -19,10 +19,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ttp_mcp.credentials import redact
-from ttp_mcp.descriptors import open_again
+from ttp_mcp.process import reopen_nonblocking
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
     _be_open(fd)
     undo = ExitStack()
     root = logging.getLogger()
-    handler = NeverBlockingHandler(open_again(fd, os.O_WRONLY, undo))
+    handler = NeverBlockingHandler(reopen_nonblocking(fd, os.O_WRONLY, undo))
     undo.callback(handler.close)
     undo.callback(_set_handlers, root, root.handlers.copy(), root.level)
     _set_handlers(root, [handler], logging.getLevelNamesMapping()[level])
@@ -71,20 +72,6 @@ def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
         undo.callback(setattr, place, name, getattr(place, name))
         setattr(place, name, hook)
     return undo.close
-
-
-def forbid_core_dumps() -> None:
-    """Keep the memory, which holds the token, out of core files and, on Linux, out of reach of the user's other programs."""
-    if sys.platform == "win32":  # pragma: no cover - Windows has no core files
-        return
-    # Both only here: one is missing on Windows, the other costs a few milliseconds.
-    import ctypes
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # pragma: no branch - the other way is macOS
-        pr_set_dumpable = 4
-        ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
 
 
 class LineFormatter(logging.Formatter):

@@ -209,7 +209,7 @@ def quote_api(text: str | None, limit: int = 300) -> str:
     return _MARKS.sub("'", shorten(text or "", limit))
 
 
-def barred(text: str) -> str:
+def quote_lines(text: str) -> str:
     """The text for a human to read in a question: each line behind a bar, so that none can pose as the question's own."""
     return "\n".join(f"│ {line}" for line in clean(text).splitlines() or [""])
 

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from ttp_mcp import resources
-from ttp_mcp.ledger import LedgerProblem
-from ttp_mcp.state import Drop, Entry
+from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
+from ttp_mcp.server import resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +97,9 @@ def not_used_up(_: Any) -> Any:
     """A confirmation that stays valid."""
 
     async def redeem(self: Any, code: str, digest: str) -> bool:
-        from ttp_mcp.ledger import _digest
+        from ttp_mcp.ledger.records import digest_of
 
-        key = _digest([code, digest])
+        key = digest_of([code, digest])
         found: dict[str, Entry] = await self._get("confirmation", [key])
         return key in found
 
@@ -121,7 +120,7 @@ def every_claim(there: Any) -> Any:
     """A refused write takes every claim to its targets with it, whosever it is."""
 
     def changed(write: Any, claims: Any, facts: Any) -> Any:
-        return [Drop("sent", key) for key in claims] if facts is None else there(write, claims, facts)
+        return [Delete("sent", key) for key in claims] if facts is None else there(write, claims, facts)
 
     return changed
 
@@ -148,7 +147,7 @@ REMOVED: dict[str, Removal] = {
         "api.http:_only_of", no_check, f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs"
     ),
     "toolsets, for resources": Removal(
-        "server:resources.offered",
+        "server.mcp_server:resources.offered",
         always(resources.RESOURCES),
         f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
@@ -163,7 +162,7 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_requests.py::test_status_decides_even_when_the_body_of_a_refusal_is_bad",
     ),
     "hold before the words": Removal(
-        "api.http:Hold.begin",
+        "api.http:RateLimitGate.begin",
         no_check,
         f"{API}/test_requests.py::test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled",
     ),
@@ -178,17 +177,17 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_requests.py::test_long_wait_is_told_and_not_waited",
     ),
     "429 waits": Removal(
-        "api.hold:DEFAULT_HOLD_SECONDS",
+        "api.rate_limit:DEFAULT_HOLD_SECONDS",
         constant(0.0),
         f"{API}/test_requests.py::test_rate_limit_without_a_usable_time_waits_a_second",
     ),
     "429 that says at once": Removal(
-        "api.hold:LEAST_HOLD_SECONDS",
+        "api.rate_limit:LEAST_HOLD_SECONDS",
         constant(0.0),
         f"{API}/test_requests.py::test_storm_of_rate_limits_that_say_at_once_is_asked_four_times_a_second",
     ),
     "longest hold": Removal(
-        "api.hold:LONGEST_HOLD_SECONDS",
+        "api.rate_limit:LONGEST_HOLD_SECONDS",
         constant(1e12),
         f"{API}/test_requests.py::test_absurd_wait_holds_for_an_hour",
     ),
@@ -201,276 +200,298 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_endpoints.py::test_dots_alone_stay_one_path_segment",
     ),
     "request ids": Removal(
-        "api.answers:_REQUEST_ID",
+        "api.responses:_REQUEST_ID",
         constant(re.compile(".*", re.DOTALL)),
         f"{API}/test_classification.py::test_request_id_of_odd_form_is_dropped",
     ),
     "hosts of redirects": Removal(
-        "api.answers:_HOST",
+        "api.responses:_HOST",
         constant(re.compile(".*", re.DOTALL)),
         f"{API}/test_classification.py::test_redirect_names_only_the_host",
     ),
     "404 of a proxy": Removal(
-        "api.answers:_not_the_apis",
+        "api.responses:_not_the_apis",
         always(None),
         f"{API}/test_classification.py::test_only_the_api_itself_can_say_not_found",
     ),
     "networks of nobody's storage": Removal(
-        "api.addresses:_NOBODYS",
+        "api.ssrf:_NOBODYS",
         constant(()),
-        f"{API}/test_addresses.py::test_address_that_no_storage_can_have_is_not_public",
+        f"{API}/test_ssrf.py::test_address_that_no_storage_can_have_is_not_public",
     ),
     "age of upload URLs": Removal(
-        "api.storage:_Sending._blocks",
+        "api.upload:_Sending._blocks",
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],
-        f"{API}/test_storage.py::test_url_that_is_too_old_is_not_used",
+        f"{API}/test_upload.py::test_url_that_is_too_old_is_not_used",
     ),
     "three PUTs at most": Removal(
         "api.media:PUTS", constant(99), f"{API}/test_media.py::test_what_stays_is_told_with_its_reason"
     ),
     "storage on this machine": Removal(
-        "api:is_loopback",
+        "api.client:is_loopback",
         always(True),
-        "tests/acceptance/test_a7_a8_hosts.py::test_a7_nothing_is_connected_to_but_checked_public_addresses",
+        "tests/acceptance/test_hosts.py::test_a7_nothing_is_connected_to_but_checked_public_addresses",
     ),
     "statuses of the storage": Removal(
-        "api.storage:_check_status", no_check, f"{API}/test_storage.py::test_each_status_has_its_meaning"
+        "api.upload:_check_status", no_check, f"{API}/test_upload.py::test_each_status_has_its_meaning"
     ),
     # Writes and their memory
     "noted before it is sent": Removal(
-        "ledger:Ledger._begin",
+        "ledger.ledger:Ledger._begin",
         sent_without_a_note,
         f"{WRITES}/test_ledger.py::test_what_can_not_be_noted_is_not_sent",
     ),
     "posts of other writes": Removal(
-        "ledger:Ledger.known_posts",
+        "ledger.ledger:Ledger.known_posts",
         later(set()),
         f"{WRITES}/test_identity.py::test_post_of_another_write_is_never_claimed",
     ),
     "rival writes": Removal(
-        "ledger:Ledger.has_rivals",
+        "ledger.ledger:Ledger.has_rivals",
         later(False),
         f"{WRITES}/test_identity.py::test_without_account_ids_two_open_writes_of_one_text_are_kept_apart",
     ),
     "accounts of a platform": Removal(
-        "ledger:_targets",
+        "ledger.claims:targets_in",
         lambda there: lambda digest, post, *_: there(digest, post),
         f"{WRITES}/test_duplicates.py::test_an_account_and_its_platform_are_one_target",
     ),
     "looked for as it was sent": Removal(
-        "ledger:Earlier.as_sent",
+        "ledger.records:PriorCreate.as_sent",
         constant(lambda _, post: post),
         f"{WRITES}/test_duplicates.py::test_an_earlier_attempt_is_looked_for_as_it_was_sent",
     ),
     "one reading is not gone": Removal(
-        "writes:Writes._is_gone",
+        "writes.writer:Writer._is_gone",
         later(True),
         f"{WRITES}/test_duplicates.py::test_a_post_that_one_reading_does_not_find_is_not_gone",
     ),
     "limits an hour": Removal(
-        "ledger:AtMost",
+        "ledger.ledger:RateCap",
         always(None),
         f"{WRITES}/test_limits.py::test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room",
     ),
     "upload URLs are counted": Removal(
-        "writes:Writes.upload",
+        "writes.writer:Writer.upload",
         not_counted,
         f"{TOOLS}/test_media.py::test_upload_urls_count_as_uploads",
     ),
     "cancelled before it leaves": Removal(
-        "writes:Writes._stop_if_gone",
+        "writes.writer:Writer._stop_if_gone",
         later(None),
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),
     "given up at the end": Removal(
-        "writes:Writes.give_up",
+        "writes.writer:Writer.give_up",
         later(False),
         f"{WRITES}/test_cancel.py::test_closing_the_server_leaves_no_write_without_an_outcome",
     ),
     "given up before the drain of stdio is over": Removal(
-        "ending:Ending._give_up_writes",
+        "transports.stdio.shutdown:Shutdown._give_up_writes",
         no_check,
-        f"{SERVER}/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
+        "tests/transports/stdio/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
     ),
     "nothing is begun at the end": Removal(
-        "writes:Writes._refuse_at_the_end",
+        "writes.writer:Writer._refuse_at_the_end",
         no_check,
         f"{WRITES}/test_cancel.py::test_nothing_is_begun_after_writes_were_given_up",
     ),
     "lost delete": Removal(
-        "writes:Writes._gone",
+        "writes.writer:Writer._gone",
         later(("deleted", False)),
         f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_can_not_be_asked",
     ),
     "what a delete removed": Removal(
-        "ledger:Ledger.removed",
+        "ledger.ledger:Ledger.removed",
         later(None),
         f"{WRITES}/test_delete.py::test_deleting_again_says_that_it_is_gone_and_an_unknown_id_is_not_found",
     ),
     "equal in every field": Removal(
-        "writes:_same_targets",
+        "writes.reconcile:_same_targets",
         always(True),
         f"{WRITES}/test_matching.py::test_what_the_api_shows_has_to_agree",
     ),
     "leftovers are said": Removal(
-        "ledger:Ledger.unfinished",
+        "ledger.ledger:Ledger.unfinished",
         later([]),
-        f"{WRITES}/test_leftovers.py::test_each_leftover_is_said_once_and_not_before_its_process_must_be_gone",
+        f"{WRITES}/test_startup_report.py::test_each_leftover_is_said_once_and_not_before_its_process_must_be_gone",
     ),
     "one replacement at a time": Removal(
-        "ledger:Ledger.begin_replacement",
+        "ledger.ledger:Ledger.begin_replacement",
         later(None),
-        "tests/test_ledger.py::test_post_is_replaced_by_one_thing_at_a_time",
+        "tests/ledger/test_ledger.py::test_post_is_replaced_by_one_thing_at_a_time",
     ),
     "half replaced": Removal(
-        "ledger:Ledger.half_replaced",
+        "ledger.ledger:Ledger.half_replaced",
         later([]),
-        "tests/replacing/test_half_replaced.py::test_crash_between_create_and_delete_is_reported_with_both_ids",
+        "tests/writes/replacement/test_half_replaced.py::test_crash_between_create_and_delete_is_reported_with_both_ids",
     ),
     "users apart": Removal(
-        "assembly:scope_of",
+        "factory:scope_of",
         always("one"),
-        f"{SERVER}/test_assembly.py::test_each_user_has_a_ledger_and_a_token_of_their_own",
+        f"{SERVER}/test_factory.py::test_each_user_has_a_ledger_and_a_token_of_their_own",
     ),
     "equal calls at once": Removal(
-        "tools.reschedule:_alone",
+        "tools.posts.reschedule:_alone",
         lambda _: lambda *_: nullcontext(),
-        f"{TOOLS}/test_reschedule.py::test_of_two_equal_calls_at_once_one_is_told_to_wait",
+        f"{TOOLS}/posts/test_reschedule.py::test_of_two_equal_calls_at_once_one_is_told_to_wait",
     ),
     "accounts that a duplicate is not for": Removal(
-        "ledger:_accounts_in",
+        "ledger.claims:accounts_in",
         always(()),
-        f"{TOOLS}/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
+        f"{TOOLS}/posts/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
     ),
     "claims of other writes": Removal(
-        "ledger:_changed",
+        "ledger.claims:changed_claims",
         every_claim,
         f"{WRITES}/test_duplicates.py::test_refused_write_leaves_the_note_of_the_one_that_took_its_place",
     ),
     "private file": Removal(
-        "state.files:_make_private",
+        "ledger.store.sqlite:_make_private",
         no_check,
-        "tests/state/test_files.py::test_file_and_folder_are_for_their_owner_alone",
+        "tests/ledger/store/test_sqlite.py::test_file_and_folder_are_for_their_owner_alone",
     ),
     "file that was moved away": Removal(
-        "state.files:FileState._is_elsewhere",
+        "ledger.store.sqlite:SqliteStore._is_elsewhere",
         always(False),
-        "tests/state/test_files.py::test_file_that_was_moved_away_is_left",
+        "tests/ledger/store/test_sqlite.py::test_file_that_was_moved_away_is_left",
     ),
     # The human
     "confirmation counts once": Removal(
-        "ledger:Ledger.redeem",
+        "ledger.ledger:Ledger.redeem",
         not_used_up,
-        "tests/test_ledger.py::test_confirmation_works_once_for_its_arguments_and_not_for_long",
+        "tests/ledger/test_ledger.py::test_confirmation_works_once_for_its_arguments_and_not_for_long",
     ),
     "confirmation is for its arguments": Removal(
-        "tools.consent:digest",
+        "toolkit.confirmation:digest_of",
         always("the same"),
-        f"{TOOLS}/test_consent.py::test_confirmation_is_for_exactly_what_was_shown",
+        "tests/toolkit/test_confirmation.py::test_confirmation_is_for_exactly_what_was_shown",
     ),
     "yes to the post as it was shown": Removal(
-        "tools.posts:shown",
+        "tools.posts.delete:visible_fields",
         always([]),
-        f"{TOOLS}/test_consent.py::test_yes_to_a_delete_is_for_the_post_as_it_was_shown",
+        "tests/toolkit/test_confirmation.py::test_yes_to_a_delete_is_for_the_post_as_it_was_shown",
     ),
     "changed while the human thinks": Removal(
-        "tools.reschedule:refuse_changed",
+        "tools.posts.reschedule:refuse_changed",
         no_check,
-        f"{TOOLS}/test_consent.py::test_post_that_is_changed_while_the_human_thinks_is_left",
+        "tests/toolkit/test_confirmation.py::test_post_that_is_changed_while_the_human_thinks_is_left",
     ),
     "five minutes for a yes": Removal(
-        "tools.consent:CONFIRMATION_SECONDS",
+        "toolkit.confirmation:CONFIRMATION_SECONDS",
         constant(1e6),
-        f"{TOOLS}/test_consent.py::test_yes_after_five_minutes_does_not_count",
+        "tests/toolkit/test_confirmation.py::test_yes_after_five_minutes_does_not_count",
     ),
     "code is no answer": Removal(
-        "human:digest",
+        "server.elicitation:digest_of",
         lambda there: lambda binding, _: there(binding, "code"),
-        f"{TOOLS}/test_consent.py::test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other",
+        "tests/toolkit/test_confirmation.py::test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other",
     ),
     "confirmation ends": Removal(
-        "tools.consent:CONFIRMATION_SECONDS",
+        "toolkit.confirmation:CONFIRMATION_SECONDS",
         constant(10_000_000),
-        f"{TOOLS}/test_consent.py::test_confirmation_ends_after_five_minutes",
+        "tests/toolkit/test_confirmation.py::test_confirmation_ends_after_five_minutes",
     ),
     "human is asked": Removal(
-        "tools.posts:agree",
+        "tools.posts.create:require_confirmation",
         later(None),
-        f"{TOOLS}/test_consent.py::test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not",
+        "tests/toolkit/test_confirmation.py::test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not",
     ),
     "a clear yes": Removal(
-        "human:_is_yes", always(True), f"{SERVER}/test_human.py::test_anything_but_a_clear_yes_is_a_no"
+        "server.elicitation:_is_accepted",
+        always(True),
+        f"{SERVER}/test_elicitation.py::test_anything_but_a_clear_yes_is_a_no",
     ),
     "only who can ask is asked": Removal(
-        "human:_can_ask", always(True), f"{SERVER}/test_human.py::test_only_a_client_that_shows_forms_is_asked"
+        "server.elicitation:_can_elicit",
+        always(True),
+        f"{SERVER}/test_elicitation.py::test_only_a_client_that_shows_forms_is_asked",
     ),
     # Tools
     "access, at registration": Removal(
-        "tools.registry:ALLOWED",
+        "toolkit.registry:ALLOWED",
         everything_allowed,
         f"{TOOLS}/test_every_tool.py::test_access_leaves_only_the_tools_of_its_effects",
     ),
     "outgoing text": Removal(
-        "tools.drafting:outbound_problems",
+        "tools.posts.prepare:outbound_problems",
         always([]),
-        f"{TOOLS}/test_posts.py::test_text_that_can_not_be_published_is_refused_and_not_altered",
+        f"{TOOLS}/posts/test_posts.py::test_text_that_can_not_be_published_is_refused_and_not_altered",
     ),
     "deceiving text": Removal(
-        "tools.checks:outbound_warnings",
+        "tools.posts.validation:outbound_warnings",
         always([]),
-        f"{TOOLS}/test_check.py::test_text_that_could_deceive_is_a_warning",
+        f"{TOOLS}/posts/test_check.py::test_text_that_could_deceive_is_a_warning",
     ),
     "media addresses": Removal(
-        "tools.drafting:enumerate_unhosted",
+        "tools.posts.prepare:enumerate_unhosted",
         always(()),
-        f"{TOOLS}/test_posts.py::test_media_that_no_network_could_fetch_is_refused",
+        f"{TOOLS}/posts/test_posts.py::test_media_that_no_network_could_fetch_is_refused",
     ),
     "one kind of target": Removal(
-        "tools.drafting:only_one_target",
+        "tools.posts.prepare:only_one_target",
         no_check,
-        f"{TOOLS}/test_posts.py::test_targets_are_exactly_one_kind",
+        f"{TOOLS}/posts/test_posts.py::test_targets_are_exactly_one_kind",
     ),
     "rules of platforms": Removal(
-        "tools.posts:refuse_errors",
+        "tools.posts.create:refuse_errors",
         no_check,
-        f"{TOOLS}/test_posts.py::test_rules_of_platforms_stop_a_post_before_it_is_sent",
+        f"{TOOLS}/posts/test_posts.py::test_rules_of_platforms_stop_a_post_before_it_is_sent",
     ),
     "past times": Removal(
-        "tools.drafting:refuse_past",
+        "tools.posts.prepare:refuse_past",
         no_check,
-        f"{TOOLS}/test_check.py::test_past_time_would_not_be_sent",
+        f"{TOOLS}/posts/test_check.py::test_past_time_would_not_be_sent",
     ),
     "yes that comes late": Removal(
-        "tools.posts:refuse_past", no_check, f"{TOOLS}/test_posts.py::test_yes_that_comes_too_late_sends_nothing"
+        "tools.posts.create:refuse_past",
+        no_check,
+        f"{TOOLS}/posts/test_posts.py::test_yes_that_comes_too_late_sends_nothing",
     ),
     "posts that are publishing": Removal(
-        "tools.posts:_deletable", constant(any_post), f"{TOOLS}/test_posts.py::test_post_that_is_publishing_is_refused"
+        "tools.posts.delete:_deletable",
+        constant(any_post),
+        f"{TOOLS}/posts/test_posts.py::test_post_that_is_publishing_is_refused",
     ),
     "plans that were altered": Removal(
-        "tools.plans:_refuse_altered", no_check, f"{TOOLS}/test_plans.py::test_plan_that_was_altered_is_refused"
+        "tools.plans.stored_plan:refuse_altered",
+        no_check,
+        f"{TOOLS}/plans/test_plans.py::test_plan_that_was_altered_is_refused",
     ),
     "plans whose time has passed": Removal(
-        "tools.plans:_refuse_passed", no_check, f"{TOOLS}/test_plans.py::test_plan_whose_times_passed_is_refused"
+        "tools.plans.apply:_refuse_passed",
+        no_check,
+        f"{TOOLS}/plans/test_plans.py::test_plan_whose_times_passed_is_refused",
     ),
     "human is asked about a plan": Removal(
-        "tools.plans:agree", later(False), f"{TOOLS}/test_plans.py::test_human_is_asked_once_for_the_whole_plan"
+        "tools.plans.apply:require_confirmation",
+        later(False),
+        f"{TOOLS}/plans/test_plans.py::test_human_is_asked_once_for_the_whole_plan",
     ),
     "human is asked about a replacement": Removal(
-        "tools.reschedule:agree", later(False), f"{TOOLS}/test_consent.py::test_reschedule_to_at_once_is_asked_about"
+        "tools.posts.reschedule:require_confirmation",
+        later(False),
+        "tests/toolkit/test_confirmation.py::test_reschedule_to_at_once_is_asked_about",
     ),
     "what an unclear apply made": Removal(
-        "tools.plans:_look_again", later([]), f"{TOOLS}/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made"
+        "tools.plans.undo:_look_again",
+        later([]),
+        f"{TOOLS}/plans/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made",
     ),
     "plan's posts that are not found": Removal(
-        "tools.plans:_is_gone", later(True), f"{TOOLS}/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone"
+        "tools.plans.undo:_is_gone",
+        later(True),
+        f"{TOOLS}/plans/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone",
     ),
     "ids that were replaced": Removal(
-        "tools.posts:refuse_replaced", later(None), f"{TOOLS}/test_reschedule.py::test_old_id_leads_to_the_new_one"
+        "tools.posts.get:refuse_replaced",
+        later(None),
+        f"{TOOLS}/posts/test_reschedule.py::test_old_id_leads_to_the_new_one",
     ),
     "posts on their way": Removal(
-        "tools.reschedule:_refuse_unless_replaceable",
+        "tools.posts.reschedule:_refuse_unless_replaceable",
         no_check,
-        f"{TOOLS}/test_reschedule.py::test_post_that_is_out_or_on_its_way_is_refused",
+        f"{TOOLS}/posts/test_reschedule.py::test_post_that_is_out_or_on_its_way_is_refused",
     ),
     # Secrets
     "form of a token": Removal(
@@ -502,15 +523,15 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_logs.py::test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet",
     ),
     "redaction of answers": Removal(
-        "server:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
+        "server.rendering:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
     ),
     "redaction of names that are sent": Removal(
-        "server:_without_tokens_in_names",
+        "server.mcp_server:_without_tokens_in_names",
         constant(passed_on),
         f"{SERVER}/test_server.py::test_token_that_is_sent_as_a_name_is_in_no_span",
     ),
     "redaction of questions": Removal(
-        "human:redact_tokens", as_it_is, f"{SERVER}/test_human.py::test_token_is_in_no_question"
+        "server.elicitation:redact_tokens", as_it_is, f"{SERVER}/test_elicitation.py::test_token_is_in_no_question"
     ),
     "redaction of pieces": Removal(
         "credentials:_without_pieces",
@@ -518,7 +539,7 @@ REMOVED: dict[str, Removal] = {
         "tests/test_credentials.py::test_no_piece_of_a_token_that_is_held_survives",
     ),
     "redaction of data": Removal(
-        "server:_without_tokens",
+        "server.rendering:redact_arguments",
         as_it_is,
         f"{SERVER}/test_server.py::test_piece_of_the_token_leaves_in_no_answer",
     ),
@@ -544,14 +565,14 @@ REMOVED: dict[str, Removal] = {
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
     ),
     "reach over HTTP": Removal(
-        "transports.rules:_check_reach",
+        "transports.http.options:_check_reach",
         no_check,
-        "tests/transports/test_configuration.py::test_other_machines_are_not_served_without_client_authentication",
+        "tests/transports/http/test_options.py::test_other_machines_are_not_served_without_client_authentication",
     ),
     "writes of all users are waited for": Removal(
-        "transports.tenants:Tenants.drained",
+        "transports.http.tenants:Tenants.drained",
         later(True),
-        "tests/transports/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
+        "tests/transports/http/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
     ),
     "token among arguments": Removal(
         "cli:token_in",
@@ -559,74 +580,74 @@ REMOVED: dict[str, Removal] = {
         "tests/cli/test_main.py::test_token_on_the_command_line_is_refused_and_not_repeated",
     ),
     "no token in a URL": Removal(
-        "transports.guard:_no_token_in", no_check, "tests/transports/test_guard.py::test_a_token_in_a_url_is_refused"
+        "transports.http.guard:_no_token_in",
+        no_check,
+        "tests/transports/http/test_guard.py::test_a_token_in_a_url_is_refused",
     ),
 }
 
 ROW = "tests/acceptance"
 # Guard: the test that removes it and sees the row go red.
 PROVEN: dict[str, str] = {
-    "redaction, under fuzzed calls": f"{ROW}/test_a1_fuzz.py::test_a1_goes_red_when_answers_are_not_redacted",
-    "no mistake, under fuzzed calls": f"{ROW}/test_a1_fuzz.py::test_a1_goes_red_when_a_tool_breaks",
-    "cap on a stdio line": f"{ROW}/test_a2_a3_wire.py::test_without_the_cap_a_long_line_is_kept",
-    "cap on an HTTP body": f"{ROW}/test_a10_a11_http.py::test_without_the_limit_a_body_of_5_mib_is_read",
-    "fences, bars, cleaning, quotations": f"{ROW}/test_a5_injection.py::test_a5_goes_red_when_a_guard_is_removed",
-    "quotations in refusals": (
-        f"{ROW}/test_a5_injection.py::test_a5_refusals_go_red_when_their_quotation_can_be_closed"
-    ),
-    "cleaning until nothing changes": f"{ROW}/test_a5_injection.py::test_a5_goes_red_when_cleaning_stops_after_one_pass",
-    "joiners of Persian and Hindi": f"{ROW}/test_a5_injection.py::test_a5_goes_red_when_every_joiner_is_removed",
-    "paths, links, types, folders, file URLs": f"{ROW}/test_a6_paths.py::test_a6_goes_red_when_a_guard_is_removed",
-    "no links, in a race": f"{ROW}/test_a6_paths.py::test_a6_race_goes_red_when_links_are_followed",
-    "upload addresses: form, public, pinned": f"{ROW}/test_a7_a8_hosts.py::test_a7_goes_red_when_a_guard_is_removed",
-    "no redirects": f"{ROW}/test_a7_a8_hosts.py::test_a7_goes_red_when_redirects_are_followed",
-    "token for the own host, no proxy": f"{ROW}/test_a7_a8_hosts.py::test_a8_goes_red_when_a_guard_is_removed",
-    "redaction of logs, anywhere": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_logs_are_not_redacted",
-    "redaction of pieces": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_pieces_are_not_redacted",
-    "redaction of keys": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_keys_are_not_redacted",
-    "failures are masked": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_failures_are_not_masked",
-    "holder of the token": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_the_holder_shows_itself",
-    "hooks of a crash": f"{ROW}/test_a9_leaks.py::test_a9_goes_red_when_a_crash_is_shown_as_python_does",
-    "Host and Origin": f"{ROW}/test_a10_a11_http.py::test_without_the_guard_every_foreign_host_and_origin_is_served",
-    "users apart over HTTP": f"{ROW}/test_a10_a11_http.py::test_a_server_that_mixes_users_is_found_out",
+    "redaction, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_goes_red_when_answers_are_not_redacted",
+    "no mistake, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_goes_red_when_a_tool_breaks",
+    "cap on a stdio line": f"{ROW}/test_wire.py::test_without_the_cap_a_long_line_is_kept",
+    "cap on an HTTP body": f"{ROW}/test_http.py::test_without_the_limit_a_body_of_5_mib_is_read",
+    "fences, bars, cleaning, quotations": f"{ROW}/test_injection.py::test_a5_goes_red_when_a_guard_is_removed",
+    "quotations in refusals": (f"{ROW}/test_injection.py::test_a5_refusals_go_red_when_their_quotation_can_be_closed"),
+    "cleaning until nothing changes": f"{ROW}/test_injection.py::test_a5_goes_red_when_cleaning_stops_after_one_pass",
+    "joiners of Persian and Hindi": f"{ROW}/test_injection.py::test_a5_goes_red_when_every_joiner_is_removed",
+    "paths, links, types, folders, file URLs": f"{ROW}/test_paths.py::test_a6_goes_red_when_a_guard_is_removed",
+    "no links, in a race": f"{ROW}/test_paths.py::test_a6_race_goes_red_when_links_are_followed",
+    "upload addresses: form, public, pinned": f"{ROW}/test_hosts.py::test_a7_goes_red_when_a_guard_is_removed",
+    "no redirects": f"{ROW}/test_hosts.py::test_a7_goes_red_when_redirects_are_followed",
+    "token for the own host, no proxy": f"{ROW}/test_hosts.py::test_a8_goes_red_when_a_guard_is_removed",
+    "redaction of logs, anywhere": f"{ROW}/test_leaks.py::test_a9_goes_red_when_logs_are_not_redacted",
+    "redaction of pieces": f"{ROW}/test_leaks.py::test_a9_goes_red_when_pieces_are_not_redacted",
+    "redaction of keys": f"{ROW}/test_leaks.py::test_a9_goes_red_when_keys_are_not_redacted",
+    "failures are masked": f"{ROW}/test_leaks.py::test_a9_goes_red_when_failures_are_not_masked",
+    "holder of the token": f"{ROW}/test_leaks.py::test_a9_goes_red_when_the_holder_shows_itself",
+    "hooks of a crash": f"{ROW}/test_leaks.py::test_a9_goes_red_when_a_crash_is_shown_as_python_does",
+    "Host and Origin": f"{ROW}/test_http.py::test_without_the_guard_every_foreign_host_and_origin_is_served",
+    "users apart over HTTP": f"{ROW}/test_http.py::test_a_server_that_mixes_users_is_found_out",
     "confirmations: once, bound, short, unforged": (
-        f"{ROW}/test_a12_confirmation.py::test_a12_goes_red_when_a_guard_is_removed"
+        f"{ROW}/test_confirmation.py::test_a12_goes_red_when_a_guard_is_removed"
     ),
-    "total deadline": f"{ROW}/test_b1_faults.py::test_guard_removed_total_deadline",
-    "ambiguity of a sent write": f"{ROW}/test_b1_faults.py::test_guard_removed_ambiguity",
-    "writes are sent once": f"{ROW}/test_b1_faults.py::test_guard_removed_writes_once",
-    "size of answers": f"{ROW}/test_b1_faults.py::test_guard_removed_body_limit",
+    "total deadline": f"{ROW}/test_faults.py::test_guard_removed_total_deadline",
+    "ambiguity of a sent write": f"{ROW}/test_faults.py::test_guard_removed_ambiguity",
+    "writes are sent once": f"{ROW}/test_faults.py::test_guard_removed_writes_once",
+    "size of answers": f"{ROW}/test_faults.py::test_guard_removed_body_limit",
     "no second create after a lost answer": (
-        f"{ROW}/test_b2_lost_answers.py::test_sending_again_after_a_lost_answer_is_noticed"
+        f"{ROW}/test_lost_responses.py::test_sending_again_after_a_lost_answer_is_noticed"
     ),
-    "search for a lost answer": f"{ROW}/test_b2_lost_answers.py::test_not_looking_for_a_lost_answer_is_noticed",
-    "posts of before": f"{ROW}/test_b2_lost_answers.py::test_taking_an_old_post_for_the_new_one_is_noticed",
-    "reservation in the ledger": f"{ROW}/test_b2_lost_answers.py::test_creating_without_asking_the_ledger_is_noticed",
-    "hold after 429": f"{ROW}/test_b3_to_b6_network.py::test_b3_guard_removed_hold",
-    "one goes first": f"{ROW}/test_b3_to_b6_network.py::test_b3_guard_removed_probe",
-    "budget of repeats": f"{ROW}/test_b3_to_b6_network.py::test_b4_guard_removed_budget",
-    "deadline of a drip": f"{ROW}/test_b3_to_b6_network.py::test_b5_guard_removed_deadline",
-    "size of a list": f"{ROW}/test_b3_to_b6_network.py::test_b6_guard_removed_limit",
-    "uploads in pieces": f"{ROW}/test_b7_b8_uploads.py::test_b7_goes_red_when_the_file_is_read_in_one_piece",
-    "file that changes": f"{ROW}/test_b7_b8_uploads.py::test_b8_goes_red_when_a_changed_file_is_not_noticed",
-    "answers of the storage": f"{ROW}/test_b7_b8_uploads.py::test_b8_goes_red_when_any_answer_counts",
-    "writes outlive their caller": f"{ROW}/test_b9_cancel.py::test_writes_that_die_with_their_caller_are_noticed",
-    "reads end with their caller": f"{ROW}/test_b9_cancel.py::test_reads_that_go_on_without_their_caller_are_noticed",
-    "drain at the end": f"{ROW}/test_b10_b11_endings.py::test_without_the_drain_writes_are_lost",
-    "log that never waits": f"{ROW}/test_b10_b11_endings.py::test_a_log_that_waits_for_its_reader_stops_the_server",
-    "gaps and folds": f"{ROW}/test_b12_times.py::test_b12_guard_removed_gaps_and_folds",
-    "clock of the API": f"{ROW}/test_b12_times.py::test_b12_guard_removed_clock",
-    "effect and status at once": f"{ROW}/test_c1_kill.py::test_effect_and_status_in_two_transactions_are_noticed",
-    "a post in one transaction": f"{ROW}/test_c2_c3_disk.py::test_a_post_in_two_transactions_is_noticed",
-    "no second write, over histories": f"{ROW}/test_c4_history.py::test_sending_lost_writes_again_is_noticed",
+    "search for a lost answer": f"{ROW}/test_lost_responses.py::test_not_looking_for_a_lost_answer_is_noticed",
+    "posts of before": f"{ROW}/test_lost_responses.py::test_taking_an_old_post_for_the_new_one_is_noticed",
+    "reservation in the ledger": f"{ROW}/test_lost_responses.py::test_creating_without_asking_the_ledger_is_noticed",
+    "hold after 429": f"{ROW}/test_network.py::test_b3_guard_removed_hold",
+    "one goes first": f"{ROW}/test_network.py::test_b3_guard_removed_probe",
+    "budget of repeats": f"{ROW}/test_network.py::test_b4_guard_removed_budget",
+    "deadline of a drip": f"{ROW}/test_network.py::test_b5_guard_removed_deadline",
+    "size of a list": f"{ROW}/test_network.py::test_b6_guard_removed_limit",
+    "uploads in pieces": f"{ROW}/test_uploads.py::test_b7_goes_red_when_the_file_is_read_in_one_piece",
+    "file that changes": f"{ROW}/test_uploads.py::test_b8_goes_red_when_a_changed_file_is_not_noticed",
+    "answers of the storage": f"{ROW}/test_uploads.py::test_b8_goes_red_when_any_answer_counts",
+    "writes outlive their caller": f"{ROW}/test_cancel.py::test_writes_that_die_with_their_caller_are_noticed",
+    "reads end with their caller": f"{ROW}/test_cancel.py::test_reads_that_go_on_without_their_caller_are_noticed",
+    "drain at the end": f"{ROW}/test_shutdown.py::test_without_the_drain_writes_are_lost",
+    "log that never waits": f"{ROW}/test_shutdown.py::test_a_log_that_waits_for_its_reader_stops_the_server",
+    "gaps and folds": f"{ROW}/test_times.py::test_b12_guard_removed_gaps_and_folds",
+    "clock of the API": f"{ROW}/test_times.py::test_b12_guard_removed_clock",
+    "effect and status at once": f"{ROW}/test_kill.py::test_effect_and_status_in_two_transactions_are_noticed",
+    "a post in one transaction": f"{ROW}/test_disk.py::test_a_post_in_two_transactions_is_noticed",
+    "no second write, over histories": f"{ROW}/test_history.py::test_sending_lost_writes_again_is_noticed",
     "accounts that an earlier post is not for": (
-        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_accounts_without_a_post_are_not_told"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_accounts_without_a_post_are_not_told"
     ),
     "no rest on somebody's equal post": (
-        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post"
     ),
     "replaced post is no duplicate": (
-        f"{ROW}/test_c5_accounts.py::test_c5_goes_red_when_the_replaced_post_is_in_its_own_way"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_the_replaced_post_is_in_its_own_way"
     ),
     "reservations, over histories": f"{WRITES}/test_history.py::test_a_history_without_reservations_breaks_them",
 }

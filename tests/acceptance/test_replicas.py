@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.web import server, tool_call
-from tests.state.conftest import own_postgresql, own_redis, postgresql_url, redis_url
+from tests.ledger.store.conftest import own_postgresql, own_redis, postgresql_url, redis_url
 from ttp_mcp.sandbox import faults
 from ttp_mcp.sandbox.serve import on_ports
 
@@ -82,7 +82,7 @@ async def create_all(running, creates, *, lost=LOST):
     async def work():
         for text in texts:
             if int(text[-1]) == 0 and lost:
-                faults.order(running.sandbox.store, "reset-after", times=lost, method="POST", path="/posts")
+                faults.schedule_fault(running.sandbox.store, "reset-after", times=lost, method="POST", path="/posts")
             one, two = running.urls if int(text[-2]) % 2 else reversed(running.urls)
 
             async def create(url, text=text):

@@ -14,8 +14,8 @@ import psutil
 import uvicorn
 
 from tests.processes import environment as inherited
-from tests.transports.conftest import request
-from tests.transports.upstream import token_of
+from tests.transports.http.conftest import request
+from tests.transports.http.upstream import token_of
 
 PROGRAM = Path(sys.executable).with_name("ttp-mcp")
 FULL = os.environ.get("TTP_ACCEPTANCE") == "full"

@@ -9,13 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp.api import errors, retry
-from ttp_mcp.api.answers import Asked, broken, parse, read, refused, too_large
+from ttp_mcp.api.responses import (
+    RequestInfo,
+    connection_error,
+    error_from_response,
+    parse_json,
+    parse_response,
+    too_large,
+)
 from ttp_mcp.api.retry import ACTIONS, Budget, action, classify, delay_seconds, retry_after_seconds
 
 pytestmark = pytest.mark.requirement("api.classification")
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-GET, POST, DELETE = Asked("GET", "/posts"), Asked("POST", "/posts"), Asked("DELETE", "/posts/{id}")
+GET, POST, DELETE = RequestInfo("GET", "/posts"), RequestInfo("POST", "/posts"), RequestInfo("DELETE", "/posts/{id}")
 FACTS = {"method": "GET", "path": "/posts"}
 
 
@@ -85,18 +92,18 @@ def test_each_error_has_a_class_and_a_number_of_attempts(error, failure, read_at
 )
 def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
     """Once a byte can have left, a write may have happened; a read has no effect in any case."""
-    error = broken(asked, raised, sent=True, after_seconds=15.0)
+    error = connection_error(asked, raised, sent=True, after_seconds=15.0)
     assert type(error) is kind
     assert getattr(error, "reason", None) == reason
     assert error.may_have_happened == (kind is not errors.NotReached and asked is not GET)
-    assert type(broken(asked, raised, sent=False)) is errors.NotReached
+    assert type(connection_error(asked, raised, sent=False)) is errors.NotReached
 
 
 def test_break_within_the_body_of_a_success_is_a_bad_answer():
     """The API did answer, so this is neither silence nor a failure of the network to reach it."""
-    error = broken(POST, httpx2.RemoteProtocolError(""), sent=True, status=201)
+    error = connection_error(POST, httpx2.RemoteProtocolError(""), sent=True, status=201)
     assert (type(error), error.status, error.may_have_happened) == (errors.BadAnswer, 201, True)
-    stalled = broken(POST, httpx2.ReadTimeout(""), sent=True, status=201, after_seconds=15.0)
+    stalled = connection_error(POST, httpx2.ReadTimeout(""), sent=True, status=201, after_seconds=15.0)
     assert isinstance(stalled, errors.NoAnswer)
     assert stalled.after_seconds == 15.0
 
@@ -118,7 +125,7 @@ def test_break_within_the_body_of_a_success_is_a_bad_answer():
 def test_each_status_has_its_error(status, kind):
     """A failure of the API itself, or of its patience, leaves open whether a write happened; nothing else does."""
     for asked in (GET, POST, DELETE):
-        error = refused(asked, status, {"x-request-id": "r-1"}, b'{"success":false,"message":"No."}', NOW)
+        error = error_from_response(asked, status, {"x-request-id": "r-1"}, b'{"success":false,"message":"No."}', NOW)
         assert type(error) is kind
         assert (error.status, error.request_id, error.path) == (status, "r-1", asked.route)
         assert error.message == (None if status < 400 else "No.")
@@ -140,7 +147,7 @@ def test_each_status_has_its_error(status, kind):
 def test_only_the_api_itself_can_say_not_found(content, content_type, reason):
     """A proxy's 404 leaves open what there is, and whether a write happened."""
     for asked in (GET, POST, DELETE):
-        error = refused(asked, 404, {"content-type": content_type}, content, NOW)
+        error = error_from_response(asked, 404, {"content-type": content_type}, content, NOW)
         assert type(error) is (errors.BadAnswer if reason else errors.NotFound)
         assert (error.status, getattr(error, "reason", None)) == (404, reason)
         assert error.may_have_happened == (reason is not None and asked is not GET)
@@ -160,7 +167,7 @@ def test_only_the_api_itself_can_say_not_found(content, content_type, reason):
 )
 def test_redirect_names_only_the_host(location, host):
     """Path, query and user can hold anything, so they are not kept."""
-    error = refused(GET, 302, {} if location is None else {"location": location}, b"", NOW)
+    error = error_from_response(GET, 302, {} if location is None else {"location": location}, b"", NOW)
     assert isinstance(error, errors.Redirected)
     assert error.target_host == host
 
@@ -183,14 +190,14 @@ def test_redirect_names_only_the_host(location, host):
 )
 def test_message_is_the_apis_own_words_or_nothing(content, message):
     """HTML is never repeated."""
-    assert refused(GET, 400, {}, content, NOW).message == message
+    assert error_from_response(GET, 400, {}, content, NOW).message == message
 
 
 @pytest.mark.requirement("api.refusals")
 def test_request_id_of_odd_form_is_dropped():
     """It can end in a log, so it must not hold line ends or a novel."""
     for header in ("a b", "a\nb", "x" * 129, ""):
-        assert refused(GET, 400, {"x-request-id": header}, b"", NOW).request_id is None
+        assert error_from_response(GET, 400, {"x-request-id": header}, b"", NOW).request_id is None
 
 
 @pytest.mark.requirement("api.answers")
@@ -213,18 +220,18 @@ def test_unreadable_answer_says_why(content, content_type, reason):
     """And that a write may have happened all the same."""
     for asked in (GET, POST):
         with pytest.raises(errors.BadAnswer) as caught:
-            read(asked, 200, content_type, content)
+            parse_response(asked, 200, content_type, content)
         assert (caught.value.reason, caught.value.may_have_happened) == (reason, asked is POST)
 
 
 @pytest.mark.requirement("api.answers")
 def test_readable_answers():
     """An empty answer to a delete is one; `success: false` is none."""
-    assert read(DELETE, 204, "", b" ") == {}
-    assert read(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
-    assert read(GET, 200, "", b"[1]") == [1]
+    assert parse_response(DELETE, 204, "", b" ") == {}
+    assert parse_response(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
+    assert parse_response(GET, 200, "", b"[1]") == [1]
     with pytest.raises(errors.Rejected) as caught:
-        read(POST, 200, "", b'{"success": false, "message": "No."}')
+        parse_response(POST, 200, "", b'{"success": false, "message": "No."}')
     assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
     assert too_large(POST, 200).reason == "too_large"
 
@@ -232,14 +239,14 @@ def test_readable_answers():
 @pytest.mark.requirement("api.answers")
 def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
     """A text that was cut within an emoji ends in one; pairs and escaped backslashes are left alone."""
-    assert parse(rb'["a\ud83d", "\ud83d\ude80", "\\ud83d", "\ude80b"]') == [
+    assert parse_json(rb'["a\ud83d", "\ud83d\ude80", "\\ud83d", "\ude80b"]') == [
         "a\ufffd",
         "\U0001f680",
         "\\ud83d",
         "\ufffdb",
     ]
     with pytest.raises(ValueError, match="expected"):
-        parse(rb'["\ud83d", NaN]')
+        parse_json(rb'["\ud83d", NaN]')
 
 
 @pytest.mark.requirement("api.hold")

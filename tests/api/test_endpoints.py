@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttp_mcp.api import ApiClient, BadAnswer, NotFound, PostCreate, PresignRequest
+from ttp_mcp.api import BadAnswer, NotFound, PostCreate, PresignRequest
 from ttp_mcp.api.analytics import Recommendation
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.integrations import IntegrationsApi
+from ttp_mcp.api.parsing import as_datetime, as_number, as_str, as_token, as_url, unwrap_list, unwrap_object
 from ttp_mcp.api.posts import Post
-from ttp_mcp.api.wire import address, entries, entry, instant, key, number, text
 from ttp_mcp.credentials import Token
 from ttp_mcp.sandbox import Sandbox
 
@@ -276,21 +277,21 @@ JSON = st.recursive(
 @given(JSON)
 def test_no_json_makes_a_reader_fail(value):
     """The wrong type is as good as absent."""
-    entries(value, "posts")
-    found = entry(value, "post")
+    unwrap_list(value, "posts")
+    found = unwrap_object(value, "post")
     post = Post(found or {})
     _ = (post.id, post.status, post.scheduled_at, post.results)
-    _ = (text(value), number(value), instant(value), key(value), address(value))
+    _ = (as_str(value), as_number(value), as_datetime(value), as_token(value), as_url(value))
 
 
 @pytest.mark.requirement("api.shapes")
 def test_platform_or_status_that_is_no_word_is_unreadable():
     """It stands in sentences of our own, so it must not be one."""
-    assert [key(value) for value in ("in_review", "Expired", None, [], "", 7)] == [
+    assert [as_token(value) for value in ("in_review", "Expired", None, [], "", 7)] == [
         *("in_review", "Expired"),
         *(None, None, None, "7"),
     ]
-    assert {key(value) for value in ("connected. Delete all", "a\nb", "a" * 31, "«a»")} == {"unreadable"}
+    assert {as_token(value) for value in ("connected. Delete all", "a\nb", "a" * 31, "«a»")} == {"unreadable"}
 
 
 @pytest.mark.requirement("api.shapes")
@@ -307,7 +308,7 @@ def test_platform_or_status_that_is_no_word_is_unreadable():
 )
 def test_upload_address_that_no_post_could_use_is_none(url, usable):
     """What has blanks could be sentences."""
-    assert address(url) == (url if usable else None)
+    assert as_url(url) == (url if usable else None)
 
 
 @pytest.mark.requirement("api.shapes")
@@ -325,14 +326,20 @@ def test_upload_address_that_no_post_could_use_is_none(url, usable):
 )
 def test_instant_that_overflows_or_is_ambiguous_is_absent(value, read):
     """Such a value would fail later, when it is shown in another zone."""
-    assert instant(value) == read
+    assert as_datetime(value) == read
 
 
 @pytest.mark.requirement("api.shapes")
 def test_numbers_are_bounded():
     """Python refuses to write out integers of thousands of digits."""
-    assert (text(10**5000), text(2**63), text(True)) == (None, str(2**63), None)
-    assert (number("1e400"), number(10**400), number("7"), number("x"), number(True)) == (None, None, 7.0, None, None)
+    assert (as_str(10**5000), as_str(2**63), as_str(True)) == (None, str(2**63), None)
+    assert (as_number("1e400"), as_number(10**400), as_number("7"), as_number("x"), as_number(True)) == (
+        None,
+        None,
+        7.0,
+        None,
+        None,
+    )
 
 
 @pytest.mark.requirement("api.endpoints")

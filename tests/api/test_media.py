@@ -9,9 +9,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ttp_mcp.api import ApiClient, BadAnswer, Limits, PresignRequest, UploadFailed, UploadRefused, ValidationFailed
+from ttp_mcp.api import BadAnswer, Limits, PresignRequest, UploadFailed, UploadRefused, ValidationFailed
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
-from ttp_mcp.local_files import open_below
+from ttp_mcp.media.files import open_below
 from ttp_mcp.sandbox import Sandbox
 
 pytestmark = pytest.mark.requirement("uploads.whole")

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
-from ttp_mcp.api import ApiClient
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.pools import GROUP, Pools
 from ttp_mcp.credentials import Token
 

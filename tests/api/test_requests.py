@@ -9,9 +9,9 @@ import anyio
 import httpx2
 import pytest
 
+from tests.support.fault_server import FaultServer, answer, bomb, drip, hang, redirect, reset, sends, too_many
 from ttp_mcp.api import (
     AccessRefused,
-    ApiClient,
     BadAnswer,
     Forbidden,
     Limits,
@@ -28,8 +28,8 @@ from ttp_mcp.api import (
     ValidationFailed,
 )
 from ttp_mcp.api import http as http_module
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
-from ttp_mcp.sandbox.fault_server import FaultServer, answer, bomb, drip, hang, redirect, reset, sends, too_many
 
 TEXT = "ttp_" + "0123456789ab" * 4
 TOKEN = Token(TEXT)

@@ -16,7 +16,8 @@ from ttp_mcp.api import errors
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.cli import call, main
 from ttp_mcp.tools import every_tool
-from ttp_mcp.writes import Created, Writes
+from ttp_mcp.writes.outcomes import Created
+from ttp_mcp.writes.writer import Writer
 
 pytestmark = pytest.mark.requirement("cli.call")
 
@@ -187,7 +188,7 @@ def writes_end(monkeypatch, name, result):
             raise result
         return result
 
-    monkeypatch.setattr(Writes, name, ends)
+    monkeypatch.setattr(Writer, name, ends)
 
 
 def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):

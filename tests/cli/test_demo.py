@@ -10,7 +10,8 @@ from mcp.shared.exceptions import MCPError
 
 from ttp_mcp.cli import main
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.server import TtpServer, failed
+from ttp_mcp.server.mcp_server import TtpServer
+from ttp_mcp.server.rendering import render_failure
 
 pytestmark = pytest.mark.requirement("cli.demo")
 
@@ -104,7 +105,7 @@ def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
 )
 def test_demo_whose_step_fails_stops_with_one_line(tool, words, monkeypatch, capsys):
     """No traceback, and no story about what did not happen."""
-    answer_badly(monkeypatch, tool, lambda: failed("it rains", "bug"))
+    answer_badly(monkeypatch, tool, lambda: render_failure("it rains", "bug"))
     assert main(["demo"]) == 1
     told = capsys.readouterr()
     assert told.err == f"ttp-mcp: the demo stopped, because {words}\n"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ttp_mcp.cli import install, parser
-from ttp_mcp.cli.install import InstallRefused, Surroundings
-from ttp_mcp.clients import CLIENTS, Machine
+from ttp_mcp.cli.install import Environment, InstallRefused
+from ttp_mcp.client_config.clients import CLIENTS
+from ttp_mcp.client_config.paths import Machine
 
 pytestmark = pytest.mark.requirement("install.writes")
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.requirement("install.writes")
 def around(tmp_path):
     """A home folder, a state folder and a clock that moves by one second at each look."""
     ticks = count()
-    return Surroundings(
+    return Environment(
         Machine("linux", tmp_path / "home", {}),
         tmp_path / "state",
         ("/opt/bin/ttp-mcp",),
@@ -165,7 +166,7 @@ def test_install_does_not_overwrite_what_another_program_just_saved(around):
         path.write_text('{"b": 2}')
         return datetime(2026, 11, 24, tzinfo=UTC)
 
-    racing = Surroundings(around.machine, around.state_dir, around.command, meanwhile, ":")
+    racing = Environment(around.machine, around.state_dir, around.command, meanwhile, ":")
     with pytest.raises(InstallRefused, match="changed by another program just now"):
         install.install(arguments("cursor"), racing)
     assert path.read_text() == '{"b": 2}'

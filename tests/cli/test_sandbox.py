@@ -20,8 +20,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from ttp_mcp.cli import main, sandbox
-from ttp_mcp.sandbox import Sandbox, faults, tokens, workspace
+from ttp_mcp.cli import main
+from ttp_mcp.cli.sandbox import commands
+from ttp_mcp.sandbox import Sandbox, faults
+from ttp_mcp.sandbox.rest import tokens
+from ttp_mcp.sandbox.workspace import export
 
 pytestmark = pytest.mark.requirement("sandbox-cli.controls")
 
@@ -41,7 +44,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stopped(data: Path) -> Path:
     """The demo workspace, whose clock stands still on a Wednesday morning."""
     with Sandbox(data, empty=True) as opened:
-        workspace.reset(opened.store, opened.storage, at=NOW)
+        export.reset(opened.store, opened.storage, at=NOW)
         opened.stored_clock.stop_at(NOW)
     return data
 
@@ -58,7 +61,7 @@ def run(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command that works, and returns what it prints."""
 
     def ran(*line: str) -> str:
-        assert sandbox.run(arguments(*line)) == 0
+        assert commands.run(arguments(*line)) == 0
         printed = capsys.readouterr()
         assert printed.err == ""
         return printed.out
@@ -71,10 +74,10 @@ def refusal(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command that is refused, and returns its one line, which is the same as JSON."""
 
     def ran(*line: str) -> str:
-        assert sandbox.run(arguments(*line)) == 1
+        assert commands.run(arguments(*line)) == 1
         words = capsys.readouterr().err
         assert words.count("\n") == 1
-        assert sandbox.run(arguments("--json", *line)) == 1
+        assert commands.run(arguments("--json", *line)) == 1
         printed = capsys.readouterr()
         assert printed.err == ""
         assert words.strip().removeprefix("Nothing was changed. ") == json.loads(printed.out)["problem"]
@@ -86,7 +89,7 @@ def refusal(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 def arguments(*line: str) -> argparse.Namespace:
     """The command line, parsed as the program parses it."""
     parser = argparse.ArgumentParser()
-    sandbox.add_parser(parser.add_subparsers())
+    commands.add_parser(parser.add_subparsers())
     return parser.parse_args(["sandbox", *line])
 
 
@@ -190,7 +193,7 @@ def test_clock_is_set_moved_back_stopped_and_real(run, stopped):
 
 def test_clock_waits_a_moment_for_what_another_process_publishes(run, opened, monkeypatch):
     """And tells the truth when it is still not done then."""
-    monkeypatch.setattr("ttp_mcp.cli.sandbox_controls.WAIT_SECONDS", 0.04)
+    monkeypatch.setattr("ttp_mcp.cli.sandbox.clock.WAIT_SECONDS", 0.04)
     opened.stored_clock.move(33 * 3600)
     (claim,) = opened.scheduler.claim()
     assert run("clock", "+1s").splitlines()[1] == "Nothing became due."
@@ -263,7 +266,7 @@ def test_fault_is_ordered_listed_and_called_off(run, opened):
     ordered = as_json(run("fault", "delay", "--times", "3", "--seconds", "1.5", "--json"))
     assert ordered == {"id": ordered["id"], "kind": "delay", "times": 3, "seconds": 1.5, "method": None, "path": None}
     assert run("fault") == ("reset-after hits the next request with POST at /posts\ndelay hits the next 3 requests\n")
-    assert [entry.kind for entry in faults.listed(opened.store)] == ["reset-after", "delay"]
+    assert [entry.kind for entry in faults.list_faults(opened.store)] == ["reset-after", "delay"]
     assert as_json(run("fault", "list", "--json"))["faults"][1] == ordered
     assert run("fault", "clear") == "No faults are waiting any more (2 cleared).\n"
     assert run("fault", "list").startswith("No faults are waiting. Kinds: delay, 429, 500")
@@ -364,7 +367,7 @@ def test_reset_asks_at_a_terminal(stopped, monkeypatch, capsys, answer, code):
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    assert sandbox.run(arguments("reset", "--empty")) == code
+    assert commands.run(arguments("reset", "--empty")) == code
     printed = capsys.readouterr()
     assert printed.out.startswith(f"Replace everything in {stopped}? Tokens stay. [y/N] ")
     assert printed.err == ("" if code == 0 else "Nothing was changed. You did not agree.\n")
@@ -457,7 +460,7 @@ def test_sandbox_tells_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
     """Then the signals are as they were."""
     screen, before = Screen(), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "stdout", screen)
-    assert sandbox.run(arguments("--port", "0")) == 0
+    assert commands.run(arguments("--port", "0")) == 0
     monkeypatch.undo()
     lines = screen.getvalue().splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -634,7 +637,7 @@ def test_reset_asks_with_the_truth_about_tokens(data, monkeypatch, capsys):
     data.mkdir(parents=True)
     (data / "sandbox.db").write_bytes(b"no database" * 1000)
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
-    assert sandbox.run(arguments("reset")) == 1
+    assert commands.run(arguments("reset")) == 1
     assert capsys.readouterr().out == (
         f"Replace everything in {data}? They can't be opened; tokens go with them. [y/N] "
     )

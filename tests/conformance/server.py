@@ -21,14 +21,14 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 
-from ttp_mcp.assembly import offered_tools, surroundings
 from ttp_mcp.config import Settings
+from ttp_mcp.factory import create_tool_context, offered_tools
+from ttp_mcp.ledger.store import open_store
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.server import TtpServer
-from ttp_mcp.state import open_state
-from ttp_mcp.transports.guard import Guard
-from ttp_mcp.transports.rules import Options, rules
-from ttp_mcp.transports.serving import listening
+from ttp_mcp.server.mcp_server import TtpServer
+from ttp_mcp.transports.http.guard import Guard
+from ttp_mcp.transports.http.options import Options, guard_rules
+from ttp_mcp.transports.http.run import listening
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -71,12 +71,12 @@ async def serve(port: int, state: Path, *, stateless: bool) -> None:
     """Serve until the process is told to end."""
     settings = Settings(zone=ZoneInfo("UTC"), state_dir=state)
     sandbox = Sandbox()
-    app = surroundings(settings, sandbox, state=open_state(settings))
+    app = create_tool_context(settings, sandbox, state=open_store(settings))
     server = FixtureServer(offered_tools(settings), lambda _: app)
     options = Options("http", port=port)
     with listening(options.host, port) as opened:
         port = opened.getsockname()[1]
-        allowed = rules(settings, options, port, with_metrics=False)
+        allowed = guard_rules(settings, options, port, with_metrics=False)
         if not stateless:
             allowed = dataclasses.replace(allowed, methods={options.endpoint: ("POST", "GET", "DELETE")})
         inner = server.streamable_http_app(

@@ -12,16 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ttp_mcp.api import (
-    ApiClient,
-    ApiError,
-    Forbidden,
-    NotAuthenticated,
-    NotFound,
-    PostCreate,
-    PresignRequest,
-    ValidationFailed,
-)
+from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, PostCreate, PresignRequest, ValidationFailed
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
 
 pytestmark = pytest.mark.requirement("contract.client")

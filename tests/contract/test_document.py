@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from ttp_mcp.sandbox.app import ENDPOINTS
+from ttp_mcp.sandbox.rest.app import ENDPOINTS
 
 Json = dict[str, Any]
 Operations = dict[str, tuple[str, str, Json]]

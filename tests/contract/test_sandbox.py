@@ -6,7 +6,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from ttp_mcp.sandbox import Sandbox, organizations, tokens
+from ttp_mcp.sandbox import Sandbox
+from ttp_mcp.sandbox.rest import organizations, tokens
 
 pytestmark = pytest.mark.requirement("contract.sandbox")
 

@@ -16,8 +16,8 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
-from ttp_mcp.assembly import assemble
 from ttp_mcp.config import Settings
+from ttp_mcp.factory import create_server
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.tools import every_tool
 
@@ -58,7 +58,7 @@ async def test_examples_run_and_answer_as_they_are_printed(tmp_path):
     (folder / "photo.png").write_bytes(PNG)
     settings = Settings(zone=ZoneInfo(found["zone"]), state_dir=tmp_path / "state", media_dirs=(folder,))
     with Sandbox(clock=ManualClock(datetime.fromisoformat(found["now"]))) as sandbox:
-        assembly = assemble(settings, sandbox)
+        assembly = create_server(settings, sandbox)
         real: dict[str, str] = {}
         try:
             async with Client(assembly.server) as client:

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.packages.conftest import ROOT
-from tests.transports.conftest import request
+from tests.transports.http.conftest import request
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
 
@@ -26,10 +26,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.requirement("packages.artifacts")]
 TOKEN = re.compile(rb"ttp_[0-9a-f]{48}")
 DATA = {
     "ttp_mcp/py.typed",
-    "ttp_mcp/characters.json",
-    "ttp_mcp/platform_rules.json",
-    "ttp_mcp/tools/schemas.json",
-    "ttp_mcp/sandbox/page.css",
+    "ttp_mcp/platforms/unicode.json",
+    "ttp_mcp/platforms/rules.json",
+    "ttp_mcp/toolkit/schemas.json",
+    "ttp_mcp/sandbox/page/style.css",
     "ttp_mcp/sandbox/schema.sql",
 }
 # `uv run` says where uv is; it need not be on the path.
@@ -168,7 +168,7 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
     else:
         assert all(Version(versions[name]) >= version for name, version in LOWEST.items())
         assert sum(Version(versions[name]) > version for name, version in LOWEST.items()) > len(LOWEST) / 2
-    modules = "ttp_mcp.state.files, ttp_mcp.state.redis, ttp_mcp.state.postgresql, ttp_mcp.transports.oauth"
+    modules = "ttp_mcp.ledger.store.sqlite, ttp_mcp.ledger.store.redis, ttp_mcp.ledger.store.postgresql, ttp_mcp.transports.http.oauth"
     run(interpreter, "-c", f"import {modules}")
     assert called_over_http(tmp_path / "venv" / "bin" / "ttp-mcp", tmp_path) == (401, 200)
     server = tmp_path / "venv" / "bin" / "ttp-mcp"

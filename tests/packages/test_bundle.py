@@ -78,7 +78,11 @@ def test_bundle_holds_the_package_its_lock_and_nothing_else(staged):
     assert top == {"LICENSE", "icon.png", "main.py", "manifest.json", "pyproject.toml", "ttp_mcp", "uv.lock"}
     staged_files = {str(path.relative_to(staged)) for path in (staged / "ttp_mcp").rglob("*") if path.is_file()}
     assert not [name for name in staged_files if "__pycache__" in name]
-    assert {"ttp_mcp/sandbox/schema.sql", "ttp_mcp/sandbox/page.css", "ttp_mcp/platform_rules.json"} <= staged_files
+    assert {
+        "ttp_mcp/sandbox/schema.sql",
+        "ttp_mcp/sandbox/page/style.css",
+        "ttp_mcp/platforms/rules.json",
+    } <= staged_files
 
 
 def test_bundles_project_has_our_dependencies_and_needs_no_build(staged):

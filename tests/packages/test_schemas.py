@@ -5,15 +5,9 @@ import json
 import pytest
 
 from tests.packages.conftest import script, text_of
+from ttp_mcp.toolkit.models import ToolInput, ToolOutput
+from ttp_mcp.toolkit.schemas import derived_input_schema, derived_output_schema, input_schema, output_schema
 from ttp_mcp.tools import every_tool
-from ttp_mcp.tools.registry import (
-    ToolInput,
-    ToolOutput,
-    derived_input_schema,
-    derived_output_schema,
-    input_schema,
-    output_schema,
-)
 
 pytestmark = pytest.mark.requirement("packages.schemas")
 
@@ -27,7 +21,7 @@ def test_generated_schemas_are_those_of_the_models(tool):
 
 def test_generated_file_has_no_schema_of_a_tool_that_is_gone():
     """It is what the script writes."""
-    assert text_of("ttp_mcp/tools/schemas.json") == script("generate").schemas_json()
+    assert text_of("ttp_mcp/toolkit/schemas.json") == script("generate").schemas_json()
 
 
 def test_schemas_of_a_new_model_are_derived():

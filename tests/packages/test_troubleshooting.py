@@ -9,7 +9,8 @@ from tests.packages.conftest import text_of
 from ttp_mcp.api import Forbidden, NoAnswer, NotAuthenticated
 from ttp_mcp.cli import main
 from ttp_mcp.errors import agent_text
-from ttp_mcp.writes import Created, Writes
+from ttp_mcp.writes.outcomes import Created
+from ttp_mcp.writes.writer import Writer
 
 pytestmark = pytest.mark.requirement("packages.troubleshooting")
 
@@ -57,7 +58,7 @@ def say(monkeypatch, tmp_path, capsys, logging_put_back):
 def lost(say, monkeypatch, create):
     """What a person hears of a create whose answer is lost."""
     with monkeypatch.context() as ending:
-        ending.setattr(Writes, "create", create)
+        ending.setattr(Writer, "create", create)
         yield say("call", "--sandbox", "create_post", ON_LINKEDIN)
 
 

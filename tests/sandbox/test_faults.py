@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from ttp_mcp.sandbox import ManualClock, Sandbox, faults
-from ttp_mcp.sandbox.faults import ABORT, Fault, FaultProblem, Ordered
+from ttp_mcp.sandbox.faults import ABORT, Fault, FaultProblem, PendingFault
 
 pytestmark = pytest.mark.requirement("faults.kinds")
 
@@ -151,7 +151,7 @@ async def test_drip_stops_when_the_client_has_gone(sandbox):
 
 async def test_expired_presign_issues_a_url_that_storage_refuses(sandbox, client):
     """The API answers as usual; the PUT is told that the URL has expired, and the next one works."""
-    faults.order(sandbox.store, "expired-presign")
+    faults.schedule_fault(sandbox.store, "expired-presign")
     body = {"filename": "a.png", "contentType": "image/png", "size": 3}
     await client.get("/posts")
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.storage_app)) as storage:
@@ -197,55 +197,55 @@ async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
 @pytest.mark.requirement("faults.orders")
 async def test_an_order_hits_so_many_fitting_requests_and_then_no_more(sandbox, client):
     """By method and path, the oldest first."""
-    faults.order(sandbox.store, "503", times=2, method="get", path="/posts")
-    faults.order(sandbox.store, "500", path="api/posts/")
+    faults.schedule_fault(sandbox.store, "503", times=2, method="get", path="/posts")
+    faults.schedule_fault(sandbox.store, "500", path="api/posts/")
     assert (await client.get("/integrations")).status_code == 200
     statuses = [(await client.get("/posts")).status_code for _ in range(4)]
     assert statuses == [503, 503, 500, 200]
-    assert faults.listed(sandbox.store) == []
+    assert faults.list_faults(sandbox.store) == []
 
 
 @pytest.mark.requirement("faults.orders")
 async def test_an_order_for_a_path_includes_what_is_below_and_not_what_begins_alike(sandbox):
     """`/posts` is `/posts/abc`, and not `/postscript`."""
-    faults.order(sandbox.store, "500", path="/posts", times=9)
-    assert faults.take(sandbox.store, "GET", "/posts/abc") == Fault("500")
-    assert faults.take(sandbox.store, "GET", "/postscript") is None
-    assert faults.take(sandbox.store, "GET", "/posts_or_100%") is None
+    faults.schedule_fault(sandbox.store, "500", path="/posts", times=9)
+    assert faults.take_fault(sandbox.store, "GET", "/posts/abc") == Fault("500")
+    assert faults.take_fault(sandbox.store, "GET", "/postscript") is None
+    assert faults.take_fault(sandbox.store, "GET", "/posts_or_100%") is None
 
 
 @pytest.mark.requirement("faults.orders")
 async def test_orders_are_listed_and_cleared(sandbox):
     """With what they wait for."""
-    first = faults.order(sandbox.store, "delay", seconds=1.5, times=3, method="POST", path="/posts")
-    second = faults.order(sandbox.store, "expired-presign")
-    assert first == Ordered(first.id, "delay", 3, 1.5, "POST", "/posts")
-    assert second == Ordered(second.id, "expired-presign", 1, 0.0, "POST", "/media/presign")
-    assert faults.listed(sandbox.store) == [first, second]
-    assert faults.clear(sandbox.store) == 2
-    assert faults.listed(sandbox.store) == []
+    first = faults.schedule_fault(sandbox.store, "delay", seconds=1.5, times=3, method="POST", path="/posts")
+    second = faults.schedule_fault(sandbox.store, "expired-presign")
+    assert first == PendingFault(first.id, "delay", 3, 1.5, "POST", "/posts")
+    assert second == PendingFault(second.id, "expired-presign", 1, 0.0, "POST", "/media/presign")
+    assert faults.list_faults(sandbox.store) == [first, second]
+    assert faults.clear_faults(sandbox.store) == 2
+    assert faults.list_faults(sandbox.store) == []
 
 
 @pytest.mark.requirement("faults.orders")
 async def test_the_page_is_never_hit(sandbox, client):
     """A person who ordered a fault still sees what it does."""
-    faults.order(sandbox.store, "503")
+    faults.schedule_fault(sandbox.store, "503")
     headers = {"Host": "localhost", "x-sandbox-fault": "500"}
     assert (await client.get(str(httpx2.URL(sandbox.api_url).join("/")), headers=headers)).status_code == 200
-    assert [each.times for each in faults.listed(sandbox.store)] == [1]
+    assert [each.times for each in faults.list_faults(sandbox.store)] == [1]
 
 
 @pytest.mark.requirement("faults.orders")
 def test_many_processes_use_up_an_order_exactly(sandbox):
     """Twenty takers of seven: seven are hit."""
-    faults.order(sandbox.store, "500", times=7)
+    faults.schedule_fault(sandbox.store, "500", times=7)
     hit: list[Fault] = []
     begin = threading.Barrier(5)
 
     def taker() -> None:
         with Sandbox(sandbox.folder, clock=ManualClock(NOW)) as other:
             begin.wait(5)
-            hit.extend(found for _ in range(4) if (found := faults.take(other.store, "GET", "/posts")))
+            hit.extend(found for _ in range(4) if (found := faults.take_fault(other.store, "GET", "/posts")))
 
     takers = [threading.Thread(target=taker) for _ in range(5)]
     for each in takers:
@@ -258,7 +258,7 @@ def test_many_processes_use_up_an_order_exactly(sandbox):
 @pytest.mark.requirement("faults.orders")
 def test_an_order_that_another_process_used_up_meanwhile_hits_nobody(sandbox, monkeypatch):
     """Between the look and the taking, the last one went."""
-    faults.order(sandbox.store, "500")
+    faults.schedule_fault(sandbox.store, "500")
     writing = sandbox.store.writing
 
     def late() -> object:
@@ -267,7 +267,7 @@ def test_an_order_that_another_process_used_up_meanwhile_hits_nobody(sandbox, mo
         return writing()
 
     monkeypatch.setattr(sandbox.store, "writing", late)
-    assert faults.take(sandbox.store, "GET", "/posts") is None
+    assert faults.take_fault(sandbox.store, "GET", "/posts") is None
 
 
 @pytest.mark.requirement("faults.orders")
@@ -285,9 +285,9 @@ def test_an_order_that_another_process_used_up_meanwhile_hits_nobody(sandbox, mo
 def test_an_order_that_makes_no_sense_is_refused_with_what_does(sandbox, order, words):
     """Nothing is ordered then."""
     with pytest.raises(FaultProblem) as refusal:
-        faults.order(sandbox.store, **order)
+        faults.schedule_fault(sandbox.store, **order)
     assert str(refusal.value).startswith(words)
-    assert faults.listed(sandbox.store) == []
+    assert faults.list_faults(sandbox.store) == []
 
 
 @pytest.mark.requirement("faults.header")

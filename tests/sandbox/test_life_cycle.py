@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, organizations, scheduler
+from ttp_mcp.sandbox import ManualClock, Sandbox, scheduler
 from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("sandbox.life-cycle")
 

@@ -8,7 +8,8 @@ import anyio
 import httpx2
 import pytest
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, StoredClock, StoreProblem, tokens
+from ttp_mcp.sandbox import ManualClock, Sandbox, StoredClock, StoreProblem
+from ttp_mcp.sandbox.rest import tokens
 
 pytestmark = pytest.mark.requirement("sandbox.embedded")
 

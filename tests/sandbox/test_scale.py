@@ -10,8 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, organizations
+from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.clock import to_ms
+from ttp_mcp.sandbox.rest import organizations
 from ttp_mcp.sandbox.store import Store
 
 pytestmark = pytest.mark.requirement("sandbox.scale")

@@ -10,8 +10,8 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
-from ttp_mcp.assembly import Assembly, assemble
 from ttp_mcp.config import Settings
+from ttp_mcp.factory import Runtime, create_server
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
@@ -24,7 +24,7 @@ class Side:
     """Both ends of one connection, and what stands behind the server."""
 
     client: Client
-    assembly: Assembly
+    assembly: Runtime
     sandbox: Sandbox
 
     async def call(self, tool, /, **arguments):
@@ -81,7 +81,7 @@ def connect(settings, sandbox):
 
     @asynccontextmanager
     async def opened(era="auto", *, asked=None, like=None, **changes):
-        assembly = like.assembly if like else assemble(replace(settings, **changes), sandbox)
+        assembly = like.assembly if like else create_server(replace(settings, **changes), sandbox)
         try:
             async with Client(assembly.server, mode=era, elicitation_callback=asked) as client:
                 yield Side(client, assembly, sandbox)

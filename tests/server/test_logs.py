@@ -301,7 +301,7 @@ def test_no_core_file_and_no_look_into_the_memory_and_logging_still_works():
     """Both limits are set, and stderr can still be opened again."""
     script = (
         "import ctypes, logging, resource\n"
-        "from ttp_mcp.logs import configure, forbid_core_dumps\n"
+        "from ttp_mcp.logs import configure\nfrom ttp_mcp.process import forbid_core_dumps\n"
         "forbid_core_dumps()\n"
         "configure()\n"
         "logging.warning('%s %s', resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"

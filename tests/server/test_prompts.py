@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
 
 from tests.server.conftest import ERAS
-from ttp_mcp.prompts import PROMPTS
+from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.tools import every_tool
 
 pytestmark = pytest.mark.requirement("server.prompts")

@@ -8,8 +8,8 @@ from mcp_types import PromptReference, ResourceTemplateReference
 from starlette.responses import JSONResponse
 
 from tests.server.conftest import ERAS, text_of
-from ttp_mcp import platform_rules
 from ttp_mcp.api.posts import PostsApi
+from ttp_mcp.platforms import rules
 from ttp_mcp.text import shown_id
 
 pytestmark = pytest.mark.requirement("server.resources")
@@ -188,7 +188,7 @@ async def test_bug_is_masked_and_logged(connect, monkeypatch, caplog, era):
         error = await refused(side, "ttp://recent-posts")
     assert error.message == "Recent posts not read: this server made a mistake of its own, which is in its log."
     assert error.code == -32603
-    assert any(record.exc_info for record in caplog.records if record.name == "ttp_mcp.server")
+    assert any(record.exc_info for record in caplog.records if record.name == "ttp_mcp.server.mcp_server")
 
 
 async def complete(side, reference, begun, name="id"):
@@ -210,7 +210,7 @@ async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, e
         assert await complete(side, POSTS, newest) == [newest]
         assert await complete(side, POSTS, "nothing begins like this") == []
         assert await complete(side, RULES, "tik", "platform") == ["tiktok"]
-        assert await complete(side, RULES, "", "platform") == list(platform_rules.keys())
+        assert await complete(side, RULES, "", "platform") == list(rules.keys())
 
 
 @eras

@@ -18,12 +18,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.server.conftest import ERAS, NOW, text_of
-from ttp_mcp import __version__, server
+from ttp_mcp import __version__
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.credentials import Token
 from ttp_mcp.errors import Refusal
 from ttp_mcp.logs import LineFormatter
-from ttp_mcp.server import ERROR_KIND, INSTRUCTIONS, TtpServer
+from ttp_mcp.server import mcp_server, rendering
+from ttp_mcp.server.instructions import INSTRUCTIONS
+from ttp_mcp.server.mcp_server import TtpServer
+from ttp_mcp.server.rendering import ERROR_KIND
 from ttp_mcp.tools import TOOLSETS, every_tool, select
 
 pytestmark = pytest.mark.requirement("server.answers")
@@ -168,7 +171,7 @@ async def test_bug_is_masked_for_the_agent_and_told_to_the_log(connect, monkeypa
     if when == "running":
         broken(monkeypatch, RuntimeError(f"inner detail {TOKEN}"))
     else:
-        monkeypatch.setattr(server, "to_json", lambda _: 1 / 0)
+        monkeypatch.setattr(rendering, "to_json", lambda _: 1 / 0)
     async with connect(era) as side:
         result = await side.call("list_posts")
     assert result.is_error
@@ -177,7 +180,7 @@ async def test_bug_is_masked_for_the_agent_and_told_to_the_log(connect, monkeypa
         "Nothing was changed; trying again is safe."
     )
     assert result.meta[ERROR_KIND] == "bug"
-    record = next(record for record in caplog.records if record.name == "ttp_mcp.server")
+    record = next(record for record in caplog.records if record.name == "ttp_mcp.server.mcp_server")
     assert record.levelno == logging.ERROR
     line = LineFormatter().format(record)
     assert "Traceback" in line
@@ -190,7 +193,7 @@ async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatc
     async def raises(*_, **__):
         raise RuntimeError
 
-    monkeypatch.setattr("ttp_mcp.writes.Writes.create", raises)
+    monkeypatch.setattr("ttp_mcp.writes.writer.Writer.create", raises)
     async with connect(confirm="off") as side:
         result = await side.call("create_post", content="A", platforms=["linkedin"])
     assert text_of(result).endswith("It may have happened all the same: call list_posts before trying again.")
@@ -343,7 +346,7 @@ async def test_token_that_is_sent_as_a_name_is_in_no_span(connect, monkeypatch):
 def test_ours_is_the_first_to_see_a_message():
     """Before what makes the spans, wherever the SDK puts that."""
     side = TtpServer([], lambda _: None)
-    assert side.middleware[0] is server._without_tokens_in_names
+    assert side.middleware[0] is mcp_server._without_tokens_in_names
     assert [type(each).__name__ for each in side.middleware[1:2]] == ["OpenTelemetryMiddleware"]
 
 
@@ -449,7 +452,7 @@ async def test_error_of_a_resource_that_was_added_is_told_without_a_token(connec
         with pytest.raises(MCPError) as caught:
             await side.client.read_resource("ttp-extra://note")
     assert (caught.value.code, caught.value.message, caught.value.error.data) == (code, words, None)
-    logged = [LineFormatter().format(record) for record in caplog.records if record.name == "ttp_mcp.server"]
+    logged = [LineFormatter().format(record) for record in caplog.records if record.name == "ttp_mcp.server.mcp_server"]
     assert ["RuntimeError: inner detail [redacted]" in line for line in logged] == [True] * isinstance(
         error, RuntimeError
     )

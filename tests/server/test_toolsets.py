@@ -8,10 +8,10 @@ from mcp_types import ResourceTemplateReference
 
 from tests.server.conftest import ERAS, text_of
 from ttp_mcp.api import AccessRefused, PostCreate, PresignRequest
-from ttp_mcp.assembly import assemble
 from ttp_mcp.errors import agent_text
-from ttp_mcp.prompts import PROMPTS
-from ttp_mcp.resources import RESOURCES
+from ttp_mcp.factory import create_server
+from ttp_mcp.server.prompts import PROMPTS
+from ttp_mcp.server.resources import RESOURCES
 from ttp_mcp.tools import TOOLSETS
 
 pytestmark = pytest.mark.requirement("server.toolsets")
@@ -171,7 +171,7 @@ async def test_api_client_asks_everything_without_toolsets(connect):
 
 async def test_toolset_that_the_access_leaves_empty_asks_nothing(settings, sandbox):
     """`media` has no tool that only looks."""
-    assembly = assemble(replace(settings, access="read", toolsets=("media",)), sandbox)
+    assembly = create_server(replace(settings, access="read", toolsets=("media",)), sandbox)
     for ask in ASKS.values():
         with pytest.raises(AccessRefused):
             await ask(assembly.app.api)

@@ -20,14 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests import asgi
 from tests.asgi import nowhere
-from ttp_mcp.api import ApiClient
-from ttp_mcp.assembly import Assembly, assemble, offered_tools
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.config import Settings
 from ttp_mcp.credentials import Token
+from ttp_mcp.factory import Runtime, create_server, offered_tools
 from ttp_mcp.sandbox import ManualClock, Sandbox
-from ttp_mcp.server import TtpServer
-from ttp_mcp.tools.accounts import Accounts
-from ttp_mcp.writes import Writes
+from ttp_mcp.server.mcp_server import TtpServer
+from ttp_mcp.toolkit.account_directory import AccountDirectory
+from ttp_mcp.writes.writer import Writer
 
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ class Agent:
     """An agent's side: calls tools and reads answers. `questions` are what the human was asked."""
 
     client: Client
-    assembly: Assembly
+    assembly: Runtime
     sandbox: Sandbox
     questions: list[str]
 
@@ -236,7 +236,7 @@ def showing(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Thr
 promised = showing(PROMISED.__contains__)
 
 
-def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Assembly:
+def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Runtime:
     """The same, where no wait takes time: repeats and searches for a lost answer come at once."""
 
     def now() -> datetime:
@@ -254,10 +254,10 @@ def hurried(assembly: Assembly, settings: Settings, sandbox: Sandbox, behind_sec
         jitter=lambda: 0.5,
         now=now,
     )
-    writes = Writes(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
-    own = replace(app, api=api, writes=writes, accounts=Accounts(api, waits.monotonic))
+    writes = Writer(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
+    own = replace(app, api=api, writes=writes, accounts=AccountDirectory(api, waits.monotonic))
     server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
-    return Assembly(own, server, assembly.state)
+    return Runtime(own, server, assembly.state)
 
 
 @pytest.fixture(scope="session")
@@ -323,7 +323,7 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
 
         own = sandbox or open_sandbox(demo_posts=demo_posts)
         chosen = replace(settings, **changes)
-        assembly = assemble(chosen, own)
+        assembly = create_server(chosen, own)
         if through is not None:
             own.app = through(own.app)
         if through is not None or behind_seconds:

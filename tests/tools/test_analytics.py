@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.tools.conftest import reading
-from ttp_mcp.sandbox import organizations
+from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("tools.analytics")
 

@@ -12,11 +12,12 @@ from mcp.shared.exceptions import MCPError
 from tests.tools.conftest import Agent, answer, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
-from ttp_mcp.assembly import assemble
 from ttp_mcp.config import SettingProblem, Settings
-from ttp_mcp.server import INSTRUCTIONS, describe
+from ttp_mcp.factory import create_server
+from ttp_mcp.server.instructions import INSTRUCTIONS
+from ttp_mcp.server.rendering import render_tool
+from ttp_mcp.toolkit.registry import ALLOWED, HINTS, Tool
 from ttp_mcp.tools import every_tool
-from ttp_mcp.tools.registry import ALLOWED, HINTS, Tool
 
 pytestmark = pytest.mark.requirement("tools.schemas")
 
@@ -38,7 +39,7 @@ tools = pytest.mark.parametrize("tool", every_tool(), ids=lambda tool: tool.name
 
 def seen(tool: Tool, *, with_confirmation: bool = True) -> types.Tool:
     """A tool as clients see it."""
-    return describe(tool, with_confirmation=with_confirmation)
+    return render_tool(tool, with_confirmation=with_confirmation)
 
 
 def as_json(tool: types.Tool) -> dict:
@@ -264,7 +265,7 @@ def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
     with pytest.raises(
         SettingProblem, match="TTP_TOOLSETS may name posts, integrations, analytics, media, plans, setup"
     ):
-        assemble(Settings(zone=settings.zone, state_dir=settings.state_dir, toolsets=("post",)))
+        create_server(Settings(zone=settings.zone, state_dir=settings.state_dir, toolsets=("post",)))
 
 
 @pytest.mark.requirement("tools.arguments")
@@ -304,7 +305,7 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     chosen = Settings(
         zone=settings.zone, state_dir=settings.state_dir, token_problem=problem, media_dirs=(tmp_path.resolve(),)
     )
-    assembly = assemble(chosen)
+    assembly = create_server(chosen)
     try:
         async with Client(assembly.server) as client:
             assert len((await client.list_tools()).tools) == 18

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.tools.conftest import text_of
-from ttp_mcp import leftovers
+from ttp_mcp.writes import startup_report
 
 pytestmark = pytest.mark.requirement("tools.ledger-faults")
 
@@ -71,7 +71,7 @@ async def test_rows_that_are_not_ours_stop_writes_with_words_and_reads_not_at_al
             assert told.is_error
             assert "it is damaged, an entry can't be understood. Nothing is sent without it" in text_of(told)
         assert agent.standing() == standing
-        await leftovers.report(agent.assembly.app.ledger, sleep=no_wait)
+        await startup_report.report_unfinished_writes(agent.assembly.app.ledger, sleep=no_wait)
 
 
 async def no_wait(_):

@@ -9,8 +9,8 @@ from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, reading
 from ttp_mcp.api import PostCreate
-from ttp_mcp.sandbox import organizations
-from ttp_mcp.state import LedgerProblem
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("tools.setup")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.server import INSTRUCTIONS, describe
+from ttp_mcp.server.instructions import INSTRUCTIONS
+from ttp_mcp.server.rendering import render_tool
 from ttp_mcp.tools import every_tool
 
 pytestmark = pytest.mark.requirement("tools.snapshots")
@@ -24,7 +25,7 @@ def files() -> dict[str, str]:
 
 def schema(tool) -> str:
     """A tool as clients see it, for people to read."""
-    described = describe(tool).model_dump(mode="json", by_alias=True, exclude_none=True)
+    described = render_tool(tool).model_dump(mode="json", by_alias=True, exclude_none=True)
     return json.dumps(described, ensure_ascii=False, indent=2) + "\n"
 
 

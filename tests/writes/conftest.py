@@ -15,12 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.asgi import answer, nowhere, once
 from tests.virtual_time import START, VirtualTime
-from ttp_mcp.api import ApiClient, Post, PostCreate
+from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger import Ledger, scope_of
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.state.files import FileState
-from ttp_mcp.writes import Writes, is_equal
+from ttp_mcp.writes.reconcile import is_equal
+from ttp_mcp.writes.writer import Writer
 
 DUE = START + timedelta(days=2)
 
@@ -140,15 +143,15 @@ class World:
     sandbox: Sandbox
     faults: Faults
     api: ApiClient
-    state: FileState
+    state: SqliteStore
     ledger: Ledger
-    writes: Writes
+    writes: Writer
     accounts: dict[str, str] = field(default_factory=dict[str, str])
 
-    def another(self, **options: object) -> Writes:
+    def another(self, **options: object) -> Writer:
         """The writes of another process over the same state."""
         time = self.time
-        return Writes(
+        return Writer(
             self.api,
             self.ledger,
             monotonic=time.monotonic,
@@ -191,9 +194,9 @@ async def _open(folder: Path) -> AsyncGenerator[World]:
     with Sandbox(folder / "sandbox", clock=time.clock) as sandbox:
         faults = Faults(sandbox.app, time)
         api = _client(sandbox, faults, time)
-        state = FileState(folder / "state")
+        state = SqliteStore(folder / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
-        writes = Writes(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
+        writes = Writer(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
         found = World(time, sandbox, faults, api, state, ledger, writes)
         for account in await api.integrations.list():
             found.accounts.setdefault(account.platform, account.id)

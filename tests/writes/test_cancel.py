@@ -8,12 +8,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ttp_mcp.assembly import assemble
 from ttp_mcp.config import Settings
-from ttp_mcp.ledger import Ledger, scope_of
-from ttp_mcp.state import AtMost, Drop, Put, State
+from ttp_mcp.factory import create_server
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store.base import Delete, Put, RateCap, Store
 from ttp_mcp.times import zone_named
-from ttp_mcp.writes import Created, Deleted, WriteRefused, Writes
+from ttp_mcp.writes.outcomes import Created, Deleted, WriteRefused
+from ttp_mcp.writes.writer import Writer
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -94,7 +96,7 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
         await anyio.sleep_forever()
 
     post = await world.api.posts.create(world.post("To be deleted"))
-    writes = Writes(world.api, world.ledger, monotonic=world.time.monotonic, sleep=sleep, now=world.time.clock.now)
+    writes = Writer(world.api, world.ledger, monotonic=world.time.monotonic, sleep=sleep, now=world.time.clock.now)
     world.faults.script = ["lost before commit"]
     answers: list[Created | Deleted] = []
 
@@ -136,13 +138,15 @@ async def test_create_cancelled_before_it_leaves_is_not_sent(world, monkeypatch:
 class SlowState:
     """The store; its commit after so many `passes` waits for `release`, and nothing that cancels its caller stops it."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: Store) -> None:
         self._state = state
         self.get, self.recent = state.get, state.recent
         self.reached, self.release = anyio.Event(), anyio.Event()
         self.passes = 0
 
-    async def apply(self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None) -> str:
+    async def apply(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
+    ) -> str:
         self.passes -= 1
         if self.passes == -1:
             self.reached.set()
@@ -151,17 +155,17 @@ class SlowState:
         return await self._state.apply(scope, steps, now, at_most)
 
 
-def slowed(world, passes: int) -> tuple[SlowState, Writes]:
+def slowed(world, passes: int) -> tuple[SlowState, Writer]:
     """The writes of a process whose commit after so many is slow."""
     state = SlowState(world.state)
     state.passes = passes
     ledger = Ledger(state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
-    return state, Writes(
+    return state, Writer(
         world.api, ledger, monotonic=world.time.monotonic, sleep=world.time.sleep, now=world.time.clock.now
     )
 
 
-async def begin(writes: Writes, kind: str, world) -> object:
+async def begin(writes: Writer, kind: str, world) -> object:
     """A write of a kind, or the error that its caller gets."""
     try:
         if kind == "create":
@@ -296,7 +300,7 @@ async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_
     """What the drain did not wait for is noted as unknown before the connections close."""
     world.sandbox.app = world.faults
     settings = Settings(zone=zone_named("UTC"), state_dir=tmp_path / "own")
-    assembly = assemble(settings, world.sandbox, now=world.time.clock.now)
+    assembly = create_server(settings, world.sandbox, now=world.time.clock.now)
     world.faults.script = ["held, then committed"]
     answers: list[Created] = []
 

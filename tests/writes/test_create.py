@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ttp_mcp.api import NotReached, ValidationFailed
-from ttp_mcp.writes import WriteRefused
+from ttp_mcp.writes.outcomes import WriteRefused
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ttp_mcp.api import NotFound, ValidationFailed
-from ttp_mcp.writes import Deleted
+from ttp_mcp.writes.outcomes import Deleted
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from ttp_mcp.api import NoAnswer, Post, PostCreate, ValidationFailed
-from ttp_mcp.ledger import LedgerProblem
-from ttp_mcp.writes import Created, EarlierAttempt
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DUE = START + timedelta(days=2)

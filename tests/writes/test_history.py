@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from ttp_mcp.api import ApiError, NotFound, Post, PostCreate
-from ttp_mcp.ledger import Ledger
-from ttp_mcp.writes import EarlierAttempt, Writes
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.writes.outcomes import EarlierAttempt
+from ttp_mcp.writes.writer import Writer
 
 pytestmark = pytest.mark.requirement("writes.history")
 
@@ -114,7 +115,7 @@ class Histories(RuleBasedStateMachine):
         # A create that was certainly not sent may be sent once more.
         assert sent <= (2 if fault == "not connected" else 1)
 
-    async def _create(self, writes: Writes, post: PostCreate, wanted: bool) -> tuple[str, str | None]:
+    async def _create(self, writes: Writer, post: PostCreate, wanted: bool) -> tuple[str, str | None]:
         try:
             created = await writes.create(post, tool="create_post", allow_duplicate=wanted)
         except EarlierAttempt:
@@ -138,7 +139,7 @@ class Histories(RuleBasedStateMachine):
         if outcome == "deleted":
             assert self._run(self.world.ledger.removed(post.id)) == post
 
-    async def _delete(self, writes: Writes, post_id: str) -> str:
+    async def _delete(self, writes: Writer, post_id: str) -> str:
         try:
             return (await writes.delete(post_id, tool="delete_post")).outcome
         except NotFound:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.virtual_time import START
-from ttp_mcp.ledger import Ledger, scope_of
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")

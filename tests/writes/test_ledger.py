@@ -11,34 +11,37 @@ import anyio
 import pytest
 
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger import Ledger, LedgerProblem, scope_of
-from ttp_mcp.state import Applied, AtMost, Drop, Entry, Put
-from ttp_mcp.state.files import FileState
-from ttp_mcp.writes import Caps
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store.base import Applied, Delete, Entry, LedgerProblem, Put, RateCap
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.writes.outcomes import HourlyLimits
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
-class BrokenState(FileState):
+class BrokenState(SqliteStore):
     """A ledger that takes so many commits and then none."""
 
     commits_left = 0
 
-    async def apply(self, scope: str, steps: list[Put | Drop], now: datetime, at_most: AtMost | None = None) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
+    async def apply(
+        self, scope: str, steps: list[Put | Delete], now: datetime, at_most: RateCap | None = None
+    ) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
         if not self.commits_left:
             raise LedgerProblem("the ledger can't be used: the disk is full.")
         self.commits_left -= 1
         return await super().apply(scope, steps, now, at_most)
 
 
-class CountingState(FileState):
+class CountingState(SqliteStore):
     """Counts what it is asked."""
 
     commits = 0
     looks = 0
 
     async def apply(
-        self, scope: str, steps: Sequence[Put | Drop], now: datetime, at_most: AtMost | None = None
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
     ) -> Applied:
         self.commits += 1
         return await super().apply(scope, steps, now, at_most)
@@ -53,7 +56,7 @@ async def test_a_write_costs_one_commit_before_and_one_after_and_no_look(world, 
     """And one request: no list comes before a create."""
     state = CountingState(tmp_path / "counting")
     world.ledger = Ledger(state, "scope", world.time.clock.now)
-    writes = world.another(caps=Caps(posts=100, deletes=100))
+    writes = world.another(caps=HourlyLimits(posts=100, deletes=100))
 
     created = await writes.create(world.post(), tool="create_post")
     assert (state.commits, state.looks) == (2, 0)
@@ -70,16 +73,16 @@ from pathlib import Path
 import anyio
 from ttp_mcp.api import ApiClient, PostCreate
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger import Ledger
-from ttp_mcp.state.files import FileState
-from ttp_mcp.writes import Writes
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.writes.writer import Writer
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 async def app(scope, receive, send):
     os._exit(9)
 async def main():
     api = ApiClient(base_url="http://sandbox.localhost/api", token=Token("ttp_" + "0" * 48), app=app)
-    ledger = Ledger(FileState(Path(sys.argv[1])), "scope", lambda: NOW)
-    await Writes(api, ledger, now=lambda: NOW).create(PostCreate("Last words", platforms=("twitter",)), tool="create_post")
+    ledger = Ledger(SqliteStore(Path(sys.argv[1])), "scope", lambda: NOW)
+    await Writer(api, ledger, now=lambda: NOW).create(PostCreate("Last words", platforms=("twitter",)), tool="create_post")
 anyio.run(main)
 """
 
@@ -88,7 +91,7 @@ anyio.run(main)
 async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Path) -> None:
     """The next process reports what was being sent."""
     killed = await anyio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    state = FileState(tmp_path)
+    state = SqliteStore(tmp_path)
     ledger = Ledger(state, "scope", lambda: START + timedelta(minutes=5))
 
     assert killed.returncode == 9
@@ -160,7 +163,7 @@ async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(worl
 @pytest.mark.requirement("writes.audit")
 async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
-    caplog.set_level(logging.INFO, logger="ttp_mcp.writes")
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
     world.faults.script = ["lost after commit"]
     created = await world.writes.create(world.post("A secret surprise"), tool="create_post")
     await world.writes.delete(created.post_id or "", tool="delete_post")
@@ -168,7 +171,7 @@ async def test_each_write_leaves_one_line_without_its_content(world, caplog: pyt
     lines = [
         json.loads(record.getMessage().removeprefix("write "))
         for record in caplog.records
-        if record.name == "ttp_mcp.writes"
+        if record.name == "ttp_mcp.writes.writer"
     ]
     assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines] == [
         ("create", "created", created.post_id, "reconciled"),

@@ -8,7 +8,7 @@ import pytest
 from ttp_mcp.api import ValidationFailed
 from ttp_mcp.config import Settings
 from ttp_mcp.times import zone_named
-from ttp_mcp.writes import Caps, LimitReached
+from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room
     settings = Settings(
         zone=zone_named("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=1, max_uploads_per_hour=1
     )
-    writes = world.another(caps=Caps.of(settings))
+    writes = world.another(caps=HourlyLimits.of(settings))
     first = await writes.create(world.post("One"), tool="create_post")
     spare = await world.api.posts.create(world.post("Spare"))
     await writes.delete(first.post_id or "", tool="delete_post")
@@ -46,7 +46,7 @@ async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room
 async def test_a_limit_of_none_allows_nothing(world) -> None:
     """0 is a limit too, and never frees up."""
     with pytest.raises(LimitReached, match="None is allowed") as raised:
-        await world.another(caps=Caps(posts=0)).create(world.post(), tool="create_post")
+        await world.another(caps=HourlyLimits(posts=0)).create(world.post(), tool="create_post")
 
     assert raised.value.frees_up_at is None
 
@@ -54,7 +54,7 @@ async def test_a_limit_of_none_allows_nothing(world) -> None:
 @pytest.mark.requirement("writes.limits")
 async def test_what_was_refused_or_failed_does_not_count(world) -> None:
     """Only what may have happened uses up a limit."""
-    writes = world.another(caps=Caps(posts=1, uploads=1))
+    writes = world.another(caps=HourlyLimits(posts=1, uploads=1))
     world.faults.script = ["409"]
     with pytest.raises(ValidationFailed):
         await writes.create(world.post(), tool="create_post")

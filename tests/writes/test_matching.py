@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ttp_mcp.api import Post, PostCreate
-from ttp_mcp.writes import is_equal
+from ttp_mcp.writes.reconcile import is_equal
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DUE = START + timedelta(days=2)

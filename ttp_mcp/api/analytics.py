@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.wire import JsonObject, an_object, first, number, objects, text
+from ttp_mcp.api.parsing import JsonObject, as_number, as_object, as_objects, as_str, first_present
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,11 @@ class Recommendation:
     @classmethod
     def of(cls, raw: JsonObject) -> "Recommendation":
         """Read one tolerantly: entries that make no sense are left out."""
-        hours = ((number(each.get("hour")), number(each.get("score"))) for each in objects(raw.get("bestHours")))
-        days = ((text(each.get("day")), number(each.get("score"))) for each in objects(raw.get("bestDays")))
-        points = number(raw.get("dataPoints"))
+        hours = (
+            (as_number(each.get("hour")), as_number(each.get("score"))) for each in as_objects(raw.get("bestHours"))
+        )
+        days = ((as_str(each.get("day")), as_number(each.get("score"))) for each in as_objects(raw.get("bestDays")))
+        points = as_number(raw.get("dataPoints"))
         return cls(
             raw=raw,
             best_hours=[
@@ -47,7 +49,7 @@ class Recommendation:
             ],
             best_days=[BestDay(day, score or 0.0) for day, score in days if day],
             data_points=None if points is None else int(points),
-            message=text(raw.get("message")),
+            message=as_str(raw.get("message")),
         )
 
 
@@ -69,9 +71,9 @@ class AnalyticsApi:
         query = f"?{urlencode({'platform': platform})}" if platform else ""
         route = "/analytics/optimal-times"
         reply = await self._http.request("GET", route + query, route, need="read")
-        whole = an_object(reply)
-        found = an_object(first(whole, "recommendation", "data") or (whole if "bestHours" in whole else None))
-        found = an_object(found.get("recommendation")) or found
+        whole = as_object(reply)
+        found = as_object(first_present(whole, "recommendation", "data") or (whole if "bestHours" in whole else None))
+        found = as_object(found.get("recommendation")) or found
         if not found:
             raise errors.BadAnswer(method="GET", path=route, reason="shape")
         return Recommendation.of(found)
@@ -95,5 +97,5 @@ class AnalyticsApi:
     async def _whole(self, route: str) -> JsonObject:
         reply = await self._http.request("GET", route, route, need="read")
         if isinstance(reply, dict):
-            return {key: value for key, value in an_object(reply).items() if key != "success"}  # pyright: ignore[reportUnknownArgumentType] # raw JSON
+            return {key: value for key, value in as_object(reply).items() if key != "success"}  # pyright: ignore[reportUnknownArgumentType] # raw JSON
         return {"reply": reply}

@@ -17,12 +17,12 @@ import httpx2
 from starlette.types import ASGIApp
 
 from ttp_mcp import __version__
-from ttp_mcp.api import answers, errors, retry
-from ttp_mcp.api.answers import Asked
+from ttp_mcp.api import errors, responses, retry
 from ttp_mcp.api.clock import ApiClock
-from ttp_mcp.api.hold import Hold
+from ttp_mcp.api.parsing import JsonObject
 from ttp_mcp.api.pools import GROUP, Pools
-from ttp_mcp.api.wire import JsonObject
+from ttp_mcp.api.rate_limit import RateLimitGate
+from ttp_mcp.api.responses import RequestInfo
 from ttp_mcp.credentials import Token
 
 MIB = 1024 * 1024
@@ -55,7 +55,7 @@ class Limits:
 class _Call:
     """One request with everything that is the same for each of its attempts. `deadline` is monotonic seconds."""
 
-    asked: Asked
+    asked: RequestInfo
     path: str
     token: Token
     body: bytes | None
@@ -128,7 +128,7 @@ class Http:
         self._pools = Pools(self._new_client)
         self._context: ssl.SSLContext | None = None
         self._budget = retry.Budget()
-        self._hold = Hold(monotonic, sleep)
+        self._hold = RateLimitGate(monotonic, sleep)
         # Our own queue before the pool: a call that waits in it can still be told to hold, and was certainly not sent.
         self._places = anyio.Semaphore(self.limits.connections, fast_acquire=True)
 
@@ -150,7 +150,7 @@ class Http:
         Raises:
             ApiError: One of its kinds.
         """
-        asked = Asked(method, route)
+        asked = RequestInfo(method, route)
         _only_of(self._endpoints, asked)
         now = self._monotonic()
         call = _Call(
@@ -174,7 +174,7 @@ class Http:
         """Close the connections."""
         await self._pools.aclose()
 
-    def _usable_token(self, asked: Asked, need: Need) -> Token:
+    def _usable_token(self, asked: RequestInfo, need: Need) -> Token:
         if need not in self._allowed:
             raise errors.AccessRefused(method=asked.method, path=asked.route)
         if self.token is not None:
@@ -207,7 +207,7 @@ class Http:
             # It is known; only its words did not come in time.
             raise progress.refusal
         after = self.limits.total_seconds
-        raise answers.broken(call.asked, TimeoutError(), sent=progress.sent, after_seconds=after)
+        raise responses.connection_error(call.asked, TimeoutError(), sent=progress.sent, after_seconds=after)
 
     def _seconds_left(self, call: _Call) -> float:
         return call.deadline - self._monotonic()
@@ -262,12 +262,12 @@ class Http:
                     await response.aclose()
         except (httpx2.RequestError, OSError) as error:
             after = self.limits.write_seconds if isinstance(error, httpx2.WriteTimeout) else self.limits.read_seconds
-            raise answers.broken(
+            raise responses.connection_error(
                 asked, error, sent=progress.sent, status=progress.status, after_seconds=after
             ) from None
         if content is None:
-            raise answers.too_large(asked, status)
-        return answers.read(asked, status, response.headers.get("content-type", ""), content)
+            raise responses.too_large(asked, status)
+        return responses.parse_response(asked, status, response.headers.get("content-type", ""), content)
 
     def _request(self, client: httpx2.AsyncClient, call: _Call, progress: _Progress) -> httpx2.Request:
         # A read may be repeated in any case, so only for a write it is worth knowing when its first byte leaves.
@@ -335,11 +335,11 @@ class Http:
             content = await self._body(response, REFUSAL_BYTES)
         return content or b""
 
-    def _refused(self, asked: Asked, response: httpx2.Response, content: bytes) -> errors.ApiError:
-        return answers.refused(asked, response.status_code, response.headers, content, self.clock.now())
+    def _refused(self, asked: RequestInfo, response: httpx2.Response, content: bytes) -> errors.ApiError:
+        return responses.error_from_response(asked, response.status_code, response.headers, content, self.clock.now())
 
 
-def _only_of(endpoints: frozenset[str] | None, asked: Asked) -> None:
+def _only_of(endpoints: frozenset[str] | None, asked: RequestInfo) -> None:
     """Refuse what no offered tool needs, by its method and the first segment of its path."""
     if endpoints is not None and f"{asked.method} /{asked.route.split('/')[1]}" not in endpoints:
         raise errors.AccessRefused(method=asked.method, path=asked.route, setting="TTP_TOOLSETS")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.wire import JsonObject, entries, first, instant, key, text
+from ttp_mcp.api.parsing import JsonObject, as_datetime, as_str, as_token, first_present, unwrap_list
 
 _HEALTHY = {"connected", "active", "ok", "healthy"}
 
@@ -42,7 +42,7 @@ class IntegrationsApi:
         Source: API reference, Integrations; the shape is undocumented, field names from the vendor's client.
         """
         reply = await self._http.request("GET", "/integrations", "/integrations", need="read", big=True)
-        found = entries(reply, "integrations", "accounts")
+        found = unwrap_list(reply, "integrations", "accounts")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
         return [_integration(raw) for raw in found]
@@ -52,11 +52,11 @@ def _integration(raw: JsonObject) -> Integration:
     refresh = raw.get("hasRefreshCapability")
     return Integration(
         raw=raw,
-        id=text(raw.get("id")) or "",
-        platform=(key(first(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
-        name=text(first(raw, "name", "displayName", "accountName")),
-        handle=text(first(raw, "handle", "username", "accountHandle")),
-        status=key(raw.get("status")),
-        expires_at=instant(raw.get("expiresAt")),
+        id=as_str(raw.get("id")) or "",
+        platform=(as_token(first_present(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
+        name=as_str(first_present(raw, "name", "displayName", "accountName")),
+        handle=as_str(first_present(raw, "handle", "username", "accountHandle")),
+        status=as_token(raw.get("status")),
+        expires_at=as_datetime(raw.get("expiresAt")),
         has_refresh_capability=refresh if isinstance(refresh, bool) else None,
     )

@@ -7,8 +7,8 @@ import anyio
 
 from ttp_mcp.api import errors, retry
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.storage import FRESH_SECONDS, Sent, Source, Storage, StorageProblem
-from ttp_mcp.api.wire import address, an_object, number, text
+from ttp_mcp.api.parsing import as_number, as_object, as_str, as_url
+from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader, UploadProblem, UploadSource
 
 PUTS = 3
 PROGRESS_SECONDS = 0.25
@@ -51,7 +51,7 @@ class Uploaded:
 class MediaApi:
     """Endpoints of media, and the storage behind them."""
 
-    def __init__(self, http: Http, storage: Storage, monotonic: Callable[[], float]) -> None:
+    def __init__(self, http: Http, storage: PresignedUploader, monotonic: Callable[[], float]) -> None:
         """Use this connection and this storage."""
         self._http = http
         self._storage = storage
@@ -66,20 +66,20 @@ class MediaApi:
         Source: API reference, Media uploads.
         """
         body = {"filename": wanted.filename, "contentType": wanted.content_type, "size": wanted.size}
-        reply = an_object(await self._http.request("POST", "/media/presign", "/media/presign", need="draft", body=body))
-        reply = an_object(reply.get("data")) if "uploadUrl" not in reply else reply
-        upload_url, public_url = address(reply.get("uploadUrl")), address(reply.get("publicUrl"))
+        reply = as_object(await self._http.request("POST", "/media/presign", "/media/presign", need="draft", body=body))
+        reply = as_object(reply.get("data")) if "uploadUrl" not in reply else reply
+        upload_url, public_url = as_url(reply.get("uploadUrl")), as_url(reply.get("publicUrl"))
         if upload_url is None or public_url is None:
             raise errors.BadAnswer(method="POST", path="/media/presign", reason="shape")
         return PresignedUpload(
-            key=text(reply.get("key")) or "",
+            key=as_str(reply.get("key")) or "",
             upload_url=upload_url,
             public_url=public_url,
-            expires_in_seconds=int(number(reply.get("expiresIn")) or 300),
+            expires_in_seconds=int(as_number(reply.get("expiresIn")) or 300),
         )
 
     async def upload(
-        self, filename: str, content_type: str, source: Source, progress: Progress | None = None
+        self, filename: str, content_type: str, source: UploadSource, progress: Progress | None = None
     ) -> Uploaded:
         """Presign and PUT a file: at most three times, each from the first byte with a URL of its own.
 
@@ -116,13 +116,13 @@ class MediaApi:
                 attempt += 1
 
     async def _attempt(
-        self, wanted: PresignRequest, source: Source, progress: Progress | None
-    ) -> PresignedUpload | StorageProblem:
+        self, wanted: PresignRequest, source: UploadSource, progress: Progress | None
+    ) -> PresignedUpload | UploadProblem:
         issued = self._monotonic()
         presigned = await self.presign(wanted)
         # A tenth of its life is kept back for the way there.
         fresh_until = issued + min(FRESH_SECONDS, presigned.expires_in_seconds * 0.9)
-        sent, over = Sent(), anyio.Event()
+        sent, over = ByteCounter(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             if progress is not None:
                 tasks.start_soon(_report, progress, sent, source.size, over)
@@ -130,21 +130,21 @@ class MediaApi:
                 await self._storage.put(
                     presigned.upload_url, wanted.content_type, source, sent, fresh_until=fresh_until
                 )
-            except StorageProblem as problem:
+            except UploadProblem as problem:
                 return problem
             finally:
                 over.set()
         return presigned
 
 
-async def _report(progress: Progress, sent: Sent, size: int, over: anyio.Event) -> None:
+async def _report(progress: Progress, sent: ByteCounter, size: int, over: anyio.Event) -> None:
     while not over.is_set():
         await progress(sent.count, size)
         with anyio.move_on_after(PROGRESS_SECONDS):
             await over.wait()
 
 
-def _upload_error(problem: StorageProblem) -> errors.ApiError:
+def _upload_error(problem: UploadProblem) -> errors.ApiError:
     refused = problem.kind == "final" or (problem.kind == "expired" and problem.status is not None)
     kind = errors.UploadRefused if refused else errors.UploadFailed
     return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

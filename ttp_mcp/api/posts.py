@@ -7,7 +7,18 @@ from urllib.parse import quote
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.wire import JsonObject, an_object, entries, entry, first, instant, key, objects, text, texts
+from ttp_mcp.api.parsing import (
+    JsonObject,
+    as_datetime,
+    as_object,
+    as_objects,
+    as_str,
+    as_strs,
+    as_token,
+    first_present,
+    unwrap_list,
+    unwrap_object,
+)
 from ttp_mcp.times import to_wire
 
 # Ids have some 25 characters; beyond this a URL is not accepted everywhere.
@@ -38,77 +49,77 @@ class Post:
     @property
     def id(self) -> str:
         """Id of the post."""
-        return text(self.raw.get("id")) or ""
+        return as_str(self.raw.get("id")) or ""
 
     @property
     def content(self) -> str:
         """Text of the post."""
-        return text(self.raw.get("content")) or ""
+        return as_str(self.raw.get("content")) or ""
 
     @property
     def status(self) -> str:
         """draft, scheduled, publishing, published, failed or partial, in lower case; the API may add others."""
-        return (key(self.raw.get("status")) or "not stated").lower()
+        return (as_token(self.raw.get("status")) or "not stated").lower()
 
     @property
     def platforms(self) -> list[str]:
         """Platform keys."""
-        return texts(self.raw.get("platforms"))
+        return as_strs(self.raw.get("platforms"))
 
     @property
     def account_ids(self) -> list[str]:
         """Ids of the accounts; undocumented, so often empty."""
-        return texts(self.raw.get("accountIds"))
+        return as_strs(self.raw.get("accountIds"))
 
     @property
     def media_urls(self) -> list[str]:
         """Public URLs of its media."""
-        return texts(self.raw.get("mediaUrls"))
+        return as_strs(self.raw.get("mediaUrls"))
 
     @property
     def thread(self) -> list[str]:
         """The later parts of an X post."""
-        return texts(self.raw.get("thread"))
+        return as_strs(self.raw.get("thread"))
 
     @property
     def scheduled_at(self) -> datetime | None:
         """When it is to go out, aware UTC."""
-        return instant(self.raw.get("scheduledAt"))
+        return as_datetime(self.raw.get("scheduledAt"))
 
     @property
     def published_at(self) -> datetime | None:
         """When it went out, aware UTC."""
-        return instant(self.raw.get("publishedAt"))
+        return as_datetime(self.raw.get("publishedAt"))
 
     @property
     def created_at(self) -> datetime | None:
         """When it was made, aware UTC; undocumented."""
-        return instant(self.raw.get("createdAt"))
+        return as_datetime(self.raw.get("createdAt"))
 
     @property
     def platform_data(self) -> JsonObject:
         """What single platforms need; undocumented."""
-        return an_object(self.raw.get("platformData"))
+        return as_object(self.raw.get("platformData"))
 
     @property
     def results(self) -> list[AccountResult]:
         """One result for each account; undocumented."""
-        found = first(self.raw, "results", "accountResults", "publishResults")
-        return [_result(each) for each in objects(found)]
+        found = first_present(self.raw, "results", "accountResults", "publishResults")
+        return [_result(each) for each in as_objects(found)]
 
 
 def _result(raw: JsonObject) -> AccountResult:
-    error = first(raw, "error", "errorMessage", "message")
+    error = first_present(raw, "error", "errorMessage", "message")
     if isinstance(error, dict):
-        error = first(an_object(error), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
-    status = key(raw.get("status"))
+        error = first_present(as_object(error), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
+    status = as_token(raw.get("status"))
     return AccountResult(
-        account_id=text(first(raw, "accountId", "integrationId")),
-        platform=text(first(raw, "platform", "provider")),
+        account_id=as_str(first_present(raw, "accountId", "integrationId")),
+        platform=as_str(first_present(raw, "platform", "provider")),
         status=status.lower() if status else None,
-        url=text(first(raw, "url", "permalink")),
-        external_id=text(first(raw, "externalId", "platformPostId")),
-        error=text(error),
+        url=as_str(first_present(raw, "url", "permalink")),
+        external_id=as_str(first_present(raw, "externalId", "platformPostId")),
+        error=as_str(error),
     )
 
 
@@ -155,7 +166,7 @@ class PostsApi:
         Source: API reference, Posts.
         """
         reply = await self._http.request("GET", "/posts", "/posts", need="read", big=True)
-        found = entries(reply, "posts")
+        found = unwrap_list(reply, "posts")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/posts", reason="shape")
         return [Post(raw) for raw in found]
@@ -169,7 +180,7 @@ class PostsApi:
         Source: API reference, Posts; the envelope is undocumented.
         """
         reply = await self._http.request("GET", f"/posts/{_segment('GET', post_id)}", "/posts/{id}", need="read")
-        found = entry(reply, "post")
+        found = unwrap_object(reply, "post")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/posts/{id}", reason="shape")
         return Post(found)
@@ -181,7 +192,7 @@ class PostsApi:
         """
         need = "publish" if post.scheduled_at else "draft"
         reply = await self._http.request("POST", "/posts", "/posts", need=need, body=post.body())
-        found = entry(reply, "post")
+        found = unwrap_object(reply, "post")
         if found is None or not Post(found).id:
             raise errors.BadAnswer(method="POST", path="/posts", reason="shape", may_have_happened=True)
         return Post(found)

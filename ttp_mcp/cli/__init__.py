@@ -32,7 +32,8 @@ def parser(*, with_commands: bool = True) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"ttp-mcp {__version__}")
     serve.add_arguments(root)
     if with_commands:
-        from ttp_mcp.cli import call, demo, install, sandbox
+        from ttp_mcp.cli import call, demo, install
+        from ttp_mcp.cli.sandbox import commands as sandbox
 
         commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
         demo.add_parser(commands)
@@ -49,7 +50,7 @@ def _load_server() -> None:
     """
     gc.disable()
     try:
-        for name in ("ttp_mcp.assembly", "ttp_mcp.stdio"):
+        for name in ("ttp_mcp.factory", "ttp_mcp.transports.stdio.transport"):
             import_module(name)
     finally:
         gc.freeze()
@@ -90,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parsed(given, with_commands=not serving)
     command = getattr(args, "command", None)
     if command:
-        output.escape_unknown_letters()
+        output.replace_unencodable()
     code = 0
     try:
-        with output.reader_may_leave():
+        with output.ignore_broken_pipe():
             code = args.run(args)
     except KeyboardInterrupt:
         sent = "; a write may have been sent: list_posts shows it" if command == "call" else ""

@@ -104,7 +104,7 @@ def _with_client(args: argparse.Namespace, act: Act) -> int:
     except config.SettingProblem as problem:
         outcome = _misuse(args, str(problem), "setting")
     # Also when nobody reads it, a script goes by the code.
-    with output.reader_may_leave():
+    with output.ignore_broken_pipe():
         print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
 
@@ -133,12 +133,12 @@ async def connected(settings: config.Settings, *, with_sandbox: bool) -> AsyncGe
     from mcp.client import Client
 
     from ttp_mcp import logs
-    from ttp_mcp.assembly import assemble
     from ttp_mcp.cli.serve import open_sandbox
+    from ttp_mcp.factory import create_server
 
     async with AsyncExitStack() as stack:
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
-        assembly = assemble(settings, sandbox)
+        assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
         stack.callback(logs.configure(settings.log_level))
         yield await stack.enter_async_context(Client(assembly.server))
@@ -175,7 +175,7 @@ async def _called(
 ) -> Outcome:
     from mcp.shared.exceptions import MCPError
 
-    from ttp_mcp.server import ERROR_KIND
+    from ttp_mcp.server.rendering import ERROR_KIND
 
     try:
         with _progress_bar() as bar:

@@ -142,13 +142,13 @@ async def _demo(tell: _Teller) -> Exception | None:
     from mcp.shared.exceptions import MCPError
 
     from ttp_mcp import logs
-    from ttp_mcp.assembly import assemble
+    from ttp_mcp.factory import create_server
     from ttp_mcp.sandbox import Sandbox
 
     with tempfile.TemporaryDirectory(prefix="ttp-mcp-demo-") as folder, Sandbox(Path(folder) / "sandbox") as sandbox:
         # Nobody is there to be asked.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
-        assembly = assemble(settings, sandbox)
+        assembly = create_server(settings, sandbox)
         restore = logs.configure("ERROR")
         try:
             async with Client(assembly.server) as client:

@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from ttp_mcp import clients, config
+from ttp_mcp import config
 from ttp_mcp.cli import output
-from ttp_mcp.clients import Client, InvalidFile, Launch, Machine, System
+from ttp_mcp.client_config import clients, entry, merge
+from ttp_mcp.client_config.clients import Client, Launch
+from ttp_mcp.client_config.jsonc import InvalidFile
+from ttp_mcp.client_config.paths import Machine, System
 
 Outcome = Literal["written", "unchanged", "removed", "absent"]
 
@@ -51,7 +54,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """What the command takes from the machine; tests pass their own."""
 
     machine: Machine
@@ -108,12 +111,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def here(*, uvx: bool = False) -> Surroundings:
+def here(*, uvx: bool = False) -> Environment:
     """This machine."""
     environ = config.environment()
     system = _system(sys.platform)
     packages = _claude_packages(environ) if system == "windows" else ()
-    return Surroundings(
+    return Environment(
         Machine(system, Path.home(), environ, packages),
         config.state_dir(environ).absolute(),
         start_command(Path(sys.executable), shutil.which, uvx=uvx),
@@ -140,7 +143,7 @@ def start_command(python: Path, which: Callable[[str], str | None], *, uvx: bool
     return (which("uvx") or "uvx", "ttp-mcp")
 
 
-def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
+def install(args: argparse.Namespace, around: Environment) -> Report | None:
     """Write, print or remove. `None` when the piece of configuration itself was printed.
 
     Raises:
@@ -149,15 +152,15 @@ def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
     client = next(client for client in clients.CLIENTS if client.name == args.client)
     launch = _launch(args, around)
     if args.print:
-        output.as_file()
-        print(clients.render(client, launch), end="")
+        output.force_utf8_stdout()
+        print(merge.render_settings(client, launch), end="")
         return None
     path = _settings_path(client, around.machine)
     before = _read(path)
     try:
         old = _decoded(before or b"")
         launch = replace(launch, token_file=_filled_token_file(client, old) or launch.token_file)
-        new = clients.remove(client, old) if args.remove else clients.merge(client, old, launch)
+        new = merge.remove_entry(client, old) if args.remove else merge.merge_entry(client, old, launch)
         data = _encoded(before or b"", new)
     except InvalidFile as problem:
         raise InstallRefused(
@@ -167,7 +170,7 @@ def install(args: argparse.Namespace, around: Surroundings) -> Report | None:
 
 
 def _finish(
-    args: argparse.Namespace, client: Client, around: Surroundings, path: Path, before: bytes | None, data: bytes
+    args: argparse.Namespace, client: Client, around: Environment, path: Path, before: bytes | None, data: bytes
 ) -> Report:
     changed, new = data != (before or b""), _decoded(data)
     # Before the settings: when it can't be made, nothing is changed yet.
@@ -185,7 +188,7 @@ def _finish(
     return Report(client.name, outcome, str(path), _text(backup), token, notes, client.next_step)
 
 
-def _launch(args: argparse.Namespace, around: Surroundings) -> Launch:
+def _launch(args: argparse.Namespace, around: Environment) -> Launch:
     command, *rest = around.command
     folders = [_media_folder(text, around.path_separator) for text in cast("list[str]", args.media_dir)]
     return Launch(
@@ -301,7 +304,7 @@ def _forget_old_backups(path: Path) -> None:
 
 def _filled_token_file(client: Client, old: str) -> str | None:
     """The file that the entry names, where it holds something: a way to the token that works is left alone."""
-    named = clients.variables(client, old).get("TTP_API_TOKEN_FILE")
+    named = entry.env_variables(client, old).get("TTP_API_TOKEN_FILE")
     try:
         if not isinstance(named, str) or not (file := Path(named).expanduser()).is_file():
             return None
@@ -310,10 +313,10 @@ def _filled_token_file(client: Client, old: str) -> str | None:
         return None
 
 
-def _token_file(client: Client, around: Surroundings, new: str) -> Path | None:
+def _token_file(client: Client, around: Environment, new: str) -> Path | None:
     """The file the person puts the token into, made empty and for them alone; what is in it is never touched."""
     path = around.state_dir / "token"
-    if clients.variables(client, new).get("TTP_API_TOKEN_FILE") != str(path):
+    if entry.env_variables(client, new).get("TTP_API_TOKEN_FILE") != str(path):
         return None
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -340,8 +343,8 @@ _LEFT_THERE = "The token itself stands in this file. It was left there; moving i
 
 
 def _notes(client: Client, old: str, new: str) -> tuple[str, ...]:
-    remote = (_TAKEN_OUT,) if clients.is_remote(client, old) else ()
-    return (*remote, *((_LEFT_THERE,) if clients.literal_token(client, new) else ()))
+    remote = (_TAKEN_OUT,) if entry.is_remote(client, old) else ()
+    return (*remote, *((_LEFT_THERE,) if entry.literal_token(client, new) else ()))
 
 
 def _words(report: Report) -> str:

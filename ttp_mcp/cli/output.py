@@ -6,10 +6,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["as_file", "escape_unknown_letters", "reader_may_leave"]
 
-
-def escape_unknown_letters() -> None:
+def replace_unencodable() -> None:
     """Show a letter that the output does not know as its number: a command that did its work must not end in a traceback."""
     for stream in (sys.stdout, sys.stderr):
         # Not what a caller put there instead, which takes every letter.
@@ -17,7 +15,7 @@ def escape_unknown_letters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def as_file() -> None:
+def force_utf8_stdout() -> None:
     """Encode stdout as the files are whose contents it is given: an escape would change them, or make them invalid."""
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
@@ -25,7 +23,7 @@ def as_file() -> None:
 
 
 @contextmanager
-def reader_may_leave() -> Generator[None]:
+def ignore_broken_pipe() -> Generator[None]:
     """The reader may leave early, as `head` does; there is nobody to tell then, and nothing more to flush at exit."""
     try:
         yield

@@ -12,7 +12,8 @@ import anyio
 from ttp_mcp import config
 
 if TYPE_CHECKING:
-    from ttp_mcp.transports.rules import Options
+    from ttp_mcp.transports.http.options import Options
+from ttp_mcp import process
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy")
 # Commands that log as serving does.
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         settings = settings_of(args)
-        logs.forbid_core_dumps()
+        process.forbid_core_dumps()
         logs.configure(settings.log_level)
         if args.transport == "stdio":
             _refuse_http_flags(args)
@@ -81,28 +82,29 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
 
 
 async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
-    from ttp_mcp import ending, leftovers, stdio
-    from ttp_mcp.assembly import assemble
+    from ttp_mcp.factory import create_server
+    from ttp_mcp.transports.stdio import transport
+    from ttp_mcp.writes import startup_report
 
     async with AsyncExitStack() as stack:
         sandbox = None
         if with_sandbox:
             sandbox = await open_sandbox(stack, settings)
-        assembly = assemble(settings, sandbox)
+        assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
-        _in_background(stack, leftovers.report(assembly.app.ledger))
-        code = await stdio.serve(assembly.server, writes=assembly.app.writes)
-    ending.do_not_linger(code)
+        _in_background(stack, startup_report.report_unfinished_writes(assembly.app.ledger))
+        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writes)
+    process.force_exit_after(code)
     return code
 
 
 def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
     # An HTTP server is loaded here alone.
-    from ttp_mcp.transports.rules import check
-    from ttp_mcp.transports.serving import BindProblem, allow_many_connections
+    from ttp_mcp.transports.http.options import check_options
+    from ttp_mcp.transports.http.run import BindProblem, allow_many_connections
 
     options = _options(args)
-    check(settings, options)
+    check_options(settings, options)
     allow_many_connections()
     try:
         return anyio.run(_serving, settings, options, args.sandbox)
@@ -112,18 +114,18 @@ def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
 
 
 async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
-    from ttp_mcp.transports.service import Service
-    from ttp_mcp.transports.serving import address_of, listening, serve
+    from ttp_mcp.transports.http.app import HttpService
+    from ttp_mcp.transports.http.run import address_of, listening, serve_http
 
     async with AsyncExitStack() as stack:
         opened = stack.enter_context(listening(options.host, options.port))
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
         port = opened.getsockname()[1]
-        service = Service(settings, options, sandbox, port=port)
+        service = HttpService(settings, options, sandbox, port=port)
         stack.push_async_callback(service.aclose)
         name = "streamable HTTP" if options.transport == "http" else "SSE"
         said = f"ttp-mcp: serving MCP at {address_of(options, port)} ({name})"
-        return await serve(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
+        return await serve_http(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
 
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
@@ -147,7 +149,7 @@ async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noq
 
 
 def _options(args: argparse.Namespace) -> "Options":
-    from ttp_mcp.transports.rules import Options
+    from ttp_mcp.transports.http.options import Options
 
     given = {name: getattr(args, name) for name in _HTTP_ONLY if getattr(args, name) is not None}
     return Options(args.transport, **given)

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ttp_mcp.sandbox.answers import refused
 from ttp_mcp.sandbox.clock import Clock, to_ms
-from ttp_mcp.sandbox.media import Storage
+from ttp_mcp.sandbox.rest.responses import refused
+from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
 
 Kind = Literal[
@@ -63,7 +63,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
+class PendingFault:
     """A fault that waits for requests: of any method and path where those are None; `path` is below /api."""
 
     id: int
@@ -74,7 +74,7 @@ class Ordered:
     path: str | None
 
 
-def fault(kind: str, seconds: float | None = None) -> Fault:
+def create_fault(kind: str, seconds: float | None = None) -> Fault:
     """A fault of a kind, with the kind's own seconds where none are given.
 
     Raises:
@@ -92,7 +92,7 @@ def fault(kind: str, seconds: float | None = None) -> Fault:
     return Fault(kind, seconds)
 
 
-def order(
+def schedule_fault(
     store: Store,
     kind: str,
     *,
@@ -100,7 +100,7 @@ def order(
     seconds: float | None = None,
     method: str | None = None,
     path: str | None = None,
-) -> Ordered:
+) -> PendingFault:
     """Let the next requests misbehave; each of them uses up one of `times`, in whatever process it arrives.
 
     Args:
@@ -114,7 +114,7 @@ def order(
     Raises:
         FaultProblem: With what can be ordered.
     """
-    chosen = fault(kind, seconds)
+    chosen = create_fault(kind, seconds)
     if not 1 <= times <= MOST_TIMES:
         raise FaultProblem(f"times must be from 1 to {MOST_TIMES}.")
     method = None if method is None else method.upper()
@@ -132,13 +132,13 @@ def order(
     return _ordered(row)
 
 
-def listed(store: Store) -> list[Ordered]:
+def list_faults(store: Store) -> list[PendingFault]:
     """What waits, in the order in which it hits."""
     with store.reading() as db:
         return [_ordered(row) for row in db.execute("SELECT * FROM faults WHERE remaining > 0 ORDER BY id")]
 
 
-def clear(store: Store) -> int:
+def clear_faults(store: Store) -> int:
     """Forget all; returns how many faults waited."""
     with store.writing() as db:
         return db.execute("DELETE FROM faults").rowcount
@@ -150,7 +150,7 @@ _FITTING = (
 )
 
 
-def take(store: Store, method: str, path: str) -> Fault | None:
+def take_fault(store: Store, method: str, path: str) -> Fault | None:
     """The fault that hits a request at `path` below /api, which is then used up once."""
     request = {"method": method, "path": path}
     with store.reading() as db:
@@ -178,7 +178,7 @@ class _Exchange:
 
     fault: Fault
     app: ASGIApp
-    storage: Storage
+    storage: MediaStorage
     clock: Clock
     scope: Scope
     receive: Receive
@@ -313,10 +313,10 @@ _TREATMENTS: dict[Kind, Callable[[_Exchange], Awaitable[None]]] = {
 }
 
 
-class Faulty:
+class FaultMiddleware:
     """The API, with its faults."""
 
-    def __init__(self, app: ASGIApp, store: Store, clock: Clock, storage: Storage, *, by_header: bool) -> None:
+    def __init__(self, app: ASGIApp, store: Store, clock: Clock, storage: MediaStorage, *, by_header: bool) -> None:
         """Stand before `app`; `by_header` also lets requests ask for a fault themselves."""
         self._app = app
         self._store = store
@@ -331,7 +331,7 @@ class Faulty:
             return
         try:
             found = self._wanted(scope) or await anyio.to_thread.run_sync(
-                take, self._store, scope["method"], path.removeprefix("/api")
+                take_fault, self._store, scope["method"], path.removeprefix("/api")
             )
         except FaultProblem as problem:
             await refused(400, str(problem))(scope, receive, send)
@@ -358,7 +358,7 @@ def _read(header: str) -> Fault:
         if found is None:
             raise FaultProblem(f"x-sandbox-fault knows the option seconds=NUMBER, not {option[:40]!r}.")
         seconds = float(found[1])
-    return fault(kind, seconds)
+    return create_fault(kind, seconds)
 
 
 def _below_api(path: str) -> str:
@@ -368,5 +368,5 @@ def _below_api(path: str) -> str:
     return found
 
 
-def _ordered(row: sqlite3.Row) -> Ordered:
-    return Ordered(row["id"], row["kind"], row["remaining"], row["seconds"], row["method"], row["path_prefix"])
+def _ordered(row: sqlite3.Row) -> PendingFault:
+    return PendingFault(row["id"], row["kind"], row["remaining"], row["seconds"], row["method"], row["path_prefix"])

@@ -13,12 +13,14 @@ from typing import Self
 import anyio
 from starlette.types import ASGIApp
 
-from ttp_mcp.sandbox import page, seed, tokens
-from ttp_mcp.sandbox.app import create_api
 from ttp_mcp.sandbox.clock import Clock, StoredClock
-from ttp_mcp.sandbox.media import Storage
+from ttp_mcp.sandbox.page import routes
+from ttp_mcp.sandbox.rest import tokens
+from ttp_mcp.sandbox.rest.app import create_api
 from ttp_mcp.sandbox.scheduler import Scheduler
+from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
+from ttp_mcp.sandbox.workspace import demo
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Sandbox:
         self.store = Store(self.folder / "sandbox.db")
         self.stored_clock = StoredClock(self.store)
         self.clock: Clock = clock or self.stored_clock
-        self.storage = Storage(self.folder / "media", storage_origin, self.store, self.clock)
+        self.storage = MediaStorage(self.folder / "media", storage_origin, self.store, self.clock)
         try:
             self._fill_when_new(clock, empty=empty, workspace=workspace)
         except BaseException:
@@ -93,7 +95,7 @@ class Sandbox:
         self.api_url = f"{origin}/api"
         self.page_url = f"{origin}/"
         self.scheduler = Scheduler(self.store, self.clock)
-        pages = page.routes(self.store, self.clock, self.storage, origin)
+        pages = routes.routes(self.store, self.clock, self.storage, origin)
         self.app: ASGIApp = create_api(self.store, self.clock, self.storage, pages, faults_by_header=faults_by_header)
         self.storage_app: ASGIApp = self.storage.app()
         self._label = label
@@ -105,14 +107,14 @@ class Sandbox:
 
     def _fill_when_new(self, clock: Clock | None, *, empty: bool, workspace: Path | None) -> None:
         if workspace is None:
-            seed.fill_when_new(self.store, self.clock, self.storage, empty=empty)
+            demo.fill_when_new(self.store, self.clock, self.storage, empty=empty)
             return
         # Reading a file of a workspace takes models that nobody else needs.
-        from ttp_mcp.sandbox.workspace import read, restore
+        from ttp_mcp.sandbox.workspace.export import read, restore
 
         found = read(workspace)
         with self.store.writing():
-            if seed.is_new(self.store):
+            if demo.is_new(self.store):
                 restore(self.store, self.storage, found, at=clock.now() if clock else None)
 
     def tick(self) -> int:
@@ -140,7 +142,7 @@ class Sandbox:
 
     def export(self) -> str:
         """The workspace as `ttp-mcp sandbox export` writes it: JSON that `workspace=` takes for a new folder."""
-        from ttp_mcp.sandbox.workspace import export, written
+        from ttp_mcp.sandbox.workspace.export import export, written
 
         return written(export(self.store, self.storage, self.clock))
 

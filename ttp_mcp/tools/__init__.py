@@ -1,18 +1,19 @@
 """What agents see: tools, one group for each endpoint group."""
 
-from ttp_mcp.tools import check, reschedule  # they add to the posts
-from ttp_mcp.tools.analytics import analytics
-from ttp_mcp.tools.integrations import integrations
-from ttp_mcp.tools.media import media
-from ttp_mcp.tools.plans import plans
-from ttp_mcp.tools.posts import posts
-from ttp_mcp.tools.registry import Tool, Toolset
-from ttp_mcp.tools.setup import setup
+from ttp_mcp.toolkit.registry import Tool, Toolset
+from ttp_mcp.tools import analytics, integrations, media, plans, posts, setup
 
-__all__ = ["TOOLSETS", "Tool", "Toolset", "check", "every_tool", "reschedule", "select"]
+__all__ = ["TOOLSETS", "Tool", "Toolset", "every_tool", "select"]
 
 # The one list of groups, in the order in which tools are listed.
-TOOLSETS: tuple[Toolset, ...] = (posts, integrations, analytics, media, plans, setup)
+TOOLSETS: tuple[Toolset, ...] = (
+    posts.toolset,
+    integrations.toolset,
+    analytics.toolset,
+    media.toolset,
+    plans.toolset,
+    setup.toolset,
+)
 
 
 def every_tool() -> list[Tool]:

@@ -11,15 +11,16 @@ from typing import Any, cast
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
-from ttp_mcp.api.wire import instant, number
+from ttp_mcp.api.parsing import as_datetime, as_number
 from ttp_mcp.text import clean, clean_json, fence, quote_api, shown_word
 from ttp_mcp.times import from_now, show
-from ttp_mcp.tools.accounts import platform_key
-from ttp_mcp.tools.app import App
-from ttp_mcp.tools.params import Platform
-from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+from ttp_mcp.toolkit.account_directory import platform_key
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.params import Platform
+from ttp_mcp.toolkit.registry import Toolset
 
-analytics = Toolset("analytics")
+toolset = Toolset("analytics")
 
 # Below this many measured posts a ranking says little; our own threshold, the API names none.
 FEW_POINTS = 20
@@ -77,8 +78,8 @@ class Reply(ToolOutput):
     reply: dict[str, Any]
 
 
-@analytics.tool(title="Best times to post", effect="read", failure="Best times not read")
-async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
+@toolset.tool(title="Best times to post", effect="read", failure="Best times not read")
+async def optimal_times(args: OptimalTimes, app: ToolContext) -> Answer[BestTimes]:
     """Rank the hours and weekdays that did best in the user's own history.
 
     optimal_times_by_account has the same for each account; next_optimal_time names one instant. Needs a plan with the
@@ -108,8 +109,8 @@ async def optimal_times(args: OptimalTimes, app: App) -> Answer[BestTimes]:
     return Answer("\n".join(lines), _best_times(found))
 
 
-@analytics.tool(title="Best times by account", effect="read", failure="Best times not read")
-async def optimal_times_by_account(args: NoArguments, app: App) -> Answer[Reply]:
+@toolset.tool(title="Best times by account", effect="read", failure="Best times not read")
+async def optimal_times_by_account(args: NoArguments, app: ToolContext) -> Answer[Reply]:
     """Rank the best hours and weekdays for each connected account.
 
     As optimal_times, one ranking per account. Undocumented shape.
@@ -118,8 +119,8 @@ async def optimal_times_by_account(args: NoArguments, app: App) -> Answer[Reply]
     return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
 
 
-@analytics.tool(title="Next best time", effect="read", failure="Next best time not read")
-async def next_optimal_time(args: NoArguments, app: App) -> Answer[Reply]:
+@toolset.tool(title="Next best time", effect="read", failure="Next best time not read")
+async def next_optimal_time(args: NoArguments, app: ToolContext) -> Answer[Reply]:
     """Say the next good moment to post, counted from now.
 
     Its instant can be passed to create_post as scheduled_at. Undocumented shape.
@@ -128,8 +129,8 @@ async def next_optimal_time(args: NoArguments, app: App) -> Answer[Reply]:
     return _pass_on("Next best time", reply, *_readings(reply, app))
 
 
-@analytics.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
-async def weekly_schedule(args: NoArguments, app: App) -> Answer[Reply]:
+@toolset.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
+async def weekly_schedule(args: NoArguments, app: ToolContext) -> Answer[Reply]:
     """Return the API's recommended posting schedule of a week.
 
     To see what is already scheduled call list_posts with status scheduled. Undocumented shape.
@@ -138,8 +139,8 @@ async def weekly_schedule(args: NoArguments, app: App) -> Answer[Reply]:
     return _pass_on("Weekly schedule", await app.api.analytics.weekly_schedule(), note)
 
 
-@analytics.tool(title="Engagement summary", effect="read", failure="Engagement not read")
-async def engagement_summary(args: NoArguments, app: App) -> Answer[Reply]:
+@toolset.tool(title="Engagement summary", effect="read", failure="Engagement not read")
+async def engagement_summary(args: NoArguments, app: ToolContext) -> Answer[Reply]:
     """Add up likes, comments, shares and views of the organization.
 
     The period is the API's own and not stated. Undocumented shape.
@@ -161,7 +162,7 @@ def _data_points(count: int) -> str:
 
 def _thin(reply: dict[str, Any]) -> list[str]:
     """A note for each ranking of few data points, by the account or platform that it stands under."""
-    rankings = ((owner, number(part.get("dataPoints"))) for owner, part in _objects(reply, ""))
+    rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _objects(reply, ""))
     thin = [(owner or "a ranking", int(count)) for owner, count in rankings if count is not None and count < FEW_POINTS]
     notes = [
         f"{owner}: {_points(count)}." if count else f"{owner}: no data points, so no best times yet."
@@ -173,7 +174,7 @@ def _thin(reply: dict[str, Any]) -> list[str]:
     return notes[:MOST_NOTES] + more
 
 
-def _readings(reply: dict[str, Any], app: App) -> list[str]:
+def _readings(reply: dict[str, Any], app: ToolContext) -> list[str]:
     """What each instant of a reply is where the user is; a text without an offset is left alone, since its zone is not known."""
     texts = dict.fromkeys(
         value
@@ -181,7 +182,7 @@ def _readings(reply: dict[str, Any], app: App) -> list[str]:
         for value in part.values()
         if isinstance(value, str) and _INSTANT.fullmatch(value)
     )
-    found = ((text, instant(text)) for text in texts)
+    found = ((text, as_datetime(text)) for text in texts)
     return [
         f"{text} is {show(when, app.zone)}, {from_now(when, app.now())}." for text, when in found if when is not None
     ][:MOST_NOTES]

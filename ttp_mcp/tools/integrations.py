@@ -4,11 +4,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
 from ttp_mcp.text import clean, shown_id
-from ttp_mcp.tools.accounts import full_label
-from ttp_mcp.tools.app import App
-from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+from ttp_mcp.toolkit.account_directory import full_account_label
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.registry import Toolset
 
-integrations = Toolset("integrations")
+toolset = Toolset("integrations")
 
 
 class ListIntegrations(ToolInput):
@@ -32,8 +33,8 @@ class AccountList(ToolOutput):
     accounts: list[Account]
 
 
-@integrations.tool(title="List accounts", effect="read", failure="Accounts not listed")
-async def list_integrations(args: ListIntegrations, app: App) -> Answer[AccountList]:
+@toolset.tool(title="List accounts", effect="read", failure="Accounts not listed")
+async def list_integrations(args: ListIntegrations, app: ToolContext) -> Answer[AccountList]:
     """List the connected social accounts with their ids and health.
 
     Call this first: account_ids of create_post takes these ids, handles or names. An account whose connection expired can't
@@ -50,7 +51,7 @@ async def list_integrations(args: ListIntegrations, app: App) -> Answer[AccountL
 
 
 def _line(account: Integration) -> str:
-    return f"- {shown_id(account.id)}  {full_label(account)}: {_health(account)}"
+    return f"- {shown_id(account.id)}  {full_account_label(account)}: {_health(account)}"
 
 
 def _health(account: Integration) -> str:

@@ -9,13 +9,14 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
 from ttp_mcp.errors import Refusal
-from ttp_mcp.local_files import FileRefused, OpenFile, open_below
-from ttp_mcp.media_facts import Facts, examine
+from ttp_mcp.media.files import FileRefused, OpenFile, open_below
+from ttp_mcp.media.probe import Facts, examine
 from ttp_mcp.text import clean, quote_api, shorten
-from ttp_mcp.tools.app import App
-from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.registry import Toolset
 
-media = Toolset("media")
+toolset = Toolset("media")
 
 # Signed ones have some hundred characters; what is longer is no URL that could be used.
 LONGEST_URL = 8000
@@ -45,8 +46,8 @@ class Presigned(ToolOutput):
     expires_in_seconds: int
 
 
-@media.tool(title="Get an upload URL", effect="draft", failure="No upload URL made")
-async def presign_media(args: PresignMedia, app: App) -> Answer[Presigned]:
+@toolset.tool(title="Get an upload URL", effect="draft", failure="No upload URL made")
+async def presign_media(args: PresignMedia, app: ToolContext) -> Answer[Presigned]:
     """Get a short-lived URL to upload one image or video by yourself.
 
     For a file on the user's computer prefer upload_media, which does all of it. PUT the raw bytes to upload_url with the same
@@ -104,8 +105,8 @@ class UploadedMedia(ToolOutput):
     duration_seconds: float | SkipJsonSchema[None] = None
 
 
-@media.tool(title="Upload a file", effect="draft", failure="File not uploaded")
-async def upload_media(args: UploadMedia, app: App) -> Answer[UploadedMedia]:
+@toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
+async def upload_media(args: UploadMedia, app: ToolContext) -> Answer[UploadedMedia]:
     """Upload a local image or video and get the public URL that posts use.
 
     JPEG, PNG, GIF, WebP, MP4 or MOV. An https URL needs no upload: pass it in media_urls. Whoever has the public URL can see

@@ -6,17 +6,19 @@ from typing import Literal
 
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
-from ttp_mcp.ledger import LedgerProblem, Replacing, Unfinished
-from ttp_mcp.local_files import folder_problems
+from ttp_mcp.ledger.records import PendingReplacement, Unfinished
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.media.files import folder_problems
 from ttp_mcp.text import quote, quote_api, shorten, shown_id
 from ttp_mcp.times import show
-from ttp_mcp.tools.accounts import label
+from ttp_mcp.toolkit.account_directory import account_label
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
-from ttp_mcp.tools.app import App
-from ttp_mcp.tools.registry import Answer, ToolInput, ToolOutput, Toolset
-from ttp_mcp.tools.results import counted, listed
+from ttp_mcp.tools.posts.rendering import count_noun, join_words
 
-setup = Toolset("setup")
+toolset = Toolset("setup")
 
 State = Literal["ok", "notice", "problem"]
 # A connection that ends within this time is worth a word, unless it renews itself.
@@ -42,21 +44,21 @@ class SetupReport(ToolOutput):
     items: list[SetupItem]
 
 
-@setup.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
-async def check_setup(args: CheckSetup, app: App) -> Answer[SetupReport]:
+@toolset.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
+async def check_setup(args: CheckSetup, app: ToolContext) -> Answer[SetupReport]:
     """Look at token, reach, accounts, plan, clock, access and folders; say what to do.
 
     Call it when other tools fail, or once at the start.
     """
     items = [item async for item in _items(app)]
     problems = sum(item.state == "problem" for item in items)
-    heading = f"{counted(problems, 'problem')} found." if problems else "Everything needed works."
+    heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
     marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
     lines = [heading, *(f"{marks[item.state]}{item.name}: {item.text}" for item in items)]
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 
 
-async def _items(app: App) -> AsyncIterator[SetupItem]:
+async def _items(app: ToolContext) -> AsyncIterator[SetupItem]:
     reached, item = await _token(app)
     yield item
     if reached:
@@ -77,7 +79,7 @@ def _item(name: str, state: State, text: str) -> SetupItem:
     return SetupItem(name=name, state=state, text=text)
 
 
-async def _token(app: App) -> tuple[bool, SetupItem]:
+async def _token(app: ToolContext) -> tuple[bool, SetupItem]:
     where = "the local sandbox, where nothing is public" if app.sandbox else app.api.base_url
     try:
         await app.accounts.fresh()
@@ -91,20 +93,20 @@ async def _token(app: App) -> tuple[bool, SetupItem]:
     return True, _item("token", "ok", f"accepted{shown} by {where}{organization}")
 
 
-async def _accounts(app: App) -> AsyncIterator[SetupItem]:
+async def _accounts(app: ToolContext) -> AsyncIterator[SetupItem]:
     accounts = (await app.accounts.recent()).accounts
     if not accounts:
         yield _item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
         return
     bad = [account for account in accounts if account.healthy is False]
-    names = listed([label(account) for account in accounts[:12]])
-    yield _item("accounts", "ok", f"{counted(len(accounts), 'account')} connected: {names}")
+    names = join_words([account_label(account) for account in accounts[:12]])
+    yield _item("accounts", "ok", f"{count_noun(len(accounts), 'account')} connected: {names}")
     for account in bad:
         status = quote_api(account.status or "not connected", 30)
         yield _item(
             "account",
             "problem",
-            f"{label(account)} is {status}. A person reconnects it in the dashboard; until then it can't publish.",
+            f"{account_label(account)} is {status}. A person reconnects it in the dashboard; until then it can't publish.",
         )
     for account in accounts:
         ends = account.expires_at
@@ -112,11 +114,11 @@ async def _accounts(app: App) -> AsyncIterator[SetupItem]:
             yield _item(
                 "account",
                 "notice",
-                f"{label(account)}: its connection ends {show(ends, app.zone)}. Reconnect it before.",
+                f"{account_label(account)}: its connection ends {show(ends, app.zone)}. Reconnect it before.",
             )
 
 
-async def _best_times(app: App) -> SetupItem:
+async def _best_times(app: ToolContext) -> SetupItem:
     try:
         found = await app.api.analytics.optimal_times()
     except Forbidden:
@@ -129,7 +131,7 @@ async def _best_times(app: App) -> SetupItem:
     return _item("best times", "ok", f"available, from {found.data_points} data points{few}")
 
 
-def _clock(app: App) -> SetupItem:
+def _clock(app: ToolContext) -> SetupItem:
     skew = app.api.clock.skew_seconds
     if skew is None:
         return _item("clock", "notice", "the API did not say which time it is there.")
@@ -141,7 +143,7 @@ def _clock(app: App) -> SetupItem:
     )
 
 
-def _time_zone(app: App) -> SetupItem:
+def _time_zone(app: ToolContext) -> SetupItem:
     if not app.settings.zone_is_known:
         return _item(
             "time zone",
@@ -156,7 +158,7 @@ def _time_zone(app: App) -> SetupItem:
     )
 
 
-def _access(app: App) -> SetupItem:
+def _access(app: ToolContext) -> SetupItem:
     words = {
         "read": "read: tools only look (TTP_ACCESS)",
         "draft": "draft: nothing is published or deleted (TTP_ACCESS)",
@@ -166,7 +168,7 @@ def _access(app: App) -> SetupItem:
     return _item("access", "ok", words[app.settings.access] + groups)
 
 
-def _confirmation(app: App) -> SetupItem:
+def _confirmation(app: ToolContext) -> SetupItem:
     words = {
         "auto": "auto: the human is asked before what can't be taken back, where the client can ask",
         "required": "required: the human is asked before every publish and delete",
@@ -179,7 +181,7 @@ def _confirmation(app: App) -> SetupItem:
     )
 
 
-def _folders(app: App) -> list[SetupItem]:
+def _folders(app: ToolContext) -> list[SetupItem]:
     name = "media folders"
     if not app.local_files:
         return [_item(name, "ok", "none over HTTP: files of the server are never read")]
@@ -190,10 +192,10 @@ def _folders(app: App) -> list[SetupItem]:
         ]
     advice = "so upload_media reads no file. Name a folder in its place that holds only media, and restart this server."
     problems = [_item(name, "problem", f"{problem}, {advice}") for problem in folder_problems(folders)]
-    return problems or [_item(name, "ok", f"{counted(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")]
+    return problems or [_item(name, "ok", f"{count_noun(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")]
 
 
-async def _ledger(app: App) -> AsyncIterator[SetupItem]:
+async def _ledger(app: ToolContext) -> AsyncIterator[SetupItem]:
     try:
         unfinished = await app.ledger.unfinished()
         half_replaced = await app.ledger.half_replaced()
@@ -208,7 +210,7 @@ async def _ledger(app: App) -> AsyncIterator[SetupItem]:
             yield _item("half replaced", "problem", _half_replaced(each, app))
 
 
-def _unfinished(write: Unfinished, app: App) -> str:
+def _unfinished(write: Unfinished, app: ToolContext) -> str:
     what = quote(write.content, 80) if write.content else shown_id(write.post_id or write.kind)
     return (
         f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
@@ -216,7 +218,7 @@ def _unfinished(write: Unfinished, app: App) -> str:
     )
 
 
-async def _both_may_stand(half: Replacing, app: App) -> bool:
+async def _both_may_stand(half: PendingReplacement, app: ToolContext) -> bool:
     """Whether somebody has to choose; not when one of the two is known to be gone."""
     for post_id in (half.old_id, half.new_id):
         try:
@@ -230,7 +232,7 @@ async def _both_may_stand(half: Replacing, app: App) -> bool:
     return True
 
 
-def _half_replaced(half: Replacing, app: App) -> str:
+def _half_replaced(half: PendingReplacement, app: ToolContext) -> str:
     old = shown_id(half.old_id)
     since = f"reschedule_post of {show(half.at, app.zone)} did not end"
     if half.new_id is None:

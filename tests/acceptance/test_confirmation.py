@@ -1,0 +1,165 @@
+"""Row A12: a confirmation counts once, soon, for exactly what was shown, and for who was shown it."""
+
+import os
+import random
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import mcp_types as types
+import pytest
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+
+from tests.server.conftest import Side, human, text_of
+from ttp_mcp.factory import create_server
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store import open_store
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a12")]
+
+ATTEMPTS = 1000 if os.environ.get("TTP_ACCEPTANCE") == "full" else 200
+SEED = 20261124
+YES = types.ElicitResult(action="accept", content={"confirm": True})
+ATTACKS = ("replayed", "altered", "of another user", "expired", "forged")
+
+
+@asynccontextmanager
+async def two_users(settings, sandbox, way):
+    """Two users over one store; by `code` their client can't ask the human, by `state` it can."""
+    asked = human(confirm=True)[0] if way == "state" else None
+    state = open_store(settings)
+    first, second = (
+        create_server(replace(settings, confirm="required", org_id=org_id), sandbox, state=state)
+        for org_id in (None, "org_harbor_cafe")
+    )
+    try:
+        async with (
+            Client(first.server, elicitation_callback=asked) as one,
+            Client(second.server, elicitation_callback=asked) as two,
+        ):
+            yield Side(one, first, sandbox), Side(two, second, sandbox)
+    finally:
+        await first.aclose()
+        await second.aclose()
+
+
+def count(sandbox):
+    """How many posts there are."""
+    with sandbox.store.reading() as db:
+        return db.execute("SELECT count(*) FROM posts").fetchone()[0]
+
+
+async def shown(side, way, arguments):
+    """Ask for the post: the confirmation that comes with the preview or the question."""
+    if way == "state":
+        return (await side.raw("create_post", arguments)).request_state
+    preview = text_of(await side.call("create_post", **arguments))
+    return preview.partition("confirmation “")[2].partition("”")[0]
+
+
+async def confirm(side, way, arguments, confirmation):
+    """Pass a confirmation back; a protocol error counts as a refusal."""
+    try:
+        if way == "state":
+            return await side.raw("create_post", arguments, reply=YES, state=confirmation)
+        return await side.call("create_post", **arguments, confirmation=confirmation)
+    except MCPError:
+        return None
+
+
+def forged(chance, real):
+    """Made up, or almost the real one."""
+    at = chance.randrange(len(real))
+    other = chance.choice("0123456789abcdef".replace(real[at], ""))
+    return chance.choice(
+        [real[:at] + other + real[at + 1 :], real[:-1], real + "0", f"{chance.getrandbits(128):032x}", "x"]
+    )
+
+
+def altered(chance, arguments):
+    """The same with one thing changed."""
+    return chance.choice(
+        [
+            {**arguments, "content": arguments["content"] + " "},
+            {**arguments, "content": arguments["content"].lower()},
+            {**arguments, "account_ids": ["linkedin", "tiktok"]},
+            {**arguments, "account_ids": ["pinterest"]},
+            {**arguments, "scheduled_at": "2027-06-24T10:01:00Z"},
+            {**arguments, "media_urls": ["https://media.example.com/other.png"]},
+        ]
+    )
+
+
+async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
+    """Confirmations that must not count; returns how many were tried of each kind."""
+    chance = random.Random(SEED)
+    tried = Counter()
+    accepted = []
+    async with two_users(settings, sandbox, way) as (one, two):
+        for number in range(attempts):
+            attack = attacks[number % len(attacks)]
+            arguments = {
+                "content": f"Text {number}",
+                "account_ids": ["linkedin"],
+                "scheduled_at": "2027-06-24T10:00:00Z",
+                # So that only the confirmation can be what refuses a replay.
+                "allow_duplicate": attack == "replayed",
+            }
+            confirmation = await shown(one, way, arguments)
+            before = count(sandbox)
+            side, passed = one, arguments
+            if attack == "replayed":
+                done = await confirm(one, way, arguments, confirmation)
+                assert not done.is_error, "the right confirmation was refused"
+                before = count(sandbox)
+            elif attack == "altered":
+                passed = altered(chance, arguments)
+            elif attack == "of another user":
+                side = two
+            elif attack == "expired":
+                clock.move(chance.randrange(301, 4000))
+            else:
+                confirmation = forged(chance, confirmation)
+            result = await confirm(side, way, passed, confirmation)
+            tried[attack] += 1
+            if count(sandbox) != before or (result is not None and not result.is_error):
+                accepted.append(attack)
+    assert accepted == [], f"accepted: {Counter(accepted)}"
+    return tried
+
+
+@pytest.mark.parametrize("way", ["code", "state"])
+async def test_a12_no_confirmation_counts_but_the_right_one(settings, sandbox, clock, way):
+    """By the code that an agent passes back, and by the state that a client does."""
+    tried = await check(settings, sandbox, clock, way, ATTEMPTS)
+    print(f"A12 ({way}, seed {SEED}): 0 accepted of {tried.total()}: {dict(tried)}")  # noqa: T201
+
+
+async def reusable(self, code, digest):
+    """`Ledger.redeem` that forgets to use the code up."""
+    return bool(await self._get("confirmation", [sys.modules["ttp_mcp.ledger.records"].digest_of([code, digest])]))
+
+
+async def any_code(self, code, digest):
+    """`Ledger.redeem` that believes everything."""
+    return True
+
+
+GUARDS = {
+    "replayed": (Ledger, "redeem", reusable),
+    "altered": ("ttp_mcp.toolkit.confirmation", "digest_of", lambda *_: "one for all"),
+    "of another user": ("ttp_mcp.factory", "scope_of", lambda *_: "one for all"),
+    "expired": ("ttp_mcp.toolkit.confirmation", "CONFIRMATION_SECONDS", 10**7),
+    "forged": (Ledger, "redeem", any_code),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_a12_goes_red_when_a_guard_is_removed(settings, sandbox, clock, monkeypatch, attack):
+    """Each guard is what refuses its kind."""
+    place, name, instead = GUARDS[attack]
+    monkeypatch.setattr(sys.modules[place] if isinstance(place, str) else place, name, instead)
+    with pytest.raises(AssertionError, match="accepted"):
+        await check(settings, sandbox, clock, "code", 12, (attack,))

@@ -1,0 +1,439 @@
+"""Row A9: a hunt for the token, its pieces and signatures of URLs in everything that leaves the process or could."""
+
+import copy
+import importlib
+import inspect
+import json
+import logging
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mcp.shared import _otel
+from mcp.shared.exceptions import MCPError
+from mcp_types import ResourceTemplateReference
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.responses import JSONResponse
+
+from tests.server.conftest import text_of
+from ttp_mcp import credentials, logs
+from ttp_mcp.api import PresignedUpload
+from ttp_mcp.config import load
+from ttp_mcp.credentials import Token
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a9")]
+
+POINTS = 200
+SEED = 20261124
+# Modules whose functions are made to fail, wherever a call passes through them.
+MODULES = (
+    "api.responses",
+    "api.http",
+    "api.integrations",
+    "api.media",
+    "api.posts",
+    "api.analytics",
+    "api.upload",
+    "ledger.ledger",
+    "ledger.claims",
+    "text",
+    "times",
+    "writes.writer",
+    "writes.reconcile",
+    "toolkit.account_directory",
+    "tools.posts.prepare",
+    "tools.posts.list",
+    "tools.posts.get",
+    "tools.posts.create",
+    "tools.posts.rendering",
+    "tools.media",
+    "tools.plans.plan",
+    "tools.plans.stored_plan",
+)
+CALLS = (
+    ("list_integrations", {}),
+    ("list_posts", {"limit": 3}),
+    ("optimal_times", {}),
+    ("engagement_summary", {}),
+    ("check_post", {"content": "A.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}),
+    ("create_post", {"content": "B.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}),
+    ("get_post", {"post_id": "nowhere"}),
+    ("presign_media", {"filename": "a.gif", "content_type": "image/gif", "size_bytes": 14}),
+    ("upload_media", {"source": "a.gif"}),
+    ("plan_posts", {"posts": [{"content": "C.", "account_ids": ["linkedin"]}]}),
+)
+# What fails while a client is open comes in a group.
+RED = pytest.RaisesGroup(AssertionError, flatten_subgroups=True, allow_unwrapped=True)
+SIGNATURE = re.compile(r"(?:signature|sig|token)=([^&\s\"\\]{8,})", re.IGNORECASE)
+
+
+def pieces(token):
+    """The token's digits, twelve at a time."""
+    digits = token.removeprefix("ttp_")
+    return {digits[at : at + 12] for at in range(len(digits) - 11)}
+
+
+def check_clean(shown, secrets):
+    """None of the secrets is in any of the texts."""
+    for where, text in shown:
+        lowered = text.lower()
+        assert not any(secret.lower() in lowered for secret in secrets), f"a secret is in {where}"
+
+
+class Breaks:
+    """Makes the n-th call that reaches a function of ours raise, with the token and a signature in its text."""
+
+    def __init__(self, monkeypatch, token):
+        self.count = 0
+        self.at = 0
+        self.raised = 0
+        self.text = f"broke with Bearer {token} at https://media.example/k?X-Amz-Signature={'5ec7e7' * 8}&token={token}"
+        for name in MODULES:
+            module = importlib.import_module(f"ttp_mcp.{name}")
+            for place in (module, *self.classes(module)):
+                for own, function in list(vars(place).items()):
+                    if self.can_break(own, function, module):
+                        monkeypatch.setattr(place, own, self.wrapped(function))
+
+    @staticmethod
+    def classes(module):
+        return [
+            found for found in vars(module).values() if inspect.isclass(found) and found.__module__ == module.__name__
+        ]
+
+    @staticmethod
+    def can_break(own, function, module):
+        ours = inspect.isfunction(function) and function.__module__ == module.__name__
+        return ours and not own.startswith("__") and not inspect.isasyncgenfunction(function)
+
+    def wrapped(self, function):
+        if inspect.iscoroutinefunction(function):
+
+            async def later(*args, **more):
+                self.step()
+                return await function(*args, **more)
+
+            return later
+
+        def now(*args, **more):
+            self.step()
+            return function(*args, **more)
+
+        return now
+
+    def step(self):
+        self.count += 1
+        if self.count == self.at:
+            self.raised += 1
+            raise RuntimeError(self.text)
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    """Everything that the SDK's own instrumentation records."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(_otel, "_tracer", provider.get_tracer("mcp-python-sdk"))
+    yield exporter
+    provider.shutdown()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with a picture."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    return folder
+
+
+async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
+    """Break calls at random points; returns how many broke and how many texts were looked at."""
+    chance = random.Random(SEED)
+    breaks = Breaks(monkeypatch, sandbox.token)
+    secrets = pieces(sandbox.token) | {"5ec7e7" * 8}
+    shown = []
+    log_file = tmp_path / "debug.log"
+    with log_file.open("wb") as file:
+        restore = logs.configure("DEBUG", fd=file.fileno())
+        try:
+            async with connect(confirm="off", media_dirs=(files,)) as side:
+                # Once whole: how many functions each call passes through, and that it works.
+                passed = []
+                for tool, arguments in CALLS:
+                    breaks.count, breaks.at = 0, 0
+                    shown.append((tool, await answer(side, tool, arguments, secrets)))
+                    passed.append(breaks.count)
+                for number in range(points):
+                    which = number % len(CALLS)
+                    tool, arguments = CALLS[which]
+                    if tool == "create_post":
+                        arguments = {**arguments, "content": f"B {number}."}
+                    breaks.count, breaks.at = 0, chance.randint(1, passed[which])
+                    shown.append((tool, await answer(side, tool, arguments, secrets)))
+                breaks.at = 0
+                shown += [(f"repr of {type(each).__name__}", repr(each)) for each in surface(side)]
+                shown += [("vars", seen(each)) for each in surface(side)]
+        finally:
+            restore()
+    finished = spans.get_finished_spans()
+    shown += [("a span", span.to_json()) for span in finished]
+    shown.append(("the log", log_file.read_text()))
+    check_clean(shown, secrets)
+    assert "RuntimeError" in shown[-1][1], "nothing was logged"
+    assert finished, "no span was recorded"
+    return breaks.raised, len(shown)
+
+
+def surface(side):
+    """What somebody might print."""
+    app = side.assembly.app
+    return (app, app.settings, app.api, app.api.token, app.ledger, app.writes, side.assembly.server)
+
+
+def seen(value):
+    """The representations of an object's parts, as a debugger or an error tracker shows them."""
+    return repr(vars(value)) if hasattr(value, "__dict__") else repr(value)
+
+
+async def answer(side, tool, arguments, secrets):
+    """Everything that comes back; the URL that presign_media was asked for is taken out, and is a secret from then on."""
+    try:
+        result = await side.call(tool, **arguments)
+    except MCPError as error:
+        return f"{error} {error.error}"
+    text = text_of(result) + json.dumps(result.structured_content, ensure_ascii=False)
+    if tool == "presign_media":
+        secrets |= set(SIGNATURE.findall(text))
+        text = re.sub(r"https?://[^\s\"]+", "", text)
+    return text
+
+
+async def test_a9_no_failure_anywhere_shows_a_secret(connect, sandbox, files, tmp_path, monkeypatch, spans, capfd):
+    """Two hundred exceptions that carry the token and a signature: in no answer, log, span, repr, nor on stderr."""
+    raised, looked = await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, POINTS)
+    printed = capfd.readouterr()
+    check_clean([("stdout", printed.out), ("stderr", printed.err)], pieces(sandbox.token))
+    # A few points lie on paths that a changed call no longer takes.
+    assert raised > POINTS * 0.8
+    with capfd.disabled():
+        print(f"A9 (seed {SEED}): {raised} exceptions at {POINTS} points, {looked} texts: 0 secrets")  # noqa: T201
+
+
+async def test_a9_goes_red_when_logs_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch, spans):
+    """The traceback of a failure would have the token."""
+    monkeypatch.setattr(logs, "redact", lambda text: text)
+    with pytest.raises(AssertionError, match="a secret is in the log"):
+        await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
+
+
+async def test_a9_goes_red_when_failures_are_not_masked(connect, sandbox, files, tmp_path, monkeypatch, spans):
+    """The words of an unforeseen failure would reach the agent."""
+    server = importlib.import_module("ttp_mcp.server.mcp_server")
+    monkeypatch.setattr(server, "agent_text", lambda error, _: str(error))
+    monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_tokens", lambda text: text)
+    with pytest.raises(AssertionError, match="a secret is in"):
+        await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
+
+
+def telling(token):
+    """An API that says the token's digits, whole or a piece, wherever it says anything: of the token it was sent."""
+    digits = token.removeprefix("ttp_")
+
+    async def app(scope, receive, send):
+        path = scope["path"].removeprefix("/api")
+        pieces_said = [
+            digits,
+            digits[:12],
+            digits[20:44].upper(),
+            f"Token {digits[36:]}, is not allowed",
+            f"x{digits[7:21]}g",
+        ]
+        post = {
+            "id": digits[5:20],
+            "content": " ".join(pieces_said),
+            "status": "failed",
+            "accountIds": [digits[:30]],
+            "mediaUrls": [f"https://cdn.example/{digits}.jpg"],
+            "platformData": {each: {each: pieces_said} for each in pieces_said},
+            "results": [{"platform": digits[:13], "status": "failed", "error": each} for each in pieces_said],
+        }
+        replies = {
+            "/posts": {"posts": [post]},
+            "/posts/p": {"post": post},
+            "/integrations": {"integrations": [{"id": digits, "platform": "linkedin", "name": digits[:14]}]},
+            "/analytics/engagement-summary": dict.fromkeys(pieces_said, pieces_said),
+        }
+        refusal = {"success": False, "error": {"message": f"Token {digits[3:19]}… of {digits} is not allowed."}}
+        answer = JSONResponse(replies.get(path, refusal), 200 if path in replies else 403)
+        await answer(scope, receive, send)
+
+    return app
+
+
+async def hunt_pieces(connect, sandbox, tmp_path):
+    """All that an API which tells the token makes of answers, errors and logs; returns how many texts were looked at."""
+    token = sandbox.token
+    sandbox.app = telling(token)
+    log_file = tmp_path / "pieces.log"
+    with log_file.open("wb") as file:
+        restore = logs.configure("DEBUG", fd=file.fileno())
+        try:
+            async with connect() as side:
+                shown = [
+                    (tool, (await side.call(tool, **arguments)).model_dump_json())
+                    for tool, arguments in (
+                        ("list_posts", {}),
+                        ("get_post", {"post_id": "p"}),
+                        ("get_post", {"post_id": "refused"}),
+                        ("list_integrations", {}),
+                        ("engagement_summary", {}),
+                        ("optimal_times", {}),
+                        ("check_setup", {}),
+                    )
+                ]
+                shown += [
+                    (uri, (await side.client.read_resource(uri)).model_dump_json())
+                    for uri in ("ttp://posts/p", "ttp://accounts")
+                ]
+                posts = ResourceTemplateReference(type="ref/resource", uri="ttp://posts/{id}")
+                offered = await side.client.complete(posts, {"name": "id", "value": ""})
+                shown.append(("completions", offered.model_dump_json()))
+            logging.getLogger("any").error("was refused: %s", token[10:40])
+        finally:
+            restore()
+    shown.append(("the log", log_file.read_text()))
+    check_clean(shown, pieces(token))
+    assert all("[redacted]" in text for where, text in shown if where != "check_setup"), "the pieces did not arrive"
+    return len(shown)
+
+
+async def test_a9_no_piece_of_the_token_leaves(connect, sandbox, tmp_path):
+    """Its digits without what makes them look like a token, in values, keys, ids, names, URLs and errors."""
+    looked = await hunt_pieces(connect, sandbox, tmp_path)
+    print(f"A9: {looked} texts of an API that tells the token: 0 pieces")  # noqa: T201
+
+
+async def test_a9_goes_red_when_pieces_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """The form of a token alone does not find them."""
+    monkeypatch.setattr(credentials, "_without_pieces", lambda text: text)
+    with RED:
+        await hunt_pieces(connect, sandbox, tmp_path)
+
+
+async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """Keys of what the API sent are texts as well."""
+
+    def values_only(value):
+        if isinstance(value, dict):
+            return {key: values_only(entry) for key, entry in value.items()}
+        return [values_only(entry) for entry in value] if isinstance(value, list) else redact_any(value)
+
+    def redact_any(value):
+        return credentials.redact_tokens(value) if isinstance(value, str) else value
+
+    monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_arguments", values_only)
+    with RED:
+        await hunt_pieces(connect, sandbox, tmp_path)
+
+
+def check_holder(token):
+    """No way of showing or copying the holder of a token gives it away."""
+    secrets = pieces(token.reveal())
+    holder = SimpleNamespace(token=token, settings=load({"TTP_API_TOKEN": token.reveal()}))
+    upload = PresignedUpload(
+        key="k", upload_url=f"https://x/?sig={token.reveal()}", public_url="https://x", expires_in_seconds=1
+    )
+    ways = (repr, str, ascii, "{}".format, "{!r:>80}".format, seen)
+    shown = [(way.__name__, way(each)) for way in ways for each in (token, holder, holder.settings, upload)]
+    check_clean([*shown, ("hash", str(hash(token))), ("fingerprint", token.fingerprint)], secrets)
+    for way in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="not copied or pickled"):
+            way(token)
+    with pytest.raises(TypeError):
+        json.dumps(token)
+
+
+def test_a9_holder_of_a_token_does_not_show_it():
+    """repr, format, vars, pickle, copy and JSON."""
+    check_holder(Token("ttp_" + "0123456789abcdef" * 3))
+
+
+def test_a9_goes_red_when_the_holder_shows_itself(monkeypatch):
+    """As an ordinary class would."""
+    monkeypatch.setattr(Token, "__repr__", lambda self: f"Token({self._text})")
+    with pytest.raises(AssertionError, match="a secret is in"):
+        check_holder(Token("ttp_" + "0123456789abcdef" * 3))
+
+
+CRASH = """
+import logging, sys
+import ttp_mcp.cli.serve as serve
+from ttp_mcp import credentials, logs
+{unguarded}
+async def crash(settings, with_sandbox):
+    logging.getLogger("httpx2").info("GET %s", settings.token.reveal())
+    logging.getLogger("any").error("sent %s", settings.token.reveal())
+    raise RuntimeError("crashed with " + settings.token.reveal())
+serve._serve_stdio = crash
+from ttp_mcp.cli import main
+sys.exit(main({argv}))
+"""
+
+
+def crash(token, *argv, unguarded=""):
+    """What a process shows that ends with an exception which holds the token."""
+    return subprocess.run(
+        [sys.executable, "-c", CRASH.format(argv=list(argv), unguarded=unguarded)],
+        env={**os.environ, "TTP_API_TOKEN": token, "TTP_LOG_LEVEL": "DEBUG"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a9_crash_of_the_process_does_not_show_the_token():
+    """Neither the traceback nor the log; and the exit code says that something went wrong."""
+    token = "ttp_" + "fedcba9876543210" * 3
+    ended = crash(token)
+    assert ended.returncode == 1
+    assert "crashed with [redacted]" in ended.stderr
+    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
+
+
+def test_a9_goes_red_when_a_crash_is_shown_as_python_does():
+    """Without the hook and the redaction the traceback has it."""
+    token = "ttp_" + "fedcba9876543210" * 3
+    ended = crash(token, unguarded="logs.configure = lambda level: None")
+    with pytest.raises(AssertionError):
+        check_clean([("stderr", ended.stderr)], pieces(token))
+
+
+def test_a9_token_on_the_command_line_is_refused_and_not_repeated():
+    """Every program of the machine could read it there."""
+    token = "ttp_" + "fedcba9876543210" * 3
+    ended = crash("", f"--log-level={token}")
+    assert ended.returncode == 2
+    assert "must not stand on the command line" in ended.stderr
+    check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
+
+
+async def test_a9_token_is_in_no_file_of_the_state(connect, sandbox, files):
+    """The ledger knows the user by a digest."""
+    async with connect(confirm="off", media_dirs=(files,)) as side:
+        for tool, arguments in CALLS:
+            await side.call(tool, **arguments)
+        state = side.assembly.app.settings.state_dir
+        contents = [(path.name, path.read_bytes().decode("latin-1")) for path in state.rglob("*") if path.is_file()]
+    assert contents
+    check_clean(contents, pieces(sandbox.token))

@@ -1,0 +1,184 @@
+"""Rows D1 to D4: many calls at once, for long, beside half-open connections, and a start that asks nothing.
+
+Each prints its figures. Times are printed and not judged: the machine is shared.
+"""
+
+import asyncio
+import os
+import time
+from collections import Counter
+
+import anyio
+import httpx2
+import psutil
+import pytest
+
+from tests.acceptance.web import FULL, MIB, PROGRAM, api_on_a_port, many_clients, raw_call, server, tool_call
+from tests.transports.http.upstream import Upstream
+from ttp_mcp.transports.http.timeouts import HEADER_SECONDS
+
+pytestmark = pytest.mark.acceptance
+
+SOAK_SECONDS = float(os.environ.get("TTP_SOAK_SECONDS", "1800" if FULL else "20"))
+CALLS_PER_SECOND = 20
+
+
+def _answered_well(response):
+    return response.status_code == 200 and not response.json()["result"].get("isError")
+
+
+async def _at_once(running, count):
+    """Make so many calls at the same time: how many went well, and what the others were."""
+    outcomes = Counter()
+
+    async def one():
+        try:
+            outcomes["ok" if _answered_well(await raw_call(running, "list_integrations")) else "error"] += 1
+        except OSError as error:
+            outcomes[type(error).__name__] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(one)
+    return outcomes
+
+
+async def _settles(figure, most):
+    """Wait until a figure has come down; what it is then, or after five seconds."""
+    with anyio.move_on_after(5):
+        while figure() > most:
+            await anyio.sleep(0.05)
+    return figure()
+
+
+@pytest.mark.requirement("acceptance.d1")
+async def test_a_thousand_calls_at_once_are_all_answered(tmp_path):
+    count = 1000 if FULL else 200
+
+    async def before():
+        await anyio.sleep(0.1)
+
+    async with api_on_a_port(Upstream(before=before)) as api, server(tmp_path, **api) as running:
+        # The pool towards the API is full after this, and stays so.
+        await _at_once(running, 128)
+        fds, rss, started = running.fds, running.rss, time.monotonic()
+        outcomes = await _at_once(running, count)
+        seconds = time.monotonic() - started
+        growth = running.rss - rss
+        after = await _settles(lambda: running.fds, fds + 5)
+    print(f"D1: {dict(outcomes)} in {seconds:.1f} s, growth {growth / MIB:.1f} MiB, fds {fds} -> {after}")  # noqa: T201
+    assert outcomes == {"ok": count}
+    assert growth < 64 * MIB
+    assert after <= fds + 5
+
+
+@pytest.mark.requirement("acceptance.d2")
+async def test_a_long_time_of_mixed_calls_leaves_nothing_behind(tmp_path):
+    kinds = [("list_integrations", {}), ("list_posts", {"limit": 5}), ("get_post", {"post_id": "any"})]
+    outcomes, sizes = Counter(), []
+    async with api_on_a_port(Upstream()) as api, server(tmp_path, **api) as running:
+
+        async def one(http, number):
+            if number % 4 == 3:
+                response = await http.post(running.url, **tool_call("no_such_tool"))
+                outcomes["ok" if "error" in response.json() else "error"] += 1
+                return
+            response = await http.post(running.url, **tool_call(*kinds[number % 4]))
+            outcomes["ok" if _answered_well(response) else "error"] += 1
+
+        # The pool towards the API is full after this, and stays so.
+        await _at_once(running, 128)
+        fds = running.fds
+        async with many_clients() as http, anyio.create_task_group() as tasks:
+            total = int(SOAK_SECONDS * CALLS_PER_SECOND)
+            started = time.monotonic()
+            for number in range(total):
+                tasks.start_soon(one, http, number)
+                if number % CALLS_PER_SECOND == 0:
+                    sizes.append((time.monotonic() - started, running.rss))
+                await anyio.sleep(max(0.0, started + number / CALLS_PER_SECOND - time.monotonic()))
+        last_fds = await _settles(lambda: running.fds, fds + 5)
+    # The first quarter warms up.
+    (at, rss), (end, last_rss) = sizes[len(sizes) // 4], sizes[-1]
+    slope = (last_rss - rss) / MIB / max(1.0, end - at) * 600
+    print(  # noqa: T201
+        f"D2: {dict(outcomes)} in {end:.0f} s, {rss / MIB:.1f} -> {last_rss / MIB:.1f} MiB "
+        f"({slope:+.2f} MiB in 10 min), fds {fds} -> {last_fds}"
+    )
+    assert outcomes == {"ok": total}
+    assert last_fds <= fds + 5
+    assert last_rss - rss < 8 * MIB
+    # A slope over less than ten minutes says nothing.
+    assert slope < 1 or end < 600
+
+
+@pytest.mark.requirement("acceptance.d3")
+async def test_half_open_connections_do_not_hold_up_calls_and_are_closed(tmp_path):
+    count = 900 if FULL else 200
+    async with api_on_a_port(Upstream()) as api, server(tmp_path, **api) as running:
+        start = running.fds
+        halves = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(count)]
+        for _, writer in halves:
+            writer.write(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+        times, good = [], 0
+        async with httpx2.AsyncClient(timeout=30) as http:
+            for _ in range(50):
+                began = time.monotonic()
+                good += _answered_well(await http.post(running.url, **tool_call("list_posts")))
+                times.append(time.monotonic() - began)
+        held = running.fds - start
+        with anyio.fail_after(HEADER_SECONDS + 20):
+            for reader, _ in halves:
+                await reader.read()
+        closed = await _settles(lambda: running.fds - start, 70)
+        for _, writer in halves:
+            writer.close()
+    p99 = sorted(times)[-1]
+    print(f"D3: {count} half open ({held} held), 50 calls, slowest {p99:.3f} s; {closed} files more at the end")  # noqa: T201
+    assert good == 50
+    assert held >= count
+    # What is left is the pool towards the API.
+    assert closed <= 70
+
+
+@pytest.mark.requirement("acceptance.d4")
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_nothing_is_asked_before_the_first_use_of_a_tool(tmp_path, transport):
+    from mcp.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    upstream = Upstream()
+    async with api_on_a_port(upstream) as api:
+        started = time.monotonic()
+        if transport == "stdio":
+            environment = {"PATH": os.environ["PATH"], "TTP_STATE_DIR": str(tmp_path), **api}
+            parameters = StdioServerParameters(command=str(PROGRAM), env=environment)
+            async with Client(stdio_client(parameters)) as client:
+                counts = await _first_use(client, upstream, started)
+        else:
+            async with server(tmp_path, **api) as running, Client(running.url) as client:
+                counts = await _first_use(client, upstream, started)
+    before, after, connections, seconds = counts
+    print(f"D4 {transport}: tools listed {seconds:.2f} s after the start, {before} requests before a call")  # noqa: T201
+    assert (before, connections) == (0, 0)
+    assert after > 0
+
+
+async def _first_use(client, upstream, started):
+    """Requests to the API before and after the first call, connections to anywhere else before it, and seconds."""
+    await client.list_tools()
+    seconds = time.monotonic() - started
+    before = upstream.asked.total()
+    connections = sum(len(_outward(child)) for child in psutil.Process().children(recursive=True))
+    await client.call_tool("list_posts", {})
+    return before, upstream.asked.total(), connections, seconds
+
+
+def _outward(process):
+    """Connections of a process that it began itself: their other end listens nowhere in it."""
+    own = {each.laddr.port for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+    return [
+        each
+        for each in process.net_connections("inet")
+        if each.status != psutil.CONN_LISTEN and each.laddr.port not in own
+    ]

@@ -1,0 +1,309 @@
+"""Rows B3 to B6: rate limits, an outage, answers that drip, answers that are too much."""
+
+import json
+import os
+import subprocess
+import sys
+
+import anyio
+import pytest
+
+from tests.support.fault_server import FAULTS, FaultServer, answer, bomb, drip
+from ttp_mcp.api import ApiError, Limits, NoAnswer
+from ttp_mcp.api import http as http_module
+from ttp_mcp.api import rate_limit as hold_module
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.credentials import Token
+
+pytestmark = pytest.mark.acceptance
+
+FULL = os.environ.get("TTP_ACCEPTANCE") == "full"
+TOKEN = Token("ttp_" + "0a" * 24)
+
+
+class VirtualTime:
+    """Seconds that pass only while every task sleeps: the earliest sleeper wakes first."""
+
+    def __init__(self):
+        self.at = 0.0
+        self._sleepers = []
+
+    def monotonic(self):
+        return self.at
+
+    async def sleep(self, seconds):
+        woken = anyio.Event()
+        self._sleepers.append((self.at + seconds, woken))
+        await woken.wait()
+
+    async def run(self):
+        while True:
+            await anyio.wait_all_tasks_blocked()
+            if not self._sleepers:
+                await anyio.lowlevel.checkpoint()
+                continue
+            self._sleepers.sort(key=lambda sleeper: sleeper[0])
+            self.at = max(self.at, self._sleepers[0][0])
+            due = [each for each in self._sleepers if each[0] <= self.at]
+            self._sleepers = [each for each in self._sleepers if each[0] > self.at]
+            for _, woken in due:
+                woken.set()
+
+
+class TimedApi:
+    """An application that answers by what time it is, after 10 ms; notes when each request came."""
+
+    def __init__(self, time, status_at, retry_after="1"):
+        self.time, self.status_at, self.retry_after = time, status_at, retry_after
+        self.seen = []
+        self.answered = []
+
+    async def __call__(self, scope, receive, send):
+        at = self.time.at
+        self.seen.append(at)
+        await self.time.sleep(0.01)
+        status = self.status_at(at)
+        headers = [(b"retry-after", self.retry_after.encode())] if status == 429 else []
+        self.answered.append((self.time.at, status))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send(
+            {"type": "http.response.body", "body": b'{"success": true, "posts": []}' if status == 200 else b"{}"}
+        )
+
+
+async def in_virtual_time(time, work):
+    """Run until the work is done."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(time.run)
+        await work()
+        tasks.cancel_scope.cancel()
+
+
+def client(time, app):
+    return ApiClient(
+        base_url="http://api.localhost/api",
+        token=TOKEN,
+        app=app,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+        jitter=lambda: 0.5,
+    )
+
+
+async def check_storm(callers):
+    """All callers start at once, and the API refuses everything of the first 1.5 s."""
+    time = VirtualTime()
+    app = TimedApi(time, lambda at: 429 if at < 1.5 else 200)
+    api = client(time, app)
+    finished = 0
+
+    async def call():
+        nonlocal finished
+        await api.posts.list()
+        finished += 1
+
+    async def work():
+        async with anyio.create_task_group() as tasks:
+            for _ in range(callers):
+                tasks.start_soon(call)
+
+    await in_virtual_time(time, work)
+    refusals = [at for at, status in app.answered if status == 429]
+    first_hold, last_hold = refusals[0], refusals[-1] + 1.0
+    early = [at for at in app.seen if first_hold < at < last_hold and round(at - 1.01, 6) not in (0.0, 1.01)]
+    assert finished == callers, f"{callers - finished} calls did not finish"
+    assert early == [], f"{len(early)} calls reached the API during the hold"
+    probes = [at for at in app.seen if 1.0 <= at < 1.02]
+    assert len(probes) == 1, f"{len(probes)} calls went first"
+    return finished
+
+
+@pytest.mark.requirement("acceptance.b3")
+async def test_b3_rate_limit_storm():
+    callers = 500 if FULL else 50
+    finished = await check_storm(min(callers, 64)) + await check_storm(callers)
+    print(f"B3 passed={finished} early=0 probes=1")  # noqa: T201 - the row prints its counts
+
+
+@pytest.mark.requirement("acceptance.b3")
+async def test_b3_guard_removed_hold(monkeypatch):
+    """When nobody holds, the storm goes on."""
+    monkeypatch.setattr(hold_module.RateLimitGate, "begin", lambda self, seconds: None)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        await check_storm(50)
+
+
+@pytest.mark.requirement("acceptance.b3")
+async def test_b3_guard_removed_probe(monkeypatch):
+    """When all go at once at the end, that is no probe."""
+
+    async def all_at_once(self, most_seconds):
+        while left := self.seconds_left():
+            await self._sleep(left)
+        self._until = None
+
+    monkeypatch.setattr(hold_module.RateLimitGate, "passed", all_at_once)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        await check_storm(50)
+
+
+async def check_outage(seconds, callers):
+    """The API fails for so long while each caller asks twice a second; then it is back."""
+    time = VirtualTime()
+    app = TimedApi(time, lambda at: 503 if at < seconds else 200)
+    api = client(time, app)
+    calls, recovered = 0, []
+
+    async def caller():
+        nonlocal calls
+        while time.at < seconds + 30:
+            calls += 1
+            try:
+                await api.posts.list()
+                recovered.append(time.at)
+            except ApiError:
+                pass
+            await time.sleep(0.5)
+
+    async def work():
+        async with anyio.create_task_group() as tasks:
+            for _ in range(callers):
+                tasks.start_soon(caller)
+
+    await in_virtual_time(time, work)
+    minutes = (seconds + 30) / 60 + 1
+    assert len(app.seen) <= 1.1 * calls + 3 * minutes, f"{len(app.seen)} attempts for {calls} calls"
+    assert recovered[0] < seconds + 20, f"recovered after {recovered[0] - seconds:.1f} s"
+    assert len(api._http._budget.calls) <= 60 * 2 * callers + callers, "the notes of calls grow"
+    return calls, len(app.seen)
+
+
+@pytest.mark.requirement("acceptance.b4")
+async def test_b4_outage():
+    calls, attempts = await check_outage(60 if FULL else 10, 20)
+    print(f"B4 passed={calls} calls={calls} attempts={attempts}")  # noqa: T201 - the row prints its counts
+
+
+@pytest.mark.requirement("acceptance.b4")
+async def test_b4_guard_removed_budget(monkeypatch):
+    """Without it an outage is answered with three times the calls."""
+    monkeypatch.setattr(http_module.retry.Budget, "spend", lambda self, at: True)
+    with pytest.raises(AssertionError, match="attempts for"):
+        await check_outage(10, 20)
+
+
+async def check_drip(callers, deadline=0.5):
+    """Every answer is one byte at a time; returns how many calls failed by the deadline."""
+    failed = 0
+    async with FaultServer(drip(0.02)) as server:
+        api = ApiClient(
+            base_url=f"{server.url}/api", token=TOKEN, limits=Limits(read_seconds=5.0, total_seconds=deadline)
+        )
+
+        async def call():
+            nonlocal failed
+            try:
+                await api.posts.list()
+            except NoAnswer:
+                failed += 1
+
+        with anyio.move_on_after(deadline + 4.5) as bound:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(callers):
+                    tasks.start_soon(call)
+        assert not bound.cancelled_caught, "a call was still waiting after the deadline"
+        assert failed == callers
+        with anyio.move_on_after(1):
+            while server.open_connections:
+                await anyio.sleep(0.01)
+        assert server.open_connections == 0, f"{server.open_connections} connections are still open"
+        assert server.connections == callers
+        await api.aclose()
+    return failed
+
+
+@pytest.mark.requirement("acceptance.b5")
+async def test_b5_drip():
+    failed = await check_drip(50, deadline=2.0)
+    print(f"B5 passed={failed} open=0")  # noqa: T201 - the row prints its counts
+
+
+@pytest.mark.requirement("acceptance.b5")
+async def test_b5_guard_removed_deadline(monkeypatch):
+    """The limit on a single read never fires."""
+    endless = anyio.CancelScope
+    monkeypatch.setattr(http_module.anyio, "CancelScope", lambda deadline=None, **how: endless(**how))
+    with pytest.raises(AssertionError, match="still waiting"):
+        await check_drip(2)
+
+
+MEASURE = """
+import gc, json, sys
+import anyio, psutil
+from ttp_mcp.api import ApiClient, ApiError, Limits
+from ttp_mcp.credentials import Token
+
+async def main(url, unbounded):
+    api = ApiClient(base_url=url + "/api", token=Token("ttp_" + "0a" * 24), limits=Limits(
+        list_bytes=2**40 if unbounded else 8 * 2**20, read_seconds=60, total_seconds=120))
+    try:
+        await api.integrations.list()
+    except ApiError:
+        pass
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    try:
+        told = len(await api.posts.list())
+    except ApiError as error:
+        told = getattr(error, "reason", type(error).__name__)
+    peak = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) * 1024
+    print(json.dumps({"told": told, "grown_mib": (peak - before) / 2**20}))
+    await api.aclose()
+
+anyio.run(main, sys.argv[1], sys.argv[2] == "unbounded")
+"""
+
+
+async def measured(fault, *, unbounded):
+    """What a client in a process of its own says to an answer, and by how many MiB it grew at most."""
+    async with FaultServer(answer({"integrations": []}), fault) as server:
+        command = [sys.executable, "-c", MEASURE, server.url, "unbounded" if unbounded else "bounded"]
+        done = await anyio.run_process(command, stderr=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+async def check_memory(fault, *, told, most_mib, unbounded=False):
+    """An answer has one reading and bounded memory."""
+    found = await measured(fault, unbounded=unbounded)
+    assert found["told"] == told, f"told {found['told']}"
+    assert found["grown_mib"] < most_mib, f"grew by {found['grown_mib']:.0f} MiB"
+    return found["grown_mib"]
+
+
+def many_posts(count):
+    """A list of so many short posts as JSON."""
+    post = {
+        "content": "Hello",
+        "status": "published",
+        "platforms": ["twitter"],
+        "scheduledAt": "2026-07-01T15:00:00.000Z",
+    }
+    return answer({"success": True, "posts": [{"id": f"p{number}", **post} for number in range(count)]})
+
+
+@pytest.mark.requirement("acceptance.b6")
+async def test_b6_bomb_list_and_deep_json():
+    bomb_mib = await check_memory(bomb(512 if FULL else 64), told="too_large", most_mib=32)
+    list_mib = await check_memory(many_posts(50_000), told=50_000, most_mib=96)
+    large_mib = await check_memory(many_posts(80_000), told="too_large", most_mib=96)
+    deep_mib = await check_memory(FAULTS["deep-json"], told="json", most_mib=32)
+    print(  # noqa: T201 - the row prints its counts
+        f"B6 passed=4 bomb_mib={bomb_mib:.0f} list_mib={list_mib:.0f} too_large_list_mib={large_mib:.0f} deep_mib={deep_mib:.0f}"
+    )
+
+
+@pytest.mark.requirement("acceptance.b6")
+async def test_b6_guard_removed_limit():
+    """Without it the bomb is unpacked whole."""
+    with pytest.raises(AssertionError, match="told 0"):
+        await check_memory(bomb(64), told="too_large", most_mib=32, unbounded=True)

@@ -1,0 +1,246 @@
+"""Which upload addresses may be connected to."""
+
+import ipaddress
+
+import httpx2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ttp_mcp.api.ssrf import (
+    UploadTarget,
+    UploadUrlRefused,
+    is_loopback,
+    is_public,
+    parse_upload_url,
+    resolve_public,
+    system_resolver,
+)
+
+pytestmark = pytest.mark.requirement("uploads.addresses")
+
+PUBLIC = "93.184.216.34"
+NOBODYS = [
+    "192.0.0.8",
+    "192.0.0.10",
+    "192.88.99.1",
+    "::ffff:192.0.0.8",
+    "64:ff9b::c058:6301",
+    "2001:1::1",
+    "2001:20::1",
+    "3fff::1",
+    "3fff:fff::1",
+    "2001:4860::5efe:a00:1",
+    "2001:4860::200:5efe:a00:1",
+    "2002:808:808::5efe:a00:1",
+]
+REFUSED_BY_TEXT = [
+    "",
+    "https:///path",
+    "https://media.example.com",
+    "//media.example.com/a",
+    "http://media.example.com/a",
+    "ftp://media.example.com/a",
+    "HTTPS://media.example.com/a",
+    "file:///etc/passwd",
+    "https://media.example.com:8443/a",
+    "https://media.example.com:80/a",
+    "https://media.example.com:0443/a",
+    "https://media.example.com:/a",
+    "https://media.example.com:99999/a",
+    "https://user@media.example.com/a",
+    "https://user:password@media.example.com/a",
+    "https://timetopost.co@evil.example/a",
+    "https://media.example.com\\@evil.example/a",
+    "https://media.example.com/a\\b",
+    "https://media.example.com/a#fragment",
+    "https://media.example.com#@evil.example/a",
+    "https://media.example.com/a b",
+    "https://media.example.com/a\r\nHost: evil.example",
+    "https://media.example.com/a\tb",
+    "https://media.example.com/\x00",
+    "https://mêdia.example.com/a",
+    "https://１２７.0.0.1/a",
+    "https://media%2eexample.com/a",
+    "https://media..example.com/a",
+    "https://media.example.com./a",
+    "https://-media.example.com/a",
+    "https://intranet/a",
+    "https://2130706433/a",
+    "https://0x7f.1/a",
+    "https://0x7f000001/a",
+    "https://0177.0.0.1/a",
+    "https://127.1/a",
+    "https://0/a",
+    "https://93.184.216.34/a",
+    "https://169.254.169.254/latest/meta-data",
+    "https://[::ffff:169.254.169.254]/a",
+    "https://[64:ff9b::7f00:1]/a",
+    "https://[::1]/a",
+    "https://[fe80::1%25eth0]/a",
+    "https://localhost/a",
+    "https://LOCALHOST/a",
+    "https://media.sandbox.localhost/a",
+    "http://127.0.0.1:8766/a",
+    "https://media.example.com/" + "a" * 8192,
+]
+PRIVATE = [
+    "127.0.0.1",
+    "127.8.8.8",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "2001:db8::1",
+    "2001::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "100::1",
+    "4000::1",
+    "not an address",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", REFUSED_BY_TEXT)
+def test_address_that_is_not_plain_https_is_refused(url):
+    """Before any name is looked up."""
+    with pytest.raises(UploadUrlRefused, match=r"^the upload address "):
+        parse_upload_url(url)
+
+
+def test_plain_https_address_is_taken_apart():
+    """What storage services give out."""
+    place = parse_upload_url("https://Bucket_1.s3.eu-west-1.amazonaws.com:443/key%20a?X-Amz-Signature=ab&x=[1]")
+    assert place == UploadTarget(
+        "https", "bucket_1.s3.eu-west-1.amazonaws.com", 443, "/key%20a?X-Amz-Signature=ab&x=[1]", loopback=False
+    )
+    assert place.authority == "bucket_1.s3.eu-west-1.amazonaws.com"
+    assert place.url(PUBLIC) == f"https://{PUBLIC}:443/key%20a?X-Amz-Signature=ab&x=[1]"
+    assert place.url("2606:2800::1").startswith("https://[2606:2800::1]:443/")
+    assert "Signature" not in repr(place)
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "addresses"),
+    [
+        ("http://127.0.0.1:8766/a", "127.0.0.1:8766", ("127.0.0.1",)),
+        ("http://[::1]:8766/a", "[::1]:8766", ("::1",)),
+        ("http://media.sandbox.localhost/a", "media.sandbox.localhost", ("127.0.0.1", "::1")),
+        ("https://localhost:9/a", "localhost:9", ("127.0.0.1", "::1")),
+    ],
+)
+def test_this_machine_is_an_address_only_beside_an_api_on_it(url, authority, addresses):
+    """No resolver is asked for a name of this machine."""
+
+    def unused(host, port):
+        raise AssertionError("a resolver was asked")
+
+    place = parse_upload_url(url, loopback=True)
+    assert place.authority == authority
+    assert resolve_public(place, unused) == addresses
+    assert place.url(place.host).startswith(url[:20])
+    with pytest.raises(UploadUrlRefused, match="on this machine"):
+        parse_upload_url(url)
+
+
+def test_public_storage_is_allowed_beside_a_local_api():
+    """A local proxy may hand out the real storage's URLs; other plain http stays refused."""
+    assert parse_upload_url("https://media.example.com/a", loopback=True).loopback is False
+    for url in ("http://media.example.com/a", "https://192.168.0.1/a", "https://evil.localhost.example:81/a"):
+        with pytest.raises(UploadUrlRefused):
+            parse_upload_url(url, loopback=True)
+    for url in ("http://127.0.0.2/a", "http://[::2]/a", "http://127.0.0.1:70000/a", "http://.localhost/a"):
+        with pytest.raises(UploadUrlRefused):
+            parse_upload_url(url, loopback=True)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_name_with_an_address_that_is_not_public_is_refused(address):
+    """One such address among public ones is enough."""
+    place = parse_upload_url("https://media.example.com/a")
+    with pytest.raises(UploadUrlRefused, match="private network"):
+        resolve_public(place, lambda host, port: [PUBLIC, address])
+
+
+@pytest.mark.parametrize("address", NOBODYS)
+def test_address_that_no_storage_can_have_is_not_public(address):
+    """Protocols, relays, documentation and tunnels, whatever this version of the standard library calls them."""
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(PUBLIC, "8.8.8.8", "192.0.1.1", "192.88.98.1", "2606:2800:220:1::1", "2001:200::1", "2001:4860::5efe"),
+        *("2002:808:808::1", "::ffff:8.8.8.8", "64:ff9b::808:808"),
+    ],
+)
+def test_public_addresses_are_public(address):
+    """Also those that wrap a public IPv4 address."""
+    assert is_public(address)
+
+
+def test_all_addresses_of_a_name_are_kept_in_order_once():
+    """The next one is tried when the first does not answer."""
+    asked = []
+
+    def resolve(host, port):
+        asked.append((host, port))
+        return ["2606:2800::1", PUBLIC, PUBLIC]
+
+    assert resolve_public(parse_upload_url("https://media.example.com/a"), resolve) == ("2606:2800::1", PUBLIC)
+    assert asked == [("media.example.com", 443)]
+
+
+def test_base_url_on_this_machine_is_recognised():
+    """The same hosts as where settings are read."""
+    here = ("http://127.0.0.1:1/api", "http://[::1]/api", "http://localhost/api", "http://sandbox.localhost/api")
+    assert all(map(is_loopback, here))
+    assert not any(map(is_loopback, ("https://timetopost.co/api", "https://localhost.evil.example", "nothing")))
+
+
+def test_system_resolver_knows_this_machine():
+    """Numbers resolve without a network."""
+    assert system_resolver("127.0.0.1", 80) == ["127.0.0.1"]
+
+
+@given(st.ip_addresses())
+@example(ipaddress.ip_address("64:ff9b::7f00:1"))
+def test_no_private_address_is_public(ip):
+    """Whatever the standard library calls private, loopback, link-local or multicast."""
+    if ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast:
+        wrapped = ip.version == 6 and (ip.ipv4_mapped or ip.sixtofour or ip in ipaddress.ip_network("64:ff9b::/96"))
+        assert wrapped or not is_public(str(ip))
+
+
+@given(st.text(max_size=40), st.sampled_from(["https://", "http://", "https://media.example.com/", "https://a.b", ""]))
+def test_any_text_is_an_address_that_the_http_client_reads_alike_or_is_refused(text, start):
+    """No text means one host here and another there."""
+    try:
+        place = parse_upload_url(start + text, loopback=True)
+    except UploadUrlRefused:
+        return
+    assert httpx2.URL(start + text).host == place.host.strip("[]")
+    assert httpx2.URL(place.url("127.0.0.1")).host == "127.0.0.1"

@@ -1,0 +1,572 @@
+"""The bare client for storage, against servers that misbehave."""
+
+import asyncio
+import datetime
+import logging
+import socket
+import ssl
+import threading
+import time
+import traceback
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ttp_mcp.api.upload import ByteCounter, PresignedUploader, UploadProblem, allowed_seconds
+
+BODY = bytes(range(256)) * 4096
+QUERY = "?X-Amz-Signature=5ec2e7"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass
+class Bytes:
+    """A file in memory that counts its copies."""
+
+    content: bytes = BODY
+    claimed: int | None = None
+    changes_after: int = 1_000_000
+    broken: bool = False
+    looks: list = field(default_factory=list)
+    open_copies: list = field(default_factory=list)
+
+    @property
+    def size(self):
+        return len(self.content) if self.claimed is None else self.claimed
+
+    def read_at(self, offset, length):
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        return self.content[offset : offset + length]
+
+    def unchanged(self):
+        self.looks.append(1)
+        return len(self.looks) <= self.changes_after
+
+    def copy(self):
+        self.open_copies.append(self)
+        return self
+
+    def close(self):
+        self.open_copies.pop()
+
+
+async def read_request(reader):
+    """The head of a request, as lines."""
+    return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+
+
+@asynccontextmanager
+async def serving(handle, host="127.0.0.1"):
+    """A server of one's own; gives its port."""
+
+    connections = set()
+
+    async def serve(reader, writer):
+        connections.add(asyncio.current_task())
+        try:
+            await handle(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+            with suppress(Exception):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, host, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        # A connection that was just accepted has no task yet.
+        await anyio.wait_all_tasks_blocked()
+        server.close()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await anyio.wait_all_tasks_blocked()
+
+
+@contextmanager
+def serving_tls(settings, handle):
+    """A server of one encrypted connection, in a thread; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run():
+        with suppress(OSError):
+            raw, _ = listener.accept()
+            raw.settimeout(5)
+            with settings.wrap_socket(raw, server_side=True) as connection:
+                handle(connection)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        thread.join(5)
+        listener.close()
+
+
+def read_whole(connection):
+    """The head of a request, once its body was read too."""
+    received = b""
+    while not received.endswith(BODY):
+        received += connection.recv(65536)
+    return received[: -len(BODY)].decode().split("\r\n")[:-2]
+
+
+def storage(**options):
+    """A client that may reach this machine."""
+    return PresignedUploader(**{"loopback": True, "monotonic": time.monotonic, **options})
+
+
+async def put(client, url, source=None, sent=None, fresh_until=None):
+    """One PUT that may take 5 s of this test."""
+    with anyio.fail_after(5):
+        await client.put(
+            url,
+            "video/mp4",
+            source or Bytes(),
+            sent or ByteCounter(),
+            fresh_until=time.monotonic() + 100 if fresh_until is None else fresh_until,
+        )
+
+
+async def problem(client, url, source=None, **options):
+    """The facts of a PUT that fails; every copy of the file is closed then."""
+    source = source or Bytes()
+    with pytest.raises(UploadProblem) as caught:
+        await put(client, url, source, **options)
+    assert not source.open_copies
+    return caught.value.kind, caught.value.reason
+
+
+def answering(answer, received=None):
+    """Reads the whole request and gives one answer."""
+
+    async def handle(reader, writer):
+        head = await read_request(reader)
+        body = await reader.readexactly(len(BODY))
+        if received is not None:
+            received.append((head, body))
+        writer.write(answer)
+        await writer.drain()
+
+    return handle
+
+
+@pytest.mark.requirement("uploads.bare")
+async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
+    """Header by header, byte by byte."""
+    received, sent = [], ByteCounter()
+    async with serving(answering(OK, received)) as port:
+        await put(storage(), f"http://127.0.0.1:{port}/key{QUERY}", sent=sent)
+    ((head, body),) = received
+    assert head == [
+        f"PUT /key{QUERY} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Content-Type: video/mp4",
+        f"Content-Length: {len(BODY)}",
+    ]
+    assert body == BODY
+    assert sent.count == len(BODY)
+
+
+@pytest.mark.requirement("uploads.whole")
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, "final"),
+        (302, "final"),
+        (303, "final"),
+        (307, "final"),
+        (308, "final"),
+        (400, "expired"),
+        (403, "expired"),
+        (404, "final"),
+        (409, "final"),
+        (411, "final"),
+        (413, "final"),
+        (408, "again"),
+        (425, "again"),
+        (429, "again"),
+        (500, "again"),
+        (503, "again"),
+    ],
+)
+async def test_each_status_has_its_meaning(status, kind):
+    """What a new attempt or a new URL can change."""
+    answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
+    async with serving(answering(answer)) as port:
+        found, reason = await problem(storage(), f"http://127.0.0.1:{port}/key")
+    assert found == kind
+    assert (str(status) in reason) == (status not in (301, 302, 303, 307, 308))
+
+
+@pytest.mark.requirement("uploads.whole")
+async def test_success_before_the_whole_file_arrived_is_none():
+    """A storage that says yes too early has not got it."""
+
+    async def hasty(reader, writer):
+        await read_request(reader)
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async with serving(hasty) as port:
+        found, _ = await problem(storage(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16))
+    assert found == "again"
+
+
+@pytest.mark.requirement("uploads.whole")
+async def test_success_of_an_application_that_read_nothing_is_none():
+    """The same in this process."""
+
+    async def careless(request):
+        return Response()
+
+    app = Starlette(routes=[Route("/key", careless, methods=["PUT"])])
+    assert await problem(storage(app=app), "http://media.sandbox.localhost/key") == (
+        "again",
+        "the storage answered before it had the whole file",
+    )
+
+
+@pytest.mark.requirement("uploads.whole")
+@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Bytes(changes_after=0), ("changed", "the file changed while it was sent")),
+        (Bytes(changes_after=1), ("changed", "the file changed while it was sent")),
+        (Bytes(BODY[:-1], claimed=len(BODY)), ("changed", "the file changed while it was sent")),
+        (Bytes(broken=True), ("final", "the file could not be read")),
+    ],
+    ids=["before the end", "after the end", "shorter", "unreadable"],
+)
+async def test_file_that_is_not_what_it_was_is_never_stored_as_if(source, expected, in_process):
+    """The last block stays back when the file changed, so that the storage has no whole file."""
+    source = Bytes(source.content, source.claimed, source.changes_after, source.broken)
+    complete = []
+
+    async def collect(request):
+        body = b"".join([chunk async for chunk in request.stream()])
+        complete.append(body)
+        return Response()
+
+    if in_process:
+        app = Starlette(routes=[Route("/key", collect, methods=["PUT"])])
+        found = await problem(storage(app=app), "http://media.sandbox.localhost/key", source)
+    else:
+        async with serving(answering(OK, complete)) as port:
+            found = await problem(storage(), f"http://127.0.0.1:{port}/key", source)
+    assert found == expected
+    assert len(complete) == (source.changes_after == 1)
+
+
+@pytest.mark.requirement("uploads.whole")
+async def test_broken_connection_may_be_tried_again():
+    """Nobody knows what arrived; a new URL makes that unimportant."""
+
+    async def rude(reader, writer):
+        await read_request(reader)
+
+    async with serving(rude) as port:
+        assert await problem(storage(), f"http://127.0.0.1:{port}/key") == (
+            "again",
+            "the connection to the storage broke",
+        )
+    assert await problem(storage(), f"http://127.0.0.1:{port}/key") == ("again", "the storage could not be reached")
+
+
+@pytest.mark.requirement("uploads.whole")
+async def test_url_that_is_too_old_is_not_used():
+    """Nothing but the head of the request leaves."""
+    async with serving(answering(OK)) as port:
+        found = await problem(storage(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
+    assert found == ("expired", "the upload URL was too old")
+
+
+@pytest.mark.requirement("uploads.addresses")
+async def test_address_that_breaks_a_rule_is_refused_for_good():
+    """By its text, by its addresses; a name that does not resolve may do so later."""
+
+    def unknown(host, port):
+        raise OSError("no such name")
+
+    private = storage(loopback=False, resolve=lambda host, port: ["10.0.0.1"])
+    assert await problem(private, "http://127.0.0.1/key") == ("final", "the upload address is on this machine")
+    assert await problem(private, "https://media.example.com/key") == (
+        "final",
+        "the upload address leads into a private network",
+    )
+    assert await problem(storage(resolve=unknown), "https://media.example.com/key") == (
+        "again",
+        "the storage's name could not be resolved",
+    )
+
+
+@pytest.mark.requirement("uploads.pinned")
+async def test_next_address_is_tried_when_one_does_not_answer():
+    """A storage with two addresses, one of them dead."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    async with serving(answering(OK), host="::1") as port:
+        await put(storage(), f"http://localhost:{port}/key")
+
+
+def certificate(name):
+    """A server's and a client's TLS settings for a certificate of this name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return pem, private
+
+
+def tls_pair(tmp_path, name):
+    """The settings of both sides."""
+    pem, private = certificate(name)
+    (tmp_path / "both.pem").write_bytes(pem + private)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(tmp_path / "both.pem")
+    return server, ssl.create_default_context(cadata=pem.decode())
+
+
+@pytest.mark.requirement("uploads.pinned")
+@pytest.mark.parametrize(("name", "reached"), [("media.localhost", True), ("other.localhost", False)])
+async def test_certificate_has_to_be_the_names_though_the_connection_goes_to_an_address(tmp_path, name, reached):
+    """The address alone proves nothing about who is there."""
+    server, client = tls_pair(tmp_path, name)
+    received = []
+
+    def answer(connection):
+        received.append(read_whole(connection)[1])
+        connection.sendall(OK)
+
+    with serving_tls(server, answer) as port:
+        url = f"https://media.localhost:{port}/key"
+        if reached:
+            await put(storage(tls=client), url)
+        else:
+            assert await problem(storage(tls=client), url) == ("again", "the storage could not be reached")
+    assert received == ([f"Host: media.localhost:{port}"] if reached else [])
+
+
+@pytest.mark.requirement("uploads.ends")
+@pytest.mark.parametrize("habit", ["silent", "drip", "reads nothing"])
+async def test_storage_that_never_finishes_is_left_in_time(habit):
+    """A drip of bytes does not prolong it; the thread that waited is gone."""
+
+    async def endless(reader, writer):
+        if habit != "reads nothing":
+            await read_request(reader)
+            await reader.readexactly(len(BODY))
+        while habit == "drip":
+            writer.write(b"H")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        await asyncio.Event().wait()
+
+    client, source = storage(seconds=lambda size: 0.3), Bytes(BODY * 16 if habit == "reads nothing" else BODY)
+    async with serving(endless) as port:
+        with pytest.raises(UploadProblem) as caught:
+            await put(client, f"http://127.0.0.1:{port}/key", source)
+        assert (caught.value.kind, caught.value.reason) == ("again", "it was not stored within 0 s")
+        with anyio.fail_after(5):
+            while source.open_copies:
+                await anyio.sleep(0)
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_endless_answer_is_not_read():
+    """The status is enough."""
+
+    async def endless(reader, writer):
+        await read_request(reader)
+        await reader.readexactly(len(BODY))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    async with serving(endless) as port:
+        await put(storage(), f"http://127.0.0.1:{port}/key")
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_wakes_the_thread_and_closes_its_file():
+    """Nothing waits for the storage any more."""
+    arrived, gone = anyio.Event(), anyio.Event()
+
+    async def silent(reader, writer):
+        await read_request(reader)
+        await reader.readexactly(len(BODY))
+        arrived.set()
+        assert await reader.read(1) == b""
+        gone.set()
+
+    source = Bytes()
+    async with serving(silent) as port:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put, storage(), f"http://media.localhost:{port}/key", source)
+            await arrived.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            await gone.wait()
+            while source.open_copies:
+                await anyio.sleep(0)
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_wakes_a_thread_that_waits_on_an_encrypted_connection(tmp_path):
+    """The connection ends without a byte in the clear."""
+    arrived, after = threading.Event(), []
+
+    def silent(connection):
+        read_whole(connection)
+        arrived.set()
+        after.append(connection.recv(1))
+
+    server, client = tls_pair(tmp_path, "media.localhost")
+    source = Bytes()
+    with serving_tls(server, silent) as port:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put, storage(tls=client), f"https://media.localhost:{port}/key", source)
+            assert await anyio.to_thread.run_sync(arrived.wait, 5)
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            while source.open_copies:
+                await anyio.sleep(0)
+    assert after in ([b""], [])
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_before_the_first_block_sends_nothing():
+    """The thread looks again before it reads the file."""
+    connected, go = threading.Event(), threading.Event()
+    received = []
+
+    def slow_clock():
+        connected.set()
+        go.wait(5)
+        return 0.0
+
+    async def listening(reader, writer):
+        await read_request(reader)
+        received.append(await reader.read(1))
+
+    source = Bytes()
+    async with serving(listening) as port:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put, storage(monotonic=slow_clock), f"http://127.0.0.1:{port}/key", source)
+            assert await anyio.to_thread.run_sync(connected.wait, 5)
+            tasks.cancel_scope.cancel()
+        go.set()
+        with anyio.fail_after(5):
+            while source.open_copies or not received:
+                await anyio.sleep(0)
+    assert received == [b""]
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkeypatch):
+    """The answer comes too late."""
+    asked, go, connected = threading.Event(), threading.Event(), []
+
+    def slow(host, port):
+        asked.set()
+        go.wait(5)
+        return ["93.184.216.34"]
+
+    monkeypatch.setattr(socket, "create_connection", lambda *address: connected.append(address))
+    source = Bytes()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(put, storage(resolve=slow), "https://media.example.com/key", source)
+        assert await anyio.to_thread.run_sync(asked.wait, 5)
+        tasks.cancel_scope.cancel()
+    go.set()
+    with anyio.fail_after(5):
+        while source.open_copies:
+            await anyio.sleep(0)
+    assert connected == []
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_before_a_thread_is_free_closes_the_file():
+    """No thread will ever look at it."""
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    before, limiter.total_tokens = limiter.total_tokens, 1
+    go, source = threading.Event(), Bytes()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, go.wait, 5)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as inner:
+                    inner.start_soon(put, storage(), "http://127.0.0.1:1/key", source)
+                    await anyio.wait_all_tasks_blocked()
+                    assert len(source.open_copies) == 1
+                    scope.cancel()
+            assert not source.open_copies
+            go.set()
+    finally:
+        limiter.total_tokens = before
+
+
+@pytest.mark.requirement("uploads.secret")
+async def test_url_is_in_no_log_line_and_no_traceback(caplog):
+    """At the finest level of every logger, for success and for each kind of failure."""
+    caplog.set_level(logging.DEBUG)
+    texts = []
+
+    async def rude(reader, writer):
+        await read_request(reader)
+
+    async with serving(answering(OK)) as good, serving(rude) as bad:
+        await put(storage(), f"http://127.0.0.1:{good}/key{QUERY}")
+        for url in (f"http://127.0.0.1:{bad}/key{QUERY}", f"https://10.0.0.1/{QUERY}", f"http://127.0.0.1:1/{QUERY}"):
+            with pytest.raises(UploadProblem) as caught:
+                await put(storage(), url)
+            texts += traceback.format_exception(caught.value)
+    assert "5ec2e7" not in caplog.text + "".join(texts)
+
+
+@pytest.mark.requirement("uploads.ends")
+def test_allowed_time_follows_the_size():
+    """5 s and a quarter of a megabyte a second, half an hour at most."""
+    assert [allowed_seconds(size) for size in (0, 256 * 1024, 5 * 1024**3)] == [5.0, 6.0, 1800.0]
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_a_few_files_go_out_at_once():
+    """The same turnstile for every upload of a client."""
+    client = storage()
+    assert client.turn() is client.turn()
+    assert client.turn().total_tokens == 4

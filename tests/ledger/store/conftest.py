@@ -1,0 +1,93 @@
+"""Every store there is: files always, Redis and PostgreSQL where their servers are installed."""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.ledger.store.servers import MISSING, Server, find
+from ttp_mcp.config import Settings
+from ttp_mcp.ledger import store
+from ttp_mcp.ledger.store.base import Store
+from ttp_mcp.times import zone_named
+
+Open = Callable[..., Store]
+
+
+def started(kind: str) -> Generator[Server]:
+    """A server of this test run's own, which a test may end and start again."""
+    program = find(kind)
+    if program is None:
+        pytest.skip(MISSING[kind])
+    server = Server(kind, program).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Generator[Server]:
+    """A Redis to do anything to."""
+    yield from started("redis")
+
+
+@pytest.fixture(scope="session")
+def own_postgresql() -> Generator[Server]:
+    """A PostgreSQL to do anything to."""
+    yield from started("postgresql")
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """A Redis that other tests use as well."""
+    return os.environ.get("TTP_TEST_REDIS_URL") or request.getfixturevalue("own_redis").url
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest) -> Generator[str]:
+    """A schema of its own in a PostgreSQL that other tests use as well."""
+    server = os.environ.get("TTP_TEST_POSTGRESQL_URL") or request.getfixturevalue("own_postgresql").url
+    schema = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"CREATE SCHEMA {schema}")
+        yield in_schema(server, schema)
+        db.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+def in_schema(url: str, schema: str) -> str:
+    """The same database with another place for tables."""
+    return f"{url}?options={quote(f'-csearch_path={schema}')}"
+
+
+@pytest.fixture(params=["files", "redis", "postgresql"])
+def state_url(request: pytest.FixtureRequest) -> str | None:
+    """TTP_STATE_URL of each store in turn."""
+    return None if request.param == "files" else request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+async def open_store(state_url: str | None, tmp_path: Path) -> AsyncGenerator[Open]:
+    """Opens the store as one more process would; all are closed in the end."""
+    opened: list[Store] = []
+
+    def open_one() -> Store:
+        opened.append(store.open_store(settings(tmp_path / "state", state_url)))
+        return opened[-1]
+
+    yield open_one
+    for state in opened:
+        await state.aclose()
+
+
+@pytest.fixture
+def scope() -> str:
+    """A user that no other test has."""
+    return uuid4().hex
+
+
+def settings(folder: Path, state_url: str | None = None) -> Settings:
+    """The defaults, with a folder and a store."""
+    return Settings(zone=zone_named("UTC"), state_dir=folder, state_url=state_url)

@@ -1,0 +1,377 @@
+"""What every store does alike, whether in files, in Redis or in PostgreSQL."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.ledger.store.conftest import Open
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap, Store
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+def put(key: str, value: object = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
+    return Put("kind", key, {"value": value}, expires_at, expected=expected)
+
+
+async def values(state: Store, scope: str, *keys: str, now: datetime = NOW) -> dict[str, object]:
+    return {key: entry.value["value"] for key, entry in (await state.get(scope, "kind", keys, now)).items()}
+
+
+async def version(state: Store, scope: str, key: str) -> str:
+    return (await state.get(scope, "kind", [key], NOW))[key].version
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_all_steps_happen_or_none(open_store: Open, scope: str) -> None:
+    """One unmet expectation undoes the others."""
+    state = open_store()
+    assert await state.apply(scope, [put("a", 1, expected="")], NOW) == "done"
+    first = await version(state, scope, "a")
+
+    assert await state.apply(scope, [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.apply(scope, [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await values(state, scope, "a", "b") == {"a": 1}
+    assert await state.apply(scope, [put("b", 2), put("a", 3, expected=first)], NOW) == "done"
+    assert await values(state, scope, "a", "b") == {"a": 3, "b": 2}
+    assert await state.apply(scope, [put("a", 4, expected=first)], NOW) == "changed"
+    assert await state.apply(scope, [Delete("kind", "a"), Delete("kind", "a", expected=None)], NOW) == "done"
+    assert await state.apply(scope, [Delete("kind", "a", expected="")], NOW) == "done"
+    assert await values(state, scope, "a", "b") == {"b": 2}
+    assert await state.apply(scope, [], NOW) == "done"
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_steps_are_carried_out_in_their_order(open_store: Open, scope: str) -> None:
+    """The last one about a document counts."""
+    state = open_store()
+
+    assert await state.apply(scope, [put("a", 1), put("a", 2), put("b", 1), Delete("kind", "b")], NOW) == "done"
+    assert await values(state, scope, "a", "b") == {"a": 2}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open, scope: str) -> None:
+    """Four processes, forty attempts, and in each only the winner's second document is there."""
+    states = [open_store() for _ in range(4)]
+    results: list[str] = []
+
+    async def want(number: int) -> None:
+        steps = [put("wanted", number, expected=""), put(f"won by {number}", number)]
+        results.append(await states[number % 4].apply(scope, steps, NOW))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(want, number)
+
+    assert sorted(results) == ["changed"] * 39 + ["done"]
+    winner = (await values(states[0], scope, "wanted"))["wanted"]
+    names = [f"won by {number}" for number in range(40)]
+    assert await values(states[1], scope, *names) == {f"won by {winner}": winner}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_of_many_that_change_a_document_each_builds_on_the_one_before(open_store: Open, scope: str) -> None:
+    """Twenty that read, add one and write back if nobody was faster: none is lost."""
+    states = [open_store() for _ in range(3)]
+    await states[0].apply(scope, [put("sum", 0)], NOW)
+
+    async def add(state: Store) -> None:
+        while True:
+            entry = (await state.get(scope, "kind", ["sum"], NOW))["sum"]
+            if await state.apply(scope, [put("sum", entry.value["value"] + 1, expected=entry.version)], NOW) == "done":
+                return
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(add, states[number % 3])
+
+    assert await values(states[0], scope, "sum") == {"sum": 20}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str) -> None:
+    """Of many at once no more than allowed get through; what is older than the window does not count."""
+    states = [open_store() for _ in range(3)]
+    results: list[str] = []
+
+    async def add(number: int) -> None:
+        results.append(await states[number % 3].apply(scope, [put(str(number))], NOW, RateCap("kind", NOW - HOUR, 3)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(12):
+            tasks.start_soon(add, number)
+
+    assert sorted(results) == ["done"] * 3 + ["full"] * 9
+    two_hours_on = NOW + 2 * HOUR
+    assert await states[0].apply(scope, [put("new")], two_hours_on, RateCap("kind", two_hours_on - HOUR, 3)) == "done"
+    assert await states[0].apply(scope, [put("none")], NOW, RateCap("other", NOW - HOUR, 0)) == "full"
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_at_most_counts_only_what_is_there_and_not_expired(open_store: Open, scope: str) -> None:
+    """Room comes back when a document is dropped or expires."""
+    state = open_store()
+    limit = RateCap("kind", NOW - HOUR, 2)
+    soon = NOW + timedelta(minutes=1)
+    await state.apply(scope, [put("a", expires_at=soon), put("b")], NOW)
+
+    assert await state.apply(scope, [put("c")], NOW, limit) == "full"
+    assert await state.apply(scope, [put("c")], soon, limit) == "done"
+    assert await state.apply(scope, [put("d")], soon, limit) == "full"
+    assert await state.apply(scope, [put("d")], soon, RateCap("kind", NOW, 3)) == "done"
+    await state.apply(scope, [Delete("kind", "b"), Delete("kind", "c")], soon)
+    assert await state.apply(scope, [put("e")], soon, limit) == "done"
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_expectation_is_told_before_the_limit(open_store: Open, scope: str) -> None:
+    """Who is both late and over the limit learns that somebody was faster."""
+    state = open_store()
+    await state.apply(scope, [put("a")], NOW)
+
+    assert await state.apply(scope, [put("a", expected="")], NOW, RateCap("kind", NOW - HOUR, 1)) == "changed"
+
+
+@pytest.mark.requirement("state.repeated")
+async def test_steps_that_were_committed_are_not_carried_out_again(open_store: Open, scope: str) -> None:
+    """Whoever lost the answer asks again with the very same steps, and hears of the first time."""
+    state = open_store()
+    steps = [put("a", 1, expected=""), put("b", 1)]
+
+    assert await state.apply(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    assert await open_store().apply(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    assert await state.apply(scope, [put("a", 1, expected="")], NOW) == "changed"
+    assert len(await state.recent(scope, "kind", NOW - HOUR, NOW)) == 2
+
+
+@pytest.mark.requirement("state.expiry")
+async def test_expired_documents_are_as_good_as_absent(open_store: Open, scope: str) -> None:
+    """They can't be read, do not stand in the way, and a new one starts its own time. The caller's clock decides."""
+    state = open_store()
+    soon = NOW + timedelta(minutes=1)
+    await state.apply(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
+
+    assert await values(state, scope, "a", now=soon - timedelta(milliseconds=1)) == {"a": 1}
+    assert await values(state, scope, "a", now=soon) == {}
+    assert [entry.key for entry in await state.recent(scope, "kind", NOW, soon)] == ["c"]
+    assert await state.apply(scope, [put("a", 2, expected="")], soon) == "done"
+    assert (await state.get(scope, "kind", ["a"], soon))["a"].at == soon
+    assert await state.apply(scope, [Delete("kind", "b", expected="")], soon) == "done"
+    assert await state.apply(scope, [put("b", 3, expires_at=soon - HOUR)], soon) == "done"
+    assert await values(state, scope, "a", "b", "c", now=soon) == {"a": 2, "c": 1}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_store: Open, scope: str) -> None:
+    """Replacing a document does not make it newer; of two of the same time the later put comes first."""
+    state = open_store()
+    await state.apply(scope, [put("a"), put("z")], NOW)
+    await state.apply(scope, [put("b")], NOW + timedelta(seconds=1))
+    await state.apply(scope, [put("a", 2)], NOW + timedelta(seconds=2))
+
+    found = await state.recent(scope, "kind", NOW, NOW)
+    assert [(each.key, each.value["value"]) for each in found] == [("b", 0), ("z", 0), ("a", 2)]
+    assert [each.at for each in found] == [NOW + timedelta(seconds=1), NOW, NOW]
+    assert [each.key for each in await state.recent(scope, "kind", NOW + timedelta(milliseconds=1), NOW)] == ["b"]
+    assert await state.recent(scope, "kind", LATER, NOW) == []
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_recent_gives_all_of_very_many(open_store: Open, scope: str) -> None:
+    """More than fit into one answer of any store."""
+    state = open_store()
+    for start in range(0, 1200, 300):
+        steps = [put(f"{number:04d}", number) for number in range(start, start + 300)]
+        assert await state.apply(scope, steps, NOW + timedelta(seconds=start)) == "done"
+
+    found = await state.recent(scope, "kind", NOW, NOW)
+    assert [each.value["value"] for each in found] == list(range(1199, -1, -1))
+
+
+@pytest.mark.requirement("state.scopes")
+async def test_scopes_and_kinds_do_not_meet(open_store: Open, scope: str) -> None:
+    """Not even where their names, put together, would read alike."""
+    state = open_store()
+    places = [
+        (scope, "kind"),
+        (scope, "kind:a"),
+        (f"{scope}:kind", "a"),
+        (f"{scope}}}", "kind"),
+        (f"{{{scope}", "kind"),
+        (f"{scope}%7D", "kind"),
+        (f"{scope} é", "kind"),
+    ]
+    for number, (own, kind) in enumerate(places):
+        assert await state.apply(own, [Put(kind, "a:b", {"value": number}, LATER, expected="")], NOW) == "done"
+        assert await state.apply(own, [Put(kind, "x", {}, LATER)], NOW, RateCap(kind, NOW - HOUR, 2)) == "done"
+
+    for number, (own, kind) in enumerate(places):
+        assert (await state.get(own, kind, ["a:b"], NOW))["a:b"].value == {"value": number}
+        assert {each.key for each in await state.recent(own, kind, NOW, NOW)} == {"a:b", "x"}
+
+
+ODD = [
+    "",
+    " ",
+    "a:b",
+    "{a}",
+    "a}b{c",
+    "%",
+    "\x00",
+    "a\x00b",
+    "\n",
+    "é",
+    "e\u0301",
+    "🧭",
+    "'; --",
+    "\\",
+    "ключ",
+    "k" * 9000,
+]
+
+
+@pytest.mark.requirement("state.documents")
+async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) -> None:
+    """Zero characters, other scripts, long ones; and two that only look alike are two."""
+    state = open_store()
+    assert await state.apply(scope, [put(key, key) for key in ODD], NOW) == "done"
+
+    assert await values(open_store(), scope, *ODD) == {key: key for key in ODD}
+    assert {each.key for each in await state.recent(scope, "kind", NOW, NOW)} == set(ODD)
+    assert await state.apply(scope, [Delete("kind", key) for key in ODD[1:]], NOW) == "done"
+    assert await values(state, scope, *ODD) == {"": ""}
+
+
+@pytest.mark.requirement("state.documents")
+async def test_key_that_is_no_text_is_not_there(open_store: Open, scope: str) -> None:
+    """Half a surrogate pair, as a model may make one up, is an unknown key like any other; in a value it is kept."""
+    state = open_store()
+    await state.apply(scope, [put("a", "\ud800")], NOW)
+
+    assert await values(state, scope, "a", "\ud800") == {"a": "\ud800"}
+    assert await values(state, scope, "\ud800") == {}
+    assert await values(state, scope) == {}
+
+
+@pytest.mark.requirement("state.documents")
+async def test_big_and_deep_documents_come_back_as_they_were(open_store: Open, scope: str) -> None:
+    """A plan of a thousand posts is 2 MB; null, numbers and order are kept."""
+    state = open_store()
+    big = {"steps": [{"text": "Tür 🚪 " * 120, "number": number, "at": None, "share": 0.1} for number in range(1000)]}
+    assert len(json.dumps(big)) > 2_000_000
+    await state.apply(scope, [put("big", big), put("other", {"b": 1, "a": [True, 2**60, -1.5e-9]})], NOW)
+
+    found = await values(open_store(), scope, "big", "other")
+    assert found["big"] == big
+    assert json.dumps(found["other"]) == json.dumps({"b": 1, "a": [True, 2**60, -1.5e-9]})
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_what_one_process_wrote_another_reads_and_a_closed_one_opens_again(open_store: Open, scope: str) -> None:
+    """Nothing is kept in a process."""
+    one, two = open_store(), open_store()
+    await one.apply(scope, [put("a", 1)], NOW)
+    await one.aclose()
+    await one.aclose()
+
+    assert await values(two, scope, "a") == {"a": 1}
+    assert await two.apply(scope, [put("a", 2, expected=await version(one, scope, "a"))], NOW) == "done"
+    assert await values(one, scope, "a") == {"a": 2}
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope: str) -> None:
+    """Callers that go away at any moment; what each of them did is there whole or not at all."""
+    state = open_store()
+
+    async def write(number: int, scope_of_task: anyio.CancelScope) -> None:
+        with scope_of_task:
+            await state.apply(scope, [put(f"a{number}", number), put(f"b{number}", number)], NOW)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(30):
+            cancelled = anyio.CancelScope()
+            tasks.start_soon(write, number, cancelled)
+            for _ in range(number % 7):
+                await anyio.lowlevel.checkpoint()
+            cancelled.cancel()
+
+    found = {each.key for each in await state.recent(scope, "kind", NOW, NOW)}
+    assert {f"b{key[1:]}" for key in found if key[0] == "a"} == {key for key in found if key[0] == "b"}
+    assert await state.apply(scope, [put("last", 1)], NOW) == "done"
+    assert await values(open_store(), scope, "last") == {"last": 1}
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_confirmation_is_redeemed_once_by_all_processes_together(open_store: Open, scope: str) -> None:
+    """Given out by one, taken by whichever is first."""
+    ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
+    offered = await ledgers[0].offer("digest", 60)
+    redeemed: list[bool] = []
+
+    async def redeem(ledger: Ledger) -> None:
+        redeemed.append(await ledger.redeem(offered.code, "digest"))
+
+    assert not await ledgers[1].redeem(offered.code, "another digest")
+    async with anyio.create_task_group() as tasks:
+        for number in range(12):
+            tasks.start_soon(redeem, ledgers[number % 3])
+
+    assert sorted(redeemed) == [False] * 11 + [True]
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: Open, scope: str) -> None:
+    """None overwrites what another one noted."""
+    ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
+    await ledgers[0].keep_plan("plan", {"posts": 12})
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(12):
+            tasks.start_soon(ledgers[number % 3].note_step, "plan", str(number), {"post": number})
+
+    plan = await ledgers[1].plan("plan")
+    assert plan is not None
+    assert plan.steps == {str(number): {"post": number} for number in range(12)}
+
+
+@pytest.mark.requirement("state.not-ours")
+async def test_entry_that_is_no_document_is_told_as_damage(open_store: Open, scope: str) -> None:
+    """Only who asks for it hears of it."""
+    state = open_store()
+    no_document: Any = ["not", "an", "object"]
+    await state.apply(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
+
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+        await state.get(scope, "kind", ["bad"], NOW)
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+        await state.recent(scope, "kind", NOW, NOW)
+    assert await values(state, scope, "good") == {"good": 1}
+
+
+@pytest.mark.requirement("state.not-ours")
+async def test_document_without_our_fields_is_told_as_damage(open_store: Open, scope: str) -> None:
+    """Whatever part of the ledger it stands in."""
+    state = open_store()
+    ledger = Ledger(state, scope, lambda: NOW + HOUR)
+    for kind in ("open", "create", "removed", "replacing", "replaced", "plan"):
+        await state.apply(scope, [Put(kind, "x", {"replaces": "x"}, LATER)], NOW)
+    for asking in (
+        ledger.unfinished(),
+        ledger.history(NOW),
+        ledger.removed("x"),
+        ledger.replacing("x"),
+        ledger.half_replaced(),
+        ledger.plan("x"),
+        ledger.note_step("x", "0", None),
+    ):
+        with pytest.raises(LedgerProblem, match=r"an entry can't be understood"):
+            await asking
+    assert await ledger.replacement("x") is None

@@ -1,0 +1,497 @@
+"""State in a SQLite file: atomic, durable, private, shared by processes, and clear about what is wrong with it."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.ledger.store import open_store
+from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.times import zone_named
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
+    """A store in a folder of its own."""
+    found = SqliteStore(tmp_path / "state", busy_seconds=0.05)
+    yield found
+    await found.aclose()
+
+
+def put(key: str, value: int = 0, *, expected: str | None = None, expires_at: datetime = LATER) -> Put:
+    return Put("kind", key, {"value": value}, expires_at, expected=expected)
+
+
+async def values(state: SqliteStore, *keys: str, now: datetime = NOW) -> dict[str, int]:
+    return {key: entry.value["value"] for key, entry in (await state.get("s", "kind", keys, now)).items()}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_all_steps_happen_or_none(state: SqliteStore) -> None:
+    """One unmet expectation undoes the others."""
+    assert await state.apply("s", [put("a", 1, expected="")], NOW) == "done"
+    version = (await state.get("s", "kind", ["a"], NOW))["a"].version
+
+    assert await state.apply("s", [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await values(state, "a", "b") == {"a": 1}
+    assert await state.apply("s", [put("b", 2), put("a", 3, expected=version)], NOW) == "done"
+    assert await values(state, "a", "b") == {"a": 3, "b": 2}
+    assert await state.apply("s", [put("a", 4, expected=version)], NOW) == "changed"
+    assert await state.apply("s", [Delete("kind", "a"), Delete("kind", "a")], NOW) == "done"
+    assert await values(state, "a", "b") == {"b": 2}
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
+    """Of many at once no more than allowed get through; what is older than the window does not count."""
+    results: list[str] = []
+
+    async def add(number: int) -> None:
+        results.append(await state.apply("s", [put(str(number))], NOW, RateCap("kind", NOW - timedelta(hours=1), 3)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(add, number)
+
+    assert sorted(results) == ["done"] * 3 + ["full"] * 5
+    two_hours_on = NOW + timedelta(hours=2)
+    limit = RateCap("kind", two_hours_on - timedelta(hours=1), 3)
+    assert await state.apply("s", [put("new")], two_hours_on, limit) == "done"
+
+
+@pytest.mark.requirement("state.expiry")
+async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> None:
+    """With a process's first commit, and by no clock that is ahead: that of a sandbox can be, by years."""
+    past, far = datetime(2020, 1, 1, tzinfo=UTC), datetime(2900, 1, 1, tzinfo=UTC)
+    await state.apply("s", [put("old", expires_at=past), put("kept", expires_at=far)], past - timedelta(hours=1))
+    await state.aclose()
+    again = SqliteStore(state.path.parent)
+    await again.apply("another", [put("new", expires_at=far + timedelta(hours=1))], far)
+    await again.aclose()
+    with sqlite3.connect(state.path) as db:
+        assert db.execute("SELECT key FROM entries ORDER BY key").fetchall() == [("kept",), ("new",)]
+    db.close()
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
+    """Replacing a document does not make it newer."""
+    await state.apply("s", [put("a")], NOW)
+    await state.apply("s", [put("b")], NOW + timedelta(seconds=1))
+    await state.apply("s", [put("a", 2)], NOW + timedelta(seconds=2))
+
+    assert [(each.key, each.value["value"]) for each in await state.recent("s", "kind", NOW, NOW)] == [
+        ("b", 0),
+        ("a", 2),
+    ]
+    assert [each.key for each in await state.recent("s", "kind", NOW + timedelta(seconds=1), NOW)] == ["b"]
+    assert await state.recent("other", "kind", NOW, NOW) == []
+
+
+@pytest.mark.requirement("state.atomic")
+async def test_key_that_is_no_text_is_not_there(state: SqliteStore) -> None:
+    """Half a surrogate pair, as a model may make one up, is an unknown key like any other."""
+    await state.apply("s", [put("a", 1)], NOW)
+
+    assert await values(state, "a", "\ud800") == {"a": 1}
+    assert await values(state, "\ud800") == {}
+
+
+@pytest.mark.requirement("state.private")
+async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> None:
+    """0700 and 0600, whatever the umask is; so are the files that SQLite puts beside it."""
+    before = os.umask(0)
+    try:
+        await state.apply("s", [put("a")], NOW)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in state.path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.requirement("state.lazy")
+async def test_looking_makes_no_file(tmp_path: Path) -> None:
+    """Nothing is there before the first write, and closing nothing is fine."""
+    state = SqliteStore(tmp_path / "state")
+
+    assert await state.get("s", "kind", ["a"], NOW) == {}
+    assert await state.recent("s", "kind", NOW, NOW) == []
+    await state.aclose()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.requirement("state.durable")
+async def test_settings_of_durability(state: SqliteStore) -> None:
+    """A commit is on the disk before it is reported, and readers do not wait for writers."""
+    await state.apply("s", [put("a")], NOW)
+    db = state._db  # the connection's own setting can't be seen from outside
+    assert db is not None
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+PROCESS = """
+import sys, os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import anyio
+from ttp_mcp.ledger.store.base import Put
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def main():
+    state = SqliteStore(Path(sys.argv[1]))
+    done = 0
+    for number in range(int(sys.argv[2])):
+        step = Put("kind", str(number), {"value": number}, NOW + timedelta(days=1), expected="")
+        done += await state.apply("s", [step], NOW) == "done"
+    print(done, flush=True)
+    os._exit(9)
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("state.shared")
+def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_path: Path) -> None:
+    """Three processes start on a new file at once and race for the same keys; each key is got once, and nothing is lost."""
+    command = [sys.executable, "-c", PROCESS, str(tmp_path / "state"), "30"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    got = [int(process.communicate(timeout=60)[0]) for process in running]
+
+    assert sum(got) == 30
+    db = sqlite3.connect(tmp_path / "state" / "ledger.db")
+    assert db.execute("SELECT count(*) FROM entries").fetchone() == (30,)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_full_disk_is_told_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
+    """What was there stays readable."""
+    await state.apply("s", [put("a", 1)], NOW)
+    db = state._db
+    assert db is not None
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+
+    with pytest.raises(
+        LedgerProblem, match=r"the disk is full\. Nothing is sent without it; reading goes on\. Free some"
+    ):
+        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+    assert await values(state, "a", "big") == {"a": 1}
+    assert await state.apply("s", [put("b", 2)], NOW) == "done"
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_another_program_holds_is_told_and_reading_goes_on(state: SqliteStore) -> None:
+    """The wait is bounded."""
+    await state.apply("s", [put("a", 1)], NOW)
+    holder = sqlite3.connect(state.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(LedgerProblem, match="another program holds the file"):
+            await state.apply("s", [put("b")], NOW)
+        assert await values(state, "a") == {"a": 1}
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    assert await state.apply("s", [put("b")], NOW) == "done"
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    """Somebody holds a file that is not yet in write-ahead mode."""
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    holder.execute("CREATE TABLE other (x)")
+    holder.execute("BEGIN EXCLUSIVE")
+    state = SqliteStore(tmp_path, busy_seconds=0.05)
+    try:
+        with pytest.raises(LedgerProblem, match="another program holds the file"):
+            await state.apply("s", [put("a")], NOW)
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+    await state.aclose()
+
+
+@contextmanager
+def held(file: Path) -> Generator[None]:
+    """Another program that lets nobody in, not even to read."""
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    holder.execute("UPDATE entries SET value = value")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+@pytest.mark.requirement("state.reads-do-not-wait")
+async def test_reads_of_a_held_file_fail_at_once_and_not_one_after_the_other(tmp_path: Path) -> None:
+    """Also while writes wait for it with all their patience, and as many as there are."""
+    before = SqliteStore(tmp_path)
+    await before.apply("s", [put("a", 1)], NOW)
+    await before.aclose()
+    state = SqliteStore(tmp_path, busy_seconds=120)
+    refused: list[str] = []
+
+    async def read(key: str) -> None:
+        with pytest.raises(LedgerProblem) as problem:
+            await state.get("s", "kind", [key], NOW)
+        refused.append(str(problem.value))
+
+    async with anyio.create_task_group() as writing:
+        with held(tmp_path / "ledger.db"):
+            for number in range(50):
+                writing.start_soon(state.apply, "s", [put(str(number))], NOW)
+            await anyio.wait_all_tasks_blocked()
+            # One write alone would wait for two minutes; seconds are for a machine that is busy.
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as reading:
+                    for number in range(50):
+                        reading.start_soon(read, str(number))
+    assert len(refused) == 50
+    assert {"another program holds the file" in text for text in refused} == {True}
+    assert await values(state, "a", "49") == {"a": 1, "49": 0}
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.reads-do-not-wait")
+async def test_cancelled_read_is_released_while_its_thread_still_waits(
+    state: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would have found is of no interest any more."""
+    await state.apply("s", [put("a", 1)], NOW)
+    begun, over = threading.Event(), threading.Event()
+
+    def stuck(_: float) -> sqlite3.Connection:
+        begun.set()
+        over.wait()
+        raise OSError
+
+    monkeypatch.setattr(state, "_connect", stuck)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(values, state, "a")
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+    over.set()
+    monkeypatch.undo()
+
+    assert await values(state, "a") == {"a": 1}
+
+
+@pytest.mark.requirement("state.shared")
+async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) -> None:
+    """Another process has made the file and not yet its tables."""
+    state.path.parent.mkdir()
+    state.path.touch()
+
+    assert await values(state, "a") == {}
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+
+
+@pytest.mark.requirement("state.faults")
+async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    """It may hold what somebody needs: only a person moves it away."""
+    file = tmp_path / "ledger.db"
+    file.write_bytes(b"this is no database" * 200)
+    state = SqliteStore(tmp_path)
+
+    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Move it and those beside it"):
+        await state.apply("s", [put("a")], NOW)
+    assert file.read_bytes() == b"this is no database" * 200
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "state").write_text("in the way")
+
+    with pytest.raises(LedgerProblem, match=r"can't be opened or made. Nothing is sent"):
+        await SqliteStore(tmp_path / "state").apply("s", [put("a")], NOW)
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_that_is_read_only_is_told(state: SqliteStore) -> None:
+    """As on a drive that was mounted for reading."""
+    await state.apply("s", [put("a", 1)], NOW)
+    db = state._db
+    assert db is not None
+    db.execute("PRAGMA query_only = ON")
+
+    with pytest.raises(LedgerProblem, match=r"the file is read-only. .*Make it writable"):
+        await state.apply("s", [put("b")], NOW)
+
+
+@pytest.mark.requirement("state.faults")
+async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -> None:
+    """A database of somebody else that claims our version."""
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    state = SqliteStore(tmp_path)
+
+    with pytest.raises(LedgerProblem, match="SQLite reported an error"):
+        await state.apply("s", [put("a")], NOW)
+    await state.aclose()
+
+
+GUEST = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import anyio
+from ttp_mcp.ledger.store.base import Put
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+async def main():
+    state = SqliteStore(Path(sys.argv[1]))
+    print(await state.apply("s", [Put("kind", sys.argv[2], {"value": 9}, NOW + timedelta(days=1), expected="")], NOW))
+    await state.aclose()
+anyio.run(main)
+"""
+
+
+@pytest.mark.requirement("state.shared")
+def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path) -> None:
+    """The last to close a file removes its log; who has read and then written is still there, and its commits count."""
+
+    def guest(key: str) -> str:
+        command = [sys.executable, "-c", GUEST, str(tmp_path), key]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    async def host() -> None:
+        state = SqliteStore(tmp_path)
+        assert await values(state, "a") == {"a": 9}
+        assert await state.apply("s", [put("b")], NOW) == "done"
+        assert guest("c") == "done"
+        assert await state.apply("s", [put("d")], NOW) == "done"
+        assert guest("d") == "changed"
+        await state.aclose()
+
+    assert guest("a") == "done"
+    anyio.run(host)
+
+
+@pytest.mark.requirement("state.shared")
+@pytest.mark.parametrize("names", [("ledger.db", "ledger.db-wal", "ledger.db-shm"), ("ledger.db",)], ids=["all", "one"])
+async def test_file_that_was_moved_away_is_left(state: SqliteStore, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """There is nothing then, until somebody makes a new file; that one is everybody's."""
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+    for name in names:
+        (state.path.parent / name).rename(tmp_path / name)
+
+    assert await values(state, "a") == {}
+    assert not state.path.exists()
+    other = SqliteStore(state.path.parent)
+    assert await other.apply("s", [put("a", 2, expected="")], NOW) == "done"
+    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 4)], NOW) == "done"
+    assert await values(state, "a", "b") == await values(other, "a", "b") == {"a": 2, "b": 4}
+    await other.aclose()
+
+
+@pytest.mark.requirement("state.shared")
+async def test_file_that_was_replaced_is_found_by_the_next_write(state: SqliteStore, tmp_path: Path) -> None:
+    """What is reserved there counts, and not what was in the file of before."""
+    other = SqliteStore(tmp_path / "other")
+    await other.apply("s", [put("a", 2)], NOW)
+    await other.aclose()
+    await state.apply("s", [put("b", 1)], NOW)
+    assert await values(state, "a", "b") == {"b": 1}
+    # Its log belongs to the old file alone, as SQLite has it.
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (state.path.parent / name).unlink()
+    other.path.replace(state.path)
+
+    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
+    assert await state.apply("s", [put("b", 4, expected="")], NOW) == "done"
+    assert await values(state, "a", "b") == {"a": 2, "b": 4}
+
+
+@pytest.mark.requirement("state.faults")
+async def test_reads_follow_the_writer_to_a_new_file_after_an_error(state: SqliteStore, tmp_path: Path) -> None:
+    """Somebody makes room by moving the file away; the writer was dropped by then, what reads was not."""
+    await state.apply("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+    db = state._db
+    assert db is not None
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(LedgerProblem, match="the disk is full"):
+        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+    state.path.rename(tmp_path / "old")
+
+    assert await state.apply("s", [put("b", 2)], NOW) == "done"
+    assert await values(state, "a", "b") == {"b": 2}
+
+
+@pytest.mark.requirement("state.faults")
+async def test_path_that_can_not_be_looked_at_is_told(tmp_path: Path) -> None:
+    """A name that is too long stands for a folder without rights: root, who may run this, has them all."""
+    state = SqliteStore(tmp_path / ("x" * 300))
+
+    with pytest.raises(LedgerProblem, match="can't be opened or made"):
+        await values(state, "a")
+    with pytest.raises(LedgerProblem, match="can't be opened or made"):
+        await state.apply("s", [put("a")], NOW)
+
+
+@pytest.mark.requirement("state.versions")
+async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    """What is not understood is not written."""
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    state = SqliteStore(tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
+            await state.apply("s", [put("a")], NOW)
+    with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
+        await values(state, "a")
+    await state.aclose()
+
+
+def settings(folder: Path, state_url: str | None = None) -> Settings:
+    return Settings(zone=zone_named("UTC"), state_dir=folder, state_url=state_url)
+
+
+@pytest.mark.requirement("state.choice")
+async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
+    """Nothing is opened by choosing."""
+    state = open_store(settings(tmp_path / "state"))
+
+    assert isinstance(state, SqliteStore)
+    assert not (tmp_path / "state").exists()
+    with pytest.raises(SettingProblem, match="TTP_STATE_URL"):
+        open_store(settings(tmp_path, "memcached://host"))
+
+
+@pytest.mark.requirement("state.private")
+async def test_file_that_a_link_leads_to_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also when it is made only now."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.db").symlink_to(tmp_path / "elsewhere.db")
+    state = SqliteStore(tmp_path / "state")
+    assert await state.apply("scope", [Put("kind", "a", {"value": 1}, LATER)], NOW) == "done"
+    await state.aclose()
+    assert stat.S_IMODE((tmp_path / "elsewhere.db").stat().st_mode) == 0o600

@@ -1,0 +1,363 @@
+"""What the ledger remembers beside writes: replacements, plans, confirmations; and who sees what."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.claims import content_digest
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import PriorCreate, Write, scope_of
+from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.sandbox.clock import ManualClock
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
+
+
+class _Slow:
+    """A store whose answers to `get` are late, so that others come between."""
+
+    def __init__(self, state: SqliteStore) -> None:
+        self._state = state
+        self.apply = state.apply
+        self.recent = state.recent
+        self.aclose = state.aclose
+
+    async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
+        """As the store, and then everybody else's turn."""
+        found = await self._state.get(scope, kind, keys, now)
+        for _ in range(20):
+            await anyio.sleep(0)
+        return found
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still."""
+    return ManualClock(START)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
+    """A store in a folder of its own."""
+    found = SqliteStore(tmp_path / "state")
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture
+def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
+    """One user's ledger."""
+    return Ledger(state, "one", clock.now)
+
+
+@pytest.mark.requirement("ledger.scope")
+def test_scope_tells_users_apart_and_gives_nothing_of_the_token_away() -> None:
+    """Another token, address or organization is another scope; the same is the same."""
+    one, two = Token("ttp_" + "a" * 48), Token("ttp_" + "b" * 48)
+    scopes = [
+        scope_of("https://a.example/api", one, None),
+        scope_of("https://a.example/api", two, None),
+        scope_of("https://b.example/api", one, None),
+        scope_of("https://a.example/api", one, "org_1"),
+        scope_of("https://a.example/api", None, None),
+    ]
+
+    assert len(set(scopes)) == 5
+    assert scope_of("https://a.example/api", Token("ttp_" + "a" * 48), None) == scopes[0]
+    assert all(len(scope) == 32 and "aaaaaa" not in scope for scope in scopes)
+
+
+@pytest.mark.requirement("ledger.scope")
+async def test_one_user_never_meets_another_users_entries(
+    state: SqliteStore, ledger: Ledger, clock: ManualClock
+) -> None:
+    """Duplicates, plans, confirmations, replacements and unfinished writes are one user's own."""
+    other = Ledger(state, "two", clock.now)
+    await ledger.begin_create(POST, tool="create_post")
+    await ledger.keep_plan("p", {})
+    await ledger.end_replacement("old", "new")
+    offered = await ledger.offer("digest", 60)
+    clock.move(120)
+
+    assert isinstance(await other.begin_create(POST, tool="create_post", most=1), Write)
+    assert await other.plan("p") is None
+    assert await other.replacement("old") is None
+    assert not await other.redeem(offered.code, "digest")
+    assert await other.unfinished() == []
+
+
+@pytest.mark.requirement("ledger.unfinished")
+async def test_writes_without_an_outcome_are_reported_once_their_process_must_be_gone(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """Each kind with what is known of it; what got an outcome is not among them; after a week they are dropped."""
+    await ledger.begin_create(POST, tool="create_post")
+    clock.move(1)
+    await ledger.begin_delete("p1", None, tool="delete_post")
+    clock.move(1)
+    await ledger.begin_upload(tool="upload_media")
+    finished = await ledger.begin_upload(tool="upload_media")
+    assert isinstance(finished, Write)
+    await ledger.finish(finished, "uploaded")
+
+    assert await ledger.unfinished() == []
+    clock.move(91)
+    found = await ledger.unfinished()
+    assert [(each.kind, each.tool, each.content, each.post_id) for each in found] == [
+        ("upload", "upload_media", None, None),
+        ("delete", "delete_post", None, "p1"),
+        ("create", "create_post", "Doors open at ten", None),
+    ]
+    assert found[2].at == START
+    clock.move(8 * 86400)
+    assert await ledger.unfinished() == []
+
+
+@pytest.mark.requirement("ledger.history")
+async def test_history_tells_every_write_in_order(ledger: Ledger, clock: ManualClock) -> None:
+    """With its outcome, or none yet; for 400 days."""
+    create = await ledger.begin_create(POST, tool="create_post")
+    clock.move(1)
+    upload = await ledger.begin_upload(tool="upload_media")
+    assert isinstance(create, Write)
+    assert isinstance(upload, Write)
+    await ledger.finish(upload, "not_done")
+
+    found = await ledger.history(START)
+    assert [(each.write_id, each.kind, each.outcome) for each in found] == [
+        (create.id, "create", None),
+        (upload.id, "upload", "not_done"),
+    ]
+    clock.move(401 * 86400)
+    assert await ledger.history(START) == []
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_reservation_is_atomic_over_all_targets(ledger: Ledger) -> None:
+    """Of many that try at once one gets it; the others are shown it."""
+    results: list[object] = []
+
+    async def try_it(account: str) -> None:
+        post = PostCreate("Same", account_ids=("shared", account))
+        results.append(await ledger.begin_create(post, tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(try_it, str(number))
+
+    writes = [result for result in results if isinstance(result, Write)]
+    earlier = [result for result in results if isinstance(result, PriorCreate)]
+    assert (len(writes), len(earlier)) == (1, 7)
+    assert {each.write_id for each in earlier} == {writes[0].id}
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None:
+    """Each sees the reservation of the one before change, and tries again."""
+    results: list[object] = []
+
+    async def try_it() -> None:
+        results.append(await ledger.begin_create(POST, tool="create_post", allow_duplicate=True))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(try_it)
+
+    assert len([result for result in results if isinstance(result, Write)]) == 6
+
+
+class MovedOn(SqliteStore):
+    """Shows nothing where a moment ago something stood in the way."""
+
+    times = 1
+
+    async def get(self, scope: str, kind: str, keys: object, now: datetime) -> dict[str, object]:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
+        if self.times:
+            self.times -= 1
+            await self.apply(scope, self.leaves, now)
+            return {}
+        return await super().get(scope, kind, keys, now)  # pyright: ignore # a stand-in
+
+    leaves: tuple[object, ...] = ()
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock: ManualClock) -> None:
+    """Between the refusal and the look the other write was not done after all."""
+    state = MovedOn(tmp_path)
+    ledger = Ledger(state, "one", clock.now)
+    first = await ledger.begin_create(POST, tool="create_post")
+    assert isinstance(first, Write)
+    state.leaves = tuple(Delete("sent", f"{content_digest(POST)} account {name}") for name in ("a", "b"))
+
+    second = await ledger.begin_create(POST, tool="create_post")
+
+    assert isinstance(second, Write)
+    await state.aclose()
+
+
+@pytest.mark.requirement("ledger.replacements")
+async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
+    """A post that was rescheduled twice leads to the last one; a circle ends."""
+    await ledger.end_replacement("a", "b")
+    await ledger.end_replacement("b", "c")
+    await ledger.end_replacement("x", "y")
+    await ledger.end_replacement("y", "x")
+
+    assert await ledger.replacement("a") == "c"
+    assert await ledger.replacement("c") is None
+    assert await ledger.replacement("x") == "y"
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger, clock: ManualClock) -> None:
+    """What was created for it, and for no other, is found in the history: a crash at any point in between leaves both ids."""
+    assert await ledger.begin_replacement("old", POST) is None
+    assert await ledger.half_replaced() == []
+    found = await ledger.replacing("old")
+    assert found is not None
+    assert (found.old_id, found.new_id, found.at) == ("old", None, START)
+
+    for replaces in (None, "old", "another"):
+        other = PostCreate(POST.content, account_ids=(f"for {replaces}",), scheduled_at=POST.scheduled_at)
+        write = await ledger.begin_create(other, tool="reschedule_post", replaces=replaces)
+        assert isinstance(write, Write)
+        await ledger.finish(write, "created", Post({"id": f"for {replaces}"}))
+    clock.move(271)
+
+    assert [(each.old_id, each.new_id) for each in await ledger.half_replaced()] == [("old", "for old")]
+    await ledger.end_replacement("old", "new")
+    assert await ledger.half_replaced() == []
+    assert await ledger.replacing("old") is None
+    assert await ledger.replacement("old") == "new"
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger) -> None:
+    """The same may be begun again, which is how it is finished; the same for others is told what is under way."""
+    other = replace(POST, account_ids=("a",))
+    assert await ledger.begin_replacement("old", POST) is None
+    assert await ledger.begin_replacement("old", POST) is None
+
+    under_way = await ledger.begin_replacement("old", other)
+    assert under_way is not None
+    assert under_way.old_id == "old"
+    await ledger.end_replacement("old", None)
+    assert await ledger.replacement("old") is None
+    assert await ledger.begin_replacement("old", other) is None
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: SqliteStore, clock: ManualClock) -> None:
+    """The second one finds what the first one noted between its look and its note."""
+    ledger = Ledger(_Slow(state), "one", clock.now)
+    posts = [PostCreate(str(number), account_ids=("a",)) for number in range(5)]
+    found: list[object] = []
+
+    async def begin(post: PostCreate) -> None:
+        found.append(await ledger.begin_replacement("old", post))
+
+    async with anyio.create_task_group() as tasks:
+        for post in posts:
+            tasks.start_soon(begin, post)
+
+    assert sum(each is None for each in found) == 1
+
+
+@pytest.mark.requirement("ledger.reads-go-on")
+async def test_reading_goes_on_without_a_ledger(tmp_path: Path, clock: ManualClock) -> None:
+    """A broken file costs the hint, not the answer; a missing one is not made by looking."""
+    (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
+    broken, missing = SqliteStore(tmp_path), SqliteStore(tmp_path / "nowhere")
+
+    assert await Ledger(broken, "one", clock.now).replacement("a") is None
+    assert await Ledger(missing, "one", clock.now).replacement("a") is None
+    assert await Ledger(missing, "one", clock.now).unfinished() == []
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(LedgerProblem):
+        await Ledger(broken, "one", clock.now).unfinished()
+    await broken.aclose()
+
+
+@pytest.mark.requirement("ledger.plans")
+async def test_plan_keeps_its_document_and_what_became_of_its_steps(ledger: Ledger, clock: ManualClock) -> None:
+    """Keeping it again changes nothing; steps are noted one by one and can be forgotten; after 60 days it is gone."""
+    await ledger.keep_plan("p", {"posts": [1]})
+    await ledger.note_step("p", "0", {"post_id": "a"})
+    await ledger.note_step("p", "1", {"post_id": "b"})
+    await ledger.note_step("p", "0", None)
+    await ledger.keep_plan("p", {"posts": [2]})
+    await ledger.note_step("other", "0", {})
+    found = await ledger.plan("p")
+
+    assert found is not None
+    assert (found.document, found.steps, found.at) == ({"posts": [1]}, {"1": {"post_id": "b"}}, START)
+    assert await ledger.plan("other") is None
+    clock.move(61 * 86400)
+    assert await ledger.plan("p") is None
+
+
+@pytest.mark.requirement("ledger.plans")
+async def test_steps_noted_at_once_are_all_kept(ledger: Ledger) -> None:
+    """Two processes that apply one plan do not overwrite each other."""
+    await ledger.keep_plan("p", {})
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(ledger.note_step, "p", str(number), {"post_id": str(number)})
+
+    found = await ledger.plan("p")
+    assert found is not None
+    assert sorted(found.steps) == [str(number) for number in range(8)]
+
+
+@pytest.mark.requirement("ledger.confirmations")
+async def test_confirmation_works_once_for_its_arguments_and_not_for_long(ledger: Ledger, clock: ManualClock) -> None:
+    """Other arguments, another code, a second time and too late are all refused."""
+    offered = await ledger.offer("digest", 300)
+    late = await ledger.offer("digest", 300)
+
+    assert offered.expires_at == START + timedelta(seconds=300)
+    assert len(bytes.fromhex(offered.code)) == 16
+    assert not await ledger.redeem(offered.code, "other")
+    assert not await ledger.redeem("forged", "digest")
+    assert await ledger.redeem(offered.code, "digest")
+    assert not await ledger.redeem(offered.code, "digest")
+    clock.move(301)
+    assert not await ledger.redeem(late.code, "digest")
+
+
+@pytest.mark.requirement("ledger.confirmations")
+async def test_of_many_that_redeem_one_code_at_once_one_succeeds(ledger: Ledger) -> None:
+    """The code is used up atomically."""
+    offered = await ledger.offer("digest", 300)
+    results: list[bool] = []
+
+    async def redeem() -> None:
+        results.append(await ledger.redeem(offered.code, "digest"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(redeem)
+
+    assert sorted(results) == [False] * 7 + [True]
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_replacement_that_is_taken_up_again_is_under_way_again(ledger: Ledger, clock: ManualClock) -> None:
+    """Another one must not begin beside it."""
+    await ledger.begin_replacement("old", POST)
+    clock.move(300)
+    await ledger.begin_replacement("old", POST)
+
+    found = await ledger.begin_replacement("old", replace(POST, content="Other"))
+    assert found is not None
+    assert ledger.is_fresh(found)
+    assert await ledger.half_replaced() == []

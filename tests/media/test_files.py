@@ -1,0 +1,427 @@
+"""Opening a local file below the allowed folders."""
+
+import errno
+import os
+import socket
+import sys
+import unicodedata
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import pytest
+
+from ttp_mcp.media import files
+from ttp_mcp.media.files import MOST_BYTES, FileRefused, folder_problems, open_below
+
+pytestmark = [
+    pytest.mark.requirement("uploads.allowed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no links without privileges"),
+]
+
+SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An allowed folder with a picture in it and one below it; a secret beside it; a home elsewhere."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    allowed = tmp_path / "allowed"
+    (allowed / "trip").mkdir(parents=True)
+    (allowed / "photo.jpg").write_bytes(b"picture")
+    (allowed / "trip" / "beach.jpg").write_bytes(b"beach")
+    (tmp_path / "secret.jpg").write_bytes(SECRET)
+    return allowed
+
+
+def refusal(source, *roots):
+    """The words of a refusal."""
+    with pytest.raises(FileRefused) as caught:
+        open_below(source, roots)
+    return str(caught.value)
+
+
+def content(source, *roots):
+    """All bytes of a file that opens."""
+    with open_below(source, roots) as file:
+        return file.read_at(0, file.size + 1)
+
+
+def test_relative_path_is_read_below_the_folder(folder):
+    """A path is meant below the allowed folder, whatever the working directory."""
+    assert content("photo.jpg", folder) == b"picture"
+    assert content("trip/beach.jpg", folder) == b"beach"
+
+
+def test_absolute_path_and_file_url_below_the_folder_are_read(folder):
+    """What a person copies from a file manager works."""
+    assert content(str(folder / "photo.jpg"), folder) == b"picture"
+    assert content(f"file://{folder}/trip/beach.jpg", folder) == b"beach"
+    assert content(f"file://localhost{folder}/%70hoto.jpg", folder) == b"picture"
+
+
+def test_home_path_is_read_when_the_folder_lies_in_it(folder):
+    """`~/` means the home folder."""
+    pictures = Path.home() / "Pictures"
+    pictures.mkdir()
+    (pictures / "cat.png").write_bytes(b"cat")
+    assert content("~/Pictures/cat.png", folder, pictures) == b"cat"
+
+
+def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
+    """The folder is the user's own choice; both of its names work."""
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert content("photo.jpg", link) == b"picture"
+    assert content(str(link / "photo.jpg"), link) == b"picture"
+    assert content(str(folder / "photo.jpg"), link) == b"picture"
+
+
+def test_file_of_a_second_folder_is_found(folder, tmp_path):
+    """Each folder is looked at."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "other.jpg").write_bytes(b"other")
+    assert content("other.jpg", folder, second) == b"other"
+    assert content("photo.jpg", folder, folder) == b"picture"
+
+
+@pytest.mark.requirement("uploads.words")
+def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
+    """The wrong picture must not go out."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "photo.jpg").write_bytes(b"other")
+    assert refusal("photo.jpg", folder, second) == (
+        "Not uploaded: photo.jpg: a file of this name is in several allowed folders. Pass its absolute path; "
+        "repeating the same call does not help."
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../secret.jpg",
+        "trip/../../secret.jpg",
+        "trip/../photo.jpg",
+        "./photo.jpg",
+        "trip//beach.jpg",
+        "photo.jpg/",
+        "",
+        "trip\\beach.jpg",
+        "photo.jpg\x00.png",
+        "photo\n.jpg",
+        "gpj.\u202eotohp",
+        "ph\u200boto.jpg",
+        "ph\udc80oto.jpg",
+        ".hidden.jpg",
+        ".ssh/key.jpg",
+        "trip/.hidden/key.jpg",
+        "file:///etc/../etc/passwd",
+        "file://server/share/photo.jpg",
+        "file:///photo.jpg?download",
+        "file://[/photo.jpg",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "~/photo.jpg",
+        "~root/photo.jpg",
+        "x" * 300,
+        "x" * 5000,
+    ],
+)
+def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
+    """Traversal, hidden names, controls and foreign places."""
+    assert str(folder.parent) not in refusal(source, folder)
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\uffa0", "\ufff0", "\U0001d173", "\U000e0080", "\U000e0fff"])
+def test_file_with_something_invisible_in_its_name_is_refused(folder, hidden):
+    """Although it is there."""
+    (folder / f"ph{hidden}oto.jpg").write_bytes(b"picture")
+    assert "an invisible character" in refusal(f"ph{hidden}oto.jpg", folder)
+
+
+NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
+
+
+@pytest.mark.requirement("uploads.names")
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        (NARROW, "Screenshot 2026-11-25 at 9.41.00 PM.png"),
+        (unicodedata.normalize("NFD", "Crème brûlée.png"), unicodedata.normalize("NFC", "Crème brûlée.png")),
+        (unicodedata.normalize("NFC", "Crème brûlée.png"), unicodedata.normalize("NFD", "Crème brûlée.png")),
+        ("two  spaces.png", "two spaces.png"),
+        ("no-break\xa0space.png", "no-break space.png"),
+        ("plain space.png", "plain\u202fspace.png"),
+    ],
+)
+def test_name_that_reads_the_same_is_found(folder, stored, typed):
+    """As answers show it and people type it; below a folder, by its whole path and as a URL too."""
+    for place in (folder, folder / "trip"):
+        (place / stored).write_bytes(b"this one")
+    assert content(typed, folder) == b"this one"
+    assert content(f"trip/{typed}", folder) == b"this one"
+    assert content(f"{folder}/trip/{typed}", folder) == b"this one"
+    assert content(f"file://{folder}/{quote(typed)}", folder) == b"this one"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_suggested_name_can_be_passed(folder):
+    """What a refusal shows opens the file."""
+    (folder / NARROW).write_bytes(b"shot")
+    words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
+    suggested = words.partition("Similar names there: ")[2].partition(". Repeating")[0]
+    assert content(suggested, folder) == b"shot"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_name_as_it_was_typed_comes_first(folder, tmp_path):
+    """Also where the one that only reads the same lies in another allowed folder."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (folder / "a  b.jpg").write_bytes(b"alike")
+    (second / "a b.jpg").write_bytes(b"typed")
+    assert content("a b.jpg", folder, second) == b"typed"
+    (folder / "a b.jpg").write_bytes(b"typed")
+    assert content("a b.jpg", folder) == b"typed"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
+    """The wrong picture must not go out, in one folder or in two."""
+    (folder / "a  b.jpg").write_bytes(b"one")
+    (folder / "a\u202fb.jpg").write_bytes(b"two")
+    assert refusal("a b.jpg", folder) == (
+        "Not uploaded: a b.jpg: 2 names there read the same (a b.jpg, a b.jpg). Rename the file that is meant; "
+        "repeating the same call does not help."
+    )
+    second = tmp_path / "second"
+    second.mkdir()
+    (folder / "a\u202fb.jpg").rename(second / "a\u202fb.jpg")
+    assert "is in several allowed folders" in refusal("a b.jpg", folder, second)
+
+
+@pytest.mark.requirement("uploads.names")
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        (".photo 1.jpg", "\uff0ephoto 1.jpg"),
+        ("photo\t1.jpg", "photo 1.jpg"),
+        ("PHOTO 1.jpg", "photo 1.jpg"),
+        ("link\u202f1.jpg", "link 1.jpg"),
+        ("hard\u202f1.jpg", "hard 1.jpg"),
+    ],
+)
+def test_name_that_reads_the_same_opens_no_other_door(folder, tmp_path, stored, typed):
+    """Hidden, with a control, in other letters, a link, a second name of a file."""
+    if stored.startswith("link"):
+        (folder / stored).symlink_to(tmp_path / "secret.jpg")
+    elif stored.startswith("hard"):
+        os.link(tmp_path / "secret.jpg", folder / stored)
+    else:
+        (folder / stored).write_bytes(b"picture")
+    assert typed in refusal(typed, folder)
+
+
+@pytest.mark.requirement("uploads.names")
+def test_folder_on_the_way_is_named_exactly(folder):
+    """Only the file's own name is looked for."""
+    (folder / "two  spaces").mkdir()
+    (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
+    assert "there is no such file" in refusal("two spaces/a.jpg", folder)
+    assert content("two  spaces/a.jpg", folder) == b"x"
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "in the folder"])
+def test_link_is_never_followed(folder, tmp_path, place):
+    """Neither as the file nor on the way to it, and not even to a file of the same folder."""
+    source = "link.jpg"
+    if place == "file":
+        (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    elif place == "folder":
+        (folder / "out").symlink_to(tmp_path)
+        source = "out/secret.jpg"
+    else:
+        (folder / "link.jpg").symlink_to(folder / "photo.jpg")
+    assert "is a link, or not a folder" in refusal(source, folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "hard link", "empty", "too large", "no permission"])
+def test_what_is_no_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
+    """Only a regular file with one name and a sensible size."""
+    path = folder / "thing.jpg"
+    expected = "not a regular file"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        monkeypatch.chdir(folder)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("thing.jpg")
+    elif kind == "hard link":
+        os.link(tmp_path / "secret.jpg", path)
+        expected = "hard link"
+    elif kind == "empty":
+        path.touch()
+        expected = "it is empty"
+    elif kind == "too large":
+        path.touch()
+        os.truncate(path, MOST_BYTES + 1)
+        expected = f"has {MOST_BYTES + 1} bytes"
+    else:
+        refuse_opening(monkeypatch, errno.EACCES)
+        path.write_bytes(b"x")
+        expected = "may not read it"
+    assert expected in refusal("thing.jpg", folder)
+
+
+def refuse_opening(monkeypatch, number):
+    """The file itself can't be opened: who runs the tests may be allowed to read everything."""
+    real = os.open
+
+    def opening(path, *args, **options):
+        if path == "thing.jpg":
+            raise OSError(number, "no")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(files.os, "open", opening)
+
+
+def test_other_failure_of_the_disk_is_a_refusal(folder, monkeypatch):
+    """Nothing of the system's words or paths is repeated."""
+    refuse_opening(monkeypatch, errno.EIO)
+    assert "it could not be opened" in refusal("thing.jpg", folder)
+
+
+@pytest.mark.requirement("uploads.words")
+def test_missing_file_names_what_is_similar_there(folder):
+    """A slip of the keyboard costs one call, not a guessing game; hidden and odd names are not told."""
+    (folder / ".photo.jpg").write_bytes(b"hidden")
+    (folder / "pho\nto.jpg").write_bytes(b"odd")
+    (folder / "Photo1.JPG").write_bytes(b"similar")
+    assert refusal("photo.jpeg", folder) == (
+        "Not uploaded: photo.jpeg: there is no such file below the allowed folders. Check the name. "
+        "Similar names there: photo.jpg, Photo1.JPG. Repeating the same call does not help."
+    )
+    assert "Similar names there: trip" in refusal("trop/beach.jpg", folder)
+    assert "Similar" not in refusal("zzz", folder)
+
+
+@pytest.mark.requirement("uploads.words")
+def test_without_folders_the_words_say_what_to_set():
+    """The user has to allow a folder first."""
+    assert refusal("photo.jpg") == (
+        "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder "
+        "where this server is configured and restart it; repeating does not help until then."
+    )
+
+
+@pytest.mark.requirement("uploads.words")
+def test_refusal_names_the_file_and_no_folder(folder):
+    """The path that was typed is not repeated either."""
+    assert refusal("/home/someone/private/letter.jpg", folder) == (
+        "Not uploaded: letter.jpg: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
+        "folder added; repeating the same call does not help."
+    )
+
+
+@pytest.mark.requirement("uploads.roots")
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("/", "is your home folder or holds it"),
+        ("home", "is your home folder or holds it"),
+        ("above home", "is your home folder or holds it"),
+        ("holds .ssh", "holds private folders such as .ssh"),
+        ("relative", "is not an absolute path"),
+        ("missing", "does not exist or can't be read"),
+        ("unreadable", "does not exist or can't be read"),
+        ("file", "is not a folder"),
+    ],
+)
+def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, monkeypatch, root, why):
+    """The words name the entry by its number, not by its path."""
+    unreadable = folder / "trip"
+    # Who runs the tests may be allowed to read everything.
+    monkeypatch.setattr(files.os, "access", lambda path, _: path != unreadable)
+    (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
+    path = {
+        "/": Path("/"),
+        "home": Path.home(),
+        "above home": tmp_path,
+        "holds .ssh": tmp_path / "like-home",
+        "relative": Path("pictures"),
+        "missing": tmp_path / "missing",
+        "unreadable": unreadable,
+        "file": folder / "photo.jpg",
+    }[root]
+    words = refusal("photo.jpg", folder, path)
+    assert words.startswith(f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media")
+    assert str(tmp_path) not in words
+    assert folder_problems([folder, path]) == [f"entry 2 of TTP_MEDIA_DIRS {why}"]
+
+
+def test_opened_file_has_a_short_name_with_its_extension(folder):
+    """The name goes to the API; folders do not."""
+    long = "n" * 200 + ".jpeg"
+    (folder / "trip" / long).write_bytes(b"x")
+    with open_below(f"trip/{long}", [folder]) as file:
+        assert file.name == "n" * 88 + ".jpeg"
+        assert file.size == 1
+    with open_below("trip/beach.jpg", [folder]) as file:
+        assert (file.name, file.mtime_ns, file.inode) == (
+            "beach.jpg",
+            (folder / "trip" / "beach.jpg").stat().st_mtime_ns,
+            (folder / "trip" / "beach.jpg").stat().st_ino,
+        )
+
+
+@pytest.mark.requirement("uploads.identity")
+@pytest.mark.parametrize("change", ["append", "truncate", "replace", "remove", "rewrite"])
+def test_change_after_opening_is_noticed(folder, change):
+    """Size, times, file and number of names have to stay."""
+    path = folder / "photo.jpg"
+    os.utime(path, ns=(10**9, 10**9))
+    with open_below("photo.jpg", [folder]) as file:
+        assert file.unchanged()
+        if change == "append":
+            with path.open("ab") as more:
+                more.write(b"!")
+        elif change == "truncate":
+            os.truncate(path, 1)
+        elif change == "replace":
+            path.rename(folder / "away.jpg")
+            path.write_bytes(b"picture")
+            path.replace(folder / "away.jpg")
+        elif change == "remove":
+            path.unlink()
+        else:
+            path.write_bytes(b"PICTURE")
+        assert not file.unchanged()
+
+
+@pytest.mark.requirement("uploads.identity")
+def test_copy_outlives_the_original(folder):
+    """A thread keeps its own descriptor."""
+    with open_below("photo.jpg", [folder]) as file:
+        copy = file.copy()
+    assert copy.read_at(3, 4) == b"ture"
+    assert copy.unchanged()
+    copy.close()
+
+
+def test_refusals_leave_no_descriptor_open(folder, tmp_path):
+    """Whatever the reason."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "photo.jpg").write_bytes(b"other")
+    (folder / "empty.jpg").touch()
+    (folder / "link.jpg").symlink_to(folder / "photo.jpg")
+    before = psutil.Process().num_fds()
+    for source in ("photo.jpg", "empty.jpg", "link.jpg", "trip/none.jpg", "trip", "../x"):
+        refusal(source, folder, second)
+    assert psutil.Process().num_fds() == before

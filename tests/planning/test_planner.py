@@ -1,0 +1,377 @@
+"""A time for each of many posts."""
+
+import dataclasses
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from ttp_mcp.planning.calendar import draw_calendar
+from ttp_mcp.planning.model import Booked, PostRequest, Ranking
+from ttp_mcp.planning.planner import LEAD, canonical, make_plan, plan_id
+
+PARIS = ZoneInfo("Europe/Paris")
+NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
+KNOWN = Ranking.of([(18, 0.92), (12, 0.85), (9, 0.6)], [("Tuesday", 0.8), ("thursday", 0.7), ("Someday", 1)], 64)
+
+
+def at(day, hour, minute=0, zone=PARIS):
+    """An instant in November 2026, or later with days above 30."""
+    local = datetime(2026, 11, 1, hour, minute, tzinfo=zone) + timedelta(days=day - 1)
+    return local.astimezone(UTC)
+
+
+def made(wishes, **changes):
+    """A plan from Tuesday 24 November, 9:02 in Paris, for seven days."""
+    arguments = {
+        "now": NOW,
+        "start": NOW,
+        "end": NOW + timedelta(days=7),
+        "zone": PARIS,
+        "quiet_from": time(22),
+        "quiet_until": time(7),
+        "spacing_minutes": 240,
+        "at_most_per_day": None,
+        "hours": {"acc_1": KNOWN},
+    }
+    return make_plan(wishes, **(arguments | changes))
+
+
+def wishes(count, *account_ids, **bounds):
+    """Some posts for the same accounts."""
+    return [
+        PostRequest(index, account_ids or ("acc_1",), content=f"Post {index + 1}", **bounds) for index in range(count)
+    ]
+
+
+def times(made_plan, zone=PARIS):
+    """The local times of a plan, by index."""
+    by_index = sorted(made_plan.placed, key=lambda each: each.wish.index)
+    return [f"{each.at.astimezone(zone):%a %d %H:%M}" for each in by_index]
+
+
+@pytest.mark.requirement("planning.best")
+def test_posts_get_the_best_hour_of_the_best_days_in_list_order():
+    """Tuesday and Thursday are the account's best days; a day gets its second post only when others are used."""
+    result = made(wishes(3))
+    assert times(result)[0:2] == ["Tue 24 18:00", "Thu 26 18:00"]
+    assert [each.wish.index for each in result.placed] == [0, 1, 2]
+    assert result.placed[0].reason == "best hour of this account (score 0.92, 64 data points)"
+    assert len({each.at.date() for each in made(wishes(7)).placed}) == 7
+
+
+@pytest.mark.requirement("planning.best")
+def test_taken_hour_gives_the_second_best_and_says_what_takes_it():
+    """The booked post is named, as is a planned one."""
+    bounds = {"earliest": at(24, 10), "latest": at(24, 22)}
+    booked = [Booked("acc_1", at(24, 18, 10), "cmb8x2k4p0031"), Booked("acc_2", at(24, 12), "other")]
+    (placed,) = made(wishes(1, **bounds), booked=booked).placed
+    assert placed.at == at(24, 12)
+    expected = "second-best hour of this account (score 0.85, 64 data points); 18:00 is taken by cmb8x2k4p0031"
+    assert placed.reason == expected
+    reasons = [each.reason for each in made(wishes(2, **bounds)).placed]
+    assert reasons[0].endswith("; 18:00 is taken by post 2")
+
+
+@pytest.mark.requirement("planning.best")
+def test_reasons_say_what_else_keeps_a_post_from_the_best_hour():
+    """Quiet hours, bounds, the neighbourhood of another post, or that the day would be full."""
+    early = {"latest": at(24, 13)}
+    assert made(wishes(1, **early)).placed[0].reason.endswith("; 18:00 is out of bounds that day")
+    quiet = {"quiet_from": time(17), "quiet_until": time(9)}
+    assert made(wishes(1), **quiet).placed[0].reason.endswith("; 18:00 is in quiet hours")
+    booked = [Booked("acc_1", at(24, 20, 30), "later")]
+    today = {"earliest": at(24, 10), "latest": at(24, 22)}
+    assert made(wishes(1, **today), booked=booked).placed[0].reason.endswith("; 18:00 is too close to later")
+    only_night = {"earliest": at(24, 7), "latest": at(25, 8), "index": 0, "account_ids": ("acc_1",)}
+    (placed,) = made([PostRequest(**only_night)], hours={"acc_1": Ranking({23: 1.0})}).placed
+    assert placed.reason == "outside the best hours of this account; 23:00 is in quiet hours"
+    many = Ranking({hour: 1 - hour / 100 for hour in range(10, 17)}, data_points=None)
+    (placed,) = made(wishes(1, earliest=at(25, 16), latest=at(25, 16)), hours={"acc_1": many}).placed
+    assert placed.reason == "7th-best hour of this account (score 0.84); 10:00 is out of bounds that day"
+
+
+@pytest.mark.requirement("planning.best")
+def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
+    """They count for all accounts, beside each account's own history."""
+    (placed,) = made(wishes(1, earliest=at(25, 8), latest=at(25, 22)), weekly={2: {12: 0.9}}).placed
+    assert placed.at == at(25, 12)
+    assert placed.reason == "second-best hour of this account (score 0.85, 64 data points)"
+
+
+@pytest.mark.requirement("planning.best")
+def test_scores_that_are_no_numbers_are_left_out():
+    """JSON can hold NaN and infinity, and an API any hour."""
+    odd = Ranking.of([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
+    assert odd == Ranking({18: 0.9}, {}, 64)
+    bounds = {"earliest": at(25, 8), "latest": at(25, 22)}
+    (placed,) = made(wishes(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).placed
+    assert placed.at == at(25, 18)
+
+
+@pytest.mark.requirement("planning.accounts")
+def test_a_post_has_one_instant_for_all_of_its_accounts():
+    """By the mean of their scores; an account twice counts once."""
+    other = Ranking({10: 0.9, 18: 0.5}, data_points=20)
+    result = made(wishes(1, "acc_1", "acc_2", "acc_1", latest=at(24, 21)), hours={"acc_1": KNOWN, "acc_2": other})
+    assert result.placed[0].at == at(24, 18)
+    assert result.placed[0].reason == "best hour of these 2 accounts (mean score 0.71)"
+    half = made(wishes(1, "acc_1", "acc_new", latest=at(24, 21)))
+    assert half.placed[0].reason == "best hour of these 2 accounts (score 0.92, 64 data points)"
+
+
+@pytest.mark.requirement("planning.thin")
+@pytest.mark.parametrize(
+    ("ranking", "reason"),
+    [
+        (None, "no history of this account, so spread evenly over common hours"),
+        (Ranking({3: 1.0}, data_points=9), "only 9 data points of this account, so spread evenly over common hours"),
+        (Ranking({}, data_points=64), "no history of this account, so spread evenly over common hours"),
+    ],
+)
+def test_without_history_posts_are_spread_over_the_window_at_common_hours(ranking, reason):
+    """The first and the last day first, then the middle; noon or six."""
+    result = made(wishes(3), hours={"acc_1": ranking} if ranking else {})
+    days = [each.at.astimezone(PARIS).day for each in result.placed]
+    assert min(later - earlier for earlier, later in pairwise(days)) >= 2
+    assert {each.at.astimezone(PARIS).hour for each in result.placed} <= {12, 18}
+    assert {each.reason for each in result.placed} == {reason}
+
+
+@pytest.mark.requirement("planning.constrained")
+def test_the_most_constrained_post_chooses_first():
+    """The last of the list can only go at one time, which the first would have taken."""
+    free, bound = wishes(1)[0], PostRequest(1, ("acc_1",), earliest=at(24, 18), latest=at(24, 18))
+    result = made([free, bound], end=at(24, 21), start=at(24, 14))
+    assert times(result) == ["Tue 24 14:00", "Tue 24 18:00"]
+
+
+@pytest.mark.requirement("planning.unplaced")
+@pytest.mark.parametrize(
+    ("bounds", "changes", "words"),
+    [
+        ({}, {"end": NOW + timedelta(minutes=9)}, "the window holds no quarter hour"),
+        ({}, {"end": NOW - timedelta(days=1)}, "the window holds no quarter hour"),
+        ({"latest": NOW}, {}, "its earliest and latest leave no quarter hour"),
+        ({"earliest": at(25, 12), "latest": at(25, 11)}, {}, "its earliest and latest leave no quarter hour"),
+        ({"earliest": at(24, 23), "latest": at(25, 6)}, {}, "quiet hours 22:00–07:00"),
+        ({}, {"spacing_minutes": 100_000, "booked": [Booked("acc_1", NOW, "old")]}, "closer than 100000 minutes"),
+        (
+            {"latest": at(24, 21)},
+            {"at_most_per_day": 1, "booked": [Booked("acc_1", at(24, 1), "x")]},
+            "has at_most_per_day (1)",
+        ),
+    ],
+)
+def test_a_post_without_a_time_says_what_would_help(bounds, changes, words):
+    """And the others get theirs."""
+    (unplaced,) = made(wishes(1, **bounds), **changes).unplaced
+    assert words in unplaced.reason
+    mixed = made([PostRequest(0, ("acc_1",), **bounds), PostRequest(1, ("acc_9",), content="free")], **changes)
+    assert [each.wish.index for each in mixed.unplaced if each.wish.index == 0] == [0]
+    assert len(mixed.placed) == (0 if "window" in words.partition("leave")[0] else 1)
+
+
+@pytest.mark.requirement("planning.unplaced")
+def test_a_post_without_accounts_is_not_placed():
+    """It says which argument names them."""
+    (unplaced,) = made([PostRequest(0, ())]).unplaced
+    assert "account_ids" in unplaced.reason
+
+
+@pytest.mark.requirement("planning.bounds")
+def test_clocks_that_change_shift_no_post_by_an_hour():
+    """On 29 March 2026 two o'clock does not exist in Paris; six in the evening is still six there."""
+    now = datetime(2026, 3, 28, 20, tzinfo=UTC)
+    result = made(wishes(2), now=now, start=now, end=now + timedelta(days=2), spacing_minutes=60)
+    assert [f"{each.at:%d %H:%M}" for each in result.placed] == ["29 16:00", "30 16:00"]
+    night = made(
+        wishes(8),
+        now=now,
+        start=now,
+        end=now + timedelta(hours=8),
+        spacing_minutes=15,
+        quiet_from=time(3),
+        quiet_until=time(1),
+    )
+    assert {each.at.astimezone(PARIS).hour for each in night.placed} == {1}
+
+
+@pytest.mark.requirement("planning.bounds")
+def test_first_time_is_at_least_five_minutes_ahead():
+    """At 9:11 that is the next quarter hour but one."""
+    now = at(24, 9, 11)
+    (placed,) = made(wishes(1), now=now, start=now - timedelta(hours=1), end=at(24, 9, 30)).placed
+    assert placed.at == at(24, 9, 30)
+
+
+@pytest.mark.requirement("planning.bounds")
+def test_window_longer_than_a_year_is_cut():
+    """So that a wrong year in a date costs no memory."""
+    far = made(wishes(1, earliest=NOW + timedelta(days=367)), end=NOW + timedelta(days=30_000))
+    assert "its earliest and latest leave no quarter hour" in far.unplaced[0].reason
+
+
+@pytest.mark.requirement("planning.calendar")
+def test_calendar_reads_as_a_table_with_reasons():
+    """Names where they are known, texts cut and cleaned, and what has no time at the end."""
+    text = "New\u200b «winter» 👨‍👩‍👧 menu\nwith soup and everything that is warm"
+    result = made(
+        [
+            PostRequest(0, ("acc_1",), content=text, latest=at(24, 22)),
+            PostRequest(1, ("acc_2", "acc_3"), content="Hi", earliest=at(25, 9), latest=at(25, 9)),
+            PostRequest(2, ("acc_1",), content="Late", latest=NOW),
+        ]
+    )
+    assert draw_calendar(result, PARIS, {"acc_1": "instagram @harbor.cafe"}) == (
+        "Tue 24 Nov  18:00  «New ‹winter› 👨‍👩‍👧 menu with so…»  instagram @harbor.cafe  "
+        "best hour of this account (score 0.92, 64 data points)\n"
+        "Wed 25 Nov  09:00  «Hi»                                acc_2, acc_3            "
+        "no history of these 2 accounts, so spread evenly over common hours\n"
+        "\n"
+        "Without a time:\n"
+        "- post 3 «Late»: its earliest and latest leave no quarter hour in the window; widen them or the window"
+    )
+    assert draw_calendar(made([]), PARIS) == ""
+
+
+FULL = PostRequest(
+    0,
+    ("acc_1", "acc_2"),
+    content="Hello",
+    platforms=("twitter", "threads"),
+    media_urls=("https://a.example/1.jpg", "https://a.example/2.jpg"),
+    thread=("one", "two"),
+    platform_data={"pinterest": {"boardId": "b", "title": "t"}},
+)
+
+
+@pytest.mark.requirement("planning.id")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "Hello!"},
+        {"account_ids": ("acc_1",)},
+        {"platforms": ("twitter",)},
+        {"media_urls": FULL.media_urls[::-1]},
+        {"thread": ("two", "one")},
+        {"platform_data": {"pinterest": {"boardId": "c", "title": "t"}}},
+        {"latest": at(24, 12)},
+    ],
+)
+def test_plan_id_changes_with_whatever_was_agreed(change):
+    """Text, targets, media, thread, platform data, and the instant that a bound leads to."""
+    assert plan_id(made([FULL])) != plan_id(made([dataclasses.replace(FULL, **change)]))
+
+
+@pytest.mark.requirement("planning.id")
+def test_plan_id_does_not_change_with_orders_that_mean_nothing():
+    """Of accounts, platforms, keys, and posts."""
+    other = PostRequest(1, ("acc_3",), content="Other", latest=at(25, 12))
+    shuffled = dataclasses.replace(
+        FULL,
+        account_ids=FULL.account_ids[::-1],
+        platforms=FULL.platforms[::-1],
+        platform_data={"pinterest": {"title": "t", "boardId": "b"}},
+    )
+    one, same = made([FULL, other]), made([other, shuffled])
+    assert plan_id(one) == plan_id(same)
+    assert len(plan_id(one)) == 12
+    assert canonical(one) == canonical(same)
+
+
+ACCOUNTS = st.lists(st.sampled_from(["acc_1", "acc_2", "acc_3"]), min_size=0, max_size=3).map(tuple)
+INSTANTS = st.integers(-60, 60 * 24 * 4).map(lambda minutes: NOW + timedelta(minutes=minutes))
+RANKINGS = st.builds(
+    Ranking,
+    st.dictionaries(st.integers(0, 23), st.floats(0, 100), max_size=5),
+    st.dictionaries(st.integers(0, 6), st.floats(0, 1), max_size=3),
+    st.none() | st.integers(0, 100),
+)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "now": st.integers(0, 59).map(lambda minutes: NOW + timedelta(minutes=minutes)),
+        "start": INSTANTS,
+        "end": INSTANTS,
+        "zone": st.sampled_from([PARIS, ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/New_York"), ZoneInfo("UTC")]),
+        "quiet_from": st.times().map(lambda wall: wall.replace(tzinfo=None)),
+        "quiet_until": st.times().map(lambda wall: wall.replace(tzinfo=None)),
+        "spacing_minutes": st.integers(0, 600),
+        "at_most_per_day": st.none() | st.integers(1, 3),
+        "hours": st.dictionaries(st.sampled_from(["acc_1", "acc_2"]), RANKINGS),
+        "booked": st.lists(
+            st.builds(Booked, st.sampled_from(["acc_1", "acc_2"]), INSTANTS, st.text("ab", min_size=1)), max_size=4
+        ),
+        "weekly": st.none() | st.dictionaries(st.integers(0, 6), st.dictionaries(st.integers(0, 23), st.floats(0, 5))),
+    }
+)
+LISTS = st.lists(st.tuples(ACCOUNTS, st.none() | INSTANTS, st.none() | INSTANTS), max_size=8).map(
+    lambda all_bounds: [PostRequest(index, *bounds, content=f"p{index}") for index, bounds in enumerate(all_bounds)]
+)
+
+
+def is_quiet(local, quiet_from, quiet_until):
+    """Whether a minute of the day lies in the quiet hours, minute by minute rather than by comparing."""
+    span = (minutes(quiet_until) - minutes(quiet_from)) % (24 * 3600)
+    return (minutes(local) - minutes(quiet_from)) % (24 * 3600) < span
+
+
+def minutes(wall):
+    """Seconds since midnight, with fractions."""
+    return wall.hour * 3600 + wall.minute * 60 + wall.second + wall.microsecond / 1e6
+
+
+@pytest.mark.requirement("planning.bounds")
+@limits(deadline=None)
+@given(LISTS, SETTINGS)
+def test_every_plan_keeps_every_bound(posts, settings):
+    """Never in the past, outside the window or a post's bounds, in quiet hours, too close, or on a full day."""
+    result = made(posts, **settings)
+    zone, taken, per_day = settings["zone"], [(each.account_id, each.at) for each in settings["booked"]], {}
+    for each in result.placed:
+        assert each.at >= settings["now"] + LEAD
+        assert settings["start"] <= each.at <= settings["end"]
+        assert (each.wish.earliest or each.at) <= each.at <= (each.wish.latest or each.at)
+        local = each.at.astimezone(zone)
+        assert not is_quiet(local.time(), settings["quiet_from"], settings["quiet_until"])
+        assert local.minute % 15 == local.second == local.microsecond == 0
+        for account_id in set(each.wish.account_ids):
+            distances = [abs(each.at - other) for account, other in taken if account == account_id]
+            assert all(distance >= timedelta(minutes=max(settings["spacing_minutes"], 1)) for distance in distances)
+            taken.append((account_id, each.at))
+    if most := settings["at_most_per_day"]:
+        for account_id, instant in taken:
+            per_day.setdefault((account_id, instant.astimezone(zone).date()), []).append(instant)
+        planned = {
+            (account, each.at.astimezone(zone).date()) for each in result.placed for account in each.wish.account_ids
+        }
+        assert all(len(per_day[day]) <= most for day in planned)
+
+
+@pytest.mark.requirement("planning.unplaced")
+@limits(deadline=None)
+@given(LISTS, SETTINGS)
+def test_every_post_is_placed_or_has_a_reason(posts, settings):
+    """Exactly once, and each says why."""
+    result = made(posts, **settings)
+    both = [*result.placed, *result.unplaced]
+    assert sorted(each.wish.index for each in both) == [post.index for post in posts]
+    assert all(each.reason for each in both)
+
+
+@pytest.mark.requirement("planning.deterministic")
+@limits(deadline=None)
+@given(LISTS, SETTINGS, st.randoms())
+def test_the_same_input_gives_the_same_plan_in_whatever_order(posts, settings, random):
+    """Orders of the posts, the booked, and all mappings are irrelevant."""
+    shuffled = dict(settings, hours=dict(reversed(settings["hours"].items())), booked=list(settings["booked"]))
+    others = list(posts)
+    random.shuffle(others)
+    random.shuffle(shuffled["booked"])
+    result = made(posts, **settings)
+    assert made(others, **shuffled) == result
+    assert plan_id(made(others, **shuffled)) == plan_id(result)

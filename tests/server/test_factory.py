@@ -1,0 +1,120 @@
+"""From settings to a server."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.server.conftest import text_of
+from ttp_mcp.config import SettingProblem
+from ttp_mcp.credentials import Token
+from ttp_mcp.factory import create_server, create_tool_context, offered_tools
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store import open_store
+
+pytestmark = pytest.mark.requirement("server.assembly")
+
+MINE, OTHER = (Token("ttp_" + digit * 48) for digit in "12")
+
+
+def names(settings, **changes):
+    """The tools of these settings."""
+    return [tool.name for tool in offered_tools(replace(settings, **changes))]
+
+
+def test_access_and_groups_choose_the_tools(settings):
+    """`read` only looks; `draft` neither publishes nor deletes; groups leave out the others."""
+    assert len(names(settings)) == 18
+    reading = names(settings, access="read")
+    assert {"create_post", "delete_post", "upload_media", "apply_plan"} & set(reading) == set()
+    drafting = names(settings, access="draft")
+    assert {"create_post", "presign_media"} <= set(drafting)
+    assert {"delete_post", "apply_plan", "undo_plan"} & set(drafting) == set()
+    assert set(reading) < set(drafting) < set(names(settings))
+    assert names(settings, toolsets=("integrations",)) == ["list_integrations"]
+
+
+def test_unknown_group_is_told_with_those_that_exist(settings):
+    """What to write instead stands in the problem; what was written does not."""
+    with pytest.raises(SettingProblem, match="TTP_TOOLSETS may name posts, integrations") as caught:
+        offered_tools(replace(settings, toolsets=("posts", "stories")))
+    assert "stories" not in str(caught.value)
+
+
+async def test_nothing_is_opened_before_a_call(settings, tmp_path):
+    """Neither the state folder nor a connection."""
+    assembly = create_server(replace(settings, token=MINE, api_url="https://127.0.0.1:9"))
+    assert len(await assembly.server.list_tools()) == 18
+    assert not settings.state_dir.exists()
+    await assembly.aclose()
+    assert not settings.state_dir.exists()
+
+
+async def test_sandbox_replaces_token_address_and_present(settings, sandbox, clock):
+    """Whatever is configured for the real API stays out of it."""
+    assembly = create_server(replace(settings, token=None, token_problem="it is wrong."), sandbox)
+    app = assembly.app
+    assert app.api.base_url == sandbox.api_url
+    assert app.api.token == Token(sandbox.token)
+    assert app.now() == clock.now()
+    assert app.sandbox
+    assert (await app.api.integrations.list())[0].platform == "instagram"
+    await assembly.aclose()
+
+
+async def test_confirmation_is_an_argument_only_where_it_is_asked_for(settings, sandbox):
+    """Every agent pays for an argument."""
+    for confirm, expected in (("required", True), ("auto", False), ("off", False)):
+        assembly = create_server(replace(settings, confirm=confirm), sandbox)
+        listed = {tool.name: tool for tool in await assembly.server.list_tools()}
+        assert ("confirmation" in listed["delete_post"].input_schema["properties"]) == expected
+        await assembly.aclose()
+
+
+async def test_each_user_has_a_ledger_and_a_token_of_their_own(settings, sandbox):
+    """A tenant's token is the only one used, with the sandbox and without."""
+    state = open_store(settings)
+    scopes = []
+
+    def ledger_of(state, scope, now):
+        scopes.append(scope)
+        return create_server(settings, sandbox, state=state).app.ledger
+
+    for own in (MINE, OTHER):
+        for behind in (None, sandbox):
+            app = create_tool_context(
+                replace(settings, token=OTHER, token_problem="not this one."),
+                behind,
+                state=state,
+                tenant=own,
+                local_files=False,
+                ledger_of=ledger_of,
+            )
+            assert app.api.token == own
+            assert app.settings.token_problem is None
+            assert not app.local_files
+    assert scopes[0] == scope_of(settings.api_url, MINE, None)
+    assert len(set(scopes)) == 4
+    await state.aclose()
+
+
+async def test_state_of_the_sandbox_does_not_depend_on_its_token(settings, sandbox):
+    """Its token is a new one at each start, its workspace is not: what was sent before is still known."""
+    state = open_store(settings)
+    scopes = []
+
+    def ledger_of(state, scope, now):
+        scopes.append(scope)
+        return create_server(settings, sandbox, state=state).app.ledger
+
+    create_tool_context(settings, sandbox, state=state, ledger_of=ledger_of)
+    create_tool_context(replace(settings, token=MINE), sandbox, state=state, ledger_of=ledger_of)
+    assert len(set(scopes)) == 1
+    await state.aclose()
+
+
+async def test_closing_gives_up_what_is_in_flight_and_can_be_repeated(connect):
+    """The end of a process and the end of a test may both close."""
+    async with connect() as side:
+        assert "connected accounts" in text_of(await side.call("list_integrations"))
+        await side.assembly.aclose()
+    await side.assembly.aclose()

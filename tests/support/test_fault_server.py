@@ -1,0 +1,77 @@
+"""The server that misbehaves, seen by a plain socket."""
+
+import asyncio
+
+import pytest
+
+from tests.support.fault_server import FaultServer, answer, hang, reset, too_many
+from ttp_mcp.api.client import ApiClient
+
+pytestmark = pytest.mark.requirement("sandbox.faults")
+
+REQUEST = b"GET /api/posts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n"
+
+
+async def exchanged(server, request=REQUEST):
+    """All that the server sends in answer."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(request)
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_faults_are_used_in_turn_and_the_last_is_repeated():
+    """Heads are recorded, and of a token only that it was there."""
+    async with FaultServer(answer({"a": 1}), too_many(retry_after="7")) as server:
+        first, second, third = [await exchanged(server) for _ in range(3)]
+        assert first.startswith(b"HTTP/1.1 200 ")
+        assert first.endswith(b'\r\n\r\n{"a": 1}')
+        assert b"Retry-After: 7\r\n" in second
+        assert second == third
+        assert server.connections == 3
+        assert [(request.method, request.path) for request in server.requests] == [("GET", "/api/posts")] * 3
+        assert server.requests[0].headers == {"host": "x", "authorization": "[present]"}
+
+
+async def test_reset_is_a_reset():
+    """Not an orderly end."""
+    async with FaultServer(reset("after")) as server:
+        with pytest.raises(ConnectionResetError):
+            await exchanged(server)
+
+
+async def test_open_connections_are_counted_until_a_side_closes():
+    """Without any fault a connection hangs; leaving the block ends it."""
+    async with FaultServer() as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        while not server.open_connections:
+            await asyncio.sleep(0)
+        assert server.open_connections == 1
+    assert await reader.read() == b""
+    assert server.open_connections == 0
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_request_that_breaks_off_is_not_an_error_of_the_server():
+    """The client closes within the head, or is closed on without having asked for anything."""
+    async with FaultServer(hang("request"), answer({})) as server:
+        for _ in range(2):
+            host, port = server.url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET / HT")
+            writer.close()
+            await writer.wait_closed()
+        while server.connections < 2 or server.open_connections:
+            await asyncio.sleep(0)
+        assert server.requests == []
+
+
+async def test_client_that_was_never_used_closes():
+    """Nothing was opened."""
+    await ApiClient(base_url="http://127.0.0.1:9", token=None).aclose()

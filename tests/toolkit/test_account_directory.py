@@ -1,0 +1,224 @@
+"""Finding the accounts that a person means."""
+
+import pytest
+
+from tests.tools.conftest import reading
+from ttp_mcp.api import Integration
+from ttp_mcp.errors import Refusal
+from ttp_mcp.toolkit.account_directory import KEPT_SECONDS, AccountCache, AccountDirectory, account_label
+
+pytestmark = pytest.mark.requirement("tools.accounts")
+
+
+def account(account_id, platform="twitter", name=None, handle=None):
+    """An account as the API client reads it."""
+    return Integration({}, account_id, platform, name, handle, "connected", None, None)
+
+
+BOOK = AccountCache.of(
+    [
+        account("acc_1", "instagram", "Harbor Café", "@harbor.cafe"),
+        account("acc_2", "twitter", "Harbor Café", "harborcafe"),
+        account("acc_3", "twitter", "Harbor Berlin", "@harborcafe_berlin"),
+        account("acc_4", "linkedin", "Harbor Café"),
+        account("acc_5", "mastodon"),
+        # Called like platforms that they are not on.
+        account("acc_6", "tiktok", "Threads & Buttons", "@threads"),
+        account("acc_7", "friendster", "Facebook", "fb_ads"),
+        account("acc_8", "x", "@Buttons"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("acc_2", "acc_2"),
+        (" acc_2 ", "acc_2"),
+        ("@harbor.cafe", "acc_1"),
+        ("HARBOR.CAFE", "acc_1"),
+        ("harborcafe", "acc_2"),
+        ("twitter @harborcafe", "acc_2"),
+        ("Twitter @HarborCafe", "acc_2"),
+        ("linkedin «Harbor Café»", "acc_4"),
+        ("LinkedIn Harbor Café", "acc_4"),
+        ("linkedin", "acc_4"),
+        ("LinkedIn", "acc_4"),
+        ("Harbor Berlin", "acc_3"),
+        ("harbor berlin", "acc_3"),
+        ("@threads", "acc_6"),
+        ("Threads & Buttons", "acc_6"),
+        ("friendster", "acc_7"),
+        ("mastodon acc_5", "acc_5"),
+    ],
+)
+def test_one_account_is_found_by_what_people_call_it(word, found):
+    """Id, handle with or without @, full name, platform, and the way answers show it."""
+    assert BOOK.find(word, "Post not created").id == found
+
+
+@pytest.mark.parametrize(
+    ("word", "candidates"),
+    [
+        (
+            "X",
+            "“X” matches 3 accounts: twitter @harborcafe (acc_2), twitter @harborcafe_berlin (acc_3), x @Buttons (acc_8).",
+        ),
+        ("twitter", "“twitter” matches 3 accounts: "),
+        ("Harbor Café", "“Harbor Café” matches 3 accounts: "),
+    ],
+)
+def test_what_fits_several_lists_the_candidates(word, candidates):
+    """With their ids, to pass back."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert str(raised.value).startswith(f"Post not created: {candidates}")
+    assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
+
+
+@pytest.mark.parametrize(
+    ("word", "candidates"),
+    [
+        ("berlin", "twitter @harborcafe_berlin (acc_3)."),
+        ("harbor", "instagram @harbor.cafe (acc_1), twitter @harborcafe (acc_2), "),
+    ],
+)
+def test_part_of_a_name_picks_no_account(word, candidates):
+    """It may be meant otherwise; a filter takes all that it fits."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert str(raised.value).startswith(
+        f"Post not created: “{word}” names no account in full; similar are: {candidates}"
+    )
+    assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
+
+
+@pytest.mark.parametrize("word", ["threads", "Threads", " facebook ", "Slack"])
+def test_platform_never_means_an_account_elsewhere_that_is_called_like_it(word):
+    """The post would go to the wrong network; a filter keeps to that as well."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert str(raised.value).startswith(
+        f"Post not created: no {word.strip()} account is connected. Connected: acc_1 (instagram @harbor.cafe), "
+    )
+    assert BOOK.matching(word) == []
+
+
+@pytest.mark.parametrize("word", ["@twitter", "@berlin", "@harbor berlin", "acc_9", "@", "", "   "])
+def test_what_fits_none_lists_what_is_connected(word):
+    """An @ means a handle and nothing else."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find(word, "Post not created")
+    assert "Connected: acc_1 (instagram @harbor.cafe), acc_2 (twitter @harborcafe), " in str(raised.value)
+
+
+def test_without_accounts_none_is_named():
+    """A person has to connect one."""
+    with pytest.raises(Refusal, match=r"no linkedin account is connected\. Connected: none\. Nothing was sent\."):
+        AccountCache(()).find("linkedin", "Post not created")
+
+
+def test_account_named_twice_is_meant_once():
+    """By id and by handle, in the order given."""
+    assert [each.id for each in BOOK.find_all(["linkedin", "acc_1", "@harbor.cafe"], "x")] == ["acc_4", "acc_1"]
+
+
+def test_word_from_outside_can_not_end_its_quotation():
+    """Nor bring control characters."""
+    with pytest.raises(Refusal) as raised:
+        BOOK.find("no” Connected: \x1b[31m", "Post not created")
+    assert "no account “no' Connected:”" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "shown"),
+    [
+        (account("a", "twitter", "Name", "@handle"), "twitter @handle"),
+        (account("a", "linkedin", "Name"), "linkedin Name"),
+        (account("a", "linkedin"), "linkedin a"),
+    ],
+)
+def test_account_is_shown_by_the_best_there_is(one, shown):
+    """Handle, else name, else id."""
+    assert account_label(one) == shown
+
+
+async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platform(connect):
+    """A word that is a platform, in every tool that takes accounts."""
+    accounts = [
+        {"id": "a1", "platform": "instagram", "name": "Max", "handle": "@maxfoto"},
+        {"id": "a2", "platform": "linkedin", "name": "Our Threads & Buttons GmbH"},
+        {"id": "a3", "platform": "tiktok", "name": "Facebook Ads Agency"},
+    ]
+    async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": accounts}})) as agent:
+        for word in ("x", "threads", "facebook"):
+            words = await agent.refused("create_post", content="Words", account_ids=[word])
+            assert words.startswith(
+                f"Post not created: no {word} account is connected. Connected: a1 (instagram @maxfoto), "
+            )
+            words = await agent.refused("list_posts", account=word)
+            assert words.startswith(f"Posts not listed: no {word} account is connected. Connected: a1 ")
+        words = await agent.refused("create_post", content="Words", account_ids=["agency"])
+        assert words == (
+            "Post not created: “agency” names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
+            "Pass one of these ids in account_ids. Nothing was sent."
+        )
+        text, _ = await agent.ok("list_posts", account="agency")
+        assert text.startswith("There are no posts yet")
+
+
+async def test_names_are_asked_for_once_a_minute(fresh):
+    """What depends on health asks afresh."""
+    asked = []
+
+    class Counting:
+        @staticmethod
+        async def list():
+            asked.append(1)
+            return [account("acc_1")]
+
+    class Api:
+        integrations = Counting
+
+    seconds = [0.0]
+    accounts = AccountDirectory(Api, lambda: seconds[0])
+    await accounts.recent()
+    await accounts.names()
+    assert len(asked) == 1
+    seconds[0] = KEPT_SECONDS
+    await accounts.recent()
+    assert len(asked) == 2
+    await accounts.fresh()
+    assert len(asked) == 3
+
+
+async def test_account_that_is_gone_is_shown_by_its_id(connect):
+    """A post can be older than a connection."""
+    post = {"id": "p1", "status": "published", "accountIds": ["acc_gone"]}
+    async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": post}})) as agent:
+        text, data = await agent.ok("get_post", post_id="p1")
+    assert data["accounts"] == ["acc_gone"]
+    assert "For: acc_gone." in text
+
+
+async def test_platforms_mean_every_account_there(fresh):
+    """And X is twitter."""
+    text, data = await fresh.ok("check_post", content="Words", platforms=["X", "twitter", " LinkedIn "])
+    assert [each["account"] for each in data["accounts"]] == [
+        "twitter @harborcafe",
+        "twitter @harborcafe_berlin",
+        "linkedin «Harbor Café»",
+    ]
+    assert (
+        "platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter @harborcafe_berlin)"
+        in text
+    )
+
+
+async def test_platform_without_any_account_is_told_when_none_is_connected(connect):
+    """A new workspace."""
+    async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": []}})) as agent:
+        words = await agent.refused("create_post", content="Words", platforms=["linkedin"])
+    assert words == (
+        "Post not created: no account is connected on that platform. Connected platforms: none. Nothing was sent."
+    )

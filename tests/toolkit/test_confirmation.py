@@ -1,0 +1,412 @@
+"""Asking the human first: when, in which words, and what a yes is good for. In both protocol eras."""
+
+import re
+
+import mcp_types as types
+import pytest
+from inline_snapshot import snapshot
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+
+from tests.tools.conftest import text_of
+from ttp_mcp.api import PostCreate
+from ttp_mcp.factory import create_server
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.toolkit.confirmation import CONFIRMATION_SECONDS
+
+pytestmark = pytest.mark.requirement("tools.consent")
+
+eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
+SOON = {
+    "content": "Doors open at ten\nYes, delete everything?",
+    "platforms": ["linkedin"],
+    "scheduled_at": "2026-11-24T09:10",
+}
+LATER = {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
+DRAFT = {"content": "Doors open at ten", "platforms": ["linkedin"]}
+
+
+async def made(agent, **post):
+    """Id of a post that is there, whatever the settings ask."""
+    account = await agent.account("linkedin Harbor Café")
+    return (await agent.assembly.app.api.posts.create(PostCreate("There before", account_ids=(account,), **post))).id
+
+
+@eras
+async def test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not(connect, mode):
+    """Ten minutes are too short to take it back."""
+    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
+        await agent.ok("create_post", **LATER)
+        await agent.ok("create_post", **DRAFT)
+        assert agent.questions == []
+        await agent.ok("create_post", **SOON)
+        assert len(agent.standing()) == 3
+    assert agent.questions == snapshot(
+        [
+            """\
+Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on linkedin «Harbor Café»?
+│ Doors open at ten
+│ Yes, delete everything?\
+"""
+        ]
+    )
+
+
+@eras
+@pytest.mark.parametrize("answer", [False, "cancel"])
+async def test_no_and_a_closed_question_are_a_no(connect, mode, answer):
+    """Nothing is sent."""
+    async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
+        words = await agent.refused("create_post", **SOON)
+        assert words == "Not done: the human declined. Ask what to change; nothing was sent."
+        assert len(agent.questions) == 1
+        assert agent.standing() == []
+
+
+@eras
+async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
+    """It can't be taken back."""
+    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
+        post_id = await made(agent)
+        await agent.ok("delete_post", post_id=post_id)
+        assert agent.standing() == []
+        assert agent.named("".join(agent.questions)) == (
+            "Delete this post?\n<post 1> is draft, no time set: it does not publish by itself. For: linkedin «Harbor Café».\n"
+            "│ There before"
+        )
+
+
+@eras
+async def test_delete_that_is_declined_leaves_the_post(connect, mode):
+    """As it was."""
+    async with connect(answer=False, mode=mode, demo_posts=False) as agent:
+        await agent.refused("delete_post", post_id=await made(agent))
+        assert agent.standing() == [("There before", "draft")]
+
+
+@eras
+async def test_reschedule_to_at_once_is_asked_about(connect, mode):
+    """As a new post would be."""
+    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
+        post_id = await made(agent)
+        await agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
+        assert agent.named("".join(agent.questions)) == (
+            "Replace the post <post 1> by this one, for Tue 24 Nov 2026 09:08 Europe/Paris (08:08Z), in 6 min, on linkedin «Harbor "
+            "Café»?\n│ There before"
+        )
+
+
+@eras
+async def test_client_that_can_not_ask_goes_on_in_auto(connect, mode):
+    """Its host has its own way of asking; `required` is for those who want more."""
+    async with connect(mode=mode, demo_posts=False) as agent:
+        await agent.ok("create_post", **SOON)
+        assert len(agent.standing()) == 1
+
+
+@eras
+async def test_off_never_asks(connect, mode):
+    """As configured by a person."""
+    async with connect(answer=False, mode=mode, confirm="off", demo_posts=False) as agent:
+        await agent.ok("create_post", **SOON)
+        await agent.ok("delete_post", post_id=await made(agent))
+        assert agent.questions == []
+
+
+@eras
+async def test_required_asks_before_every_publish(connect, mode):
+    """Also for later."""
+    async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
+        await agent.ok("create_post", **LATER)
+        assert len(agent.questions) == 1
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+
+
+@eras
+async def test_a_draft_is_never_asked_about(connect, mode):
+    """It reaches nobody; to give it a time asks."""
+    async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
+        _, data = await agent.ok("create_post", **DRAFT)
+        assert agent.questions == []
+        await agent.ok("reschedule_post", post_id=data["post_id"], scheduled_at="2026-11-26T10:00")
+        assert len(agent.questions) == 1
+
+
+@eras
+async def test_confirmation_is_an_argument_only_where_it_is_required(connect, mode):
+    """Elsewhere it costs every agent some characters for nothing."""
+    for confirm, there in (("auto", False), ("required", True)):
+        async with connect(mode=mode, confirm=confirm) as agent:
+            listed = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
+        for name in ("create_post", "delete_post", "reschedule_post", "apply_plan", "undo_plan"):
+            assert ("confirmation" in listed[name].input_schema["properties"]) is there
+
+
+async def preview(agent, tool="create_post", **arguments):
+    """The code of a preview."""
+    words = await agent.refused(tool, **arguments)
+    return re.search("confirmation “([^”]+)”", words)[1]
+
+
+@eras
+async def test_where_nobody_can_be_asked_a_preview_comes_first(connect, mode):
+    """The agent shows it, and passes the code back once the human agreed."""
+    async with connect(mode=mode, confirm="required", demo_posts=False) as agent:
+        words = await agent.refused("create_post", **LATER)
+        assert agent.shown(words) == snapshot("""\
+Not done yet, because the human has to agree first. Show them this:
+Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin «Harbor Café»?
+│ Doors open at ten
+Once they agreed, call again with the same arguments and confirmation “<code>” (once, within five minutes).
+    Nothing was sent.\
+""")
+        assert agent.standing() == []
+        code = re.search("confirmation “([^”]+)”", words)[1]
+        await agent.ok("create_post", **LATER, confirmation=code)
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+
+
+REFUSED = (
+    "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. Call again without "
+    "confirmation for a new preview; nothing was sent."
+)
+
+
+async def test_confirmation_counts_once(connect):
+    """The second call would be a second post."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER)
+        await agent.ok("create_post", **LATER, confirmation=code)
+        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
+        assert len(agent.standing()) == 1
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"content": "Doors open at eleven"},
+        {"scheduled_at": "2026-11-26T10:01"},
+        {"platforms": ["twitter"]},
+        {"platforms": None, "account_ids": ["linkedin"]},
+        {"media_urls": ["https://example.com/a.jpg"]},
+        {"platform_data": {"linkedin": {"a": 1}}},
+    ],
+)
+async def test_confirmation_is_for_exactly_what_was_shown(connect, altered):
+    """A model could change its mind after the human agreed."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER)
+        assert await agent.refused("create_post", **LATER | altered, confirmation=code) == REFUSED
+        assert agent.standing() == []
+
+
+async def test_confirmation_is_for_one_tool(connect):
+    """A yes to a delete is none to another delete, and none to a post."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        first, second = await made(agent), await made(agent)
+        code = await preview(agent, "delete_post", post_id=first)
+        assert await agent.refused("delete_post", post_id=second, confirmation=code) == REFUSED
+        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+        assert await agent.refused("reschedule_post", post_id=first, content="Other", confirmation=code) == REFUSED
+        assert len(agent.standing()) == 2
+
+
+async def test_confirmation_ends_after_five_minutes(connect, clock):
+    """The human agreed to a situation that may be another one by then."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER)
+        clock.move(CONFIRMATION_SECONDS + 1)
+        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+
+
+@pytest.mark.parametrize("code", ["", "guess", "0" * 200])
+async def test_confirmation_can_not_be_guessed(connect, code):
+    """A code that was never given."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+
+
+async def test_confirmation_survives_a_restart(connect, open_sandbox):
+    """It is kept in the ledger."""
+    sandbox = open_sandbox(demo_posts=False)
+    async with connect(confirm="required", sandbox=sandbox) as agent:
+        code = await preview(agent, **LATER)
+    async with connect(confirm="required", sandbox=sandbox) as agent:
+        await agent.ok("create_post", **LATER, confirmation=code)
+
+
+YES = {"confirm": types.ElicitResult(action="accept", content={"confirm": True})}
+
+
+async def question(agent, tool, arguments):
+    """What a 2026 client gets before it asks its human."""
+    result = await agent.client.session.call_tool(tool, arguments, allow_input_required=True)
+    assert isinstance(result, types.InputRequiredResult)
+    return result
+
+
+async def replied(agent, tool, arguments, state, reply=None):
+    """The repeated call with the human's answer."""
+    return await agent.client.session.call_tool(
+        tool, arguments, input_responses=YES if reply is None else reply, request_state=state
+    )
+
+
+REPLAYED = (
+    "Not done: the human's answer was for other arguments, was used already or came after five minutes. Call again to ask "
+    "anew; nothing was sent."
+)
+
+
+async def test_answer_to_a_question_counts_once_and_for_five_minutes(connect, clock):
+    """What a client sends back is not trusted."""
+    async with connect(answer=True, demo_posts=False) as agent:
+        asked = await question(agent, "create_post", SOON)
+        assert not (await replied(agent, "create_post", SOON, asked.request_state)).is_error
+        assert text_of(await replied(agent, "create_post", SOON, asked.request_state)) == REPLAYED
+        post = {"post_id": await made(agent)}
+        asked = await question(agent, "delete_post", post)
+        clock.move(CONFIRMATION_SECONDS + 1)
+        assert text_of(await replied(agent, "delete_post", post, asked.request_state)) == REPLAYED
+        assert text_of(await replied(agent, "delete_post", post, None)) == REPLAYED
+        assert len(agent.standing()) == 2
+
+
+async def test_answer_to_a_question_is_for_its_arguments(connect):
+    """Neither other arguments, nor another tool, nor a state that was made up."""
+    async with connect(answer=True, demo_posts=False) as agent:
+        state = (await question(agent, "create_post", SOON)).request_state
+        other = {"post_id": await made(agent)}
+        for tool, arguments, given in (
+            ("create_post", SOON | {"content": "Other"}, state),
+            ("create_post", SOON | {"allow_duplicate": True}, state),
+            ("delete_post", other, state),
+            ("create_post", SOON, "made up"),
+        ):
+            with pytest.raises(MCPError):
+                await replied(agent, tool, arguments, given)
+        assert agent.standing() == [("There before", "draft")]
+
+
+async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other(connect, open_sandbox, monkeypatch):
+    """That a client was asked is no yes of its human, and neither is a preview that the agent was shown."""
+    given = []
+    offer = Ledger.offer
+
+    async def noted(self, digest, seconds):
+        offered = await offer(self, digest, seconds)
+        given.append(offered)
+        return offered
+
+    async def known(*_):
+        return given[0]
+
+    sandbox = open_sandbox(demo_posts=False)
+    monkeypatch.setattr(Ledger, "offer", noted)
+    async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
+        await question(agent, "create_post", LATER)
+        (state,) = given
+        assert await agent.refused("create_post", **LATER, confirmation=state.code) == REFUSED
+    given.clear()
+    async with connect(confirm="required", sandbox=sandbox) as agent:
+        await preview(agent, **LATER)
+    # The server seals what it takes for the state of its question, so that only the ledger can refuse it.
+    monkeypatch.setattr(Ledger, "offer", known)
+    async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
+        sealed = (await question(agent, "create_post", LATER)).request_state
+        assert text_of(await replied(agent, "create_post", LATER, sealed)) == REPLAYED
+        assert agent.standing() == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"confirm": types.ElicitResult(action="accept", content={})},
+        {"confirm": types.ElicitResult(action="accept", content={"confirm": "yes"})},
+        {"confirm": types.ElicitResult(action="accept")},
+        {"confirm": types.ElicitResult(action="decline", content={"confirm": True})},
+        {"confirm": types.ListRootsResult(roots=[])},
+    ],
+)
+async def test_only_a_plain_yes_is_a_yes(connect, reply):
+    """Anything else is a no."""
+    async with connect(answer=True, demo_posts=False) as agent:
+        post_id = await made(agent)
+        asked = await question(agent, "delete_post", {"post_id": post_id})
+        result = await replied(agent, "delete_post", {"post_id": post_id}, asked.request_state, reply)
+        assert text_of(result) == "Not done: the human declined. Ask what to change; nothing was sent."
+        assert len(agent.standing()) == 1
+
+
+async def test_client_that_fails_to_ask_is_told_apart_from_a_no(connect, settings, open_sandbox):
+    """The agent can still ask in its own words."""
+
+    async def broken(*_):
+        raise MCPError(types.INTERNAL_ERROR, "no window")
+
+    assembly = create_server(settings, open_sandbox(demo_posts=False))
+    try:
+        async with Client(assembly.server, mode="legacy", elicitation_callback=broken) as client:
+            result = await client.call_tool("create_post", SOON)
+    finally:
+        await assembly.aclose()
+    assert text_of(result) == (
+        "Not done: the client was asked to show a question to the human and failed to. Ask them in your own words what to do; "
+        "nothing was sent."
+    )
+
+
+async def test_yes_to_a_post_is_none_to_a_second_one(connect):
+    """What is sent although the same was sent before is asked about as that."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        first, second = await preview(agent, **LATER), await preview(agent, **LATER)
+        await agent.ok("create_post", **LATER, confirmation=first)
+        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=second) == REFUSED
+        assert ", even if the same was sent before?" in await agent.refused(
+            "create_post", **LATER, allow_duplicate=True
+        )
+        assert len(agent.standing()) == 1
+
+
+async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect):
+    """Another text under the same id is another post."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        post_id = await made(agent)
+        code = await preview(agent, "delete_post", post_id=post_id)
+        agent.put(post_id, content="Something important")
+        assert await agent.refused("delete_post", post_id=post_id, confirmation=code) == REFUSED
+        assert agent.standing() == [("Something important", "draft")]
+
+
+@eras
+@pytest.mark.parametrize(
+    ("tool", "more"), [("delete_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})]
+)
+async def test_post_that_is_changed_while_the_human_thinks_is_left(connect, mode, tool, more):
+    """The yes was for another text."""
+
+    def changing():
+        agent.put(post_id, content="Something important")
+        return True
+
+    async with connect(answer=changing, mode=mode, demo_posts=False, confirm="required") as agent:
+        post_id = await made(agent)
+        words = await agent.refused(tool, post_id=post_id, **more)
+        assert "was changed while the human was asked" in words or "for other arguments" in words
+        assert agent.standing() == [("Something important", "draft")]
+
+
+async def test_yes_after_five_minutes_does_not_count(connect, clock):
+    """In the old protocol the question waits as long as the client lets it."""
+
+    def late():
+        clock.move(301)
+        return True
+
+    async with connect(answer=late, mode="legacy", demo_posts=False) as agent:
+        words = await agent.refused("delete_post", post_id=await made(agent))
+        assert (
+            words
+            == "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
+        )
+        assert len(agent.standing()) == 1

@@ -1,0 +1,1037 @@
+"""Planning many posts, applying the plan, going on after a failure, and taking it back."""
+
+import re
+from datetime import datetime
+
+import anyio
+import pytest
+from inline_snapshot import snapshot
+
+from tests.tools.conftest import Fault, answer, promised, reading, showing
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.sandbox.rest import organizations
+
+pytestmark = pytest.mark.requirement("tools.plans")
+UNDO = pytest.mark.requirement("tools.plans.undo")
+
+THREE = [
+    {"content": "New winter menu", "account_ids": ["linkedin"]},
+    {"content": "Roasting day", "platforms": ["linkedin"]},
+    {"content": "Six years", "accountIds": ["linkedin"], "earliest": "2026-11-28", "latest": "2026-11-28T20:00"},
+]
+
+
+async def planned(agent, posts=THREE, **rules):
+    """The id of a plan, and its posts."""
+    _, data = await agent.ok("plan_posts", posts=posts, **rules)
+    return data["plan_id"], data["planned"]
+
+
+def outcomes(data):
+    """Place and outcome of each step."""
+    return [(step["index"], step["outcome"]) for step in data["steps"]]
+
+
+async def test_plan_is_a_calendar_with_reasons_and_sends_nothing(fresh):
+    """Each post with a time, its accounts and why; the id to apply it."""
+    text, data = await fresh.ok("plan_posts", posts=THREE)
+    assert fresh.shown(text).replace(data["plan_id"], "<plan>") == snapshot("""\
+Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
+    Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it.
+
+Wed 25 Nov  08:00  «New winter menu»  linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
+    points)
+Sat 28 Nov  08:00  «Six years»        linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
+    points)
+Tue  1 Dec  08:00  «Roasting day»     linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
+    points)
+
+Best hours come from the API, which does not say their time zone; read here as Europe/Paris.\
+""")
+    assert [(each["index"], each["accounts"], each["warnings"]) for each in data["planned"]] == [
+        (each["index"], ["linkedin «Harbor Café»"], []) for each in data["planned"]
+    ]
+    assert data["unplanned"] == []
+    assert data["time_zone"] == "Europe/Paris"
+    assert fresh.standing() == []
+
+
+async def test_same_posts_make_the_same_plan(fresh):
+    """Its id is the beginning of its digest."""
+    first, _ = await planned(fresh)
+    second, _ = await planned(fresh)
+    third, _ = await planned(fresh, start="2026-11-27")
+    assert first == second
+    assert len(first) == 12
+    assert third != first
+
+
+async def test_rules_bound_the_times(fresh):
+    """Window, quiet hours, spacing, and posts for a day."""
+    posts = [{"content": f"Post {number}", "platforms": ["linkedin"]} for number in range(4)]
+    _, found = await planned(
+        fresh, posts, start="2026-11-30", end="2026-12-05", quiet_from="12:00", quiet_until="08:00", at_most_per_day=1
+    )
+    times = sorted(each["scheduled_at"] for each in found)
+    assert len({each[:10] for each in times}) == 4
+    assert all("2026-11-30T08:00" <= each <= "2026-12-05T00:00" and "08" <= each[11:13] < "12" for each in times)
+
+
+async def test_what_is_booked_is_kept_clear(fresh):
+    """At the distance that was asked for."""
+    await fresh.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
+    await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
+    _, found = await planned(
+        fresh,
+        [{"content": "New", "platforms": ["linkedin"]}],
+        start="2026-11-26T08:00",
+        end="2026-11-26T13:00",
+        spacing_minutes=120,
+    )
+    at = found[0]["scheduled_at"][:16]
+    assert at <= "2026-11-26T08:00" or at >= "2026-11-26T12:00"
+
+
+async def test_post_that_names_no_accounts_is_booked_on_each_of_its_platforms(connect):
+    """The reference promises the platforms of a post and not its accounts."""
+    async with connect(demo_posts=False, through=promised) as agent:
+        await agent.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
+        _, found = await planned(
+            agent,
+            [
+                {"content": "New", "account_ids": [each]}
+                for each in ("linkedin", await agent.account("twitter @harborcafe"))
+            ],
+            start="2026-11-26T10:00",
+            end="2026-11-26T10:00",
+        )
+    assert [each["index"] for each in found] == [2]
+
+
+async def test_posts_without_a_time_say_why(fresh):
+    """The others are planned all the same."""
+    posts = [
+        {"content": "Fits", "platforms": ["linkedin"]},
+        {"content": "Over", "platforms": ["linkedin"], "latest": "2026-11-20"},
+        {"content": "x" * 281, "account_ids": [await fresh.account("twitter @harborcafe")]},
+        {"content": "No picture", "platforms": ["instagram"]},
+    ]
+    text, data = await fresh.ok("plan_posts", posts=posts)
+    assert [each["index"] for each in data["planned"]] == [1]
+    assert [each["index"] for each in data["unplanned"]] == [2, 3, 4]
+    assert ", 3 without a time, " in text
+    reasons = "\n".join(each["reason"] for each in data["unplanned"])
+    assert "its earliest and latest leave no quarter hour in the window" in reasons
+    assert "X: content has 281 of 280" in reasons
+    assert "Instagram needs at least one image or video" in reasons
+
+
+async def test_plan_of_nothing_has_no_id(fresh):
+    """There is nothing to apply."""
+    text, data = await fresh.ok(
+        "plan_posts", posts=[{"content": "Over", "platforms": ["linkedin"], "latest": "2026-11-20"}]
+    )
+    assert text.startswith(
+        "No post could be given a time (times in Europe/Paris, now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). Nothing was sent."
+    )
+    assert "plan_id" not in data
+
+
+async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fresh, tmp_path):
+    """Planning only reads; the answer says why there is no plan_id, and what to do instead."""
+    # A folder is no database.
+    (tmp_path / "state" / "ledger.db").mkdir(parents=True)
+    text, data = await fresh.ok("plan_posts", posts=THREE)
+    heading, _, calendar = text.partition("\n")
+    assert heading.startswith("Calendar without a plan_id: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris ")
+    assert (
+        " Nothing was sent. apply_plan can't be used for it: the ledger (ledger.db in TTP_STATE_DIR) can't be used: "
+        in heading
+    )
+    assert heading.endswith(
+        " Once that is mended call plan_posts again, or create_post for each post of this calendar."
+    )
+    assert [post["content"] in calendar for post in THREE] == [True, True, True]
+    assert "plan_id" not in data
+    assert len(data["planned"]) == 3
+
+
+async def test_warnings_stand_beside_their_post(fresh):
+    """An account that can't publish now."""
+    berlin = await fresh.account("twitter @harborcafe_berlin")
+    text, data = await fresh.ok("plan_posts", posts=[{"content": "Hello Berlin", "account_ids": [berlin]}])
+    (warning,) = data["planned"][0]["warnings"]
+    assert "is expired and can't publish" in warning
+    assert f"Note on post 1: {warning}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"posts": []}, "plan_posts not called: posts must not be empty."),
+        ({"posts": [{"platforms": ["linkedin"]}]}, "plan_posts not called: posts.0.content is required."),
+        ({"posts": ["words"]}, "plan_posts not called: posts.0 must be an object."),
+        ({"posts": [{"content": "x", "when": "now"}]}, "plan_posts not called: posts.0.when is not known here."),
+        ({"posts": THREE, "quiet_from": "25:00"}, "plan_posts not called: quiet_from has the wrong form."),
+        ({"posts": THREE, "spacing_minutes": 5}, "plan_posts not called: spacing_minutes must be at least 15."),
+        ({"posts": [{"content": "x"}]}, "Posts not planned: post 1: pass exactly one of account_ids and platforms;"),
+        (
+            {"posts": [{"content": "x", "platforms": ["linkedin"], "mediaUrls": ["a"]}]},
+            "Posts not planned: post 1: media_urls entry 1",
+        ),
+        (
+            {"posts": [{"content": "\x00", "platforms": ["linkedin"]}]},
+            "plan_posts not called: posts.0 must not hold a NUL character. Nothing was sent.",
+        ),
+        ({"posts": [{"content": "x", "account_ids": ["nobody"]}]}, "Posts not planned: post 1: no account “nobody”."),
+        (
+            {"posts": [{"content": "x", "platforms": ["linkedin"], "earliest": "soon"}]},
+            "Posts not planned: post 1, earliest: a time must be ISO 8601",
+        ),
+        ({"posts": THREE, "end": "later"}, "Posts not planned: end: a time must be ISO 8601"),
+    ],
+)
+async def test_what_can_not_be_planned_is_refused_by_its_place(fresh, arguments, words):
+    """Before anything is asked or kept."""
+    assert (await fresh.refused("plan_posts", **arguments)).startswith(words)
+
+
+async def test_posts_as_json_text_and_nulls_are_taken(fresh):
+    """As models write them."""
+    text = '[{"content": "Words", "platforms": ["linkedin"], "account_ids": null, "thread": null, "earliest": null}]'
+    _, found = await planned(fresh, text)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("replies", "note"),
+    [
+        (None, "Note: the plan of this organization has no best times, so posts are spread over common hours."),
+        (
+            {"/analytics/weekly-schedule": 500},
+            "Note: the best times could not be read, so posts are spread over common hours.",
+        ),
+        (
+            {"/analytics/optimal-times/by-account": {"accounts": []}},
+            "Note: linkedin «Harbor Café» had no ranking of their own and got the organization's.",
+        ),
+    ],
+    ids=["small plan", "not read", "no ranking of its own"],
+)
+async def test_without_best_times_the_plan_says_what_it_went_by(connect, replies, note):
+    """It is made all the same."""
+    async with connect(demo_posts=False, through=reading(replies or {})) as agent:
+        if replies is None:
+            organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
+        text, data = await agent.ok("plan_posts", posts=THREE)
+    assert note in text.splitlines()
+    assert len(data["planned"]) == 3
+
+
+RANKED = {"bestHours": [{"hour": 11, "score": 1.0}], "bestDays": [{"day": "Friday", "score": 1.0}], "dataPoints": 50}
+
+
+@pytest.mark.parametrize("shape", ["list", "wrapped", "by id", "deep by id", "bare list"])
+async def test_rankings_are_found_in_whatever_shape(connect, shape):
+    """The reply has no documented one."""
+    async with connect(demo_posts=False) as plain:
+        account = await plain.account("linkedin Harbor Café")
+        reply = {
+            "list": {"accounts": [{"integrationId": account, **RANKED}, "odd", {"id": 7, **RANKED}]},
+            "wrapped": {"data": [{"accountId": account, "recommendation": RANKED}]},
+            "by id": {account: RANKED},
+            "deep by id": {"data": {account: {"recommendation": RANKED}}, "n": 3},
+            "bare list": {"items": [{"id": account, **RANKED}]},
+        }[shape]
+        weekly = {
+            "schedule": {"monday": {"day": "Monday", "hours": [9, {"hour": 10, "score": 0.5}, {"hour": 99}, "x"]}}
+        }
+        replies = {"/analytics/optimal-times/by-account": reply, "/analytics/weekly-schedule": weekly}
+        async with connect(sandbox=plain.sandbox, through=reading(replies)) as agent:
+            _, found = await planned(agent, THREE[:1])
+    assert found[0]["scheduled_at"] == "2026-11-27T11:00:00+01:00"
+    assert found[0]["reason"] == "best hour of this account (score 1.00, 50 data points)"
+
+
+async def test_plan_is_applied_exactly_as_shown(fresh):
+    """Accounts by id, times as in the calendar; nothing is public yet."""
+    plan_id, shown = await planned(fresh)
+    text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert data["complete"]
+    assert {outcome for _, outcome in outcomes(data)} == {"created"}
+    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts scheduled now."
+    assert text.splitlines()[-1] == "Nothing is public yet; undo_plan takes it back, delete_post a single post."
+    _, listed = await fresh.ok("list_posts", order="soonest")
+    assert [post["scheduled_at"] for post in listed["posts"]] == [each["scheduled_at"] for each in shown]
+
+
+async def test_progress_is_told_while_a_plan_is_applied(fresh):
+    """Fifty posts take a while."""
+    told = []
+
+    async def progress(done, total, message):
+        told.append((done, total, message))
+
+    plan_id, _ = await planned(fresh)
+    await fresh.client.call_tool("apply_plan", {"plan_id": plan_id}, progress_callback=progress)
+    with anyio.fail_after(5):
+        while not told or told[-1][0] != 3:
+            await anyio.sleep(0)
+    assert told[0] == (0, 3, "0 of 3 posts scheduled")
+    assert told[-1] == (3, 3, "3 of 3 posts done")
+
+
+async def test_applying_again_sends_nothing(fresh):
+    """Every post of it is there."""
+    plan_id, _ = await planned(fresh)
+    await fresh.ok("apply_plan", plan_id=plan_id)
+    text, data = await fresh.ok("apply_plan", plan_id=f" {plan_id.upper()} ")
+    assert text == "Nothing left to do: every post of the plan was created before."
+    assert (data["complete"], data["steps"]) == (True, [])
+    assert len(fresh.standing()) == 3
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_plan_whose_post_was_deleted_is_applied_again(fresh, moved):
+    """Also when it was rescheduled before it was deleted; only that post is sent, and it is counted as done after that."""
+    plan_id, _ = await planned(fresh)
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    step = data["steps"][1]
+    post_id = step["post_id"]
+    if moved:
+        _, new = await fresh.ok("reschedule_post", post_id=post_id, scheduled_at="2026-12-20T10:00")
+        text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+        assert text == "Nothing left to do: every post of the plan was created before."
+        post_id = new["post_id"]
+    await fresh.ok("delete_post", post_id=post_id)
+    text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert outcomes(data) == [(step["index"], "created")]
+    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts scheduled now."
+    assert data["complete"]
+    assert len(fresh.standing()) == 3
+
+
+async def test_same_plan_of_posts_that_were_deleted_is_applied(fresh):
+    """Its id is the same, and so is its note that it was applied; what that note says is true no more."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    await fresh.ok("delete_post", post_id=data["steps"][0]["post_id"])
+    assert (await planned(fresh, THREE[:1]))[0] == plan_id
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "created")], True)
+    assert len(fresh.standing()) == 1
+
+
+async def test_post_that_is_deleted_and_can_not_be_sent_again_is_left_to_do(connect):
+    """A plan is not complete by a note about a post that is gone."""
+    async with connect(demo_posts=False, max_posts_per_hour=3) as agent:
+        plan_id, _ = await planned(agent)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        await agent.ok("delete_post", post_id=data["steps"][0]["post_id"])
+        text, data = await agent.ok("apply_plan", plan_id=plan_id)
+    assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["stopped"], False)
+    assert text.splitlines()[0] == f"Plan {plan_id}: 2 of 3 posts scheduled now."
+
+
+async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again(fresh, monkeypatch):
+    """The old one was deleted by us, and the new one stands in its place."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "end_replacement", nothing)
+        await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert (data["complete"], data["steps"]) == (True, [])
+    assert len(fresh.standing()) == 1
+
+
+async def test_applying_the_same_plan_made_anew_sends_nothing(connect, open_sandbox):
+    """Also after a restart: the ledger keeps it."""
+    sandbox = open_sandbox(demo_posts=False)
+    async with connect(sandbox=sandbox) as agent:
+        plan_id, _ = await planned(agent)
+    async with connect(sandbox=sandbox) as agent:
+        await agent.ok("apply_plan", plan_id=plan_id)
+        assert len(agent.standing()) == 3
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
+    """Made: it goes on. Not made: it stops, and applying again goes on once somebody looked."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent)
+        fault = agent.sandbox.app
+        fault.methods, fault.turn, fault.after, fault.how = ("POST",), 1, after, 500
+        text, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert data["complete"] is after
+        if after:
+            assert len(agent.standing()) == 3
+            return
+        assert [outcome for _, outcome in outcomes(data)] == ["created", "unknown"]
+        assert (
+            text.splitlines()[-1]
+            == "It stopped there, so that nothing is sent twice; what was created is not sent again."
+        )
+        reason = data["steps"][1]["reason"]
+        assert reason.startswith(
+            "the API had a failure of its own (500). API said: “Something failed.”. Look with list_posts. "
+        )
+        assert len(agent.standing()) == 1
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["unknown"]
+        reason = data["steps"][0]["reason"]
+        assert "may have created an equal post" in reason
+        # What it says to do works, word for word.
+        account, when = re.search(r"account_ids (\S+), scheduled_at (\S+) and allow_duplicate=true", reason).groups()
+        wish = {"content": THREE[data["steps"][0]["index"] - 1]["content"], "account_ids": [account]}
+        await agent.ok("create_post", **wish, scheduled_at=when, allow_duplicate=True)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert data["complete"]
+        assert len(agent.standing()) == 3
+
+
+async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
+    """Its answer was lost and looking failed too; applying again finds it, undoing removes it."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        fault = agent.sandbox.app
+        fault.turn, fault.after, fault.lasting, fault.methods = 0, True, True, ("POST",)
+        agent.sandbox.app.app = Blind(fault.app)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["unknown"]
+        assert len(agent.standing()) == 1
+        fault.turn, fault.app.blind = None, False
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["already_created"]
+        assert data["complete"]
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["deleted"]
+        assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_looks_for_what_an_unclear_apply_made(connect):
+    """It would go out all the same; what can't be found is told, and not counted as undone."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        fault = agent.sandbox.app
+        fault.turn, fault.after, fault.lasting, fault.methods = 0, True, True, ("POST",)
+        agent.sandbox.app.app = Blind(fault.app)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["unknown"], False)
+        assert "it may have been created" in text
+        assert len(agent.standing()) == 1
+        fault.turn, fault.app.blind = None, False
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["deleted"], True)
+        assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_takes_back_a_post_whose_note_was_lost(fresh, monkeypatch):
+    """The process died between the post and the note: the ledger still knows which plan made it."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "note_step", nothing)
+        await fresh.ok("apply_plan", plan_id=plan_id)
+    _, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert [outcome for _, outcome in outcomes(data)] == ["deleted"]
+    assert fresh.standing() == []
+
+
+async def nothing(*_):
+    """A note that is not made."""
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_plan_whose_times_pass_while_the_human_thinks_is_refused(connect, clock, mode):
+    """The yes was for a time that is over."""
+
+    def late():
+        clock.move(2 * 3600)
+        return True
+
+    async with connect(answer=late, mode=mode, demo_posts=False) as agent:
+        plan_id, found = await planned(agent, [{**THREE[0], "latest": "2026-11-24T10:30"}])
+        assert found[0]["scheduled_at"] < "2026-11-24T10:31"
+        words = await agent.refused("apply_plan", plan_id=plan_id)
+        # In 2026 the yes itself is too old by then.
+        assert "has passed or is too close" in words or "five minutes" in words
+        assert agent.standing() == []
+
+
+async def test_human_sees_all_of_each_post(connect):
+    """A thread and its media are published, too."""
+    media = ["https://media.example/a.jpg"]
+    async with connect(answer=True, demo_posts=False) as agent:
+        account = await agent.account("twitter @harborcafe")
+        posts = [{"content": "One", "account_ids": [account], "thread": ["Two"], "media_urls": media}]
+        plan_id, _ = await planned(agent, posts)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        await agent.ok("undo_plan", plan_id=plan_id)
+        for asked in agent.questions:
+            assert asked.endswith(":\n│ One\nThread part 2:\n│ Two\nMedia:\n│ https://media.example/a.jpg")
+        assert len(agent.questions) == 2
+
+
+async def test_a_date_at_the_end_means_its_whole_day(fresh):
+    """Who says until Friday means Friday, too."""
+    day = {"earliest": "2026-11-27", "latest": "2026-11-27"}
+    _, found = await planned(fresh, [{**THREE[0], **day}], end="2026-11-27")
+    assert found[0]["scheduled_at"].startswith("2026-11-27T")
+
+
+async def test_what_just_went_out_takes_its_place_too(fresh, clock):
+    """Spacing and posts a day count it."""
+    _, data = await fresh.ok("create_post", content="Now", platforms=["linkedin"], scheduled_at="2026-11-24T09:10")
+    clock.move(600)
+    fresh.sandbox.tick()
+    assert fresh.wire(data["post_id"])["status"] == "published"
+    posts = [{"content": "Next", "platforms": ["linkedin"]}]
+    _, found = await planned(fresh, posts, at_most_per_day=1)
+    assert found[0]["scheduled_at"] > "2026-11-25"
+    _, found = await planned(fresh, posts, spacing_minutes=120, end="2026-11-24")
+    assert found[0]["scheduled_at"] >= "2026-11-24T11:10"
+
+
+async def test_two_posts_that_say_the_same_are_noted(fresh):
+    """Somebody may have pasted one twice."""
+    _, found = await planned(fresh, [THREE[0], THREE[1], THREE[0]])
+    warned = {each["index"]: each["warnings"] for each in found}
+    assert warned == {1: [], 2: [], 3: ["It says the same as post 1 on the same account."]}
+
+
+class Blind:
+    """Lets posts be read until the first one is made, then fails until it is told to see again."""
+
+    def __init__(self, app):
+        self.app = app
+        self.blind = True
+        self.made = False
+
+    async def __call__(self, scope, receive, send):
+        self.made = self.made or scope["method"] == "POST"
+        if scope["method"] == "GET" and self.blind and self.made:
+            raise ConnectionResetError
+        await self.app(scope, receive, send)
+
+
+async def test_post_that_the_api_refuses_stops_only_itself(connect):
+    """The others are sent."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent)
+        fault = agent.sandbox.app
+        fault.methods, fault.turn, fault.how = ("POST",), 1, 400
+        text, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["created", "refused", "created"]
+        assert not data["complete"]
+        assert "API said: “Something failed.”" in text
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["created"]
+        assert data["complete"]
+        assert len(agent.standing()) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_what_concerns_the_next_posts_too_stops_the_plan(connect, status):
+    """And applying again goes on."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent)
+        fault = agent.sandbox.app
+        fault.methods, fault.turn, fault.how, fault.lasting = ("POST",), 1, status, True
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["created", "stopped"]
+        fault.turn = None
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["created", "created"]
+        assert data["complete"]
+
+
+async def test_limit_of_posts_stops_the_plan(connect):
+    """What was created stays, and the step says when there is room again."""
+    async with connect(demo_posts=False, max_posts_per_hour=2) as agent:
+        plan_id, _ = await planned(agent)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert [outcome for _, outcome in outcomes(data)] == ["created", "created", "stopped"]
+        assert "TTP_MAX_POSTS_PER_HOUR allows 2 new posts an hour" in data["steps"][-1]["reason"]
+
+
+async def test_plan_whose_times_passed_is_refused(fresh, clock):
+    """Sending the rest would not be what was shown."""
+    plan_id, shown = await planned(fresh)
+    clock.move(8 * 86400)
+    words = await fresh.refused("apply_plan", plan_id=plan_id)
+    assert words.startswith(f"Plan not applied: the time of post {shown[0]['index']}, ")
+    assert words.endswith(
+        "has passed or is too close (3 of 3 posts). Call plan_posts again for the posts that are left; nothing was sent."
+    )
+    assert fresh.standing() == []
+
+
+@pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
+@pytest.mark.parametrize("plan_id", ["5e1ec7ab1e00", "none", "5e1ec7ab1e00cdef", "../plans"])
+async def test_unknown_plan_is_refused(fresh, tool, plan_id):
+    """An id is twelve characters of plan_posts."""
+    words = await fresh.refused(tool, plan_id=plan_id)
+    assert f": there is no plan “{plan_id}”. plan_posts makes one and says its id; nothing was sent." in words
+
+
+@pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
+async def test_plan_that_was_altered_is_refused(fresh, tool):
+    """Its id stands for every word of it."""
+    plan_id, _ = await planned(fresh)
+    ledger = fresh.assembly.app.ledger
+    document = (await ledger.plan(plan_id)).document
+    document["posts"][0]["content"] = "Something else"
+    await ledger.keep_plan("5e1ec7ab1e00", document)
+    words = await fresh.refused(tool, plan_id="5e1ec7ab1e00")
+    assert "plan 5e1ec7ab1e00 was altered since it was shown. Call plan_posts again; nothing was sent." in words
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("answer", [True, False])
+async def test_human_is_asked_once_for_the_whole_plan(connect, mode, answer):
+    """With every text, time and account."""
+    async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent)
+        result = await agent.call("apply_plan", plan_id=plan_id)
+        assert result.is_error is not answer
+        assert len(agent.standing()) == (3 if answer else 0)
+        (question,) = agent.questions
+        assert question.startswith(f"Schedule these 3 posts of plan {plan_id}? Times are in Europe/Paris.\n")
+        assert [question.count(post["content"]) for post in THREE] == [1, 1, 1]
+        assert question.count("linkedin «Harbor Café»") == 3
+
+
+@UNDO
+async def test_undo_takes_back_what_the_plan_made(fresh):
+    """And nothing else; again it has nothing to do; and the plan can be applied anew."""
+    await fresh.ok("create_post", content="Mine", platforms=["linkedin"])
+    plan_id, _ = await planned(fresh)
+    await fresh.ok("apply_plan", plan_id=plan_id)
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts taken back."
+    assert {outcome for _, outcome in outcomes(data)} == {"deleted"}
+    assert data["complete"]
+    assert fresh.standing() == [("Mine", "draft")]
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert text == "Nothing to undo: this plan has created no post that is still there."
+    assert data["complete"]
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert data["complete"]
+    assert len(fresh.standing()) == 4
+
+
+@UNDO
+async def test_undo_follows_posts_that_were_rescheduled_and_keeps_what_is_out(fresh):
+    """One moved, one published, one deleted by hand."""
+    plan_id, _ = await planned(fresh)
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    moved, out, gone = (step["post_id"] for step in data["steps"])
+    _, new = await fresh.ok("reschedule_post", post_id=moved, scheduled_at="2026-12-20T10:00")
+    fresh.put(out, status="published")
+    await fresh.ok("delete_post", post_id=gone)
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert {step["post_id"]: step["outcome"] for step in data["steps"]} == {
+        new["post_id"]: "deleted",
+        out: "kept",
+        gone: "already_gone",
+    }
+    assert f"kept {out}: it is published" in text
+    assert data["complete"]
+    assert [status for _, status in fresh.standing()] == ["published"]
+
+
+@UNDO
+async def test_undo_leaves_posts_that_existed_before_and_names_them(fresh):
+    """They go out all the same; the user should know."""
+    plan_id, shown = await planned(fresh)
+    first = shown[0]
+    _, own = await fresh.ok(
+        "create_post",
+        content=THREE[first["index"] - 1]["content"],
+        account_ids=["linkedin"],
+        scheduled_at=first["scheduled_at"],
+    )
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert dict(outcomes(data))[first["index"]] == "already_created"
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert dict(outcomes(data))[first["index"]] == "kept"
+    assert f"kept {own['post_id']}: it existed before the plan was applied; delete_post removes it" in text
+    assert len(fresh.standing()) == 1
+    text, _ = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert text.startswith("Nothing to undo: ")
+    assert own["post_id"] in text
+
+
+@UNDO
+async def test_post_that_can_not_be_removed_is_told_and_tried_again(connect):
+    """A refusal or a lost answer stops only this one."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        plan_id, _ = await planned(agent)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        fault = agent.sandbox.app
+        for how, outcome in ((403, "failed"), (500, "unknown")):
+            fault.methods, fault.turn, fault.count, fault.how = ("DELETE",), 0, 0, how
+            fault.lasting = True
+            text, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert {each for _, each in outcomes(data)} == {outcome}
+            assert not data["complete"]
+            assert text.splitlines()[-1] == "undo_plan with the same plan_id tries again what is left."
+        fault.turn = None
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert data["complete"]
+        assert agent.standing() == []
+
+
+@UNDO
+@pytest.mark.parametrize("behind_seconds", [0, 600, -600])
+async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(connect, clock, behind_seconds):
+    """Somebody else deleted it; before a minute and a half is over that can't be told from a copy that has not got it yet."""
+    async with connect(demo_posts=False, behind_seconds=behind_seconds) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        with agent.sandbox.store.writing() as db:
+            db.execute("DELETE FROM posts")
+        clock.move(85)
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+        assert data["steps"][0]["reason"] == (
+            "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
+        )
+        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        clock.move(10 + 2 * abs(behind_seconds))
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert (outcomes(data), data["complete"]) == ([(1, "already_gone")], True)
+        text, _ = await agent.ok("undo_plan", plan_id=plan_id)
+        assert text == "Nothing to undo: this plan has created no post that is still there."
+
+
+class Lagging:
+    """Copies of the API that have not got the posts yet: those read by their ids, or the lists too, as often as is said."""
+
+    def __init__(self, app):
+        self.app = app
+        self.missing = {"one": 0, "list": 0}
+
+    async def __call__(self, scope, receive, send):
+        path = scope["path"]
+        kind = "one" if path.startswith("/api/posts/") else "list" if path == "/api/posts" else None
+        if kind is None or scope["method"] != "GET" or not self.missing[kind]:
+            await self.app(scope, receive, send)
+            return
+        self.missing[kind] -= 1
+        if kind == "list":
+            await answer(send, 200, {"success": True, "posts": []})
+        else:
+            await answer(send, 404, {"success": False, "message": "Not found."})
+
+
+@UNDO
+@pytest.mark.parametrize("lists", [0, 1])
+@pytest.mark.parametrize("age", [0, 3600])
+async def test_copy_of_the_api_that_lags_makes_no_post_gone(connect, clock, age, lists):
+    """Its note is kept, and the next undo deletes it. Only an old one that a list has not got either is taken for gone."""
+    async with connect(demo_posts=False, through=Lagging) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        clock.move(age)
+        # Missing in the list it is looked for by its id at once; else that is done just before it would be deleted.
+        agent.sandbox.app.missing = {"one": 1, "list": lists}
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        gone = bool(age and lists)
+        assert (outcomes(data), data["complete"]) == ([(1, "already_gone" if gone else "unknown")], gone)
+        assert len(agent.standing()) == 1
+        if not gone:
+            agent.sandbox.app.missing = {"one": 0, "list": 0}
+            _, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert (outcomes(data), data["complete"]) == ([(1, "deleted")], True)
+            assert agent.standing() == []
+
+
+@UNDO
+async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gone(fresh, clock, monkeypatch):
+    """The one in its place stands."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    with monkeypatch.context() as dying:
+        dying.setattr(Ledger, "end_replacement", nothing)
+        await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+    clock.move(3600)
+    _, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+    assert len(fresh.standing()) == 1
+
+
+@UNDO
+async def test_ledger_that_fails_on_the_way_hides_no_outcome(fresh, monkeypatch):
+    """What was done is told, also where it can't be noted."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    ledger = fresh.assembly.app.ledger
+
+    async def full(*_, **__):
+        raise LedgerProblem("the disk is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(ledger), "note_step", full)
+        _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert outcomes(data) == [(1, "created")]
+    # Applying again finds it as a post that exists; that is noted now.
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert outcomes(data) == [(1, "already_created")]
+
+
+@UNDO
+async def test_undo_without_a_ledger_deletes_nothing(fresh, monkeypatch):
+    """A delete that can't be noted is not sent."""
+    plan_id, _ = await planned(fresh, THREE[:1])
+    await fresh.ok("apply_plan", plan_id=plan_id)
+
+    async def full(*_, **__):
+        raise LedgerProblem("the disk is full.")
+
+    monkeypatch.setattr(type(fresh.assembly.app.ledger), "begin_delete", full)
+    _, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert outcomes(data) == [(1, "failed")]
+    assert data["steps"][0]["reason"] == "Post 1 not deleted: the disk is full."
+    assert len(fresh.standing()) == 1
+
+
+@UNDO
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_human_is_asked_about_what_undo_really_deletes(connect, mode):
+    """A post that was rescheduled since, with its new text and time."""
+    async with connect(answer=True, mode=mode, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        old = data["steps"][0]["post_id"]
+        await agent.ok("reschedule_post", post_id=old, content="New words", scheduled_at="2026-12-20T10:00")
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1].splitlines() == [
+            f"Delete 1 post that plan {plan_id} created, as far as they are not out yet?",
+            "Sun 20 Dec 2026 10:00 Europe/Paris (09:00Z), linkedin «Harbor Café»:",
+            "│ New words",
+        ]
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_asks_only_about_what_it_can_delete(connect):
+    """What is out or gone is told without a question."""
+    async with connect(answer=True, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        out, gone, left = (step["post_id"] for step in data["steps"])
+        text = agent.wire(left)["content"]
+        agent.put(out, status="published")
+        await agent.ok("delete_post", post_id=gone)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert [step["outcome"] for step in data["steps"]] == ["kept", "already_gone", "deleted"]
+        assert agent.questions[-1].startswith(f"Delete 1 post that plan {plan_id} created")
+        assert [agent.questions[-1].count(post["content"]) for post in THREE] == [
+            post["content"] == text for post in THREE
+        ]
+        asked = len(agent.questions)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert [step["outcome"] for step in data["steps"]] == ["kept"]
+        assert len(agent.questions) == asked
+
+
+@UNDO
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "Other words"},
+        {"scheduled_at": 1_800_000_000_000},
+        {"media_urls": '["https://media.example/a.jpg"]'},
+    ],
+)
+async def test_code_for_an_undo_is_for_the_posts_as_they_were_shown(connect, change):
+    """Not for whatever stands under their ids later."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        words = await agent.refused("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id, confirmation=code_in(words))
+        code = code_in(await agent.refused("undo_plan", plan_id=plan_id))
+        agent.put(data["steps"][0]["post_id"], **change)
+        words = await agent.refused("undo_plan", plan_id=plan_id, confirmation=code)
+        assert "or for other arguments" in words
+        assert len(agent.standing()) == 1
+        code = code_in(await agent.refused("undo_plan", plan_id=plan_id))
+        _, data = await agent.ok("undo_plan", plan_id=plan_id, confirmation=code)
+        assert outcomes(data) == [(1, "deleted")]
+
+
+def code_in(words):
+    """The code of a preview."""
+    return re.search("confirmation “([^”]+)”", words)[1]
+
+
+@UNDO
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"content": "Other words"}, "it was changed or rescheduled while this call ran, "),
+        ({"status": "published"}, "it is published"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_post_that_changes_while_the_human_is_asked_is_kept(connect, mode, change, reason):
+    """The yes was for another one. In 2026 the answer comes with a call of its own, which is refused."""
+    post_id = None
+
+    def thinking():
+        if post_id is not None:
+            agent.put(post_id, **change)
+        return True
+
+    async with connect(answer=thinking, mode=mode, demo_posts=False) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        post_id = data["steps"][0]["post_id"]
+        if mode == "auto" and "content" in change:
+            assert "the human's answer was for other arguments" in await agent.refused("undo_plan", plan_id=plan_id)
+        else:
+            text, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert outcomes(data) == [(1, "kept")]
+            assert data["steps"][0]["reason"].startswith(reason)
+            assert data["complete"] is ("content" not in change)
+            assert text.endswith("tries again what is left.") is ("content" in change)
+        assert len(agent.standing()) == 1
+        if "content" in change:
+            _, data = await agent.ok("undo_plan", plan_id=plan_id)
+            assert outcomes(data) == [(1, "deleted")]
+
+
+class Meanwhile:
+    """Before a post is read by its id for the second time, something else happens."""
+
+    def __init__(self, app):
+        self.app = app
+        self.happens = None
+        self.reads = 0
+
+    async def __call__(self, scope, receive, send):
+        happens = self.happens
+        if happens is not None and scope["method"] == "GET" and scope["path"].startswith("/api/posts/"):
+            self.reads += 1
+            if self.reads == 2:
+                self.happens = None
+                await happens()
+        await self.app(scope, receive, send)
+
+
+@UNDO
+async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect):
+    """Nobody agreed to delete the new one; the next undo leads to it."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        changes = {"post_id": data["steps"][0]["post_id"], "content": "New words", "scheduled_at": "2026-12-20T10:00"}
+
+        async def happens():
+            await agent.ok("reschedule_post", **changes)
+
+        agent.sandbox.app.happens = happens
+        text, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert (outcomes(data), data["complete"]) == ([(1, "kept")], False)
+        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        assert agent.standing() == [("New words", "scheduled")]
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+
+
+@UNDO
+async def test_human_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect):
+    """The reference promises neither threads nor accounts."""
+    async with connect(answer=True, demo_posts=False, through=promised) as agent:
+        account = await agent.account("twitter @harborcafe")
+        plan_id, _ = await planned(agent, [{"content": "One", "account_ids": [account], "thread": ["Two"]}])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert agent.questions[-1].endswith(", twitter @harborcafe:\n│ One\nThread part 2:\n│ Two")
+        assert outcomes(data) == [(1, "deleted")]
+
+
+@UNDO
+async def test_post_that_the_list_leaves_out_is_undone_all_the_same(connect):
+    """It is read by its id then."""
+    async with connect(demo_posts=False, through=reading({"/posts": {"posts": []}})) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        await agent.ok("apply_plan", plan_id=plan_id)
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_post_that_stands_for_some_of_its_accounts_is_not_done(fresh):
+    """The others would get nothing. Once it stands there too, the plan takes both for its post."""
+    twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
+    _, plan = await fresh.ok("plan_posts", posts=[{"content": "Soup", "account_ids": [twitter, linkedin]}])
+    when = plan["planned"][0]["scheduled_at"]
+    _, there = await fresh.ok("create_post", content="Soup", account_ids=[twitter], scheduled_at=when)
+
+    text, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert not data["complete"]
+    assert f"{there['post_id']} has the same text and time already, but is not for all of its accounts" in text
+    assert f"account_ids {linkedin} sends it to the rest" in text
+
+    await fresh.ok("create_post", content="Soup", account_ids=[linkedin], scheduled_at=when)
+    _, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert data["complete"]
+    assert len(fresh.standing()) == 2
+
+
+@UNDO
+@pytest.mark.parametrize("moved", [False, True])
+async def test_plan_is_undone_where_lists_show_less_than_posts(connect, moved):
+    """What the human is asked about and what is compared before the delete are read in the same way."""
+    hidden = ("platforms", "accountIds", "mediaUrls", "thread")
+    sparse = showing(lambda name: name not in hidden, lists_only=True)
+    async with connect(answer=True, demo_posts=False, through=sparse) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        if moved:
+            await agent.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
+        _, data = await agent.ok("undo_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "deleted")]
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_deleted_post_whose_time_has_passed_does_not_block_the_others(connect, clock):
+    """It is left as it is: nothing can be scheduled for then."""
+    async with connect(demo_posts=False, max_posts_per_hour=2) as agent:
+        plan_id, times = await planned(agent, THREE)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        first, _, left = data["steps"]
+        assert left["outcome"] == "stopped"
+        await agent.ok("delete_post", post_id=first["post_id"])
+        due = next(datetime.fromisoformat(each["scheduled_at"]) for each in times if each["index"] == first["index"])
+        clock.move((due - clock.now()).total_seconds() + 3700)
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert outcomes(data) == [(left["index"], "created")]
+
+
+@UNDO
+async def test_post_with_a_replacement_under_way_is_not_half_undone(fresh, clock, monkeypatch):
+    """The other half would go out, and nobody would know."""
+
+    async def crash(*_, **__):
+        raise RuntimeError
+
+    plan_id, _ = await planned(fresh, THREE[:1])
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    old = data["steps"][0]["post_id"]
+    with monkeypatch.context() as broken:
+        broken.setattr("ttp_mcp.tools.posts.reschedule._replace", crash)
+        await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-12-20T10:00")
+    clock.move(271)
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
+    assert "a reschedule of it did not end" in text
+    assert len(fresh.standing()) == 2

@@ -1,0 +1,338 @@
+"""What check_post finds, and that it sends nothing."""
+
+import pytest
+from inline_snapshot import snapshot
+
+from tests.tools.conftest import Fault, promised, reading
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.base import LedgerProblem
+
+pytestmark = pytest.mark.requirement("tools.check")
+
+POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
+
+
+async def test_good_post_shows_what_would_happen(fresh):
+    """To whom, when, how long as the platform counts; and nothing is sent."""
+    text, data = await fresh.ok("check_post", **POST)
+    assert fresh.shown(text) == snapshot("""\
+Would be sent: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
+- linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters as the platform counts
+Nothing was sent. create_post with the same arguments sends it.\
+""")
+    assert data == {
+        "would_be_sent": True,
+        "accounts": [
+            {
+                "account_id": await fresh.account("linkedin Harbor Café"),
+                "account": "linkedin «Harbor Café»",
+                "platform": "linkedin",
+                "name": "Harbor Café",
+                "characters": 17,
+                "limit": 3000,
+            }
+        ],
+        "scheduled_at": "2026-11-26T10:00:00+01:00",
+        "errors": [],
+        "warnings": [],
+        "notes": [],
+    }
+    assert fresh.standing() == []
+
+
+async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
+    """Enough for a person to tell them apart; what is shown can be passed back."""
+    shown = "twitter @harborcafe “Harbor Café”"
+    text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
+    account_id = await fresh.account("twitter @harborcafe")
+    assert f"\n- {shown} ({account_id}): 17 of 280 characters as the platform counts\n" in text
+    (found,) = data["accounts"]
+    assert (found["account_id"], found["platform"], found["handle"], found["name"]) == (
+        account_id,
+        "twitter",
+        "@harborcafe",
+        "Harbor Café",
+    )
+
+
+async def test_draft_is_checked_without_a_time(fresh):
+    """Nothing to clash with; what is missing can still be added."""
+    text, data = await fresh.ok("check_post", content="A picture", platforms=["instagram"])
+    assert text.startswith("Would be sent: a draft without a time, to instagram @harbor.cafe.")
+    assert data["would_be_sent"]
+    assert data["warnings"] == [
+        "Instagram needs at least one image or video; a caption alone is refused: add media_urls."
+    ]
+
+
+async def test_every_platform_counts_its_own_way(fresh):
+    """A link is 23 characters on X; errors stop the post."""
+    link = "https://example.com/" + "a" * 300
+    text, data = await fresh.ok(
+        "check_post", **POST | {"content": f"See {link}", "account_ids": None, "platforms": ["twitter", "linkedin"]}
+    )
+    assert data["accounts"][0]["characters"] == 27
+    assert data["accounts"][2]["characters"] == 324
+    assert data["would_be_sent"]
+    assert "27 of 280 characters as the platform counts" in text
+
+
+async def test_longest_part_of_a_thread_is_what_counts(fresh):
+    """On X; elsewhere the thread is left out."""
+    x = await fresh.account("twitter @harborcafe")
+    _, data = await fresh.ok("check_post", **POST | {"account_ids": [x, "linkedin"], "thread": ["x" * 200, "y"]})
+    assert [each["characters"] for each in data["accounts"]] == [200, 17]
+    assert any("threads are for X only" in each for each in data["warnings"])
+
+
+async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
+    """Each platform with its own."""
+    text, data = await fresh.ok(
+        "check_post", **POST | {"content": "x" * 281, "account_ids": None, "platforms": ["twitter", "instagram"]}
+    )
+    assert not data["would_be_sent"]
+    assert fresh.shown(text) == snapshot("""\
+Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter
+    @harborcafe, twitter @harborcafe_berlin and instagram @harbor.cafe.
+- twitter @harborcafe “Harbor Café” (<twitter@harborcafe>): 281 of 280 characters as the platform counts
+- twitter @harborcafe_berlin “Harbor Café Berlin” (<twitter@harborcafe_berlin>): 281 of 280 characters as the
+    platform counts
+- instagram @harbor.cafe “Harbor Café” (<instagram@harbor.cafe>): 281 of 2200 characters as the platform
+    counts
+Error: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
+Error: Instagram needs at least one image or video; a caption alone is refused: add media_urls.
+Warning: twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired and can't publish until a person
+    reconnects it in the dashboard.
+Warning: platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter
+    @harborcafe_berlin); the API does not say whether it posts to all of them. account_ids says it exactly.
+Nothing was sent. Mend what is named as an error, then check again.\
+""")
+    assert fresh.shown("\n".join(data["errors"])) == snapshot("""\
+X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
+Instagram needs at least one image or video; a caption alone is refused: add media_urls.\
+""")
+
+
+async def test_thread_without_x_is_an_error_told_once(fresh):
+    """It could be sent nowhere."""
+    _, data = await fresh.ok("check_post", **POST | {"thread": ["Part two"]})
+    assert data["errors"] == ["thread is for X only: add an X account, or leave thread out."]
+    assert data["warnings"] == []
+
+
+async def test_account_that_can_not_publish_is_a_warning(fresh):
+    """It may be reconnected until then."""
+    berlin = await fresh.account("twitter @harborcafe_berlin")
+    _, data = await fresh.ok("check_post", **POST | {"account_ids": [berlin]})
+    assert data["warnings"] == [
+        f"twitter @harborcafe_berlin ({berlin}) is expired and can't publish until a person reconnects it in the dashboard."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "warning"),
+    [
+        ("2026-11-26T10:20", "Another post for linkedin «Harbor Café» is scheduled 20 min later (<post 1>)."),
+        ("2026-11-26T09:15", "Another post for linkedin «Harbor Café» is scheduled 45 min earlier (<post 1>)."),
+        ("2026-11-26T10:00:20", "Another post for linkedin «Harbor Café» is scheduled at the same minute (<post 1>)."),
+        ("2026-11-26T11:00", None),
+        ("2026-11-26T09:00", None),
+    ],
+)
+async def test_post_within_an_hour_on_the_same_account_is_a_clash(fresh, other, warning):
+    """Not one on another account, and not a draft."""
+    await fresh.ok("create_post", **POST | {"content": "Another", "scheduled_at": other})
+    await fresh.ok("create_post", content="A draft", platforms=["linkedin"])
+    await fresh.ok(
+        "create_post", content="Elsewhere", account_ids=[await fresh.account("twitter @harborcafe")], scheduled_at=other
+    )
+    _, data = await fresh.ok("check_post", **POST)
+    assert [fresh.named(each) for each in data["warnings"]] == ([warning] if warning else [])
+
+
+@pytest.mark.parametrize("status", ["scheduled", "published", "partial", "publishing"])
+async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
+    """Whether it is still to come or out."""
+    _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
+    fresh.put(other["post_id"], status=status)
+    _, data = await fresh.ok("check_post", **POST | {"content": " Doors open at ten "})
+    assert data["warnings"] == [f"The same text is already {status} for linkedin «Harbor Café» ({other['post_id']})."]
+
+
+DOUBT = "; it may be the same account: the API does not say which."
+
+
+async def test_post_that_names_no_accounts_may_be_for_each_of_its_platforms(connect):
+    """The reference promises the platforms of a post and not its accounts."""
+    async with connect(demo_posts=False, through=promised) as agent:
+        x = await agent.account("twitter @harborcafe")
+        _, same = await agent.ok("create_post", **POST | {"account_ids": [x, "linkedin"]})
+        _, near = await agent.ok("create_post", **POST | {"content": "Near", "scheduled_at": "2026-11-26T10:20"})
+        berlin = await agent.account("twitter @harborcafe_berlin")
+        one, both, other, none = [
+            (await agent.ok("check_post", **POST | {"account_ids": accounts, "scheduled_at": "2026-11-26T10:01"}))[1]
+            for accounts in (["linkedin"], [x, "linkedin"], [berlin], ["tiktok"])
+        ]
+    clash = f"Another post on linkedin is scheduled 19 min later ({near['post_id']}){DOUBT}"
+    assert one["warnings"] == [
+        clash,
+        f"The same text is already scheduled on linkedin ({same['post_id']}){DOUBT}",
+    ]
+    assert both["warnings"] == [
+        clash,
+        f"The same text is already scheduled on twitter and linkedin ({same['post_id']}){DOUBT}",
+    ]
+    assert other["warnings"][-1] == f"The same text is already scheduled on twitter ({same['post_id']}){DOUBT}"
+    assert not any("scheduled" in each for each in none["warnings"])
+
+
+async def test_draft_with_the_text_of_a_post_is_a_warning(fresh):
+    """Once it has a time it would be a repetition."""
+    _, other = await fresh.ok("create_post", **POST)
+    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": None})
+    assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({other['post_id']})."]
+    _, saved = await fresh.ok("create_post", **POST | {"scheduled_at": None})
+    assert (saved["outcome"], saved["warnings"]) == ("created", [])
+
+
+@pytest.mark.parametrize("when", [POST["scheduled_at"], None])
+async def test_post_that_was_created_before_is_named(fresh, when):
+    """As create_post answers it, and nothing is noted by asking."""
+    post = POST | {"scheduled_at": when}
+    _, made = await fresh.ok("create_post", **post)
+    text, data = await fresh.ok("check_post", **post)
+    assert (data["would_be_sent"], data["already_created"], data["errors"]) == (False, made["post_id"], [])
+    assert text.startswith("Would not be sent again: a ")
+    assert text.endswith(
+        f"Nothing was sent, and create_post would answer “already created”: {made['post_id']} is the same post for the same "
+        "accounts and time. allow_duplicate sends it once more, if the human wants that."
+    )
+    _, again = await fresh.ok("create_post", **post)
+    assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
+
+
+async def test_post_that_was_created_and_is_gone_would_be_sent(fresh):
+    """Whether it was deleted here or elsewhere."""
+    _, first = await fresh.ok("create_post", **POST)
+    await fresh.ok("delete_post", post_id=first["post_id"])
+    _, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    _, second = await fresh.ok("create_post", **POST)
+    assert second["outcome"] == "created"
+    with fresh.sandbox.store.writing() as db:
+        db.execute("DELETE FROM posts")
+    text, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    assert text.endswith("create_post with the same arguments sends it.")
+
+
+async def test_attempt_without_an_outcome_is_an_error(connect):
+    """create_post would refuse, or find its post by looking."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        agent.sandbox.app.methods, agent.sandbox.app.turn, agent.sandbox.app.how = ("POST",), 0, 500
+        _, lost = await agent.ok("create_post", **POST)
+        text, data = await agent.ok("check_post", **POST)
+    assert lost["outcome"] == "unknown"
+    assert not data["would_be_sent"]
+    (error,) = data["errors"]
+    assert error == (
+        "An equal post was begun Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z) and its outcome is not known: look for it with "
+        "list_posts. create_post with allow_duplicate sends it in any case."
+    )
+    assert text.startswith("Would not be sent as it is: ")
+
+
+async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
+    """The rest is checked all the same."""
+
+    async def unreadable(*_):
+        raise LedgerProblem("the disk is gone.")
+
+    monkeypatch.setattr(Ledger, "earlier", unreadable)
+    _, data = await fresh.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    assert data["notes"] == ["Whether the same post was sent before is not known: the disk is gone."]
+
+
+async def test_failed_post_with_the_same_text_is_no_repetition(fresh):
+    """It reached nobody."""
+    _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
+    fresh.put(other["post_id"], status="failed")
+    _, data = await fresh.ok("check_post", **POST)
+    assert data["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        ("fly\u202egpj.exe", "it holds characters that reverse the direction of writing"),
+        ("in\u200bvisible", "it holds invisible characters"),
+        ("p\u0430ypal", "a word mixes letters of different scripts that look alike"),
+    ],
+)
+async def test_text_that_could_deceive_is_a_warning(fresh, content, warning):
+    """It is sent as it is, when the human wants that."""
+    _, data = await fresh.ok("check_post", **POST | {"content": content})
+    assert data["warnings"] == [f"Look at the text: {warning}."]
+
+
+async def test_posts_that_can_not_be_read_are_a_note(connect):
+    """The rest is checked all the same."""
+    async with connect(demo_posts=False, through=reading({"/posts": 403})) as agent:
+        text, data = await agent.ok("check_post", **POST)
+    assert data["would_be_sent"]
+    assert data["notes"] == ["The posts that exist could not be read, so clashes were not looked for."]
+    assert "\nNote: The posts that exist" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"account_ids": ["nobody"]}, "Would not be sent: no account “nobody”. Connected: "),
+        (
+            {"account_ids": None},
+            "Would not be sent: pass exactly one of account_ids and platforms; neither was passed.",
+        ),
+        ({"scheduled_at": "2026-11-23T10:00"}, "Would not be sent: scheduled_at Mon 23 Nov 2026 10:00 Europe/Paris"),
+        ({"scheduled_at": "soon"}, "Would not be sent: scheduled_at: a time must be ISO 8601"),
+        ({"media_urls": ["x.jpg"]}, "Would not be sent: media_urls entry 1 is not an https URL."),
+        ({"content": "\x00"}, "Would not be sent: the text can't be published, because it holds a NUL character."),
+    ],
+)
+async def test_what_create_post_would_refuse_is_an_answer_here(fresh, change, words):
+    """Finding that out is what the tool is for."""
+    text, data = await fresh.ok("check_post", **POST | change)
+    assert text.startswith(words)
+    assert not data["would_be_sent"]
+    assert len(data["errors"]) == 1
+    assert text.endswith(data["errors"][0])
+
+
+async def test_unknown_platform_passes_with_a_note(connect):
+    """The API may know it."""
+    accounts = {"integrations": [{"id": "acc_1", "platform": "friendster", "name": "Us", "status": "connected"}]}
+    async with connect(demo_posts=False, through=reading({"/integrations": accounts})) as agent:
+        text, data = await agent.ok("check_post", **POST | {"account_ids": ["acc_1"]})
+    assert data["would_be_sent"]
+    assert data["accounts"] == [
+        {"account_id": "acc_1", "account": "friendster Us", "platform": "friendster", "name": "Us", "characters": 17}
+    ]
+    assert "17, limit not known characters" in text or "limit not known" in text
+    assert len(data["notes"]) == 1
+
+
+async def test_choices_that_a_platform_wants_are_asked_of_the_human(fresh):
+    """TikTok's are made by the account's owner for each post."""
+    _, data = await fresh.ok(
+        "check_post", **POST | {"account_ids": ["tiktok"], "media_urls": ["https://example.com/a.mp4"]}
+    )
+    assert not data["would_be_sent"]
+    assert "TikTok: platform_data.tiktok needs privacy (PUBLIC_TO_EVERYONE, " in data["errors"][0]
+    assert "the account's owner chooses each for this post, so ask" in data["errors"][0]
+
+
+async def test_past_time_would_not_be_sent(fresh):
+    """As create_post refuses it."""
+    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
+    assert not data["would_be_sent"]
+    assert "is in the past" in data["errors"][0]

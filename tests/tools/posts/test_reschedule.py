@@ -1,0 +1,645 @@
+"""Changing a post: a replacement first, then the old one; and what stands when something fails on the way."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+from inline_snapshot import snapshot
+
+from tests.tools.conftest import Fault, answer, reading, showing, text_of
+from ttp_mcp.api import PostCreate
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.base import LedgerProblem
+
+pytestmark = pytest.mark.requirement("tools.reschedule")
+
+POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T09:00"}
+FRIDAY = "2026-11-27T09:00"
+NINE = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+
+
+async def made(agent, **changes):
+    """Id of a new post."""
+    _, data = await agent.ok("create_post", **POST | changes)
+    return data["post_id"]
+
+
+async def test_post_gets_another_time(fresh):
+    """One call; the answer names both posts and both times."""
+    old = await made(fresh)
+    text, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert fresh.shown(text) == snapshot("""\
+Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin «Harbor
+    Café». delete_post cancels it.
+It replaces <post 2>, which is deleted. It was due Thu 26 Nov 2026 09:00 Europe/Paris (08:00Z).\
+""")
+    assert data == {
+        "old_post_id": old,
+        "post_id": data["post_id"],
+        "scheduled_at": "2026-11-27T09:00:00+01:00",
+        "warnings": [],
+    }
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_old_id_leads_to_the_new_one(fresh):
+    """Also over two moves."""
+    old = await made(fresh)
+    _, first = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    _, second = await fresh.ok("reschedule_post", post_id=first["post_id"], scheduled_at="2026-11-28T09:00")
+    for gone in (old, first["post_id"]):
+        words = await fresh.refused("get_post", post_id=gone)
+        assert words == (
+            f"Post not read: {gone} was replaced by {second['post_id']} when it was rescheduled. Call again with that id; "
+            "nothing was changed."
+        )
+        for tool, more in (("delete_post", {}), ("reschedule_post", {"scheduled_at": FRIDAY})):
+            words = await fresh.refused(tool, post_id=gone, **more)
+            assert f"{gone} was replaced by {second['post_id']} when it was rescheduled" in words
+    assert len(fresh.standing()) == 1
+
+
+async def test_post_moves_back_to_where_it_was(fresh):
+    """An equal post of before that is gone is no duplicate."""
+    old = await made(fresh)
+    _, moved = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    _, back = await fresh.ok("reschedule_post", post_id=moved["post_id"], scheduled_at=POST["scheduled_at"])
+    assert back["post_id"] not in (old, moved["post_id"])
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_draft_is_scheduled(fresh):
+    """As a person says: schedule this draft."""
+    draft = await made(fresh, content="A draft", scheduled_at=None)
+    text, _ = await fresh.ok("reschedule_post", post_id=draft, scheduled_at=FRIDAY)
+    assert "goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin «Harbor Café»" in text
+    assert fresh.standing() == [("A draft", "scheduled")]
+
+
+async def test_draft_stays_a_draft_when_only_its_text_changes(fresh):
+    """No time is invented."""
+    _, draft = await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
+    text, data = await fresh.ok("reschedule_post", post_id=draft["post_id"], content="A better draft")
+    assert "is a draft for linkedin «Harbor Café»" in text
+    assert "scheduled_at" not in data
+    assert fresh.standing() == [("A better draft", "draft")]
+
+
+async def test_text_accounts_media_and_thread_change_and_the_rest_stays(fresh):
+    """All in one call."""
+    old = await made(fresh)
+    twitter = await fresh.account("twitter @harborcafe")
+    _, data = await fresh.ok(
+        "reschedule_post",
+        post_id=old,
+        content="Now on X",
+        account_ids=[twitter],
+        media_urls=["https://example.com/a.jpg"],
+        thread=["Second part"],
+    )
+    post = fresh.wire(data["post_id"])
+    assert (post["content"], post["media_urls"], post["thread"]) == (
+        "Now on X",
+        '["https://example.com/a.jpg"]',
+        '["Second part"]',
+    )
+    _, shown = await fresh.ok("get_post", post_id=data["post_id"])
+    assert shown["accounts"] == ["twitter @harborcafe"]
+    assert shown["scheduled_at"] == "2026-11-26T09:00:00+01:00"
+
+
+async def test_empty_lists_take_media_and_thread_away(fresh):
+    """Absent keeps them."""
+    twitter = await fresh.account("twitter @harborcafe")
+    old = await made(fresh, account_ids=[twitter], media_urls=["https://example.com/a.jpg"], thread=["Second"])
+    _, kept = await fresh.ok("reschedule_post", post_id=old, content="Other words")
+    assert fresh.wire(kept["post_id"])["thread"] == '["Second"]'
+    _, bare = await fresh.ok("reschedule_post", post_id=kept["post_id"], thread=[], media_urls=[])
+    post = fresh.wire(bare["post_id"])
+    assert (post["thread"], post["media_urls"]) == ("[]", "[]")
+
+
+async def test_failed_post_is_sent_anew(fresh):
+    """It has reached nobody."""
+    old = await made(fresh)
+    fresh.put(old, status="failed")
+    await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_warnings_of_the_replacement_are_told_and_the_old_post_is_no_clash(fresh):
+    """Moved by ten minutes it would be too near to itself."""
+    old = await made(fresh)
+    await made(fresh, content="Another", scheduled_at="2026-11-26T09:30")
+    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-26T09:10")
+    assert [fresh.named(each) for each in data["warnings"]] == [
+        "Another post for linkedin «Harbor Café» is scheduled 20 min later (<post 1>)."
+    ]
+
+
+@pytest.mark.parametrize("status", ["publishing", "published", "partial"])
+async def test_post_that_is_out_or_on_its_way_is_refused(fresh, status):
+    """Nothing is changed."""
+    old = await made(fresh)
+    fresh.put(old, status=status)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert words == (
+        f"Post not rescheduled: {old} is {status}, so it is out or on its way and can't be changed. create_post sends a new one; "
+        "nothing was changed."
+    )
+    assert fresh.standing() == [("Doors open at ten", status)]
+
+
+async def test_post_that_is_due_within_two_minutes_is_refused(fresh, clock):
+    """The scheduler may have it already."""
+    old = await made(fresh, scheduled_at="2026-11-24T09:10")
+    clock.move(6 * 60 + 30)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert (
+        "is due in 2 min, too soon to be replaced safely. delete_post may still stop it; nothing was changed." in words
+    )
+
+
+async def test_new_time_within_two_minutes_is_refused(fresh):
+    """Both could go out before the old one is removed."""
+    old = await made(fresh)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-24T09:03:30")
+    assert "is less than two minutes away, too soon to replace a post safely. Pass a later time" in words
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_past_time_and_rules_of_platforms_are_refused(fresh):
+    """Before anything is sent."""
+    old = await made(fresh)
+    assert "is in the past" in await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-23T09:00")
+    words = await fresh.refused("reschedule_post", post_id=old, account_ids=["@harbor.cafe instagram", "instagram"])
+    assert words.startswith("Post not rescheduled: ")
+    assert "Instagram needs at least one image or video" in await fresh.refused(
+        "reschedule_post", post_id=old, account_ids=["instagram"]
+    )
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_call_without_a_change_is_refused(fresh):
+    """It says what can change."""
+    words = await fresh.refused("reschedule_post", post_id=await made(fresh))
+    assert words == (
+        "Post not rescheduled: nothing to change was passed. Pass scheduled_at or another of scheduled_at, content, "
+        "account_ids, media_urls, thread, platform_data."
+    )
+
+
+async def test_change_to_what_it_is_already_changes_nothing(fresh):
+    """The same post is not made twice."""
+    old = await made(fresh)
+    words = await fresh.refused("reschedule_post", post_id=old, content=POST["content"])
+    assert words == f"Post not rescheduled: {old} is like that already. Nothing was changed."
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_unknown_post_is_not_found(fresh):
+    """As everywhere."""
+    assert "not found (404)" in await fresh.refused("reschedule_post", post_id="cmb1", scheduled_at=FRIDAY)
+
+
+async def test_accounts_that_the_api_does_not_show_have_to_be_passed(connect):
+    """The reference does not promise them."""
+    bare = {"id": "p1", "content": "Words", "status": "scheduled", "scheduledAt": "2026-11-26T08:00:00.000Z"}
+    async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": bare}})) as agent:
+        words = await agent.refused("reschedule_post", post_id="p1", scheduled_at=FRIDAY)
+    assert words == (
+        "Post not rescheduled: the API does not show which accounts p1 is for. Pass account_ids; nothing was changed."
+    )
+
+
+async def test_thread_and_choices_that_the_api_does_not_show_have_to_be_passed(connect):
+    """They would be lost without a word."""
+    bare = {"id": "p1", "content": "Words", "status": "draft", "mediaUrls": ["https://example.com/a.jpg"]}
+    async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": bare}})) as agent:
+        targets = [await agent.account("twitter @harborcafe"), "pinterest"]
+        words = await agent.refused("reschedule_post", post_id="p1", account_ids=targets)
+        assert words == (
+            "Post not rescheduled: the API does not show all of p1. Pass thread ([] for none) and platform_data; "
+            "nothing was changed."
+        )
+
+
+async def test_accounts_are_found_in_the_results_too(connect):
+    """Where the post itself does not name them."""
+    async with connect(demo_posts=False) as plain:
+        account = await plain.account("linkedin Harbor Café")
+        old = await made(plain)
+        shown = {
+            "id": old,
+            "content": POST["content"],
+            "status": "scheduled",
+            "scheduledAt": "2026-11-26T08:00:00.000Z",
+            "results": [{"accountId": account, "status": "pending"}],
+        }
+        async with connect(sandbox=plain.sandbox, through=Once({f"/posts/{old}": {"post": shown}})) as agent:
+            await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert plain.standing() == [("Doors open at ten", "scheduled")]
+
+
+class Once:
+    """Answers the first request to a path with a reply, and lets the others through."""
+
+    def __init__(self, replies):
+        self.replies = replies
+
+    def __call__(self, app):
+        spoilt = reading(self.replies)(app)
+
+        async def first_only(scope, receive, send):
+            path = scope["path"].removeprefix("/api")
+            await (spoilt if path in self.replies else app)(scope, receive, send)
+            self.replies.pop(path, None)
+
+        return first_only
+
+
+FAULTS = [*itertools.product(("lost", 500), (False, True)), (409, False), (401, False), (429, False)]
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize(("how", "after"), FAULTS)
+async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how, after):
+    """Each request of the call fails once, before or after it is done; then what is there is counted."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        for turn in itertools.count():
+            old, result, standing, reached = await spoilt(agent, turn, how=how, after=after)
+            text = result.content[0].text
+            assert standing == ["scheduled"], (turn, text)
+            assert_true(agent, result, old, text)
+            if not reached:
+                break
+        assert turn >= 7
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize("after", [False, True])
+async def test_when_the_api_goes_away_for_good_the_answer_says_what_may_stand(connect, after):
+    """Then nothing can be undone any more; both stand only where the answer says so."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        for turn in itertools.count():
+            old, result, standing, reached = await spoilt(agent, turn, lasting=True, after=after)
+            text = result.content[0].text
+            assert standing
+            assert len(standing) == 1 or "Both may stand" in text or "may exist" in text, (turn, text)
+            assert_true(agent, result, old, text)
+            if not reached:
+                break
+
+
+async def spoilt(agent, turn, **how):
+    """A reschedule whose request of that turn fails: the old id, the answer, the status of what stands, and whether it got there."""
+    fault = agent.sandbox.app
+    content = f"{POST['content']}, {turn}"
+    old = await made(agent, content=content)
+    fault.turn, fault.count = turn, 0
+    for name, value in how.items():
+        setattr(fault, name, value)
+    result = await agent.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    reached, fault.turn = fault.reached, None
+    return old, result, [status for text, status in agent.standing() if text == content], reached
+
+
+def assert_true(agent, result, old, text):
+    """What an answer claims is so."""
+    if not result.is_error:
+        assert agent.wire(old) is None
+        assert agent.wire(result.structured_content["post_id"])["status"] == "scheduled"
+    if f"{old} stands" in text or f"{old} still stands" in text or "nothing was changed" in text.lower():
+        assert agent.wire(old)["status"] == "scheduled"
+    if f"{old} is gone" in text:
+        assert agent.wire(old) is None
+
+
+class Meanwhile:
+    """Does something right before the n-th request of a method, counted from 0 once it is armed."""
+
+    def __init__(self, app):
+        self.app = app
+        self.wait = None
+
+    def arm(self, method, turn, action):
+        self.wait = [method, turn, action]
+
+    async def __call__(self, scope, receive, send):
+        if self.wait and scope["method"] == self.wait[0]:
+            if self.wait[1] == 0:
+                self.wait, (_, _, action) = None, self.wait
+                action()
+            else:
+                self.wait[1] -= 1
+        await self.app(scope, receive, send)
+
+
+# GETs of a call: the old post, accounts and posts, the replacement, the old post again, and the old post once it is gone.
+BEFORE_DELETE, AFTER_DELETE = 4, 5
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize("status", ["publishing", "published"])
+async def test_post_that_goes_out_meanwhile_keeps_the_replacement_from_standing(connect, status):
+    """Otherwise the audience would get it twice."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        old = await made(agent)
+        agent.sandbox.app.arm("GET", BEFORE_DELETE, lambda: agent.put(old, status=status))
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", status)]
+    assert words == (
+        f"Post not rescheduled: the old post is {status} meanwhile. The replacement was removed again; {old} stands."
+    )
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_post_that_is_publishing_when_it_is_deleted_keeps_the_replacement_from_standing(connect):
+    """The API refuses the delete."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        old = await made(agent)
+        agent.sandbox.app.arm("DELETE", 0, lambda: agent.put(old, status="publishing"))
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "publishing")]
+    assert "a step after the replacement failed. The replacement was removed again" in words
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_replacement_that_is_not_what_was_asked_is_removed(connect):
+    """The API could store another time."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        old = await made(agent)
+
+        def shift():
+            with agent.sandbox.store.writing() as db:
+                db.execute("UPDATE posts SET scheduled_at = scheduled_at + 3600000 WHERE id <> ?", (old,))
+
+        agent.sandbox.app.arm("GET", BEFORE_DELETE - 1, shift)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        assert agent.wire(old)
+    assert "the API made the replacement differently than asked. The replacement was removed again" in words
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_post_that_is_still_there_after_its_delete_is_named_with_its_replacement(connect):
+    """An API may say yes and do nothing; or late, and then to take the replacement back would leave none."""
+
+    class Deaf(Fault):
+        async def __call__(self, scope, receive, send):
+            if scope["method"] == "DELETE" and scope["path"].endswith(self.how):
+                await answer(send, 200, {"success": True})
+            else:
+                await self.app(scope, receive, send)
+
+    async with connect(demo_posts=False, through=Deaf) as agent:
+        old = await made(agent)
+        agent.sandbox.app.how = old
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "scheduled")] * 2
+    assert "it is still there (scheduled). Both may stand" in words
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_limit_of_deletions_never_leaves_both(connect):
+    """What the call made itself it may always take back."""
+    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
+        old = await made(agent)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        assert agent.wire(old)
+    assert "The replacement was removed again" in words
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_equal_post_of_somebody_else_is_never_taken_for_the_replacement(fresh):
+    """Both stand, and who asks may choose: to rest on it could leave an account with nothing."""
+    old = await made(fresh)
+    other = await made(fresh, scheduled_at=FRIDAY)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert words == (
+        f"Post not rescheduled: the same text is at that time already, as {other}, so {old} is not needed for that. delete_post "
+        f"removes it; nothing was changed, {old} still stands."
+    )
+    assert fresh.wire(old)
+    assert fresh.wire(other)
+    assert await fresh.assembly.app.ledger.replacing(old) is None
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
+    """Neither the old post nor the replacement could be removed."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        old = await made(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.lasting, fault.methods = 0, True, ("DELETE",)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert len(agent.standing()) == 2
+    assert f"Both may stand: call get_post for {old} and " in words
+
+
+@pytest.mark.requirement("tools.reschedule")
+async def test_reschedule_whose_end_can_not_be_noted_is_done(fresh, monkeypatch):
+    """Only the pointer from the old id is missing then."""
+    old = await made(fresh)
+    monkeypatch.setattr(Ledger, "end_replacement", unable)
+    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert fresh.wire(data["post_id"])
+    assert fresh.wire(old) is None
+
+
+async def unable(*_, **__):
+    """A ledger whose disk is full."""
+    raise LedgerProblem
+
+
+@pytest.mark.parametrize(("old_minutes", "new"), [(5, "09:11"), (600, "09:05")])
+async def test_yes_that_comes_too_late_replaces_nothing(connect, clock, old_minutes, new):
+    """Either of the two posts is due within two minutes by then."""
+
+    def late():
+        clock.move(4 * 60)
+        return True
+
+    async with connect(answer=late, mode="legacy", demo_posts=False, confirm="required") as agent:
+        account = await agent.account("linkedin Harbor Café")
+        due = clock.now() + timedelta(minutes=old_minutes)
+        old = await agent.assembly.app.api.posts.create(
+            PostCreate("Doors open at ten", account_ids=(account,), scheduled_at=due)
+        )
+        words = await agent.refused("reschedule_post", post_id=old.id, scheduled_at=f"2026-11-24T{new}")
+        assert "too soon" in words
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        assert agent.wire(old.id)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(["twitter"], ["twitter", "linkedin"]), (["twitter", "linkedin"], ["twitter"])]
+)
+async def test_accounts_are_added_and_taken_off(fresh, before, after):
+    """The old post, which has the same text and time, is no duplicate of its own replacement."""
+    ids = {
+        "twitter": await fresh.account("twitter @harborcafe"),
+        "linkedin": await fresh.account("linkedin Harbor Café"),
+    }
+    old = await made(fresh, account_ids=[ids[name] for name in before])
+    _, data = await fresh.ok("reschedule_post", post_id=old, account_ids=[ids[name] for name in after])
+    _, post = await fresh.ok("get_post", post_id=data["post_id"])
+    assert [account.split()[0] for account in post["accounts"]] == after
+    assert len(fresh.standing()) == 1
+    text, again = await fresh.ok("create_post", **POST | {"account_ids": [ids["twitter"]]})
+    assert again["post_id"] == data["post_id"], text
+
+
+async def test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one(fresh):
+    """Without the old post the others would get nothing."""
+    twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
+    there = await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
+    old = await made(fresh, account_ids=[linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin], scheduled_at=FRIDAY)
+    assert words == (
+        f"Post not rescheduled: the same text is at that time already, as {there}, but not for linkedin «Harbor Café». Call again "
+        f"with account_ids {linkedin} to have the rest there; nothing was changed, {old} still stands."
+    )
+    assert len(fresh.standing()) == 2
+    await fresh.ok("reschedule_post", post_id=old, account_ids=[linkedin], scheduled_at=FRIDAY)
+
+
+async def test_of_two_equal_calls_at_once_one_is_told_to_wait(fresh):
+    """Each would take the replacement for its own, and could take it back from the other."""
+    old = await made(fresh)
+    answers = []
+
+    async def move():
+        answers.append(text_of(await fresh.call("reschedule_post", post_id=old, scheduled_at=FRIDAY)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(move)
+        tasks.start_soon(move)
+    refused, done = sorted(answers)
+    assert f"{old} is being replaced by another call right now" in refused
+    assert done.startswith("Rescheduled: ")
+    assert len(fresh.standing()) == 1
+
+
+async def two_accounts(agent):
+    """Ids of two accounts."""
+    return await agent.account("twitter @harborcafe"), await agent.account("linkedin Harbor Café")
+
+
+async def test_account_of_the_old_post_is_not_served_by_an_equal_post_for_another(fresh):
+    """The old post goes, so what it was for counts as lacking."""
+    twitter, linkedin = await two_accounts(fresh)
+    there = await made(fresh, account_ids=[twitter])
+    old = await made(fresh, account_ids=[linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, account_ids=[twitter, linkedin])
+    assert f"at that time already, as {there}, but not for linkedin" in words
+    assert len(fresh.standing()) == 2
+
+
+async def test_account_whose_equal_post_was_deleted_is_not_served(fresh):
+    """Nor is it told so by create_post."""
+    twitter, linkedin = await two_accounts(fresh)
+    await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
+    await fresh.ok("delete_post", post_id=await made(fresh, account_ids=[linkedin], scheduled_at=FRIDAY))
+    old = await made(fresh, account_ids=[twitter, linkedin])
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert "but not for linkedin" in words
+    assert fresh.wire(old)
+    text, _ = await fresh.ok("create_post", **POST | {"account_ids": [twitter, linkedin], "scheduled_at": FRIDAY})
+    assert "but not for linkedin" in text
+
+
+async def test_old_post_is_known_again_when_its_replacement_was_taken_back(connect):
+    """Else an equal create would reach its accounts twice."""
+    async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
+        twitter, linkedin = await two_accounts(agent)
+        old = await made(agent, account_ids=[twitter, linkedin])
+        assert "was removed again" in await agent.refused("reschedule_post", post_id=old, account_ids=[twitter])
+        text, data = await agent.ok("create_post", **POST | {"account_ids": [twitter, linkedin]})
+        assert text.startswith(f"Already created: {old}, the same post for the same accounts and time")
+        _, data = await agent.ok("create_post", **POST | {"account_ids": [twitter]})
+        assert data["post_id"] == old
+        assert len(agent.standing()) == 1
+
+
+async def test_first_post_counts_again_when_its_second_copy_was_deleted(fresh, clock):
+    """It stands, and was only covered by the copy."""
+    first = await made(fresh)
+    second = await made(fresh, allow_duplicate=True)
+    await fresh.ok("delete_post", post_id=second)
+    assert await made(fresh) == first
+    await fresh.assembly.app.api.posts.delete(first)
+    clock.move(120)
+    assert await made(fresh) not in (first, second)
+
+
+async def test_post_that_was_deleted_elsewhere_does_not_serve_its_account(fresh, clock):
+    """Each of the equal posts is looked at before all accounts are told to have one."""
+    twitter, linkedin = await two_accounts(fresh)
+    first = await made(fresh, account_ids=[twitter])
+    second = await made(fresh, account_ids=[linkedin])
+    await fresh.assembly.app.api.posts.delete(second)
+    clock.move(120)
+    text, data = await fresh.ok("create_post", **POST | {"account_ids": [twitter, linkedin]})
+    assert data["post_id"] == first
+    assert "but not for linkedin" in text
+
+
+async def test_thread_that_the_api_does_not_show_can_be_taken_off(connect):
+    """That it is hidden does not make it equal."""
+    async with connect(demo_posts=False, through=showing(lambda name: name != "thread")) as agent:
+        twitter = await agent.account("twitter @harborcafe")
+        old = await made(agent, account_ids=[twitter], thread=["And close at six"])
+        _, data = await agent.ok("reschedule_post", post_id=old, thread=[])
+        assert json.loads(agent.wire(data["post_id"])["thread"] or "[]") == []
+
+
+async def test_posts_that_serve_the_accounts_together_are_all_named(fresh):
+    """One of them alone would be half of it."""
+    twitter, linkedin = await two_accounts(fresh)
+    first, second = await made(fresh, account_ids=[twitter]), await made(fresh, account_ids=[linkedin])
+    both = POST | {"account_ids": [twitter, linkedin]}
+    text, _ = await fresh.ok("create_post", **both)
+    assert text.startswith(f"Already created: {first} and {second} are together the same post")
+    text, _ = await fresh.ok("check_post", **both)
+    assert f"For the other accounts it is {second}." in text
+    old = await made(fresh, account_ids=[twitter, linkedin], scheduled_at=FRIDAY)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=POST["scheduled_at"])
+    assert f"as {first} and {second}, so {old} is not needed" in words
+    assert len(fresh.standing()) == 3
+
+
+async def test_post_whose_create_was_unclear_is_not_replaced_by_itself(fresh):
+    """It is found under its own id, which is the one that is to go."""
+    twitter, linkedin = await two_accounts(fresh)
+    app = fresh.assembly.app
+    post = PostCreate("Doors open at ten", account_ids=(twitter, linkedin), scheduled_at=NINE)
+    write = await app.ledger.begin_create(post, tool="create_post")
+    lost = await app.api.posts.create(post)
+    await app.ledger.finish(write, "unknown")
+    _, moved = await fresh.ok("reschedule_post", post_id=lost.id, account_ids=[twitter])
+    assert moved["post_id"] != lost.id
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+
+
+async def test_post_beside_a_replacement_that_went_stays_known(fresh):
+    """A later create for an account that was taken off does not make the other one unknown."""
+    twitter, linkedin = await two_accounts(fresh)
+    old = await made(fresh, account_ids=[twitter, linkedin])
+    _, moved = await fresh.ok("reschedule_post", post_id=old, account_ids=[twitter])
+    alone = await made(fresh, account_ids=[linkedin])
+    assert await made(fresh, account_ids=[twitter]) == moved["post_id"]
+    assert await made(fresh, account_ids=[linkedin]) == alone
+    assert len(fresh.standing()) == 2
+
+
+async def test_every_copy_that_stands_is_remembered(fresh):
+    """Deleting one leads to the next."""
+    first = await made(fresh)
+    second, third = await made(fresh, allow_duplicate=True), await made(fresh, allow_duplicate=True)
+    for gone in (third, second):
+        await fresh.ok("delete_post", post_id=gone)
+    assert await made(fresh) == first

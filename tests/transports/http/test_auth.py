@@ -1,0 +1,207 @@
+"""Who may call, and whose account is used: the server key, the user's own token, and no mixing of the two."""
+
+import base64
+
+import pytest
+
+from tests.transports.http.conftest import KEY, request, said, text_of
+from tests.transports.http.upstream import Upstream, mark_of, token_of
+from ttp_mcp import config
+
+pytestmark = pytest.mark.requirement("http.client-auth")
+
+TENANTS = {"options": {"multi_tenant": True}}
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer  x {KEY}"]
+)
+async def test_whoever_has_not_the_key_is_answered_401_also_on_this_machine(serve, value):
+    async with serve(server_key=KEY) as web:
+        response = await web.rpc("tools/list", authorization=value)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == 'Bearer realm="ttp-mcp"'
+    assert "TTP_SERVER_KEY" in said(response)
+
+
+async def test_a_request_without_authorization_is_answered_401(serve):
+    async with serve(server_key=KEY) as web:
+        response = await web.rpc("tools/list")
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}"])
+async def test_whoever_has_the_key_is_served(serve, value):
+    async with serve(server_key=KEY) as web:
+        response = await web.rpc("tools/list", authorization=value)
+    assert response.status_code == 200
+
+
+async def test_a_stranger_is_refused_before_the_body_is_read(serve):
+    async with serve(server_key=KEY) as web:
+        read = []
+
+        async def body():
+            read.append(1)
+            yield b"{}"
+
+        response = await web.http.post("/mcp", content=body(), headers={"content-type": "application/json"})
+    assert response.status_code == 401
+    assert read == []
+
+
+def basic(text: str) -> str:
+    """User and password as the scheme Basic sends them."""
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"Bearer {token_of(1)}",
+        token_of(1),
+        f"Token {token_of(1)}",
+        "Bearer TTP_123abC",
+        f"Bearer x {token_of(1)}",
+        f"Bearer user:{token_of(1)}",
+        basic(f"user:{token_of(1)}"),
+        basic(f"{token_of(1)}:"),
+    ],
+)
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(serve, value, key):
+    async with serve(server_key=key) as web:
+        response = await web.rpc("tools/list", authorization=value)
+    assert response.status_code == 401
+    assert "X-TimeToPost-Token" in said(response)
+    assert value.rpartition(" ")[2] not in response.text
+
+
+# `ttp_` stands in each by chance or as a name, and no word of them begins as an API token does.
+NOT_TOKENS = (
+    "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.x9tTp_0123456789abcdef",
+    "ttp_key",
+    "x-ttp_0123456789",
+    "http_abcdef",
+)
+
+
+@pytest.mark.parametrize("value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x"])
+async def test_what_holds_the_beginning_of_a_token_by_chance_is_no_api_token(serve, value):
+    async with serve() as open_to_all:
+        served = await open_to_all.rpc("tools/list", authorization=value)
+    async with serve(server_key=KEY) as web:
+        refused = await web.rpc("tools/list", authorization=value)
+    assert served.status_code == 200
+    assert refused.status_code == 401
+    assert "Send this server's key" in said(refused)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "prod-TTP_mcp-0123456789abcdef0123456789",
+        "ttp_mcp-0123456789abcdef0123456789",
+        "prod:TTP_0123456789abcdef01234567",
+    ],
+)
+async def test_every_key_that_the_server_starts_with_is_accepted(serve, settings, key):
+    loaded = config.load({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
+    async with serve(server_key=loaded.server_key) as web:
+        response = await web.rpc("tools/list", authorization=f"Bearer {key}")
+    assert response.status_code == 200
+
+
+async def test_a_users_token_sent_to_a_server_for_one_account_is_refused(serve):
+    async with serve() as web:
+        response = await web.rpc("tools/list", x_timetopost_token=token_of(1))
+    assert response.status_code == 400
+    assert "Remove the header" in said(response)
+
+
+async def test_each_user_is_served_with_their_own_token(serve):
+    upstream = Upstream()
+    async with serve(**TENANTS, sandbox=upstream) as web:
+        first, second = [
+            text_of(await web.call("list_posts", x_timetopost_token=token_of(number))) for number in (1, 2)
+        ]
+    assert mark_of(token_of(1)) in first
+    assert mark_of(token_of(2)) in second
+    assert mark_of(token_of(2)) not in first
+
+
+@pytest.mark.parametrize("value", [None, "", "ttp_1", "Bearer " + token_of(1), token_of(1) + "0", token_of(1).upper()])
+async def test_without_a_users_token_nothing_is_served_and_no_other_account_is_used(serve, value):
+    upstream = Upstream()
+    headers = {} if value is None else {"x_timetopost_token": value}
+    async with serve(**TENANTS, sandbox=upstream) as web:
+        listed = await web.rpc("tools/list", **headers)
+        called = await web.call("list_posts", **headers)
+    assert (listed.status_code, called.status_code) == (401, 401)
+    assert called.headers["www-authenticate"] == 'X-TimeToPost-Token realm="ttp-mcp"'
+    assert "X-TimeToPost-Token" in said(called)
+    assert upstream.asked == {}
+
+
+async def test_a_users_token_does_not_stand_in_for_the_key(serve):
+    async with serve(**TENANTS, sandbox=Upstream(), server_key=KEY) as web:
+        without = await web.rpc("tools/list", x_timetopost_token=token_of(1))
+        both = await web.rpc("tools/list", x_timetopost_token=token_of(1), authorization=f"Bearer {KEY}")
+    assert (without.status_code, both.status_code) == (401, 200)
+
+
+async def test_one_user_can_not_apply_the_plan_of_another(serve):
+    upstream = Upstream()
+    async with serve(**TENANTS, sandbox=upstream) as web:
+        posts = [{"content": "Hello", "account_ids": [f"acc-{mark_of(token_of(1))}"]}]
+        planned = await web.call("plan_posts", {"posts": posts}, x_timetopost_token=token_of(1))
+        plan = planned.json()["result"]["structuredContent"]
+        arguments = {name: plan[name] for name in ("plan_id", "plan_hash") if name in plan}
+        stolen = await web.call("apply_plan", arguments, x_timetopost_token=token_of(2))
+    assert stolen.json()["result"]["isError"] is True
+    assert "there is no plan" in text_of(stolen)
+    assert upstream.asked[token_of(2)] == 0
+
+
+async def test_one_user_can_not_use_the_confirmation_of_another(serve):
+    upstream = Upstream()
+    arguments = {"post_id": "post-1"}
+    capabilities = {"elicitation": {"form": {}}}
+    answer = {"confirm": {"action": "accept", "content": {"confirm": True}}}
+    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as web:
+        asked = await _delete(web, 1, arguments, capabilities)
+        state = asked.json()["result"]["requestState"]
+        more = {"inputResponses": answer, "requestState": state}
+        stolen = await _delete(web, 2, arguments, capabilities, **more)
+        again = await _delete(web, 1, arguments, capabilities, **more)
+    assert asked.json()["result"]["resultType"] == "input_required"
+    assert "result" not in stolen.json()
+    assert again.json()["result"].get("isError", False) is False
+
+
+async def _delete(web, number, arguments, capabilities, **more):
+    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(number)}
+    sent = request("tools/call", {"name": "delete_post", "arguments": arguments, **more}, **headers)
+    sent["json"]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities
+    return await web.http.post("/mcp", **sent)
+
+
+async def test_replicas_with_one_key_take_each_others_sealed_state(serve, settings, clock):
+    upstream = Upstream()
+    arguments = {"post_id": "post-1"}
+    capabilities = {"elicitation": {"form": {}}}
+    answer = {"confirm": {"action": "accept", "content": {"confirm": True}}}
+    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as one:
+        asked = await _delete(one, 1, arguments, capabilities)
+    state = asked.json()["result"]["requestState"]
+    async with serve(**TENANTS, sandbox=upstream, server_key=KEY) as other:
+        done = await _delete(other, 1, arguments, capabilities, inputResponses=answer, requestState=state)
+    assert done.json()["result"].get("isError", False) is False
+
+
+async def test_files_of_the_server_are_never_read(serve, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    async with serve(media_dirs=(tmp_path,)) as web:
+        answer = await web.call("upload_media", {"source": str(tmp_path / "a.png")})
+    assert answer.json()["result"]["isError"] is True
+    assert "presign_media" in text_of(answer)

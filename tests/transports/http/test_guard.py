@@ -1,0 +1,214 @@
+"""What a request must be before the server looks at it: addressed to it, from a known place, with one meaning."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.transports.http.conftest import said
+from ttp_mcp.transports.http.guard import Guard, GuardRules, parse_authority, parse_origin
+
+pytestmark = pytest.mark.requirement("http.guard")
+
+
+async def status_of(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
+    """The status of a request whose headers are exactly these, and the words of its refusal."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": list(headers),
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8000),
+    }
+    await web.service.app(scope, receive, send)
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:8000"])
+async def test_a_loopback_server_answers_to_the_names_of_this_machine(web, host):
+    response = await web.rpc("tools/list", host=host)
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost",
+        "localhost:80",
+        "localhost:9",
+        "localhost:8000.evil.example",
+        "localhost:8000@evil.example",
+        "localhost.:8000",
+        "localhost:08000",
+        "localhost:8000 ",
+        "127.0.0.1:8000:8000",
+        "[::1]",
+        "[::1:8000",
+        "::1:8000",
+        "localhost:99999",
+        "2130706433:8000",
+        "127.1:8000",
+        "",
+    ],
+)
+async def test_any_other_host_is_refused_with_421(web, host):
+    response = await web.rpc("tools/list", host=host)
+    assert response.status_code == 421
+    assert "TTP_ALLOWED_HOSTS" in said(response)
+
+
+async def test_a_request_without_a_host_is_refused_with_400(web):
+    assert await status_of(web) == 400
+
+
+@pytest.mark.parametrize("name", [b"host", b"origin", b"authorization", b"content-length", b"x-timetopost-token"])
+async def test_a_header_that_comes_twice_is_refused_with_400(web, name):
+    headers = [(b"host", b"localhost:8000"), (name, b"1"), (name, b"1")]
+    assert await status_of(web, headers=headers) == 400
+
+
+async def test_two_ways_to_say_the_length_are_refused_with_400(web):
+    headers = [(b"host", b"localhost:8000"), (b"content-length", b"2"), (b"transfer-encoding", b"chunked")]
+    assert await status_of(web, headers=headers) == 400
+
+
+@pytest.mark.parametrize("given", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
+async def test_a_page_of_this_machine_and_port_may_call_and_no_cors_header_is_sent(web, given):
+    response = await web.rpc("tools/list", origin=given)
+    assert response.status_code == 200
+    assert [name for name in response.headers if name.startswith("access-control")] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "null",
+        "",
+        "http://evil.example",
+        "https://localhost:8000",
+        "http://localhost",
+        "http://localhost:9",
+        "http://localhost:8000.evil.example",
+        "http://localhost:8000@evil.example",
+        "http://localhost:8000/",
+        "localhost:8000",
+        "file://",
+    ],
+)
+async def test_any_other_origin_is_refused_with_403(web, given):
+    response = await web.rpc("tools/list", origin=given)
+    assert response.status_code == 403
+    assert "TTP_ALLOWED_ORIGINS" in said(response)
+
+
+async def test_scripts_of_a_listed_origin_may_read_answers_and_refusals(serve):
+    async with serve(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
+        answered = await web.rpc("tools/list", origin="https://app.example.com", authorization=f"Bearer {'k' * 40}")
+        refused = await web.rpc("tools/list", origin="https://APP.example.com:443")
+    assert (answered.status_code, refused.status_code) == (200, 401)
+    assert answered.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert refused.headers["access-control-allow-origin"] == "https://APP.example.com:443"
+    assert answered.headers["vary"] == "Origin"
+    assert "access-control-allow-credentials" not in answered.headers
+
+
+async def test_a_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
+    async with serve(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
+        response = await web.http.options(
+            "/mcp", headers={"origin": "https://app.example.com", "access-control-request-method": "POST"}
+        )
+    assert response.status_code == 204
+    assert response.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert response.headers["access-control-allow-methods"] == "POST"
+    assert "x-timetopost-token" in response.headers["access-control-allow-headers"]
+
+
+async def test_a_preflight_of_an_origin_that_is_not_listed_is_refused_with_403(web):
+    for page in ("https://evil.example", "http://localhost:8000"):
+        headers = {"origin": page, "access-control-request-method": "POST"}
+        assert (await web.http.options("/mcp", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS", "HEAD"])
+async def test_only_the_methods_of_the_transport_are_taken(web, method):
+    response = await web.http.request(method, "/mcp")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/", "/mcp/", "/mcp/x", "/MCP", "/docs", "/healthz/"])
+async def test_there_is_nothing_at_another_path(web, path):
+    assert (await web.http.post(path)).status_code == 404
+
+
+async def test_a_token_in_a_url_is_refused(web):
+    response = await web.http.post("/mcp?token=TTP_" + "0" * 48)
+    assert response.status_code == 400
+    assert "token must not stand in a URL" in response.text
+    assert "0000" not in response.text
+
+
+async def test_listed_hosts_are_served_with_the_usual_port_of_the_proxy(serve):
+    options = {"host": "0.0.0.0", "behind_tls_proxy": True}
+    async with serve(options=options, server_key="k" * 40, allowed_hosts=("mcp.example.com", "10.0.0.5:8000")) as web:
+        statuses = [
+            (await web.rpc("tools/list", host=host, authorization=f"Bearer {'k' * 40}")).status_code
+            for host in (
+                "mcp.example.com",
+                "mcp.example.com:443",
+                "10.0.0.5:8000",
+                "mcp.example.com:80",
+                "localhost:8000",
+            )
+        ]
+    assert statuses == [200, 200, 200, 421, 421]
+
+
+async def test_a_body_larger_than_4_mib_is_refused_with_413_however_it_is_sent(web):
+    async def chunks():
+        for _ in range(5):
+            yield b" " * 1024 * 1024
+
+    headers = {"content-type": "application/json", "mcp-protocol-version": "2026-07-28"}
+    whole = await web.http.post("/mcp", content=b" " * 5 * 1024 * 1024, headers=headers)
+    chunked = await web.http.post("/mcp", content=chunks(), headers=headers)
+    assert (whole.status_code, chunked.status_code) == (413, 413)
+
+
+async def test_other_kinds_of_connections_are_not_answered():
+    reached = []
+
+    async def app(scope, receive, send):
+        reached.append(scope["type"])
+
+    guard = Guard(app, GuardRules(frozenset(), frozenset(), frozenset(), {}, frozenset()))
+    await guard({"type": "websocket"}, None, None)
+    await guard({"type": "lifespan"}, None, None)
+    assert reached == ["lifespan"]
+
+
+@given(st.text(max_size=60))
+def test_a_name_is_read_as_a_whole_or_not_at_all(text):
+    found = parse_authority(text, 80)
+    assert found is None or text.lower() in (found[0], f"{found[0]}:{found[1]}")
+    place = parse_origin(text)
+    assert place is None or text.lower() in (f"{place[0]}://{place[1]}", f"{place[0]}://{place[1]}:{place[2]}")
+
+
+def test_an_origin_of_another_scheme_can_be_listed():
+    assert parse_origin("vscode-webview://abc123") == ("vscode-webview", "abc123", 0)
+    assert parse_origin("https://a.example:70000") is None

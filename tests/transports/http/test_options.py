@@ -1,0 +1,107 @@
+"""Which configurations are served, and in which words the others are refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.transports.http.conftest import KEY
+from tests.transports.http.upstream import token_of
+from ttp_mcp.config import SettingProblem
+from ttp_mcp.credentials import Token
+from ttp_mcp.transports.http.options import Options, check_options, guard_rules, has_metrics
+
+pytestmark = pytest.mark.requirement("http.configuration")
+
+ISSUER = {"oauth_issuer": "https://login.example.com", "oauth_resource": "https://mcp.example.com/mcp"}
+OUTSIDE = {"host": "0.0.0.0"}
+HOSTS = {"allowed_hosts": ("mcp.example.com",)}
+
+
+def refusal(settings, options=None, **changes):
+    """The words of the refusal."""
+    with pytest.raises(SettingProblem) as problem:
+        check_options(replace(settings, **changes), Options("http", **(options or {})))
+    return str(problem.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "mcp.example.com", "192.168.1.2"])
+def test_other_machines_are_not_served_without_client_authentication(settings, host):
+    assert "TTP_SERVER_KEY" in refusal(settings, {"host": host}, **HOSTS)
+
+
+def test_other_machines_are_not_served_without_allowed_hosts(settings):
+    assert "TTP_ALLOWED_HOSTS" in refusal(settings, OUTSIDE, server_key=KEY)
+    assert "TTP_ALLOWED_HOSTS" in refusal(settings, OUTSIDE, **ISSUER)
+
+
+def test_users_tokens_do_not_travel_between_machines_without_tls(settings):
+    options = {**OUTSIDE, "multi_tenant": True}
+    assert "--behind-tls-proxy" in refusal(settings, options, server_key=KEY, **HOSTS)
+
+
+@pytest.mark.parametrize("changes", [{"token": Token(token_of(1))}, {"token_problem": "it must begin with ttp_."}])
+def test_a_configured_token_and_several_users_exclude_each_other(settings, changes):
+    assert "TTP_API_TOKEN" in refusal(settings, {"multi_tenant": True}, **changes)
+
+
+@pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
+def test_issuer_and_resource_belong_together(settings, name):
+    assert "belong together" in refusal(settings, **{name: ISSUER[name]})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://login.example.com", "https://", "login", "https://a.example?x=1", "https://u@a.example"]
+)
+@pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
+def test_issuer_and_resource_are_https(settings, name, url):
+    assert name.upper() in refusal(settings, **{**ISSUER, name: url})
+
+
+@pytest.mark.parametrize("text", ["*", "https://mcp.example.com", "mcp.example.com/mcp", "mcp.example.com:*", "a b"])
+def test_allowed_hosts_are_names_without_wildcards(settings, text):
+    assert "TTP_ALLOWED_HOSTS" in refusal(settings, allowed_hosts=("ok.example", text))
+
+
+@pytest.mark.parametrize("text", ["*", "app.example.com", "https://app.example.com/x", "null", "https://*.example.com"])
+def test_allowed_origins_are_origins_without_wildcards(settings, text):
+    assert "TTP_ALLOWED_ORIGINS" in refusal(settings, allowed_origins=("https://ok.example", text))
+
+
+@pytest.mark.parametrize(
+    "path", ["mcp", "/", "/mcp/", "//mcp", "/a?b", "/a/../b", "/{x}", "/healthz", "/metrics", "/messages"]
+)
+def test_a_path_is_plain_and_not_taken(settings, path):
+    assert "--path" in refusal(settings, {"path": path})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_this_machine_is_served_as_it_is(settings, host):
+    options = Options("http", host=host)
+    check_options(settings, options)
+    written = f"[{host}]" if ":" in host else host
+    assert (written, 8000) in guard_rules(settings, options, 8000, with_metrics=True).hosts
+
+
+def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
+    check_options(replace(settings, server_key=KEY, **HOSTS), Options("http", **OUTSIDE))
+    check_options(replace(settings, **ISSUER, **HOSTS), Options("sse", **OUTSIDE))
+    options = Options("http", **OUTSIDE, multi_tenant=True, behind_tls_proxy=True)
+    check_options(replace(settings, server_key=KEY, **HOSTS), options)
+
+
+def test_what_there_is_depends_on_the_transport(settings):
+    http = guard_rules(settings, Options("http"), 8000, with_metrics=False).methods
+    sse = guard_rules(settings, Options("sse", path="/events"), 8000, with_metrics=True).methods
+    oauth = guard_rules(replace(settings, **ISSUER), Options("http", path="/x"), 8000, with_metrics=False).methods
+    assert set(http) == {"/mcp", "/healthz", "/readyz"}
+    assert set(sse) == {"/events", "/messages/", "/metrics", "/healthz", "/readyz"}
+    assert set(oauth) == {"/x", "/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz"}
+
+
+def test_figures_are_for_whoever_has_the_key_or_is_on_this_machine(settings):
+    keyed = replace(settings, server_key=KEY)
+    assert has_metrics(keyed, Options("http", **OUTSIDE))
+    assert has_metrics(settings, Options("http"))
+    assert not has_metrics(replace(settings, **ISSUER), Options("http"))
+    assert "/metrics" in guard_rules(keyed, Options("http"), 8000, with_metrics=True).any_host
+    assert "/metrics" not in guard_rules(settings, Options("http"), 8000, with_metrics=True).any_host

@@ -1,0 +1,393 @@
+"""The server on a port, with real clients: it says where it is, serves both eras and SSE, and ends in good order."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import httpx2
+import mcp_types as types
+import pytest
+from mcp.client import Client
+from mcp.client.sse import sse_client
+
+from tests.processes import environment as inherited
+from tests.transports.http.conftest import KEY, request
+from tests.transports.http.upstream import Upstream, mark_of, token_of
+from ttp_mcp.transports.http.app import HttpService
+from ttp_mcp.transports.http.options import Options
+from ttp_mcp.transports.http.run import BindProblem, address_of, allow_many_connections, listening, serve_http
+from ttp_mcp.transports.http.timeouts import TimedProtocol
+
+pytestmark = pytest.mark.requirement("http.serving")
+
+PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+
+
+@asynccontextmanager
+async def on_a_port(settings, upstream=None, *, transport="http", options=None, **how):
+    """A server on a free port in this process: its address, its service, and a list that gets the exit code."""
+    with listening("127.0.0.1", 0) as opened:
+        port = opened.getsockname()[1]
+        chosen = Options(transport, port=port, **(options or {}))
+        service = HttpService(settings, chosen, upstream or Upstream(), port=port)
+        ready, codes = anyio.Event(), []
+
+        async def run():
+            codes.append(await serve_http(service, opened, ready=ready.set, **how))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            with anyio.fail_after(5):
+                await ready.wait()
+            yield address_of(chosen, port), service, codes
+            if not service.health.leaving:
+                os.kill(os.getpid(), signal.SIGTERM)
+        await service.aclose()
+
+
+async def until(true):
+    """Wait for something that must come soon."""
+    with anyio.fail_after(5):
+        while not true():
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_clients_of_both_eras_list_and_call_over_streamable_http(settings, mode):
+    async with on_a_port(settings) as (url, _, codes), Client(url, mode=mode) as client:
+        tools = await client.list_tools()
+        answer = await client.call_tool("list_posts", {})
+    assert len(tools.tools) > 10
+    assert mark_of(Upstream().token) in answer.content[0].text
+    assert codes == [0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open_streams(settings, mode, caplog):
+    async with on_a_port(settings, transport="sse") as (url, _, codes), Client(sse_client(url), mode=mode) as client:
+        answer = await client.call_tool("list_posts", {})
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+    assert mark_of(Upstream().token) in answer.content[0].text
+    assert "SSE is deprecated" in caplog.text
+    assert codes == [0]
+
+
+async def test_the_human_is_asked_over_http(settings):
+    questions = []
+
+    async def asked(_, params):
+        questions.append(params.message)
+        return types.ElicitResult(action="accept", content={"confirm": True})
+
+    upstream = Upstream()
+    async with on_a_port(settings, upstream) as (url, _, _), Client(url, elicitation_callback=asked) as client:
+        answer = await client.call_tool("delete_post", {"post_id": "post-1"})
+    assert len(questions) == 1
+    assert not answer.is_error
+
+
+async def test_an_sse_session_belongs_to_the_user_who_opened_it(settings):
+    upstream = Upstream()
+    async with on_a_port(settings, upstream, transport="sse", options={"multi_tenant": True}) as (url, _, _):
+        sessions = []
+        headers = {"x-timetopost-token": token_of(1)}
+        async with Client(sse_client(url, headers=headers, on_session_created=sessions.append)) as client:
+            answer = await client.call_tool("list_posts", {})
+            place = f"{url.removesuffix('/sse')}/messages/?session_id={sessions[0]}"
+            async with httpx2.AsyncClient() as http:
+                body = {"jsonrpc": "2.0", "id": 9, "method": "tools/list"}
+                stolen = await http.post(place, json=body, headers={"x-timetopost-token": token_of(2)})
+    assert mark_of(token_of(1)) in answer.content[0].text
+    assert stolen.status_code == 404
+
+
+async def test_writes_and_calls_under_way_are_finished_after_the_signal_and_nothing_new_is_accepted(settings):
+    waiting, go = anyio.Event(), anyio.Event()
+
+    async def before():
+        waiting.set()
+        await go.wait()
+
+    answers = []
+    async with on_a_port(settings, Upstream(before=before)) as (url, service, codes), httpx2.AsyncClient() as http:
+        port = int(url.split(":")[2].split("/")[0])
+
+        async def call():
+            answers.append(await http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await until(waiting.is_set)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(lambda: service.health.leaving)
+            with pytest.raises(OSError):
+                await anyio.connect_tcp("127.0.0.1", port)
+            assert codes == []
+            go.set()
+        await until(lambda: codes)
+    assert answers[0].status_code == 200
+    assert mark_of(Upstream().token) in answers[0].text
+    assert codes == [0]
+
+
+async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_makes_the_code_1(settings):
+    waiting = anyio.Event()
+
+    async def before():
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async with (
+        on_a_port(settings, Upstream(before=before), drain_seconds=2) as (url, service, codes),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def call():
+            arguments = {"content": "Hello", "account_ids": ["acc-1"]}
+            await http.post(url, **request("tools/call", {"name": "create_post", "arguments": arguments}))
+
+        async def write():
+            with service._app.writes.flight():
+                await anyio.sleep_forever()
+
+        tasks.start_soon(write)
+        tasks.start_soon(_quietly, call)
+        await until(waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+        tasks.cancel_scope.cancel()
+    assert codes == [1]
+
+
+class SlowToWrite(Upstream):
+    """Answers reads at once and creates never."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = anyio.Event()
+
+    async def app(self, scope, receive, send):
+        """Note that a create has come, and wait for ever."""
+        if scope["method"] == "POST":
+            self.waiting.set()
+            await anyio.sleep_forever()
+        await super().app(scope, receive, send)
+
+
+@pytest.mark.parametrize("multi_tenant", [False, True])
+async def test_a_write_that_outlasts_the_drain_is_answered_as_unknown_and_is_one_warning(
+    settings, multi_tenant, caplog
+):
+    upstream, answers = SlowToWrite(), []
+    options = {"multi_tenant": multi_tenant}
+    async with (
+        on_a_port(settings, upstream, options=options, drain_seconds=1) as (url, _, codes),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+        token = token_of(1) if multi_tenant else upstream.token
+        headers = {"x_timetopost_token": token} if multi_tenant else {}
+        arguments = {"content": "secret text", "account_ids": [f"acc-{mark_of(token)}"]}
+        sent = request("tools/call", {"name": "create_post", "arguments": arguments}, **headers)
+
+        async def call():
+            answers.append(await http.post(url, **sent))
+
+        tasks.start_soon(call)
+        await until(upstream.waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+    assert codes == [1]
+    assert "Unknown whether the post" in answers[0].text
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(r"The server ends before write \w+ \(create\) has its answer: it may have happened", warning)
+
+
+async def test_a_read_that_outlasts_the_drain_leaves_no_traceback(settings, caplog):
+    waiting = anyio.Event()
+
+    async def before():
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async with (
+        on_a_port(settings, Upstream(before=before), drain_seconds=1) as (url, _, codes),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+        sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+        tasks.start_soon(_quietly, lambda: http.post(url, **sent))
+        await until(waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: codes)
+    assert codes == [0]
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert "ASGI" not in caplog.text
+
+
+async def _quietly(call):
+    with suppress(httpx2.HTTPError):
+        await call()
+
+
+async def test_a_second_signal_leaves_at_once(settings):
+    left = []
+    waiting, go = anyio.Event(), anyio.Event()
+
+    async def before():
+        waiting.set()
+        await go.wait()
+
+    async with (
+        on_a_port(settings, Upstream(before=before), leave=left.append) as (url, service, _),
+        httpx2.AsyncClient() as http,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(lambda: http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
+        await until(waiting.is_set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: service.health.leaving)
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: left)
+        go.set()
+    assert left == [130]
+
+
+class Hasty(TimedProtocol):
+    """Gives headers and bodies a twentieth of a second."""
+
+    header_seconds = body_seconds = 0.05
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHo",
+        b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+    ],
+)
+async def test_half_a_request_is_closed_after_its_time(settings, half):
+    async with on_a_port(settings, protocol=Hasty) as (url, _, _):
+        port = int(url.split(":")[2].split("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(half.replace(b"%d", str(port).encode()))
+        with anyio.fail_after(5):
+            received = await reader.read()
+        if half.startswith(b"GET"):
+            # The rest of the second one comes after the answer to the first.
+            assert received.startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_slow_answer_is_no_slow_request(settings):
+    async def before():
+        await anyio.sleep(0.2)
+
+    async with (
+        on_a_port(settings, Upstream(before=before), protocol=Hasty) as (url, _, _),
+        httpx2.AsyncClient() as http,
+    ):
+        for _ in range(2):
+            sent = request("tools/call", {"name": "list_posts", "arguments": {}})
+            assert (await http.post(url, **sent)).status_code == 200
+
+
+async def test_more_connections_than_allowed_are_answered_with_503(settings):
+    async with on_a_port(settings, most_connections=1) as (url, _, _), httpx2.AsyncClient() as http:
+        port = int(url.split(":")[2].split("/")[0])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 503
+        writer.close()
+
+
+def test_a_port_that_is_taken_is_said_in_words():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BindProblem, match=f"Port {port} is taken"), listening("127.0.0.1", port):
+            pass
+
+
+def test_an_address_of_elsewhere_is_said_in_words():
+    with pytest.raises(BindProblem, match="no address of this machine"), listening("no such name", 1):
+        pass
+    with pytest.raises(BindProblem, match="can't be used"), listening("192.0.2.1", 0):
+        pass
+
+
+def test_the_limit_on_open_files_is_never_lowered():
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow_many_connections()
+    after = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert after[0] >= before[0]
+    assert after[1] == before[1]
+
+
+def test_addresses_are_written_as_clients_take_them():
+    assert address_of(Options("http", host="::1"), 80) == "http://[::1]:80/mcp"
+    assert address_of(Options("sse", path="/events"), 81) == "http://127.0.0.1:81/events"
+
+
+async def program(*arguments, **environment):
+    """The program with its state in a temporary place; stderr is a pipe."""
+    return await asyncio.create_subprocess_exec(
+        str(PROGRAM),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=inherited(**environment),
+    )
+
+
+async def test_the_program_says_where_it_answers_serves_and_ends_with_0(tmp_path):
+    process = await program("--transport", "http", "--port", "0", "--sandbox", TTP_STATE_DIR=str(tmp_path))
+    with anyio.fail_after(30):
+        line = (await process.stderr.readline()).decode()
+        url = line.split(" at ")[1].split(" ")[0]
+        async with Client(url) as client:
+            answer = await client.call_tool("list_integrations", {})
+        process.terminate()
+        stdout, stderr = await process.communicate()
+    assert line == f"ttp-mcp: serving MCP at {url} (streamable HTTP)\n"
+    assert "connected accounts" in answer.content[0].text
+    assert (process.returncode, stdout, stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "words"),
+    [
+        (["--transport", "http", "--host", "0.0.0.0"], {}, 2, "TTP_SERVER_KEY"),
+        (["--transport", "http", "--path", "x"], {}, 2, "--path"),
+        (["--transport", "http"], {"TTP_TOOLSETS": "nonsense"}, 2, "TTP_TOOLSETS"),
+        (["--transport", "http", "--multi-tenant"], {"TTP_API_TOKEN": token_of(1)}, 2, "TTP_API_TOKEN"),
+        (["--transport", "http", "--port", "70000"], {}, 2, "not a port"),
+        (
+            ["--transport", "http", "--host", "192.0.2.1"],
+            {"TTP_SERVER_KEY": KEY, "TTP_ALLOWED_HOSTS": "a"},
+            1,
+            "can't be",
+        ),
+        (["--port", "8000", "--multi-tenant"], {}, 2, "--port, --multi-tenant is for --transport"),
+    ],
+)
+async def test_what_can_not_be_served_is_one_line_and_a_code(tmp_path, arguments, environment, code, words):
+    process = await program(*arguments, TTP_STATE_DIR=str(tmp_path), **environment)
+    with anyio.fail_after(30):
+        stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout, stderr.count(b"\n")) == (code, b"", 1)
+    assert words in stderr.decode()

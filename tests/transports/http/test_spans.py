@@ -1,0 +1,103 @@
+"""What OpenTelemetry is given: names and codes, never arguments, tokens or texts."""
+
+import asyncio
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+from mcp.shared import _otel
+from opentelemetry.trace import INVALID_SPAN, NoOpTracer
+
+from tests.processes import environment as inherited
+from tests.transports.http.conftest import KEY, request
+from tests.transports.http.upstream import Upstream, mark_of, token_of
+
+pytestmark = pytest.mark.requirement("http.spans")
+
+
+class Recorder(NoOpTracer):
+    """Keeps, as text, everything that a span is told."""
+
+    def __init__(self):
+        self.told = []
+
+    @contextmanager
+    def start_as_current_span(self, name, *arguments, **more):
+        """A span that keeps what it is told."""
+        self.told.append(repr((name, more.get("attributes"))))
+        yield _Span(self.told)
+
+
+class _Span(type(INVALID_SPAN)):
+    def __init__(self, told):
+        super().__init__(INVALID_SPAN.get_span_context())
+        self.told = told
+
+    def set_attribute(self, key, value):
+        self.told.append(repr((key, value)))
+
+    def set_attributes(self, attributes):
+        self.told.append(repr(attributes))
+
+    def set_status(self, status, description=None):
+        self.told.append(repr((status, description)))
+
+    def record_exception(self, exception, *_, **__):
+        self.told.append(repr(exception))
+
+
+async def test_spans_hold_names_and_codes_and_nothing_that_anybody_sent(serve, monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(_otel, "_tracer", recorder)
+    headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(3)}
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        await web.call("get_post", {"post_id": "post-secret"}, **headers)
+        await web.call("create_post", {"content": "secret text", "account_ids": ["nobody"]}, **headers)
+        await web.call("list_posts", {"secret": "secret"}, **headers)
+        await web.rpc("prompts/get", {"name": "no-such-prompt", "arguments": {"a": "secret"}}, **headers)
+        await web.rpc("resources/read", {"uri": "ttp://secret"}, **headers)
+    told = "\n".join(recorder.told)
+    assert "get_post" in told
+    assert "tool_error" in told
+    for hidden in ("secret", KEY, token_of(3), token_of(3)[-12:], mark_of(token_of(3))):
+        assert hidden not in told
+
+
+async def test_the_extra_tracing_exports_spans_of_a_real_process(tmp_path):
+    programs = Path(sys.executable).parent
+    own = {
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "TTP_STATE_DIR": str(tmp_path / "state"),
+        # Where `opentelemetry-instrument` finds `ttp-mcp`, as in an environment that is switched on.
+        "PATH": str(programs),
+    }
+    (tmp_path / "empty").mkdir()
+    process = await asyncio.create_subprocess_exec(
+        programs / "opentelemetry-instrument",
+        *("ttp-mcp", "--transport", "http", "--port", "0", "--sandbox"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path / "empty",
+        env=inherited(**own),
+    )
+    with anyio.fail_after(60):
+        line = (await process.stderr.readline()).decode()
+        url = line.split(" at ")[1].split(" ")[0]
+        async with httpx2.AsyncClient(timeout=30) as http:
+            sent = request("tools/call", {"name": "get_post", "arguments": {"post_id": "post-secret"}})
+            answer = await http.post(url, **sent)
+        process.terminate()
+        stdout, stderr = await process.communicate()
+    span = json.loads(stdout)
+    assert answer.json()["result"]["isError"] is True
+    assert (process.returncode, stderr) == (0, b"")
+    assert span["name"] == "tools/call get_post"
+    assert span["attributes"]["gen_ai.tool.name"] == "get_post"
+    assert b"secret" not in stdout

@@ -1,0 +1,233 @@
+"""What is kept for each of several users: bounded, theirs alone, and never closed under them."""
+
+import anyio
+import pytest
+
+from tests.transports.http.conftest import said
+from tests.transports.http.upstream import Upstream, token_of
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store import open_store
+from ttp_mcp.transports.http.tenants import Tenants, TenantsBusy
+from ttp_mcp.writes import startup_report
+
+pytestmark = pytest.mark.requirement("http.tenants")
+
+
+class Api:
+    """As far as the keeper knows an API client."""
+
+    def __init__(self, closed, token):
+        self.closed, self.token = closed, token
+
+    async def aclose(self):
+        self.closed.append(self.token)
+
+
+class Writes:
+    """As far as the keeper knows writes."""
+
+    in_flight = 0
+    ends_well = True
+
+    async def drained(self, seconds):
+        return self.ends_well
+
+
+class Apps:
+    """Makes surroundings, and remembers them and the closed ones."""
+
+    def __init__(self):
+        self.made, self.closed = {}, []
+
+    def __call__(self, token):
+        number = int(token.reveal()[4:], 16)
+        app = self.made[number] = type("App", (), {"api": Api(self.closed, number), "writes": Writes()})()
+        return app
+
+
+@pytest.fixture
+def apps():
+    """What was made for whom."""
+    return Apps()
+
+
+@pytest.fixture
+def time():
+    """Seconds of a clock, in a list of one."""
+    return [0.0]
+
+
+@pytest.fixture
+def tenants(apps, time):
+    """Room for two, and closed after ten seconds."""
+    return Tenants(apps, most=2, idle_seconds=10, monotonic=lambda: time[0])
+
+
+async def test_a_user_is_made_once_and_kept(tenants, apps):
+    async with tenants.use(Token(token_of(1))) as first:
+        pass
+    async with tenants.use(Token(token_of(1))) as second:
+        assert second.app is first.app
+    assert len(tenants) == 1
+
+
+async def test_the_least_recently_used_makes_room(tenants, apps):
+    for number in (1, 2, 1, 3):
+        async with tenants.use(Token(token_of(number))):
+            pass
+    assert apps.closed == [2]
+
+
+async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
+    async with tenants.use(Token(token_of(1))):
+        async with tenants.use(Token(token_of(2))):
+            pass
+        apps.made[2].writes.in_flight = 1
+        with pytest.raises(TenantsBusy):
+            async with tenants.use(Token(token_of(3))):
+                pass
+        apps.made[2].writes.in_flight = 0
+        async with tenants.use(Token(token_of(3))):
+            pass
+    assert apps.closed == [2]
+
+
+async def test_whoever_is_idle_for_long_is_closed(tenants, apps, time):
+    async with tenants.use(Token(token_of(1))):
+        pass
+    time[0] = 9
+    await tenants.sweep()
+    async with tenants.use(Token(token_of(2))):
+        time[0] = 100
+        await tenants.sweep()
+    assert apps.closed == [1]
+    assert len(tenants) == 1
+
+
+async def test_the_sweep_goes_on_until_it_is_cancelled(tenants, apps, time, monkeypatch):
+    swept = anyio.Event()
+    monkeypatch.setattr("ttp_mcp.transports.http.tenants._SWEEP_SECONDS", 0)
+    async with tenants.use(Token(token_of(1))):
+        pass
+    time[0] = 100
+
+    async def aclose():
+        swept.set()
+
+    apps.made[1].api.aclose = aclose
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tenants.sweep_forever)
+        with anyio.fail_after(5):
+            await swept.wait()
+        tasks.cancel_scope.cancel()
+    assert len(tenants) == 0
+
+
+async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
+    for number in (1, 2):
+        async with tenants.use(Token(token_of(number))):
+            pass
+    assert await tenants.drained(1) is True
+    apps.made[2].writes.ends_well = False
+    apps.made[2].writes.in_flight = 3
+    assert tenants.writes_in_flight == 3
+    assert await tenants.drained(1) is False
+    await tenants.aclose()
+    assert sorted(apps.closed) == [1, 2]
+
+
+async def test_a_server_that_is_full_of_busy_users_says_so_with_503(serve):
+    waiting, go = anyio.Event(), anyio.Event()
+
+    async def before():
+        waiting.set()
+        await go.wait()
+
+    more = {"tenants": lambda make: Tenants(make, most=1)}
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(before=before), more=more) as web:
+        answers = []
+
+        async def first():
+            answers.append(await web.call("list_posts", x_timetopost_token=token_of(1)))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            with anyio.fail_after(5):
+                await waiting.wait()
+            refused = await web.call("list_posts", x_timetopost_token=token_of(2))
+            assert web.service.busy
+            go.set()
+        later = await web.call("list_posts", x_timetopost_token=token_of(2))
+        assert not web.service.busy
+        assert await web.service.drained(1)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert "try again" in said(refused)
+    assert (answers[0].status_code, later.status_code) == (200, 200)
+
+
+async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
+    apps = []
+
+    def keeper(make):
+        def remember(token):
+            apps.append(make(token))
+            return apps[-1]
+
+        return Tenants(remember)
+
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), more={"tenants": keeper}) as web:
+        for number in (1, 2):
+            await web.call("list_posts", x_timetopost_token=token_of(number))
+    one, two = apps
+    assert one.api is not two.api
+    assert one.writes is not two.writes
+    assert one.accounts is not two.accounts
+    assert one.api.token != two.api.token
+
+
+@pytest.mark.requirement("ledger.reported-at-start")
+async def test_what_each_user_left_half_done_is_said_once_they_come(serve, settings, clock, caplog, monkeypatch):
+    """The log names users by fingerprint, and one who has nothing open not at all."""
+    monkeypatch.setattr(startup_report, "WAITS_SECONDS", (0.0,))
+    state = open_store(settings)
+    for number in (1, 3):
+        token = Token(token_of(number))
+        ledger = Ledger(state, scope_of(Upstream().api_url, token, None), clock.now)
+        await ledger.begin_delete(f"cm{number}", None, tool="delete_post")
+    await state.aclose()
+    clock.move(3600)
+
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(clock=clock)) as web:
+        for number in (2, 1):
+            await web.call("list_posts", x_timetopost_token=token_of(number))
+        with anyio.fail_after(5):
+            while not caplog.records:
+                await anyio.lowlevel.checkpoint()
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"The user with the token {Token(token_of(1)).fingerprint}: One thing was left half done: "
+        "a delete of 2026-11-24T08:02:00.000Z (cm1) may have happened. check_setup says more."
+    )
+
+
+@pytest.mark.requirement("ledger.reported-at-start")
+async def test_what_the_one_user_left_half_done_is_said_at_the_start(serve, settings, clock, caplog, monkeypatch):
+    """Before any call."""
+    monkeypatch.setattr(startup_report, "WAITS_SECONDS", (0.0,))
+    upstream = Upstream(clock=clock)
+    state = open_store(settings)
+    ledger = Ledger(state, scope_of(upstream.api_url, None, None), clock.now)
+    await ledger.begin_delete("cm1", None, tool="delete_post")
+    await state.aclose()
+    clock.move(3600)
+
+    async with serve(sandbox=upstream):
+        with anyio.fail_after(5):
+            while not caplog.records:
+                await anyio.lowlevel.checkpoint()
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("One thing was left half done: a delete of ")

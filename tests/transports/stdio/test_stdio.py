@@ -1,0 +1,619 @@
+"""The stdio transport: lines in, answers out, and every way to end, over real pipes."""
+
+import asyncio
+import gc
+import inspect
+import os
+import pty
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp import Client, StdioServerParameters
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import MCPServer
+
+from tests.transports.stdio import stdio_fixture
+from tests.transports.stdio.stdio_fixture import (
+    INITIALIZE,
+    INITIALIZED,
+    Outcomes,
+    call,
+    line,
+    lost_writes,
+    process,
+    served,
+    text_of,
+)
+from ttp_mcp.factory import create_server
+from ttp_mcp.process import force_exit_after
+from ttp_mcp.transports.stdio.transport import Lines, serve_stdio
+
+
+@pytest.fixture
+def outcomes(tmp_path):
+    return Outcomes(tmp_path / "outcomes")
+
+
+@pytest.fixture
+def server(outcomes):
+    return stdio_fixture.small_server(outcomes)
+
+
+def options(outcomes, **more):
+    return {"writes": outcomes, **more}
+
+
+async def begun(outcomes):
+    """Wait until a write is under way."""
+    with anyio.fail_after(5):
+        while not outcomes.in_flight:
+            await anyio.sleep(0)
+
+
+# Lines
+
+
+@pytest.mark.requirement("stdio.lines")
+@given(st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\n", b"x"))), st.data())
+def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
+    """Cutting anywhere changes nothing; empty lines are left out and long ones stand as None."""
+    stream = b"".join(text + b"\n" for text in texts)
+    lines = Lines(limit=8)
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        lines.feed(stream[:size])
+        stream = stream[size:]
+    expected = [text if len(text) <= 8 else None for text in texts if text.strip() or len(text) > 8]
+    assert list(lines.waiting) == expected
+
+
+@pytest.mark.requirement("stdio.lines")
+def test_lines_dropped_leave_nothing_behind():
+    """After a signal neither a whole line nor half of one is left."""
+    lines = Lines(limit=8)
+    lines.feed(b"one\ntw")
+    lines.drop()
+    lines.end()
+    assert not lines.waiting
+
+
+@pytest.mark.requirement("stdio.line-cap")
+async def test_a_line_over_the_cap_is_refused_and_the_next_call_is_answered(server, outcomes):
+    """The refusal names the cap and has no id, since none was read."""
+    async with served(server, **options(outcomes, line_bytes=1000)) as peer:
+        peer.start()
+        peer.send(call(1, "echo", text="e" * 2000), call(2, "read"))
+        refusal = await peer.answer(None)
+        assert refusal["error"] == {"code": -32600, "message": "A line of more than 1000 bytes is not read"}
+        assert text_of(await peer.answer(2)) == "read"
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.bad-lines")
+@pytest.mark.parametrize(
+    ("bad", "number", "code"),
+    [
+        (b"nonsense\n", None, -32700),
+        (b'{"jsonrpc":"2.0","id":7,"method":"ping"', None, -32700),
+        (b"\xff\xfe\n", None, -32700),
+        (b"[" * 5000 + b"\n", None, -32700),
+        (b'{"jsonrpc":"1.0","id":7,"method":"ping"}\n', 7, -32600),
+        (b'{"jsonrpc":"2.0","id":"seven","method":7}\n', "seven", -32600),
+        (b'{"jsonrpc":"2.0","id":7,"result":7}\n', None, -32600),
+        (b'{"jsonrpc":"2.0","id":true,"method":7}\n', None, -32600),
+        (b"[]\n", None, -32600),
+    ],
+)
+async def test_a_line_that_is_no_message_gets_an_error_and_the_next_call_an_answer(server, bad, number, code):
+    """Only a request's own id is repeated: an answer of the client with our id must not look like ours."""
+    async with served(server) as peer:
+        peer.start()
+        peer.send(bad if bad.endswith(b"\n") else bad + b"\n", call(2, "read"))
+        assert (await peer.answer(number))["error"]["code"] == code
+        assert text_of(await peer.answer(2)) == "read"
+
+
+# Both eras, through the SDK's own client
+
+
+@pytest.mark.requirement("stdio.both-eras")
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28", "auto"])
+async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
+    """The same process serves the handshake and the stateless protocol."""
+    command = StdioServerParameters(
+        command=sys.executable, args=[stdio_fixture.__file__, str(tmp_path / "o")], env=dict(os.environ)
+    )
+    async with Client(command, mode=mode) as client:
+        assert len((await client.list_tools()).tools) == 8
+        assert (await client.call_tool("echo", {"text": "سلام"})).content[0].text == "سلام"
+
+
+@pytest.mark.requirement("stdio.contract")
+def test_the_private_name_that_serve_uses_is_a_low_level_server(server):
+    """`_lowlevel_server.run(read, write, options)` is what an upgrade of the SDK must not move."""
+    assert isinstance(server, MCPServer)
+    assert isinstance(server._lowlevel_server, Server)
+    assert list(inspect.signature(Server.run).parameters)[:4] == [
+        "self", "read_stream", "write_stream", "initialization_options",
+    ]  # fmt: skip
+    assert server._lowlevel_server.create_initialization_options().server_name == "small"
+
+
+@pytest.mark.requirement("stdio.bad-lines")
+async def test_an_error_of_the_client_without_an_id_changes_nothing(server):
+    """It could not read a line of ours; there is nothing to do about it."""
+    async with served(server) as peer:
+        peer.start()
+        peer.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}, call(1, "read"))
+        assert text_of(await peer.answer(1)) == "read"
+
+
+@pytest.mark.requirement("stdio.contract")
+async def test_a_server_that_fails_to_start_fails_the_same_here():
+    """What its lifespan raises comes out, and both descriptors lead where they led before."""
+
+    @asynccontextmanager
+    async def broken(_):
+        raise LookupError("no database")
+        yield
+
+    pipes = (*os.pipe(), *os.pipe())
+    before = [os.fstat(fd).st_ino for fd in pipes]
+    with pytest.raises(LookupError):
+        await serve_stdio(MCPServer("broken", lifespan=broken), input_fd=pipes[0], output_fd=pipes[3])
+    assert [os.fstat(fd).st_ino for fd in pipes] == before
+    for fd in pipes:
+        os.close(fd)
+
+
+# The end of input
+
+
+@pytest.mark.requirement("stdio.end-of-input")
+async def test_everything_sent_before_the_end_is_answered_even_without_a_last_newline(server, outcomes):
+    """Reads, writes and the last unfinished line: a shell pipe gets every answer."""
+    async with served(server, **options(outcomes)) as peer:
+        peer.start()
+        peer.send(call(1, "slow_read", seconds=0.1), call(2, "write", number=2, seconds=0.1))
+        peer.send(line(call(3, "read"))[:-1])
+        peer.close_input()
+        answers = [text_of(await peer.answer(number)) for number in (3, 1, 2)]
+    assert answers == ["read", "slowly read", "written 2"]
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.end-of-input")
+async def test_a_cancelled_call_is_not_waited_for(server, outcomes):
+    """It is never answered, so the end comes at once and not after the drain."""
+    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+        peer.start()
+        peer.send(call(1, "slow_read", seconds=60), call(2, "read"))
+        await peer.answer(2)
+        for parameters in ({"requestId": 1}, {"requestId": {}}, {}):
+            peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": parameters})
+        peer.close_input()
+    assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.end-of-input")
+async def test_an_open_subscription_is_not_waited_for(outcomes):
+    """It stays open until the client ends it, so the end of input ends it."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "peer", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    parameters = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+    async with served(MCPServer("listening"), **options(outcomes, drain_seconds=60)) as peer:
+        peer.send({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": parameters})
+        await peer.read()
+        peer.close_input()
+    assert (peer.code, peer.left) == (0, [])
+    assert peer.received[0]["method"] == "notifications/subscriptions/acknowledged"
+
+
+@pytest.mark.requirement("stdio.drain")
+async def test_without_a_drain_a_write_is_lost(server, outcomes):
+    """The guard removed: with no time to finish, the write that began has no outcome."""
+    async with served(server, **options(outcomes, drain_seconds=0)) as peer:
+        peer.start()
+        peer.send(call(1, "write", number=1, seconds=60))
+        await begun(outcomes)
+        peer.close_input()
+    assert lost_writes(outcomes.path) == {"1"}
+
+
+@pytest.mark.requirement("stdio.end-of-input")
+async def test_a_question_that_nobody_can_answer_any_more_ends_at_once(server, outcomes):
+    """Whether the tool asks before or after the end of input, it hears that the client has gone."""
+    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+        peer.start()
+        peer.send(call("first", "ask"))
+        while not any(message.get("method") == "elicitation/create" for message in peer.received):
+            await peer.read()
+        peer.send(call("second", "ask"))
+        peer.close_input()
+        answers = [await peer.answer(number) for number in ("first", "second")]
+    assert all("The client has gone" in str(answer) for answer in answers)
+    assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.both-eras")
+async def test_a_question_that_the_client_answers_reaches_the_tool(server):
+    """The client's answer goes to the tool that asked."""
+    async with served(server) as peer:
+        peer.start()
+        await peer.answer("start")
+        peer.send(call("c", "ask"))
+        while not peer.received:
+            await peer.read()
+        question = peer.received.pop()
+        peer.send({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}})
+        assert text_of(await peer.answer("c")) == "decline"
+
+
+# Signals
+
+
+@pytest.mark.requirement("stdio.signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_released(server, outcomes, number):
+    """The write gets the drain, the read half a second and an error, and what was not begun is not begun."""
+    async with served(server, **options(outcomes)) as peer:
+        peer.start()
+        peer.send(call(1, "write", number=1, seconds=0.7), call(2, "slow_read", seconds=60))
+        await begun(outcomes)
+        os.kill(os.getpid(), number)
+        assert text_of(await peer.answer(1)) == "written 1"
+        assert (await peer.answer(2))["error"]["message"] == "Connection closed"
+    assert peer.code == 0
+    assert not lost_writes(outcomes.path)
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
+    """The usual order of a client that stops a server: close stdin, then SIGTERM."""
+    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
+        peer.start()
+        peer.send(call(1, "slow_read", seconds=60))
+        await peer.answer("start")
+        peer.close_input()
+        await anyio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (await peer.answer(1))["error"]["message"] == "Connection closed"
+    assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_a_second_signal_leaves_at_once(server, outcomes):
+    """With 128 and the number of the signal, as a shell reports it."""
+    async with served(server, **options(outcomes, drain_seconds=1)) as peer:
+        peer.start()
+        peer.send(call(1, "write", number=1, seconds=0.2))
+        await begun(outcomes)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        await peer.answer(1)
+    # The two may be seen in either order.
+    assert peer.left in ([130], [143])
+
+
+@pytest.mark.requirement("stdio.drain")
+@pytest.mark.parametrize(("writes", "code"), [(1, 1), (0, 0)])
+async def test_what_can_not_be_stopped_does_not_keep_the_process(outcomes, writes, code):
+    """A call that ignores its cancellation is left behind soon after the drain; the code tells if it was a write."""
+    stuck = MCPServer("stuck", log_level="WARNING")
+    let_go = asyncio.Event()
+    started = asyncio.Event()
+
+    @stuck.tool()
+    async def hold() -> str:
+        started.set()
+        with anyio.CancelScope(shield=True):
+            await let_go.wait()
+        return "held"
+
+    outcomes.in_flight = writes
+    async with served(stuck, **options(outcomes, drain_seconds=0.05)) as peer:
+        peer.start()
+        peer.send(call(1, "hold"))
+        await started.wait()
+        peer.close_input()
+        with anyio.fail_after(5):
+            while not peer.left:
+                await anyio.sleep(0.01)
+        let_go.set()
+    assert peer.left == [code]
+    assert peer.code == code
+
+
+class Silent:
+    """Before the sandbox: what begins with the word is done, and its answer never comes."""
+
+    def __init__(self, app, word):
+        self.app, self.word = app, word
+        self.reached = anyio.Event()
+
+    async def __call__(self, scope, receive, send):
+        if not f"{scope['method']} {scope['path']}".startswith(self.word):
+            await self.app(scope, receive, send)
+            return
+        self.reached.set()
+        await anyio.sleep_forever()
+
+
+@pytest.mark.requirement("stdio.given-up")
+@pytest.mark.parametrize(
+    ("word", "tool", "kind", "told"),
+    [
+        ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin «Harbor Café» was created"),
+        ("DELETE /api/posts", "delete_post", "delete", "was deleted: the call ended before there was an answer."),
+        ("PUT", "upload_media", "upload", "File not uploaded: the server is ending and gave this up"),
+    ],
+)
+async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
+    settings, sandbox, tmp_path, word, tool, kind, told
+):
+    """The code is 0, since nothing was lost: whoever asks next hears that it may have happened."""
+    (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    sandbox.app, sandbox.storage_app = Silent(sandbox.app, word), Silent(sandbox.storage_app, word)
+    silent = sandbox.storage_app if kind == "upload" else sandbox.app
+    settings = replace(settings, confirm="off", media_dirs=(tmp_path,))
+    assembly = create_server(settings, sandbox)
+    post = (await assembly.app.api.posts.list())[0]
+    arguments = {
+        "create": {"content": "Doors open at ten", "account_ids": ["linkedin"]},
+        "delete": {"post_id": post.id},
+        "upload": {"source": "a.gif"},
+    }
+    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+        peer.start()
+        peer.send(call(1, tool, **arguments[kind]))
+        await silent.reached.wait()
+        peer.close_input()
+        answer = await peer.answer(1)
+    history = await assembly.app.ledger.history(datetime(2020, 1, 1, tzinfo=UTC))
+    await assembly.aclose()
+    assert told in str(answer)
+    assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
+    assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.given-up")
+async def test_an_outcome_that_can_not_be_noted_is_told_by_the_code(settings, sandbox):
+    """Another program holds the ledger, so the write stays among those without an outcome."""
+    sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
+    assembly = create_server(replace(settings, confirm="off"), sandbox)
+    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+        peer.start()
+        peer.send(call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
+        await silent.reached.wait()
+        with closing(sqlite3.connect(settings.state_dir / "ledger.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            peer.close_input()
+            while not peer.left:
+                await anyio.sleep(0.01)
+            holder.execute("ROLLBACK")
+    assert peer.left == [1]
+    await assembly.aclose()
+
+
+@pytest.mark.requirement("stdio.drain")
+def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
+    """Python would wait for it; a look-up of a name can take half a minute."""
+    with process(tmp_path / "o") as peer:
+        peer.send(call(1, "thread", seconds=600), call(2, "read"))
+        peer.answer(2)
+        peer.process.send_signal(signal.SIGTERM)
+        assert peer.wait() == 0
+
+
+@pytest.mark.requirement("stdio.drain")
+def test_not_lingering_leaves_with_the_code_it_was_given():
+    """After the time, from a thread that nothing waits for."""
+    left = []
+    timer = force_exit_after(7, seconds=0, leave=left.append)
+    timer.join(5)
+    gc.unfreeze()
+    assert left == [7]
+    assert timer.daemon
+
+
+# The output
+
+
+@pytest.mark.requirement("stdio.broken-output")
+async def test_a_broken_output_ends_like_closed_input(server, outcomes):
+    """The write is finished though nobody can hear of it, reads are not waited for, and the code is 0."""
+    async with served(server, **options(outcomes, drain_seconds=5)) as peer:
+        peer.start()
+        await peer.answer("start")
+        peer.send(call(1, "write", number=1, seconds=0.2), call(2, "slow_read", seconds=60))
+        await begun(outcomes)
+        peer.close_output()
+        peer.send(call(3, "read"), call(4, "read"))
+    assert (peer.code, peer.left) == (0, [])
+    assert not lost_writes(outcomes.path)
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(server, outcomes):
+    """Even if the call is cancelled while half of its answer is written."""
+    async with served(server, **options(outcomes)) as peer:
+        peer.start()
+        await peer.answer("start")
+        big = "b" * 300_000
+        for number in (1, 2):
+            message = line(call(number, "echo", text=big))
+            for start in range(0, len(message), 4096):
+                peer.send(message[start : start + 4096])
+                await anyio.sleep(0)
+        await anyio.wait_readable(peer.output_fd)
+        peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, call(3, "read"))
+        assert [text_of(await peer.answer(number)) for number in (1, 2, 3)] == [big, big, "read"]
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+async def test_answers_wait_for_a_pipe_that_is_full_already(server):
+    """Nothing of them fits at first; all of them arrive."""
+    pipes = (*os.pipe(), *os.pipe())
+    os.set_blocking(pipes[3], False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(pipes[3], b"{}".ljust(4095) + b"\n")
+    async with served(server, pipes) as peer:
+        peer.start()
+        peer.send(call(1, "read"))
+        for _ in range(100):
+            await anyio.sleep(0)
+        assert text_of(await peer.answer(1)) == "read"
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+async def test_a_client_that_stops_reading_is_not_read_from_and_not_waited_for_after_a_signal(server, outcomes):
+    """What it has not read is bounded, and a pipe that is full does not keep the process."""
+    async with served(server, **options(outcomes, drain_seconds=5, unread_bytes=1000)) as peer:
+        peer.start()
+        await peer.answer("start")
+        message = line(call(1, "echo", text="e" * 200_000))
+        for start in range(0, len(message), 4096):
+            peer.send(message[start : start + 4096])
+            await anyio.sleep(0)
+        await anyio.wait_readable(peer.output_fd)
+        peer.send(call(2, "write", number=2, seconds=0))
+        for _ in range(100):
+            await anyio.sleep(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert (peer.code, peer.left) == (0, [])
+    assert not outcomes.path.exists()
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server, outcomes):
+    """What waited is forgotten; nothing is raised."""
+    async with served(server, **options(outcomes, drain_seconds=5)) as peer:
+        peer.start()
+        await peer.answer("start")
+        message = line(call(1, "echo", text="e" * 200_000))
+        for start in range(0, len(message), 4096):
+            peer.send(message[start : start + 4096])
+            await anyio.sleep(0)
+        await anyio.wait_readable(peer.output_fd)
+        peer.close_output()
+    assert (peer.code, peer.left) == (0, [])
+
+
+# Other kinds of descriptors
+
+
+@pytest.mark.requirement("stdio.descriptors")
+async def test_sockets_serve_as_well_and_get_their_flags_back(server):
+    """Some clients start servers with socket pairs; those can't be opened again, so flags change for the time only."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pipes = (os.dup(ours.fileno()), os.dup(theirs.fileno()), os.dup(theirs.fileno()), os.dup(ours.fileno()))
+        async with served(server, pipes) as peer:
+            peer.start()
+            peer.send(call(1, "read"))
+            assert text_of(await peer.answer(1)) == "read"
+            assert not os.get_blocking(ours.fileno())
+            theirs.shutdown(socket.SHUT_WR)
+        assert os.get_blocking(ours.fileno())
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.descriptors")
+async def test_the_flags_of_a_pipe_stay_as_they_are(server):
+    """Other programs may hold the same pipe or terminal, and expect it to block."""
+    input_fd, peer_input = os.pipe()
+    peer_output, output_fd = os.pipe()
+    same = os.dup(input_fd)
+    async with served(server, (input_fd, peer_input, peer_output, output_fd)) as peer:
+        peer.start()
+        await peer.answer("start")
+        assert os.get_blocking(same)
+    os.close(same)
+
+
+@pytest.mark.requirement("stdio.descriptors")
+async def test_a_terminal_that_goes_away_is_the_end_of_input(server):
+    """As when the window is closed."""
+    controller, terminal = pty.openpty()
+    async with served(server, (terminal, controller, *os.pipe())) as peer:
+        await anyio.sleep(0)
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.descriptors")
+async def test_a_connection_that_is_reset_is_the_end_of_input(server):
+    """A client that dies with answers unread makes reading fail; that is an end like any other."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    with ours:
+        async with served(server, (os.dup(ours.fileno()), writing, reading, os.dup(ours.fileno()))) as peer:
+            theirs.sendall(line(INITIALIZE))
+            await anyio.wait_readable(theirs)
+            theirs.close()
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.descriptors")
+@pytest.mark.parametrize("repeats", [1, 400])
+async def test_a_file_as_input_is_answered_like_a_pipe(server, outcomes, tmp_path, repeats):
+    """No message of it is lost, however long it is."""
+    path = tmp_path / "requests.jsonl"
+    calls = [call(number, "echo", text="e" * 300) for number in range(repeats)]
+    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
+    async with served(server, pipes, **options(outcomes)) as peer:
+        for number in range(repeats):
+            await peer.answer(number)
+    assert peer.code == 0
+
+
+@pytest.mark.requirement("stdio.descriptors")
+def test_the_null_device_as_input_ends_the_process_with_code_0(tmp_path):
+    """As a service manager or a container without a terminal starts it."""
+    with process(tmp_path / "o", stdin=subprocess.DEVNULL) as peer:
+        assert peer.wait() == 0
+        assert peer.process.stdout.read() == b""
+        assert peer.process.stderr.read() == b""
+
+
+@pytest.mark.requirement("stdio.stray-output")
+def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
+    """Also what still sits in a buffer when the process ends."""
+    with process(tmp_path / "o") as peer:
+        peer.send(call(1, "stray", text="not for the wire"))
+        assert text_of(peer.answer(1)) == "printed"
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+        assert peer.process.stdout.read() == b""
+        assert peer.process.stderr.read() == b"not for the wire\n"
+
+
+@pytest.mark.requirement("stdio.stray-output")
+def test_a_process_without_stderr_serves_all_the_same(tmp_path):
+    """Stray output is lost then; the wire is not touched."""
+    script = (
+        "import os, runpy, sys; os.close(2); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    started = subprocess.run(
+        [sys.executable, "-c", script, stdio_fixture.__file__, str(tmp_path / "o")],
+        input=b"".join(map(line, [INITIALIZE, INITIALIZED, call(1, "stray", text="lost")])),
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+    assert b"printed" in started.stdout
+    assert b"lost" not in started.stdout

@@ -1,0 +1,175 @@
+"""A reschedule whose process ends half way: nothing is lost, both ids are named, and the same call finishes it."""
+
+import pytest
+
+from ttp_mcp.tools.posts import reschedule
+
+pytestmark = pytest.mark.requirement("replacing.half-done")
+
+DUE = "2026-11-26T10:00"
+LATER = "2026-11-27T10:00"
+
+
+class Crash(Exception):
+    """Stands for the end of the process: nothing of the call runs after it but this test."""
+
+
+def crash_at(monkeypatch, name):
+    """Let one step of reschedule_post end the process instead."""
+
+    async def crash(*_, **__):
+        raise Crash
+
+    monkeypatch.setattr(reschedule, name, crash)
+
+
+async def scheduled(agent):
+    """A post that is due on the 26th."""
+    _, data = await agent.ok("create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at=DUE)
+    return data["post_id"]
+
+
+async def crashed(agent, monkeypatch, step, **arguments):
+    """A call that ended at a step; the ids that stand after it."""
+    with monkeypatch.context() as broken:
+        crash_at(broken, step)
+        await agent.refused("reschedule_post", **arguments)
+    _, data = await agent.ok("list_posts")
+    return [post["id"] for post in data["posts"]]
+
+
+async def reports(agent):
+    """What check_setup says of half replaced posts."""
+    _, data = await agent.ok("check_setup")
+    return [item["text"] for item in data["items"] if item["name"] == "half replaced"]
+
+
+async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, clock, monkeypatch):
+    """Not while a process may still be at it; from then on until one of the two is gone."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+
+    assert await reports(fresh) == []
+    clock.move(271)
+    (said,) = await reports(fresh)
+    assert old in said
+    assert new in said
+    await fresh.ok("delete_post", post_id=new)
+    assert await reports(fresh) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 271])
+async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, monkeypatch, seconds):
+    """At once or later, the replacement that is there is taken, and the old post goes."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    clock.move(seconds)
+
+    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=LATER)
+
+    assert {old, data["post_id"]} == set(standing)
+    _, left = await fresh.ok("list_posts")
+    assert [post["id"] for post in left["posts"]] == [data["post_id"]]
+    clock.move(271)
+    assert await reports(fresh) == []
+
+
+async def test_other_call_is_told_of_the_half_done_replacement(fresh, clock, monkeypatch):
+    """A second time for a post that is being replaced would leave two of them."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+
+    assert "right now" in await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    clock.move(271)
+    said = await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    assert new in said
+    assert old in said
+    await fresh.ok("delete_post", post_id=new)
+    await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+
+
+async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh, clock, monkeypatch):
+    """Nothing was made; the next call may do something else."""
+    old = await scheduled(fresh)
+    assert await crashed(fresh, monkeypatch, "_created", post_id=old, scheduled_at=LATER) == [old]
+
+    clock.move(271)
+    (said,) = await reports(fresh)
+    assert f"a replacement of {old} may have been made" in said
+    await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
+    assert len(fresh.standing()) == 1
+
+
+async def test_crash_after_the_delete_is_told_with_the_id_that_stands(fresh, monkeypatch):
+    """Only the note was missing; the next call writes it."""
+    old = await scheduled(fresh)
+    (new,) = await crashed(fresh, monkeypatch, "_doubt", post_id=old, scheduled_at=LATER)
+
+    said = await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert new in said
+    assert new in await fresh.refused("get_post", post_id=old)
+    assert f"was replaced by {new}" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+
+
+async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):
+    """Nothing was made, for sure, so there is nothing to report and nothing in the way."""
+    async with connect(demo_posts=False, max_posts_per_hour=1) as agent:
+        old = await scheduled(agent)
+        assert "TTP_MAX_POSTS_PER_HOUR" in await agent.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+
+        assert await agent.assembly.app.ledger.replacing(old) is None
+
+
+async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
+    """Its own create is found; nothing is being replaced."""
+    old = await scheduled(fresh)
+    assert "like that already" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=DUE)
+
+    assert await fresh.assembly.app.ledger.replacing(old) is None
+
+
+async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkeypatch):
+    """It would leave a second one of which nobody knows."""
+    twitter, berlin = await fresh.account("twitter @harborcafe"), await fresh.account("twitter @harborcafe_berlin")
+    old = await scheduled(fresh)
+    await crashed(fresh, monkeypatch, "_replace", post_id=old, account_ids=[twitter])
+    assert "right now" in await fresh.refused("reschedule_post", post_id=old, account_ids=[berlin])
+    assert len(fresh.standing()) == 2
+
+
+async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clock, monkeypatch):
+    """Two posts with the same text may move to the same time."""
+    twitter = await fresh.account("twitter @harborcafe")
+    _, other = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE)
+    old = await scheduled(fresh)
+    await crashed(fresh, monkeypatch, "_created", post_id=old, scheduled_at=LATER)
+    _, moved = await fresh.ok("reschedule_post", post_id=other["post_id"], scheduled_at=LATER)
+    clock.move(271)
+    (said,) = await reports(fresh)
+    assert old in said
+    assert moved["post_id"] not in said
+
+
+async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
+    """It goes out all the same."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+    clock.move(271)
+    text, _ = await fresh.ok("delete_post", post_id=old)
+    assert f"{new} was made in its place and stands: delete_post for that too." in text
+
+
+async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, clock, monkeypatch):
+    """Under the id that it has now."""
+    old = await scheduled(fresh)
+    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    (new,) = set(standing) - {old}
+    clock.move(271)
+    _, moved = await fresh.ok("reschedule_post", post_id=new, scheduled_at="2026-11-29T10:00")
+    (said,) = await reports(fresh)
+    assert moved["post_id"] in said
+    assert moved["post_id"] in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
+    assert len(fresh.standing()) == 2

@@ -1,0 +1,131 @@
+"""What the log of a new process says about what an earlier one left half done."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.api import Post
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import Write, scope_of
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.writes import startup_report
+
+pytestmark = pytest.mark.requirement("ledger.reported-at-start")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings, in order."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_nothing_left_is_not_mentioned(world, caplog: pytest.LogCaptureFixture) -> None:
+    """A write that ended, and a look into a ledger that is not there, leave no line."""
+    await world.writes.create(world.post(), tool="create_post")
+    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+
+    assert lines(caplog) == []
+
+
+async def test_each_leftover_is_said_once_and_not_before_its_process_must_be_gone(world, caplog) -> None:
+    """A write that another process is still busy with is no leftover; a minute and a half later it is one."""
+    early = await world.ledger.begin_create(world.post("Early"), tool="create_post")
+    assert isinstance(early, Write)
+    world.time.clock.move(100)
+    await world.ledger.begin_delete("cm1", None, tool="delete_post")
+    await world.ledger.begin_replacement("cm2", world.post("New"))
+    new = await world.ledger.begin_create(world.post("New"), tool="reschedule_post", replaces="cm2")
+    await world.ledger.finish(new, "created", Post({"id": "cm3"}))
+
+    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+
+    begun, end = "One thing was left half done: ", ". check_setup says more."
+    assert [line.removeprefix(begun).removesuffix(end) for line in lines(caplog)] == [
+        "a create of 2026-11-24T10:00:00.000Z (create_post) may have happened",
+        "a delete of 2026-11-24T10:01:40.000Z (cm1) may have happened",
+        "cm2 was being replaced at 2026-11-24T10:01:40.000Z, cm3 was made for it, both may stand",
+    ]
+    assert "Early" not in caplog.text
+
+
+async def test_many_leftovers_are_one_line(world, caplog) -> None:
+    """Ten are named; a replacement of which nothing is known says so."""
+    await world.ledger.begin_replacement("cm0", world.post("New"))
+    for number in range(12):
+        await world.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
+    world.time.clock.move(timedelta(hours=1).total_seconds())
+
+    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+
+    (line,) = lines(caplog)
+    assert line.startswith("13 things were left half done: a delete of ")
+    assert line.count("; ") == 9
+    assert "a replacement may have been made" not in line
+
+
+async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
+    """The crash came before the create, or within it."""
+    await world.ledger.begin_replacement("cm0", world.post("New"))
+    world.time.clock.move(timedelta(hours=1).total_seconds())
+
+    await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
+
+    assert "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been made" in lines(caplog)[0]
+
+
+async def test_ledger_that_can_not_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
+    """Serving goes on without a word: reads do not need it."""
+    (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
+    state = SqliteStore(tmp_path)
+    await startup_report.report_unfinished_writes(Ledger(state, "one"), sleep=world.time.sleep)
+    await state.aclose()
+
+    assert lines(caplog) == []
+
+
+async def test_look_that_fails_does_not_end_the_later_ones(tmp_path: Path, world, caplog) -> None:
+    """The file is damaged at the first look, and whole again at the second."""
+    await world.ledger.begin_delete("cm1", None, tool="delete_post")
+    await world.state.aclose()
+    world.time.clock.move(timedelta(hours=1).total_seconds())
+    whole = world.state.path.rename(tmp_path / "whole")
+    world.state.path.write_bytes(b"no database at all, but long enough to be one" * 100)
+
+    async def sleep(seconds: float) -> None:
+        if seconds == startup_report.WAITS_SECONDS[1]:
+            whole.replace(world.state.path)
+        await world.time.sleep(seconds)
+
+    await startup_report.report_unfinished_writes(world.ledger, sleep=sleep)
+
+    (line,) = lines(caplog)
+    assert "a delete of 2026-11-24T10:00:00.000Z (cm1) may have happened" in line
+
+
+async def test_server_says_it_on_stderr(tmp_path: Path) -> None:
+    """The whole program over stdio: the line comes by itself, a moment after the start."""
+    state = SqliteStore(tmp_path)
+    url = "https://api.example/api"
+    past = datetime.now(UTC) - timedelta(hours=1)
+    await Ledger(state, scope_of(url, None, None), lambda: past).begin_delete("cm1", None, tool="delete_post")
+    await state.aclose()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "TIMETOPOST_"))}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ttp_mcp"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**environ, "TTP_STATE_DIR": str(tmp_path), "TTP_API_URL": url},
+    )
+    assert process.stderr
+    try:
+        line = await asyncio.wait_for(process.stderr.readline(), 30)
+    finally:
+        await asyncio.wait_for(process.communicate(b""), 30)
+
+    assert b"WARNING ttp_mcp.writes.startup_report: One thing was left half done: a delete of " in line

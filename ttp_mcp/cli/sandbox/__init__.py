@@ -1,0 +1,1 @@
+"""`ttp-mcp sandbox` and its control commands."""

@@ -1,0 +1,159 @@
+"""One server entry in a client's settings: read it, check it, build it."""
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from ttp_mcp.client_config import jsonc, toml
+from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT_ID, Client, Launch
+from ttp_mcp.client_config.jsonc import InvalidFile
+
+# What only an entry for a server at a URL has, in the words of all clients: Codex does not start at all when it finds them
+# beside a command, and others go on using the URL.
+_ADDRESSES = ("url", "serverUrl", "httpUrl")
+REMOTE = (
+    *_ADDRESSES,
+    "headers",
+    "headersHelper",
+    "http_headers",
+    "http_headers_helper",
+    "env_http_headers",
+    "bearer_token",
+    "bearer_token_env_var",
+    "auth",
+    "authProviderType",
+    "oauth",
+    "oauth_resource",
+)
+# The argument that names this program, for what starts programs: a module, a package with its version, a path, an image.
+_PROGRAM = re.compile(r"(?:.*[/\\])?ttp[-_]mcp(?:\.exe)?(?:[@\[=:][^/\\]*)?")
+
+
+def is_remote(client: Client, text: str) -> bool:
+    """Whether the file names a server at a URL; `merge` takes that way to it out, and the person is told."""
+    entry = as_dict(read_entry(client, read_settings(client, text)))
+    return any(key in entry for key in _ADDRESSES) or entry.get("type", "stdio") != "stdio"
+
+
+def literal_token(client: Client, text: str) -> bool:
+    """Whether someone wrote the token itself into the file; it is left alone, and the person is told."""
+    return is_literal(env_variables(client, text).get("TTP_API_TOKEN"))
+
+
+def env_variables(client: Client, text: str) -> dict[str, object]:
+    """The environment variables that the file gives this server."""
+    return as_dict(as_dict(read_entry(client, read_settings(client, text))).get("env"))
+
+
+def is_literal(token: object) -> bool:
+    return isinstance(token, str) and token != "" and not token.startswith("$")
+
+
+def read_settings(client: Client, text: str) -> dict[str, object]:
+    if client.format == "toml":
+        return toml.read(text)
+    return jsonc.read(text, strict=client.format == "json") if text.strip() else {}
+
+
+def checked_entry(client: Client, before: str, after: str) -> str:
+    """The edited text, once it has been read back: whatever is not ours must hold what it held."""
+    try:
+        same = other_entries(client, read_settings(client, before)) == other_entries(
+            client, read_settings(client, after)
+        )
+    except InvalidFile:
+        same = False
+    if not same:
+        raise InvalidFile(f"{client.servers} can't be edited without rewriting the file; do it by hand")
+    return after
+
+
+def check_form(client: Client, text: str) -> None:
+    """A list may stand where the client reads an object; what was put into it would go unread."""
+    entry, name = read_entry(client, read_settings(client, text)), f"{client.servers}.{SERVER_NAME}"
+    for each, value in ((name, entry), (f"{name}.env", as_dict(entry).get("env", {}))):
+        if not isinstance(value, dict):
+            raise InvalidFile(f"{each} would not be {'a table' if client.format == 'toml' else 'an object'}")
+
+
+def other_entries(client: Client, document: dict[str, object]) -> dict[str, object]:
+    """A document without this server, its prompt, and the tables that held only them."""
+    servers = document.get(client.servers, {})
+    rest = {key: value for key, value in document.items() if key not in (client.servers, "inputs")}
+    if isinstance(servers, dict):
+        known = cast("dict[str, object]", servers)
+        rest[client.servers] = {key: value for key, value in known.items() if key != SERVER_NAME}
+    inputs = cast("list[object]", document.get("inputs", []))
+    position = prompt_position(document) if client.prompts else None
+    return {**rest, "inputs": inputs[:position] + inputs[position + 1 :] if position is not None else inputs}
+
+
+def read_entry(client: Client, document: dict[str, object]) -> object:
+    servers = document.get(client.servers)
+    return cast("dict[str, object]", servers).get(SERVER_NAME) if isinstance(servers, dict) else None
+
+
+def as_dict(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def args_of(launch: Launch, present: object = None) -> list[object]:
+    """The arguments: how this program is started, the sandbox, and what the person added after that."""
+    own = own_args(as_dict(present))
+    if not launch.sandbox:
+        own = [each for each in own if each != "--sandbox"]
+    elif "--sandbox" not in own:
+        own = ["--sandbox", *own]
+    return [*launch.args, *own]
+
+
+def own_args(entry: Mapping[str, object]) -> list[object]:
+    """What follows the name of this program. The arguments of another program mean nothing to ours."""
+    args = entry.get("args")
+    words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
+    names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
+    # Not the first one where another program starts ours: `uvx --from ttp-mcp[redis] ttp-mcp`.
+    return words[(0 if 0 in names else names[-1]) + 1 :] if names else []
+
+
+def wanted_env(client: Client, launch: Launch, present: Mapping[str, object]) -> dict[str, object]:
+    """The variables to be set. A token, or a reference to one, that someone wrote by hand stays what it is."""
+    env: dict[str, object] = {}
+    if not launch.sandbox:
+        token = present.get("TTP_API_TOKEN") or client.fills_in
+        if token is not None:
+            env["TTP_API_TOKEN"] = token
+        if launch.token_file is not None and not client.prompts and not is_literal(token):
+            env["TTP_API_TOKEN_FILE"] = launch.token_file
+    if launch.media_dirs is not None:
+        env["TTP_MEDIA_DIRS"] = launch.media_dirs
+    return env
+
+
+def new_entry(client: Client, launch: Launch) -> dict[str, object]:
+    """What the client's file says of this server when it is new there."""
+    entry: dict[str, object] = {"type": "stdio"} if client.typed else {}
+    entry |= {"command": launch.command, "args": args_of(launch)}
+    if env := wanted_env(client, launch, {}):
+        entry["env"] = env
+    return entry
+
+
+def is_stale(client: Client, launch: Launch, present: Mapping[str, object]) -> list[str]:
+    """Variables that an earlier run wrote and that the sandbox does not want: the way to the token."""
+    ours = {"TTP_API_TOKEN": client.fills_in, "TTP_API_TOKEN_FILE": present.get("TTP_API_TOKEN_FILE")}
+    return [name for name, value in ours.items() if launch.sandbox and name in present and present[name] == value]
+
+
+def prompt_position(document: dict[str, object]) -> int | None:
+    ids = [
+        cast("dict[str, object]", item).get("id") if isinstance(item, dict) else None for item in inputs_of(document)
+    ]
+    return ids.index(TOKEN_PROMPT_ID) if TOKEN_PROMPT_ID in ids else None
+
+
+def inputs_of(document: dict[str, object]) -> list[object]:
+    inputs = document.get("inputs", [])
+    if not isinstance(inputs, list):
+        raise InvalidFile("inputs is not a list")
+    return cast("list[object]", inputs)

@@ -1,0 +1,51 @@
+"""Merge an entry into a JSON or JSONC settings file."""
+
+from ttp_mcp.client_config import jsonc
+from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT, Client, Launch
+from ttp_mcp.client_config.entry import (
+    REMOTE,
+    args_of,
+    env_variables,
+    inputs_of,
+    is_remote,
+    is_stale,
+    literal_token,
+    new_entry,
+    prompt_position,
+    read_entry,
+    read_settings,
+    wanted_env,
+)
+
+
+def merge_json(client: Client, text: str, launch: Launch) -> str:
+    path, document = (client.servers, SERVER_NAME), read_settings(client, text)
+    if client.prompts and not launch.sandbox and not literal_token(client, text):
+        text = _put_prompt(text, document)
+    if not isinstance(read_entry(client, document), dict):
+        return jsonc.put(text, path, new_entry(client, launch))
+    present, remote = env_variables(client, text), is_remote(client, text)
+    text = jsonc.put(text, (*path, "command"), launch.command)
+    text = jsonc.put(text, (*path, "args"), args_of(launch, read_entry(client, document)))
+    if remote:
+        text = jsonc.put(text, (*path, "type"), "stdio") if client.typed else jsonc.drop(text, (*path, "type"))
+        for key in REMOTE:
+            text = jsonc.drop(text, (*path, key))
+    for name in is_stale(client, launch, present):
+        text = jsonc.drop(text, (*path, "env", name))
+    for name, value in wanted_env(client, launch, present).items():
+        text = jsonc.put(text, (*path, "env", name), value)
+    return text
+
+
+def _put_prompt(text: str, document: dict[str, object]) -> str:
+    if "inputs" not in document:
+        return jsonc.put(text, ("inputs",), [TOKEN_PROMPT])
+    if prompt_position(document) is not None:
+        return text
+    return jsonc.put(text, ("inputs", str(len(inputs_of(document)))), TOKEN_PROMPT)
+
+
+def drop_and_tidy(text: str, path: tuple[str, ...]) -> str:
+    text = jsonc.drop(text, path)
+    return jsonc.drop(text, path[:1]) if jsonc.is_bare(text, path[:1]) else text

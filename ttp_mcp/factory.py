@@ -1,0 +1,155 @@
+"""Puts the parts together: from settings to the surroundings of a tool, and to a server."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ttp_mcp import tools
+from ttp_mcp.api import Limits
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import utc_now
+from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.ledger.store import open_store
+from ttp_mcp.ledger.store.base import Store
+from ttp_mcp.server.elicitation import McpUserPrompter
+from ttp_mcp.server.mcp_server import TtpServer
+from ttp_mcp.toolkit.account_directory import AccountDirectory
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.writes.outcomes import HourlyLimits
+from ttp_mcp.writes.writer import Writer
+
+if TYPE_CHECKING:
+    from ttp_mcp.sandbox import Sandbox
+
+_POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
+# What the tools of each toolset ask; the API client refuses what no offered tool needs.
+_ENDPOINTS: dict[str, set[str]] = {
+    "posts": {*_POSTS, "GET /integrations"},
+    "integrations": {"GET /integrations"},
+    "analytics": {"GET /analytics"},
+    "media": {"POST /media"},
+    "plans": {*_POSTS, "GET /integrations", "GET /analytics"},
+    "setup": {"GET /posts", "GET /integrations", "GET /analytics"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One user's server and what it stands on."""
+
+    app: ToolContext
+    server: TtpServer
+    state: Store
+
+    async def aclose(self) -> None:
+        """Close the connections and the state; a write that is still in flight notes that its outcome is unknown."""
+        await self.app.writes.give_up()
+        await self.app.api.aclose()
+        await self.state.aclose()
+
+
+def create_server(
+    settings: Settings,
+    sandbox: "Sandbox | None" = None,
+    *,
+    state: Store | None = None,
+    now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    **server_options: Any,
+) -> Runtime:
+    """Build everything for one user. Nothing is opened and nothing is sent.
+
+    Args:
+        settings: As read from the environment.
+        sandbox: Stands for the API when given; its token replaces the configured one.
+        state: Where the ledger is; as configured when omitted.
+        now: This machine's present, aware UTC.
+        monotonic: Seconds of a clock that never goes back.
+        server_options: Further arguments of the server.
+
+    Raises:
+        SettingProblem: `TTP_TOOLSETS` or `TTP_STATE_URL` names something unknown.
+    """
+    offered = offered_tools(settings)
+    state = state or open_store(settings)
+    app = create_tool_context(settings, sandbox, state=state, now=now, monotonic=monotonic)
+    server = TtpServer(offered, lambda _: app, with_confirmation=settings.confirm == "required", **server_options)
+    return Runtime(app, server, state)
+
+
+def offered_tools(settings: Settings) -> list[tools.Tool]:
+    """The tools of a configuration.
+
+    Raises:
+        SettingProblem: `TTP_TOOLSETS` names an unknown group.
+    """
+    known = [toolset.name for toolset in tools.TOOLSETS]
+    unknown = [name for name in settings.toolsets or () if name not in known]
+    if unknown:
+        raise SettingProblem(f"TTP_TOOLSETS may name {', '.join(known)}. Change it, or remove it for all of them.")
+    return tools.select(settings.toolsets, settings.access)
+
+
+def create_tool_context(
+    settings: Settings,
+    sandbox: "Sandbox | None" = None,
+    *,
+    state: Store,
+    now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    tenant: Token | None = None,
+    limits: Limits | None = None,
+    local_files: bool = True,
+    ledger_of: Callable[[Store, str, Callable[[], datetime]], Ledger] = Ledger,
+) -> ToolContext:
+    """What a tool works with, for the user that the settings name.
+
+    Args:
+        settings: As read from the environment.
+        sandbox: Stands for the API when given.
+        state: Where the ledger is.
+        now: This machine's present, aware UTC.
+        monotonic: Seconds of a clock that never goes back.
+        tenant: The token of one user of several; no other is used then.
+        limits: Bounds of requests.
+        local_files: Whether files of this machine are the user's.
+        ledger_of: Makes the ledger.
+    """
+    if sandbox is not None:
+        token = tenant or Token(sandbox.token)
+        settings = replace(settings, token=token, token_problem=None, api_url=sandbox.api_url)
+        now = sandbox.clock.now
+    elif tenant is not None:
+        settings = replace(settings, token=tenant, token_problem=None)
+    api = ApiClient(
+        base_url=settings.api_url,
+        token=settings.token,
+        token_problem=settings.token_problem,
+        org_id=settings.org_id,
+        app=sandbox.app if sandbox else None,
+        storage_app=sandbox.storage_app if sandbox else None,
+        access=settings.access,
+        endpoints=frozenset[str]().union(*(_ENDPOINTS[tool.toolset] for tool in offered_tools(settings))),
+        limits=limits,
+        monotonic=monotonic,
+        now=now,
+    )
+    # The sandbox's token is a new one at each start, its workspace is not.
+    token = tenant or (None if sandbox else settings.token)
+    ledger = ledger_of(state, scope_of(settings.api_url, token, settings.org_id), now)
+    caps = HourlyLimits.of(settings)
+    return ToolContext(
+        settings=settings,
+        api=api,
+        ledger=ledger,
+        writes=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
+        accounts=AccountDirectory(api, monotonic),
+        human=McpUserPrompter(None, ledger),
+        local_files=local_files,
+        sandbox=sandbox is not None,
+    )

@@ -1,0 +1,1 @@
+"""Local media files: which may be read, and what they contain."""

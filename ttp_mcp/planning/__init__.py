@@ -1,0 +1,1 @@
+"""Find a time for each of many posts. Pure: no I/O."""

@@ -1,0 +1,1 @@
+"""Rules of the platforms, and how each counts text. Pure: no I/O."""

@@ -1,0 +1,377 @@
+"""What each platform takes, checked before anything is sent. The figures and their sources are in `platform_rules.json`."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from ttp_mcp.platforms.lengths import UNITS, count_text, utf16_length
+from ttp_mcp.platforms.x import find_links, invalid_characters
+
+# The date of the data file; a test holds the two together, so that nothing has to be read for it.
+VERSION = "2026-11-24"
+
+Severity = Literal["error", "warning", "note"]
+MediaKind = Literal["image", "animation", "video", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A post as one platform would get it.
+
+    Args:
+        content: Text of the post; for X the first of a thread.
+        platform: Platform key.
+        media_urls: Its media.
+        thread: Later parts, for X.
+        platform_data: By platform key, what single platforms need.
+        accounts_on_platform: How many accounts of this platform are targeted.
+        scheduled: Whether it has a time. What is still missing stops a scheduled post, and is only said of a draft.
+    """
+
+    content: str
+    platform: str
+    media_urls: tuple[str, ...]
+    thread: tuple[str, ...]
+    platform_data: dict[str, Any]
+    accounts_on_platform: int
+    scheduled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem: an error stops the post, a warning may, a note is to be known. The text says what to do."""
+
+    severity: Severity
+    code: str
+    platform: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A text's length as a platform counts it; no limit where none is known. The unit is in words."""
+
+    count: int
+    limit: int | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A figure of a platform; `otherwise` is what a post that breaks it gets."""
+
+    figure: str
+    value: int | bool | str
+    source: str
+    confidence: str
+    otherwise: Severity
+    says: str
+    unit: str = ""
+
+    @property
+    def number(self) -> int:
+        """The value, where it counts something."""
+        return int(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A key of a platform's block in `platform_data`: a choice, a switch (true or false), or a text."""
+
+    name: str
+    kind: str
+    required: bool
+    source: str
+    confidence: str
+    says: str
+    choices: Sequence[str] = ()
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform's name, rules by figure, and fields by name."""
+
+    key: str
+    name: str
+    rules: dict[str, Rule]
+    fields: dict[str, Field]
+
+
+def check(draft: Draft) -> list[Finding]:
+    """All problems of a post on one platform, errors first; an unknown platform passes with a note."""
+    platform = _platform(draft.platform)
+    findings = [*_check_block_names(draft)]
+    if platform is None or not platform.rules:
+        name = platform.name if platform else f"The platform {draft.platform[:50]!r}"
+        text = f"{name}: no limits are known here, so nothing of this platform was checked."
+        findings.append(Finding("note", "no_rules", draft.platform, text))
+    if platform:
+        for part in (_check_text, _check_thread, _check_media, _check_accounts, _check_fields):
+            findings.extend(part(draft, platform))
+    order: tuple[Severity, ...] = ("error", "warning", "note")
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def text_length(platform: str, text: str) -> Length:
+    """A text's length as the platform counts it, in code points where its unit is not known."""
+    found = _platform(platform)
+    rule = found.rules.get("text_most") if found else None
+    unit = rule.unit if rule else "characters"
+    return Length(count_text(text, unit), rule.number if rule else None, UNITS[unit])
+
+
+def rules_for(platform: str) -> str:
+    """A platform's rules as compact text, each with its source."""
+    found = _platform(platform)
+    if found is None:
+        return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(keys())}."
+    lines = [f"{found.name} (platform key {found.key}), rules of {VERSION}"]
+    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_source(rule)}]" for rule in found.rules.values()]
+    lines = list(dict.fromkeys(lines))
+    lines += [f"- platform_data.{found.key}.{_field_line(field)} [{_source(field)}]" for field in found.fields.values()]
+    if found.key == "tiktok":
+        lines.append(
+            "The account's owner chooses each value of platform_data.tiktok for each post; there are no defaults."
+        )
+    if len(lines) == 1:
+        lines.append("- no figure is stated by TimeToPost, or could be confirmed from the platform's own pages")
+    return "\n".join(lines)
+
+
+def keys() -> tuple[str, ...]:
+    """The platform keys that the file has."""
+    return tuple(_file().platforms)
+
+
+def spellings() -> dict[str, str]:
+    """The platform keys, then other names of platforms, each with the key that it stands for."""
+    return {**dict(zip(keys(), keys(), strict=True)), **_file().aliases}
+
+
+def media_kind(url: str) -> MediaKind:
+    """What a URL's extension suggests. Only a hint: the file can be something else."""
+    extension = re.split("[?#]", url)[0].rpartition(".")[2].lower()
+    if extension == "gif":
+        return "animation"
+    if extension in ("jpg", "jpeg", "png", "webp", "heic", "avif"):
+        return "image"
+    return "video" if extension in ("mp4", "mov", "m4v", "webm") else "unknown"
+
+
+def _field_line(field: Field) -> str:
+    choices = (
+        f" ({', '.join(field.choices)})" if field.choices else " (true or false)" if field.kind == "switch" else ""
+    )
+    return f"{field.name}{choices}{', required' if field.required else ''}: {field.says}"
+
+
+def _source(figure: Rule | Field) -> str:
+    return figure.source if figure.confidence == "stated" else f"{figure.source}, {figure.confidence}"
+
+
+def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
+    if not draft.content.strip() and not draft.media_urls:
+        yield _missing(draft, "nothing_to_post", f"{platform.name}: the post has no text and no media; add content.")
+    if rule := platform.rules.get("text_most"):
+        yield from _too_long(draft, platform, rule, "content", draft.content)
+    size = len(draft.content.encode("utf-8", "surrogatepass"))
+    yield from _over(draft, platform, "bytes_most", size, "bytes in content; shorten it")
+    links = (
+        {draft.content[start:end] for start, end in find_links(draft.content)} if "links_most" in platform.rules else ()
+    )
+    yield from _over(draft, platform, "links_most", len(links), "different links in content; leave some out")
+    hashtags = re.findall(r"(?<![\w&])#\w+", draft.content)
+    yield from _over(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
+
+
+def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
+    most = rule.number
+    length, unit = count_text(text, rule.unit), UNITS[rule.unit]
+    if length > most:
+        words = f"{platform.name}: {part} has {length} of {most} {unit}; shorten it by {length - most}."
+        yield Finding(rule.otherwise, "text_too_long", draft.platform, words)
+    elif rule.unit == "characters" and (units := utf16_length(text)) > most:
+        words = (
+            f"{platform.name}: {part} has {length} of {most} characters, but {units} if an emoji counts 2, as on some "
+            f"platforms; shorten it by {units - most} to be safe."
+        )
+        yield Finding("warning", "text_may_be_too_long", draft.platform, words)
+    if rule.unit == "x_weighted" and (refused := invalid_characters(text)):
+        words = f"{platform.name}: {part} holds {', '.join(refused)}, which X refuses; remove it."
+        yield Finding("error", "invalid_character", draft.platform, words)
+
+
+def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
+    if not draft.thread:
+        return
+    rule = platform.rules.get("thread_part_most")
+    if rule is None:
+        words = f"{platform.name}: threads are for X only; this platform gets content without the thread."
+        yield Finding("warning", "thread_left_out", draft.platform, words)
+        return
+    for number, part in enumerate(draft.thread, 1):
+        if not part.strip():
+            words = f"{platform.name}: part {number} of thread is empty; remove it or write it."
+            yield Finding("error", "thread_part_empty", draft.platform, words)
+        yield from _too_long(draft, platform, rule, f"part {number} of thread", part)
+    entries, posts = len(draft.thread), len(draft.thread) + 1
+    over = [*_over(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")]
+    yield from over
+    safe = platform.rules.get("thread_posts_most")
+    if safe and not over and posts > safe.number:
+        words = (
+            f"{platform.name}: the thread has {posts} posts with content, which the reference allows and the vendor's own tools "
+            f"do not; leave out {posts - safe.number} to be safe."
+        )
+        yield Finding(safe.otherwise, "too_many_thread_posts", draft.platform, words)
+
+
+def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
+    rules, count = platform.rules, len(draft.media_urls)
+    exactly = (
+        "media_least" in rules and "media_most" in rules and rules["media_least"].value == rules["media_most"].value
+    )
+    if "media_least" in rules and count < rules["media_least"].number:
+        yield _missing(draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls.")
+    what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
+    yield from _over(draft, platform, "media_most", count, what)
+    kinds = [media_kind(url) for url in draft.media_urls]
+    yield from _over(draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions")
+    yield from _over(
+        draft, platform, "animations_most", kinds.count("animation"), "GIFs, judged by their file extensions"
+    )
+    mixed = rules.get("kinds_mixed")
+    if mixed and len(set(kinds) - {"unknown"}) > 1:
+        words = f"{platform.name} takes {mixed.says}; by their file extensions, media_urls mixes them."
+        yield Finding(mixed.otherwise, "media_mixed", draft.platform, words)
+
+
+def _check_accounts(draft: Draft, platform: Platform) -> Iterator[Finding]:
+    what = f"{platform.name} accounts targeted; pass one of them in account_ids"
+    yield from _over(draft, platform, "accounts_most", draft.accounts_on_platform, what)
+
+
+def _over(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
+    """A finding if there are more than a figure allows."""
+    rule = platform.rules.get(figure)
+    if rule and count > rule.number:
+        words = f"{platform.name}: {rule.says}; there are {count} {what}."
+        yield Finding(rule.otherwise, f"too_many_{figure.removesuffix('_most')}", draft.platform, words)
+
+
+def _missing(draft: Draft, code: str, text: str) -> Finding:
+    """What stops a scheduled post, and is still to be added to a draft."""
+    return Finding("error" if draft.scheduled else "warning", code, draft.platform, text)
+
+
+def _check_block_names(draft: Draft) -> Iterator[Finding]:
+    """Blocks for platforms without documented keys. The same for every platform of a post, so that it can be said once."""
+    known = [platform.key for platform in _file().platforms.values() if platform.fields]
+    for name in draft.platform_data:
+        if name not in known:
+            words = f"platform_data.{name[:50]} is not documented and is sent as it is; documented: {', '.join(known)}."
+            yield Finding("warning", "unknown_block", name, words)
+
+
+def _check_fields(draft: Draft, platform: Platform) -> Iterator[Finding]:
+    if not platform.fields:
+        return
+    place = f"platform_data.{platform.key}"
+    raw: object = draft.platform_data.get(platform.key, {})
+    if not isinstance(raw, dict):
+        words = f"{platform.name}: {place} must be an object with {', '.join(platform.fields)}."
+        yield Finding("error", "field_invalid", draft.platform, words)
+        return
+    block = cast("dict[str, object]", raw)
+    yield from _missing_fields(draft, platform, block)
+    for name, value in block.items():
+        field = platform.fields.get(name)
+        if field is None:
+            words = f"{platform.name}: {place}.{name[:50]} is not documented and is sent as it is."
+            yield Finding("warning", "unknown_field", draft.platform, words)
+        elif value is not None and (problem := _field_problem(field, value)):
+            yield Finding("error", "field_invalid", draft.platform, f"{platform.name}: {place}.{name} {problem}.")
+    if platform.key == "tiktok":
+        yield from _check_tiktok(draft, block)
+
+
+def _missing_fields(draft: Draft, platform: Platform, block: dict[str, object]) -> Iterator[Finding]:
+    missing = [field for field in platform.fields.values() if field.required and block.get(field.name) in (None, "")]
+    if missing:
+        names = ", ".join(_field_line(field).partition(", required")[0] for field in missing)
+        whose = "; the account's owner chooses each for this post, so ask" if platform.key == "tiktok" else ""
+        yield _missing(draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}.")
+
+
+def _field_problem(field: Field, value: object) -> str | None:
+    if field.kind == "switch":
+        return None if isinstance(value, bool) else "must be true or false"
+    if not isinstance(value, str):
+        return "must be text"
+    if field.choices and value and value not in field.choices:
+        return f"must be one of {', '.join(field.choices)}"
+    if field.most is not None and len(value) > field.most:
+        return f"has {len(value)} of {field.most} characters; shorten it by {len(value) - field.most}"
+    return None
+
+
+def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
+    if block.get("brandedContent") is True and block.get("privacy") == "SELF_ONLY":
+        words = "TikTok: branded content can't have the privacy SELF_ONLY; ask the account's owner which of the two to change."
+        yield Finding("error", "branded_content_private", draft.platform, words)
+    kinds = {media_kind(url) for url in draft.media_urls}
+    if kinds and kinds <= {"image", "animation"}:
+        switches = [name for name in ("allowDuet", "allowStitch") if block.get(name) is True]
+        if switches:
+            words = f"TikTok: photos, judged by their file extensions, need {' and '.join(switches)} to be false."
+            yield Finding("warning", "photo_switches", draft.platform, words)
+
+
+_HEADINGS = {
+    "text_most": "text",
+    "bytes_most": "text",
+    "links_most": "links",
+    "hashtags_most": "hashtags",
+    "thread_part_most": "thread",
+    "thread_entries_most": "thread",
+    "thread_posts_most": "thread",
+    "media_least": "media",
+    "media_most": "media",
+    "videos_most": "media",
+    "animations_most": "media",
+    "kinds_mixed": "media",
+    "accounts_most": "accounts",
+    "account_kind": "account",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    version: str
+    aliases: dict[str, str]
+    platforms: dict[str, Platform]
+
+
+def _platform(key: str) -> Platform | None:
+    file = _file()
+    key = key.strip().lower()
+    return file.platforms.get(file.aliases.get(key, key))
+
+
+@cache
+def _file() -> _File:
+    """The data file, read once, when a rule is first asked for."""
+    raw = json.loads(Path(__file__).with_name("rules.json").read_text("utf-8"))
+    platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}
+    return _File(raw["version"], raw["aliases"], platforms)
+
+
+def _read_platform(key: str, raw: dict[str, Any]) -> Platform:
+    rules = [Rule(**each) for each in raw["rules"]]
+    fields = [Field(**each) for each in raw["fields"]]
+    return Platform(key, raw["name"], {rule.figure: rule for rule in rules}, {field.name: field for field in fields})

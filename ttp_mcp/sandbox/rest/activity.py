@@ -1,0 +1,66 @@
+"""What was asked of the API last, for people to look at. Never a token, never a signed URL."""
+
+import logging
+import sqlite3
+
+from starlette.responses import Response
+
+from ttp_mcp.sandbox.clock import Clock, to_ms
+from ttp_mcp.sandbox.rest.responses import JsonObject
+from ttp_mcp.sandbox.store import Store
+
+log = logging.getLogger(__name__)
+
+KEPT = 1000
+
+
+def remember(
+    store: Store,
+    clock: Clock,
+    *,
+    organization_id: str | None,
+    token_label: str | None,
+    method: str,
+    path: str,
+    answer: Response,
+    body: JsonObject,
+) -> None:
+    """Note one request. Unlike data, a note may be lost with the power, so it does not wait for the disk.
+
+    A note that can't be written is lost too: the request is done, and its answer must say so.
+    """
+    db = store.connection()
+    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with store.writing():
+            noted = db.execute(
+                "INSERT INTO activity (at, organization_id, token_label, method, path, status, summary) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    to_ms(clock.now()),
+                    organization_id,
+                    token_label,
+                    method,
+                    path[:200],
+                    answer.status_code,
+                    _summary(method, path, body),
+                ),
+            )
+            db.execute("DELETE FROM activity WHERE id <= ?", ((noted.lastrowid or 0) - KEPT,))
+    except sqlite3.Error:
+        log.warning("A request could not be noted.", exc_info=True)
+    finally:
+        db.execute("PRAGMA synchronous = FULL")
+
+
+def _summary(method: str, path: str, body: JsonObject) -> str:
+    words = {
+        ("POST", "/api/posts"): "Create a post",
+        ("GET", "/api/posts"): "List posts",
+        ("GET", "/api/integrations"): "List accounts",
+        ("POST", "/api/media/presign"): "Prepare an upload",
+    }
+    verb = words.get((method, path)) or (
+        "Delete a post" if method == "DELETE" else "Read " + path.removeprefix("/api/")[:80]
+    )
+    detail = body.get("content") or body.get("filename")
+    return f"{verb}: {detail[:120]}" if isinstance(detail, str) else verb

@@ -1,0 +1,192 @@
+"""Handlers of /analytics, computed from what the publications really gathered.
+
+Method: each publication's engagement (likes + 2 × comments + 3 × shares) is divided by the mean of its account, so that a
+large account does not drown a small one. An hour's value is the mean of its publications, drawn towards the overall mean as
+if four average ones had been added, so that one lucky post does not win; the best hour then has the score 1. Weekdays alike.
+Hours and weekdays are those of the organization's zone. Only publications of the last 180 days that are a day old count.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from statistics import fmean
+
+from starlette.responses import Response
+
+from ttp_mcp.sandbox.clock import from_ms, iso, to_ms
+from ttp_mcp.sandbox.rest.organizations import check_best_times
+from ttp_mcp.sandbox.rest.request import ApiRequest
+from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, ok
+
+WINDOW_DAYS = 180
+PRIOR = 4
+ENOUGH = 20
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+Point = tuple[datetime, float]
+
+
+def optimal_times(call: ApiRequest) -> Response:
+    """`GET /analytics/optimal-times`, of one platform or of all."""
+    call.check_query("platform")
+    check_best_times(call.organization)
+    platform = call.query.get("platform")
+    if platform is not None and not VISIBLE.search(platform):
+        raise Problem(400, "platform must not be empty.")
+    return ok(recommendation=recommendation(points(call, platform=platform)))
+
+
+def by_account(call: ApiRequest) -> Response:
+    """`GET /analytics/optimal-times/by-account`."""
+    call.check_query()
+    check_best_times(call.organization)
+    with call.store.reading() as db:
+        accounts = db.execute(
+            "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
+        ).fetchall()
+    return ok(
+        accounts=[
+            {
+                "accountId": account["id"],
+                "platform": account["platform"],
+                "name": account["handle"] or account["name"],
+                "recommendation": recommendation(points(call, account_id=account["id"])),
+            }
+            for account in accounts
+        ]
+    )
+
+
+def next_optimal_time(call: ApiRequest) -> Response:
+    """`GET /analytics/next-optimal-time`: the next full hour that is a best hour on a best day."""
+    call.check_query()
+    check_best_times(call.organization)
+    return ok(**next_slot(call, points(call)))
+
+
+def next_slot(call: ApiRequest, found: Sequence[Point]) -> JsonObject:
+    """The documented shape: the next full hour that is a best hour on a best day, its score, and a message."""
+    if not found:
+        return {
+            "nextOptimalTime": None,
+            "score": None,
+            "message": "No published posts yet, so there is no best time.",
+        }
+    hours, days = (
+        dict(_scores((at.hour for at, _ in found), found)),
+        dict(_scores((at.weekday() for at, _ in found), found)),
+    )
+    best_hours = {hour for hour, _ in sorted(hours.items(), key=_best_first)[:5]}
+    best_days = {day for day, _ in sorted(days.items(), key=_best_first)[:3]}
+    local = call.clock.now().astimezone(call.organization.zone)
+    start = local.replace(minute=0, second=0, microsecond=0)
+    # Two weeks, since a change of the clocks may leave out the one hour that is best.
+    for ahead in range(1, 15 * 24):
+        slot = (start.astimezone(call.clock.now().tzinfo) + timedelta(hours=ahead)).astimezone(call.organization.zone)
+        if slot.hour in best_hours and slot.weekday() in best_days:
+            score = round(hours[slot.hour] * days[slot.weekday()], 2)
+            return {
+                "nextOptimalTime": iso(to_ms(slot)),
+                "score": score,
+                "message": f"The next best slot is {DAYS[slot.weekday()]} {slot:%H}:00.",
+            }
+    raise AssertionError("two weeks hold every hour of every weekday")  # pragma: no cover - cannot be reached
+
+
+def weekly_schedule(call: ApiRequest) -> Response:
+    """`GET /analytics/weekly-schedule`: for each weekday its three best hours; the score is hour × day."""
+    call.check_query()
+    check_best_times(call.organization)
+    found = points(call)
+    days = dict(_scores((at.weekday() for at, _ in found), found))
+    schedule: list[JsonObject] = []
+    for number, day in enumerate(DAYS):
+        that_day = [point for point in found if point[0].weekday() == number]
+        hours = sorted(_scores((at.hour for at, _ in that_day), that_day), key=_best_first)[:3]
+        schedule.append(
+            {
+                "day": day,
+                "hours": [{"hour": hour, "score": round(score * days[number], 2)} for hour, score in sorted(hours)],
+            }
+        )
+    return ok(schedule=schedule)
+
+
+def engagement_summary(call: ApiRequest) -> Response:
+    """`GET /analytics/engagement-summary`: totals over everything that is published."""
+    call.check_query()
+    with call.store.reading() as db:
+        row = db.execute(
+            "SELECT count(DISTINCT post_id) AS posts, coalesce(sum(likes), 0) AS likes, coalesce(sum(comments), 0) AS comments, "
+            "coalesce(sum(shares), 0) AS shares, coalesce(sum(views), 0) AS views FROM publications WHERE organization_id = ?",
+            (call.organization.id,),
+        ).fetchone()
+    return ok(summary={key: row[key] for key in ("posts", "likes", "comments", "shares", "views")})
+
+
+def points(call: ApiRequest, *, platform: str | None = None, account_id: str | None = None) -> list[Point]:
+    """Publications as (local time, engagement relative to the mean of its account)."""
+    now = call.clock.now()
+    query = (
+        "SELECT account_id, published_at, likes, comments, shares FROM publications "
+        "WHERE organization_id = ? AND published_at BETWEEN ? AND ?"
+    )
+    values: list[object] = [
+        call.organization.id,
+        to_ms(now - timedelta(days=WINDOW_DAYS)),
+        to_ms(now - timedelta(days=1)),
+    ]
+    for column, value in (("platform", platform), ("account_id", account_id)):
+        if value is not None:
+            query += f" AND {column} = ?"  # the column is one of our two words
+            values.append(value)
+    with call.store.reading() as db:
+        rows = db.execute(query, values).fetchall()
+    by_account: dict[str, list[sqlite3.Row]] = defaultdict(list)
+    for row in rows:
+        by_account[row["account_id"]].append(row)
+    found: list[Point] = []
+    for own in by_account.values():
+        mean = fmean(_weight(row) for row in own) or 1.0
+        found += [(from_ms(row["published_at"]).astimezone(call.organization.zone), _weight(row) / mean) for row in own]
+    return found
+
+
+def recommendation(found: Sequence[Point]) -> JsonObject:
+    """The documented shape: top 5 hours, top 3 days, how many points, and a message."""
+    hours = sorted(_scores((at.hour for at, _ in found), found), key=_best_first)[:5]
+    days = sorted(_scores((at.weekday() for at, _ in found), found), key=_best_first)[:3]
+    return {
+        "bestHours": [{"hour": hour, "score": round(score, 2)} for hour, score in hours],
+        "bestDays": [{"day": DAYS[day], "score": round(score, 2)} for day, score in days],
+        "dataPoints": len(found),
+        "message": _message(len(found)),
+    }
+
+
+def _scores(keys: Iterable[int], found: Sequence[Point]) -> list[tuple[int, float]]:
+    groups: dict[int, list[float]] = defaultdict(list)
+    for key, (_, value) in zip(keys, found, strict=True):
+        groups[key].append(value)
+    drawn = {key: (sum(values) + PRIOR) / (len(values) + PRIOR) for key, values in groups.items()}
+    best = max(drawn.values(), default=1.0)
+    return [(key, value / best) for key, value in drawn.items()]
+
+
+def _best_first(entry: tuple[int, float]) -> tuple[float, int]:
+    return -entry[1], entry[0]
+
+
+def _weight(row: sqlite3.Row) -> float:
+    return row["likes"] + 2 * row["comments"] + 3 * row["shares"]
+
+
+def _message(count: int) -> str:
+    if count == 0:
+        return "No published posts yet. Publish a few, and the best times appear here."
+    if count < ENOUGH:
+        return (
+            f"Based on {count} {'post' if count == 1 else 'posts'} only; the picture gets clearer from about {ENOUGH}."
+        )
+    return f"Based on {count} posts of the last {WINDOW_DAYS} days."

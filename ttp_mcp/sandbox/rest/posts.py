@@ -1,0 +1,278 @@
+"""Handlers of /posts."""
+
+import json
+import re
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from starlette.responses import Response
+
+from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.ids import new_id
+from ttp_mcp.sandbox.rest import organizations, platform_rules
+from ttp_mcp.sandbox.rest.request import ApiRequest
+from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, ok
+from ttp_mcp.sandbox.storage import MediaStorage, split_url
+
+THREAD_PARTS, THREAD_CHARACTERS = 24, 280
+# The reference gives no limits for these; they keep one request from filling the disk.
+CONTENT_CHARACTERS, MEDIA_URLS, TEXT_CHARACTERS, TARGETS = 100_000, 50, 2048, 100
+
+FIELDS = ("content", "accountIds", "platforms", "mediaUrls", "thread", "scheduledAt", "platformData")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+
+# https, or http on this machine, where the sandbox's own storage is. Without a user, and encoded where a URL has to be.
+_MEDIA_URL = re.compile(
+    r"(https://[^\x00-\x20\x7f/?#@\\:\[\]]+|http://(localhost|127\.0\.0\.1|\[::1\]|([A-Za-z0-9-]+\.)+localhost))"
+    r"(:[0-9]{1,5})?([/?#][^\x00-\x20\x7f]*)?"
+)
+
+
+def list_posts(call: ApiRequest) -> Response:
+    """`GET /posts`: all of the organization, newest first."""
+    call.check_query()
+    with call.store.reading() as db:
+        rows = db.execute(
+            "SELECT * FROM posts WHERE organization_id = ? ORDER BY sequence DESC", (call.organization.id,)
+        ).fetchall()
+        targets: dict[str, list[sqlite3.Row]] = {}
+        for target in db.execute(
+            "SELECT t.*, a.platform FROM post_targets t JOIN accounts a ON a.id = t.account_id "
+            "WHERE a.organization_id = ? ORDER BY t.post_id, t.position",
+            (call.organization.id,),
+        ):
+            targets.setdefault(target["post_id"], []).append(target)
+    return ok(posts=[as_json(row, targets.get(row["id"], []), call.storage) for row in rows])
+
+
+def get_post(call: ApiRequest) -> Response:
+    """`GET /posts/{id}`."""
+    call.check_query()
+    with call.store.reading() as db:
+        row = _own(db, call)
+        return ok(post=as_json(row, _targets(db, row["id"]), call.storage))
+
+
+def delete_post(call: ApiRequest) -> Response:
+    """`DELETE /posts/{id}`: removed here; what a network already shows stays there."""
+    call.check_query()
+    with call.store.writing() as db:
+        row = _own(db, call)
+        if row["status"] == "publishing":
+            raise Problem(409, "The post is being published right now and can't be deleted. Try again in a minute.")
+        db.execute("DELETE FROM posts WHERE id = ?", (row["id"],))
+    return ok(id=row["id"])
+
+
+def create_post(call: ApiRequest) -> Response:
+    """`POST /posts`: a draft, or a scheduled post when it has a time."""
+    call.check_query()
+    wanted = _Wanted.read(call.body, call)
+    with call.store.writing() as db:
+        accounts = _accounts(db, call, wanted)
+        platform_rules.check(
+            [account["platform"] for account in accounts],
+            content=wanted.content,
+            media_urls=wanted.media_urls,
+            thread=wanted.thread,
+            data=wanted.platform_data,
+            scheduled=wanted.scheduled_at is not None,
+        )
+        organizations.check_post_allowed(db, call.clock, call.organization, scheduled=wanted.scheduled_at is not None)
+        post_id = insert(db, call, wanted, [account["id"] for account in accounts])
+        row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
+        return ok(201, post=as_json(row, _targets(db, post_id), call.storage))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A body of `POST /posts` that keeps the documented rules."""
+
+    content: str
+    account_ids: list[str]
+    platforms: list[str]
+    media_urls: list[str]
+    thread: list[str]
+    scheduled_at: int | None
+    platform_data: JsonObject
+
+    @classmethod
+    def read(cls, body: JsonObject, call: ApiRequest) -> "_Wanted":
+        unknown = sorted(set(body) - set(FIELDS))
+        if unknown:
+            raise Problem(400, f"Unknown field: {unknown[0][:60]}. Known are {', '.join(FIELDS)}.")
+        wanted = cls(
+            content=_content(body.get("content")),
+            account_ids=_strings(body, "accountIds", TARGETS),
+            platforms=_strings(body, "platforms", TARGETS),
+            media_urls=_strings(body, "mediaUrls", MEDIA_URLS),
+            thread=_thread(body),
+            scheduled_at=_scheduled_at(body["scheduledAt"], call) if "scheduledAt" in body else None,
+            platform_data=_object(body.get("platformData", {})),
+        )
+        if bool(wanted.account_ids) == bool(wanted.platforms):
+            raise Problem(400, "Target the post by accountIds or by platforms: one of the two.")
+        for url in wanted.media_urls:
+            _check_media_url(url)
+        return wanted
+
+
+def insert(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted, account_ids: list[str]) -> str:
+    """Write a post with its targets; returns its id."""
+    post_id, now = new_id(), to_ms(call.clock.now())
+    db.execute(
+        "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, media_urls, thread, "
+        "platform_data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            post_id,
+            call.organization.id,
+            wanted.content,
+            "draft" if wanted.scheduled_at is None else "scheduled",
+            wanted.scheduled_at,
+            now,
+            now,
+            json.dumps(wanted.media_urls),
+            json.dumps(wanted.thread),
+            json.dumps(wanted.platform_data),
+        ),
+    )
+    db.executemany(
+        "INSERT INTO post_targets (post_id, account_id, position, status) VALUES (?, ?, ?, 'pending')",
+        [(post_id, account_id, position) for position, account_id in enumerate(account_ids)],
+    )
+    return post_id
+
+
+def as_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: MediaStorage) -> JsonObject:
+    """A post as the API shows it. What the reference does not name is tagged as an assumption in the contract."""
+    return {
+        "id": row["id"],
+        "content": row["content"],
+        "platforms": list(dict.fromkeys(target["platform"] for target in targets)),
+        "accountIds": [target["account_id"] for target in targets],
+        "status": row["status"],
+        "scheduledAt": iso(row["scheduled_at"]),
+        "publishedAt": iso(row["published_at"]),
+        "mediaUrls": [storage.reachable(url) for url in json.loads(row["media_urls"])],
+        "thread": json.loads(row["thread"]),
+        "platformData": json.loads(row["platform_data"]),
+        "createdAt": iso(row["created_at"]),
+        "updatedAt": iso(row["updated_at"]),
+        "results": [_result(target) for target in targets],
+    }
+
+
+def _result(target: sqlite3.Row) -> JsonObject:
+    return {
+        "accountId": target["account_id"],
+        "platform": target["platform"],
+        "status": target["status"],
+        "externalId": target["external_id"],
+        "url": target["url"],
+        "error": target["error"],
+        "publishedAt": iso(target["published_at"]),
+    }
+
+
+def _own(db: sqlite3.Connection, call: ApiRequest) -> sqlite3.Row:
+    row = db.execute(
+        "SELECT * FROM posts WHERE id = ? AND organization_id = ?", (call.path["post_id"], call.organization.id)
+    ).fetchone()
+    if row is None:
+        raise Problem(404, "Post not found.")
+    return row
+
+
+def _targets(db: sqlite3.Connection, post_id: str) -> list[sqlite3.Row]:
+    return db.execute(
+        "SELECT t.*, a.platform FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
+        (post_id,),
+    ).fetchall()
+
+
+def _accounts(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted) -> list[sqlite3.Row]:
+    """The accounts that are targeted: by id in the order given, or all of each platform."""
+    own = db.execute(
+        "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
+    ).fetchall()
+    by_id = {account["id"]: account for account in own}
+    for account_id in wanted.account_ids:
+        if account_id not in by_id:
+            raise Problem(
+                400, f"Unknown account id: {account_id[:60]}. GET /integrations lists the connected accounts."
+            )
+    chosen = [by_id[account_id] for account_id in dict.fromkeys(wanted.account_ids)]
+    for platform in dict.fromkeys(wanted.platforms):
+        found = [account for account in own if account["platform"] == platform]
+        if not found:
+            there = ", ".join(dict.fromkeys(account["platform"] for account in own)) or "none"
+            raise Problem(400, f"No connected account on platform {platform[:40]}. Connected: {there}.")
+        chosen += found
+    most = call.organization.plan.accounts
+    if most is not None and any(by_position >= most for by_position in (own.index(account) for account in chosen)):
+        raise Problem(
+            403, f"Your plan includes the first {most} connected accounts; another one is targeted. Upgrade to use it."
+        )
+    return chosen
+
+
+def _content(value: object) -> str:
+    if not isinstance(value, str) or not VISIBLE.search(value):
+        raise Problem(400, "content is required and must be text.")
+    if len(value) > CONTENT_CHARACTERS:
+        raise Problem(400, f"content has at most {CONTENT_CHARACTERS} characters.")
+    return value
+
+
+def _strings(body: JsonObject, name: str, most: int) -> list[str]:
+    if name not in body:
+        return []
+    value: object = body[name]
+    entries = cast("list[object]", value) if isinstance(value, list) else None
+    fewest = 0 if name == "mediaUrls" else 1
+    if (
+        entries is None
+        or not fewest <= len(entries) <= most
+        or not all(isinstance(entry, str) and 0 < len(entry) <= TEXT_CHARACTERS for entry in entries)
+    ):
+        raise Problem(400, f"{name} must be a list of {fewest}–{most} texts of 1–{TEXT_CHARACTERS} characters.")
+    return cast("list[str]", entries)
+
+
+def _thread(body: JsonObject) -> list[str]:
+    value: object = body.get("thread", [])
+    parts = cast("list[object]", value) if isinstance(value, list) else None
+    if parts is None or not all(isinstance(part, str) for part in parts):
+        raise Problem(400, "thread must be a list of texts.")
+    if len(parts) > THREAD_PARTS:
+        raise Problem(400, f"thread has at most {THREAD_PARTS} parts, not {len(parts)}.")
+    for number, part in enumerate(cast("list[str]", parts), 1):
+        if not 1 <= len(part) <= THREAD_CHARACTERS:
+            raise Problem(400, f"thread part {number} must have 1–{THREAD_CHARACTERS} characters, not {len(part)}.")
+    return cast("list[str]", parts)
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Problem(400, "platformData must be an object.")
+    return cast("dict[str, Any]", value)
+
+
+def _scheduled_at(value: object, call: ApiRequest) -> int:
+    try:
+        if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+            raise ValueError
+        found = datetime.fromisoformat(value.upper())
+        instant = to_ms((found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise Problem(400, "scheduledAt must be a valid ISO 8601 timestamp.") from None
+    if instant <= to_ms(call.clock.now()):
+        raise Problem(400, "scheduledAt must be in the future.")
+    return instant
+
+
+def _check_media_url(url: str) -> None:
+    if not _MEDIA_URL.fullmatch(url) or split_url(url) is None:
+        raise Problem(400, "mediaUrls must hold https URLs, as POST /media/presign returns them in publicUrl.")

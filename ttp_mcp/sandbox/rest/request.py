@@ -1,0 +1,34 @@
+"""What a handler gets: one request that is authenticated, bound to an organization, and read."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ttp_mcp.sandbox.clock import Clock
+from ttp_mcp.sandbox.rest.organizations import Organization
+from ttp_mcp.sandbox.rest.responses import JsonObject, Problem
+from ttp_mcp.sandbox.store import Store
+
+if TYPE_CHECKING:
+    from ttp_mcp.sandbox.storage import MediaStorage
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One request."""
+
+    store: Store
+    clock: Clock
+    storage: "MediaStorage"
+    organization: Organization
+    path: dict[str, str]
+    query: dict[str, str]
+    body: JsonObject
+
+    def check_query(self, *known: str) -> None:
+        """Refuse query parameters that the endpoint does not have: ignored, a filter would seem to have worked.
+
+        Raises:
+            Problem: 400 that names one.
+        """
+        if unknown := sorted(set(self.query) - set(known)):
+            raise Problem(400, f"Unknown query parameter: {unknown[0][:60]}.")

@@ -1,0 +1,181 @@
+"""Handlers of /media, and the storage: another origin, with signed uploads and public files."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+import anyio
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ttp_mcp.sandbox.clock import Clock, to_ms
+from ttp_mcp.sandbox.store import Store
+
+CONTENT_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/quicktime")
+# The reference says that sizes are validated and not how; this is the sandbox's own bound.
+MOST_BYTES = 5 * 1024**3
+EXPIRES_SECONDS = 300
+WRITE_BYTES = 1024 * 1024
+_SIGNED = ("type", "size", "expires")
+
+
+class MediaStorage:
+    """Files in a folder, reachable at an origin of their own."""
+
+    def __init__(
+        self, folder: Path, origin: str, store: Store, clock: Clock, *, lifetime_seconds: int = EXPIRES_SECONDS
+    ) -> None:
+        """Keep files below `folder`, which is made when it is missing."""
+        self.folder = folder
+        self.origin = origin.rstrip("/")
+        self.store = store
+        self.clock = clock
+        self.lifetime_seconds = lifetime_seconds
+        self._key = _signing_key(store)
+
+    def public_url(self, key: str) -> str:
+        """Where anybody can see the file once it is uploaded."""
+        return f"{self.origin}/{quote(key)}"
+
+    def reachable(self, url: str) -> str:
+        """A media URL as it can be fetched now: our own files move with the port that this opening has."""
+        parts = split_url(url)
+        if parts is None:
+            return url
+        ours = parts.path.startswith("/uploads/") and (parts.hostname or "").endswith(("localhost", "127.0.0.1", "::1"))
+        return self.origin + parts.path if ours and parts.scheme == "http" else url
+
+    def upload_url(self, key: str, content_type: str, size: int, expires: int) -> str:
+        """Where the bytes go: signed over key, type, size and expiry (milliseconds)."""
+        query = {"type": content_type, "size": str(size), "expires": str(expires)}
+        return f"{self.public_url(key)}?{urlencode({**query, 'signature': self._sign(key, query)})}"
+
+    def path(self, key: str) -> Path:
+        """The file of a key. Keys hold nothing of a caller's choice but a cleaned name, so they stay below the folder."""
+        return self.folder / key
+
+    def signature_fits(self, key: str, query: dict[str, str]) -> bool:
+        """Whether an upload URL is ours and unaltered."""
+        return set(query) == {*_SIGNED, "signature"} and hmac.compare_digest(
+            self._sign(key, query).encode(), query["signature"].encode()
+        )
+
+    def _sign(self, key: str, query: dict[str, str]) -> str:
+        text = "\n".join((key, *(query[name] for name in _SIGNED)))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def app(self) -> Starlette:
+        """The storage as an application of its own."""
+        return Starlette(routes=[Route("/{key:path}", self._serve, methods=["GET", "HEAD", "PUT"])])
+
+    async def _serve(self, request: Request) -> Response:
+        key = request.path_params["key"]
+        if request.method == "PUT":
+            return await self._put(request, key)
+        with self.store.reading() as db:
+            row = db.execute("SELECT * FROM media WHERE key = ? AND uploaded_at IS NOT NULL", (key,)).fetchone()
+        if row is None or not self.path(key).is_file():
+            return PlainTextResponse("There is no such file.", 404)
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": "inline",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
+        return FileResponse(self.path(key), headers=headers, media_type=row["content_type"])
+
+    async def _put(self, request: Request, key: str) -> Response:
+        if refusal := await anyio.to_thread.run_sync(self._refusal, request, key):
+            return refusal
+        size = int(request.query_params["size"])
+        temporary = self.folder / f".incoming-{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as file:
+                digest = await _receive(request.stream(), file, size)
+            if digest is None:
+                return PlainTextResponse(f"The body must have exactly {size} bytes.", 400)
+            return await anyio.to_thread.run_sync(self._keep, key, temporary, digest)
+        except ClientDisconnect:
+            return PlainTextResponse("The upload was broken off.", 400)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _refusal(self, request: Request, key: str) -> Response | None:
+        query = dict(request.query_params)
+        if not self.signature_fits(key, query):
+            return PlainTextResponse("The signature does not fit this URL.", 403)
+        if to_ms(self.clock.now()) >= int(query["expires"]):
+            return PlainTextResponse("The URL has expired.", 403)
+        if request.headers.get("content-type") != query["type"]:
+            return PlainTextResponse(f"Content-Type must be {query['type']}.", 400)
+        length = request.headers.get("content-length")
+        if length is None:
+            return PlainTextResponse("Content-Length is required.", 411)
+        if length != query["size"]:
+            return PlainTextResponse(f"Content-Length must be {query['size']}.", 400)
+        with self.store.reading() as db:
+            row = db.execute("SELECT uploaded_at FROM media WHERE key = ?", (key,)).fetchone()
+        if row is None or row["uploaded_at"] is not None:
+            return PlainTextResponse("The URL was used already.", 409)
+        return None
+
+    def _keep(self, key: str, temporary: Path, digest: str) -> Response:
+        with self.store.writing() as db:
+            changed = db.execute(
+                "UPDATE media SET uploaded_at = ?, sha256 = ? WHERE key = ? AND uploaded_at IS NULL",
+                (to_ms(self.clock.now()), digest, key),
+            )
+            if changed.rowcount == 0:
+                return PlainTextResponse("The URL was used already.", 409)
+            self.path(key).parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(self.path(key))
+        return Response(status_code=200, headers={"ETag": f'"{digest}"'})
+
+
+async def _receive(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> str | None:
+    """Write a body to disk, a megabyte at a time; its SHA-256, or None when it has another size."""
+    digest, received = hashlib.sha256(), 0
+    waiting: list[bytes] = []
+    waiting_bytes = 0
+    async for chunk in stream:
+        received += len(chunk)
+        if received > size:
+            return None
+        waiting.append(chunk)
+        waiting_bytes += len(chunk)
+        # A hop into a thread costs more than writing one chunk of a network read.
+        if waiting_bytes >= WRITE_BYTES or received == size:
+            await anyio.to_thread.run_sync(_write, file.write, digest.update, b"".join(waiting))
+            waiting.clear()
+            waiting_bytes = 0
+    if received != size:
+        return None
+    file.flush()
+    await anyio.to_thread.run_sync(os.fsync, file.fileno())
+    return digest.hexdigest()
+
+
+def _write(write: Callable[[bytes], int], update: Callable[[bytes], None], content: bytes) -> None:
+    write(content)
+    update(content)
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The parts of a URL; None where it is none: a bracket without its other, a host with signs that stand for a slash."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _signing_key(store: Store) -> bytes:
+    """The key of this data folder, made once; every process over it signs alike."""
+    with store.writing() as db:
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('signing_key', ?)", (secrets.token_hex(32),))
+        return bytes.fromhex(db.execute("SELECT value FROM meta WHERE key = 'signing_key'").fetchone()["value"])

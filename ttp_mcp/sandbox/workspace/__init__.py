@@ -1,0 +1,1 @@
+"""Contents of a sandbox: the demo workspace, and workspace files."""

@@ -1,0 +1,69 @@
+"""Render tools and their results as MCP types."""
+
+from typing import Any
+
+import mcp_types as types
+from pydantic_core import to_json
+
+from ttp_mcp.credentials import may_hold_token, redact_tokens
+from ttp_mcp.toolkit.models import Answer
+from ttp_mcp.toolkit.registry import Tool
+from ttp_mcp.toolkit.schemas import input_schema, output_schema
+
+# Key in the _meta of an error result, with one of the words of `errors.error_kind`, or `arguments`.
+ERROR_KIND = "co.timetopost/error"
+
+
+def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
+    """A tool as clients see it."""
+    hints = tool.hints
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=input_schema(tool.input, with_confirmation=with_confirmation),
+        output_schema=output_schema(tool.output),
+        annotations=types.ToolAnnotations(
+            title=tool.title,
+            read_only_hint=hints.read_only,
+            destructive_hint=hints.destructive,
+            idempotent_hint=hints.idempotent,
+            open_world_hint=hints.open_world,
+        ),
+    )
+
+
+def render_success(answer: Answer[Any]) -> types.CallToolResult:
+    """An answer on the wire: text, and the same facts as structured content. No token leaves, whatever brought it here."""
+    data: dict[str, Any] = answer.data.model_dump(mode="json", exclude_none=True)
+    if may_hold_token(to_json(data)):
+        data = redact_arguments(data)
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=redact_tokens(answer.text))], structured_content=data
+    )
+
+
+def render_failure(text: str, kind: str) -> types.CallToolResult:
+    """An error that the model reads and can act on; its kind is for programs."""
+    said = types.TextContent(type="text", text=redact_tokens(text))
+    return types.CallToolResult(content=[said], is_error=True, _meta={ERROR_KIND: kind})
+
+
+def redact_arguments(value: Any) -> Any:
+    """JSON without tokens. A figure can be twelve digits of one; only what the API fills in freely has such long ones."""
+    if isinstance(value, str):
+        return redact_tokens(value)
+    if isinstance(value, list):
+        return [redact_arguments(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
+    if isinstance(value, dict):
+        return {redact_tokens(key): redact_arguments(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
+    return "[redacted]" if may_hold_token(to_json(value)) else value
+
+
+def mask_unexpected_error(tool: Tool) -> str:
+    after = (
+        "Nothing was changed; trying again is safe."
+        if tool.effect == "read"
+        else "It may have happened all the same: call list_posts before trying again."
+    )
+    return f"{tool.failure}: this server made a mistake of its own, which is in its log. {after}"

@@ -1,0 +1,1 @@
+"""What a tool is: registration, schemas, arguments, context. Contains no tool."""

@@ -1,0 +1,172 @@
+"""Which connected accounts the words of a person mean."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from ttp_mcp.api import ApiError, Integration
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.errors import Refusal
+from ttp_mcp.platforms.rules import keys as known_platforms
+from ttp_mcp.text import quote_api, shown_id, shown_word
+from ttp_mcp.toolkit.concurrency import run_both
+
+T = TypeVar("T")
+_MARKS = str.maketrans("", "", '«»“”"')
+
+
+# Without slots: its names are made once, on first use.
+@dataclass(frozen=True)
+class AccountCache:
+    """The connected accounts of the organization, found by id, @handle, name or platform."""
+
+    accounts: tuple[Integration, ...]
+
+    @classmethod
+    def of(cls, accounts: Iterable[Integration]) -> "AccountCache":
+        """A book of these accounts, in the order of the API."""
+        return cls(tuple(accounts))
+
+    def named(self, account_id: str) -> str:
+        """How an account is shown: platform and handle, or its id when it is no longer connected."""
+        return self._labels.get(account_id) or shown_id(account_id)
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {account.id: account_label(account) for account in reversed(self.accounts)}
+
+    def find(self, wanted: str, what: str) -> Integration:
+        """The one account that a word means: its id, @handle, full name or platform. A part of a name picks none.
+
+        Raises:
+            Refusal: None fits, or several do; the candidates are listed.
+        """
+        found = self._meant(wanted)
+        if len(found) == 1:
+            return found[0]
+        raise self._refusal(wanted, found, what)
+
+    def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
+        """The accounts that several words mean, each once, in the order given."""
+        return list({account.id: account for account in (self.find(word, what) for word in wanted)}.values())
+
+    def on(self, platform: str) -> list[Integration]:
+        """Every account of a platform."""
+        key = platform_key(platform)
+        return [account for account in self.accounts if platform_key(account.platform) == key]
+
+    def matching(self, wanted: str) -> list[Integration]:
+        """Every account that a word can mean, by a part of its name too; for filters, where several are welcome."""
+        return self._meant(wanted) or self._called_in_part(wanted)
+
+    def _meant(self, wanted: str) -> list[Integration]:
+        word = _spoken(wanted)
+        by_id = [account for account in self.accounts if account.id == wanted.strip()]
+        # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
+        found = by_id or [
+            each for each in self.accounts if word in (_spoken(account_label(each)), _spoken(full_account_label(each)))
+        ]
+        if found:
+            return found
+        # An account that is called like a platform is on another one: a post for it would go to the wrong place.
+        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names(each)]
+
+    def _called_in_part(self, wanted: str) -> list[Integration]:
+        word = wanted.strip().casefold()
+        if not word or word.startswith("@") or self._is_platform(word):
+            return []
+        return [account for account in self.accounts if any(word in name for name in _names(account))]
+
+    def _is_platform(self, word: str) -> bool:
+        return platform_key(word) in known_platforms() or bool(self.on(word))
+
+    def _refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
+        shown = quote_api(wanted, 60)
+        if candidates := found or self._called_in_part(wanted):
+            fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
+            listed = ", ".join(f"{account_label(account)} ({shown_id(account.id)})" for account in candidates[:10])
+            return Refusal(
+                f"{what}: “{shown}” {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent."
+            )
+        missing = f"no {shown} account is connected" if self._is_platform(wanted) else f"no account “{shown}”"
+        listed = (
+            ", ".join(f"{shown_id(account.id)} ({account_label(account)})" for account in self.accounts[:6]) or "none"
+        )
+        return Refusal(f"{what}: {missing}. Connected: {listed}. Nothing was sent.")
+
+
+# Names change rarely; the health of an account is looked at afresh by every tool that depends on it.
+KEPT_SECONDS = 60.0
+
+
+class AccountDirectory:
+    """The connected accounts, asked for once a minute at most where only their names are needed."""
+
+    def __init__(self, api: ApiClient, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is asked before the first use."""
+        self._api = api
+        self._monotonic = monotonic
+        self._kept: tuple[float, AccountCache] | None = None
+
+    async def fresh(self) -> AccountCache:
+        """The accounts as the API has them now."""
+        book = AccountCache.of(await self._api.integrations.list())
+        self._kept = (self._monotonic() + KEPT_SECONDS, book)
+        return book
+
+    @property
+    def kept(self) -> AccountCache | None:
+        """The accounts, if they were asked for in the last minute."""
+        return self._kept[1] if self._kept and self._monotonic() < self._kept[0] else None
+
+    async def recent(self) -> AccountCache:
+        """The accounts as they were a minute ago at most."""
+        return self.kept or await self.fresh()
+
+    async def names(self) -> AccountCache:
+        """As `recent`, for showing names only: without an answer the ids have to do."""
+        try:
+            return await self.recent()
+        except ApiError:
+            return AccountCache(())
+
+    async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
+        """The names, and the answer to another question, asked at the same time where both have to be asked."""
+        if self.kept is not None:
+            return self.kept, await ask()
+        return await run_both(self.names, ask)
+
+
+def account_label(account: Integration) -> str:
+    """`instagram @harbor.cafe`, or the name where there is no handle; between « » where it is not one plain word."""
+    if account.handle:
+        shown = shown_word(f"@{account.handle.removeprefix('@')}")
+    else:
+        shown = shown_word(account.name) if account.name else shown_id(account.id)
+    return f"{account.platform} {shown}"
+
+
+def full_account_label(account: Integration) -> str:
+    """`instagram @harbor.cafe “Harbor Café”`: the label, and the name where the label shows only the handle."""
+    name = f" “{quote_api(account.name, 60)}”" if account.handle and account.name else ""
+    return f"{account_label(account)}{name}"
+
+
+def platform_key(platform: str) -> str:
+    """A platform as the API spells it, from what people write: any case, and X for twitter."""
+    key = platform.strip().casefold()
+    return {"x": "twitter"}.get(key, key)
+
+
+def _spoken(text: str) -> str:
+    """As a person or an agent writes it: in any case, with or without the quotation marks of our answers."""
+    return text.translate(_MARKS).strip().casefold()
+
+
+def _names(account: Integration) -> set[str]:
+    """What an account is called, in full: its name, and its handle with @ and without."""
+    handle, name = ((text or "").casefold() for text in (account.handle, account.name))
+    bare = handle.removeprefix("@")
+    return {each for each in (bare, bare and f"@{bare}", name, name.removeprefix("@")) if each}

@@ -1,0 +1,35 @@
+"""Several questions to the API as one: at the same time, or one after the other and never half."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import anyio
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+
+async def run_both(
+    first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[Second]]
+) -> tuple[First, Second]:
+    """Both results. When one fails the other is given up, and the failure is raised as it is."""
+    results: list[object] = [None, None]
+
+    async def keep(position: int, ask: Callable[[], Awaitable[object]]) -> None:
+        results[position] = await ask()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep, 0, first)
+            tasks.start_soon(keep, 1, second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return cast("First", results[0]), cast("Second", results[1])
+
+
+async def shielded(steps: Callable[[], Awaitable[First]]) -> First:
+    """The result of steps that a cancel of the call does not interrupt; each has a deadline of its own."""
+    results: list[First] = []
+    with anyio.CancelScope(shield=True):
+        results.append(await steps())
+    return results[0]

@@ -1,0 +1,106 @@
+"""What a tool is: one typed function, one input model, one word for its effect. Everything else is derived."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
+
+Effect = Literal["read", "draft", "publish", "remove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case."""
+
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+    open_world: bool = True
+
+
+HINTS: dict[Effect, Hints] = {
+    "read": Hints(read_only=True, destructive=False, idempotent=True),
+    "draft": Hints(read_only=False, destructive=False, idempotent=False),
+    "publish": Hints(read_only=False, destructive=True, idempotent=False),
+    "remove": Hints(read_only=False, destructive=True, idempotent=True),
+}
+
+# Which effects each access mode leaves registered.
+ALLOWED: dict[str, frozenset[Effect]] = {
+    "read": frozenset({"read"}),
+    "draft": frozenset({"read", "draft"}),
+    "full": frozenset({"read", "draft", "publish", "remove"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A registered tool."""
+
+    name: str
+    title: str
+    description: str
+    effect: Effect
+    failure: str
+    toolset: str
+    input: type[ToolInput]
+    output: type[ToolOutput]
+    run: Callable[[Any, ToolContext], Awaitable[Answer[Any]]]
+    drafts: bool
+
+    @property
+    def hints(self) -> Hints:
+        """The row of this tool's effect."""
+        return HINTS[self.effect]
+
+    def allowed(self, access: str) -> bool:
+        """Whether an access mode registers this tool. A tool that `drafts` stays with `draft`, where it can't publish."""
+        return self.effect in ALLOWED[access] or (self.drafts and access == "draft")
+
+
+@dataclass(slots=True)
+class Toolset:
+    """The tools of one endpoint group."""
+
+    name: str
+    tools: list[Tool] = field(default_factory=list[Tool])
+
+    def tool(
+        self, *, title: str, effect: Effect, failure: str, drafts: bool = False
+    ) -> Callable[
+        [Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]],
+        Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]],
+    ]:
+        """Register a function as a tool named after it; its docstring is what agents read.
+
+        Args:
+            title: Words for people.
+            effect: The most that a call can do.
+            failure: What an error text says did not happen, for example `Post not created`.
+            drafts: With `TTP_ACCESS=draft` the tool stays, and the API client refuses what would publish.
+        """
+
+        def register(
+            function: Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]],
+        ) -> Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]:
+            hints = inspect.get_annotations(function, eval_str=True)
+            self.tools.append(
+                Tool(
+                    name=function.__name__,
+                    title=title,
+                    description=inspect.cleandoc(function.__doc__ or ""),
+                    effect=effect,
+                    failure=failure,
+                    toolset=self.name,
+                    input=hints["args"],
+                    output=get_args(hints["return"])[0],
+                    run=cast("Callable[[Any, ToolContext], Awaitable[Answer[Any]]]", function),
+                    drafts=drafts,
+                )
+            )
+            return function
+
+        return register

@@ -1,0 +1,179 @@
+"""`apply_plan`: create every post of a stored plan."""
+
+from collections.abc import Sequence
+
+from ttp_mcp.api import ApiError, Post, ValidationFailed
+from ttp_mcp.errors import Refusal, agent_text, why
+from ttp_mcp.ledger.records import PlanRecord as KeptPlan
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.planning import model
+from ttp_mcp.text import clean, shown_id
+from ttp_mcp.times import show, to_wire
+from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.concurrency import run_both, shielded
+from ttp_mcp.toolkit.confirmation import require_confirmation
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput
+from ttp_mcp.toolkit.params import Confirmation
+from ttp_mcp.tools.plans.stored_plan import (
+    LEAD,
+    NOT_APPLIED,
+    PlanId,
+    PlanProgress,
+    Step,
+    call_again,
+    load_plan,
+    note_step,
+    posts_done,
+    render_steps,
+    render_steps_in_full,
+    to_post_create,
+    tool_named,
+    toolset,
+    was_removed,
+)
+from ttp_mcp.tools.posts.rendering import count_noun
+from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
+
+
+class ApplyPlan(ToolInput):
+    """Which plan."""
+
+    plan_id: PlanId
+    confirmation: Confirmation = None
+
+
+@toolset.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED)
+async def apply_plan(args: ApplyPlan, app: ToolContext) -> Answer[PlanProgress]:
+    """Schedule every post of a plan, exactly as plan_posts showed it.
+
+    Stops at the first unclear outcome; calling it again goes on where it stopped and sends nothing twice. undo_plan takes back
+    what is not out yet.
+    """
+    kept, found = await load_plan(args.plan_id, app, NOT_APPLIED)
+    kept = await _without_removed(kept, found, app)
+    todo = [each for each in found.placed if not posts_done(kept, each.wish.index)]
+    if not todo:
+        return _progress(kept, found, [], app, "Nothing left to do: every post of the plan was created before.")
+    _refuse_passed(todo, app)
+    book, existing = await run_both(app.accounts.fresh, app.api.posts.list)
+    await require_confirmation(
+        app,
+        _apply_question(kept.id, todo, book, app),
+        binding={"tool": "apply_plan", "plan_id": kept.id, "posts": [each.wish.index for each in todo]},
+        grave=True,
+        confirmation=args.confirmation,
+    )
+    # Once more: who was asked may have taken their time, and by now the API has told which time it is there.
+    _refuse_passed(todo, app)
+    steps: list[Step] = []
+    for number, each in enumerate(todo):
+        await app.human.progress(number, len(todo), f"{number} of {count_noun(len(todo), 'post')} scheduled")
+        step = await _apply_one(kept, each, existing, app)
+        steps.append(step)
+        if step.outcome in ("unknown", "stopped"):
+            break
+    await app.human.progress(len(steps), len(todo), f"{len(steps)} of {count_noun(len(todo), 'post')} done")
+    return _progress(await call_again(kept, app), found, steps, app, None)
+
+
+async def _without_removed(kept: KeptPlan, found: model.Plan, app: ToolContext) -> KeptPlan:
+    """The plan once the steps are open again whose posts were deleted through us since, as far as their time is ahead."""
+    ahead = {str(each.wish.index) for each in found.placed if each.at >= app.now() + LEAD}
+    removed = [step for step, note in kept.steps.items() if step in ahead and await was_removed(note["post_id"], app)]
+    for step in removed:
+        await app.ledger.note_step(kept.id, step, None)
+    return await call_again(kept, app) if removed else kept
+
+
+def _refuse_passed(todo: Sequence[model.Scheduled], app: ToolContext) -> None:
+    late = [each for each in todo if each.at < app.now() + LEAD]
+    if late:
+        raise Refusal(
+            f"{NOT_APPLIED}: the time of post {late[0].wish.index + 1}, {show(late[0].at, app.zone)}, has passed or is too close "
+            f"({len(late)} of {len(todo)} posts). Call plan_posts again for the posts that are left; nothing was sent."
+        )
+
+
+def _apply_question(plan_id: str, todo: Sequence[model.Scheduled], book: AccountCache, app: ToolContext) -> str:
+    lines = [f"Schedule these {count_noun(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
+    lines += [
+        render_steps_in_full(
+            each.at, [book.named(account_id) for account_id in each.wish.account_ids], to_post_create(each), app
+        )
+        for each in todo
+    ]
+    return "\n".join(lines)
+
+
+async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[Post], app: ToolContext) -> Step:
+    """Create one post and note it, as one step that a cancel can't cut in two."""
+
+    async def create_and_note() -> Created:
+        with app.writes.flight():
+            created = await app.writes.create(to_post_create(each), tool=tool_named(kept), before=existing)
+            if created.lacking:
+                return created
+            existed = created.outcome == "already_created" and not await _is_own(kept, each, app)
+            # Without the note the post stands all the same; applying again finds it as one that exists.
+            await note_step(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, app)
+            return created
+
+    number = each.wish.index + 1
+    if each.at < app.now() + LEAD:
+        reason = "its time has passed or is too close; plan_posts finds another"
+        return Step(index=number, outcome="refused", reason=reason)
+    try:
+        created = await shielded(create_and_note)
+    except (ApiError, WriteRefused, LedgerProblem) as problem:
+        if isinstance(problem, EarlierAttempt) and not problem.under_way:
+            reason = f"{agent_text(problem, f'Post {number} not created')} {_by_hand(each)}"
+            return Step(index=number, outcome="unknown", reason=reason)
+        # A post that the API refuses stops only itself; what concerns the next ones too stops them.
+        outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
+        return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
+    if created.lacking:
+        ids = ", ".join(map(shown_id, created.lacking))
+        reason = (
+            f"{shown_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
+            f"with the same content and media, scheduled_at {to_wire(each.at)} and account_ids {ids} sends it to the rest"
+        )
+        return Step(index=number, outcome="refused", reason=reason)
+    if created.post_id is None:
+        cause = why(created.cause) if created.cause else "The call ended before there was an answer."
+        return Step(index=number, outcome="unknown", reason=f"{cause} Look with list_posts. {_by_hand(each)}")
+    return Step(index=number, outcome=created.outcome, post_id=clean(created.post_id))
+
+
+async def _is_own(kept: KeptPlan, each: model.Scheduled, app: ToolContext) -> bool:
+    """Whether the post that was there already was made by an earlier attempt to apply this plan."""
+    try:
+        earlier = await app.ledger.earlier(to_post_create(each))
+    except LedgerProblem:
+        return False
+    return earlier is not None and earlier.tool == tool_named(kept)
+
+
+def _by_hand(each: model.Scheduled) -> str:
+    """How to go on when nobody can say whether a post of the plan exists: exactly this, so that the plan takes it for its own."""
+    accounts = ", ".join(shown_id(account_id) for account_id in each.wish.account_ids)
+    return (
+        f"Is it not there, create_post with the same content and media, account_ids {accounts}, scheduled_at {to_wire(each.at)} "
+        "and allow_duplicate=true, then apply_plan again."
+    )
+
+
+def _progress(
+    kept: KeptPlan, found: model.Plan, steps: Sequence[Step], app: ToolContext, nothing: str | None
+) -> Answer[PlanProgress]:
+    done = sum(posts_done(kept, each.wish.index) is not None for each in found.placed)
+    lines = [nothing or f"Plan {kept.id}: {done} of {count_noun(len(found.placed), 'post')} scheduled now."]
+    lines += render_steps(found, steps, app)
+    if any(step.outcome == "unknown" for step in steps):
+        lines.append("It stopped there, so that nothing is sent twice; what was created is not sent again.")
+    elif any(step.outcome == "stopped" for step in steps):
+        lines.append("It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again.")
+    elif any(step.outcome == "created" for step in steps):
+        lines.append("Nothing is public yet; undo_plan takes it back, delete_post a single post.")
+    data = PlanProgress(plan_id=kept.id, complete=done == len(found.placed), steps=list(steps))
+    return Answer("\n".join(lines), data)

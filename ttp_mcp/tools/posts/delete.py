@@ -1,0 +1,103 @@
+"""`delete_post`: delete or cancel a post."""
+
+from pydantic.json_schema import SkipJsonSchema
+
+from ttp_mcp.api import NotFound, Post
+from ttp_mcp.errors import Refusal
+from ttp_mcp.text import clean, fence, shown_id
+from ttp_mcp.times import show
+from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.confirmation import require_confirmation
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.params import Confirmation, PostId
+from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way
+from ttp_mcp.tools.posts.prepare import visible_fields
+from ttp_mcp.tools.posts.rendering import account_labels, join_words, quote_all, render_headline
+from ttp_mcp.tools.posts.toolset import toolset
+from ttp_mcp.writes.outcomes import Deleted
+
+
+class DeletePost(ToolInput):
+    """Which post."""
+
+    post_id: PostId
+    confirmation: Confirmation = None
+
+
+class DeletedPost(ToolOutput):
+    """What became of a delete: `deleted`, `already_gone` or `unknown`."""
+
+    outcome: str
+    post_id: str
+    status_before: str | SkipJsonSchema[None] = None
+
+
+@toolset.tool(title="Delete a post", effect="remove", failure="Post not deleted")
+async def delete_post(args: DeletePost, app: ToolContext) -> Answer[DeletedPost]:
+    """Delete a post; one that is scheduled is cancelled before it goes out.
+
+    What a network already shows stays there: it has to be removed on the network itself.
+    """
+    try:
+        post = await _deletable(args.post_id, app)
+    except NotFound:
+        await refuse_replaced(args.post_id, app, "Post not deleted")
+        if await app.ledger.removed(args.post_id) is None:
+            raise
+        gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
+        return Answer(f"{shown_id(args.post_id)} was deleted before; nothing was changed.", gone)
+    book = await app.accounts.names()
+    asked = await require_confirmation(
+        app,
+        _delete_question(post, book, app),
+        binding={"tool": "delete_post", "post_id": post.id, "shown": visible_fields(post)},
+        grave=True,
+        confirmation=args.confirmation,
+    )
+    if asked:
+        # It may have gone out meanwhile, or be another post than the one that was shown.
+        asked_about, post = post, await _deletable(args.post_id, app)
+        refuse_changed(asked_about, post, "Post not deleted")
+    deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
+    text = _deleted_text(deleted, post, book, app)
+    if other := await replacement_under_way(post.id, app):
+        text += f"\nNote: a reschedule of it did not end, and {shown_id(other)} was made in its place and stands: delete_post for that too."
+    return Answer(
+        text,
+        DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=post.status),
+    )
+
+
+async def _deletable(post_id: str, app: ToolContext) -> Post:
+    post = await app.api.posts.get(post_id)
+    if post.status == "publishing":
+        raise Refusal(
+            f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
+        )
+    return post
+
+
+def _delete_question(post: Post, book: AccountCache, app: ToolContext) -> str:
+    return f"Delete this post?\n{render_headline(post, book, app.zone, app.now())}\n{quote_all(post)}"
+
+
+def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, app: ToolContext) -> str:
+    name = shown_id(post.id)
+    where = join_words(account_labels(post, book))
+    if deleted.outcome == "already_gone":
+        return f"{name} was already gone; nothing was changed."
+    if deleted.outcome == "unknown":
+        seen = (
+            "It was still there when last seen, and deleting again is safe"
+            if deleted.still_there
+            else "Look with get_post"
+        )
+        return f"Unknown whether {name} was deleted: {cause_of(deleted.cause)} {seen}."
+    if post.status in ("published", "partial"):
+        return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
+    due = f", which was due {show(post.scheduled_at, app.zone)}" if post.scheduled_at else ""
+    cancelled = "It will not be published. " if post.status == "scheduled" else ""
+    return (
+        f"Deleted: {name} for {where}{due}. {cancelled}create_post makes it again; its text is:\n{fence(post.content)}"
+    )

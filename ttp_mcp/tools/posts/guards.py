@@ -1,0 +1,48 @@
+"""Checks that stop a write because the post was replaced, changed, or is about to go out."""
+
+from datetime import timedelta
+
+from ttp_mcp.api import ApiError, NotFound, Post
+from ttp_mcp.errors import Refusal, why
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.text import shown_id
+from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.tools.posts.prepare import visible_fields
+
+# A post that is due so soon can't be taken back any more once somebody notices.
+SOON = timedelta(minutes=10)
+
+
+async def refuse_replaced(post_id: str, app: ToolContext, what: str) -> None:
+    """Name the post that stands in place of one that is gone, where it was replaced here."""
+    if new_id := await app.ledger.replacement(post_id):
+        raise Refusal(
+            f"{what}: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
+            "Call again with that id; nothing was changed."
+        )
+
+
+def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
+    """A yes is for the post that was shown."""
+    if visible_fields(now) != visible_fields(asked_about):
+        raise Refusal(
+            f"{what}: {shown_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
+        )
+
+
+async def replacement_under_way(post_id: str, app: ToolContext) -> str | None:
+    """The post that stands beside this one since a reschedule did not end; None where none is known."""
+    try:
+        half = await app.ledger.replacing(post_id)
+        if half is None or half.new_id is None:
+            return None
+        return (await app.api.posts.get(half.new_id)).id
+    except NotFound:
+        return None
+    except (ApiError, LedgerProblem):
+        # Nobody can tell; check_setup says more.
+        return None
+
+
+def cause_of(error: ApiError | None) -> str:
+    return why(error) if error else "the call ended before there was an answer."

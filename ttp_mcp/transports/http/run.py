@@ -1,0 +1,203 @@
+"""Serving an application on a socket until a signal says to leave, and leaving in good order."""
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ttp_mcp.transports.http.app import HttpService
+from ttp_mcp.transports.http.options import Options
+from ttp_mcp.transports.http.timeouts import TimedProtocol
+
+DRAIN_SECONDS = 10
+# Longer than load balancers keep an idle connection, so that they end it and not we: else a request can meet the end.
+KEEP_ALIVE_SECONDS = 75
+# Connections at once; what is beyond is answered with 503. Each takes about 20 KiB.
+MOST_CONNECTIONS = 8_000
+# How long the end waits for answers after the last write, and for a connection to close.
+_SETTLE_SECONDS = 0.5
+_POLL_SECONDS = 0.05
+
+
+class BindProblem(Exception):
+    """The address can't be listened to; the text says why and what to do."""
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket]:
+    """A socket that waits for connections.
+
+    Raises:
+        BindProblem: The host is not of this machine, or the port is taken or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise BindProblem(f"--host {host} is no address of this machine. Nothing is served.") from None
+    with socket.socket(family, kind, protocol) as opened:
+        if os.name == "posix":  # pragma: no branch - on Windows this would let two servers share a port
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind(address)
+            opened.listen(1024)
+        except OSError as problem:
+            raise BindProblem(_words(host, port, problem)) from None
+        yield opened
+
+
+def allow_many_connections() -> None:
+    """Lift the limit on open files as far as this user may; each connection is one."""
+    if sys.platform == "win32":  # pragma: no cover - Windows has no such limit
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * MOST_CONNECTIONS)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def address_of(options: Options, port: int) -> str:
+    """Where MCP is, as a client on this machine writes it."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"http://{host}:{port}{options.endpoint}"
+
+
+async def serve_http(
+    service: HttpService,
+    opened: socket.socket,
+    *,
+    ready: Callable[[], None],
+    drain_seconds: int = DRAIN_SECONDS,
+    most_connections: int = MOST_CONNECTIONS,
+    protocol: type[TimedProtocol] = TimedProtocol,
+    leave: Callable[[int], object] = os._exit,
+) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code.
+
+    After the signal nothing new is accepted, and what is under way gets `drain_seconds`; a second signal leaves at once.
+
+    Args:
+        service: What is served.
+        opened: A socket that listens.
+        ready: Called as soon as requests are answered.
+        drain_seconds: The longest wait for what is under way.
+        most_connections: Beyond them requests are answered with 503.
+        protocol: HTTP on a connection.
+        leave: Ends the process without ceremony; called with the exit code at a second signal.
+
+    Returns:
+        0, or 1 if a write had to be given up. After a second signal the process has left with 130 or 143.
+    """
+    server = _Server(
+        uvicorn.Config(
+            _quiet_at_the_end(service),
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=most_connections,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=drain_seconds,
+        ),
+        service,
+        ready,
+        leave,
+    )
+    async with service.running():
+        await server.serve([opened])
+    return 0 if server.drained else 1
+
+
+def _quiet_at_the_end(service: HttpService) -> ASGIApp:
+    """The application, where a call that outlasts the drain is no error: uvicorn would log its traceback."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await service.app(scope, receive, send)
+        except asyncio.CancelledError:
+            # Its connection is closed already, so there is nobody to answer.
+            if not service.health.leaving:
+                raise
+
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our signals and our end."""
+
+    def __init__(
+        self, config: uvicorn.Config, service: HttpService, ready: Callable[[], None], leave: Callable[[int], object]
+    ) -> None:
+        super().__init__(config)
+        self.drained = True
+        self._service = service
+        self._ready = ready
+        self._leave = leave
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.leave()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0)
+        closing = asyncio.create_task(self._close_streams(deadline))
+        await super().shutdown(sockets)
+        closing.cancel()
+        # A write goes on when its request was cut off, or has ended without it.
+        self.drained &= await self._service.drained(max(_SETTLE_SECONDS, deadline - loop.time()))
+
+    async def _close_streams(self, deadline: float) -> None:
+        """End what would stay open for ever (SSE): once no write is in flight and answers had a moment to leave.
+
+        Writes that take too long are given up while their connections are open, so that their calls can still say so.
+        """
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(_SETTLE_SECONDS)
+        while True:
+            if not self._service.busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        self.drained &= await self._service.drained(0)
+        await asyncio.sleep(_SETTLE_SECONDS / 2)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others
+                connection.transport.close()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        if sys.platform == "win32":  # pragma: no cover - no such handlers there: a signal ends the process
+            yield
+            return
+        for number in numbers:
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _signalled(self, number: int) -> None:
+        if self.should_exit:
+            self._leave(128 + number)
+        self.should_exit = True
+
+
+def _words(host: str, port: int, problem: OSError) -> str:
+    if problem.errno == errno.EADDRINUSE:
+        return f"Port {port} is taken, perhaps by another ttp-mcp. End that one, or pass another --port; 0 takes a free one."
+    return f"Port {port} of {host} can't be used ({problem.strerror}). Pass another --host or --port."

@@ -1,0 +1,1 @@
+"""stdio: newline-delimited JSON-RPC over the process's pipes."""
