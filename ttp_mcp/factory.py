@@ -48,7 +48,7 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Close the connections and the state; a write that is still in flight notes that its outcome is unknown."""
-        await self.app.writes.give_up()
+        await self.app.writer.abandon()
         await self.app.api.aclose()
         await self.state.aclose()
 
@@ -147,9 +147,9 @@ def create_tool_context(
         settings=settings,
         api=api,
         ledger=ledger,
-        writes=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
+        writer=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
         accounts=AccountDirectory(api, monotonic),
-        human=McpUserPrompter(None, ledger),
+        user=McpUserPrompter(None, ledger),
         local_files=local_files,
         sandbox=sandbox is not None,
     )

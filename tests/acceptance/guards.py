@@ -282,7 +282,7 @@ REMOVED: dict[str, Removal] = {
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),
     "given up at the end": Removal(
-        "writes.writer:Writer.give_up",
+        "writes.writer:Writer.abandon",
         later(False),
         f"{WRITES}/test_cancel.py::test_closing_the_server_leaves_no_write_without_an_outcome",
     ),
@@ -570,7 +570,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/http/test_options.py::test_other_machines_are_not_served_without_client_authentication",
     ),
     "writes of all users are waited for": Removal(
-        "transports.http.tenants:Tenants.drained",
+        "transports.http.tenants:Tenants.drain",
         later(True),
         "tests/transports/http/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
     ),

@@ -411,7 +411,7 @@ async def test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post(row: Row, m
     """A post would be removed because another one is as wanted, which is not for all of its accounts."""
 
     async def resting(old, prepared, app):
-        return await app.writes.create(prepared.post, tool="reschedule_post", before=prepared.others, replaces=old.id)
+        return await app.writer.create(prepared.post, tool="reschedule_post", before=prepared.others, replaces=old.id)
 
     monkeypatch.setattr(reschedule, "_created", resting)
     with pytest.raises(AssertionError, match="an account lost its post by a reschedule"):

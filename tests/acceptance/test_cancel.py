@@ -248,7 +248,7 @@ async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypat
     """Without a task of its own a cancelled write does not hear what became of it."""
 
     async def as_part_of_the_caller(self: Writer, write: Callable[[Caller], Awaitable[object]]) -> object:
-        with self.flight():
+        with self.track():
             return await write(Caller())
 
     monkeypatch.setattr(Writer, "_settled", as_part_of_the_caller)

@@ -250,5 +250,5 @@ async def test_without_a_call_nobody_is_asked_and_nothing_is_reported(connect):
     """As when the tools are called from a program of one's own."""
     async with connect() as side:
         nobody = McpUserPrompter(None, side.assembly.app.ledger)
-        assert await nobody.ask("Shall I?", {}) is None
-        await nobody.progress(1, 2, "half")
+        assert await nobody.confirm("Shall I?", {}) is None
+        await nobody.report_progress(1, 2, "half")

@@ -255,7 +255,7 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
         now=now,
     )
     writes = Writer(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
-    own = replace(app, api=api, writes=writes, accounts=AccountDirectory(api, waits.monotonic))
+    own = replace(app, api=api, writer=writes, accounts=AccountDirectory(api, waits.monotonic))
     server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
     return Runtime(own, server, assembly.state)
 

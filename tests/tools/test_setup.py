@@ -255,7 +255,7 @@ WANTED = PostCreate("Doors open at ten", platforms=("linkedin",))
 
 async def half(agent, clock, old_id, *, made):
     """A replacement that was begun and whose process ended; the id of the new post."""
-    writes, ledger = agent.assembly.app.writes, agent.assembly.app.ledger
+    writes, ledger = agent.assembly.app.writer, agent.assembly.app.ledger
     await ledger.begin_replacement(old_id, WANTED)
     created = await writes.create(WANTED, tool="reschedule_post", replaces=old_id) if made else None
     clock.move(3600)

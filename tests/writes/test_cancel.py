@@ -56,7 +56,7 @@ async def test_write_survives_that_its_task_is_cancelled_twice(world) -> None:
     assert world.writes.in_flight == 1
     world.faults.release.set()
 
-    assert await world.writes.drained(5) is True
+    assert await world.writes.drain(5) is True
     assert await world.outcomes() == ["created"]
 
 
@@ -109,7 +109,7 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         await searching.wait()
-        assert await writes.drained(0) is False
+        assert await writes.drain(0) is False
 
     assert [answer.outcome for answer in answers] == ["unknown"]
     assert await world.outcomes() == ["unknown"]
@@ -184,7 +184,7 @@ async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(worl
     state, writes = slowed(world, 0)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
-    assert await writes.give_up() is False
+    assert await writes.abandon() is False
     state.release.set()
 
     assert "the server is ending and gave this up" in str(await caller)
@@ -203,7 +203,7 @@ async def test_write_that_is_given_up_while_its_outcome_is_noted_keeps_it(world,
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
-    assert await writes.give_up() is False
+    assert await writes.abandon() is False
     state.release.set()
     told = await caller
 
@@ -219,7 +219,7 @@ async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world)
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, "create", world))
     await state.reached.wait()
-    assert await writes.give_up() is False
+    assert await writes.abandon() is False
     state.release.set()
     told = await caller
 
@@ -233,7 +233,7 @@ async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
     """A call of several writes hears it at the next one; nothing of that is sent or noted."""
     post = await world.api.posts.create(world.post("To be deleted"))
     world.faults.writes.clear()
-    assert await world.writes.give_up() is True
+    assert await world.writes.abandon() is True
 
     with pytest.raises(WriteRefused, match=r"^the server is ending .* repeating is safe\.$"):
         await world.writes.create(world.post(), tool="create_post")
@@ -244,7 +244,7 @@ async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
             pass
     assert world.faults.writes == []
     assert await world.outcomes() == []
-    assert world.writes.without_outcome == 0
+    assert world.writes.unresolved == 0
 
 
 @pytest.mark.requirement("writes.drain")
@@ -266,27 +266,27 @@ async def test_upload_that_is_given_up_ends_and_notes_it(world, ends: bool, outc
     released = anyio.Event()
     caller = asyncio.create_task(upload())
     await begun.wait()
-    assert world.writes.without_outcome == 1
-    assert await world.writes.give_up() is False
+    assert world.writes.unresolved == 1
+    assert await world.writes.abandon() is False
     released.set()
 
     assert (await caller == "uploaded") is ends
     assert await world.outcomes() == [outcome]
-    assert (world.writes.in_flight, world.writes.without_outcome) == (0, 0)
+    assert (world.writes.in_flight, world.writes.unresolved) == (0, 0)
 
 
 @pytest.mark.requirement("writes.drain")
 async def test_drain_waits_for_what_is_in_flight(world) -> None:
     """Uploads and plans count as well as writes."""
-    assert await world.writes.drained(0) is True
+    assert await world.writes.drain(0) is True
     async with anyio.create_task_group() as tasks:
-        with world.writes.flight(), world.writes.flight():
+        with world.writes.track(), world.writes.track():
             assert world.writes.in_flight == 2
-            assert await world.writes.drained(0) is False
+            assert await world.writes.drain(0) is False
             answers: list[bool] = []
 
             async def drain() -> None:
-                answers.append(await world.writes.drained(5))
+                answers.append(await world.writes.drain(5))
 
             tasks.start_soon(drain)
             await anyio.sleep(0)
@@ -305,7 +305,7 @@ async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_
     answers: list[Created] = []
 
     async def call() -> None:
-        answers.append(await assembly.app.writes.create(world.post(), tool="create_post"))
+        answers.append(await assembly.app.writer.create(world.post(), tool="create_post"))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)

@@ -40,12 +40,12 @@ class McpUserPrompter:
         self._context = context
         self._ledger = ledger
 
-    async def progress(self, done: float, total: float, message: str) -> None:
+    async def report_progress(self, done: float, total: float, message: str) -> None:
         """Say how far a long call is; without effect where nobody asked for it."""
         if self._context is not None:
             await self._context.report_progress(done, total, redact_tokens(message))
 
-    async def ask(self, question: str, binding: Any) -> bool | None:
+    async def confirm(self, question: str, binding: Any) -> bool | None:
         """Ask for a yes to exactly this; None when the client can't ask.
 
         Raises:

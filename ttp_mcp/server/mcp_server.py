@@ -104,7 +104,7 @@ class TtpServer(MCPServer[Any]):
         try:
             app = self._app_of(context)
             checked = read_arguments(tool, arguments, with_confirmation=self._with_confirmation)
-            return render_success(await tool.run(checked, replace(app, human=McpUserPrompter(context, app.ledger))))
+            return render_success(await tool.run(checked, replace(app, user=McpUserPrompter(context, app.ledger))))
         except ElicitationRequired as question:
             return question.result
         except ArgumentProblem as problem:

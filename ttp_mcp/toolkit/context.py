@@ -15,11 +15,11 @@ from ttp_mcp.writes.writer import Writer
 class UserPrompter(Protocol):
     """The person behind the agent, as far as the client lets us reach them."""
 
-    async def progress(self, done: float, total: float, message: str) -> None:
+    async def report_progress(self, done: float, total: float, message: str) -> None:
         """Say how far a long call is; without effect where nobody listens."""
         ...
 
-    async def ask(self, question: str, binding: Any) -> bool | None:
+    async def confirm(self, question: str, binding: Any) -> bool | None:
         """Ask for a yes.
 
         Args:
@@ -39,9 +39,9 @@ class ToolContext:
     settings: Settings
     api: ApiClient
     ledger: Ledger
-    writes: Writer
+    writer: Writer
     accounts: AccountDirectory
-    human: UserPrompter
+    user: UserPrompter
     local_files: bool = True
     sandbox: bool = False
 

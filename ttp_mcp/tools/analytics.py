@@ -79,14 +79,14 @@ class Reply(ToolOutput):
 
 
 @toolset.tool(title="Best times to post", effect="read", failure="Best times not read")
-async def optimal_times(args: OptimalTimes, app: ToolContext) -> Answer[BestTimes]:
+async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[BestTimes]:
     """Rank the hours and weekdays that did best in the user's own history.
 
     optimal_times_by_account has the same for each account; next_optimal_time names one instant. Needs a plan with the
     best-time feature.
     """
     platform = platform_key(args.platform) if args.platform else None
-    found = await app.api.analytics.optimal_times(platform)
+    found = await context.api.analytics.optimal_times(platform)
     where = f" on {shown_word(platform)}" if platform else ""
     if not found.best_hours and not found.best_days:
         basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
@@ -110,43 +110,43 @@ async def optimal_times(args: OptimalTimes, app: ToolContext) -> Answer[BestTime
 
 
 @toolset.tool(title="Best times by account", effect="read", failure="Best times not read")
-async def optimal_times_by_account(args: NoArguments, app: ToolContext) -> Answer[Reply]:
+async def optimal_times_by_account(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Rank the best hours and weekdays for each connected account.
 
     As optimal_times, one ranking per account. Undocumented shape.
     """
-    reply = await app.api.analytics.optimal_times_by_account()
+    reply = await context.api.analytics.optimal_times_by_account()
     return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
 
 
 @toolset.tool(title="Next best time", effect="read", failure="Next best time not read")
-async def next_optimal_time(args: NoArguments, app: ToolContext) -> Answer[Reply]:
+async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Say the next good moment to post, counted from now.
 
     Its instant can be passed to create_post as scheduled_at. Undocumented shape.
     """
-    reply = await app.api.analytics.next_optimal_time()
-    return _pass_on("Next best time", reply, *_readings(reply, app))
+    reply = await context.api.analytics.next_optimal_time()
+    return _pass_on("Next best time", reply, *_readings(reply, context))
 
 
 @toolset.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
-async def weekly_schedule(args: NoArguments, app: ToolContext) -> Answer[Reply]:
+async def weekly_schedule(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Return the API's recommended posting schedule of a week.
 
     To see what is already scheduled call list_posts with status scheduled. Undocumented shape.
     """
     note = "The API does not state the time zone of these hours."
-    return _pass_on("Weekly schedule", await app.api.analytics.weekly_schedule(), note)
+    return _pass_on("Weekly schedule", await context.api.analytics.weekly_schedule(), note)
 
 
 @toolset.tool(title="Engagement summary", effect="read", failure="Engagement not read")
-async def engagement_summary(args: NoArguments, app: ToolContext) -> Answer[Reply]:
+async def engagement_summary(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Add up likes, comments, shares and views of the organization.
 
     The period is the API's own and not stated. Undocumented shape.
     """
     note = "The API does not state which period these figures cover."
-    return _pass_on("Engagement", await app.api.analytics.engagement_summary(), note)
+    return _pass_on("Engagement", await context.api.analytics.engagement_summary(), note)
 
 
 def _points(count: int | None) -> str:
@@ -174,7 +174,7 @@ def _thin(reply: dict[str, Any]) -> list[str]:
     return notes[:MOST_NOTES] + more
 
 
-def _readings(reply: dict[str, Any], app: ToolContext) -> list[str]:
+def _readings(reply: dict[str, Any], context: ToolContext) -> list[str]:
     """What each instant of a reply is where the user is; a text without an offset is left alone, since its zone is not known."""
     texts = dict.fromkeys(
         value
@@ -184,7 +184,9 @@ def _readings(reply: dict[str, Any], app: ToolContext) -> list[str]:
     )
     found = ((text, as_datetime(text)) for text in texts)
     return [
-        f"{text} is {show(when, app.zone)}, {from_now(when, app.now())}." for text, when in found if when is not None
+        f"{text} is {show(when, context.zone)}, {from_now(when, context.now())}."
+        for text, when in found
+        if when is not None
     ][:MOST_NOTES]
 
 

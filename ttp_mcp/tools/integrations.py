@@ -34,13 +34,13 @@ class AccountList(ToolOutput):
 
 
 @toolset.tool(title="List accounts", effect="read", failure="Accounts not listed")
-async def list_integrations(args: ListIntegrations, app: ToolContext) -> Answer[AccountList]:
+async def list_integrations(args: ListIntegrations, context: ToolContext) -> Answer[AccountList]:
     """List the connected social accounts with their ids and health.
 
     Call this first: account_ids of create_post takes these ids, handles or names. An account whose connection expired can't
     publish until a person reconnects it in the dashboard.
     """
-    accounts = (await app.accounts.fresh()).accounts
+    accounts = (await context.accounts.fresh()).accounts
     if not accounts:
         return Answer(
             "No account is connected. A person connects accounts in the TimeToPost dashboard.", AccountList(accounts=[])

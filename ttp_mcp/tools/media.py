@@ -47,7 +47,7 @@ class Presigned(ToolOutput):
 
 
 @toolset.tool(title="Get an upload URL", effect="draft", failure="No upload URL made")
-async def presign_media(args: PresignMedia, app: ToolContext) -> Answer[Presigned]:
+async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Presigned]:
     """Get a short-lived URL to upload one image or video by yourself.
 
     For a file on the user's computer prefer upload_media, which does all of it. PUT the raw bytes to upload_url with the same
@@ -55,8 +55,8 @@ async def presign_media(args: PresignMedia, app: ToolContext) -> Answer[Presigne
     """
     request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
     # Whoever has the URL uploads without us, so it counts as the upload.
-    async with app.writes.upload(tool="presign_media"):
-        presigned = await app.api.media.presign(request)
+    async with context.writer.upload(tool="presign_media"):
+        presigned = await context.api.media.presign(request)
     name = shorten(args.filename, 255)
     text = (
         f"Upload {name} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
@@ -65,7 +65,7 @@ async def presign_media(args: PresignMedia, app: ToolContext) -> Answer[Presigne
         f"public_url: {quote_api(presigned.public_url, LONGEST_URL)}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post."
     )
-    if app.sandbox:
+    if context.sandbox:
         text += (
             "\nNote: these are addresses of the sandbox inside this server, which no other program reaches. upload_media works "
             "here; with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
@@ -106,7 +106,7 @@ class UploadedMedia(ToolOutput):
 
 
 @toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
-async def upload_media(args: UploadMedia, app: ToolContext) -> Answer[UploadedMedia]:
+async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[UploadedMedia]:
     """Upload a local image or video and get the public URL that posts use.
 
     JPEG, PNG, GIF, WebP, MP4 or MOV. An https URL needs no upload: pass it in media_urls. Whoever has the public URL can see
@@ -114,19 +114,19 @@ async def upload_media(args: UploadMedia, app: ToolContext) -> Answer[UploadedMe
     """
     if args.source.lower().startswith(("https://", "http://")):
         return _hosted(args.source)
-    if not app.local_files:
+    if not context.local_files:
         raise Refusal(
             "Not uploaded: this server runs elsewhere and can't see the user's files. Use presign_media and PUT the file "
             "from where it is, or pass an https URL in media_urls; repeating does not help."
         )
-    with await anyio.to_thread.run_sync(open_below, args.source, app.settings.media_dirs) as file:
+    with await anyio.to_thread.run_sync(open_below, args.source, context.settings.media_dirs) as file:
         facts = await anyio.to_thread.run_sync(examine, file.read_at, file.size, file.name)
 
         async def progress(done: int, total: int) -> None:
-            await app.human.progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
+            await context.user.report_progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
 
-        async with app.writes.upload(tool="upload_media"):
-            stored = await app.api.media.upload(file.name, facts.content_type, file, progress)
+        async with context.writer.upload(tool="upload_media"):
+            stored = await context.api.media.upload(file.name, facts.content_type, file, progress)
         return _answer(file, facts, clean(stored.public_url))
 
 

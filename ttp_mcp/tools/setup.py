@@ -45,12 +45,12 @@ class SetupReport(ToolOutput):
 
 
 @toolset.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
-async def check_setup(args: CheckSetup, app: ToolContext) -> Answer[SetupReport]:
+async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupReport]:
     """Look at token, reach, accounts, plan, clock, access and folders; say what to do.
 
     Call it when other tools fail, or once at the start.
     """
-    items = [item async for item in _items(app)]
+    items = [item async for item in _items(context)]
     problems = sum(item.state == "problem" for item in items)
     heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
     marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
@@ -58,20 +58,20 @@ async def check_setup(args: CheckSetup, app: ToolContext) -> Answer[SetupReport]
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 
 
-async def _items(app: ToolContext) -> AsyncIterator[SetupItem]:
-    reached, item = await _token(app)
+async def _items(context: ToolContext) -> AsyncIterator[SetupItem]:
+    reached, item = await _token(context)
     yield item
     if reached:
-        async for found in _accounts(app):
+        async for found in _accounts(context):
             yield found
-        yield await _best_times(app)
-        yield _clock(app)
-    yield _time_zone(app)
-    yield _access(app)
-    yield _confirmation(app)
-    for found in _folders(app):
+        yield await _best_times(context)
+        yield _clock(context)
+    yield _time_zone(context)
+    yield _access(context)
+    yield _confirmation(context)
+    for found in _folders(context):
         yield found
-    async for found in _ledger(app):
+    async for found in _ledger(context):
         yield found
 
 
@@ -79,22 +79,22 @@ def _item(name: str, state: State, text: str) -> SetupItem:
     return SetupItem(name=name, state=state, text=text)
 
 
-async def _token(app: ToolContext) -> tuple[bool, SetupItem]:
-    where = "the local sandbox, where nothing is public" if app.sandbox else app.api.base_url
+async def _token(context: ToolContext) -> tuple[bool, SetupItem]:
+    where = "the local sandbox, where nothing is public" if context.sandbox else context.api.base_url
     try:
-        await app.accounts.fresh()
+        await context.accounts.fresh()
     except (TokenMissing, TokenMalformed, NotAuthenticated) as error:
         return False, _item("token", "problem", agent_text(error, "Not usable") or "")
     except ApiError as error:
-        return False, _item("API", "problem", f"{app.api.base_url}. {agent_text(error, 'Not reached') or ''}")
-    token = app.api.token
-    shown = f" (fingerprint {token.fingerprint})" if token and not app.sandbox else ""
-    organization = f"; organization {shorten(app.settings.org_id, 60)}" if app.settings.org_id else ""
+        return False, _item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
+    token = context.api.token
+    shown = f" (fingerprint {token.fingerprint})" if token and not context.sandbox else ""
+    organization = f"; organization {shorten(context.settings.org_id, 60)}" if context.settings.org_id else ""
     return True, _item("token", "ok", f"accepted{shown} by {where}{organization}")
 
 
-async def _accounts(app: ToolContext) -> AsyncIterator[SetupItem]:
-    accounts = (await app.accounts.recent()).accounts
+async def _accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
+    accounts = (await context.accounts.recent()).accounts
     if not accounts:
         yield _item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
         return
@@ -110,17 +110,17 @@ async def _accounts(app: ToolContext) -> AsyncIterator[SetupItem]:
         )
     for account in accounts:
         ends = account.expires_at
-        if account not in bad and ends and not account.has_refresh_capability and ends - app.now() < SOON:
+        if account not in bad and ends and not account.has_refresh_capability and ends - context.now() < SOON:
             yield _item(
                 "account",
                 "notice",
-                f"{account_label(account)}: its connection ends {show(ends, app.zone)}. Reconnect it before.",
+                f"{account_label(account)}: its connection ends {show(ends, context.zone)}. Reconnect it before.",
             )
 
 
-async def _best_times(app: ToolContext) -> SetupItem:
+async def _best_times(context: ToolContext) -> SetupItem:
     try:
-        found = await app.api.analytics.optimal_times()
+        found = await context.api.analytics.optimal_times()
     except Forbidden:
         return _item("best times", "notice", "not part of this plan; plan_posts then spreads posts over common hours.")
     except ApiError as error:
@@ -131,8 +131,8 @@ async def _best_times(app: ToolContext) -> SetupItem:
     return _item("best times", "ok", f"available, from {found.data_points} data points{few}")
 
 
-def _clock(app: ToolContext) -> SetupItem:
-    skew = app.api.clock.skew_seconds
+def _clock(context: ToolContext) -> SetupItem:
+    skew = context.api.clock.skew_seconds
     if skew is None:
         return _item("clock", "notice", "the API did not say which time it is there.")
     if abs(skew) <= 5:
@@ -143,32 +143,32 @@ def _clock(app: ToolContext) -> SetupItem:
     )
 
 
-def _time_zone(app: ToolContext) -> SetupItem:
-    if not app.settings.zone_is_known:
+def _time_zone(context: ToolContext) -> SetupItem:
+    if not context.settings.zone_is_known:
         return _item(
             "time zone",
             "notice",
             "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
-            f"name, for example Europe/Paris; now {show(app.now(), app.zone)}",
+            f"name, for example Europe/Paris; now {show(context.now(), context.zone)}",
         )
     return _item(
         "time zone",
         "ok",
-        f"{app.zone.key}, for times without an offset (TTP_TIMEZONE); now {show(app.now(), app.zone)}",
+        f"{context.zone.key}, for times without an offset (TTP_TIMEZONE); now {show(context.now(), context.zone)}",
     )
 
 
-def _access(app: ToolContext) -> SetupItem:
+def _access(context: ToolContext) -> SetupItem:
     words = {
         "read": "read: tools only look (TTP_ACCESS)",
         "draft": "draft: nothing is published or deleted (TTP_ACCESS)",
         "full": "full: tools may publish and delete (TTP_ACCESS)",
     }
-    groups = f"; groups {', '.join(app.settings.toolsets)} (TTP_TOOLSETS)" if app.settings.toolsets else ""
-    return _item("access", "ok", words[app.settings.access] + groups)
+    groups = f"; groups {', '.join(context.settings.toolsets)} (TTP_TOOLSETS)" if context.settings.toolsets else ""
+    return _item("access", "ok", words[context.settings.access] + groups)
 
 
-def _confirmation(app: ToolContext) -> SetupItem:
+def _confirmation(context: ToolContext) -> SetupItem:
     words = {
         "auto": "auto: the human is asked before what can't be taken back, where the client can ask",
         "required": "required: the human is asked before every publish and delete",
@@ -176,16 +176,16 @@ def _confirmation(app: ToolContext) -> SetupItem:
     }
     return _item(
         "confirmation",
-        "notice" if app.settings.confirm == "off" else "ok",
-        words[app.settings.confirm] + " (TTP_CONFIRM)",
+        "notice" if context.settings.confirm == "off" else "ok",
+        words[context.settings.confirm] + " (TTP_CONFIRM)",
     )
 
 
-def _folders(app: ToolContext) -> list[SetupItem]:
+def _folders(context: ToolContext) -> list[SetupItem]:
     name = "media folders"
-    if not app.local_files:
+    if not context.local_files:
         return [_item(name, "ok", "none over HTTP: files of the server are never read")]
-    folders = app.settings.media_dirs
+    folders = context.settings.media_dirs
     if not folders:
         return [
             _item(name, "notice", "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it.")
@@ -195,35 +195,35 @@ def _folders(app: ToolContext) -> list[SetupItem]:
     return problems or [_item(name, "ok", f"{count_noun(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")]
 
 
-async def _ledger(app: ToolContext) -> AsyncIterator[SetupItem]:
+async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
     try:
-        unfinished = await app.ledger.unfinished()
-        half_replaced = await app.ledger.half_replaced()
+        unfinished = await context.ledger.unfinished()
+        half_replaced = await context.ledger.half_replaced()
     except LedgerProblem as problem:
         yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
         return
     yield _item("ledger", "ok", "usable: nothing is sent twice")
     for write in unfinished[:10]:
-        yield _item("unfinished", "notice", _unfinished(write, app))
+        yield _item("unfinished", "notice", _unfinished(write, context))
     for each in half_replaced[:10]:
-        if await _both_may_stand(each, app):
-            yield _item("half replaced", "problem", _half_replaced(each, app))
+        if await _both_may_stand(each, context):
+            yield _item("half replaced", "problem", _half_replaced(each, context))
 
 
-def _unfinished(write: Unfinished, app: ToolContext) -> str:
+def _unfinished(write: Unfinished, context: ToolContext) -> str:
     what = quote(write.content, 80) if write.content else shown_id(write.post_id or write.kind)
     return (
-        f"a {write.kind} of {show(write.at, app.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
+        f"a {write.kind} of {show(write.at, context.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
         "It may have happened; look with list_posts."
     )
 
 
-async def _both_may_stand(half: PendingReplacement, app: ToolContext) -> bool:
+async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> bool:
     """Whether somebody has to choose; not when one of the two is known to be gone."""
     for post_id in (half.old_id, half.new_id):
         try:
             if post_id is not None:
-                await app.api.posts.get(post_id)
+                await context.api.posts.get(post_id)
         except NotFound:
             return False
         except ApiError:
@@ -232,9 +232,9 @@ async def _both_may_stand(half: PendingReplacement, app: ToolContext) -> bool:
     return True
 
 
-def _half_replaced(half: PendingReplacement, app: ToolContext) -> str:
+def _half_replaced(half: PendingReplacement, context: ToolContext) -> str:
     old = shown_id(half.old_id)
-    since = f"reschedule_post of {show(half.at, app.zone)} did not end"
+    since = f"reschedule_post of {show(half.at, context.zone)} did not end"
     if half.new_id is None:
         return f"{since}: a replacement of {old} may have been made. Look with list_posts; delete_post removes what is too much."
     return (

@@ -191,7 +191,7 @@ class Writer:
             LedgerProblem: It can't be noted.
         """
         self._refuse_at_the_end()
-        with self.flight(), anyio.CancelScope() as scope:
+        with self.track(), anyio.CancelScope() as scope:
             self._uploads.add(scope)
             try:
                 write, _ = await run_to_completion(self._ledger.begin_upload(tool=tool, most=self._caps.uploads))
@@ -216,12 +216,12 @@ class Writer:
         return self._in_flight
 
     @property
-    def without_outcome(self) -> int:
+    def unresolved(self) -> int:
         """How many writes have no outcome in the ledger: under way, or ended without that it could be noted."""
         return len(self._tasks) + len(self._uploads) + self._not_recorded
 
     @contextmanager
-    def flight(self) -> Generator[None]:
+    def track(self) -> Generator[None]:
         """Count something that should be waited for before the process ends."""
         self._enter()
         try:
@@ -229,7 +229,7 @@ class Writer:
         finally:
             self._leave()
 
-    async def drained(self, seconds: float) -> bool:
+    async def drain(self, seconds: float) -> bool:
         """Wait until nothing is in flight; what is left when so many seconds are over is given up.
 
         Returns:
@@ -237,9 +237,9 @@ class Writer:
         """
         with anyio.move_on_after(max(0.0, seconds - NOTING_SECONDS)):
             await self._idle.wait()
-        return await self.give_up()
+        return await self.abandon()
 
-    async def give_up(self) -> bool:
+    async def abandon(self) -> bool:
         """Stop the writes that are in flight; each notes that its outcome is unknown, and no other is begun.
 
         Takes 0.4 s at most; a note that takes longer goes on meanwhile.

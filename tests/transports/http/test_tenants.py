@@ -31,7 +31,7 @@ class Writes:
     in_flight = 0
     ends_well = True
 
-    async def drained(self, seconds):
+    async def drain(self, seconds):
         return self.ends_well
 
 
@@ -43,7 +43,7 @@ class Apps:
 
     def __call__(self, token):
         number = int(token.reveal()[4:], 16)
-        app = self.made[number] = type("App", (), {"api": Api(self.closed, number), "writes": Writes()})()
+        app = self.made[number] = type("App", (), {"api": Api(self.closed, number), "writer": Writes()})()
         return app
 
 
@@ -84,11 +84,11 @@ async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
     async with tenants.use(Token(token_of(1))):
         async with tenants.use(Token(token_of(2))):
             pass
-        apps.made[2].writes.in_flight = 1
+        apps.made[2].writer.in_flight = 1
         with pytest.raises(TenantsBusy):
             async with tenants.use(Token(token_of(3))):
                 pass
-        apps.made[2].writes.in_flight = 0
+        apps.made[2].writer.in_flight = 0
         async with tenants.use(Token(token_of(3))):
             pass
     assert apps.closed == [2]
@@ -129,11 +129,11 @@ async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
     for number in (1, 2):
         async with tenants.use(Token(token_of(number))):
             pass
-    assert await tenants.drained(1) is True
-    apps.made[2].writes.ends_well = False
-    apps.made[2].writes.in_flight = 3
+    assert await tenants.drain(1) is True
+    apps.made[2].writer.ends_well = False
+    apps.made[2].writer.in_flight = 3
     assert tenants.writes_in_flight == 3
-    assert await tenants.drained(1) is False
+    assert await tenants.drain(1) is False
     await tenants.aclose()
     assert sorted(apps.closed) == [1, 2]
 
@@ -161,7 +161,7 @@ async def test_a_server_that_is_full_of_busy_users_says_so_with_503(serve):
             go.set()
         later = await web.call("list_posts", x_timetopost_token=token_of(2))
         assert not web.service.busy
-        assert await web.service.drained(1)
+        assert await web.service.drain(1)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
     assert "try again" in said(refused)
     assert (answers[0].status_code, later.status_code) == (200, 200)
@@ -182,7 +182,7 @@ async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
             await web.call("list_posts", x_timetopost_token=token_of(number))
     one, two = apps
     assert one.api is not two.api
-    assert one.writes is not two.writes
+    assert one.writer is not two.writer
     assert one.accounts is not two.accounts
     assert one.api.token != two.api.token
 

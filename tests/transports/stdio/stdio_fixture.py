@@ -44,10 +44,10 @@ class Outcomes:
             file.write(f"{word} {number}\n")
 
     @property
-    def without_outcome(self) -> int:
+    def unresolved(self) -> int:
         return self.in_flight
 
-    async def give_up(self) -> None:
+    async def abandon(self) -> None:
         """Nothing: what has to be lost without the drain is lost."""
 
     async def write(self, number: int, seconds: float) -> None:

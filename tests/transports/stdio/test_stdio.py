@@ -376,7 +376,7 @@ async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
         "delete": {"post_id": post.id},
         "upload": {"source": "a.gif"},
     }
-    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+    async with served(assembly.server, writes=assembly.app.writer, drain_seconds=1.2) as peer:
         peer.start()
         peer.send(call(1, tool, **arguments[kind]))
         await silent.reached.wait()
@@ -394,7 +394,7 @@ async def test_an_outcome_that_can_not_be_noted_is_told_by_the_code(settings, sa
     """Another program holds the ledger, so the write stays among those without an outcome."""
     sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
     assembly = create_server(replace(settings, confirm="off"), sandbox)
-    async with served(assembly.server, writes=assembly.app.writes, drain_seconds=1.2) as peer:
+    async with served(assembly.server, writes=assembly.app.writer, drain_seconds=1.2) as peer:
         peer.start()
         peer.send(call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
         await silent.reached.wait()

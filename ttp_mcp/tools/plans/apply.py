@@ -44,83 +44,85 @@ class ApplyPlan(ToolInput):
 
 
 @toolset.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED)
-async def apply_plan(args: ApplyPlan, app: ToolContext) -> Answer[PlanProgress]:
+async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgress]:
     """Schedule every post of a plan, exactly as plan_posts showed it.
 
     Stops at the first unclear outcome; calling it again goes on where it stopped and sends nothing twice. undo_plan takes back
     what is not out yet.
     """
-    kept, found = await load_plan(args.plan_id, app, NOT_APPLIED)
-    kept = await _without_removed(kept, found, app)
+    kept, found = await load_plan(args.plan_id, context, NOT_APPLIED)
+    kept = await _without_removed(kept, found, context)
     todo = [each for each in found.placed if not posts_done(kept, each.wish.index)]
     if not todo:
-        return _progress(kept, found, [], app, "Nothing left to do: every post of the plan was created before.")
-    _refuse_passed(todo, app)
-    book, existing = await run_both(app.accounts.fresh, app.api.posts.list)
+        return _progress(kept, found, [], context, "Nothing left to do: every post of the plan was created before.")
+    _refuse_passed(todo, context)
+    book, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     await require_confirmation(
-        app,
-        _apply_question(kept.id, todo, book, app),
+        context,
+        _apply_question(kept.id, todo, book, context),
         binding={"tool": "apply_plan", "plan_id": kept.id, "posts": [each.wish.index for each in todo]},
-        grave=True,
+        irreversible=True,
         confirmation=args.confirmation,
     )
     # Once more: who was asked may have taken their time, and by now the API has told which time it is there.
-    _refuse_passed(todo, app)
+    _refuse_passed(todo, context)
     steps: list[Step] = []
     for number, each in enumerate(todo):
-        await app.human.progress(number, len(todo), f"{number} of {count_noun(len(todo), 'post')} scheduled")
-        step = await _apply_one(kept, each, existing, app)
+        await context.user.report_progress(number, len(todo), f"{number} of {count_noun(len(todo), 'post')} scheduled")
+        step = await _apply_one(kept, each, existing, context)
         steps.append(step)
         if step.outcome in ("unknown", "stopped"):
             break
-    await app.human.progress(len(steps), len(todo), f"{len(steps)} of {count_noun(len(todo), 'post')} done")
-    return _progress(await call_again(kept, app), found, steps, app, None)
+    await context.user.report_progress(len(steps), len(todo), f"{len(steps)} of {count_noun(len(todo), 'post')} done")
+    return _progress(await call_again(kept, context), found, steps, context, None)
 
 
-async def _without_removed(kept: KeptPlan, found: model.Plan, app: ToolContext) -> KeptPlan:
+async def _without_removed(kept: KeptPlan, found: model.Plan, context: ToolContext) -> KeptPlan:
     """The plan once the steps are open again whose posts were deleted through us since, as far as their time is ahead."""
-    ahead = {str(each.wish.index) for each in found.placed if each.at >= app.now() + LEAD}
-    removed = [step for step, note in kept.steps.items() if step in ahead and await was_removed(note["post_id"], app)]
+    ahead = {str(each.wish.index) for each in found.placed if each.at >= context.now() + LEAD}
+    removed = [
+        step for step, note in kept.steps.items() if step in ahead and await was_removed(note["post_id"], context)
+    ]
     for step in removed:
-        await app.ledger.note_step(kept.id, step, None)
-    return await call_again(kept, app) if removed else kept
+        await context.ledger.note_step(kept.id, step, None)
+    return await call_again(kept, context) if removed else kept
 
 
-def _refuse_passed(todo: Sequence[model.Scheduled], app: ToolContext) -> None:
-    late = [each for each in todo if each.at < app.now() + LEAD]
+def _refuse_passed(todo: Sequence[model.Scheduled], context: ToolContext) -> None:
+    late = [each for each in todo if each.at < context.now() + LEAD]
     if late:
         raise Refusal(
-            f"{NOT_APPLIED}: the time of post {late[0].wish.index + 1}, {show(late[0].at, app.zone)}, has passed or is too close "
+            f"{NOT_APPLIED}: the time of post {late[0].wish.index + 1}, {show(late[0].at, context.zone)}, has passed or is too close "
             f"({len(late)} of {len(todo)} posts). Call plan_posts again for the posts that are left; nothing was sent."
         )
 
 
-def _apply_question(plan_id: str, todo: Sequence[model.Scheduled], book: AccountCache, app: ToolContext) -> str:
-    lines = [f"Schedule these {count_noun(len(todo), 'post')} of plan {plan_id}? Times are in {app.zone.key}."]
+def _apply_question(plan_id: str, todo: Sequence[model.Scheduled], book: AccountCache, context: ToolContext) -> str:
+    lines = [f"Schedule these {count_noun(len(todo), 'post')} of plan {plan_id}? Times are in {context.zone.key}."]
     lines += [
         render_steps_in_full(
-            each.at, [book.named(account_id) for account_id in each.wish.account_ids], to_post_create(each), app
+            each.at, [book.named(account_id) for account_id in each.wish.account_ids], to_post_create(each), context
         )
         for each in todo
     ]
     return "\n".join(lines)
 
 
-async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[Post], app: ToolContext) -> Step:
+async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[Post], context: ToolContext) -> Step:
     """Create one post and note it, as one step that a cancel can't cut in two."""
 
     async def create_and_note() -> Created:
-        with app.writes.flight():
-            created = await app.writes.create(to_post_create(each), tool=tool_named(kept), before=existing)
+        with context.writer.track():
+            created = await context.writer.create(to_post_create(each), tool=tool_named(kept), before=existing)
             if created.lacking:
                 return created
-            existed = created.outcome == "already_created" and not await _is_own(kept, each, app)
+            existed = created.outcome == "already_created" and not await _is_own(kept, each, context)
             # Without the note the post stands all the same; applying again finds it as one that exists.
-            await note_step(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, app)
+            await note_step(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, context)
             return created
 
     number = each.wish.index + 1
-    if each.at < app.now() + LEAD:
+    if each.at < context.now() + LEAD:
         reason = "its time has passed or is too close; plan_posts finds another"
         return Step(index=number, outcome="refused", reason=reason)
     try:
@@ -145,10 +147,10 @@ async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[P
     return Step(index=number, outcome=created.outcome, post_id=clean(created.post_id))
 
 
-async def _is_own(kept: KeptPlan, each: model.Scheduled, app: ToolContext) -> bool:
+async def _is_own(kept: KeptPlan, each: model.Scheduled, context: ToolContext) -> bool:
     """Whether the post that was there already was made by an earlier attempt to apply this plan."""
     try:
-        earlier = await app.ledger.earlier(to_post_create(each))
+        earlier = await context.ledger.earlier(to_post_create(each))
     except LedgerProblem:
         return False
     return earlier is not None and earlier.tool == tool_named(kept)
@@ -164,11 +166,11 @@ def _by_hand(each: model.Scheduled) -> str:
 
 
 def _progress(
-    kept: KeptPlan, found: model.Plan, steps: Sequence[Step], app: ToolContext, nothing: str | None
+    kept: KeptPlan, found: model.Plan, steps: Sequence[Step], context: ToolContext, nothing: str | None
 ) -> Answer[PlanProgress]:
     done = sum(posts_done(kept, each.wish.index) is not None for each in found.placed)
     lines = [nothing or f"Plan {kept.id}: {done} of {count_noun(len(found.placed), 'post')} scheduled now."]
-    lines += render_steps(found, steps, app)
+    lines += render_steps(found, steps, context)
     if any(step.outcome == "unknown" for step in steps):
         lines.append("It stopped there, so that nothing is sent twice; what was created is not sent again.")
     elif any(step.outcome == "stopped" for step in steps):

@@ -110,30 +110,30 @@ class PostPlan(ToolOutput):
 
 
 @toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
-async def plan_posts(args: PlanPosts, app: ToolContext) -> Answer[PostPlan]:
+async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     """Find a time for each of up to 50 posts; sends nothing.
 
     Goes by best hours, what is booked, spacing and quiet hours. Returns a calendar with reasons and a plan_id; apply_plan
     schedules exactly this plan. Times of one post are the same on all its accounts.
     """
-    book, existing = await run_both(app.accounts.fresh, app.api.posts.list)
-    drafts = [_draft(number, post, book, app) for number, post in enumerate(args.posts)]
+    book, existing = await run_both(context.accounts.fresh, context.api.posts.list)
+    drafts = [_draft(number, post, book, context) for number, post in enumerate(args.posts)]
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
-    history = await read_history(app, accounts)
-    start = _bound("start", args.start, app) or app.now()
+    history = await read_history(context, accounts)
+    start = _bound("start", args.start, context) or context.now()
     found = planner.make_plan(
         [draft.wish for draft in drafts],
-        now=app.now(),
+        now=context.now(),
         start=start,
-        end=_end("end", args.end, app) or start + timedelta(days=DAYS_AHEAD),
-        zone=app.zone,
+        end=_end("end", args.end, context) or start + timedelta(days=DAYS_AHEAD),
+        zone=context.zone,
         quiet_from=time.fromisoformat(args.quiet_from),
         quiet_until=time.fromisoformat(args.quiet_until),
         spacing_minutes=args.spacing_minutes,
         at_most_per_day=args.at_most_per_day,
         hours=history.hours,
         weekly=history.weekly,
-        booked=_booked(existing, accounts, app.now()),
+        booked=_booked(existing, accounts, context.now()),
     )
     found, warnings = _checked(found, drafts, existing)
     names = {account.id: account_label(account) for account in accounts}
@@ -141,12 +141,12 @@ async def plan_posts(args: PlanPosts, app: ToolContext) -> Answer[PostPlan]:
     not_kept: str | None = None
     if plan_id:
         try:
-            await app.ledger.keep_plan(plan_id, to_document(found))
+            await context.ledger.keep_plan(plan_id, to_document(found))
         except LedgerProblem as problem:
             # Planning only reads, and reading goes on without a ledger.
             plan_id, not_kept = None, agent_text(problem, "apply_plan can't be used for it")
-    heading = _plan_heading(found, plan_id, not_kept, app)
-    return _planned_answer(heading, found, plan_id, names, warnings, history, app)
+    heading = _plan_heading(found, plan_id, not_kept, context)
+    return _planned_answer(heading, found, plan_id, names, warnings, history, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class _Draft:
     targets: tuple[Integration, ...]
 
 
-def _draft(number: int, post: PlanPost, book: AccountCache, app: ToolContext) -> _Draft:
+def _draft(number: int, post: PlanPost, book: AccountCache, context: ToolContext) -> _Draft:
     what = f"{NOT_PLANNED}: post {number + 1}"
     only_one_target(post.account_ids, post.platforms, what)
     refuse_unprintable([post.content, *(post.thread or ())], what)
@@ -166,8 +166,8 @@ def _draft(number: int, post: PlanPost, book: AccountCache, app: ToolContext) ->
     wish = PostRequest(
         index=number,
         account_ids=tuple(account.id for account in targets),
-        earliest=_bound(f"post {number + 1}, earliest", post.earliest, app),
-        latest=_end(f"post {number + 1}, latest", post.latest, app),
+        earliest=_bound(f"post {number + 1}, earliest", post.earliest, context),
+        latest=_end(f"post {number + 1}, latest", post.latest, context),
         content=post.content,
         # Accounts are always sent by id: what `platforms` means with several accounts is not documented.
         media_urls=tuple(post.media_urls or ()),
@@ -177,20 +177,20 @@ def _draft(number: int, post: PlanPost, book: AccountCache, app: ToolContext) ->
     return _Draft(wish, tuple(targets))
 
 
-def _bound(name: str, text: str | None, app: ToolContext) -> datetime | None:
+def _bound(name: str, text: str | None, context: ToolContext) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_when(text, app.zone, app.now(), date_ok=True)
+        return parse_when(text, context.zone, context.now(), date_ok=True)
     except TimeProblem as problem:
         raise TimeProblem(f"{name}: {problem} Nothing was sent.") from None
 
 
-def _end(name: str, text: str | None, app: ToolContext) -> datetime | None:
+def _end(name: str, text: str | None, context: ToolContext) -> datetime | None:
     """As `_bound`; a day without a time is meant whole."""
     with suppress(ValueError):
         text = (date.fromisoformat((text or "").strip()) + timedelta(days=1)).isoformat()
-    return _bound(name, text, app)
+    return _bound(name, text, context)
 
 
 def _booked(existing: Sequence[Post], accounts: Sequence[Integration], now: datetime) -> list[Booked]:
@@ -241,14 +241,14 @@ def _planned_answer(
     names: dict[str, str],
     warnings: dict[int, list[str]],
     history: History,
-    app: ToolContext,
+    context: ToolContext,
 ) -> Answer[PostPlan]:
     data = PostPlan(
         plan_id=plan_id,
         planned=[
             PlannedPost(
                 index=each.wish.index + 1,
-                scheduled_at=to_iso(each.at, app.zone) or "",
+                scheduled_at=to_iso(each.at, context.zone) or "",
                 accounts=[names[account_id] for account_id in each.wish.account_ids],
                 reason=each.reason,
                 warnings=warnings.get(each.wish.index, []),
@@ -256,23 +256,25 @@ def _planned_answer(
             for each in found.placed
         ],
         unplanned=[UnplannedPost(index=each.wish.index + 1, reason=each.reason) for each in found.unplaced],
-        time_zone=app.zone.key,
+        time_zone=context.zone.key,
     )
-    lines = [heading, "", calendar.draw_calendar(found, app.zone, names), ""]
+    lines = [heading, "", calendar.draw_calendar(found, context.zone, names), ""]
     for each in found.placed:
         lines += [f"Note on post {each.wish.index + 1}: {warning}" for warning in warnings.get(each.wish.index, [])]
     if history.missing:
         lines.append(f"Note: {history.missing}.")
     if history.hours:
-        lines.append(f"Best hours come from the API, which does not say their time zone; read here as {app.zone.key}.")
+        lines.append(
+            f"Best hours come from the API, which does not say their time zone; read here as {context.zone.key}."
+        )
     return Answer("\n".join(lines), data)
 
 
-def _plan_heading(found: model.Plan, plan_id: str | None, not_kept: str | None, app: ToolContext) -> str:
+def _plan_heading(found: model.Plan, plan_id: str | None, not_kept: str | None, context: ToolContext) -> str:
     if not found.placed:
-        return f"No post could be given a time (times in {app.zone.key}, now {show(app.now(), app.zone)}). Nothing was sent."
+        return f"No post could be given a time (times in {context.zone.key}, now {show(context.now(), context.zone)}). Nothing was sent."
     accounts = {account_id for each in found.placed for account_id in each.wish.account_ids}
-    first, last = (found.placed[at].at.astimezone(app.zone) for at in (0, -1))
+    first, last = (found.placed[at].at.astimezone(context.zone) for at in (0, -1))
     left = f", {len(found.unplaced)} without a time" if found.unplaced else ""
     name = f"Plan {plan_id}" if plan_id else "Calendar without a plan_id"
     what_next = (
@@ -282,7 +284,7 @@ def _plan_heading(found: model.Plan, plan_id: str | None, not_kept: str | None, 
     )
     return (
         f"{name}: {count_noun(len(found.placed), 'post')} on {count_noun(len(accounts), 'account')}{left}, "
-        f"{_day(first)} – {_day(last)}, {app.zone.key} (now {show(app.now(), app.zone)}). {what_next}"
+        f"{_day(first)} – {_day(last)}, {context.zone.key} (now {show(context.now(), context.zone)}). {what_next}"
     )
 
 

@@ -24,15 +24,15 @@ class History:
     missing: str | None
 
 
-async def read_history(app: ToolContext, accounts: Sequence[Integration]) -> History:
+async def read_history(context: ToolContext, accounts: Sequence[Integration]) -> History:
     """Ask the analytics; without an answer the plan goes by common hours and says so."""
     try:
-        by_account = rankings(await app.api.analytics.optimal_times_by_account())
-        weekly = week(await app.api.analytics.weekly_schedule())
+        by_account = rankings(await context.api.analytics.optimal_times_by_account())
+        weekly = week(await context.api.analytics.weekly_schedule())
         unknown = [account for account in accounts if account.id not in by_account]
         hours = dict(by_account)
         if unknown:
-            overall = ranking(await app.api.analytics.optimal_times())
+            overall = ranking(await context.api.analytics.optimal_times())
             hours |= {account.id: overall for account in unknown}
     except Forbidden:
         return History({}, {}, "the plan of this organization has no best times, so posts are spread over common hours")

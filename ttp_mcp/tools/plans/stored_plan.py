@@ -96,10 +96,10 @@ def from_document(document: dict[str, Any]) -> model.Plan:
     return model.Plan(tuple(placed), ())
 
 
-async def load_plan(plan_id: str, app: ToolContext, what: str) -> tuple[KeptPlan, model.Plan]:
+async def load_plan(plan_id: str, context: ToolContext, what: str) -> tuple[KeptPlan, model.Plan]:
     """A plan as it was shown; one that is no longer what its id stands for is refused."""
     wanted = plan_id.strip().lower()
-    kept = await app.ledger.plan(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
+    kept = await context.ledger.plan(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
     if kept is None:
         raise Refusal(
             f"{what}: there is no plan “{shorten(plan_id, 40)}”. plan_posts makes one and says its id; nothing was sent."
@@ -116,8 +116,8 @@ def refuse_altered(kept: KeptPlan, found: model.Plan, what: str) -> None:
         )
 
 
-async def call_again(kept: KeptPlan, app: ToolContext) -> KeptPlan:
-    return await app.ledger.plan(kept.id) or kept
+async def call_again(kept: KeptPlan, context: ToolContext) -> KeptPlan:
+    return await context.ledger.plan(kept.id) or kept
 
 
 def posts_done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
@@ -127,20 +127,20 @@ def posts_done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | No
     return "existed" if note.get("existed") else "created"
 
 
-async def was_removed(first_id: str | None, app: ToolContext) -> bool:
+async def was_removed(first_id: str | None, context: ToolContext) -> bool:
     """Whether a post of a plan was deleted for good; not so when it only made way for a replacement."""
     if first_id is None:
         return False
-    post_id = await app.ledger.replacement(first_id) or first_id
+    post_id = await context.ledger.replacement(first_id) or first_id
     # While a replacement has no end, or lost it in a crash, the old post is gone and a new one may stand.
-    return await app.ledger.removed(post_id) is not None and await app.ledger.replacing(post_id) is None
+    return await context.ledger.removed(post_id) is not None and await context.ledger.replacing(post_id) is None
 
 
 def render_steps_in_full(
-    when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, app: ToolContext
+    when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, context: ToolContext
 ) -> str:
     """One post of a question, with all that it shows."""
-    due = show(when, app.zone) if when else "no time set"
+    due = show(when, context.zone) if when else "no time set"
     return f"{due}, {join_words(accounts)}:\n{quote_all(post)}"
 
 
@@ -149,14 +149,14 @@ def tool_named(kept: KeptPlan) -> str:
     return f"apply_plan {kept.id}"
 
 
-async def note_step(kept: KeptPlan, index: int, note: dict[str, Any] | None, app: ToolContext) -> None:
+async def note_step(kept: KeptPlan, index: int, note: dict[str, Any] | None, context: ToolContext) -> None:
     """Remember what became of a post; what happened has happened, also where the ledger can't take it."""
     with suppress(LedgerProblem):
-        await app.ledger.note_step(kept.id, str(index), note)
+        await context.ledger.note_step(kept.id, str(index), note)
 
 
-def render_steps(found: model.Plan, steps: Sequence[Step], app: ToolContext) -> list[str]:
-    when = {each.wish.index + 1: show(each.at, app.zone) for each in found.placed}
+def render_steps(found: model.Plan, steps: Sequence[Step], context: ToolContext) -> list[str]:
+    when = {each.wish.index + 1: show(each.at, context.zone) for each in found.placed}
     return [
         f"- post {step.index}, {when[step.index]}: {step.outcome.replace('_', ' ')}"
         f"{f' {step.post_id}' if step.post_id else ''}{f': {step.reason}' if step.reason else ''}"

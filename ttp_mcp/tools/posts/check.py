@@ -49,20 +49,20 @@ class PostCheck(ToolOutput):
 
 
 @toolset.tool(title="Check a post", effect="read", failure="Post not checked")
-async def check_post(args: CheckPost, app: ToolContext) -> Answer[PostCheck]:
+async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]:
     """Say what create_post would do with the same arguments, and every problem; sends nothing.
 
     Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
     """
     try:
-        prepared = await prepare_post(args, app, "Would not be sent", compare_drafts=True)
+        prepared = await prepare_post(args, context, "Would not be sent", compare_drafts=True)
     except (Refusal, TimeProblem) as problem:
         text = str(problem).removesuffix(" Nothing was sent.")
         data = PostCheck(would_be_sent=False, accounts=[], errors=[text], warnings=[], notes=[])
         return Answer(text if isinstance(problem, Refusal) else f"Would not be sent: {text}", data)
-    found, earlier = await _with_earlier(prepared, app)
+    found, earlier = await _with_earlier(prepared, context)
     lines = [
-        _headline(prepared, found, earlier, app),
+        _headline(prepared, found, earlier, context),
         *(_account_line(account, prepared.post) for account in prepared.targets),
     ]
     lines += [f"Error: {text}" for text in found.errors]
@@ -72,7 +72,7 @@ async def check_post(args: CheckPost, app: ToolContext) -> Answer[PostCheck]:
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
         accounts=[_account(account, prepared.post) for account in prepared.targets],
-        scheduled_at=to_iso(prepared.post.scheduled_at, app.zone),
+        scheduled_at=to_iso(prepared.post.scheduled_at, context.zone),
         errors=list(found.errors),
         warnings=list(found.warnings),
         notes=list(found.notes),
@@ -81,14 +81,14 @@ async def check_post(args: CheckPost, app: ToolContext) -> Answer[PostCheck]:
     return Answer("\n".join(lines), data)
 
 
-async def _with_earlier(prepared: PreparedPost, app: ToolContext) -> tuple[Findings, str | None]:
+async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Findings, str | None]:
     """What was found, with what the ledger knows of an equal create; and the post of that, if it has one."""
     found = prepared.findings
     # create_post refuses for an error before it asks the ledger.
     if found.errors:
         return found, None
     try:
-        earlier = await app.writes.earlier(prepared.post, prepared.others, prepared.target_ids)
+        earlier = await context.writer.earlier(prepared.post, prepared.others, prepared.target_ids)
     except LedgerProblem as problem:
         note = agent_text(problem, "Whether the same post was sent before is not known")
         return replace(found, notes=(*found.notes, note)), None
@@ -104,21 +104,21 @@ async def _with_earlier(prepared: PreparedPost, app: ToolContext) -> tuple[Findi
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None
     error = (
-        f"An equal post was begun {show(earlier.at, app.zone)} and its outcome is not known: look for it with list_posts. "
+        f"An equal post was begun {show(earlier.at, context.zone)} and its outcome is not known: look for it with list_posts. "
         "create_post with allow_duplicate sends it in any case."
     )
     return replace(found, errors=(error,)), None
 
 
-def _headline(prepared: PreparedPost, found: Findings, earlier: str | None, app: ToolContext) -> str:
+def _headline(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:
     verb = "Would not be sent as it is" if found.errors else "Would not be sent again" if earlier else "Would be sent"
-    return f"{verb}: {_what(prepared.post.scheduled_at, app)}, to {prepared.named()}{prepared.extent()}."
+    return f"{verb}: {_what(prepared.post.scheduled_at, context)}, to {prepared.named()}{prepared.extent()}."
 
 
-def _what(when: datetime | None, app: ToolContext) -> str:
+def _what(when: datetime | None, context: ToolContext) -> str:
     if when is None:
         return "a draft without a time"
-    return f"a post for {show(when, app.zone)}, {from_now(when, app.now())}"
+    return f"a post for {show(when, context.zone)}, {from_now(when, context.now())}"
 
 
 def _account(account: Integration, post: PostCreate) -> CheckedAccount:

@@ -45,45 +45,45 @@ class CreatedPost(ToolOutput):
 
 
 @toolset.tool(title="Create a post", effect="publish", failure="Post not created", drafts=True)
-async def create_post(args: CreatePost, app: ToolContext) -> Answer[CreatedPost]:
+async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedPost]:
     """Schedule a post for connected accounts, or save a draft when scheduled_at is left out.
 
     check_post shows what would happen without sending. A scheduled post reaches the public at its time; delete_post cancels
     it before. The same post is not sent twice by accident.
     """
-    prepared = await prepare_post(args, app, "Post not created")
+    prepared = await prepare_post(args, context, "Post not created")
     refuse_errors(prepared, "Post not created")
     when = prepared.post.scheduled_at
     # A draft reaches nobody.
     if when is not None:
         await require_confirmation(
-            app,
-            _create_question(prepared, when, app, once_more=args.allow_duplicate),
+            context,
+            _create_question(prepared, when, context, once_more=args.allow_duplicate),
             binding={**binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
-            grave=when - app.now() < SOON,
+            irreversible=when - context.now() < SOON,
             confirmation=args.confirmation,
         )
         # Who was asked may have taken their time.
-        refuse_past(when, app.now(), app.zone)
-    created = await app.writes.create(
+        refuse_past(when, context.now(), context.zone)
+    created = await context.writer.create(
         prepared.post,
         tool="create_post",
         allow_duplicate=args.allow_duplicate,
         before=prepared.others,
         targets=prepared.target_ids,
     )
-    return created_answer(created, prepared, app)
+    return created_answer(created, prepared, context)
 
 
-def _create_question(prepared: PreparedPost, when: datetime, app: ToolContext, *, once_more: bool) -> str:
-    time = f"{show(when, app.zone)}, {from_now(when, app.now())}"
+def _create_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
+    time = f"{show(when, context.zone)}, {from_now(when, context.now())}"
     again = ", even if the same was sent before" if once_more else ""
     return (
         f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}{again}?\n{quote_all(prepared.post)}"
     )
 
 
-def created_answer(created: Created, prepared: PreparedPost, app: ToolContext) -> Answer[CreatedPost]:
+def created_answer(created: Created, prepared: PreparedPost, context: ToolContext) -> Answer[CreatedPost]:
     """What became of a create, in words and as data."""
     when = prepared.post.scheduled_at
     # What the API says of the post that stands, where it says so.
@@ -95,13 +95,13 @@ def created_answer(created: Created, prepared: PreparedPost, app: ToolContext) -
         post_id=clean(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
         accounts=[account_label(account) for account in prepared.targets if account.id not in created.lacking],
-        scheduled_at=to_iso(stands, app.zone),
+        scheduled_at=to_iso(stands, context.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
-        weekday=_weekday(stands, app),
+        weekday=_weekday(stands, context),
         warnings=warnings,
         candidates=[clean(candidate) for candidate in created.candidates] or None,
     )
-    lines = [_created_text(created, prepared, app), *(f"Note: {warning}" for warning in warnings)]
+    lines = [_created_text(created, prepared, context), *(f"Note: {warning}" for warning in warnings)]
     if not created.recorded:
         lines.append(
             "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
@@ -109,12 +109,12 @@ def created_answer(created: Created, prepared: PreparedPost, app: ToolContext) -
     return Answer("\n".join(lines), data)
 
 
-def _weekday(when: datetime | None, app: ToolContext) -> str | None:
+def _weekday(when: datetime | None, context: ToolContext) -> str | None:
     names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    return names[when.astimezone(app.zone).weekday()] if when else None
+    return names[when.astimezone(context.zone).weekday()] if when else None
 
 
-def _created_text(created: Created, prepared: PreparedPost, app: ToolContext) -> str:
+def _created_text(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
     when = prepared.post.scheduled_at
     post_id = shown_id(created.post_id or "")
     where = f"{prepared.named()}{prepared.extent()}"
@@ -145,7 +145,7 @@ def _created_text(created: Created, prepared: PreparedPost, app: ToolContext) ->
             "allow_duplicate sends it once more, if the human wants that."
         )
     found = " The API's answer was lost; the post was found by looking." if created.reconciled else ""
-    if differs := _not_as_asked(created.post, when, app):
+    if differs := _not_as_asked(created.post, when, context):
         return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"
     if when is None:
         return (
@@ -153,12 +153,12 @@ def _created_text(created: Created, prepared: PreparedPost, app: ToolContext) ->
             f"removes it.{found}"
         )
     return (
-        f"Scheduled: {post_id} goes out {show(when, app.zone)}, {from_now(when, app.now())}, to {where}. "
+        f"Scheduled: {post_id} goes out {show(when, context.zone)}, {from_now(when, context.now())}, to {where}. "
         f"Nothing is public yet; delete_post cancels it.{found}"
     )
 
 
-def _not_as_asked(post: Post | None, when: datetime | None, app: ToolContext) -> str | None:
+def _not_as_asked(post: Post | None, when: datetime | None, context: ToolContext) -> str | None:
     """What the API says of a new post where that is not what was asked; the fields it leaves out say nothing."""
     if post is None:
         return None
@@ -168,6 +168,7 @@ def _not_as_asked(post: Post | None, when: datetime | None, app: ToolContext) ->
         differences.append(f"is {quote_api(post.status, 20)} and not {expected[0]}")
     if post.scheduled_at and post.scheduled_at != when:
         differences.append(
-            f"is set for {show(post.scheduled_at, app.zone)}" + (f" and not for {show(when, app.zone)}" if when else "")
+            f"is set for {show(post.scheduled_at, context.zone)}"
+            + (f" and not for {show(when, context.zone)}" if when else "")
         )
     return " and ".join(differences) or None

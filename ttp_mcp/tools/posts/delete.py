@@ -34,34 +34,34 @@ class DeletedPost(ToolOutput):
 
 
 @toolset.tool(title="Delete a post", effect="remove", failure="Post not deleted")
-async def delete_post(args: DeletePost, app: ToolContext) -> Answer[DeletedPost]:
+async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedPost]:
     """Delete a post; one that is scheduled is cancelled before it goes out.
 
     What a network already shows stays there: it has to be removed on the network itself.
     """
     try:
-        post = await _deletable(args.post_id, app)
+        post = await _deletable(args.post_id, context)
     except NotFound:
-        await refuse_replaced(args.post_id, app, "Post not deleted")
-        if await app.ledger.removed(args.post_id) is None:
+        await refuse_replaced(args.post_id, context, "Post not deleted")
+        if await context.ledger.removed(args.post_id) is None:
             raise
         gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
         return Answer(f"{shown_id(args.post_id)} was deleted before; nothing was changed.", gone)
-    book = await app.accounts.names()
+    book = await context.accounts.names()
     asked = await require_confirmation(
-        app,
-        _delete_question(post, book, app),
+        context,
+        _delete_question(post, book, context),
         binding={"tool": "delete_post", "post_id": post.id, "shown": visible_fields(post)},
-        grave=True,
+        irreversible=True,
         confirmation=args.confirmation,
     )
     if asked:
         # It may have gone out meanwhile, or be another post than the one that was shown.
-        asked_about, post = post, await _deletable(args.post_id, app)
+        asked_about, post = post, await _deletable(args.post_id, context)
         refuse_changed(asked_about, post, "Post not deleted")
-    deleted = await app.writes.delete(args.post_id, tool="delete_post", post=post)
-    text = _deleted_text(deleted, post, book, app)
-    if other := await replacement_under_way(post.id, app):
+    deleted = await context.writer.delete(args.post_id, tool="delete_post", post=post)
+    text = _deleted_text(deleted, post, book, context)
+    if other := await replacement_under_way(post.id, context):
         text += f"\nNote: a reschedule of it did not end, and {shown_id(other)} was made in its place and stands: delete_post for that too."
     return Answer(
         text,
@@ -69,8 +69,8 @@ async def delete_post(args: DeletePost, app: ToolContext) -> Answer[DeletedPost]
     )
 
 
-async def _deletable(post_id: str, app: ToolContext) -> Post:
-    post = await app.api.posts.get(post_id)
+async def _deletable(post_id: str, context: ToolContext) -> Post:
+    post = await context.api.posts.get(post_id)
     if post.status == "publishing":
         raise Refusal(
             f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
@@ -78,11 +78,11 @@ async def _deletable(post_id: str, app: ToolContext) -> Post:
     return post
 
 
-def _delete_question(post: Post, book: AccountCache, app: ToolContext) -> str:
-    return f"Delete this post?\n{render_headline(post, book, app.zone, app.now())}\n{quote_all(post)}"
+def _delete_question(post: Post, book: AccountCache, context: ToolContext) -> str:
+    return f"Delete this post?\n{render_headline(post, book, context.zone, context.now())}\n{quote_all(post)}"
 
 
-def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, app: ToolContext) -> str:
+def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, context: ToolContext) -> str:
     name = shown_id(post.id)
     where = join_words(account_labels(post, book))
     if deleted.outcome == "already_gone":
@@ -96,7 +96,7 @@ def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, app: ToolCon
         return f"Unknown whether {name} was deleted: {cause_of(deleted.cause)} {seen}."
     if post.status in ("published", "partial"):
         return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
-    due = f", which was due {show(post.scheduled_at, app.zone)}" if post.scheduled_at else ""
+    due = f", which was due {show(post.scheduled_at, context.zone)}" if post.scheduled_at else ""
     cancelled = "It will not be published. " if post.status == "scheduled" else ""
     return (
         f"Deleted: {name} for {where}{due}. {cancelled}create_post makes it again; its text is:\n{fence(post.content)}"

@@ -16,18 +16,18 @@ class GetPost(ToolInput):
 
 
 @toolset.tool(title="Get a post", effect="read", failure="Post not read")
-async def get_post(args: GetPost, app: ToolContext) -> Answer[PostDetail]:
+async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
     """Return one post whole, with what became of it on each account.
 
     list_posts finds ids. A post that was rescheduled here names the one that replaced it.
     """
-    book, post = await app.accounts.names_and(lambda: _moved(args.post_id, app))
-    return Answer(render_post(post, book, app.zone, app.now()), describe_post(post, book, app.zone))
+    book, post = await context.accounts.names_and(lambda: _moved(args.post_id, context))
+    return Answer(render_post(post, book, context.zone, context.now()), describe_post(post, book, context.zone))
 
 
-async def _moved(post_id: str, app: ToolContext) -> Post:
+async def _moved(post_id: str, context: ToolContext) -> Post:
     try:
-        return await app.api.posts.get(post_id)
+        return await context.api.posts.get(post_id)
     except NotFound:
-        await refuse_replaced(post_id, app, "Post not read")
+        await refuse_replaced(post_id, context, "Post not read")
         raise

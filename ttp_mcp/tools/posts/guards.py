@@ -13,9 +13,9 @@ from ttp_mcp.tools.posts.prepare import visible_fields
 SOON = timedelta(minutes=10)
 
 
-async def refuse_replaced(post_id: str, app: ToolContext, what: str) -> None:
+async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None:
     """Name the post that stands in place of one that is gone, where it was replaced here."""
-    if new_id := await app.ledger.replacement(post_id):
+    if new_id := await context.ledger.replacement(post_id):
         raise Refusal(
             f"{what}: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
             "Call again with that id; nothing was changed."
@@ -30,13 +30,13 @@ def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
         )
 
 
-async def replacement_under_way(post_id: str, app: ToolContext) -> str | None:
+async def replacement_under_way(post_id: str, context: ToolContext) -> str | None:
     """The post that stands beside this one since a reschedule did not end; None where none is known."""
     try:
-        half = await app.ledger.replacing(post_id)
+        half = await context.ledger.replacing(post_id)
         if half is None or half.new_id is None:
             return None
-        return (await app.api.posts.get(half.new_id)).id
+        return (await context.api.posts.get(half.new_id)).id
     except NotFound:
         return None
     except (ApiError, LedgerProblem):

@@ -63,26 +63,26 @@ class PostList(ToolOutput):
 
 
 @toolset.tool(title="List posts", effect="read", failure="Posts not listed")
-async def list_posts(args: ListPosts, app: ToolContext) -> Answer[PostList]:
+async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     """List the organization's posts, filtered, newest first.
 
     Content is shortened; get_post has it whole. The answer says how many matched and how to get the rest.
     """
-    book, everything = await app.accounts.names_and(app.api.posts.list)
+    book, everything = await context.accounts.names_and(context.api.posts.list)
     meant = _account_filter(args.account, book)
     wanted = Filter(
         status=args.status.strip().lower() if args.status else None,
         platform=platform_key(args.platform) if args.platform else None,
         accounts=None if meant is None else frozenset(account.id for account in meant),
         account_platforms=frozenset(platform_key(account.platform) for account in meant or ()),
-        after=_bound("after", args.after, app),
-        before=_bound("before", args.before, app),
+        after=_bound("after", args.after, context),
+        before=_bound("before", args.before, context),
         text=args.text.casefold() if args.text else None,
     )
     found = read_page(everything, wanted, args.order, args.limit, args.cursor)
-    lines = [_list_heading(args, app, len(found.posts), found.matched, everything)]
-    shown = [summarize_post(post, book, app.zone) for post in found.posts]
-    lines += [render_list_item(post, short, app.zone) for post, short in zip(found.posts, shown, strict=True)]
+    lines = [_list_heading(args, context, len(found.posts), found.matched, everything)]
+    shown = [summarize_post(post, book, context.zone) for post in found.posts]
+    lines += [render_list_item(post, short, context.zone) for post, short in zip(found.posts, shown, strict=True)]
     if args.account and not all(account_ids_of(post) for post in found.posts):
         lines.append("Where only a platform is named, the API does not say for which of its accounts the post is.")
     if found.cursor:
@@ -92,8 +92,8 @@ async def list_posts(args: ListPosts, app: ToolContext) -> Answer[PostList]:
     data = PostList(
         posts=shown,
         matched=found.matched,
-        time_zone=app.zone.key,
-        now=to_iso(app.now(), app.zone) or "",
+        time_zone=context.zone.key,
+        now=to_iso(context.now(), context.zone) or "",
         next_cursor=found.cursor,
     )
     return Answer("\n".join(lines), data)
@@ -108,17 +108,17 @@ def _account_filter(wanted: str | None, book: AccountCache) -> list[Integration]
     return found
 
 
-def _bound(name: str, text: str | None, app: ToolContext) -> datetime | None:
+def _bound(name: str, text: str | None, context: ToolContext) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_when(text, app.zone, app.now(), date_ok=True)
+        return parse_when(text, context.zone, context.now(), date_ok=True)
     except TimeProblem as problem:
         raise TimeProblem(f"{name}: {problem}") from None
 
 
-def _list_heading(args: ListPosts, app: ToolContext, shown: int, matched: int, everything: list[Post]) -> str:
-    now = f"(now {show(app.now(), app.zone)})"
+def _list_heading(args: ListPosts, context: ToolContext, shown: int, matched: int, everything: list[Post]) -> str:
+    now = f"(now {show(context.now(), context.zone)})"
     if not everything:
         return f"There are no posts yet {now}. create_post makes one."
     order = "newest first" if args.order == "newest" else "earliest time first"
@@ -126,4 +126,4 @@ def _list_heading(args: ListPosts, app: ToolContext, shown: int, matched: int, e
         by_status = Counter(quote_api(post.status, 20) for post in everything)
         counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
         return f"No post matches {now}. There are {len(everything)} in all: {counts}."
-    return f"{shown} of {count_noun(matched, 'matching post')}, {order}; times in {app.zone.key} {now}."
+    return f"{shown} of {count_noun(matched, 'matching post')}, {order}; times in {context.zone.key} {now}."

@@ -63,12 +63,14 @@ class PreparedPost:
         return "".join(parts)
 
 
-async def prepare_post(args: PostFields, app: ToolContext, what: str, *, compare_drafts: bool = False) -> PreparedPost:
+async def prepare_post(
+    args: PostFields, context: ToolContext, what: str, *, compare_drafts: bool = False
+) -> PreparedPost:
     """Read the arguments of a post.
 
     Args:
         args: The post.
-        app: The surroundings.
+        context: The surroundings.
         what: How a refusal begins.
         compare_drafts: Whether a post without a time is compared with the others too, for one more request.
 
@@ -79,13 +81,13 @@ async def prepare_post(args: PostFields, app: ToolContext, what: str, *, compare
     only_one_target(args.account_ids, args.platforms, what)
     refuse_unprintable([args.content, *(args.thread or ())], what)
     refuse_unhosted(args.media_urls or (), what)
-    when = due_time(args.scheduled_at, app)
+    when = due_time(args.scheduled_at, context)
     # A draft reaches nobody, so it needs no comparison.
     compared = when is not None or compare_drafts
-    book, others = await _surroundings(app, wants_posts=compared)
+    book, others = await _surroundings(context, wants_posts=compared)
     if when:
         # Once more: by now the API has told which time it is there.
-        refuse_past(when, app.now(), app.zone)
+        refuse_past(when, context.now(), context.zone)
     targets = targets_of(args.account_ids, args.platforms, book, what)
     post = PostCreate(
         content=args.content,
@@ -99,18 +101,18 @@ async def prepare_post(args: PostFields, app: ToolContext, what: str, *, compare
     return PreparedPost(post, tuple(targets), validate_post(post, targets, others if compared else ()), others)
 
 
-async def _surroundings(app: ToolContext, *, wants_posts: bool) -> tuple[AccountCache, tuple[Post, ...] | None]:
+async def _surroundings(context: ToolContext, *, wants_posts: bool) -> tuple[AccountCache, tuple[Post, ...] | None]:
     """The accounts, and the posts where they are wanted; without the posts a check still says most of what it can."""
 
     async def posts() -> tuple[Post, ...] | None:
         if not wants_posts:
             return None
         try:
-            return tuple(await app.api.posts.list())
+            return tuple(await context.api.posts.list())
         except ApiError:
             return None
 
-    return await run_both(app.accounts.fresh, posts)
+    return await run_both(context.accounts.fresh, posts)
 
 
 def only_one_target(account_ids: Sequence[str] | None, platforms: Sequence[str] | None, what: str) -> None:
@@ -179,7 +181,7 @@ def refuse_errors(prepared: PreparedPost, what: str) -> None:
         raise Refusal(f"{what}: {' '.join(prepared.findings.errors[:5])} Nothing was sent.")
 
 
-def due_time(text: str | None, app: ToolContext) -> datetime | None:
+def due_time(text: str | None, context: ToolContext) -> datetime | None:
     """A time that a post can be scheduled for; None for a draft.
 
     Raises:
@@ -188,10 +190,10 @@ def due_time(text: str | None, app: ToolContext) -> datetime | None:
     if text is None:
         return None
     try:
-        when = parse_when(text, app.zone, app.now())
+        when = parse_when(text, context.zone, context.now())
     except TimeProblem as problem:
         raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
-    refuse_past(when, app.now(), app.zone)
+    refuse_past(when, context.now(), context.zone)
     return when
 
 

@@ -63,55 +63,55 @@ class Rescheduled(ToolOutput):
 
 
 @toolset.tool(title="Reschedule or change a post", effect="publish", failure=NOT_DONE)
-async def reschedule_post(args: ReschedulePost, app: ToolContext) -> Answer[Rescheduled]:
+async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[Rescheduled]:
     """Give a draft or scheduled post another time, text, accounts or media. Its id changes.
 
     Makes the replacement, checks it, then deletes the old post; when that fails one of them stands, or both are named.
     Not for posts that are publishing or out.
     """
-    old = await _standing(args.post_id, app)
-    _refuse_unless_replaceable(old, app)
-    prepared = await _prepared(args, old, app)
+    old = await _standing(args.post_id, context)
+    _refuse_unless_replaceable(old, context)
+    prepared = await _prepared(args, old, context)
     _refuse_unless_different(args, old, prepared)
     refuse_errors(prepared, NOT_DONE)
-    _refuse_if_too_close(prepared, app)
+    _refuse_if_too_close(prepared, context)
     asked = await require_confirmation(
-        app,
-        _question(prepared, old, app),
+        context,
+        _question(prepared, old, context),
         binding={**binding("reschedule_post", prepared), "post_id": old.id},
-        grave=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - app.now() < SOON,
+        irreversible=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - context.now() < SOON,
         confirmation=args.confirmation,
     )
     if asked:
         # Who was asked may have taken their time.
-        asked_about, old = old, await _standing(args.post_id, app)
+        asked_about, old = old, await _standing(args.post_id, context)
         refuse_changed(asked_about, old, NOT_DONE)
-        _refuse_unless_replaceable(old, app)
-        _refuse_if_too_close(prepared, app)
+        _refuse_unless_replaceable(old, context)
+        _refuse_if_too_close(prepared, context)
     # From here on both posts may stand for a moment, so neither a cancel nor the end of the process stops half way.
-    new_id = await shielded(lambda: _create_and_replace(old, prepared, app))
-    return _answer(old, new_id, prepared, app)
+    new_id = await shielded(lambda: _create_and_replace(old, prepared, context))
+    return _answer(old, new_id, prepared, context)
 
 
-async def _create_and_replace(old: Post, prepared: PreparedPost, app: ToolContext) -> str:
-    with app.writes.flight(), _alone(old, app):
-        await _begin(old, prepared, app)
-        created = await _created(old, prepared, app)
+async def _create_and_replace(old: Post, prepared: PreparedPost, context: ToolContext) -> str:
+    with context.writer.track(), _alone(old, context):
+        await _begin(old, prepared, context)
+        created = await _created(old, prepared, context)
         new_id = _id_of(created, old)
-        await _replace(old, new_id, prepared, app)
+        await _replace(old, new_id, prepared, context)
         return new_id
 
 
 @contextmanager
-def _alone(old: Post, app: ToolContext) -> Generator[None]:
+def _alone(old: Post, context: ToolContext) -> Generator[None]:
     """Of two equal calls at once each would take the replacement for its own, and one could take it back from the other."""
-    if old.id in app.writes.replacing:
+    if old.id in context.writer.replacing:
         raise _under_way(old)
-    app.writes.replacing.add(old.id)
+    context.writer.replacing.add(old.id)
     try:
         yield
     finally:
-        app.writes.replacing.discard(old.id)
+        context.writer.replacing.discard(old.id)
 
 
 def _under_way(old: Post) -> Refusal:
@@ -121,35 +121,35 @@ def _under_way(old: Post) -> Refusal:
     )
 
 
-async def _standing(post_id: str, app: ToolContext) -> Post:
+async def _standing(post_id: str, context: ToolContext) -> Post:
     """The post that is to be replaced; when a call that did not end has replaced it already, that is noted and told."""
     try:
-        return await app.api.posts.get(post_id)
+        return await context.api.posts.get(post_id)
     except NotFound:
-        half = await app.ledger.replacing(post_id)
+        half = await context.ledger.replacing(post_id)
         if half is None or half.new_id is None:
-            await refuse_replaced(post_id, app, NOT_DONE)
+            await refuse_replaced(post_id, context, NOT_DONE)
             raise
-        await app.ledger.end_replacement(post_id, half.new_id)
+        await context.ledger.end_replacement(post_id, half.new_id)
         raise Refusal(
             f"{NOT_DONE}: {shown_id(post_id)} is gone and {shown_id(half.new_id)} was made in its place by an earlier "
             "call that did not end. Check it with get_post, and call again with that id to change it."
         ) from None
 
 
-async def _begin(old: Post, prepared: PreparedPost, app: ToolContext) -> None:
+async def _begin(old: Post, prepared: PreparedPost, context: ToolContext) -> None:
     """Note that two posts may stand from here on, unless the post is being replaced by something else already."""
-    half = await app.ledger.replacing(old.id)
-    if half is not None and half.moved and half.new_id is not None and await _exists(half.new_id, app):
+    half = await context.ledger.replacing(old.id)
+    if half is not None and half.moved and half.new_id is not None and await _exists(half.new_id, context):
         raise _both(old, half.new_id)
-    other = await app.ledger.begin_replacement(old.id, prepared.post)
+    other = await context.ledger.begin_replacement(old.id, prepared.post)
     while other is not None:
-        if app.ledger.is_fresh(other):
+        if context.ledger.is_fresh(other):
             raise _under_way(old)
-        if other.new_id is not None and await _exists(other.new_id, app):
+        if other.new_id is not None and await _exists(other.new_id, context):
             raise _both(old, other.new_id)
-        await app.ledger.end_replacement(old.id, None)
-        other = await app.ledger.begin_replacement(old.id, prepared.post)
+        await context.ledger.end_replacement(old.id, None)
+        other = await context.ledger.begin_replacement(old.id, prepared.post)
 
 
 def _both(old: Post, new_id: str) -> Refusal:
@@ -159,23 +159,23 @@ def _both(old: Post, new_id: str) -> Refusal:
     )
 
 
-async def _created(old: Post, prepared: PreparedPost, app: ToolContext) -> Created:
+async def _created(old: Post, prepared: PreparedPost, context: ToolContext) -> Created:
     """The replacement. What a crash left of an earlier call with the same arguments is taken up again."""
     try:
-        created = await app.writes.create(
+        created = await context.writer.create(
             prepared.post, tool="reschedule_post", before=prepared.others, replaces=old.id
         )
     except EarlierAttempt as problem:
         # Its post may stand.
         raise EarlierAttempt(f"{problem} {shown_id(old.id)} still stands.", under_way=problem.under_way) from None
     except (ApiError, WriteRefused, LedgerProblem):
-        await _note(old.id, None, app)
+        await _note(old.id, None, context)
         raise
     if created.outcome == "already_created":
-        half = await app.ledger.replacing(old.id)
+        half = await context.ledger.replacing(old.id)
         if half is None or half.new_id != created.post_id:
             # Somebody's own post: to rest on it could leave an account with nothing.
-            await _note(old.id, None, app)
+            await _note(old.id, None, context)
             raise _there_already(old, created, prepared)
     return created
 
@@ -209,21 +209,21 @@ def _refuse_unless_different(args: ReschedulePost, old: Post, prepared: Prepared
         raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")
 
 
-def _refuse_unless_replaceable(old: Post, app: ToolContext) -> None:
+def _refuse_unless_replaceable(old: Post, context: ToolContext) -> None:
     name = shown_id(old.id)
     if old.status not in NOT_OUT:
         raise Refusal(
             f"{NOT_DONE}: {name} is {quote_api(old.status, 20)}, so it is out or on its way and can't be changed. "
             "create_post sends a new one; nothing was changed."
         )
-    if old.status == "scheduled" and old.scheduled_at and old.scheduled_at - app.now() < TOO_CLOSE:
+    if old.status == "scheduled" and old.scheduled_at and old.scheduled_at - context.now() < TOO_CLOSE:
         raise Refusal(
-            f"{NOT_DONE}: {name} is due {from_now(old.scheduled_at, app.now())}, too soon to be replaced safely. "
+            f"{NOT_DONE}: {name} is due {from_now(old.scheduled_at, context.now())}, too soon to be replaced safely. "
             "delete_post may still stop it; nothing was changed."
         )
 
 
-async def _prepared(args: ReschedulePost, old: Post, app: ToolContext) -> PreparedPost:
+async def _prepared(args: ReschedulePost, old: Post, context: ToolContext) -> PreparedPost:
     """The replacement: the old post with what changes. What the API does not show of the old one has to be passed."""
     changes = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data")
     if all(getattr(args, name) is None for name in changes):
@@ -231,7 +231,7 @@ async def _prepared(args: ReschedulePost, old: Post, app: ToolContext) -> Prepar
             f"{NOT_DONE}: nothing to change was passed. Pass scheduled_at or another of {', '.join(changes)}."
         )
     account_ids = args.account_ids or _accounts_of(old)
-    when = args.scheduled_at or (to_iso(old.scheduled_at, app.zone) if old.status == "scheduled" else None)
+    when = args.scheduled_at or (to_iso(old.scheduled_at, context.zone) if old.status == "scheduled" else None)
     fields = PostFields(
         content=args.content or old.content,
         account_ids=account_ids,
@@ -240,7 +240,7 @@ async def _prepared(args: ReschedulePost, old: Post, app: ToolContext) -> Prepar
         scheduled_at=when,
         platform_data=args.platform_data if args.platform_data is not None else old.platform_data,
     )
-    prepared = await prepare_post(fields, app, NOT_DONE)
+    prepared = await prepare_post(fields, context, NOT_DONE)
     _refuse_what_is_not_shown(args, old, prepared)
     # The old post is no clash with its own replacement.
     others = tuple(post for post in prepared.others if post.id != old.id) if prepared.others is not None else None
@@ -271,25 +271,25 @@ def _refuse_what_is_not_shown(args: ReschedulePost, old: Post, prepared: Prepare
         )
 
 
-def _refuse_if_too_close(prepared: PreparedPost, app: ToolContext) -> None:
+def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
     when = prepared.post.scheduled_at
-    if when is not None and when - app.now() < TOO_CLOSE:
+    if when is not None and when - context.now() < TOO_CLOSE:
         raise Refusal(
-            f"{NOT_DONE}: {show(when, app.zone)} is less than two minutes away, too soon to replace a post safely. "
+            f"{NOT_DONE}: {show(when, context.zone)} is less than two minutes away, too soon to replace a post safely. "
             "Pass a later time; nothing was changed."
         )
 
 
-def _question(prepared: PreparedPost, old: Post, app: ToolContext) -> str:
+def _question(prepared: PreparedPost, old: Post, context: ToolContext) -> str:
     return (
-        f"Replace the post {shown_id(old.id)} by this one, {_when(prepared, app)}, on {prepared.named()}{prepared.extent()}?\n"
+        f"Replace the post {shown_id(old.id)} by this one, {_when(prepared, context)}, on {prepared.named()}{prepared.extent()}?\n"
         f"{quote_all(prepared.post)}"
     )
 
 
-def _when(prepared: PreparedPost, app: ToolContext) -> str:
+def _when(prepared: PreparedPost, context: ToolContext) -> str:
     when = prepared.post.scheduled_at
-    return f"for {show(when, app.zone)}, {from_now(when, app.now())}" if when else "as a draft"
+    return f"for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "as a draft"
 
 
 def _id_of(created: Created, old: Post) -> str:
@@ -302,23 +302,23 @@ def _id_of(created: Created, old: Post) -> str:
     return created.post_id
 
 
-async def _replace(old: Post, new_id: str, prepared: PreparedPost, app: ToolContext) -> None:
+async def _replace(old: Post, new_id: str, prepared: PreparedPost, context: ToolContext) -> None:
     """Check the replacement and remove the old post; what fails before the old one is touched is taken back."""
     doubt = ""
     try:
-        now_old = await _checked(old, new_id, prepared, app)
-        deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old)
-        if not (doubt := await _doubt(deleted, old.id, app)):
-            return await _note(old.id, new_id, app)
+        now_old = await _checked(old, new_id, prepared, context)
+        deleted = await context.writer.delete(old.id, tool="reschedule_post", post=now_old)
+        if not (doubt := await _doubt(deleted, old.id, context)):
+            return await _note(old.id, new_id, context)
     except _Undone as problem:
-        return await _undo(old, new_id, str(problem), app)
+        return await _undo(old, new_id, str(problem), context)
     except (ApiError, WriteRefused, LedgerProblem):
-        return await _undo(old, new_id, "a step after the replacement failed", app)
+        return await _undo(old, new_id, "a step after the replacement failed", context)
     # Deleting twice is safe. The replacement stays from here on: to take it back could leave none, when the delete took effect late.
     with suppress(ApiError, WriteRefused, LedgerProblem):
-        deleted = await app.writes.delete(old.id, tool="reschedule_post", post=now_old, limited=False)
-        if not (doubt := await _doubt(deleted, old.id, app)):
-            return await _note(old.id, new_id, app)
+        deleted = await context.writer.delete(old.id, tool="reschedule_post", post=now_old, limited=False)
+        if not (doubt := await _doubt(deleted, old.id, context)):
+            return await _note(old.id, new_id, context)
     name, new_name = shown_id(old.id), shown_id(new_id)
     raise Refusal(
         f"{NOT_DONE} for sure: {name} was to be deleted, but {doubt}. Both may stand: call get_post for {name} and {new_name}, its "
@@ -330,50 +330,50 @@ class _Undone(Exception):
     """The replacement must not stand."""
 
 
-async def _checked(old: Post, new_id: str, prepared: PreparedPost, app: ToolContext) -> Post:
+async def _checked(old: Post, new_id: str, prepared: PreparedPost, context: ToolContext) -> Post:
     """The old post as it is now, when the replacement is as asked and the old one can still go."""
-    new = await app.api.posts.get(new_id)
+    new = await context.api.posts.get(new_id)
     if new.scheduled_at != prepared.post.scheduled_at or new.status not in ("draft", "scheduled"):
         raise _Undone("the API made the replacement differently than asked")
-    now_old = await app.api.posts.get(old.id)
+    now_old = await context.api.posts.get(old.id)
     if now_old.status not in NOT_OUT:
         raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
     return now_old
 
 
-async def _doubt(deleted: Deleted, post_id: str, app: ToolContext) -> str:
+async def _doubt(deleted: Deleted, post_id: str, context: ToolContext) -> str:
     """Why a post may still be there after its delete; empty when it is gone."""
     if deleted.outcome == "unknown":
         return "the answer to that was lost"
     try:
-        left = await app.api.posts.get(post_id)
+        left = await context.api.posts.get(post_id)
     except ApiError:
         return ""
     return f"it is still there ({quote_api(left.status, 20)})"
 
 
-async def _note(old_id: str, new_id: str | None, app: ToolContext) -> None:
+async def _note(old_id: str, new_id: str | None, context: ToolContext) -> None:
     try:
-        await app.ledger.end_replacement(old_id, new_id)
+        await context.ledger.end_replacement(old_id, new_id)
     except LedgerProblem:
         # Only the pointer from the old id is missing then; the posts are as they should be.
         return
 
 
-async def _undo(old: Post, new_id: str, why: str, app: ToolContext) -> None:
+async def _undo(old: Post, new_id: str, why: str, context: ToolContext) -> None:
     name, new_name = shown_id(old.id), shown_id(new_id)
     try:
-        still_there = await _exists(old.id, app)
+        still_there = await _exists(old.id, context)
         if still_there:
-            removed = await app.writes.delete(new_id, tool="reschedule_post", limited=False)
+            removed = await context.writer.delete(new_id, tool="reschedule_post", limited=False)
             if removed.outcome != "unknown":
-                await _note(old.id, None, app)
+                await _note(old.id, None, context)
                 raise Refusal(f"{NOT_DONE}: {why}. The replacement was removed again; {name} stands.")
     except (ApiError, WriteRefused, LedgerProblem):
         still_there = True
     if not still_there:
         # Removing the replacement as well would leave nothing.
-        await _note(old.id, new_id, app)
+        await _note(old.id, new_id, context)
         raise Refusal(
             f"{NOT_DONE} for sure: {why}, but {name} is gone and the replacement {new_name} stands. Check it with get_post."
         )
@@ -383,18 +383,18 @@ async def _undo(old: Post, new_id: str, why: str, app: ToolContext) -> None:
     )
 
 
-async def _exists(post_id: str, app: ToolContext) -> bool:
+async def _exists(post_id: str, context: ToolContext) -> bool:
     try:
-        await app.api.posts.get(post_id)
+        await context.api.posts.get(post_id)
     except NotFound:
         return False
     return True
 
 
-def _answer(old: Post, new_id: str, prepared: PreparedPost, app: ToolContext) -> Answer[Rescheduled]:
+def _answer(old: Post, new_id: str, prepared: PreparedPost, context: ToolContext) -> Answer[Rescheduled]:
     when = prepared.post.scheduled_at
-    was = f" It was due {show(old.scheduled_at, app.zone)}." if old.scheduled_at else ""
-    due = f"goes out {show(when, app.zone)}, {from_now(when, app.now())}, to" if when else "is a draft for"
+    was = f" It was due {show(old.scheduled_at, context.zone)}." if old.scheduled_at else ""
+    due = f"goes out {show(when, context.zone)}, {from_now(when, context.now())}, to" if when else "is a draft for"
     lines = [
         f"Rescheduled: {shown_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
         f"It replaces {shown_id(old.id)}, which is deleted.{was}",
@@ -403,7 +403,7 @@ def _answer(old: Post, new_id: str, prepared: PreparedPost, app: ToolContext) ->
     data = Rescheduled(
         old_post_id=clean(old.id),
         post_id=clean(new_id),
-        scheduled_at=to_iso(when, app.zone),
+        scheduled_at=to_iso(when, context.zone),
         warnings=prepared.findings.to_say,
     )
     return Answer("\n".join(lines), data)

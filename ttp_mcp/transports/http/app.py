@@ -107,17 +107,17 @@ class HttpService:
     def busy(self) -> bool:
         """Whether a call is under way, or a write, which may outlive its call."""
         writes = self._tenants.writes_in_flight if self._tenants is not None else 0
-        return self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writes.in_flight > 0)
+        return self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writer.in_flight > 0)
 
     def leave(self) -> None:
         """Take no new work: `/readyz` says so."""
         self.health.leaving = True
 
-    async def drained(self, seconds: float) -> bool:
+    async def drain(self, seconds: float) -> bool:
         """Wait until no write is in flight; what is left after so many seconds is given up. False if any was."""
         if self._tenants is not None:
-            return await self._tenants.drained(seconds)
-        return await self._app.writes.drained(seconds) if self._app else True
+            return await self._tenants.drain(seconds)
+        return await self._app.writer.drain(seconds) if self._app else True
 
     async def aclose(self) -> None:
         """Close the connections and the state."""

@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         closing.cancel()
         # A write goes on when its request was cut off, or has ended without it.
-        self.drained &= await self._service.drained(max(_SETTLE_SECONDS, deadline - loop.time()))
+        self.drained &= await self._service.drain(max(_SETTLE_SECONDS, deadline - loop.time()))
 
     async def _close_streams(self, deadline: float) -> None:
         """End what would stay open for ever (SSE): once no write is in flight and answers had a moment to leave.
@@ -170,7 +170,7 @@ class _Server(uvicorn.Server):
             if not self._service.busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        self.drained &= await self._service.drained(0)
+        self.drained &= await self._service.drain(0)
         await asyncio.sleep(_SETTLE_SECONDS / 2)
         for connection in list(self.server_state.connections):
             if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others

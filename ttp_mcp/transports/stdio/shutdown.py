@@ -33,11 +33,11 @@ class Writing(Protocol):
         ...
 
     @property
-    def without_outcome(self) -> int:
+    def unresolved(self) -> int:
         """How many writes have no outcome in the ledger."""
         ...
 
-    async def give_up(self) -> object:
+    async def abandon(self) -> object:
         """Stop what is in flight; each write notes its outcome, and no other is begun."""
         ...
 
@@ -74,9 +74,9 @@ class Shutdown:
             ]
         self._quiet = now + SETTLE_SECONDS
         self.reason = reason
-        self.give_up_asking()
+        self.fail_pending_requests()
 
-    def give_up_asking(self) -> None:
+    def fail_pending_requests(self) -> None:
         """Nobody reads the client's answers any more: whoever waits for one is told so."""
         self.closed.extend(self.asked)
         self.asked.clear()
@@ -120,7 +120,7 @@ class Shutdown:
         """A question to the client is on the wire."""
         self.asked.add(request_id)
         if self.reason is not None:
-            self.give_up_asking()
+            self.fail_pending_requests()
 
     async def sleep(self, *, readable: int | None = None, seconds: float | None = None) -> None:
         """Wait until a descriptor can be read, a time has passed, or somebody calls `wake`."""
@@ -166,9 +166,9 @@ class Shutdown:
             self.begin("signal")
 
     def _give_up_writes(self) -> None:
-        self._giving_up = self._loop.create_task(self._writes.give_up())
+        self._giving_up = self._loop.create_task(self._writes.abandon())
 
     def _leave_anyway(self) -> None:
-        writes = self._writes.without_outcome
+        writes = self._writes.unresolved
         _log.warning("left after %.0f s with %d writes without an outcome", self._drain_seconds, writes)
         self._leave(1 if writes else 0)

@@ -35,9 +35,9 @@ class _NoWrites:
     """Of a server that only reads."""
 
     in_flight = 0
-    without_outcome = 0
+    unresolved = 0
 
-    async def give_up(self) -> None:
+    async def abandon(self) -> None:
         """Nothing to give up."""
 
 
@@ -92,7 +92,7 @@ async def serve_stdio(
             finally:
                 ending.close()
                 writer.close()
-    return 1 if writes.without_outcome else 0
+    return 1 if writes.unresolved else 0
 
 
 async def _run(server: MCPServer[Any], reader: Any, writer: Any) -> None:
