@@ -13,6 +13,7 @@ from ttp_mcp.api.http import utc_now
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.ledger.store.base import Store
@@ -141,12 +142,14 @@ def create_tool_context(
     )
     # The sandbox's token is a new one at each start, its workspace is not.
     token = tenant or (None if sandbox else settings.token)
-    ledger = ledger_of(state, scope_of(settings.api_url, token, settings.org_id), now)
+    scope = scope_of(settings.api_url, token, settings.org_id)
+    ledger = ledger_of(state, scope, now)
     caps = HourlyLimits.of(settings)
     return ToolContext(
         settings=settings,
         api=api,
         ledger=ledger,
+        media_facts=MediaFactsStore(state, scope, now),
         writer=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
         accounts=AccountDirectory(api, monotonic),
         user=McpUserPrompter(None, ledger),

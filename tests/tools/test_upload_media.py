@@ -9,6 +9,10 @@ import pytest
 from inline_snapshot import snapshot
 
 from ttp_mcp.api import UploadFailed
+from ttp_mcp.factory import create_tool_context
+from ttp_mcp.ledger.media_facts import MediaFactsStore
+from ttp_mcp.ledger.store import open_store
+from ttp_mcp.media.facts import MediaFacts
 
 pytestmark = pytest.mark.requirement("tools.upload_media")
 
@@ -79,6 +83,37 @@ async def test_uploaded_picture_is_used_by_a_post(connect, pictures):
             "create_post", content="Fresh", platforms=["instagram"], media_urls=[data["public_url"]]
         )
         assert "with 1 media file" in text
+
+
+@pytest.mark.requirement("tools.upload_media.facts")
+async def test_facts_of_an_uploaded_file_are_kept_for_its_url(connect, pictures):
+    """Also for the next process of the same user, and for no other user."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        _, data = await agent.ok("upload_media", source="photo.png")
+        url = data["public_url"]
+        expected = {url: MediaFacts("image/png", len(PNG), 640, 480)}
+        context = agent.assembly.app
+        assert await context.media_facts.find([url, "https://example.com/other.png"]) == expected
+        restarted = open_store(context.settings)
+        try:
+            later = create_tool_context(context.settings, agent.sandbox, state=restarted)
+            assert await later.media_facts.find([url]) == expected
+            other = MediaFactsStore(restarted, "another user", context.now)
+            assert await other.find([url]) == {}
+        finally:
+            await restarted.aclose()
+
+
+@pytest.mark.requirement("tools.upload_media.facts")
+async def test_unusable_ledger_means_unknown_facts(agent, tmp_path):
+    """Facts only serve warnings, so nothing fails without them."""
+    broken = tmp_path / "broken"
+    broken.write_text("not a folder")
+    state = open_store(replace(agent.assembly.app.settings, state_dir=broken))
+    facts = MediaFactsStore(state, "scope", agent.assembly.app.now)
+    await facts.remember("https://example.com/a.png", MediaFacts("image/png", 3, 1, 1))
+    assert await facts.find(["https://example.com/a.png"]) == {}
+    await state.aclose()
 
 
 async def test_progress_is_told_to_the_client(connect, pictures):

@@ -6,8 +6,8 @@ the API takes, and the maintained ones need a whole file in memory or a newer Py
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.files import FileRefused
 from ttp_mcp.text import shorten
 
@@ -54,17 +54,7 @@ _STEPS = 512
 _SMALL_BOX_BYTES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a file says of itself. Pixels as stored, before rotation; what it does not say is None."""
-
-    content_type: str
-    width: int | None = None
-    height: int | None = None
-    duration_seconds: float | None = None
-
-
-def examine(read_at: ReadAt, size: int, name: str) -> Facts:
+def examine(read_at: ReadAt, size: int, name: str) -> MediaFacts:
     """The facts of a file that may be uploaded.
 
     Args:
@@ -138,7 +128,7 @@ def _brand(head: bytes) -> str | None:
     return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
 
 
-def facts_of(read_at: ReadAt, size: int, kind: str) -> Facts:
+def facts_of(read_at: ReadAt, size: int, kind: str) -> MediaFacts:
     """Width, height and duration as the header gives them. Never fails on odd bytes; a file error passes through."""
     reader = {
         "image/png": _png,
@@ -151,7 +141,7 @@ def facts_of(read_at: ReadAt, size: int, kind: str) -> Facts:
     width, height, seconds = reader(read_at, size)
     if not (width and height):
         width = height = None
-    return Facts(kind, width, height, seconds)
+    return MediaFacts(kind, size, width, height, seconds)
 
 
 _Found = tuple[int | None, int | None, float | None]

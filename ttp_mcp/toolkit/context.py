@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.toolkit.account_directory import AccountDirectory
 from ttp_mcp.writes.writer import Writer
 
@@ -39,6 +40,7 @@ class ToolContext:
     settings: Settings
     api: ApiClient
     ledger: Ledger
+    media_facts: MediaFactsStore
     writer: Writer
     accounts: AccountDirectory
     user: UserPrompter

@@ -9,8 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
 from ttp_mcp.errors import Refusal
+from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.files import FileRefused, OpenFile, open_below
-from ttp_mcp.media.probe import Facts, examine
+from ttp_mcp.media.probe import examine
 from ttp_mcp.text import clean, quote_api, shorten
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -127,7 +128,9 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
 
         async with context.writer.upload(tool="upload_media"):
             stored = await context.api.media.upload(file.name, facts.content_type, file, progress)
-        return _answer(file, facts, clean(stored.public_url))
+        public_url = clean(stored.public_url)
+        await context.media_facts.remember(public_url, facts)
+        return _answer(file, facts, public_url)
 
 
 def _hosted(url: str) -> Answer[UploadedMedia]:
@@ -153,7 +156,7 @@ def _names_a_host(url: str) -> bool:
     return parts.scheme == "https" and bool((parts.hostname or "").strip("."))
 
 
-def _answer(file: OpenFile, facts: Facts, public_url: str) -> Answer[UploadedMedia]:
+def _answer(file: OpenFile, facts: MediaFacts, public_url: str) -> Answer[UploadedMedia]:
     details = [facts.content_type, _megabytes(file.size)]
     if facts.width:
         details.append(f"{facts.width} x {facts.height} pixels")
