@@ -190,7 +190,7 @@ def test_accepted_base_url_means_the_same_to_the_client(url):
 
 
 @pytest.mark.requirement("config.token")
-@pytest.mark.parametrize("value", ["hello", "ttp_short", TEXT + "0", "Bearer " + TEXT])
+@pytest.mark.parametrize("value", ["hello", "ttp_short", TEXT + "0", "Basic " + TEXT])
 def test_malformed_token_does_not_stop_the_start(value):
     """It becomes a problem that each call tells."""
     settings = load({"TTP_API_TOKEN": value})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-from ttp_mcp.credentials import Token, TokenProblem
+from ttp_mcp.credentials import Token, TokenProblem, parse_token
 from ttp_mcp.times import TimeProblem, system_zone, zone_named
 
 Access = Literal["read", "draft", "full"]
@@ -303,7 +303,7 @@ def _server_key(environ: Mapping[str, str]) -> str | None:
 def _token(environ: Mapping[str, str]) -> tuple[Token | None, str | None]:
     try:
         text = _text(environ, "TTP_API_TOKEN") or _token_file(environ)
-        return (Token(text), None) if text else (None, None)
+        return (parse_token(text), None) if text else (None, None)
     except TokenProblem as problem:
         return None, str(problem)
 

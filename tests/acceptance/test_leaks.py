@@ -1,4 +1,4 @@
-"""Row A9: a hunt for the token, its pieces and signatures of URLs in everything that leaves the process or could."""
+"""Row A9: a hunt for the token and signatures of URLs in everything that leaves the process or could."""
 
 import copy
 import importlib
@@ -245,46 +245,40 @@ async def test_a9_goes_red_when_failures_are_not_masked(connect, sandbox, files,
         await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
 
 
-def telling(token):
-    """An API that says the token's digits, whole or a piece, wherever it says anything: of the token it was sent."""
-    digits = token.removeprefix("ttp_")
+def repeating(token):
+    """An API that repeats the token it was sent in everything it answers: whole, cut short, encoded, in upper case."""
+    encoded = token.replace("_", "%5f")
 
     async def app(scope, receive, send):
         path = scope["path"].removeprefix("/api")
-        pieces_said = [
-            digits,
-            digits[:12],
-            digits[20:44].upper(),
-            f"Token {digits[36:]}, is not allowed",
-            f"x{digits[7:21]}g",
-        ]
+        said = [token, token[:16], encoded, token.upper(), f"Token {token}, is not allowed", f"x{encoded[:30]}g"]
         post = {
-            "id": digits[5:20],
-            "content": " ".join(pieces_said),
+            "id": token,
+            "content": " ".join(said),
             "status": "failed",
-            "accountIds": [digits[:30]],
-            "mediaUrls": [f"https://cdn.example/{digits}.jpg"],
-            "platformData": {each: {each: pieces_said} for each in pieces_said},
-            "results": [{"platform": digits[:13], "status": "failed", "error": each} for each in pieces_said],
+            "accountIds": [token],
+            "mediaUrls": [f"https://cdn.example/{encoded}.jpg"],
+            "platformData": {each: {each: said} for each in said},
+            "results": [{"platform": token[:20], "status": "failed", "error": each} for each in said],
         }
         replies = {
             "/posts": {"posts": [post]},
             "/posts/p": {"post": post},
-            "/integrations": {"integrations": [{"id": digits, "platform": "linkedin", "name": digits[:14]}]},
-            "/analytics/engagement-summary": dict.fromkeys(pieces_said, pieces_said),
+            "/integrations": {"integrations": [{"id": token, "platform": "linkedin", "name": encoded}]},
+            "/analytics/engagement-summary": dict.fromkeys(said, said),
         }
-        refusal = {"success": False, "error": {"message": f"Token {digits[3:19]}… of {digits} is not allowed."}}
+        refusal = {"success": False, "error": {"message": f"Token {token[:12]}… of {encoded} is not allowed."}}
         answer = JSONResponse(replies.get(path, refusal), 200 if path in replies else 403)
         await answer(scope, receive, send)
 
     return app
 
 
-async def hunt_pieces(connect, sandbox, tmp_path):
-    """All that an API which tells the token makes of answers, errors and logs; returns how many texts were looked at."""
+async def hunt_repeated_token(connect, sandbox, tmp_path):
+    """Search every answer, error and log line of an API that repeats the token; return the number of texts."""
     token = sandbox.token
-    sandbox.app = telling(token)
-    log_file = tmp_path / "pieces.log"
+    sandbox.app = repeating(token)
+    log_file = tmp_path / "repeated.log"
     with log_file.open("wb") as file:
         restore = logs.configure("DEBUG", fd=file.fileno())
         try:
@@ -308,26 +302,26 @@ async def hunt_pieces(connect, sandbox, tmp_path):
                 posts = ResourceTemplateReference(type="ref/resource", uri="ttp://posts/{id}")
                 offered = await side.client.complete(posts, {"name": "id", "value": ""})
                 shown.append(("completions", offered.model_dump_json()))
-            logging.getLogger("any").error("was refused: %s", token[10:40])
+            logging.getLogger("any").error("was refused: %s", token)
         finally:
             restore()
     shown.append(("the log", log_file.read_text()))
     check_clean(shown, pieces(token))
-    assert all("[redacted]" in text for where, text in shown if where != "check_setup"), "the pieces did not arrive"
+    assert all("[redacted]" in text for where, text in shown if where != "check_setup"), "the token did not arrive"
     return len(shown)
 
 
-async def test_a9_no_piece_of_the_token_leaves(connect, sandbox, tmp_path):
-    """Its digits without what makes them look like a token, in values, keys, ids, names, URLs and errors."""
-    looked = await hunt_pieces(connect, sandbox, tmp_path)
-    print(f"A9: {looked} texts of an API that tells the token: 0 pieces")  # noqa: T201
+async def test_a9_token_that_the_api_repeats_does_not_leave(connect, sandbox, tmp_path):
+    """In values, keys, ids, names, URLs and errors."""
+    looked = await hunt_repeated_token(connect, sandbox, tmp_path)
+    print(f"A9: {looked} texts of an API that repeats the token: 0 leaks")  # noqa: T201
 
 
-async def test_a9_goes_red_when_pieces_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
-    """The form of a token alone does not find them."""
-    monkeypatch.setattr(credentials, "_without_pieces", lambda text: text)
+async def test_a9_goes_red_when_answers_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """Logs and errors have redaction of their own."""
+    monkeypatch.setattr(credentials, "_TOKEN_LIKE", re.compile("(?!)"))
     with RED:
-        await hunt_pieces(connect, sandbox, tmp_path)
+        await hunt_repeated_token(connect, sandbox, tmp_path)
 
 
 async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
@@ -343,7 +337,7 @@ async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path
 
     monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_arguments", values_only)
     with RED:
-        await hunt_pieces(connect, sandbox, tmp_path)
+        await hunt_repeated_token(connect, sandbox, tmp_path)
 
 
 def check_holder(token):
@@ -357,7 +351,7 @@ def check_holder(token):
     shown = [(way.__name__, way(each)) for way in ways for each in (token, holder, holder.settings, upload)]
     check_clean([*shown, ("hash", str(hash(token))), ("fingerprint", token.fingerprint)], secrets)
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="not copied or pickled"):
+        with pytest.raises(TypeError, match="be copied or pickled"):
             way(token)
     with pytest.raises(TypeError):
         json.dumps(token)

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ttp_mcp import __version__
 from ttp_mcp.cli import output
-from ttp_mcp.credentials import token_in
+from ttp_mcp.credentials import has_token
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
 
@@ -78,7 +78,7 @@ def _parsed(given: Sequence[str], *, with_commands: bool) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if token_in(given):
+    if has_token(given):
         print(
             "ttp-mcp: a token must not stand on the command line, where every program can read it. Set TTP_API_TOKEN.",
             file=sys.stderr,

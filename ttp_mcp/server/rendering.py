@@ -50,14 +50,14 @@ def render_failure(text: str, kind: str) -> types.CallToolResult:
 
 
 def redact_arguments(value: Any) -> Any:
-    """JSON without tokens. A figure can be twelve digits of one; only what the API fills in freely has such long ones."""
+    """Remove tokens from the strings of a JSON value."""
     if isinstance(value, str):
         return redact_tokens(value)
     if isinstance(value, list):
         return [redact_arguments(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
     if isinstance(value, dict):
         return {redact_tokens(key): redact_arguments(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
-    return "[redacted]" if may_hold_token(to_json(value)) else value
+    return value
 
 
 def mask_unexpected_error(tool: Tool) -> str:
