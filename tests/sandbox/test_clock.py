@@ -126,3 +126,11 @@ def test_instants_are_kept_to_the_millisecond() -> None:
     assert from_ms(to_ms(instant)) == instant
     assert iso(to_ms(instant)) == "2026-06-24T09:30:00.001Z"
     assert iso(None) is None
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 999, 1_782_293_400_001, 253_402_300_799_999, -1])
+def test_conversion_to_an_instant_is_exact(milliseconds: int) -> None:
+    """To the last day that a datetime holds."""
+    instant = from_ms(milliseconds)
+    assert instant.microsecond % 1000 == 0
+    assert to_ms(instant) == milliseconds

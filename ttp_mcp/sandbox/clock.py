@@ -1,4 +1,4 @@
-"""The sandbox's present: real, moved or frozen, and the same for every process over one folder."""
+"""The sandbox's clock: real, moved or stopped, and shared by every process that uses the same folder."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,40 +6,43 @@ from typing import Protocol
 
 from ttp_mcp.sandbox.store import Store
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 class Clock(Protocol):
-    """Anything that tells the present as aware UTC."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The present, aware UTC."""
+        """Return the current time as aware UTC."""
         ...
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self, start: datetime) -> None:
-        """Begin at an aware instant."""
+        """Start at an aware instant."""
         self._now = start.astimezone(UTC)
 
     def now(self) -> datetime:
-        """The present, aware UTC."""
+        """Return the current time as aware UTC."""
         return self._now
 
     def move(self, seconds: float) -> None:
-        """Go forward (or back) by seconds."""
+        """Move by `seconds`; negative moves back."""
         self._now += timedelta(seconds=seconds)
 
 
 class StoredClock:
-    """The machine's clock, moved by what the data folder says: `clock_offset_ms`, or stopped at `clock_frozen_ms`."""
+    """The machine's clock, moved by the stored `clock_offset_ms` or stopped at `clock_frozen_ms`."""
 
     def __init__(self, store: Store) -> None:
-        """Read the setting from this store at each call, so that all processes agree."""
+        """Use this store's settings, read on every call so that all processes agree."""
         self._store = store
 
     def now(self) -> datetime:
-        """The present, aware UTC."""
+        """Return the current time as aware UTC."""
         with self._store.reading() as db:
             meta = dict(
                 db.execute("SELECT key, value FROM meta WHERE key IN ('clock_offset_ms', 'clock_frozen_ms')").fetchall()
@@ -49,7 +52,7 @@ class StoredClock:
         return from_ms(time.time_ns() // 1_000_000 + int(meta.get("clock_offset_ms", "0")))
 
     def move(self, seconds: float) -> None:
-        """Go forward (or back) by seconds, for every process."""
+        """Move by `seconds` for every process; negative moves back."""
         by = round(seconds * 1000)
         with self._store.writing() as db:
             frozen = db.execute("SELECT value FROM meta WHERE key = 'clock_frozen_ms'").fetchone()
@@ -60,12 +63,12 @@ class StoredClock:
             )
 
     def stop_at(self, instant: datetime) -> None:
-        """Stand still at an instant."""
+        """Stop at an instant."""
         with self._store.writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('clock_frozen_ms', ?)", (str(to_ms(instant)),))
 
     def set(self, instant: datetime) -> None:
-        """Run on from an instant."""
+        """Run from an instant."""
         offset = to_ms(instant) - time.time_ns() // 1_000_000
         with self._store.writing() as db:
             db.execute("DELETE FROM meta WHERE key = 'clock_frozen_ms'")
@@ -78,17 +81,18 @@ class StoredClock:
 
 
 def to_ms(instant: datetime) -> int:
-    """Milliseconds since 1970, as the store keeps instants."""
-    return round(instant.timestamp() * 1000)
+    """Return milliseconds since 1970, the form in which the store keeps instants."""
+    # Integers throughout: the float of `timestamp()` loses microseconds.
+    return (instant - EPOCH + _MILLISECOND / 2) // _MILLISECOND
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """An instant of the store as aware UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Return an instant of the store as aware UTC."""
+    return EPOCH + milliseconds * _MILLISECOND
 
 
 def iso(milliseconds: int | None) -> str | None:
-    """An instant of the store as the API writes it."""
+    """Return an instant of the store as the API writes it."""
     if milliseconds is None:
         return None
     return from_ms(milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")

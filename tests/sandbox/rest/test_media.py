@@ -48,7 +48,7 @@ async def test_presign_answers_as_documented(sandbox: Sandbox, api: httpx2.Async
     assert set(first) == {"success", "key", "uploadUrl", "publicUrl", "expiresIn"}
     assert (first["success"], first["expiresIn"]) == (True, 300)
     assert first["key"].startswith("uploads/org_empty/")
-    assert first["key"].endswith("/Launch-day-1-.png")
+    assert first["key"].endswith("/Launch-day-1.png")
     assert first["publicUrl"] == f"http://media.sandbox.localhost/{first['key']}"
     assert first["uploadUrl"].startswith(first["publicUrl"] + "?")
     assert urlsplit(first["uploadUrl"]).netloc != urlsplit(sandbox.api_url).netloc
@@ -308,16 +308,19 @@ async def test_url_works_for_every_opening_of_the_same_data(tmp_path: Path, cloc
     ("filename", "end"),
     [
         ("launch.png", "/launch.png"),
-        ("..", "/file"),
-        (".htaccess", "/htaccess"),
-        ("-rf", "/rf"),
-        ("%2e%2e%2fsecret", "/2e-2e-2fsecret"),
-        ("Crème brûlée 🍮.jpg", "/Cr-me-br-l-e-.jpg"),
-        ("日本", "/file"),
+        ("..", "/file.png"),
+        (".htaccess", "/htaccess.png"),
+        ("-rf", "/rf.png"),
+        ("%2e%2e%2fsecret", "/2e-2e-2fsecret.png"),
+        ("Crème brûlée 🍮.jpg", "/Cr-me-br-l-e.png"),
+        ("日本", "/file.png"),
+        ("動画.png", "/file.png"),
+        ("صورة.PNG", "/file.png"),
+        ("photo.v2", "/photo.v2.png"),
         ("x" * 251 + ".png", "/" + "x" * 96 + ".png"),
-        ("a" + "." * 150, "/a"),
-        ("a" + "." * 150 + "b", "/b"),
-        ("con?.png#x", "/con-.png-x"),
+        ("a" + "." * 150, "/a.png"),
+        ("a" + "." * 150 + "b", "/b.png"),
+        ("con?.png#x", "/con-.png-x.png"),
     ],
 )
 async def test_filename_can_not_lead_out_of_the_folder(
@@ -330,6 +333,27 @@ async def test_filename_can_not_lead_out_of_the_folder(
     path = sandbox.storage.path(url["key"]).resolve()
     assert path.is_relative_to((sandbox.folder / "media").resolve())
     assert path.read_bytes() == BYTES
+
+
+@pytest.mark.parametrize(
+    ("content_type", "extension"),
+    [
+        ("image/jpeg", "jpg"),
+        ("image/png", "png"),
+        ("image/gif", "gif"),
+        ("image/webp", "webp"),
+        ("video/mp4", "mp4"),
+        ("video/quicktime", "mov"),
+    ],
+)
+async def test_url_ends_in_the_extension_of_its_type(
+    api: httpx2.AsyncClient, content_type: str, extension: str
+) -> None:
+    """Networks look at the end of a media URL, so it can't depend on the script of the file name."""
+    for filename in ("動画", "動画.mp4", "clip.MOV", "clip.jpeg", "no extension", f"right.{extension}"):
+        url = await presign(api, filename=filename, contentType=content_type)
+        assert url["publicUrl"].endswith(f".{extension}")
+        assert ".." not in url["publicUrl"]
 
 
 @pytest.mark.parametrize(

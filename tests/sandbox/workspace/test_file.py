@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from ttp_mcp.sandbox import ManualClock, Sandbox, faults
+from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.rest import tokens
 from ttp_mcp.sandbox.workspace import export
 from ttp_mcp.sandbox.workspace.file import WorkspaceProblem
@@ -201,6 +202,20 @@ def test_a_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
         assert other.clock.now() == at
         reset(other, workspace=export.read(written_to(tmp_path / "b.json", other.export())), at=NOW)
         assert other.export() == text
+
+
+@pytest.mark.requirement("workspace.same")
+@pytest.mark.parametrize("ahead", [timedelta(seconds=0.5), timedelta(seconds=59.999), -timedelta(seconds=0.5)])
+def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead):
+    """A post at 10:00 stays on the minute, and nothing that happened moves past the new time."""
+    sandbox.clock.move(ahead.total_seconds())
+    path = written_to(tmp_path / "a.json", sandbox.export())
+    at = NOW + timedelta(days=100)
+    reset(sandbox, workspace=export.read(path), at=at)
+    assert sandbox.stored_clock.now() == at
+    posts = [post for each in json.loads(sandbox.export())["organizations"] for post in each["posts"]]
+    assert {post["scheduledAt"][16:] for post in posts if post["scheduledAt"]} == {":00.000Z"}
+    assert max(post["createdAt"] for post in posts) <= iso(to_ms(at))
 
 
 @pytest.mark.requirement("workspace.careful")

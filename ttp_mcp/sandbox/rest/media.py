@@ -10,7 +10,16 @@ from ttp_mcp.sandbox.rest.request import ApiRequest
 from ttp_mcp.sandbox.rest.responses import Problem, ok
 from ttp_mcp.sandbox.storage import CONTENT_TYPES, MOST_BYTES
 
-FILENAME_CHARACTERS = 255
+FILENAME_CHARACTERS, STEM_CHARACTERS = 255, 96
+EXTENSIONS = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+}
+_KNOWN_EXTENSIONS = (*EXTENSIONS.values(), "jpeg", "m4v", "qt")
 
 
 def presign(call: ApiRequest) -> Response:
@@ -36,7 +45,7 @@ def presign(call: ApiRequest) -> Response:
         raise Problem(400, f"size is required: the exact number of bytes, 1–{MOST_BYTES}.")
     storage, now = call.storage, to_ms(call.clock.now())
     expires = now + storage.lifetime_seconds * 1000
-    key = f"uploads/{call.organization.id}/{secrets.token_hex(12)}/{_clean(filename)}"
+    key = f"uploads/{call.organization.id}/{secrets.token_hex(12)}/{_storage_name(filename, content_type)}"
     with call.store.writing() as db:
         db.execute(
             "INSERT INTO media (key, organization_id, filename, content_type, size, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -50,6 +59,8 @@ def presign(call: ApiRequest) -> Response:
     )
 
 
-def _clean(filename: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", filename).strip(".-") or "file"
-    return name[-100:].lstrip(".-") or "file"
+def _storage_name(filename: str, content_type: str) -> str:
+    """Return a name that is safe in a URL; its extension follows from the type, whatever the name."""
+    stem = re.sub(rf"\.({'|'.join(_KNOWN_EXTENSIONS)})$", "", filename, flags=re.IGNORECASE)
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")[-STEM_CHARACTERS:].strip(".-")
+    return f"{cleaned or 'file'}.{EXTENSIONS[content_type]}"

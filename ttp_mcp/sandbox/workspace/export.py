@@ -32,6 +32,8 @@ from ttp_mcp.sandbox.workspace.file import (
 
 __all__ = ["Workspace", "WorkspaceProblem", "export", "read", "reset", "restore", "written"]
 
+MINUTE_MS = 60_000
+
 # Children first: what is referred to goes last.
 _TABLES = (
     "faults",
@@ -118,10 +120,11 @@ def restore(store: Store, storage: MediaStorage, workspace: Workspace, *, at: da
     Raises:
         WorkspaceProblem: The times can't be moved that far; roll back then.
     """
-    shift = 0 if at is None else to_ms(at) - workspace.clock.now
+    # Whole minutes keep a post at 10:00 on the minute. Rounded down, so that nothing that happened moves past `at`.
+    shift = 0 if at is None else (to_ms(at) - workspace.clock.now) // MINUTE_MS * MINUTE_MS
     writer = _Writer(store, storage, workspace.clock.now, shift)
     clock = StoredClock(store)
-    now = from_ms(writer.moved(workspace.clock.now))
+    now = from_ms(writer.moved(workspace.clock.now)) if at is None else at
     if workspace.clock.running:
         clock.set(now)
     else:
