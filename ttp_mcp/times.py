@@ -2,7 +2,7 @@
 
 import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from importlib import import_module
 from pathlib import Path, PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ _FORM = re.compile(
 )
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 # Written out: strftime would follow the locale of the machine.
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -110,21 +110,41 @@ def to_wire(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def parse_end(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """Read the end of a range, included: a date alone is the end of that day.
+
+    Raises:
+        TimeProblem: As in `parse_when`.
+    """
+    when = parse_when(text, zone, now, date_ok=True)
+    if ":" in text:
+        return when
+    next_midnight = datetime.combine(when.astimezone(zone).date() + timedelta(days=1), time(), zone)
+    return next_midnight.astimezone(UTC) - timedelta(milliseconds=1)
+
+
+def parse_weekday(name: str) -> int | None:
+    """Return the number of a weekday by its English name or its first three letters (0 is Monday); None for other words."""
+    short = name[:3].lower()
+    return next((number for number, day in enumerate(WEEKDAYS) if day[:3].lower() == short), None)
+
+
 def show(when: datetime, zone: ZoneInfo) -> str:
     """`Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)`; the UTC date is added where it is another day."""
     local, utc = when.astimezone(zone), when.astimezone(UTC)
     day = "" if local.date() == utc.date() else f"{utc.day} {_MONTHS[utc.month - 1]} "
-    return f"{_day(local)} {local:%Y %H:%M} {zone.key} ({day}{utc:%H:%M}Z)"
+    return f"{show_day(local)} {local:%Y %H:%M} {zone.key} ({day}{utc:%H:%M}Z)"
 
 
 def show_short(when: datetime, zone: ZoneInfo) -> str:
     """`Fri 27 Nov 2026 12:00 (2026-11-27T11:00Z)`, for lists whose heading names the zone."""
     local = when.astimezone(zone)
-    return f"{_day(local)} {local:%Y %H:%M} ({when.astimezone(UTC):%Y-%m-%dT%H:%MZ})"
+    return f"{show_day(local)} {local:%Y %H:%M} ({when.astimezone(UTC):%Y-%m-%dT%H:%MZ})"
 
 
-def _day(local: datetime) -> str:
-    return f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]}"
+def show_day(local: datetime) -> str:
+    """Return a day as `Fri 27 Nov`."""
+    return f"{WEEKDAYS[local.weekday()][:3]} {local.day} {_MONTHS[local.month - 1]}"
 
 
 def from_now(when: datetime, now: datetime) -> str:

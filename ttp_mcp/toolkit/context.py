@@ -55,3 +55,8 @@ class ToolContext:
     def zone(self) -> ZoneInfo:
         """The zone for times without an offset and for display."""
         return self.settings.zone
+
+
+def sandbox_note(context: ToolContext) -> list[str]:
+    """Return the last line of a write's answer in sandbox mode, as a list to append; empty outside it."""
+    return ["Sandbox: nothing here becomes public."] if context.sandbox else []

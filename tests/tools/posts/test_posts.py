@@ -104,8 +104,10 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
         ({"account": "twitter @harborcafe"}, [2]),
         ({"text": "day"}, [2]),
         ({"after": "2026-11-27"}, [2]),
-        ({"before": "2026-11-27"}, [1]),
-        ({"after": "2026-11-26T10:00", "before": "2026-11-27T12:00:00+01:00"}, [1]),
+        ({"before": "2026-11-26"}, [1]),
+        ({"before": "2026-11-27"}, [2, 1]),
+        ({"after": "2026-11-26T10:00", "before": "2026-11-27T11:59:59+01:00"}, [1]),
+        ({"after": "2026-11-26T10:00", "before": "2026-11-27T12:00:00+01:00"}, [2, 1]),
         ({"after": "2026-11-26T09:00:01Z"}, [2]),
         ({"status": "scheduled", "order": "soonest"}, [1, 2]),
         ({"order": "soonest"}, [1, 2, 0]),
@@ -114,7 +116,7 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
     ],
 )
 async def test_filters_choose_and_orders_arrange(fresh, filters, found):
-    """A window includes its begin and not its end; a draft is in no window."""
+    """Both ends of a range are included; a draft has no time and is never in one."""
     ids = await three(fresh)
     _, data = await fresh.ok("list_posts", **filters)
     assert [post["id"] for post in data["posts"]] == [ids[number] for number in found]
@@ -126,7 +128,7 @@ async def test_window_of_posts_that_are_out_goes_by_their_due_time(agent):
     _, data = await agent.ok("list_posts", status="published", after="2026-11-01", before="2026-11-08", limit=100)
     due = [post["scheduled_at"] for post in data["posts"]]
     assert due
-    assert all("2026-11-01" <= each < "2026-11-08" for each in due)
+    assert all("2026-11-01" <= each < "2026-11-09" for each in due)
 
 
 @LISTED

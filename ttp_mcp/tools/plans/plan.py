@@ -1,9 +1,8 @@
 """Tools of plans: a time for each of many posts, applied and undone as one."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,12 +13,13 @@ from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import calendar, model, planner
 from ttp_mcp.planning.model import Booked, PostRequest
-from ttp_mcp.times import TimeProblem, parse_when, show
+from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.arguments import camel_case
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput, without_nulls
+from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, to_document, to_post_create, toolset
 from ttp_mcp.tools.posts.paging import may_be_for_account
@@ -120,12 +120,13 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     drafts = [_draft(number, post, book, context) for number, post in enumerate(args.posts)]
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
     history = await read_history(context, accounts)
-    start = _bound("start", args.start, context) or context.now()
+    start, end = parse_range(context, ("start", args.start), ("end", args.end))
+    start = start or context.now()
     found = planner.make_plan(
         [draft.wish for draft in drafts],
         now=context.now(),
         start=start,
-        end=_end("end", args.end, context) or start + timedelta(days=DAYS_AHEAD),
+        end=end or start + timedelta(days=DAYS_AHEAD),
         zone=context.zone,
         quiet_from=time.fromisoformat(args.quiet_from),
         quiet_until=time.fromisoformat(args.quiet_until),
@@ -163,11 +164,13 @@ def _draft(number: int, post: PlanPost, book: AccountCache, context: ToolContext
     refuse_unprintable([post.content, *(post.thread or ())], what)
     refuse_unhosted(post.media_urls or (), what)
     targets = targets_of(post.account_ids, post.platforms, book, what)
+    place = f"post {number + 1}, "
+    earliest, latest = parse_range(context, (f"{place}earliest", post.earliest), (f"{place}latest", post.latest))
     wish = PostRequest(
         index=number,
         account_ids=tuple(account.id for account in targets),
-        earliest=_bound(f"post {number + 1}, earliest", post.earliest, context),
-        latest=_end(f"post {number + 1}, latest", post.latest, context),
+        earliest=earliest,
+        latest=latest,
         content=post.content,
         # Accounts are always sent by id: what `platforms` means with several accounts is not documented.
         media_urls=tuple(post.media_urls or ()),
@@ -175,22 +178,6 @@ def _draft(number: int, post: PlanPost, book: AccountCache, context: ToolContext
         platform_data=post.platform_data or {},
     )
     return _Draft(wish, tuple(targets))
-
-
-def _bound(name: str, text: str | None, context: ToolContext) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_when(text, context.zone, context.now(), date_ok=True)
-    except TimeProblem as problem:
-        raise TimeProblem(f"{name}: {problem} Nothing was sent.") from None
-
-
-def _end(name: str, text: str | None, context: ToolContext) -> datetime | None:
-    """As `_bound`; a day without a time is meant whole."""
-    with suppress(ValueError):
-        text = (date.fromisoformat((text or "").strip()) + timedelta(days=1)).isoformat()
-    return _bound(name, text, context)
 
 
 def _booked(existing: Sequence[Post], accounts: Sequence[Integration], now: datetime) -> list[Booked]:

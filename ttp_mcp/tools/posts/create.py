@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
 from ttp_mcp.text import clean, quote_api, shown_id
-from ttp_mcp.times import from_now, refuse_past, show
+from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
@@ -110,8 +110,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
 
 
 def _weekday(when: datetime | None, context: ToolContext) -> str | None:
-    names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    return names[when.astimezone(context.zone).weekday()] if when else None
+    return WEEKDAYS[when.astimezone(context.zone).weekday()] if when else None
 
 
 def _created_text(created: Created, prepared: PreparedPost, context: ToolContext) -> str:

@@ -1,7 +1,6 @@
 """Tools of posts: list, read, create, delete."""
 
 from collections import Counter
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -9,11 +8,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, Post
 from ttp_mcp.text import quote_api
-from ttp_mcp.times import TimeProblem, parse_when, show
+from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache, platform_key
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Platform
+from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.posts.paging import Filter, Order, read_page
 from ttp_mcp.tools.posts.paging import target_ids as account_ids_of
 from ttp_mcp.tools.posts.rendering import (
@@ -70,13 +70,14 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     """
     book, everything = await context.accounts.names_and(context.api.posts.list)
     meant = _account_filter(args.account, book)
+    after, before = parse_range(context, ("after", args.after), ("before", args.before))
     wanted = Filter(
         status=args.status.strip().lower() if args.status else None,
         platform=platform_key(args.platform) if args.platform else None,
         accounts=None if meant is None else frozenset(account.id for account in meant),
         account_platforms=frozenset(platform_key(account.platform) for account in meant or ()),
-        after=_bound("after", args.after, context),
-        before=_bound("before", args.before, context),
+        after=after,
+        before=before,
         text=args.text.casefold() if args.text else None,
     )
     found = read_page(everything, wanted, args.order, args.limit, args.cursor)
@@ -106,15 +107,6 @@ def _account_filter(wanted: str | None, book: AccountCache) -> list[Integration]
     if not found:
         book.find(wanted, "Posts not listed")
     return found
-
-
-def _bound(name: str, text: str | None, context: ToolContext) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_when(text, context.zone, context.now(), date_ok=True)
-    except TimeProblem as problem:
-        raise TimeProblem(f"{name}: {problem}") from None
 
 
 def _list_heading(args: ListPosts, context: ToolContext, shown: int, matched: int, everything: list[Post]) -> str:

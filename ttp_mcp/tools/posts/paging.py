@@ -55,7 +55,7 @@ class Filter:
         when = time_of_post(post)
         if when is None:
             return False
-        return not (self.after and when < self.after) and not (self.before and when >= self.before)
+        return not (self.after and when < self.after) and not (self.before and when > self.before)
 
     def mark(self, order: Order) -> str:
         """Names filter and order in a cursor, so that it can't be carried over to another question."""
