@@ -16,7 +16,7 @@ import pytest
 
 from tests.acceptance.web import server, tool_call
 from tests.ledger.store.conftest import own_postgresql, own_redis, postgresql_url, redis_url
-from ttp_mcp.sandbox import faults
+from ttp_mcp.sandbox.rest import faults
 from ttp_mcp.sandbox.serve import on_ports
 
 __all__ = ["own_postgresql", "own_redis", "postgresql_url", "redis_url"]

@@ -22,8 +22,8 @@ import pytest
 
 from ttp_mcp.cli import main
 from ttp_mcp.cli.sandbox import commands
-from ttp_mcp.sandbox import Sandbox, faults
-from ttp_mcp.sandbox.rest import tokens
+from ttp_mcp.sandbox import Sandbox
+from ttp_mcp.sandbox.rest import faults, tokens
 from ttp_mcp.sandbox.workspace import export
 
 pytestmark = pytest.mark.requirement("sandbox-cli.controls")

@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ttp_mcp.sandbox.faults import ABORT, until_gone
+from ttp_mcp.sandbox.rest.faults import ABORT, until_gone
 from ttp_mcp.sandbox.sandbox import Sandbox
 
 HOSTS = ("127.0.0.1", "::1", "localhost")

@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, faults
+from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.clock import iso, to_ms
-from ttp_mcp.sandbox.rest import tokens
+from ttp_mcp.sandbox.rest import faults, tokens
 from ttp_mcp.sandbox.workspace import export
 from ttp_mcp.sandbox.workspace.file import WorkspaceProblem
 

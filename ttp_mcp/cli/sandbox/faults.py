@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ttp_mcp.cli.sandbox.session import CommandOutput, Refused, SandboxSession
 
 if TYPE_CHECKING:
-    from ttp_mcp.sandbox import faults
+    from ttp_mcp.sandbox.rest import faults
 
 
 def fault(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """Order a fault, list what waits, or call it off."""
-    from ttp_mcp.sandbox import faults
+    from ttp_mcp.sandbox.rest import faults
 
     if args.kind == "clear":
         count = faults.clear_faults(opened.store)

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ttp_mcp.sandbox.clock import Clock
-from ttp_mcp.sandbox.faults import FaultMiddleware
 from ttp_mcp.sandbox.rest import activity, analytics, integrations, media, organizations, posts, tokens
+from ttp_mcp.sandbox.rest.faults import FaultMiddleware
 from ttp_mcp.sandbox.rest.request import ApiRequest
 from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, refused
 from ttp_mcp.sandbox.storage import MediaStorage

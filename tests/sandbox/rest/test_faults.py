@@ -8,8 +8,9 @@ import anyio
 import httpx2
 import pytest
 
-from ttp_mcp.sandbox import ManualClock, Sandbox, faults
-from ttp_mcp.sandbox.faults import ABORT, Fault, FaultProblem, PendingFault
+from ttp_mcp.sandbox import ManualClock, Sandbox
+from ttp_mcp.sandbox.rest import faults
+from ttp_mcp.sandbox.rest.faults import ABORT, Fault, FaultProblem, PendingFault
 
 pytestmark = pytest.mark.requirement("faults.kinds")
 
