@@ -8,12 +8,13 @@ fix:
     uv run ruff format .
     uv run ruff check --fix .
 
-# Style, types, layers, generated files.
+# Style, types, layers, readability, generated files.
 lint:
     uv run ruff format --check .
     uv run ruff check .
     uv run basedpyright
     uv run lint-imports
+    uv run python scripts/check_style.py
     uv run python scripts/generate.py --check
 
 # The tests; arguments go to pytest: just test -k posts
