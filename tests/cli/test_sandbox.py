@@ -23,7 +23,7 @@ import pytest
 from ttp_mcp.cli import main
 from ttp_mcp.cli.sandbox import commands
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.sandbox.rest import faults, tokens
+from ttp_mcp.sandbox.rest import faults, tokens, vendor
 from ttp_mcp.sandbox.workspace import export
 
 pytestmark = pytest.mark.requirement("sandbox-cli.controls")
@@ -121,6 +121,7 @@ def test_tokens_as_json(run, opened):
     assert tokens.verify(opened.store, opened.clock, made.pop("token")) is not None
     expected = {
         "label": "made by hand",
+        "capability": "publish",
         "created_at": "2026-06-24T09:30:00.000Z",
         "expires_at": None,
         "revoked_at": None,
@@ -255,6 +256,30 @@ def test_plan_of_an_organization_that_does_not_exist(refusal):
     assert refusal("plan", "small", "--org", "org_x") == (
         "Nothing was changed. There is no organization org_x. Known are org_harbor_cafe, org_nordlicht."
     )
+
+
+def test_vendor_endpoints_are_turned_off_and_on(run, opened):
+    """`reset` turns them on too."""
+    on = run("endpoints").splitlines()
+    assert on[0] == "Endpoints that are not in the API reference answer as usual:"
+    assert "  POST /posts/{post_id}/publish" in on
+    assert on[-1] == "Next: `ttp-mcp sandbox endpoints off` turns them off."
+    off = run("endpoints", "off").splitlines()
+    assert off[0] == "Endpoints that are not in the API reference answer 404:"
+    assert off[-1] == "Next: `ttp-mcp sandbox endpoints on` turns them on."
+    assert not vendor.has_vendor_endpoints(opened.store)
+    assert as_json(run("endpoints", "--json"))["on"] is False
+    run("reset", "--yes")
+    assert vendor.has_vendor_endpoints(opened.store)
+    run("endpoints", "off")
+    assert as_json(run("endpoints", "on", "--json")) == {"on": True, "endpoints": [line.strip() for line in on[1:-1]]}
+
+
+@pytest.mark.parametrize("capability", ["read", "draft"])
+def test_token_is_made_with_a_capability(run, opened, capability):
+    """To rehearse an agent that may not publish."""
+    token = run("token", "create", "--can", capability).splitlines()[0]
+    assert tokens.verify(opened.store, opened.clock, token).capabilities[-1] == capability
 
 
 def test_fault_is_ordered_listed_and_called_off(run, opened):

@@ -19,6 +19,7 @@ Problems = Callable[[Json, object], list[str]]
 DRAFT = {"content": "A thought for later", "platforms": ["linkedin"]}
 UPLOAD = {"filename": "launch.jpg", "contentType": "image/jpeg", "size": 3}
 BODIES = {"createPost": DRAFT, "presignMedia": UPLOAD}
+ACCOUNT_NEEDED = {"listPinterestBoards", "getTiktokCreatorInfo"}
 
 
 @pytest.fixture
@@ -52,11 +53,12 @@ Check = Callable[[str, httpx2.Response, int], Json]
 
 
 async def call(http: httpx2.AsyncClient, operations: Operations, name: str, **more: Any) -> httpx2.Response:
-    """One request of an operation; a post id is that of the newest post."""
+    """One request of an operation, on the newest post that it takes."""
     method, path, _ = operations[name]
     if "{postId}" in path:
-        newest = (await http.get("/posts")).json()["posts"][0]["id"]
-        path = path.replace("{postId}", newest)
+        posts = (await http.get("/posts")).json()["posts"]
+        newest = next(post for post in posts if name != "publishPost" or post["status"] in ("draft", "scheduled"))
+        path = path.replace("{postId}", newest["id"])
     if name in BODIES and "content" not in more:
         more.setdefault("json", BODIES[name])
     return await http.request(method, path, **more)
@@ -134,8 +136,11 @@ async def test_further_errors_are_as_described(
     sandbox: Sandbox, http: httpx2.AsyncClient, operations: Operations, check: Check, problems: Problems
 ) -> None:
     """Each status that an operation lists beside those above."""
-    for name in ("getPost", "deletePost"):
-        check(name, await http.request(operations[name][0], "/posts/cmb8nosuchpost"), 404)
+    for name, (method, path, _) in operations.items():
+        if "{postId}" in path:
+            check(name, await http.request(method, path.replace("{postId}", "cmb8nosuchpost")), 404)
+        elif name in ACCOUNT_NEEDED:
+            check(name, await http.request(method, path, headers={"x-ttp-org": "org_nordlicht"}), 404)
     for name in BODIES:
         check(name, await call(http, operations, name, content=b"{}"), 415)
         big = b'{"content": "' + b"x" * 1024 * 1024 + b'"}'
@@ -147,6 +152,10 @@ async def test_further_errors_are_as_described(
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'publishing' WHERE id = ?", (post,))
     check("deletePost", await http.delete(f"/posts/{post}"), 409)
+    check("publishPost", await http.post(f"/posts/{post}/publish"), 409)
+    idea = {"content": "Needs a picture", "platforms": ["instagram"]}
+    idea_id = (await http.post("/posts", json=idea)).json()["post"]["id"]
+    check("publishPost", await http.post(f"/posts/{idea_id}/publish"), 400)
     organizations.set_plan(sandbox.store, "org_harbor_cafe", "small")
     for name in ("optimalTimes", "optimalTimesByAccount", "nextOptimalTime", "weeklySchedule"):
         check(name, await call(http, operations, name), 403)
@@ -168,4 +177,37 @@ async def test_empty_workspace_answers_as_described(
     http.headers["Authorization"] = f"Bearer {token}"
     for name, (method, path, _) in operations.items():
         if method == "GET" and "{" not in path:
-            check(name, await http.get(path), 200)
+            check(name, await http.get(path), 404 if name in ACCOUNT_NEEDED else 200)
+
+
+@pytest.mark.parametrize(
+    ("capability", "created", "scheduled", "published"), [("read", 403, 403, 403), ("draft", 201, 403, 403)]
+)
+async def test_tokens_without_a_capability_are_refused_as_described(
+    sandbox: Sandbox,
+    http: httpx2.AsyncClient,
+    operations: Operations,
+    check: Check,
+    capability: str,
+    created: int,
+    scheduled: int,
+    published: int,
+) -> None:
+    """403 for what reaches further; `GET /auth/me` says so before."""
+    token = tokens.create(sandbox.store, sandbox.clock, label="narrow", capability=capability)
+    http.headers["Authorization"] = f"Bearer {token}"
+    body = check("getMe", await http.get("/auth/me"), 200)
+    assert (body["capabilities"][-1], body["canPublish"]) == (capability, False)
+    check("createPost", await http.post("/posts", json=DRAFT), created)
+    check("createPost", await http.post("/posts", json={**DRAFT, "scheduledAt": "2027-01-01T10:00:00Z"}), scheduled)
+    check("publishPost", await call(http, operations, "publishPost"), published)
+    check("listPosts", await http.get("/posts"), 200)
+
+
+async def test_metrics_of_a_published_post_are_as_described(http: httpx2.AsyncClient, check: Check) -> None:
+    """With figures, and null for a draft."""
+    posts = (await http.get("/posts")).json()["posts"]
+    for status, has_figures in (("published", True), ("partial", True), ("draft", False)):
+        post = next(each for each in posts if each["status"] == status)
+        body = check("getPostMetrics", await http.get(f"/analytics/metrics/{post['id']}"), 200)
+        assert (body["metrics"] is not None, bool(body["accounts"])) == (has_figures, has_figures)

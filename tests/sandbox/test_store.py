@@ -162,6 +162,17 @@ def test_older_data_are_brought_up_step_by_step(path: Path, monkeypatch: pytest.
             assert notes(opened) == ["old"]
 
 
+def test_data_of_version_1_get_tokens_that_may_publish(path: Path) -> None:
+    """As all tokens could before they had a capability."""
+    with closing(Store(path)) as old, old.writing() as db:
+        db.execute("ALTER TABLE tokens DROP COLUMN capability")
+        db.execute("INSERT INTO users VALUES ('usr', 'User')")
+        db.execute("INSERT INTO tokens (id, user_id, label, hash, created_at) VALUES ('t', 'usr', 'old', 'h', 0)")
+        db.execute("PRAGMA user_version = 1")
+    with closing(Store(path)) as opened, opened.reading() as db:
+        assert [row["capability"] for row in db.execute("SELECT capability FROM tokens")] == ["publish"]
+
+
 def test_a_step_that_fails_leaves_the_older_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a migration is never there."""
     Store(path).close()

@@ -5,10 +5,10 @@ Everything follows from the ids, so the same workspace always fares the same.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 # Share of followers that see a post, and of viewers that like it. Invented, of a believable size.
 _REACH = {"instagram": 0.35, "twitter": 0.2, "linkedin": 0.3, "tiktok": 0.9, "pinterest": 0.25}
@@ -35,6 +35,36 @@ _ADDRESSES = {
     "tiktok": "https://tiktok.example/@{handle}/video/{id}",
     "pinterest": "https://pinterest.example/pin/{id}",
 }
+
+
+# What every TikTok account here offers for a post.
+TIKTOK_PRIVACY = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
+CREATOR_SETTINGS: Mapping[str, Any] = {
+    "privacy_level_options": list(TIKTOK_PRIVACY),
+    "comment_disabled": False,
+    "duet_disabled": False,
+    "stitch_disabled": True,
+    "max_video_post_duration_sec": 600,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A Pinterest board; `pins` counts those that were made elsewhere."""
+
+    id: str
+    name: str
+    privacy: str
+    pins: int
+
+
+# The boards of every Pinterest account here.
+BOARDS = (
+    Board("board-coffee-and-harbor", "Coffee & Harbor", "PUBLIC", 64),
+    Board("board-recipes", "Recipes", "PUBLIC", 41),
+    Board("board-winter-recipes", "Winter recipes", "PUBLIC", 12),
+    Board("board-team-ideas", "Team ideas", "SECRET", 7),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +110,49 @@ def engagement(account: Mapping[str, Any], post_id: str, published: datetime, ag
         shares=round(likes * (0.03 + 0.06 * digest[11] / 255)),
         views=round(views),
     )
+
+
+def publish_problem(platform: str, data: Mapping[str, Any]) -> str | None:
+    """Return why the network rejects a post with this `platformData`, or None."""
+    choices = data.get(platform)
+    if not isinstance(choices, dict):
+        return None
+    board, privacy = (cast("dict[str, object]", choices).get(name) for name in ("boardId", "privacy"))
+    if platform == "pinterest" and board is not None and all(board != known.id for known in BOARDS):
+        return f"Pinterest has no board with the id {str(board)[:60]} on this account. Choose one of its boards."
+    if platform == "tiktok" and privacy is not None and privacy not in TIKTOK_PRIVACY:
+        return f"TikTok does not offer the privacy {privacy} to this account. Offered: {', '.join(TIKTOK_PRIVACY)}."
+    return None
+
+
+def metrics(publication: Mapping[str, Any]) -> dict[str, int | float]:
+    """Return all figures of a publication: the four that are stored, and those that follow from them."""
+    digest = _digest(publication["post_id"], publication["account_id"])
+    views, likes = publication["views"], publication["likes"]
+    figures: dict[str, int] = {
+        "impressions": views + round(views * (0.1 + 0.4 * digest[11] / 255)),
+        "likes": likes,
+        "comments": publication["comments"],
+        "shares": publication["shares"],
+        "saves": round(likes * (0.05 + 0.2 * digest[12] / 255)),
+        "views": views,
+        "clicks": round(views * (0.004 + 0.02 * digest[13] / 255)),
+    }
+    return {**figures, "engagementRate": _engagement_rate(figures)}
+
+
+def total_metrics(parts: Sequence[Mapping[str, int | float]]) -> dict[str, int | float] | None:
+    """Add up the figures of a post's publications; None when there are none yet."""
+    if not parts:
+        return None
+    sums = {name: sum(part[name] for part in parts) for name in parts[0] if name != "engagementRate"}
+    return {**sums, "engagementRate": _engagement_rate(sums)}
+
+
+def _engagement_rate(figures: Mapping[str, int | float]) -> float:
+    """Return likes, comments, shares and saves as a share of the impressions."""
+    engaged = sum(figures[name] for name in ("likes", "comments", "shares", "saves"))
+    return round(engaged / figures["impressions"], 4) if figures["impressions"] else 0.0
 
 
 def _attention(platform: str, published: datetime) -> float:

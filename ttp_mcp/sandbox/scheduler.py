@@ -153,7 +153,10 @@ class Scheduler:
 
 def publish_to(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, *, at: int, now: int) -> bool:
     """Record what one network makes of a post; `at` is when it went out, `now` up to when engagement is counted."""
-    if problem := _connection_problem(account, at):
+    problem = _connection_problem(account, at) or networks.publish_problem(
+        account["platform"], json.loads(post["platform_data"])
+    )
+    if problem:
         db.execute(
             "UPDATE post_targets SET status = 'failed', error = ? WHERE post_id = ? AND account_id = ?",
             (problem, post["id"], account["id"]),
@@ -182,12 +185,13 @@ def publish_to(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, 
         "UPDATE post_targets SET status = 'published', external_id = ?, url = ?, published_at = ? WHERE post_id = ? AND account_id = ?",
         (publication_id, url, at, post["id"], account["id"]),
     )
-    row = db.execute(
-        "SELECT p.id, p.post_id, p.published_at, a.id AS account_id, a.platform, a.followers, o.time_zone FROM publications p "
-        "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id WHERE p.id = ?",
-        (publication_id,),
-    ).fetchone()
-    _measure(db, row, now)
+    if now - at >= MEASURE_EVERY_MS:
+        row = db.execute(
+            "SELECT p.id, p.post_id, p.published_at, a.id AS account_id, a.platform, a.followers, o.time_zone FROM publications p "
+            "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id WHERE p.id = ?",
+            (publication_id,),
+        ).fetchone()
+        _measure(db, row, now)
     return True
 
 

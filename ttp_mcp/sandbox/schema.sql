@@ -2,7 +2,7 @@
 -- The version of this schema is PRAGMA user_version; store.py migrates older files.
 
 CREATE TABLE meta (
-  key TEXT PRIMARY KEY,               -- clock_offset_ms, clock_frozen_ms, signing_key, seeded_at
+  key TEXT PRIMARY KEY,               -- clock_offset_ms, clock_frozen_ms, signing_key, vendor_endpoints
   value TEXT NOT NULL
 ) STRICT;
 
@@ -33,7 +33,8 @@ CREATE TABLE tokens (
   created_at INTEGER NOT NULL,
   expires_at INTEGER,
   revoked_at INTEGER,
-  last_used_at INTEGER
+  last_used_at INTEGER,
+  capability TEXT NOT NULL DEFAULT 'publish'   -- read | draft | publish; each includes those before it
 ) STRICT;
 
 CREATE TABLE accounts (

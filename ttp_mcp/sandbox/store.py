@@ -10,12 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from weakref import WeakSet
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # How long a writer waits for another process's write. One takes a few milliseconds; a slow disk may take seconds.
 BUSY_SECONDS = 30.0
 
-# Statements that bring a file from version N to N + 1, for N from 1 on. There is one version so far.
-MIGRATIONS: dict[int, str] = {}
+# Statements that bring a file from version N to N + 1.
+MIGRATIONS: dict[int, str] = {
+    1: "ALTER TABLE tokens ADD COLUMN capability TEXT NOT NULL DEFAULT 'publish';\n",
+}
 
 
 _OF_NO_USE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)

@@ -13,7 +13,7 @@ from typing import Any
 from ttp_mcp import config, times
 from ttp_mcp.cli.install import Subparsers
 from ttp_mcp.cli.sandbox import clock as controls
-from ttp_mcp.cli.sandbox import faults, plans, tokens, workspace
+from ttp_mcp.cli.sandbox import endpoints, faults, plans, tokens, workspace
 from ttp_mcp.cli.sandbox.session import Control, Refused, SandboxSession
 
 HOST, PORT = "127.0.0.1", 8765
@@ -68,6 +68,8 @@ def add_parser(subparsers: Subparsers) -> None:
     plan = _added(commands, "plan", "show the organizations' plans, or put one on another plan", plans.plan)
     plan.add_argument("plan", nargs="?", choices=("complete", "small"), help="the plan")
     plan.add_argument("--org", metavar="ID", help="organization (default: the first)")
+    vendor = _added(commands, "endpoints", "turn undocumented endpoints on or off", endpoints.endpoints)
+    vendor.add_argument("state", nargs="?", choices=("on", "off"), help="off: they answer 404 (default: show)")
     _add_fault(_added(commands, "fault", "let requests fail on purpose", faults.fault))
     reset = _added(commands, "reset", "replace everything by the same workspace every time", None)
     reset.set_defaults(control=workspace.reset)
@@ -95,6 +97,9 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
     create = _added(actions, "create", "make a token and print it, this one time", tokens.token_create)
     create.add_argument("--label", default="made by hand", help="what it is for")
     create.add_argument("--expires-days", type=int, metavar="N", help="1 to 365 (default: never)")
+    create.add_argument(
+        "--can", choices=("read", "draft", "publish"), default="publish", help="what it may do (default: publish)"
+    )
     _added(actions, "list", "list the tokens, without the tokens themselves", tokens.token_list)
     revoke = _added(actions, "revoke", "revoke a token for good", tokens.token_revoke)
     revoke.add_argument("id", metavar="ID", help="as `list` shows it")

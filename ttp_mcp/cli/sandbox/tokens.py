@@ -10,7 +10,9 @@ def token_create(args: argparse.Namespace, opened: SandboxSession) -> CommandOut
     from ttp_mcp.sandbox.rest import tokens
 
     try:
-        token = tokens.create(opened.store, opened.clock, label=args.label, expires_days=args.expires_days)
+        token = tokens.create(
+            opened.store, opened.clock, label=args.label, expires_days=args.expires_days, capability=args.can
+        )
     except ValueError as problem:
         raise Refused(str(problem)) from None
     caller = tokens.verify(opened.store, opened.clock, token)

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from ttp_mcp.sandbox.clock import Clock
 from ttp_mcp.sandbox.page import queries
 from ttp_mcp.sandbox.page.html import Child, Markup, element, join_children, user_text
 from ttp_mcp.sandbox.page.layout import count_of, empty, gallery, outward, platform_mark, platform_name, time_of
@@ -12,8 +11,6 @@ from ttp_mcp.sandbox.page.queries import Publication, Visit
 from ttp_mcp.sandbox.page.views import heading
 from ttp_mcp.sandbox.rest import analytics
 from ttp_mcp.sandbox.rest.analytics import DAYS, PRIOR, Point
-from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.store import Store
 
 PAGE_PUBLICATIONS = 20
 LEVELS = 6
@@ -50,19 +47,16 @@ def feed(visit: Visit, account_id: str | None, number: int) -> tuple[str, Markup
     )
 
 
-def best_times(visit: Visit, store: Store, clock: Clock) -> tuple[str, Markup]:
+def best_times(visit: Visit) -> tuple[str, Markup]:
     """Title and content of weekday and hour against engagement, by the method of the analytics."""
     if not visit.organization.plan.best_times:
         return "Best times", join_children(
             heading("Best times", f"The {visit.organization.plan.name} plan does not include them."),
             empty("Not in this plan", "Run ", element("code", "ttp-mcp sandbox plan complete"), " to see them."),
         )
-    call = ApiRequest(
-        store=store, clock=clock, storage=visit.storage, organization=visit.organization, path={}, query={}, body={}
-    )
-    points = analytics.points(call)
+    points = analytics.read_points(visit.db, visit.organization, visit.now)
     advice = analytics.recommendation(points)
-    upcoming = analytics.next_slot(call, points)
+    upcoming = analytics.next_slot(visit.now, visit.organization.zone, points)
     if not points:
         return "Best times", join_children(
             heading("Best times", "When followers look."), empty("No history yet", advice["message"])

@@ -72,7 +72,7 @@ def routes(store: Store, clock: Clock, storage: MediaStorage, origin: str) -> li
         Route("/o/{organization}/feeds/{account}", page.serving("Feeds", _feed)),
         Route(
             "/o/{organization}/best-times",
-            page.serving("Best times", lambda visit, _: networks.best_times(visit, store, clock)),
+            page.serving("Best times", lambda visit, _: networks.best_times(visit)),
         ),
         Route("/o/{organization}/activity", page.serving("Activity", lambda visit, _: views.activity(visit))),
         _Elsewhere("/{path:path}", page.missing),

@@ -59,8 +59,14 @@ def _summary(method: str, path: str, body: JsonObject) -> str:
         ("GET", "/api/integrations"): "List accounts",
         ("POST", "/api/media/presign"): "Prepare an upload",
     }
-    verb = words.get((method, path)) or (
-        "Delete a post" if method == "DELETE" else "Read " + path.removeprefix("/api/")[:80]
-    )
+    verb = words.get((method, path)) or _verb(method, path)
     detail = body.get("content") or body.get("filename")
     return f"{verb}: {detail[:120]}" if isinstance(detail, str) else verb
+
+
+def _verb(method: str, path: str) -> str:
+    if method == "DELETE":
+        return "Delete a post"
+    if method == "POST":
+        return "Publish a post"
+    return "Read " + path.removeprefix("/api/")[:80]

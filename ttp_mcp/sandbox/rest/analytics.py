@@ -9,13 +9,15 @@ Hours and weekdays are those of the organization's zone. Only publications of th
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import fmean
+from zoneinfo import ZoneInfo
 
 from starlette.responses import Response
 
+from ttp_mcp.sandbox import networks
 from ttp_mcp.sandbox.clock import from_ms, iso, to_ms
-from ttp_mcp.sandbox.rest.organizations import check_best_times
+from ttp_mcp.sandbox.rest.organizations import Organization, check_best_times
 from ttp_mcp.sandbox.rest.request import ApiRequest
 from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, ok
 
@@ -34,7 +36,7 @@ def optimal_times(call: ApiRequest) -> Response:
     platform = call.query.get("platform")
     if platform is not None and not VISIBLE.search(platform):
         raise Problem(400, "platform must not be empty.")
-    return ok(recommendation=recommendation(points(call, platform=platform)))
+    return ok(recommendation=recommendation(_read_points(call, platform=platform)))
 
 
 def by_account(call: ApiRequest) -> Response:
@@ -51,7 +53,7 @@ def by_account(call: ApiRequest) -> Response:
                 "accountId": account["id"],
                 "platform": account["platform"],
                 "name": account["handle"] or account["name"],
-                "recommendation": recommendation(points(call, account_id=account["id"])),
+                "recommendation": recommendation(_read_points(call, account_id=account["id"])),
             }
             for account in accounts
         ]
@@ -62,11 +64,11 @@ def next_optimal_time(call: ApiRequest) -> Response:
     """`GET /analytics/next-optimal-time`: the next full hour that is a best hour on a best day."""
     call.check_query()
     check_best_times(call.organization)
-    return ok(**next_slot(call, points(call)))
+    return ok(**next_slot(call.clock.now(), call.organization.zone, _read_points(call)))
 
 
-def next_slot(call: ApiRequest, found: Sequence[Point]) -> JsonObject:
-    """The documented shape: the next full hour that is a best hour on a best day, its score, and a message."""
+def next_slot(now: datetime, zone: ZoneInfo, found: Sequence[Point]) -> JsonObject:
+    """Return the next full hour that is a best hour on a best day, with its score and a message."""
     if not found:
         return {
             "nextOptimalTime": None,
@@ -79,11 +81,10 @@ def next_slot(call: ApiRequest, found: Sequence[Point]) -> JsonObject:
     )
     best_hours = {hour for hour, _ in sorted(hours.items(), key=_best_first)[:5]}
     best_days = {day for day, _ in sorted(days.items(), key=_best_first)[:3]}
-    local = call.clock.now().astimezone(call.organization.zone)
-    start = local.replace(minute=0, second=0, microsecond=0)
-    # Two weeks, since a change of the clocks may leave out the one hour that is best.
+    start = now.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+    # Two weeks, because a change of the clocks may skip the one hour that is best.
     for ahead in range(1, 15 * 24):
-        slot = (start.astimezone(call.clock.now().tzinfo) + timedelta(hours=ahead)).astimezone(call.organization.zone)
+        slot = (start + timedelta(hours=ahead)).astimezone(zone)
         if slot.hour in best_hours and slot.weekday() in best_days:
             score = round(hours[slot.hour] * days[slot.weekday()], 2)
             return {
@@ -98,7 +99,7 @@ def weekly_schedule(call: ApiRequest) -> Response:
     """`GET /analytics/weekly-schedule`: for each weekday its three best hours; the score is hour × day."""
     call.check_query()
     check_best_times(call.organization)
-    found = points(call)
+    found = _read_points(call)
     days = dict(_scores((at.weekday() for at, _ in found), found))
     schedule: list[JsonObject] = []
     for number, day in enumerate(DAYS):
@@ -125,15 +126,52 @@ def engagement_summary(call: ApiRequest) -> Response:
     return ok(summary={key: row[key] for key in ("posts", "likes", "comments", "shares", "views")})
 
 
-def points(call: ApiRequest, *, platform: str | None = None, account_id: str | None = None) -> list[Point]:
-    """Publications as (local time, engagement relative to the mean of its account)."""
-    now = call.clock.now()
+def post_metrics(call: ApiRequest) -> Response:
+    """`GET /analytics/metrics/{post_id}`: figures of one post, in total and by account; null before the first sync."""
+    call.check_query()
+    post_id = call.path["post_id"]
+    with call.store.reading() as db:
+        known = db.execute(
+            "SELECT 1 FROM posts WHERE id = ? AND organization_id = ?", (post_id, call.organization.id)
+        ).fetchone()
+        rows = db.execute(
+            "SELECT p.* FROM publications p JOIN post_targets t ON t.post_id = p.post_id AND t.account_id = p.account_id "
+            "WHERE p.post_id = ? AND p.measured_at > p.published_at ORDER BY t.position",
+            (post_id,),
+        ).fetchall()
+    if known is None:
+        raise Problem(404, "Post not found.")
+    figures = [networks.metrics(row) for row in rows]
+    return ok(
+        postId=post_id,
+        metrics=networks.total_metrics(figures),
+        accounts=[
+            {"accountId": row["account_id"], "platform": row["platform"], "syncedAt": iso(row["measured_at"]), **found}
+            for row, found in zip(rows, figures, strict=True)
+        ],
+    )
+
+
+def _read_points(call: ApiRequest, *, platform: str | None = None, account_id: str | None = None) -> list[Point]:
+    with call.store.reading() as db:
+        return read_points(db, call.organization, call.clock.now(), platform=platform, account_id=account_id)
+
+
+def read_points(
+    db: sqlite3.Connection,
+    organization: Organization,
+    now: datetime,
+    *,
+    platform: str | None = None,
+    account_id: str | None = None,
+) -> list[Point]:
+    """Return publications as (local time, engagement relative to the mean of the account)."""
     query = (
         "SELECT account_id, published_at, likes, comments, shares FROM publications "
         "WHERE organization_id = ? AND published_at BETWEEN ? AND ?"
     )
     values: list[object] = [
-        call.organization.id,
+        organization.id,
         to_ms(now - timedelta(days=WINDOW_DAYS)),
         to_ms(now - timedelta(days=1)),
     ]
@@ -141,15 +179,13 @@ def points(call: ApiRequest, *, platform: str | None = None, account_id: str | N
         if value is not None:
             query += f" AND {column} = ?"  # the column is one of our two words
             values.append(value)
-    with call.store.reading() as db:
-        rows = db.execute(query, values).fetchall()
     by_account: dict[str, list[sqlite3.Row]] = defaultdict(list)
-    for row in rows:
+    for row in db.execute(query, values):
         by_account[row["account_id"]].append(row)
     found: list[Point] = []
     for own in by_account.values():
         mean = fmean(_weight(row) for row in own) or 1.0
-        found += [(from_ms(row["published_at"]).astimezone(call.organization.zone), _weight(row) / mean) for row in own]
+        found += [(from_ms(row["published_at"]).astimezone(organization.zone), _weight(row) / mean) for row in own]
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Any, cast
 
@@ -15,10 +16,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ttp_mcp.sandbox.clock import Clock
-from ttp_mcp.sandbox.rest import activity, analytics, integrations, media, organizations, posts, tokens
+from ttp_mcp.sandbox.rest import activity, analytics, auth, integrations, media, organizations, posts, tokens
 from ttp_mcp.sandbox.rest.faults import FaultMiddleware
 from ttp_mcp.sandbox.rest.request import ApiRequest
 from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, refused
+from ttp_mcp.sandbox.rest.vendor import has_vendor_endpoints
 from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
 
@@ -26,19 +28,37 @@ Handler = Callable[[ApiRequest], Response]
 
 BODY_BYTES = 1024 * 1024
 
-# Method, path below /api, handler: the whole API reference.
-ENDPOINTS: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "/posts", posts.list_posts),
-    ("POST", "/posts", posts.create_post),
-    ("GET", "/posts/{post_id}", posts.get_post),
-    ("DELETE", "/posts/{post_id}", posts.delete_post),
-    ("GET", "/integrations", integrations.list_integrations),
-    ("GET", "/analytics/optimal-times", analytics.optimal_times),
-    ("GET", "/analytics/optimal-times/by-account", analytics.by_account),
-    ("GET", "/analytics/next-optimal-time", analytics.next_optimal_time),
-    ("GET", "/analytics/weekly-schedule", analytics.weekly_schedule),
-    ("GET", "/analytics/engagement-summary", analytics.engagement_summary),
-    ("POST", "/media/presign", media.presign),
+NO_PATH = "There is nothing at this path."
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation: `path` is below /api; `vendor` marks what only the vendor's own client uses."""
+
+    method: str
+    path: str
+    handler: Handler
+    has_body: bool = False
+    vendor: bool = False
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/posts", posts.list_posts),
+    Endpoint("POST", "/posts", posts.create_post, has_body=True),
+    Endpoint("GET", "/posts/{post_id}", posts.get_post),
+    Endpoint("DELETE", "/posts/{post_id}", posts.delete_post),
+    Endpoint("POST", "/posts/{post_id}/publish", posts.publish_post, vendor=True),
+    Endpoint("GET", "/integrations", integrations.list_integrations),
+    Endpoint("GET", "/integrations/pinterest/boards", integrations.list_boards, vendor=True),
+    Endpoint("GET", "/integrations/tiktok/creator-info", integrations.get_creator_info, vendor=True),
+    Endpoint("GET", "/analytics/optimal-times", analytics.optimal_times),
+    Endpoint("GET", "/analytics/optimal-times/by-account", analytics.by_account),
+    Endpoint("GET", "/analytics/next-optimal-time", analytics.next_optimal_time),
+    Endpoint("GET", "/analytics/weekly-schedule", analytics.weekly_schedule),
+    Endpoint("GET", "/analytics/engagement-summary", analytics.engagement_summary),
+    Endpoint("GET", "/analytics/metrics/{post_id}", analytics.post_metrics, vendor=True),
+    Endpoint("POST", "/media/presign", media.presign, has_body=True),
+    Endpoint("GET", "/auth/me", auth.get_me, vendor=True),
 )
 
 
@@ -47,25 +67,25 @@ def create_api(
 ) -> ASGIApp:
     """The application: the API below /api, and further routes beside it."""
 
-    def endpoint(handlers: dict[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+    def serve_path(methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            handler = handlers["GET" if request.method == "HEAD" else request.method]
+            endpoint = methods["GET" if request.method == "HEAD" else request.method]
             try:
-                body = await _body(request) if request.method == "POST" else {}
+                body = await _body(request) if endpoint.has_body else {}
             except Problem as problem:
-                # Told only to a caller who may know: whoever has no token learns that first.
+                # Raised after authentication: without a token the answer is 401.
                 body = problem
             except ClientDisconnect:
                 body = Problem(400, "The request was broken off.")
-            return await anyio.to_thread.run_sync(_answer, store, clock, storage, request, handler, body)
+            return await anyio.to_thread.run_sync(_answer, store, clock, storage, request, endpoint, body)
 
         return serve
 
-    # One route for each path, so that a refused method is told all that are allowed there.
-    by_path: dict[str, dict[str, Handler]] = {}
-    for method, path, handler in ENDPOINTS:
-        by_path.setdefault(path, {})[method] = handler
-    routes = [Route(f"/api{path}", endpoint(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+    # One route for each path, so that the 405 of a method lists all that are allowed there.
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    routes = [Route(f"/api{path}", serve_path(methods), methods=list(methods)) for path, methods in by_path.items()]
     app = Starlette(
         routes=[*routes, *more],
         exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
@@ -76,21 +96,24 @@ def create_api(
 
 
 def _answer(
-    store: Store, clock: Clock, storage: MediaStorage, request: Request, handler: Handler, body: JsonObject | Problem
+    store: Store, clock: Clock, storage: MediaStorage, request: Request, endpoint: Endpoint, body: JsonObject | Problem
 ) -> Response:
     """Authenticate, choose the organization, handle, remember. Runs in a worker thread, where SQLite may block."""
     caller: tokens.Caller | None = None
     organization: organizations.Organization | None = None
     try:
+        if endpoint.vendor and not has_vendor_endpoints(store):
+            raise Problem(404, NO_PATH)
         caller = _caller(store, clock, request)
         organization = organizations.of_caller(store, caller, request.headers.get("x-ttp-org"))
         if isinstance(body, Problem):
             raise body
-        answer = handler(
+        answer = endpoint.handler(
             ApiRequest(
                 store=store,
                 clock=clock,
                 storage=storage,
+                caller=caller,
                 organization=organization,
                 path=cast("dict[str, str]", request.path_params),
                 query=_query(request),
@@ -156,7 +179,7 @@ def _on_failure(_: Request, __: Exception) -> Response:
 
 def _on_http_exception(_: Request, exception: Exception) -> Response:
     found = cast("HTTPException", exception)
-    words = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+    words = {404: NO_PATH, 405: "This path does not take this method."}
     return refused(found.status_code, words.get(found.status_code, found.detail), dict(found.headers or {}))
 
 

@@ -25,6 +25,7 @@ _KNOWN_EXTENSIONS = (*EXTENSIONS.values(), "jpeg", "m4v", "qt")
 def presign(call: ApiRequest) -> Response:
     """`POST /media/presign`."""
     call.check_query()
+    call.require("draft")
     unknown = sorted(set(call.body) - {"filename", "contentType", "size"})
     if unknown:
         raise Problem(400, f"Unknown field: {unknown[0][:60]}. Known are filename, contentType, size.")

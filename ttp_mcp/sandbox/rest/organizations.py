@@ -72,13 +72,12 @@ def set_plan(store: Store, organization_id: str, plan: str) -> None:
 
 
 def check_post_allowed(db: sqlite3.Connection, clock: Clock, organization: Organization, *, scheduled: bool) -> None:
-    """Refuse a post beyond the plan's limits.
+    """Refuse a new post beyond the plan's limits.
 
     Raises:
         Problem: 403 that says which limit.
     """
-    plan = organization.plan
-    if (most := plan.posts_per_month) is not None:
+    if (most := organization.plan.posts_per_month) is not None:
         since = to_ms(clock.now() - timedelta(days=30))
         # Counted only as far as it matters: a large workspace on the small plan is as fast as any.
         made = db.execute(
@@ -89,7 +88,17 @@ def check_post_allowed(db: sqlite3.Connection, clock: Clock, organization: Organ
             raise Problem(
                 403, f"Your plan allows {most} posts in 30 days; {_many(made, most)} are made. Upgrade to post more."
             )
-    if scheduled and (most := plan.scheduled_at_once) is not None:
+    if scheduled:
+        check_schedule_allowed(db, organization)
+
+
+def check_schedule_allowed(db: sqlite3.Connection, organization: Organization) -> None:
+    """Refuse another scheduled post beyond the plan's limit.
+
+    Raises:
+        Problem: 403 that says the limit.
+    """
+    if (most := organization.plan.scheduled_at_once) is not None:
         waiting = db.execute(
             "SELECT count(*) FROM (SELECT 1 FROM posts WHERE organization_id = ? AND status = 'scheduled' LIMIT ?)",
             (organization.id, most + 1),

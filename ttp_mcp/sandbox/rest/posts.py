@@ -20,6 +20,7 @@ THREAD_PARTS, THREAD_CHARACTERS = 24, 280
 # The reference gives no limits for these; they keep one request from filling the disk.
 CONTENT_CHARACTERS, MEDIA_URLS, TEXT_CHARACTERS, TARGETS = 100_000, 50, 2048, 100
 
+PUBLISHABLE = ("draft", "scheduled", "failed")
 FIELDS = ("content", "accountIds", "platforms", "mediaUrls", "thread", "scheduledAt", "platformData")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
@@ -58,6 +59,7 @@ def get_post(call: ApiRequest) -> Response:
 def delete_post(call: ApiRequest) -> Response:
     """`DELETE /posts/{id}`: removed here; what a network already shows stays there."""
     call.check_query()
+    call.require("draft")
     with call.store.writing() as db:
         row = _own(db, call)
         if row["status"] == "publishing":
@@ -69,7 +71,10 @@ def delete_post(call: ApiRequest) -> Response:
 def create_post(call: ApiRequest) -> Response:
     """`POST /posts`: a draft, or a scheduled post when it has a time."""
     call.check_query()
+    call.require("draft")
     wanted = _Wanted.read(call.body, call)
+    if wanted.scheduled_at is not None:
+        call.require("publish")
     with call.store.writing() as db:
         accounts = _accounts(db, call, wanted)
         platform_rules.check(
@@ -84,6 +89,38 @@ def create_post(call: ApiRequest) -> Response:
         post_id = insert(db, call, wanted, [account["id"] for account in accounts])
         row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
         return ok(201, post=as_json(row, _targets(db, post_id), call.storage))
+
+
+def publish_post(call: ApiRequest) -> Response:
+    """`POST /posts/{id}/publish`: a draft, scheduled or failed post goes out at the next tick."""
+    call.check_query()
+    call.require("publish")
+    with call.store.writing() as db:
+        row = _own(db, call)
+        _check_publishable(db, call, row)
+        now = to_ms(call.clock.now())
+        db.execute(
+            "UPDATE posts SET status = 'scheduled', scheduled_at = ?, updated_at = ? WHERE id = ?",
+            (now, now, row["id"]),
+        )
+        db.execute("UPDATE post_targets SET status = 'pending', error = NULL WHERE post_id = ?", (row["id"],))
+        row = _own(db, call)
+        return ok(post=as_json(row, _targets(db, row["id"]), call.storage))
+
+
+def _check_publishable(db: sqlite3.Connection, call: ApiRequest, row: sqlite3.Row) -> None:
+    if row["status"] not in PUBLISHABLE:
+        raise Problem(409, f"The post is {row['status']}: only a draft, scheduled or failed post can be published.")
+    platform_rules.check(
+        [target["platform"] for target in _targets(db, row["id"])],
+        content=row["content"],
+        media_urls=json.loads(row["media_urls"]),
+        thread=json.loads(row["thread"]),
+        data=json.loads(row["platform_data"]),
+        scheduled=True,
+    )
+    if row["status"] != "scheduled":
+        organizations.check_schedule_allowed(db, call.organization)
 
 
 @dataclass(frozen=True, slots=True)

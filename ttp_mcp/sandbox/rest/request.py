@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ttp_mcp.sandbox.clock import Clock
 from ttp_mcp.sandbox.rest.organizations import Organization
 from ttp_mcp.sandbox.rest.responses import JsonObject, Problem
+from ttp_mcp.sandbox.rest.tokens import Caller
 from ttp_mcp.sandbox.store import Store
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class ApiRequest:
     store: Store
     clock: Clock
     storage: "MediaStorage"
+    caller: Caller
     organization: Organization
     path: dict[str, str]
     query: dict[str, str]
@@ -32,3 +34,14 @@ class ApiRequest:
         """
         if unknown := sorted(set(self.query) - set(known)):
             raise Problem(400, f"Unknown query parameter: {unknown[0][:60]}.")
+
+    def require(self, capability: str) -> None:
+        """Refuse a token without a capability.
+
+        Raises:
+            Problem: 403 that names it.
+        """
+        if capability not in self.caller.capabilities:
+            raise Problem(
+                403, f"This token may not {capability}: its capabilities are {', '.join(self.caller.capabilities)}."
+            )

@@ -13,6 +13,8 @@ from ttp_mcp.sandbox.store import Store
 
 FORM = re.compile(r"ttp_[0-9a-f]{48}")
 LONGEST_DAYS = 365
+# Each includes those before it.
+CAPABILITIES = ("read", "draft", "publish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,17 @@ class Caller:
     token_id: str
     user_id: str
     label: str
+    capabilities: tuple[str, ...]
 
 
 def create(
-    store: Store, clock: Clock, *, label: str, user_id: str | None = None, expires_days: int | None = None
+    store: Store,
+    clock: Clock,
+    *,
+    label: str,
+    user_id: str | None = None,
+    expires_days: int | None = None,
+    capability: str = "publish",
 ) -> str:
     """Make a token and return it, this one time.
 
@@ -35,10 +44,13 @@ def create(
         label: What it is for.
         user_id: Whose it is; the first user's by default.
         expires_days: 1–365, or None for never.
+        capability: The highest of `CAPABILITIES` that it has.
 
     Raises:
-        ValueError: `expires_days` is out of range.
+        ValueError: `expires_days` is out of range, or the capability is unknown.
     """
+    if capability not in CAPABILITIES:
+        raise ValueError(f"A token may {', '.join(CAPABILITIES[:-1])} or {CAPABILITIES[-1]}.")
     if expires_days is not None and not 1 <= expires_days <= LONGEST_DAYS:
         raise ValueError(f"A token expires after 1–{LONGEST_DAYS} days, or never.")
     token = f"ttp_{secrets.token_hex(24)}"
@@ -47,8 +59,8 @@ def create(
     with store.writing() as db:
         owner = user_id or db.execute("SELECT id FROM users ORDER BY rowid LIMIT 1").fetchone()["id"]
         db.execute(
-            "INSERT INTO tokens (id, user_id, label, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (f"tok_{secrets.token_hex(8)}", owner, label, _hash(token), to_ms(now), expires),
+            "INSERT INTO tokens (id, user_id, label, hash, created_at, expires_at, capability) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (f"tok_{secrets.token_hex(8)}", owner, label, _hash(token), to_ms(now), expires, capability),
         )
     return token
 
@@ -65,7 +77,8 @@ def verify(store: Store, clock: Clock, token: str) -> Caller | None:
         return None
     if row["expires_at"] is not None and row["expires_at"] <= to_ms(clock.now()):
         return None
-    return Caller(token_id=row["id"], user_id=row["user_id"], label=row["label"])
+    capabilities = CAPABILITIES[: CAPABILITIES.index(row["capability"]) + 1]
+    return Caller(token_id=row["id"], user_id=row["user_id"], label=row["label"], capabilities=capabilities)
 
 
 def listed(store: Store) -> list[dict[str, str | None]]:
@@ -76,6 +89,7 @@ def listed(store: Store) -> list[dict[str, str | None]]:
         {
             "id": row["id"],
             "label": row["label"],
+            "capability": row["capability"],
             "created_at": iso(row["created_at"]),
             "expires_at": iso(row["expires_at"]),
             "revoked_at": iso(row["revoked_at"]),

@@ -146,6 +146,7 @@ def _clear(db: sqlite3.Connection) -> None:
     for table in _TABLES:
         db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
     db.execute("DELETE FROM sqlite_sequence")
+    db.execute("DELETE FROM meta WHERE key = 'vendor_endpoints'")
 
 
 def _keep_tokens(db: sqlite3.Connection) -> None:
