@@ -12,13 +12,13 @@ _TOKEN_LIKE = re.compile(r"ttp(?:_|%5f)[0-9a-f]{6,}", re.IGNORECASE)
 _SECRETS = re.compile(
     r"ttp(?:_|%5f)[0-9a-f]{6,}"
     # Skip prose such as "bearer of good news": real values have at least 16 characters.
-    r"|(?P<bearer>Bearer\s+)(?!\[redacted\])[^\s\"'“”]{16,}"
+    r"|(?P<bearer>Bearer\s+)(?!\[redacted\])[^\s\"'“”«»]{16,}"
     # User, password or key before the host of a URL.
-    r"|(?P<user>://)(?!\[redacted\]@)[^\s/\"'<>“”]+(?=@)"
+    r"|(?P<user>://)(?!\[redacted\]@)[^\s/\"'<>“”«»]+(?=@)"
     # Parameters of a signed URL, also URL-encoded once or twice within another URL.
     r"|(?P<field>(?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)"
     r"|(?:[?&;]|\\u0026|%(?:25)?(?:3F|26))[\w-]*(?:signature|token|sig|api_key))"
-    r"(?:=|%(?:25)?3D|\"?:\s*\"?)(?!Bearer\s+\[redacted\])(?:Bearer\s+)?)(?!\[redacted\])[^&\s\"'<>]+",
+    r"(?:=|%(?:25)?3D|\"?:\s*\"?)(?!Bearer\s+\[redacted\])(?:Bearer\s+)?)(?!\[redacted\])[^&\s\"'<>«»]+",
     re.IGNORECASE,
 )
 

@@ -10,7 +10,7 @@ from ttp_mcp import api
 from ttp_mcp.credentials import redact
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import FileRefused
-from ttp_mcp.text import quote_api
+from ttp_mcp.text import quote_text
 from ttp_mcp.times import TimeProblem
 from ttp_mcp.writes.outcomes import WriteRefused
 
@@ -59,12 +59,15 @@ def why(error: api.ApiError) -> str:
 
 
 def _fit(text: str) -> str:
-    clean = redact(text)
-    return clean if len(clean) <= LIMIT else clean[: LIMIT - 1].rstrip() + "…"
+    whole = redact(text)
+    if len(whole) <= LIMIT:
+        return whole
+    cut = whole[: LIMIT - 1].rstrip()
+    return cut[:-1] + "…»" if cut.count("«") > cut.count("»") else cut + "…"
 
 
 def _said(error: api.ApiError) -> str:
-    return f" API said: “{quote_api(error.message, 160)}”." if error.message else ""
+    return f" API said: {quote_text(error.message, 160)}." if error.message else ""
 
 
 def _repeat(error: api.ApiError) -> str:
@@ -109,7 +112,7 @@ def _server(error: api.ApiError) -> str:
 
 def _redirected(error: api.ApiError) -> str:
     host = getattr(error, "target_host", None)
-    where = f" to the host “{quote_api(host, 100)}”" if host else ""
+    where = f" to the host {quote_text(host, 100)}" if host else ""
     return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; repeating does not help."
 
 
@@ -168,7 +171,7 @@ def _upload_refused(error: api.ApiError) -> str:
 
 def _not_stored(error: api.ApiError) -> str:
     reason = getattr(error, "reason", None)
-    return f"the file was not stored{f' ({quote_api(str(reason), 120)})' if reason else ''}"
+    return f"the file was not stored{f' ({reason})' if reason else ''}"
 
 
 def _other(error: api.ApiError) -> str:

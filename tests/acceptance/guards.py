@@ -414,12 +414,12 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_every_tool.py::test_access_leaves_only_the_tools_of_its_effects",
     ),
     "outgoing text": Removal(
-        "tools.posts.prepare:outbound_problems",
+        "tools.posts.prepare:find_text_errors",
         always([]),
         f"{TOOLS}/posts/test_posts.py::test_text_that_can_not_be_published_is_refused_and_not_altered",
     ),
     "deceiving text": Removal(
-        "tools.posts.validation:outbound_warnings",
+        "tools.posts.validation:find_text_warnings",
         always([]),
         f"{TOOLS}/posts/test_check.py::test_text_that_could_deceive_is_a_warning",
     ),

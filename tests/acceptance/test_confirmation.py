@@ -56,7 +56,7 @@ async def shown(side, way, arguments):
     if way == "state":
         return (await side.raw("create_post", arguments)).request_state
     preview = text_of(await side.call("create_post", **arguments))
-    return preview.partition("confirmation “")[2].partition("”")[0]
+    return preview.partition("confirmation ")[2].partition(" (")[0]
 
 
 async def confirm(side, way, arguments, confirmation):

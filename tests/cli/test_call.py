@@ -330,7 +330,7 @@ def test_upload_shows_its_progress_on_a_terminal(tmp_path):
     arguments = ("call", "--sandbox", "upload_media", '{"source": "a.gif"}')
     code, out, shown = on_terminal(*arguments, TTP_MEDIA_DIRS=str(folder))
     assert code == 0
-    assert out.startswith("Uploaded a.gif: image/gif")
+    assert out.startswith("Uploaded «a.gif»: image/gif")
     assert "100% 14 bytes of 14 bytes" in shown
     assert "Uploaded" not in shown
     assert shown.endswith(WIPED)

@@ -80,7 +80,7 @@ def test_install_reports_as_one_line_of_json(machine_of_run, capsys):
         "backup": None,
         "token_file": None,
         "notes": [],
-        "next": "Run “MCP: List Servers” and start it. VS Code asks for the token once and keeps it safe.",
+        "next": "Run 'MCP: List Servers' and start it. VS Code asks for the token once and keeps it safe.",
     }
 
 

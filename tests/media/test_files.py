@@ -95,7 +95,7 @@ def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
     second.mkdir()
     (second / "photo.jpg").write_bytes(b"other")
     assert refusal("photo.jpg", folder, second) == (
-        "Not uploaded: photo.jpg: a file of this name is in several allowed folders. Pass its absolute path; "
+        "Not uploaded: «photo.jpg»: a file of this name is in several allowed folders. Pass its absolute path; "
         "repeating the same call does not help."
     )
 
@@ -173,7 +173,7 @@ def test_suggested_name_can_be_passed(folder):
     """What a refusal shows opens the file."""
     (folder / NARROW).write_bytes(b"shot")
     words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
-    suggested = words.partition("Similar names there: ")[2].partition(". Repeating")[0]
+    suggested = words.partition("Similar names there: «")[2].partition("». Repeating")[0]
     assert content(suggested, folder) == b"shot"
 
 
@@ -195,7 +195,7 @@ def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
     (folder / "a  b.jpg").write_bytes(b"one")
     (folder / "a\u202fb.jpg").write_bytes(b"two")
     assert refusal("a b.jpg", folder) == (
-        "Not uploaded: a b.jpg: 2 names there read the same (a b.jpg, a b.jpg). Rename the file that is meant; "
+        "Not uploaded: «a b.jpg»: 2 names there read the same («a b.jpg», «a b.jpg»). Rename the file that is meant; "
         "repeating the same call does not help."
     )
     second = tmp_path / "second"
@@ -304,10 +304,10 @@ def test_missing_file_names_what_is_similar_there(folder):
     (folder / "pho\nto.jpg").write_bytes(b"odd")
     (folder / "Photo1.JPG").write_bytes(b"similar")
     assert refusal("photo.jpeg", folder) == (
-        "Not uploaded: photo.jpeg: there is no such file below the allowed folders. Check the name. "
-        "Similar names there: photo.jpg, Photo1.JPG. Repeating the same call does not help."
+        "Not uploaded: «photo.jpeg»: there is no such file below the allowed folders. Check the name. "
+        "Similar names there: «photo.jpg», «Photo1.JPG». Repeating the same call does not help."
     )
-    assert "Similar names there: trip" in refusal("trop/beach.jpg", folder)
+    assert "Similar names there: «trip»" in refusal("trop/beach.jpg", folder)
     assert "Similar" not in refusal("zzz", folder)
 
 
@@ -324,7 +324,7 @@ def test_without_folders_the_words_say_what_to_set():
 def test_refusal_names_the_file_and_no_folder(folder):
     """The path that was typed is not repeated either."""
     assert refusal("/home/someone/private/letter.jpg", folder) == (
-        "Not uploaded: letter.jpg: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
+        "Not uploaded: «letter.jpg»: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
         "folder added; repeating the same call does not help."
     )
 

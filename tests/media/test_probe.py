@@ -227,7 +227,7 @@ def test_extension_of_another_type_is_refused_with_the_right_one(content, name):
     """What the bytes are is what the name has to say."""
     kind = sniff(content)
     assert refusal(content, name) == (
-        f"Not uploaded: {name}: its bytes are {kind}, which its name does not say. "
+        f"Not uploaded: «{name}»: its bytes are {kind}, which its name does not say. "
         f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
     )
 
@@ -239,7 +239,7 @@ def test_file_that_cannot_be_read_is_refused_without_the_systems_words():
     def broken(offset, length):
         raise OSError(5, "Input/output error", "/home/someone/a.png")
 
-    with pytest.raises(FileRefused, match=r"^Not uploaded: a\.png: it could not be read\. Check the disk"):
+    with pytest.raises(FileRefused, match=r"^Not uploaded: «a\.png»: it could not be read\. Check the disk"):
         examine(broken, 10, "a.png")
 
 

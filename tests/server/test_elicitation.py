@@ -90,7 +90,7 @@ async def test_client_that_cannot_ask_gets_a_preview_in_required_mode(connect, s
     """With a code that counts once and for this post alone."""
     async with connect(era, confirm="required") as side:
         preview = text_of(await side.call("delete_post", post_id=post_id))
-        code = preview.partition("confirmation “")[2].partition("”")[0]
+        code = preview.partition("confirmation ")[2].partition(" (once")[0]
         other = next(each for each in drafts(sandbox) if each != post_id)
         wrong = await side.call("delete_post", post_id=other, confirmation=code)
         assert text_of(wrong).startswith("Not done: the confirmation is unknown")

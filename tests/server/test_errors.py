@@ -28,9 +28,9 @@ CASES = {
         "names an empty file. Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server. N",
     ),
     "access": (api.AccessRefused(**FACTS), "forbidden", "TTP_ACCESS"),
-    "400": (api.ValidationFailed(status=400, message="bad", **FACTS), "api", "(400). API said: “bad”"),
+    "400": (api.ValidationFailed(status=400, message="bad", **FACTS), "api", "(400). API said: «bad»"),
     "401": (api.NotAuthenticated(status=401, message="no", **FACTS), "token", "did not accept the token (401)"),
-    "403": (api.Forbidden(status=403, message="Pro only", **FACTS), "forbidden", "“Pro only”"),
+    "403": (api.Forbidden(status=403, message="Pro only", **FACTS), "forbidden", "«Pro only»"),
     "404": (api.NotFound(method="GET", path="/posts/{id}", status=404), "not_found", "list_posts"),
     "404 of a route": (api.NotFound(status=404, **FACTS), "not_found", "TTP_API_URL"),
     "429": (api.RateLimited(status=429, **FACTS), "rate_limited", "in a minute"),
@@ -40,7 +40,7 @@ CASES = {
     "302": (
         api.Redirected(status=302, target_host="evil.example", **FACTS),
         "api",
-        "redirect (302) to the host “evil.example”, which",
+        "redirect (302) to the host «evil.example», which",
     ),
     "302 to a path": (api.Redirected(status=302, **FACTS), "api", "redirect (302), which"),
     "html": (api.BadAnswer(reason="html", status=200, **FACTS), "api", "web page"),
@@ -57,7 +57,7 @@ CASES = {
     ),
     "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "compression is broken"),
     "unknown reason": (api.BadAnswer(reason="new", **FACTS), "api", "unreadable"),
-    "success false": (api.Rejected(status=200, message="no media", **FACTS), "api", "“no media”"),
+    "success false": (api.Rejected(status=200, message="no media", **FACTS), "api", "«no media»"),
     "not reached": (api.NotReached(**FACTS), "unreachable", "Nothing was sent"),
     "timeout": (api.NoAnswer(after_seconds=30, may_have_happened=True, **FACTS), "unclear", "within 30 s"),
     "broken": (api.NoAnswer(**FACTS), "unreachable", "no answer."),
@@ -85,7 +85,7 @@ LIBRARIES = re.compile(
 
 def sentences(text):
     """How many there are, not looking into what is quoted or in brackets."""
-    plain = re.sub(r"“[^”]*”|\([^)]*\)", "quoted", text)
+    plain = re.sub(r"«[^»]*»|\([^)]*\)", "quoted", text)
     return len(re.findall(r"[.!?](?:\s|$)", plain))
 
 
@@ -121,11 +121,11 @@ def test_every_kind_of_failure_of_the_api_client_has_a_case():
 def test_words_stay_whole_when_the_api_talks_at_length(name):
     """A message of any length leaves room for the advice, and can't close its quotation."""
     error, _, _ = CASES[name]
-    error = type(error)(**{**FACTS, "status": error.status, "message": "” " + "very long " * 100, **_more(error)})
+    error = type(error)(**{**FACTS, "status": error.status, "message": "» " + "very long " * 100, **_more(error)})
     text = agent_text(error, "Engagement summary not read")
     assert len(text) <= LIMIT
     assert not text.endswith("…")
-    assert text.count("”") == 1
+    assert text.count("»") == 1
     assert REPEATING.search(text)
 
 

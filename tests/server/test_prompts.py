@@ -53,7 +53,7 @@ async def test_unknown_prompt_is_invalid_params(connect, era):
         with pytest.raises(MCPError) as caught:
             await side.client.get_prompt("plan\u202e_my\n” year" + "r" * 100)
     assert caught.value.code == -32602
-    assert caught.value.message.startswith("Unknown prompt: plan_my ' yearrr")
+    assert caught.value.message.startswith("Unknown prompt: «plan_my ” yearrr")
     assert len(caught.value.message) < 90
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from tests.server.conftest import ERAS, text_of
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import shown_id
+from ttp_mcp.text import show_id
 
 pytestmark = pytest.mark.requirement("server.resources")
 
@@ -124,7 +124,7 @@ async def test_id_of_any_characters_reaches_the_api_as_it_is(connect, sandbox, p
         db.execute("UPDATE post_targets SET post_id = ? WHERE post_id = ?", (post_id, first))
         db.execute("UPDATE posts SET id = ? WHERE id = ?", (post_id, first))
     async with connect() as side:
-        assert (await read(side, f"ttp://posts/{quote(post_id, safe='')}")).startswith(f"{shown_id(post_id)} is draft")
+        assert (await read(side, f"ttp://posts/{quote(post_id, safe='')}")).startswith(f"{show_id(post_id)} is draft")
 
 
 async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sandbox):
@@ -137,7 +137,7 @@ async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sand
 
     sandbox.app = notes
     async with connect() as side:
-        assert (await read(side, "ttp://posts/a%2F..%2Fb")).startswith(f"{shown_id('a/../b')} is ")
+        assert (await read(side, "ttp://posts/a%2F..%2Fb")).startswith(f"{show_id('a/../b')} is ")
     assert b"/api/posts/a%2F..%2Fb" in paths
 
 
@@ -172,7 +172,7 @@ async def test_failure_of_the_api_is_told_as_by_a_tool(connect, sandbox, era):
         error = await refused(side, "ttp://accounts")
     assert error.code == -32603
     assert error.message.startswith(
-        "Connected accounts not read: the API refused the request (400). API said: “It rains.”"
+        "Connected accounts not read: the API refused the request (400). API said: «It rains.»"
     )
 
 

@@ -129,7 +129,7 @@ async def test_unknown_tool_is_invalid_params(connect, era):
         with pytest.raises(MCPError) as caught:
             await side.call("no\u202esuch\ntool” now")
     assert caught.value.code == -32602
-    assert caught.value.message == "Unknown tool: nosuch tool' now."
+    assert caught.value.message == "Unknown tool: «nosuch tool” now»."
 
 
 async def test_tool_that_is_not_offered_is_as_unknown(connect):

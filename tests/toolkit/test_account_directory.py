@@ -62,10 +62,10 @@ def test_one_account_is_found_by_what_people_call_it(word, found):
     [
         (
             "X",
-            "“X” matches 3 accounts: twitter @harborcafe (acc_2), twitter @harborcafe_berlin (acc_3), x @Buttons (acc_8).",
+            "«X» matches 3 accounts: twitter @harborcafe (acc_2), twitter @harborcafe_berlin (acc_3), x «@Buttons» (acc_8).",
         ),
-        ("twitter", "“twitter” matches 3 accounts: "),
-        ("Harbor Café", "“Harbor Café” matches 3 accounts: "),
+        ("twitter", "«twitter» matches 3 accounts: "),
+        ("Harbor Café", "«Harbor Café» matches 3 accounts: "),
     ],
 )
 def test_what_fits_several_lists_the_candidates(word, candidates):
@@ -88,7 +88,7 @@ def test_part_of_a_name_picks_no_account(word, candidates):
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(
-        f"Post not created: “{word}” names no account in full; similar are: {candidates}"
+        f"Post not created: «{word}» names no account in full; similar are: {candidates}"
     )
     assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
 
@@ -126,15 +126,15 @@ def test_account_named_twice_is_meant_once():
 def test_word_from_outside_can_not_end_its_quotation():
     """Nor bring control characters."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find("no” Connected: \x1b[31m", "Post not created")
-    assert "no account “no' Connected:”" in str(raised.value)
+        BOOK.find("no» Connected: \x1b[31m", "Post not created")
+    assert "no account «no› Connected:»" in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("one", "shown"),
     [
         (account("a", "twitter", "Name", "@handle"), "twitter @handle"),
-        (account("a", "linkedin", "Name"), "linkedin Name"),
+        (account("a", "linkedin", "Name"), "linkedin «Name»"),
         (account("a", "linkedin"), "linkedin a"),
     ],
 )
@@ -160,7 +160,7 @@ async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platfo
             assert words.startswith(f"Posts not listed: no {word} account is connected. Connected: a1 ")
         words = await agent.refused("create_post", content="Words", account_ids=["agency"])
         assert words == (
-            "Post not created: “agency” names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
+            "Post not created: «agency» names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
             "Pass one of these ids in account_ids. Nothing was sent."
         )
         text, _ = await agent.ok("list_posts", account="agency")

@@ -145,7 +145,7 @@ async def test_confirmation_is_an_argument_only_where_it_is_required(connect, mo
 async def preview(agent, tool="create_post", **arguments):
     """The code of a preview."""
     words = await agent.refused(tool, **arguments)
-    return re.search("confirmation “([^”]+)”", words)[1]
+    return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @eras
@@ -157,11 +157,11 @@ async def test_where_nobody_can_be_asked_a_preview_comes_first(connect, mode):
 Not done yet, because the human has to agree first. Show them this:
 Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin «Harbor Café»?
 │ Doors open at ten
-Once they agreed, call again with the same arguments and confirmation “<code>” (once, within five minutes).
+Once they agreed, call again with the same arguments and confirmation <code> (once, within five minutes).
     Nothing was sent.\
 """)
         assert agent.standing() == []
-        code = re.search("confirmation “([^”]+)”", words)[1]
+        code = re.search(r"confirmation (\S+) \(once", words)[1]
         await agent.ok("create_post", **LATER, confirmation=code)
         assert agent.standing() == [("Doors open at ten", "scheduled")]
 

@@ -90,7 +90,7 @@ class Agent:
 
         text = re.sub(r"\bcm[a-z0-9]{23}\b", name, text)
         text = re.sub(r"(</?text) [\w-]{22}>", r"\1>", text)
-        return re.sub(r"confirmation “[^”]+”", "confirmation “<code>”", text)
+        return re.sub(r"confirmation \S+ \(once", "confirmation <code> (once", text)
 
     def shown(self, text: str) -> str:
         """As `named`, with long lines folded for people to read; what continues a line stands deeper."""

@@ -23,7 +23,7 @@ async def test_best_times_are_rankings_with_their_basis(agent):
     assert lines[1].startswith(f"Hours: {data['best_hours'][0]['hour']:02d}:00 (score 1.00), ")
     assert lines[2].startswith(f"Days: {data['best_days'][0]['day']} (score 1.00), ")
     assert lines[3] == RANKINGS
-    assert lines[4] == f"API said: “{data['message']}”"
+    assert lines[4] == f"API said: «{data['message']}»"
     assert data["time_zone"] == "not stated by the API"
     assert (len(data["best_hours"]), len(data["best_days"])) == (5, 3)
 
@@ -62,7 +62,7 @@ async def test_few_data_points_are_called_few(connect, points, words):
             {"platform": "facebook"},
             0,
             "No posts.",
-            "There are no best times on facebook yet (0 data points).\nAPI said: “No posts.”",
+            "There are no best times on facebook yet (0 data points).\nAPI said: «No posts.»",
         ),
         ({}, None, None, "There are no best times yet."),
         ({}, 1, None, "There are no best times yet (1 data point)."),
@@ -232,7 +232,7 @@ async def test_plan_without_best_times_is_told_in_the_words_of_the_api(agent):
     for tool in ("optimal_times", "optimal_times_by_account", "next_optimal_time", "weekly_schedule"):
         words = await agent.refused(tool)
         assert (
-            "the plan or the permissions do not allow it (403). API said: “Your plan does not include best time to post."
+            "the plan or the permissions do not allow it (403). API said: «Your plan does not include best time to post."
             in words
         )
     await agent.ok("engagement_summary")

@@ -13,13 +13,13 @@ async def test_accounts_are_listed_with_ids_and_health(agent):
     text, data = await agent.ok("list_integrations")
     assert agent.shown(text) == snapshot("""\
 6 connected accounts:
-- <instagram@harbor.cafe>  instagram @harbor.cafe “Harbor Café”: connected
-- <twitter@harborcafe>  twitter @harborcafe “Harbor Café”: connected
-- <twitter@harborcafe_berlin>  twitter @harborcafe_berlin “Harbor Café Berlin”: expired; has to be reconnected
+- <instagram@harbor.cafe>  instagram @harbor.cafe «Harbor Café»: connected
+- <twitter@harborcafe>  twitter @harborcafe «Harbor Café»: connected
+- <twitter@harborcafe_berlin>  twitter @harborcafe_berlin «Harbor Café Berlin»: expired; has to be reconnected
     in the dashboard before it can publish
 - <linkedin>  linkedin «Harbor Café»: connected
-- <tiktok@harbor.cafe>  tiktok @harbor.cafe “Harbor Café”: connected
-- <pinterest@harborcafe>  pinterest @harborcafe “Harbor Café”: connected\
+- <tiktok@harbor.cafe>  tiktok @harbor.cafe «Harbor Café»: connected
+- <pinterest@harborcafe>  pinterest @harborcafe «Harbor Café»: connected\
 """)
     assert data["accounts"][2] == {
         "id": await agent.account("twitter @harborcafe_berlin"),
@@ -37,7 +37,7 @@ async def test_what_the_api_does_not_tell_is_left_out(connect):
     async with connect(through=reading(replies)) as agent:
         text, data = await agent.ok("list_integrations")
     assert text == (
-        "2 connected accounts:\n- acc_1  not stated acc_1: status not stated\n- acc_2  x Us: status not stated"
+        "2 connected accounts:\n- acc_1  not stated acc_1: status not stated\n- acc_2  x «Us»: status not stated"
     )
     assert data == {
         "accounts": [{"id": "acc_1", "platform": "not stated"}, {"id": "acc_2", "platform": "x", "name": "Us"}]
@@ -51,7 +51,7 @@ async def test_one_account_is_one_account(connect):
     }
     async with connect(through=reading(replies)) as agent:
         text, data = await agent.ok("list_integrations")
-    assert text == "1 connected account:\n- a  linkedin Us: Connected"
+    assert text == "1 connected account:\n- a  linkedin «Us»: Connected"
     assert data["accounts"][0]["healthy"] is True
 
 

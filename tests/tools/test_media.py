@@ -15,7 +15,7 @@ async def test_upload_url_works_as_the_answer_says(fresh):
     """PUT without Authorization; then the public URL shows the file and posts take it."""
     text, data = await fresh.ok("presign_media", **FILE)
     assert text == (
-        "Upload photo.png (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type image/png and no Authorization "
+        "Upload «photo.png» (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png» and no Authorization "
         f"header.\nupload_url: {data['upload_url']}\npublic_url: {data['public_url']}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post.\n"
         "Note: these are addresses of the sandbox inside this server, which no other program reaches. upload_media works here; "
@@ -57,8 +57,8 @@ async def test_spelling_of_the_api_is_accepted(fresh, arguments):
         ({"size_bytes": 1.5}, "presign_media not called: size_bytes must be a whole number."),
         ({"filename": ""}, "presign_media not called: filename must not be empty."),
         ({"filename": None}, "presign_media not called: filename must be text."),
-        ({"content_type": "application/zip"}, "No upload URL made: the API refused the request (400). API said: “"),
-        ({"size_bytes": 10**12}, "No upload URL made: the API refused the request (400). API said: “"),
+        ({"content_type": "application/zip"}, "No upload URL made: the API refused the request (400). API said: «"),
+        ({"size_bytes": 10**12}, "No upload URL made: the API refused the request (400). API said: «"),
     ],
 )
 async def test_file_that_can_not_be_uploaded_is_refused(fresh, change, words):

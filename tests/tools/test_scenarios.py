@@ -115,7 +115,7 @@ async def test_what_failed_this_week_and_why(agent):
     assert call.count <= 2
     assert {post["id"] for data in (first, second) for post in data["posts"]} == {row["id"] for row in really}
     for text, data in ((partial, first), (failed, second)):
-        assert text.count("- twitter @harborcafe_berlin: failed. API said: “") == len(data["posts"]) == 1
+        assert text.count("- twitter @harborcafe_berlin: failed. API said: «") == len(data["posts"]) == 1
 
 
 async def test_cancel_everything_on_linkedin_next_week(agent):

@@ -15,7 +15,7 @@ from ttp_mcp.sandbox.rest import organizations
 pytestmark = pytest.mark.requirement("tools.setup")
 
 
-READ_FAILED = "notice: Not read: the API had a failure of its own (500). API said: “Not here.”. Nothing was changed; trying again is safe."
+READ_FAILED = "notice: Not read: the API had a failure of its own (500). API said: «Not here.». Nothing was changed; trying again is safe."
 
 
 async def lines(agent, name):
@@ -103,7 +103,7 @@ async def test_real_token_is_named_by_its_fingerprint(connect):
         (line,) = await lines(agent, "token")
         fingerprint = agent.assembly.app.api.token.fingerprint
     assert line == (
-        f"ok: accepted (fingerprint {fingerprint}) by http://sandbox.localhost/api; organization org_harbor_cafe"
+        f"ok: accepted (fingerprint {fingerprint}) by http://sandbox.localhost/api; organization «org_harbor_cafe»"
     )
 
 

@@ -52,7 +52,7 @@ async def test_local_file_becomes_a_public_url(connect, pictures):
         key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
         assert agent.sandbox.storage.path(key).read_bytes() == PNG
         assert text == (
-            f"Uploaded photo.png: image/png, 0.2 MB, 640 x 480 pixels.\npublic_url: {data['public_url']}\n"
+            f"Uploaded «photo.png»: image/png, 0.2 MB, 640 x 480 pixels.\npublic_url: {data['public_url']}\n"
             "Pass public_url in media_urls of create_post. The file is in no post yet."
         )
         assert {name: value for name, value in data.items() if name != "public_url"} == snapshot(
@@ -71,7 +71,7 @@ async def test_length_of_a_film_is_told(connect, pictures):
     """Also when it says nothing of its width."""
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source=str(pictures / "film.mp4"))
-        assert text.startswith("Uploaded film.mp4: video/mp4, 132 bytes, 12.5 s.")
+        assert text.startswith("Uploaded «film.mp4»: video/mp4, 132 bytes, 12.5 s.")
         assert data["duration_seconds"] == 12.5
 
 
@@ -227,4 +227,4 @@ async def test_upload_url_for_a_file_that_the_agent_sends_itself(agent):
     text, data = await agent.ok("presign_media", filename="a.png", content_type="image/png", size_bytes=3)
     assert data["upload_url"] in text
     assert data["public_url"] in text
-    assert "Upload a.png (3 bytes) within 300 s: PUT the bytes to upload_url with Content-Type image/png" in text
+    assert "Upload «a.png» (3 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png»" in text

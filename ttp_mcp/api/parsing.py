@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from ttp_mcp.text import is_word
+from ttp_mcp.text import is_plain_word
 
 JsonObject = dict[str, Any]
 
@@ -31,7 +31,7 @@ def as_token(value: object) -> str | None:
     Keys stand in our own sentences, so they must not be sentences themselves.
     """
     found = as_str(value)
-    return found if found is None or is_word(found) else "unreadable"
+    return found if found is None or is_plain_word(found) else "unreadable"
 
 
 def as_url(value: object) -> str | None:

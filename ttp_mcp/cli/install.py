@@ -210,7 +210,7 @@ def _media_folder(text: str, separator: str) -> str:
     if not found:
         raise InstallRefused(f"--media-dir {text} is not a folder. Pass one that exists.")
     if separator in str(folder):
-        raise InstallRefused(f"--media-dir {text} holds “{separator}”, which separates folders. Pass another one.")
+        raise InstallRefused(f"--media-dir {text} holds {separator!r}, which separates folders. Pass another one.")
     return str(folder)
 
 

@@ -71,7 +71,7 @@ CLIENTS = (
         fills_in=f"${{input:{TOKEN_PROMPT_ID}}}",
         prompts=True,
         typed=True,
-        next_step="Run “MCP: List Servers” and start it. VS Code asks for the token once and keeps it safe.",
+        next_step="Run 'MCP: List Servers' and start it. VS Code asks for the token once and keeps it safe.",
     ),
     Client(
         "codex",

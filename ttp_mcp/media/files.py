@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from ttp_mcp.text import shorten
+from ttp_mcp.text import quote_text, quote_words, shorten_line
 
 MOST_BYTES = 5 * 1024**3
 MOST_PATH_CHARACTERS = 4096
@@ -109,7 +109,7 @@ def open_below(source: str, roots: Sequence[Path]) -> OpenFile:
         file, missing = _only(typed, places, alike=alike)
         if file is not None:
             return file
-    near = f" Similar names there: {shorten(', '.join(dict.fromkeys(missing)), 200)}." if missing else ""
+    near = f" Similar names there: {quote_words(list(dict.fromkeys(missing))[:5])}." if missing else ""
     raise _refused(typed, "there is no such file below the allowed folders", f"Check the name.{near}", stop="")
 
 
@@ -132,14 +132,15 @@ def _only(typed: str, places: list[tuple[Path, list[str]]], *, alike: bool) -> t
             file.close()
 
 
-def base_name(typed: str) -> str:
-    """The last part of a path, fit to be shown."""
-    return shorten(re.split(r"[/\\]", typed.rstrip("/\\"))[-1], NAME_CHARACTERS) or "it"
+def quote_base_name(typed: str) -> str:
+    """Return the last part of a path for an error, or `it` where there is none."""
+    name = re.split(r"[/\\]", typed.rstrip("/\\"))[-1]
+    return quote_text(name, NAME_CHARACTERS) if name.strip() else "it"
 
 
 def _refused(typed: str, why: str, what_next: str, stop: str = ";") -> FileRefused:
     return FileRefused(
-        f"Not uploaded: {base_name(typed)}: {why}. {what_next}{stop} "
+        f"Not uploaded: {quote_base_name(typed)}: {why}. {what_next}{stop} "
         f"{'r' if stop else 'R'}epeating the same call does not help."
     )
 
@@ -147,7 +148,7 @@ def _refused(typed: str, why: str, what_next: str, stop: str = ";") -> FileRefus
 def _typed_path(source: str) -> str:
     """The path that was meant: `file:` and `~` taken off."""
     if len(source) > MOST_PATH_CHARACTERS:
-        raise _refused("it", f"the path has more than {MOST_PATH_CHARACTERS} characters", "Pass a shorter one")
+        raise _refused("", f"the path has more than {MOST_PATH_CHARACTERS} characters", "Pass a shorter one")
     if source[:5].lower() == "file:":
         return _file_url_path(source)
     if source.startswith("~/"):
@@ -307,7 +308,9 @@ def _sent_name(name: str) -> str:
     """The name as the API is told it: one line, not too long, its extension kept."""
     stem, dot, extension = name.rpartition(".")
     return (
-        shorten(name, 1000) if len(name) <= NAME_CHARACTERS else f"{stem[: NAME_CHARACTERS - 12]}{dot}{extension[:10]}"
+        shorten_line(name, 1000)
+        if len(name) <= NAME_CHARACTERS
+        else f"{stem[: NAME_CHARACTERS - 12]}{dot}{extension[:10]}"
     )
 
 
@@ -321,7 +324,7 @@ def _namesake(folder: int, name: str) -> str | None:
     with os.scandir(folder) as entries:
         found = [entry.name for entry in entries if _as_read(entry.name) == wanted and _may_be_told(entry.name)]
     if len(found) > 1:
-        shown = shorten(", ".join(sorted(found)), 150)
+        shown = quote_words(sorted(found)[:5])
         raise _refused(name, f"{len(found)} names there read the same ({shown})", "Rename the file that is meant")
     return found[0] if found else None
 
@@ -340,7 +343,7 @@ def _nearby(folder: int, name: str) -> list[str]:
     with os.scandir(folder) as entries:
         seen = [entry.name for _, entry in zip(range(_NEARBY_SEEN), entries, strict=False)]
     names = {each.casefold(): each for each in seen if _may_be_told(each)}
-    return [shorten(names[near], NAME_CHARACTERS) for near in get_close_matches(name.casefold(), names, n=5)]
+    return [shorten_line(names[near], NAME_CHARACTERS) for near in get_close_matches(name.casefold(), names, n=5)]
 
 
 def _open_without_walking(

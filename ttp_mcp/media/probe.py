@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.files import FileRefused
-from ttp_mcp.text import shorten
+from ttp_mcp.text import quote_text
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -65,7 +65,7 @@ def examine(read_at: ReadAt, size: int, name: str) -> MediaFacts:
     Raises:
         FileRefused: It is not of a type that the API takes, or is named as another type.
     """
-    shown = shorten(name, 100)
+    shown = quote_text(name, 100)
     try:
         kind = sniff(read_at(0, HEAD_BYTES))
         if kind not in EXTENSIONS:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import clean, shorten
+from ttp_mcp.text import clean_text, shorten_line
 from ttp_mcp.toolkit.context import ToolContext
 
 # The protocol allows no more in one answer.
@@ -41,7 +41,7 @@ async def completions(app: ToolContext, of: str, argument: str, begun: str) -> l
 
 
 async def _posts(app: ToolContext) -> list[Choice]:
-    ids = [clean(post.id) for post in await app.api.posts.list()]
+    ids = [clean_text(post.id) for post in await app.api.posts.list()]
     return [Choice(post_id, post_id) for post_id in ids]
 
 
@@ -51,9 +51,11 @@ async def _platforms(_: ToolContext) -> list[Choice]:
 
 async def _accounts(app: ToolContext) -> list[Choice]:
     accounts = (await app.accounts.recent()).accounts
-    handles = [shorten(account.handle.removeprefix("@"), NAME_CHARACTERS) for account in accounts if account.handle]
-    names = [shorten(account.name, NAME_CHARACTERS) for account in accounts if account.name]
-    ids = [clean(account.id) for account in accounts]
+    handles = [
+        shorten_line(account.handle.removeprefix("@"), NAME_CHARACTERS) for account in accounts if account.handle
+    ]
+    names = [shorten_line(account.name, NAME_CHARACTERS) for account in accounts if account.name]
+    ids = [clean_text(account.id) for account in accounts]
     # What people know an account by comes first; a handle may be typed with or without its @.
     return [
         *(Choice(word, f"@{handle}") for handle in handles for word in (handle, f"@{handle}")),

@@ -24,7 +24,7 @@ from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
 from ttp_mcp.server.instructions import build_instructions
 from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.server.rendering import mask_unexpected_error, render_failure, render_success, render_tool
-from ttp_mcp.text import quote_api
+from ttp_mcp.text import quote_text
 from ttp_mcp.toolkit.arguments import ArgumentProblem, read_arguments
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.registry import Tool
@@ -100,7 +100,7 @@ class TtpServer(MCPServer[Any]):
         """
         tool = self._offered.get(name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown tool: {quote_api(name, 60)}."))
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown tool: {quote_text(name, 60)}."))
         try:
             app = self._app_of(context)
             checked = read_arguments(tool, arguments, with_confirmation=self._with_confirmation)
@@ -144,7 +144,7 @@ class TtpServer(MCPServer[Any]):
         if prompt is None:
             if any(each.name == name for each in await super().list_prompts()):
                 return await super().get_prompt(name, arguments, context)
-            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown prompt: {quote_api(name, 60)}."))
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown prompt: {quote_text(name, 60)}."))
         given = {key: str(value) for key, value in (arguments or {}).items()}
         missing = [each.name for each in prompt.arguments if each.required and not given.get(each.name)]
         if missing:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import fence
+from ttp_mcp.text import fence_text
 from ttp_mcp.times import show_short
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.integrations import ListIntegrations, list_integrations
@@ -66,7 +66,7 @@ async def _recent(app: ToolContext, _: str) -> str:
     lines = [f"The last {min(RECENT, len(published))} published posts, latest first; times in {app.zone.key}."]
     for post in published[:RECENT]:
         when = show_short(post.published_at, app.zone) if post.published_at else "time not stated"
-        lines.append(f"{when}, {', '.join(account_labels(post, book))}\n{fence(post.content)}")
+        lines.append(f"{when}, {', '.join(account_labels(post, book))}\n{fence_text(post.content)}")
     return "\n\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from ttp_mcp.api import ApiError, Integration
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import keys as known_platforms
-from ttp_mcp.text import quote_api, shown_id, shown_word
+from ttp_mcp.text import quote_text, show_id, show_word
 from ttp_mcp.toolkit.concurrency import run_both
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class AccountCache:
 
     def named(self, account_id: str) -> str:
         """How an account is shown: platform and handle, or its id when it is no longer connected."""
-        return self._labels.get(account_id) or shown_id(account_id)
+        return self._labels.get(account_id) or show_id(account_id)
 
     @cached_property
     def _labels(self) -> dict[str, str]:
@@ -83,16 +83,18 @@ class AccountCache:
         return platform_key(word) in known_platforms() or bool(self.on(word))
 
     def _refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
-        shown = quote_api(wanted, 60)
+        shown = quote_text(wanted, 60)
         if candidates := found or self._called_in_part(wanted):
             fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
-            listed = ", ".join(f"{account_label(account)} ({shown_id(account.id)})" for account in candidates[:10])
-            return Refusal(
-                f"{what}: “{shown}” {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent."
-            )
-        missing = f"no {shown} account is connected" if self._is_platform(wanted) else f"no account “{shown}”"
+            listed = ", ".join(f"{account_label(account)} ({show_id(account.id)})" for account in candidates[:10])
+            return Refusal(f"{what}: {shown} {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent.")
+        missing = (
+            f"no {show_word(wanted.strip())} account is connected"
+            if self._is_platform(wanted)
+            else f"no account {shown}"
+        )
         listed = (
-            ", ".join(f"{shown_id(account.id)} ({account_label(account)})" for account in self.accounts[:6]) or "none"
+            ", ".join(f"{show_id(account.id)} ({account_label(account)})" for account in self.accounts[:6]) or "none"
         )
         return Refusal(f"{what}: {missing}. Connected: {listed}. Nothing was sent.")
 
@@ -140,17 +142,17 @@ class AccountDirectory:
 
 
 def account_label(account: Integration) -> str:
-    """`instagram @harbor.cafe`, or the name where there is no handle; between « » where it is not one plain word."""
+    """`instagram @harbor.cafe`, or `instagram «Harbor Café»` where there is no handle."""
     if account.handle:
-        shown = shown_word(f"@{account.handle.removeprefix('@')}")
+        shown = show_word(f"@{account.handle.removeprefix('@')}")
     else:
-        shown = shown_word(account.name) if account.name else shown_id(account.id)
+        shown = quote_text(account.name, 60) if account.name else show_id(account.id)
     return f"{account.platform} {shown}"
 
 
 def full_account_label(account: Integration) -> str:
-    """`instagram @harbor.cafe “Harbor Café”`: the label, and the name where the label shows only the handle."""
-    name = f" “{quote_api(account.name, 60)}”" if account.handle and account.name else ""
+    """`instagram @harbor.cafe «Harbor Café»`: the label, and the name where the label shows only the handle."""
+    name = f" {quote_text(account.name, 60)}" if account.handle and account.name else ""
     return f"{account_label(account)}{name}"
 
 

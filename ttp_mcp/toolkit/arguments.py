@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ttp_mcp.text import quote_api
+from ttp_mcp.text import show_id
 from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.registry import Tool
 from ttp_mcp.toolkit.schemas import input_schema
@@ -63,7 +63,7 @@ def _rename(model: type[ToolInput], known: set[str], arguments: dict[str, Any]) 
             near = get_close_matches(name, known, n=1)
             hint = f"known are {', '.join(sorted(known))}" if known else "it takes no arguments"
             hint = f"did you mean {near[0]}?" if near else hint
-            problems.append(f"unknown argument {quote_api(given, 40)} ({hint})")
+            problems.append(f"unknown argument {show_id(given)} ({hint})")
         elif name in values:
             problems.append(f"{name} was given twice")
         else:
@@ -159,6 +159,6 @@ _RULES = {
 
 
 def _problem(details: ErrorDetails) -> str:
-    name = ".".join(quote_api(str(part), 40) for part in details["loc"])
+    name = ".".join(show_id(str(part)) for part in details["loc"])
     rule = _RULES.get(details["type"], "is not valid").format(**details.get("ctx", {}))
     return f"{name} {rule}" if name else rule

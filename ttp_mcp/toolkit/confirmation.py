@@ -48,7 +48,7 @@ async def require_confirmation(
         offered = await context.ledger.offer(digest_of(binding, "code"), CONFIRMATION_SECONDS)
         raise Refusal(
             f"Not done yet, because the human has to agree first. Show them this:\n{question}\n"
-            f"Once they agreed, call again with the same arguments and confirmation “{offered.code}” (once, within five minutes). "
+            f"Once they agreed, call again with the same arguments and confirmation {offered.code} (once, within five minutes). "
             "Nothing was sent."
         )
     return answer is not None

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Recommendation
 from ttp_mcp.api.parsing import as_datetime, as_number
-from ttp_mcp.text import clean, clean_json, fence, quote_api, shown_word
+from ttp_mcp.text import clean_json, clean_text, fence_text, quote_text, shorten_line, show_word
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import platform_key
 from ttp_mcp.toolkit.context import ToolContext
@@ -87,12 +87,12 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
     """
     platform = platform_key(args.platform) if args.platform else None
     found = await context.api.analytics.optimal_times(platform)
-    where = f" on {shown_word(platform)}" if platform else ""
+    where = f" on {show_word(platform)}" if platform else ""
     if not found.best_hours and not found.best_days:
         basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
         lines = [f"There are no best times{where} yet{basis}."]
         if found.message:
-            lines.append(f"API said: “{quote_api(found.message)}”")
+            lines.append(f"API said: {quote_text(found.message)}")
         return Answer("\n".join(lines), _best_times(found))
     lines = [f"Best times{where}, from {_points(found.data_points)}:"]
     lines.append(
@@ -100,12 +100,11 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
         + (", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours) or "none yet")
     )
     lines.append(
-        "Days: "
-        + (", ".join(f"{shown_word(day.day)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
+        "Days: " + (", ".join(f"{show_word(day.day)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
     )
     lines.append(RANKINGS)
     if found.message:
-        lines.append(f"API said: “{quote_api(found.message)}”")
+        lines.append(f"API said: {quote_text(found.message)}")
     return Answer("\n".join(lines), _best_times(found))
 
 
@@ -207,7 +206,7 @@ def _objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _owner(part: dict[str, Any]) -> str:
     """What an object says it is of, fit to stand in a sentence of ours; empty when it says nothing."""
     words = [part.get("platform"), part.get("name") or part.get("handle") or part.get("accountId")]
-    return " ".join(shown_word(word) for word in words if isinstance(word, str) and word)
+    return " ".join(show_word(word) for word in words if isinstance(word, str) and word)
 
 
 def _is_empty(reply: object) -> bool:
@@ -221,9 +220,9 @@ def _is_empty(reply: object) -> bool:
 def _best_times(found: Recommendation) -> BestTimes:
     return BestTimes(
         best_hours=[Hour(hour=hour.hour, score=hour.score) for hour in found.best_hours],
-        best_days=[Day(day=clean(day.day), score=day.score) for day in found.best_days],
+        best_days=[Day(day=clean_text(day.day), score=day.score) for day in found.best_days],
         data_points=found.data_points,
-        message=quote_api(found.message) if found.message else None,
+        message=shorten_line(found.message, 300) if found.message else None,
     )
 
 
@@ -234,5 +233,5 @@ def _pass_on(title: str, reply: dict[str, Any], *notes: str) -> Answer[Reply]:
     text = json.dumps(safe, ensure_ascii=False, separators=(",", ":"))
     if len(text) > LONGEST_REPLY:
         text = f"{text[:LONGEST_REPLY]}…\n(cut at {LONGEST_REPLY} of {len(text)} characters; the structured content has all of it)"
-    lines = [f"{title}, as the API sent it (its shape is undocumented):", fence(text), *notes]
+    lines = [f"{title}, as the API sent it (its shape is undocumented):", fence_text(text), *notes]
     return Answer("\n".join(lines), Reply(reply=safe))

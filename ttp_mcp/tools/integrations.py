@@ -3,7 +3,7 @@
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
-from ttp_mcp.text import clean, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.toolkit.account_directory import full_account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -51,7 +51,7 @@ async def list_integrations(args: ListIntegrations, context: ToolContext) -> Ans
 
 
 def _line(account: Integration) -> str:
-    return f"- {shown_id(account.id)}  {full_account_label(account)}: {_health(account)}"
+    return f"- {show_id(account.id)}  {full_account_label(account)}: {_health(account)}"
 
 
 def _health(account: Integration) -> str:
@@ -62,10 +62,10 @@ def _health(account: Integration) -> str:
 
 def _data(account: Integration) -> Account:
     return Account(
-        id=clean(account.id),
-        platform=clean(account.platform),
-        name=clean(account.name) if account.name else None,
-        handle=clean(account.handle) if account.handle else None,
-        status=clean(account.status) if account.status else None,
+        id=clean_text(account.id),
+        platform=clean_text(account.platform),
+        name=clean_text(account.name) if account.name else None,
+        handle=clean_text(account.handle) if account.handle else None,
+        status=clean_text(account.status) if account.status else None,
         healthy=account.healthy,
     )

@@ -12,7 +12,7 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.files import FileRefused, OpenFile, open_below
 from ttp_mcp.media.probe import examine
-from ttp_mcp.text import clean, quote_api, shorten
+from ttp_mcp.text import clean_text, quote_text, show_url
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -58,12 +58,12 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
     # Whoever has the URL uploads without us, so it counts as the upload.
     async with context.writer.upload(tool="presign_media"):
         presigned = await context.api.media.presign(request)
-    name = shorten(args.filename, 255)
+    name = quote_text(args.filename, 255)
     text = (
         f"Upload {name} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
-        f"with Content-Type {shorten(args.content_type, 100)} and no Authorization header.\n"
-        f"upload_url: {quote_api(presigned.upload_url, LONGEST_URL)}\n"
-        f"public_url: {quote_api(presigned.public_url, LONGEST_URL)}\n"
+        f"with Content-Type {quote_text(args.content_type, 100)} and no Authorization header.\n"
+        f"upload_url: {show_url(presigned.upload_url, LONGEST_URL)}\n"
+        f"public_url: {show_url(presigned.public_url, LONGEST_URL)}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post."
     )
     if context.sandbox:
@@ -72,9 +72,9 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
             "here; with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
         )
     data = Presigned(
-        upload_url=clean(presigned.upload_url),
-        public_url=clean(presigned.public_url),
-        key=clean(presigned.key),
+        upload_url=clean_text(presigned.upload_url),
+        public_url=clean_text(presigned.public_url),
+        key=clean_text(presigned.key),
         expires_in_seconds=presigned.expires_in_seconds,
     )
     return Answer(text, data)
@@ -128,7 +128,7 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
 
         async with context.writer.upload(tool="upload_media"):
             stored = await context.api.media.upload(file.name, facts.content_type, file, progress)
-        public_url = clean(stored.public_url)
+        public_url = clean_text(stored.public_url)
         await context.media_facts.remember(public_url, facts)
         return _answer(file, facts, public_url)
 
@@ -163,7 +163,7 @@ def _answer(file: OpenFile, facts: MediaFacts, public_url: str) -> Answer[Upload
     if facts.duration_seconds:
         details.append(f"{facts.duration_seconds:g} s")
     text = (
-        f"Uploaded {shorten(file.name, 255)}: {', '.join(details)}.\npublic_url: {quote_api(public_url, LONGEST_URL)}\n"
+        f"Uploaded {quote_text(file.name, 255)}: {', '.join(details)}.\npublic_url: {show_url(public_url, LONGEST_URL)}\n"
         "Pass public_url in media_urls of create_post. The file is in no post yet."
     )
     data = UploadedMedia(

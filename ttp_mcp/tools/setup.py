@@ -9,7 +9,7 @@ from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger.records import PendingReplacement, Unfinished
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
-from ttp_mcp.text import quote, quote_api, shorten, shown_id
+from ttp_mcp.text import quote_text, shorten_line, show_id
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.context import ToolContext
@@ -89,7 +89,7 @@ async def _token(context: ToolContext) -> tuple[bool, SetupItem]:
         return False, _item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
     token = context.api.token
     shown = f" (fingerprint {token.fingerprint})" if token and not context.sandbox else ""
-    organization = f"; organization {shorten(context.settings.org_id, 60)}" if context.settings.org_id else ""
+    organization = f"; organization {quote_text(context.settings.org_id, 60)}" if context.settings.org_id else ""
     return True, _item("token", "ok", f"accepted{shown} by {where}{organization}")
 
 
@@ -102,11 +102,11 @@ async def _accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
     names = join_words([account_label(account) for account in accounts[:12]])
     yield _item("accounts", "ok", f"{count_noun(len(accounts), 'account')} connected: {names}")
     for account in bad:
-        status = quote_api(account.status or "not connected", 30)
         yield _item(
             "account",
             "problem",
-            f"{account_label(account)} is {status}. A person reconnects it in the dashboard; until then it can't publish.",
+            f"{account_label(account)} is {account.status or 'not connected'}. A person reconnects it in the dashboard; "
+            "until then it can't publish.",
         )
     for account in accounts:
         ends = account.expires_at
@@ -211,9 +211,9 @@ async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
 
 
 def _unfinished(write: Unfinished, context: ToolContext) -> str:
-    what = quote(write.content, 80) if write.content else shown_id(write.post_id or write.kind)
+    what = quote_text(write.content, 80) if write.content else show_id(write.post_id or write.kind)
     return (
-        f"a {write.kind} of {show(write.at, context.zone)} ({shorten(write.tool, 40)}) ended without an outcome: {what}. "
+        f"a {write.kind} of {show(write.at, context.zone)} ({shorten_line(write.tool, 40)}) ended without an outcome: {what}. "
         "It may have happened; look with list_posts."
     )
 
@@ -233,11 +233,11 @@ async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> boo
 
 
 def _half_replaced(half: PendingReplacement, context: ToolContext) -> str:
-    old = shown_id(half.old_id)
+    old = show_id(half.old_id)
     since = f"reschedule_post of {show(half.at, context.zone)} did not end"
     if half.new_id is None:
         return f"{since}: a replacement of {old} may have been made. Look with list_posts; delete_post removes what is too much."
     return (
-        f"{since}: {old} and its replacement {shown_id(half.new_id)} both stand. The same call again finishes it; "
+        f"{since}: {old} and its replacement {show_id(half.new_id)} both stand. The same call again finishes it; "
         "delete_post removes the one that is not wanted."
     )

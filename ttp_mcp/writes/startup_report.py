@@ -7,7 +7,7 @@ import anyio
 
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import shorten
+from ttp_mcp.text import shorten_line
 from ttp_mcp.times import to_wire
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ async def report_unfinished_writes(
 
 async def _leftovers(ledger: Ledger) -> list[str]:
     lines = [
-        f"a {write.kind} of {to_wire(write.at)} ({shorten(write.post_id or write.tool, 60)}) may have happened"
+        f"a {write.kind} of {to_wire(write.at)} ({shorten_line(write.post_id or write.tool, 60)}) may have happened"
         for write in await ledger.unfinished()
     ]
     for each in await ledger.half_replaced():
-        new = f"{shorten(each.new_id, 60)} was made for it" if each.new_id else "a replacement may have been made"
-        lines.append(f"{shorten(each.old_id, 60)} was being replaced at {to_wire(each.at)}, {new}, both may stand")
+        new = f"{shorten_line(each.new_id, 60)} was made for it" if each.new_id else "a replacement may have been made"
+        lines.append(f"{shorten_line(each.old_id, 60)} was being replaced at {to_wire(each.at)}, {new}, both may stand")
     return lines
 
 

@@ -22,7 +22,7 @@ from ttp_mcp.api.http import encoded, utc_now
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import LONGEST_WRITE, Outcome, PriorCreate, Write
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import shown_id
+from ttp_mcp.text import show_id
 from ttp_mcp.times import to_wire
 from ttp_mcp.writes.in_flight import ENDING, GRACE_SECONDS, NOTING_SECONDS, Caller, T, run_to_completion
 from ttp_mcp.writes.outcomes import Created, Deleted, EarlierAttempt, HourlyLimits, LimitReached, WriteRefused
@@ -367,7 +367,7 @@ class Writer:
                 "nothing was sent by this call.",
                 under_way=True,
             )
-        named = ", ".join(shown_id(post_id) for post_id in known.candidates[:3])
+        named = ", ".join(show_id(post_id) for post_id in known.candidates[:3])
         listed = f" ({named})" if named else ""
         raise EarlierAttempt(
             f"an attempt at {to_wire(earlier.at)} may have created an equal post{listed}, its answer was lost. Check list_posts; "

@@ -184,7 +184,7 @@ async def test_warnings_stand_beside_their_post(fresh):
             {"posts": [{"content": "\x00", "platforms": ["linkedin"]}]},
             "plan_posts not called: posts.0 must not hold a NUL character. Nothing was sent.",
         ),
-        ({"posts": [{"content": "x", "account_ids": ["nobody"]}]}, "Posts not planned: post 1: no account “nobody”."),
+        ({"posts": [{"content": "x", "account_ids": ["nobody"]}]}, "Posts not planned: post 1: no account «nobody»."),
         (
             {"posts": [{"content": "x", "platforms": ["linkedin"], "earliest": "soon"}]},
             "Posts not planned: post 1, earliest: a time must be ISO 8601",
@@ -375,7 +375,7 @@ async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
         )
         reason = data["steps"][1]["reason"]
         assert reason.startswith(
-            "the API had a failure of its own (500). API said: “Something failed.”. Look with list_posts. "
+            "the API had a failure of its own (500). API said: «Something failed.». Look with list_posts. "
         )
         assert len(agent.standing()) == 1
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -527,7 +527,7 @@ async def test_post_that_the_api_refuses_stops_only_itself(connect):
         text, data = await agent.ok("apply_plan", plan_id=plan_id)
         assert [outcome for _, outcome in outcomes(data)] == ["created", "refused", "created"]
         assert not data["complete"]
-        assert "API said: “Something failed.”" in text
+        assert "API said: «Something failed.»" in text
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
         assert [outcome for _, outcome in outcomes(data)] == ["created"]
         assert data["complete"]
@@ -575,7 +575,7 @@ async def test_plan_whose_times_passed_is_refused(fresh, clock):
 async def test_unknown_plan_is_refused(fresh, tool, plan_id):
     """An id is twelve characters of plan_posts."""
     words = await fresh.refused(tool, plan_id=plan_id)
-    assert f": there is no plan “{plan_id}”. plan_posts makes one and says its id; nothing was sent." in words
+    assert f": there is no plan «{plan_id}». plan_posts makes one and says its id; nothing was sent." in words
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
@@ -867,7 +867,7 @@ async def test_code_for_an_undo_is_for_the_posts_as_they_were_shown(connect, cha
 
 def code_in(words):
     """The code of a preview."""
-    return re.search("confirmation “([^”]+)”", words)[1]
+    return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
 @UNDO

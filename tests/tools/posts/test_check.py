@@ -42,7 +42,7 @@ Nothing was sent. create_post with the same arguments sends it.\
 
 async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
     """Enough for a person to tell them apart; what is shown can be passed back."""
-    shown = "twitter @harborcafe “Harbor Café”"
+    shown = "twitter @harborcafe «Harbor Café»"
     text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
     account_id = await fresh.account("twitter @harborcafe")
     assert f"\n- {shown} ({account_id}): 17 of 280 characters as the platform counts\n" in text
@@ -94,10 +94,10 @@ async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
     assert fresh.shown(text) == snapshot("""\
 Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter
     @harborcafe, twitter @harborcafe_berlin and instagram @harbor.cafe.
-- twitter @harborcafe “Harbor Café” (<twitter@harborcafe>): 281 of 280 characters as the platform counts
-- twitter @harborcafe_berlin “Harbor Café Berlin” (<twitter@harborcafe_berlin>): 281 of 280 characters as the
+- twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 281 of 280 characters as the platform counts
+- twitter @harborcafe_berlin «Harbor Café Berlin» (<twitter@harborcafe_berlin>): 281 of 280 characters as the
     platform counts
-- instagram @harbor.cafe “Harbor Café” (<instagram@harbor.cafe>): 281 of 2200 characters as the platform
+- instagram @harbor.cafe «Harbor Café» (<instagram@harbor.cafe>): 281 of 2200 characters as the platform
     counts
 Error: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
 Error: Instagram needs at least one image or video; a caption alone is refused: add media_urls.
@@ -204,7 +204,7 @@ async def test_post_that_was_created_before_is_named(fresh, when):
     assert (data["would_be_sent"], data["already_created"], data["errors"]) == (False, made["post_id"], [])
     assert text.startswith("Would not be sent again: a ")
     assert text.endswith(
-        f"Nothing was sent, and create_post would answer “already created”: {made['post_id']} is the same post for the same "
+        f"Nothing was sent, and create_post would send nothing either: {made['post_id']} is the same post for the same "
         "accounts and time. allow_duplicate sends it once more, if the human wants that."
     )
     _, again = await fresh.ok("create_post", **post)
@@ -288,7 +288,7 @@ async def test_posts_that_can_not_be_read_are_a_note(connect):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"account_ids": ["nobody"]}, "Would not be sent: no account “nobody”. Connected: "),
+        ({"account_ids": ["nobody"]}, "Would not be sent: no account «nobody». Connected: "),
         (
             {"account_ids": None},
             "Would not be sent: pass exactly one of account_ids and platforms; neither was passed.",
@@ -315,7 +315,7 @@ async def test_unknown_platform_passes_with_a_note(connect):
         text, data = await agent.ok("check_post", **POST | {"account_ids": ["acc_1"]})
     assert data["would_be_sent"]
     assert data["accounts"] == [
-        {"account_id": "acc_1", "account": "friendster Us", "platform": "friendster", "name": "Us", "characters": 17}
+        {"account_id": "acc_1", "account": "friendster «Us»", "platform": "friendster", "name": "Us", "characters": 17}
     ]
     assert "17, limit not known characters" in text or "limit not known" in text
     assert len(data["notes"]) == 1

@@ -168,7 +168,7 @@ async def test_post_that_names_no_accounts_is_listed_for_each_of_its_platforms(c
 async def test_failed_accounts_and_their_reason_are_in_the_list(agent):
     """What failed and why is one call."""
     text, _ = await agent.ok("list_posts", status="partial")
-    assert "twitter @harborcafe_berlin: failed. API said: “" in text
+    assert "twitter @harborcafe_berlin: failed. API said: «" in text
 
 
 @LISTED
@@ -190,7 +190,7 @@ async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
     [
         ({"after": "yesterday"}, "Posts not listed: after: a time must be ISO 8601, for example 2026-11-25T18:00"),
         ({"before": "2026-02-30"}, "Posts not listed: before: there is no such day or time of day."),
-        ({"account": "nobody"}, "Posts not listed: no account “nobody”. Connected: "),
+        ({"account": "nobody"}, "Posts not listed: no account «nobody». Connected: "),
         ({"cursor": "abc"}, "Posts not listed: cursor is not one that list_posts gave."),
         ({"limit": 0}, "list_posts not called: limit must be at least 1."),
         ({"limit": "many"}, "list_posts not called: limit must be a whole number."),
@@ -438,7 +438,7 @@ SECRET = "do not repeat this"
         ({"content": SECRET, "accountIds": ["a"], "account_ids": ["b"]}, "account_ids was given twice"),
         ({"content": SECRET, "acount_ids": [SECRET]}, "unknown argument acount_ids (did you mean account_ids?)"),
         ({"content": SECRET, "confirmation": SECRET}, "unknown argument confirmation ("),
-        ({"content": SECRET, "x" * 1000: 1}, f"unknown argument {'x' * 39}… ("),
+        ({"content": SECRET, "x" * 1000: 1}, f"unknown argument «{'x' * 59}…» ("),
         ({"content": SECRET, "thread": "[" * 100_000}, "thread must be a list"),
         ({"content": SECRET, "media_urls": {"0": SECRET}}, "media_urls must be a list"),
         ({"content": "\ud800"}, "content must be valid Unicode"),
@@ -665,7 +665,7 @@ async def test_refusal_of_the_api_is_quoted(connect):
                 said = result.content[0].text
                 break
     assert said.startswith(
-        "Post not created: the plan or the permissions do not allow it (403). API said: “Your plan allows "
+        "Post not created: the plan or the permissions do not allow it (403). API said: «Your plan allows "
     )
     assert said.endswith("Nothing was changed; repeating does not help.")
 
@@ -693,7 +693,7 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         assert data["outcome"] == "unknown"
         assert text == (
             "Unknown whether the post for linkedin «Harbor Café» was created: the API had a failure of its own (500). API said: "
-            "“Something failed.”. No single new post is equal to it. "
+            "«Something failed.». No single new post is equal to it. "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
         )
         said = await agent.refused("create_post", **post)

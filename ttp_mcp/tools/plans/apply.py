@@ -7,7 +7,7 @@ from ttp_mcp.errors import Refusal, agent_text, why
 from ttp_mcp.ledger.records import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model
-from ttp_mcp.text import clean, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.concurrency import run_both, shielded
@@ -135,16 +135,16 @@ async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[P
         outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
         return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
     if created.lacking:
-        ids = ", ".join(map(shown_id, created.lacking))
+        ids = ", ".join(map(show_id, created.lacking))
         reason = (
-            f"{shown_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
+            f"{show_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
             f"with the same content and media, scheduled_at {to_wire(each.at)} and account_ids {ids} sends it to the rest"
         )
         return Step(index=number, outcome="refused", reason=reason)
     if created.post_id is None:
         cause = why(created.cause) if created.cause else "The call ended before there was an answer."
         return Step(index=number, outcome="unknown", reason=f"{cause} Look with list_posts. {_by_hand(each)}")
-    return Step(index=number, outcome=created.outcome, post_id=clean(created.post_id))
+    return Step(index=number, outcome=created.outcome, post_id=clean_text(created.post_id))
 
 
 async def _is_own(kept: KeptPlan, each: model.Scheduled, context: ToolContext) -> bool:
@@ -158,7 +158,7 @@ async def _is_own(kept: KeptPlan, each: model.Scheduled, context: ToolContext) -
 
 def _by_hand(each: model.Scheduled) -> str:
     """How to go on when nobody can say whether a post of the plan exists: exactly this, so that the plan takes it for its own."""
-    accounts = ", ".join(shown_id(account_id) for account_id in each.wish.account_ids)
+    accounts = ", ".join(show_id(account_id) for account_id in each.wish.account_ids)
     return (
         f"Is it not there, create_post with the same content and media, account_ids {accounts}, scheduled_at {to_wire(each.at)} "
         "and allow_duplicate=true, then apply_plan again."

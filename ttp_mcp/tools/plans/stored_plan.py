@@ -15,7 +15,7 @@ from ttp_mcp.ledger.records import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model, planner
 from ttp_mcp.planning.model import PostRequest
-from ttp_mcp.text import shorten
+from ttp_mcp.text import quote_text
 from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolOutput
@@ -102,7 +102,7 @@ async def load_plan(plan_id: str, context: ToolContext, what: str) -> tuple[Kept
     kept = await context.ledger.plan(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
     if kept is None:
         raise Refusal(
-            f"{what}: there is no plan “{shorten(plan_id, 40)}”. plan_posts makes one and says its id; nothing was sent."
+            f"{what}: there is no plan {quote_text(plan_id, 40)}. plan_posts makes one and says its id; nothing was sent."
         )
     found = from_document(kept.document)
     refuse_altered(kept, found, what)

@@ -10,7 +10,7 @@ from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.records import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model
-from ttp_mcp.text import clean, shorten, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -141,9 +141,9 @@ async def _made(kept: KeptPlan, created: Sequence[model.Scheduled], context: Too
 async def _not_found(index: int, post_id: str, there: Collection[str], context: ToolContext) -> Step:
     """What to say of a post that is not found, where `there` are the ids of a list that was just read."""
     if await _is_gone(post_id, there, context):
-        return Step(index=index + 1, outcome="already_gone", post_id=clean(post_id))
+        return Step(index=index + 1, outcome="already_gone", post_id=clean_text(post_id))
     reason = "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
-    return Step(index=index + 1, outcome="unknown", post_id=clean(post_id), reason=reason)
+    return Step(index=index + 1, outcome="unknown", post_id=clean_text(post_id), reason=reason)
 
 
 async def _is_gone(post_id: str, there: Collection[str], context: ToolContext) -> bool:
@@ -160,7 +160,7 @@ async def _is_gone(post_id: str, there: Collection[str], context: ToolContext) -
 def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
     if post.status in NOT_OUT:
         return None
-    return Step(index=index + 1, outcome="kept", post_id=clean(post_id), reason=f"it is {shorten(post.status, 20)}")
+    return Step(index=index + 1, outcome="kept", post_id=clean_text(post_id), reason=f"it is {post.status}")
 
 
 async def _undo_one(kept: KeptPlan, made: _Made, context: ToolContext) -> Step:
@@ -170,7 +170,7 @@ async def _undo_one(kept: KeptPlan, made: _Made, context: ToolContext) -> Step:
             step = await _delete_as_shown(made, step, context)
         except (ApiError, WriteRefused, LedgerProblem) as problem:
             reason = agent_text(problem, f"Post {made.index + 1} not deleted")
-            step = Step(index=made.index + 1, outcome="failed", post_id=clean(made.post_id), reason=reason)
+            step = Step(index=made.index + 1, outcome="failed", post_id=clean_text(made.post_id), reason=reason)
     if step.outcome in ("deleted", "already_gone"):
         await note_step(kept, made.index, None, context)
     return step
@@ -178,7 +178,7 @@ async def _undo_one(kept: KeptPlan, made: _Made, context: ToolContext) -> Step:
 
 async def _delete_as_shown(made: _Made, asked_about: Post, context: ToolContext) -> Step:
     """Delete a post, unless it is another one than the human was asked about: who was asked may have taken their time."""
-    number, post_id = made.index + 1, clean(made.post_id)
+    number, post_id = made.index + 1, clean_text(made.post_id)
     try:
         post = await context.api.posts.get(made.post_id)
     except NotFound:
@@ -190,7 +190,7 @@ async def _delete_as_shown(made: _Made, asked_about: Post, context: ToolContext)
     if step := _kept_if_out(made.index, made.post_id, post):
         return step
     if other := await replacement_under_way(post.id, context):
-        reason = f"a reschedule of it did not end, and {shown_id(other)} stands beside it: delete_post for both, or for the one not wanted"
+        reason = f"a reschedule of it did not end, and {show_id(other)} stands beside it: delete_post for both, or for the one not wanted"
         return Step(index=number, outcome="unknown", post_id=post_id, reason=reason)
     # What this answer leaves out says nothing.
     if visible_fields(Post({**asked_about.raw, **post.raw})) != visible_fields(asked_about):
@@ -207,7 +207,7 @@ def _kept_as_before(kept: KeptPlan, found: model.Plan) -> list[Step]:
         Step(
             index=each.wish.index + 1,
             outcome="kept",
-            post_id=clean(str(kept.steps[str(each.wish.index)]["post_id"])),
+            post_id=clean_text(str(kept.steps[str(each.wish.index)]["post_id"])),
             reason=reason,
         )
         for each in found.placed

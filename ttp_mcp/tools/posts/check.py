@@ -9,7 +9,7 @@ from ttp_mcp.api import Integration, PostCreate
 from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import clean, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import TimeProblem, from_now, show
 from ttp_mcp.toolkit.account_directory import account_label, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
@@ -76,7 +76,7 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
         errors=list(found.errors),
         warnings=list(found.warnings),
         notes=list(found.notes),
-        already_created=clean(earlier) if earlier else None,
+        already_created=clean_text(earlier) if earlier else None,
     )
     return Answer("\n".join(lines), data)
 
@@ -95,11 +95,11 @@ async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[F
     if earlier is not None and earlier.post_id and earlier.lacking:
         note = (
             f"It is not for {prepared.named(earlier.lacking)}: create_post with account_ids "
-            f"{', '.join(map(shown_id, earlier.lacking))} alone sends it there."
+            f"{', '.join(map(show_id, earlier.lacking))} alone sends it there."
         )
         found = replace(found, notes=(*found.notes, note))
     if earlier is not None and earlier.beside:
-        those = join_words([shown_id(each.post_id or "") for each in earlier.beside])
+        those = join_words([show_id(each.post_id or "") for each in earlier.beside])
         found = replace(found, notes=(*found.notes, f"For the other accounts it is {those}."))
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None
@@ -124,11 +124,11 @@ def _what(when: datetime | None, context: ToolContext) -> str:
 def _account(account: Integration, post: PostCreate) -> CheckedAccount:
     length = _longest(account.platform, post)
     return CheckedAccount(
-        account_id=clean(account.id),
+        account_id=clean_text(account.id),
         account=account_label(account),
-        platform=clean(account.platform),
-        name=clean(account.name) if account.name else None,
-        handle=clean(account.handle) if account.handle else None,
+        platform=clean_text(account.platform),
+        name=clean_text(account.name) if account.name else None,
+        handle=clean_text(account.handle) if account.handle else None,
         characters=length.count,
         limit=length.limit,
     )
@@ -142,7 +142,7 @@ def _longest(platform: str, post: PostCreate) -> rules.Length:
 def _account_line(account: Integration, post: PostCreate) -> str:
     length = _longest(account.platform, post)
     limit = f" of {length.limit}" if length.limit is not None else ", limit not known"
-    return f"- {full_account_label(account)} ({shown_id(account.id)}): {length.count}{limit} characters as the platform counts"
+    return f"- {full_account_label(account)} ({show_id(account.id)}): {length.count}{limit} characters as the platform counts"
 
 
 def _ending(found: Findings, earlier: str | None) -> str:
@@ -150,7 +150,7 @@ def _ending(found: Findings, earlier: str | None) -> str:
         return "Nothing was sent. Mend what is named as an error, then check again."
     if earlier:
         return (
-            f"Nothing was sent, and create_post would answer “already created”: {shown_id(earlier)} is the same post for the same "
+            f"Nothing was sent, and create_post would send nothing either: {show_id(earlier)} is the same post for the same "
             "accounts and time. allow_duplicate sends it once more, if the human wants that."
         )
     return "Nothing was sent. create_post with the same arguments sends it."

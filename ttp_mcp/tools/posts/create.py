@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
-from ttp_mcp.text import clean, quote_api, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
@@ -92,14 +92,14 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
     warnings = prepared.findings.to_say if created.outcome != "already_created" else []
     data = CreatedPost(
         outcome=created.outcome,
-        post_id=clean(created.post_id) if created.post_id else None,
+        post_id=clean_text(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
         accounts=[account_label(account) for account in prepared.targets if account.id not in created.lacking],
         scheduled_at=to_iso(stands, context.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
         weekday=_weekday(stands, context),
         warnings=warnings,
-        candidates=[clean(candidate) for candidate in created.candidates] or None,
+        candidates=[clean_text(candidate) for candidate in created.candidates] or None,
     )
     lines = [_created_text(created, prepared, context), *(f"Note: {warning}" for warning in warnings)]
     if not created.recorded:
@@ -115,13 +115,11 @@ def _weekday(when: datetime | None, context: ToolContext) -> str | None:
 
 def _created_text(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
     when = prepared.post.scheduled_at
-    post_id = shown_id(created.post_id or "")
+    post_id = show_id(created.post_id or "")
     where = f"{prepared.named()}{prepared.extent()}"
     if created.outcome == "unknown":
         seen = (
-            f" Equal posts: {join_words([shown_id(each) for each in created.candidates])}."
-            if created.candidates
-            else ""
+            f" Equal posts: {join_words([show_id(each) for each in created.candidates])}." if created.candidates else ""
         )
         return (
             f"Unknown whether the post for {where} was created: {cause_of(created.cause)} No single new post is equal to it.{seen} "
@@ -130,10 +128,10 @@ def _created_text(created: Created, prepared: PreparedPost, context: ToolContext
     if created.outcome == "already_created" and created.lacking:
         return (
             f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.lacking)}; nothing was "
-            f"sent. create_post with account_ids {', '.join(map(shown_id, created.lacking))} alone sends it there."
+            f"sent. create_post with account_ids {', '.join(map(show_id, created.lacking))} alone sends it there."
         )
     if created.beside:
-        those = join_words([shown_id(each) for each in (created.post_id or "", *created.beside)])
+        those = join_words([show_id(each) for each in (created.post_id or "", *created.beside)])
         return (
             f"Already created: {those} are together the same post for the same accounts and time; nothing was sent. "
             "allow_duplicate sends it once more, if the human wants that."
@@ -164,7 +162,7 @@ def _not_as_asked(post: Post | None, when: datetime | None, context: ToolContext
     differences: list[str] = []
     expected = ("scheduled", "publishing", "published") if when else ("draft",)
     if "status" in post.raw and post.status not in expected:
-        differences.append(f"is {quote_api(post.status, 20)} and not {expected[0]}")
+        differences.append(f"is {post.status} and not {expected[0]}")
     if post.scheduled_at and post.scheduled_at != when:
         differences.append(
             f"is set for {show(post.scheduled_at, context.zone)}"

@@ -4,7 +4,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean, fence, shown_id
+from ttp_mcp.text import clean_text, fence_text, show_id
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.confirmation import require_confirmation
@@ -45,8 +45,8 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
         await refuse_replaced(args.post_id, context, "Post not deleted")
         if await context.ledger.removed(args.post_id) is None:
             raise
-        gone = DeletedPost(outcome="already_gone", post_id=clean(args.post_id))
-        return Answer(f"{shown_id(args.post_id)} was deleted before; nothing was changed.", gone)
+        gone = DeletedPost(outcome="already_gone", post_id=clean_text(args.post_id))
+        return Answer(f"{show_id(args.post_id)} was deleted before; nothing was changed.", gone)
     book = await context.accounts.names()
     asked = await require_confirmation(
         context,
@@ -62,10 +62,10 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     deleted = await context.writer.delete(args.post_id, tool="delete_post", post=post)
     text = _deleted_text(deleted, post, book, context)
     if other := await replacement_under_way(post.id, context):
-        text += f"\nNote: a reschedule of it did not end, and {shown_id(other)} was made in its place and stands: delete_post for that too."
+        text += f"\nNote: a reschedule of it did not end, and {show_id(other)} was made in its place and stands: delete_post for that too."
     return Answer(
         text,
-        DeletedPost(outcome=deleted.outcome, post_id=clean(args.post_id), status_before=post.status),
+        DeletedPost(outcome=deleted.outcome, post_id=clean_text(args.post_id), status_before=post.status),
     )
 
 
@@ -73,7 +73,7 @@ async def _deletable(post_id: str, context: ToolContext) -> Post:
     post = await context.api.posts.get(post_id)
     if post.status == "publishing":
         raise Refusal(
-            f"Post not deleted: {shown_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
+            f"Post not deleted: {show_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
         )
     return post
 
@@ -83,7 +83,7 @@ def _delete_question(post: Post, book: AccountCache, context: ToolContext) -> st
 
 
 def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, context: ToolContext) -> str:
-    name = shown_id(post.id)
+    name = show_id(post.id)
     where = join_words(account_labels(post, book))
     if deleted.outcome == "already_gone":
         return f"{name} was already gone; nothing was changed."
@@ -98,6 +98,4 @@ def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, context: Too
         return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
     due = f", which was due {show(post.scheduled_at, context.zone)}" if post.scheduled_at else ""
     cancelled = "It will not be published. " if post.status == "scheduled" else ""
-    return (
-        f"Deleted: {name} for {where}{due}. {cancelled}create_post makes it again; its text is:\n{fence(post.content)}"
-    )
+    return f"Deleted: {name} for {where}{due}. {cancelled}create_post makes it again; its text is:\n{fence_text(post.content)}"

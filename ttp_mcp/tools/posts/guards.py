@@ -5,7 +5,7 @@ from datetime import timedelta
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import Refusal, why
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import shown_id
+from ttp_mcp.text import show_id
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.prepare import visible_fields
 
@@ -17,7 +17,7 @@ async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None
     """Name the post that stands in place of one that is gone, where it was replaced here."""
     if new_id := await context.ledger.replacement(post_id):
         raise Refusal(
-            f"{what}: {shown_id(post_id)} was replaced by {shown_id(new_id)} when it was rescheduled. "
+            f"{what}: {show_id(post_id)} was replaced by {show_id(new_id)} when it was rescheduled. "
             "Call again with that id; nothing was changed."
         )
 
@@ -26,7 +26,7 @@ def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
     """A yes is for the post that was shown."""
     if visible_fields(now) != visible_fields(asked_about):
         raise Refusal(
-            f"{what}: {shown_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
+            f"{what}: {show_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
         )
 
 

@@ -7,7 +7,6 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, Post
-from ttp_mcp.text import quote_api
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache, platform_key
 from ttp_mcp.toolkit.context import ToolContext
@@ -115,7 +114,7 @@ def _list_heading(args: ListPosts, context: ToolContext, shown: int, matched: in
         return f"There are no posts yet {now}. create_post makes one."
     order = "newest first" if args.order == "newest" else "earliest time first"
     if not matched:
-        by_status = Counter(quote_api(post.status, 20) for post in everything)
+        by_status = Counter(post.status for post in everything)
         counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
         return f"No post matches {now}. There are {len(everything)} in all: {counts}."
     return f"{shown} of {count_noun(matched, 'matching post')}, {order}; times in {context.zone.key} {now}."

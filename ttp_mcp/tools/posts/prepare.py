@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import outbound_problems
+from ttp_mcp.text import find_text_errors
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
 from ttp_mcp.toolkit.concurrency import run_both
@@ -147,7 +147,7 @@ def _on(platform: str, book: AccountCache, what: str) -> list[Integration]:
 
 def refuse_unprintable(texts: Sequence[str], what: str) -> None:
     """Refuse what can't be published; the text itself is never altered."""
-    for problem in dict.fromkeys(problem for text in texts for problem in outbound_problems(text)):
+    for problem in dict.fromkeys(problem for text in texts for problem in find_text_errors(text)):
         raise Refusal(
             f"{what}: the text can't be published, because {problem}. Remove it and call again; nothing was sent."
         )

@@ -11,17 +11,15 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import AccountResult as Result
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.text import (
-    clean,
     clean_json,
-    fence,
-    quote,
-    quote_api,
+    clean_text,
+    fence_text,
     quote_lines,
-    quoted,
-    shorten,
-    shown_id,
-    shown_url,
-    shown_word,
+    quote_text,
+    shorten_line,
+    show_id,
+    show_url,
+    show_word,
 )
 from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.toolkit.account_directory import AccountCache
@@ -73,7 +71,7 @@ class PostDetail(ToolOutput):
 def account_labels(post: Post, book: AccountCache) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
     ids = post.account_ids or [result.account_id for result in post.results if result.account_id]
-    return [book.named(account_id) for account_id in ids] or [shown_word(platform) for platform in post.platforms]
+    return [book.named(account_id) for account_id in ids] or [show_word(platform) for platform in post.platforms]
 
 
 def to_iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
@@ -84,9 +82,9 @@ def to_iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
 def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummary:
     """A post as an entry of a list."""
     return PostSummary(
-        id=clean(post.id),
+        id=clean_text(post.id),
         status=post.status,
-        content=shorten(post.content, SHORT),
+        content=shorten_line(post.content, SHORT),
         content_characters=len(post.content),
         accounts=account_labels(post, book),
         scheduled_at=to_iso(post.scheduled_at, zone),
@@ -101,8 +99,8 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     """Two lines of a list, of a post and its summary: id, time and accounts, then the beginning of the text as a quotation."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else "no time set"
-    first = f"{shown_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
-    lines = [first, f"  {quoted(short.content)} ({_extent(post)})"]
+    first = f"{show_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
+    lines = [first, f"  {quote_text(short.content, SHORT)} ({_extent(post)})"]
     lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
     return "\n".join(lines)
 
@@ -110,13 +108,13 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
 def describe_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostDetail:
     """A post, whole, as data."""
     return PostDetail(
-        id=clean(post.id),
+        id=clean_text(post.id),
         status=post.status,
-        content=clean(post.content),
+        content=clean_text(post.content),
         accounts=account_labels(post, book),
         results=[_result(result, book) for result in post.results],
-        thread=[clean(part) for part in post.thread],
-        media_urls=[clean(url) for url in post.media_urls],
+        thread=[clean_text(part) for part in post.thread],
+        media_urls=[clean_text(url) for url in post.media_urls],
         scheduled_at=to_iso(post.scheduled_at, zone),
         published_at=to_iso(post.published_at, zone),
         platform_data=clean_json(post.platform_data) or None,
@@ -131,18 +129,18 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -
         for result in post.results
     ]
     if failed := _failed(post):
-        ids = [shown_id(result.account_id) for result in failed if result.account_id]
+        ids = [show_id(result.account_id) for result in failed if result.account_id]
         alone = f"account_ids {', '.join(ids)}" if ids else "its id in account_ids"
         lines.append(
             f"A failed account is not tried again by itself: mend the cause, then create_post with {alone} sends it there alone."
         )
     if post.platform_data:
         shown = json.dumps(clean_json(post.platform_data), ensure_ascii=False, separators=(", ", ": "))
-        lines.append(f"Choices for single platforms: {quote(shown, 1000)}")
+        lines.append(f"Choices for single platforms: {quote_text(shown, 1000)}")
     if post.media_urls:
-        lines.append("Media: " + ", ".join(shown_url(url) for url in post.media_urls))
-    lines.append(fence(post.content))
-    lines += [f"Thread part {number}:\n{fence(part)}" for number, part in enumerate(post.thread, 2)]
+        lines.append("Media: " + ", ".join(show_url(url) for url in post.media_urls))
+    lines.append(fence_text(post.content))
+    lines += [f"Thread part {number}:\n{fence_text(part)}" for number, part in enumerate(post.thread, 2)]
     return "\n".join(lines)
 
 
@@ -151,7 +149,7 @@ def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetim
     accounts = account_labels(post, book)
     failed = len(_failed(post))
     counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
-    line = f"{shown_id(post.id)} is {post.status}{counted}"
+    line = f"{show_id(post.id)} is {post.status}{counted}"
     if post.published_at:
         verb = "" if post.status == "published" else "published "
         line += f", {verb}{show(post.published_at, zone)}, {from_now(post.published_at, now)}"
@@ -179,25 +177,23 @@ def _failed(post: Post) -> list[Result]:
 def _result(result: Result, book: AccountCache) -> AccountResult:
     return AccountResult(
         account=_account(result.account_id, result.platform, book),
-        account_id=clean(result.account_id) if result.account_id else None,
+        account_id=clean_text(result.account_id) if result.account_id else None,
         status=result.status or "not stated",
-        url=clean(result.url) if result.url else None,
-        error=quote_api(result.error) if result.error else None,
+        url=clean_text(result.url) if result.url else None,
+        error=shorten_line(result.error, 300) if result.error else None,
     )
 
 
 def _account(account_id: str | None, platform: str | None, book: AccountCache) -> str:
-    return (
-        book.named(account_id) if account_id else shown_word(platform) if platform else "an account that is not named"
-    )
+    return book.named(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
 
 
 def _result_line(status: str | None, url: str | None, error: str | None, account: str) -> str:
     line = f"- {account}: {status or 'not stated'}"
     if url:
-        line += f", {shown_url(url)}"
+        line += f", {show_url(url)}"
     if error:
-        line += f". API said: “{quote_api(error)}”"
+        line += f". API said: {quote_text(error)}"
     return line
 
 

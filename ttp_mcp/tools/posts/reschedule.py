@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import Refusal, why
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import clean, quote_api, shown_id
+from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.concurrency import shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
@@ -116,7 +116,7 @@ def _alone(old: Post, context: ToolContext) -> Generator[None]:
 
 def _under_way(old: Post) -> Refusal:
     return Refusal(
-        f"{NOT_DONE}: {shown_id(old.id)} is being replaced by another call right now. Look with list_posts in a few "
+        f"{NOT_DONE}: {show_id(old.id)} is being replaced by another call right now. Look with list_posts in a few "
         "minutes; nothing was changed."
     )
 
@@ -132,7 +132,7 @@ async def _standing(post_id: str, context: ToolContext) -> Post:
             raise
         await context.ledger.end_replacement(post_id, half.new_id)
         raise Refusal(
-            f"{NOT_DONE}: {shown_id(post_id)} is gone and {shown_id(half.new_id)} was made in its place by an earlier "
+            f"{NOT_DONE}: {show_id(post_id)} is gone and {show_id(half.new_id)} was made in its place by an earlier "
             "call that did not end. Check it with get_post, and call again with that id to change it."
         ) from None
 
@@ -154,7 +154,7 @@ async def _begin(old: Post, prepared: PreparedPost, context: ToolContext) -> Non
 
 def _both(old: Post, new_id: str) -> Refusal:
     return Refusal(
-        f"{NOT_DONE}: an earlier call made {shown_id(new_id)} in place of {shown_id(old.id)} and did not end, "
+        f"{NOT_DONE}: an earlier call made {show_id(new_id)} in place of {show_id(old.id)} and did not end, "
         "so both stand. Call delete_post for the one that is not wanted; nothing was changed."
     )
 
@@ -167,7 +167,7 @@ async def _created(old: Post, prepared: PreparedPost, context: ToolContext) -> C
         )
     except EarlierAttempt as problem:
         # Its post may stand.
-        raise EarlierAttempt(f"{problem} {shown_id(old.id)} still stands.", under_way=problem.under_way) from None
+        raise EarlierAttempt(f"{problem} {show_id(old.id)} still stands.", under_way=problem.under_way) from None
     except (ApiError, WriteRefused, LedgerProblem):
         await _note(old.id, None, context)
         raise
@@ -182,9 +182,9 @@ async def _created(old: Post, prepared: PreparedPost, context: ToolContext) -> C
 
 def _there_already(old: Post, created: Created, prepared: PreparedPost) -> Refusal:
     """Another post is as wanted, for all of the accounts or for some."""
-    name, those = shown_id(old.id), join_words([shown_id(each) for each in (created.post_id or "", *created.beside)])
+    name, those = show_id(old.id), join_words([show_id(each) for each in (created.post_id or "", *created.beside)])
     if created.lacking:
-        ids = ", ".join(map(shown_id, created.lacking))
+        ids = ", ".join(map(show_id, created.lacking))
         what_next = (
             f"but not for {prepared.named(created.lacking)}. Call again with account_ids {ids} to have the rest there"
         )
@@ -206,14 +206,14 @@ def _refuse_unless_different(args: ReschedulePost, old: Post, prepared: Prepared
     wanted = (post.content, list(post.thread), list(post.media_urls), post.platform_data, post.scheduled_at)
     same = wanted == (old.content, old.thread, old.media_urls, old.platform_data, when)
     if same and target_ids(old) == set(prepared.target_ids):
-        raise Refusal(f"{NOT_DONE}: {shown_id(old.id)} is like that already. Nothing was changed.")
+        raise Refusal(f"{NOT_DONE}: {show_id(old.id)} is like that already. Nothing was changed.")
 
 
 def _refuse_unless_replaceable(old: Post, context: ToolContext) -> None:
-    name = shown_id(old.id)
+    name = show_id(old.id)
     if old.status not in NOT_OUT:
         raise Refusal(
-            f"{NOT_DONE}: {name} is {quote_api(old.status, 20)}, so it is out or on its way and can't be changed. "
+            f"{NOT_DONE}: {name} is {old.status}, so it is out or on its way and can't be changed. "
             "create_post sends a new one; nothing was changed."
         )
     if old.status == "scheduled" and old.scheduled_at and old.scheduled_at - context.now() < TOO_CLOSE:
@@ -252,7 +252,7 @@ def _accounts_of(old: Post) -> list[str]:
     found = old.account_ids or [result.account_id for result in old.results if result.account_id]
     if not found:
         raise Refusal(
-            f"{NOT_DONE}: the API does not show which accounts {shown_id(old.id)} is for. Pass account_ids; nothing was changed."
+            f"{NOT_DONE}: the API does not show which accounts {show_id(old.id)} is for. Pass account_ids; nothing was changed."
         )
     return found
 
@@ -267,7 +267,7 @@ def _refuse_what_is_not_shown(args: ReschedulePost, old: Post, prepared: Prepare
         missing.append("platform_data")
     if missing:
         raise Refusal(
-            f"{NOT_DONE}: the API does not show all of {shown_id(old.id)}. Pass {' and '.join(missing)}; nothing was changed."
+            f"{NOT_DONE}: the API does not show all of {show_id(old.id)}. Pass {' and '.join(missing)}; nothing was changed."
         )
 
 
@@ -282,7 +282,7 @@ def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
 
 def _question(prepared: PreparedPost, old: Post, context: ToolContext) -> str:
     return (
-        f"Replace the post {shown_id(old.id)} by this one, {_when(prepared, context)}, on {prepared.named()}{prepared.extent()}?\n"
+        f"Replace the post {show_id(old.id)} by this one, {_when(prepared, context)}, on {prepared.named()}{prepared.extent()}?\n"
         f"{quote_all(prepared.post)}"
     )
 
@@ -296,7 +296,7 @@ def _id_of(created: Created, old: Post) -> str:
     if created.outcome == "unknown" or created.post_id is None:
         what_came = why(created.cause) if created.cause else "the call ended before there was an answer."
         raise Refusal(
-            f"{NOT_DONE}: {what_came} So the replacement may exist, and the old post {shown_id(old.id)} still stands. Look with "
+            f"{NOT_DONE}: {what_came} So the replacement may exist, and the old post {show_id(old.id)} still stands. Look with "
             "list_posts and delete the one that is not wanted."
         )
     return created.post_id
@@ -319,7 +319,7 @@ async def _replace(old: Post, new_id: str, prepared: PreparedPost, context: Tool
         deleted = await context.writer.delete(old.id, tool="reschedule_post", post=now_old, limited=False)
         if not (doubt := await _doubt(deleted, old.id, context)):
             return await _note(old.id, new_id, context)
-    name, new_name = shown_id(old.id), shown_id(new_id)
+    name, new_name = show_id(old.id), show_id(new_id)
     raise Refusal(
         f"{NOT_DONE} for sure: {name} was to be deleted, but {doubt}. Both may stand: call get_post for {name} and {new_name}, its "
         "replacement, and delete_post for the one that is not wanted, before either is due."
@@ -337,7 +337,7 @@ async def _checked(old: Post, new_id: str, prepared: PreparedPost, context: Tool
         raise _Undone("the API made the replacement differently than asked")
     now_old = await context.api.posts.get(old.id)
     if now_old.status not in NOT_OUT:
-        raise _Undone(f"the old post is {quote_api(now_old.status, 20)} meanwhile")
+        raise _Undone(f"the old post is {now_old.status} meanwhile")
     return now_old
 
 
@@ -349,7 +349,7 @@ async def _doubt(deleted: Deleted, post_id: str, context: ToolContext) -> str:
         left = await context.api.posts.get(post_id)
     except ApiError:
         return ""
-    return f"it is still there ({quote_api(left.status, 20)})"
+    return f"it is still there ({left.status})"
 
 
 async def _note(old_id: str, new_id: str | None, context: ToolContext) -> None:
@@ -361,7 +361,7 @@ async def _note(old_id: str, new_id: str | None, context: ToolContext) -> None:
 
 
 async def _undo(old: Post, new_id: str, why: str, context: ToolContext) -> None:
-    name, new_name = shown_id(old.id), shown_id(new_id)
+    name, new_name = show_id(old.id), show_id(new_id)
     try:
         still_there = await _exists(old.id, context)
         if still_there:
@@ -396,13 +396,13 @@ def _answer(old: Post, new_id: str, prepared: PreparedPost, context: ToolContext
     was = f" It was due {show(old.scheduled_at, context.zone)}." if old.scheduled_at else ""
     due = f"goes out {show(when, context.zone)}, {from_now(when, context.now())}, to" if when else "is a draft for"
     lines = [
-        f"Rescheduled: {shown_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
-        f"It replaces {shown_id(old.id)}, which is deleted.{was}",
+        f"Rescheduled: {show_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
+        f"It replaces {show_id(old.id)}, which is deleted.{was}",
     ]
     lines += [f"Note: {warning}" for warning in prepared.findings.to_say]
     data = Rescheduled(
-        old_post_id=clean(old.id),
-        post_id=clean(new_id),
+        old_post_id=clean_text(old.id),
+        post_id=clean_text(new_id),
         scheduled_at=to_iso(when, context.zone),
         warnings=prepared.findings.to_say,
     )

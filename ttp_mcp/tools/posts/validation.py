@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ttp_mcp.api import Integration, Post, PostCreate
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import outbound_warnings, quote_api, shown_id
+from ttp_mcp.text import find_text_warnings, show_id
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.tools.posts.paging import may_be_for_account, target_ids
 from ttp_mcp.tools.posts.rendering import join_words
@@ -73,9 +73,9 @@ def _by_platform(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_
 def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
     for account in targets:
         if account.healthy is False:
-            status = quote_api(account.status or "not connected", 30)
+            status = account.status or "not connected"
             fate = "can't publish until a person reconnects it in the dashboard."
-            yield "warning", f"{account_label(account)} ({shown_id(account.id)}) is {status} and {fate}"
+            yield "warning", f"{account_label(account)} ({show_id(account.id)}) is {status} and {fate}"
     for platform in post.platforms:
         same = [account_label(account) for account in targets if account.platform == platform]
         if len(same) > 1:
@@ -88,7 +88,7 @@ def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_F
 
 def _by_text(post: PostCreate) -> Iterator[_Found]:
     for text in (post.content, *post.thread):
-        for warning in outbound_warnings(text):
+        for warning in find_text_warnings(text):
             yield "warning", f"Look at the text: {warning}."
 
 
@@ -104,11 +104,11 @@ def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequenc
             continue
         where, doubt = _where(other, shared)
         if other.content.strip() == post.content.strip():
-            yield "warning", f"The same text is already {other.status} {where} ({shown_id(other.id)}){doubt}."
+            yield "warning", f"The same text is already {other.status} {where} ({show_id(other.id)}){doubt}."
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
             if abs(apart) < CLASH:
-                yield "warning", f"Another post {where} is scheduled {_apart(apart)} ({shown_id(other.id)}){doubt}."
+                yield "warning", f"Another post {where} is scheduled {_apart(apart)} ({show_id(other.id)}){doubt}."
 
 
 def _where(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
