@@ -11,7 +11,7 @@ import sys
 def chosen(arguments: list[str]) -> tuple[list[str], str | None]:
     """The server's own arguments, and the value of `TTP_MEDIA_DIRS` or None."""
     sandbox, *folders = arguments or ["false"]
-    folders = [folder for folder in folders if folder and not folder.startswith("${")]
+    folders = [folder for folder in folders if folder and not folder.startswith("${user_config.")]
     return ["--sandbox"] if sandbox == "true" else [], os.pathsep.join(folders) or None
 
 

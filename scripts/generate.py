@@ -130,8 +130,26 @@ be read by every program on the machine.
 
 {settings_table()}
 
-A value that can't be used stops the server at start with one line that names the variable and what to write. A missing or
-misspelt token does not: the server starts, lists its tools, and each call says what is wrong.
+A value that can't be used stops the server at start with one line that names the variable and what to write, exit code 2. A missing
+or misspelt token does not: the server starts, lists its tools, and each call says what is wrong.
+
+## Odd values
+
+One rule for every variable. A setting that restricts the server is never ignored.
+
+| value | what happens |
+|---|---|
+| empty, blanks only, `""` | not set: the default |
+| `${{user_config.NAME}}` | not set: the bundle passes this on for a field that you left empty |
+| another placeholder: `${{NAME}}`, `${{NAME:-x}}`, `$NAME`, `%NAME%`, `{{{{NAME}}}}`, `<NAME>` | start stops; for a token each call fails |
+| in quotes: `"read"`, `'read'` | the quotes are taken off, also those of entries of a list |
+| another case: `READ`, `Posts`, `europe/paris` | understood |
+| `all` in `TTP_TOOLSETS` | every group |
+| `0` as a limit | none are allowed |
+| `,` in a list | the start stops: it lists nothing |
+| a relative path, or one with `$NAME` or `%NAME%` | the start stops: it would be another folder wherever a client starts the server |
+| a token after `Bearer` or `TTP_API_TOKEN=`, with a byte order mark, or in a file as UTF-16 | understood |
+| a key that can't be sent as a bearer value | the start stops |
 """
 
 

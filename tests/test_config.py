@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ttp_mcp import config
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.config import SETTINGS, SettingProblem, load
+from ttp_mcp.tools import TOOLSETS
 
 TEXT = "ttp_" + "0123456789ab" * 4
 
@@ -86,6 +87,182 @@ def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
         load({name: value})
     assert str(caught.value).startswith(name)
     assert value not in str(caught.value)
+
+
+VALID = {
+    "TTP_API_TOKEN": TEXT,
+    "TTP_API_TOKEN_FILE": "/secrets/token",
+    "TTP_API_URL": "https://timetopost.co/v2",
+    "TTP_ORG_ID": "org_1",
+    "TTP_ACCESS": "read",
+    "TTP_TOOLSETS": "posts",
+    "TTP_CONFIRM": "required",
+    "TTP_MEDIA_DIRS": "/pictures",
+    "TTP_TIMEZONE": "Asia/Tokyo",
+    "TTP_STATE_DIR": "/state",
+    "TTP_MAX_POSTS_PER_HOUR": "0",
+    "TTP_MAX_DELETES_PER_HOUR": "0",
+    "TTP_MAX_UPLOADS_PER_HOUR": "0",
+    "TTP_LOG_LEVEL": "ERROR",
+    "TTP_SERVER_KEY": "k" * 32,
+    "TTP_ALLOWED_HOSTS": "a.example",
+    "TTP_ALLOWED_ORIGINS": "https://a.example",
+    "TTP_OAUTH_ISSUER": "https://login.example",
+    "TTP_OAUTH_RESOURCE": "https://mcp.example/mcp",
+    "TTP_STATE_URL": "postgresql://u:p%24w%C3%A4@host/db",
+}
+every_setting = pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
+
+
+def outcome(name, value):
+    """The settings, or the text of the problem."""
+    try:
+        settings = load({"TZ": "Europe/Paris", name: value})
+    except SettingProblem as problem:
+        return str(problem)
+    return settings.token_problem or settings
+
+
+@pytest.mark.requirement("config.odd-values")
+@every_setting
+@pytest.mark.parametrize("value", ["", " ", "\t\r\n", '""', "''", "${user_config.anything}", ' "${user_config.a.b}" '])
+def test_setting_that_was_left_empty_is_not_set(name, value):
+    assert outcome(name, value) == load({"TZ": "Europe/Paris"})
+
+
+@pytest.mark.requirement("config.odd-values")
+@every_setting
+@pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", " {} ", '" {} "', "\ufeff{}", "{}\r\n"])
+def test_blanks_and_quotes_around_a_value_are_taken_off(name, form):
+    plain = outcome(name, VALID[name])
+    assert outcome(name, form.format(VALID[name])) == plain
+    assert plain != load({"TZ": "Europe/Paris"})
+
+
+PLACEHOLDERS = (
+    "${NAME}",
+    "${env:NAME}",
+    "${NAME:-x}",
+    "${NAME-x}",
+    "${input:name}",
+    "${NAME",
+    "$NAME",
+    "$env:NAME",
+    "$(cat secret)",
+    "%NAME%",
+    "{{NAME}}",
+    "{env:NAME}",
+    "<the value of this setting goes here>",
+    "${{ secrets.NAME }}",
+)
+
+
+@pytest.mark.requirement("config.odd-values")
+@every_setting
+@pytest.mark.parametrize("value", [*PLACEHOLDERS, *(f'"{value}"' for value in PLACEHOLDERS)])
+def test_placeholder_that_was_not_replaced_is_never_ignored(name, value):
+    """Also for a guard that is off by default: somebody wanted it on."""
+    for known in (name, *config.SETTINGS[[setting.name for setting in SETTINGS].index(name)].aliases):
+        problem = outcome(known, value)
+        assert isinstance(problem, str)
+        assert problem.startswith(f"{known} holds a placeholder that was not replaced. Write the value itself")
+        assert value not in problem
+
+
+@pytest.mark.requirement("config.odd-values")
+@pytest.mark.parametrize("name", ["TTP_STATE_DIR", "TTP_MEDIA_DIRS", "TTP_API_TOKEN_FILE"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${HOME}/state",
+        "/a/$USER/state",
+        "~/$USER",
+        "%APPDATA%\\ttp",
+        "/a/%TEMP%/b",
+        "%ProgramFiles(x86)%",
+        "/a/${NAME:-x}/b",
+        "/a/$(whoami)",
+        "state",
+        "./state",
+        "../state",
+        "~nobody-of-that-name/state",
+        "file:///state",
+    ],
+)
+def test_path_is_absolute_and_without_variables(name, value):
+    """Else it would mean another folder wherever a client starts the server."""
+    problem = outcome(name, value)
+    assert isinstance(problem, str)
+    assert problem.startswith(name)
+    assert value not in problem
+
+
+@pytest.mark.requirement("config.odd-values")
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("TTP_ACCESS", "READ", "access", "read"),
+        ("TTP_ACCESS", '"Draft"', "access", "draft"),
+        ("TTP_CONFIRM", "Required", "confirm", "required"),
+        ("TTP_LOG_LEVEL", "info", "log_level", "INFO"),
+        ("TTP_TOOLSETS", "all", "toolsets", None),
+        ("TTP_TOOLSETS", "ALL", "toolsets", None),
+        ("TTP_TOOLSETS", "posts,all", "toolsets", None),
+        ("TTP_TOOLSETS", "Posts, 'media'", "toolsets", ("posts", "media")),
+        ("TTP_TIMEZONE", "europe/PARIS", "zone_name", "Europe/Paris"),
+        ("TTP_MEDIA_DIRS", f'"/a b"{os.pathsep}"/c"{os.pathsep}', "media_dirs", (Path("/a b"), Path("/c"))),
+        ("TTP_MAX_POSTS_PER_HOUR", "0", "max_posts_per_hour", 0),
+        ("TTP_MAX_DELETES_PER_HOUR", "0", "max_deletes_per_hour", 0),
+        ("TTP_MAX_UPLOADS_PER_HOUR", "0", "max_uploads_per_hour", 0),
+        ("TTP_STATE_URL", "postgresql://u:a$b%25c@h/d", "state_url", "postgresql://u:a$b%25c@h/d"),
+        ("TTP_OAUTH_ISSUER", "https://a.example/%C3%A4", "oauth_issuer", "https://a.example/%C3%A4"),
+    ],
+)
+def test_value_that_is_clear_is_understood(name, value, field, read):
+    settings = outcome(name, value)
+    assert not isinstance(settings, str)
+    assert getattr(settings, field) == read
+
+
+@pytest.mark.requirement("config.odd-values")
+@pytest.mark.parametrize("name", ["TTP_TOOLSETS", "TTP_ALLOWED_HOSTS", "TTP_ALLOWED_ORIGINS"])
+@pytest.mark.parametrize("value", [",", " , ,", '","'])
+def test_list_without_an_entry_is_refused(name, value):
+    """Its separators say that something was meant."""
+    assert outcome(name, value) == f"{name} lists nothing. Write at least one entry, or remove {name}."
+
+
+@pytest.mark.requirement("config.odd-values")
+@pytest.mark.parametrize(
+    "key", ["a" * 31, "a" * 20 + " " + "b" * 20, '"' + "a" * 40, "a" * 40 + "'", "a" * 40 + "\n" + "b"]
+)
+def test_key_that_can_not_be_a_key_is_refused(key):
+    """A key that clients can't send as a bearer value would lock everybody out, or be ignored."""
+    problem = outcome("TTP_SERVER_KEY", key)
+    assert isinstance(problem, str)
+    assert problem.startswith("TTP_SERVER_KEY must be at least 32 ASCII characters without blanks or quotes")
+
+
+@pytest.mark.requirement("config.odd-values")
+def test_computer_without_a_home_folder_is_one_line(monkeypatch):
+    def no_home(_):
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    with pytest.raises(SettingProblem, match="TTP_STATE_DIR"):
+        load({})
+    assert load({"TTP_STATE_DIR": "/state"}).state_dir == Path("/state")
+
+
+@pytest.mark.requirement("config.odd-values")
+def test_relative_data_folder_of_the_system_is_ignored():
+    """As the XDG specification says."""
+    assert config.state_dir({"XDG_DATA_HOME": "${HOME}/data"}) == config.state_dir({})
+
+
+@pytest.mark.requirement("config.odd-values")
+def test_groups_of_tools_are_those_that_exist():
+    assert list(config.TOOLSETS) == [toolset.name for toolset in TOOLSETS]
 
 
 @pytest.mark.requirement("config.values")
@@ -166,7 +343,7 @@ def test_base_url_that_could_mislead_is_refused(url):
         ("http://[::1]:8765/api", "http://[::1]:8765/api"),
         ("http://localhost", "http://localhost"),
         ("https://xn--bcher-kva.example/a-b_c/~d", "https://xn--bcher-kva.example/a-b_c/~d"),
-        ("${TTP_API_URL}", "https://timetopost.co/api"),
+        ("${user_config.api_url}", "https://timetopost.co/api"),
     ],
 )
 def test_base_url_is_normalized(url, read):
@@ -200,10 +377,60 @@ def test_malformed_token_does_not_stop_the_start(value):
 
 
 @pytest.mark.requirement("config.token")
-def test_placeholder_of_a_client_is_no_token():
+def test_token_that_a_bundle_left_empty_is_not_set():
     """And the alias is still looked at."""
-    assert load({"TTP_API_TOKEN": "${input:token}"}).token_problem is None
-    assert load({"TTP_API_TOKEN": "${input:token}", "TIMETOPOST_API_TOKEN": TEXT}).token is not None
+    assert load({"TTP_API_TOKEN": "${user_config.api_token}"}).token_problem is None
+    assert load({"TTP_API_TOKEN": "${user_config.api_token}", "TIMETOPOST_API_TOKEN": TEXT}).token is not None
+
+
+@pytest.mark.requirement("config.token")
+@pytest.mark.parametrize("environ", [{"TTP_API_TOKEN": "${input:token}"}, {"TTP_API_TOKEN_FILE": "${HOME}/token"}])
+def test_placeholder_instead_of_a_token_is_a_problem_that_each_call_reports(environ):
+    settings = load(environ)
+    assert settings.token is None
+    assert settings.token_problem is not None
+    assert settings.token_problem.startswith(f"{next(iter(environ))} holds a placeholder that was not replaced.")
+
+
+@pytest.mark.requirement("config.token")
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'"{TEXT}"',
+        f"'{TEXT}'",
+        f"“{TEXT}”",
+        f"Bearer {TEXT}",
+        f"bearer  {TEXT}",
+        f"Authorization: Bearer {TEXT}",
+        f"TTP_API_TOKEN={TEXT}",
+        f'export TTP_API_TOKEN="{TEXT}"',
+        f"TIMETOPOST_API_TOKEN = {TEXT}",
+        f"\ufeff{TEXT}",
+        f"  {TEXT}\r\n",
+    ],
+)
+def test_token_is_found_within_what_was_copied_with_it(tmp_path, text):
+    """In the variable and in the file."""
+    path = tmp_path / "token"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    for environ in ({"TTP_API_TOKEN": text}, {"TTP_API_TOKEN_FILE": str(path)}):
+        token = load(environ).token
+        assert token is not None
+        assert token.reveal() == TEXT
+
+
+@pytest.mark.requirement("config.token")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_token_file_of_windows_tools_is_read(tmp_path, encoding):
+    """Notepad writes a byte order mark, Windows PowerShell UTF-16."""
+    path = tmp_path / "token"
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    path.write_bytes(f"{mark}{TEXT}\r\n".encode(encoding))
+    path.chmod(0o600)
+    settings = load({"TTP_API_TOKEN_FILE": str(path)})
+    assert settings.token_problem is None
+    assert settings.token is not None
 
 
 @pytest.mark.requirement("config.token")
@@ -223,15 +450,21 @@ def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warn
 
 @pytest.mark.requirement("config.token")
 def test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block(tmp_path):
-    """A pipe that nobody writes to, a folder, a device, nothing, no text; an empty file is no token."""
+    """A pipe without a writer, a folder, a device, no text; an empty file is no token, and a missing one is named as missing."""
     pipe, binary, empty = tmp_path / "pipe", tmp_path / "binary", tmp_path / "empty"
     os.mkfifo(pipe)
-    binary.write_bytes(b"\xff\xfe")
+    binary.write_bytes(b"\xff\xfe\xfa")
     empty.write_bytes(b"\n")
     empty.chmod(0o600)
-    for path in (pipe, binary, tmp_path, "/dev/zero", tmp_path / "none", "a\x00b", "~nobody-of-that-name/x"):
+    for path in (pipe, binary, tmp_path, "/dev/zero", "/a\x00b", f"/{'x' * 300}"):
         settings = load({"TTP_API_TOKEN_FILE": str(path)})
         assert settings.token_problem == "TTP_API_TOKEN_FILE names a file that can't be read as text."
+    missing = load({"TTP_API_TOKEN_FILE": str(tmp_path / "none")}).token_problem
+    assert missing == "TTP_API_TOKEN_FILE names a file that isn't there."
+    for path in ("token", "./token", "~nobody-of-that-name/x"):
+        problem = load({"TTP_API_TOKEN_FILE": path}).token_problem
+        assert problem is not None
+        assert problem.startswith("TTP_API_TOKEN_FILE must name an absolute path or one below ~.")
     assert load({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
 
 

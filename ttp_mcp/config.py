@@ -1,8 +1,10 @@
 """Settings: the only reader of the environment.
 
-Every variable has one entry in `SETTINGS`, from which the documentation, the registry entry and the error texts are made.
+Every variable has one entry in `SETTINGS`; documentation and the registry entry are generated from it. `clean_value` is the one rule
+for placeholders, quotes and empty values. A setting that restricts the server is never ignored.
 """
 
+import codecs
 import logging
 import os
 import re
@@ -12,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
+from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, to_path, unquote
 from ttp_mcp.times import TimeProblem, system_zone, zone_named
 
 Access = Literal["read", "draft", "full"]
@@ -23,7 +26,7 @@ Confirm = Literal["auto", "required", "off"]
 log = logging.getLogger(__name__)
 
 DEFAULT_API_URL = "https://timetopost.co/api"
-
+TOOLSETS = ("posts", "integrations", "analytics", "media", "plans", "setup")
 
 # Only what every reader of URLs understands alike: no user, query, fragment, backslash, blank, escape or letter beyond ASCII.
 _URL = re.compile(
@@ -36,12 +39,10 @@ _URL = re.compile(
 )
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 _ORG_ID = re.compile(r"[\x21-\x7e]{1,128}")
-# As over HTTP, where what begins so is refused for being a user's API token.
-_LIKE_API_TOKEN = re.compile(r"ttp_[0-9a-f]{6}", re.IGNORECASE)
+# Printable, without blanks and quotes, and not an API token: the HTTP transport rejects API tokens in Authorization.
+_SERVER_KEY = re.compile(r"(?!(?i:ttp_[0-9a-f]{6}))[\x21\x23-\x26\x28-\x7e]{32,}")
 
-
-class SettingProblem(ValueError):
-    """A setting can't be used; the text names the variable, the rule and what to write instead."""
+_TOKEN_FILE_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,11 @@ SETTINGS = (
         "full",
         choices=get_args(Access),
     ),
-    Setting("TTP_TOOLSETS", "Groups of tools to offer, separated by commas.", "all"),
+    Setting(
+        "TTP_TOOLSETS",
+        f"Groups of tools to offer, separated by commas: {', '.join(f'`{name}`' for name in TOOLSETS)}.",
+        "all",
+    ),
     Setting(
         "TTP_CONFIRM",
         "When you are asked first: `auto` before what cannot be taken back, where your client can ask; "
@@ -103,14 +108,16 @@ SETTINGS = (
         "the zone of this computer (or `TZ`)",
     ),
     Setting("TTP_STATE_DIR", "Folder of the ledger and the sandbox's data.", "the platform's data folder"),
-    Setting("TTP_MAX_POSTS_PER_HOUR", "At most so many posts created an hour.", "no limit"),
-    Setting("TTP_MAX_DELETES_PER_HOUR", "At most so many posts deleted an hour.", "no limit"),
-    Setting("TTP_MAX_UPLOADS_PER_HOUR", "At most so many uploads an hour; an upload URL counts as one.", "no limit"),
+    Setting("TTP_MAX_POSTS_PER_HOUR", "Maximum posts created per hour; 0 allows none.", "no limit"),
+    Setting("TTP_MAX_DELETES_PER_HOUR", "Maximum posts deleted per hour; 0 allows none.", "no limit"),
+    Setting(
+        "TTP_MAX_UPLOADS_PER_HOUR", "Maximum uploads per hour; 0 allows none. An upload URL counts as one.", "no limit"
+    ),
     Setting("TTP_LOG_LEVEL", "Logging to stderr.", "WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting(
         "TTP_SERVER_KEY",
         "Over HTTP: the key that clients send as `Authorization: Bearer`; at least 32 characters.",
-        "none: loopback only",
+        "none: this machine only",
         secret=True,
     ),
     Setting(
@@ -134,10 +141,10 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the server is told, checked.
+    """All settings, checked.
 
-    `token_problem` says why there is no usable token. `zone_is_known` is False where the zone was neither set nor found, so that
-    it is UTC for want of a better one.
+    `token_problem` says why there is no usable token. `zone_is_known` is False if the zone was neither set nor detected; the zone
+    is UTC then.
     """
 
     zone: ZoneInfo
@@ -175,73 +182,87 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         SettingProblem: A value can't be used. A missing or malformed token is not such a case: it becomes `token_problem`.
     """
     environ = os.environ if environ is None else environ
-    token, token_problem = _token(environ)
-    zone = _zone(environ)
+    token, token_problem = _read_token(environ)
+    zone = _read_zone(environ)
     return Settings(
         zone=zone or ZoneInfo("UTC"),
         zone_is_known=zone is not None,
         state_dir=state_dir(environ),
         token=token,
         token_problem=token_problem,
-        api_url=_api_url(environ),
-        org_id=_org_id(environ),
-        access=cast("Access", _choice(environ, "TTP_ACCESS")),
-        toolsets=_list(environ, "TTP_TOOLSETS") or None,
-        confirm=cast("Confirm", _choice(environ, "TTP_CONFIRM")),
-        media_dirs=tuple(Path(entry).expanduser() for entry in _list(environ, "TTP_MEDIA_DIRS", os.pathsep)),
-        log_level=_choice(environ, "TTP_LOG_LEVEL"),
-        max_posts_per_hour=_count(environ, "TTP_MAX_POSTS_PER_HOUR"),
-        max_deletes_per_hour=_count(environ, "TTP_MAX_DELETES_PER_HOUR"),
-        max_uploads_per_hour=_count(environ, "TTP_MAX_UPLOADS_PER_HOUR"),
-        server_key=_server_key(environ),
-        allowed_hosts=_list(environ, "TTP_ALLOWED_HOSTS"),
-        allowed_origins=_list(environ, "TTP_ALLOWED_ORIGINS"),
-        oauth_issuer=_text(environ, "TTP_OAUTH_ISSUER"),
-        oauth_resource=_text(environ, "TTP_OAUTH_RESOURCE"),
-        state_url=_text(environ, "TTP_STATE_URL"),
+        api_url=_read_api_url(environ),
+        org_id=_read_org_id(environ),
+        access=cast("Access", _read_choice(environ, "TTP_ACCESS")),
+        toolsets=_read_toolsets(environ),
+        confirm=cast("Confirm", _read_choice(environ, "TTP_CONFIRM")),
+        media_dirs=tuple(
+            to_path("TTP_MEDIA_DIRS", entry) for entry in _read_list(environ, "TTP_MEDIA_DIRS", os.pathsep)
+        ),
+        log_level=_read_choice(environ, "TTP_LOG_LEVEL"),
+        max_posts_per_hour=_read_count(environ, "TTP_MAX_POSTS_PER_HOUR"),
+        max_deletes_per_hour=_read_count(environ, "TTP_MAX_DELETES_PER_HOUR"),
+        max_uploads_per_hour=_read_count(environ, "TTP_MAX_UPLOADS_PER_HOUR"),
+        server_key=_read_server_key(environ),
+        allowed_hosts=_read_list(environ, "TTP_ALLOWED_HOSTS"),
+        allowed_origins=_read_list(environ, "TTP_ALLOWED_ORIGINS"),
+        oauth_issuer=_read_text(environ, "TTP_OAUTH_ISSUER"),
+        oauth_resource=_read_text(environ, "TTP_OAUTH_RESOURCE"),
+        state_url=_read_text(environ, "TTP_STATE_URL"),
     )
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of the ledger and the sandbox: `TTP_STATE_DIR`, else the platform's data folder. Not created here."""
+    """Folder of the ledger and the sandbox: `TTP_STATE_DIR`, else the platform's data folder. Not created here.
+
+    Raises:
+        SettingProblem: `TTP_STATE_DIR` is not an absolute path, or there is no home folder.
+    """
     environ = os.environ if environ is None else environ
-    if chosen := _text(environ, "TTP_STATE_DIR"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":  # pragma: no cover - Windows only
-        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "ttp-mcp"
+    if chosen := _read_text(environ, "TTP_STATE_DIR"):
+        return to_path("TTP_STATE_DIR", chosen)
     if sys.platform == "darwin":  # pragma: no cover - macOS only
-        return Path.home() / "Library" / "Application Support" / "ttp-mcp"
-    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "ttp-mcp"
+        return home_folder() / "Library" / "Application Support" / "ttp-mcp"
+    name, below_home = (
+        ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_DATA_HOME", ".local/share")
+    )
+    folder = Path(environ.get(name, ""))
+    # The XDG specification: a relative path is invalid and must be ignored.
+    return (folder if folder.is_absolute() else home_folder() / below_home) / "ttp-mcp"
 
 
 def environment() -> Mapping[str, str]:
-    """The environment as it is now, for code that needs a variable which is not a setting of ours (APPDATA)."""
+    """Return the current environment, for code that needs a variable which is not one of our settings (APPDATA)."""
     return dict(os.environ)
 
 
 def no_color(environ: Mapping[str, str] | None = None) -> bool:
-    """True when the person asked for plain output (https://no-color.org)."""
+    """Check whether the user wants plain output (https://no-color.org)."""
     environ = os.environ if environ is None else environ
     return bool(environ.get("NO_COLOR"))
 
 
-def _text(environ: Mapping[str, str], name: str) -> str | None:
-    for known in (name, *_BY_NAME[name].aliases):
-        value = environ.get(known, "").strip()
-        # An MCP client that has nothing to fill in passes its own placeholder on.
-        if value and not (value.startswith("${") and value.endswith("}")):
+def _read_text(environ: Mapping[str, str], name: str) -> str | None:
+    setting = _BY_NAME[name]
+    for known in (name, *setting.aliases):
+        value = clean_value(known, environ.get(known, ""), secret=setting.secret)
+        if value is not None:
             return value
     return None
 
 
-def _list(environ: Mapping[str, str], name: str, separator: str = ",") -> tuple[str, ...]:
-    value = _text(environ, name) or ""
-    return tuple(entry.strip() for entry in value.split(separator) if entry.strip())
+def _read_list(environ: Mapping[str, str], name: str, separator: str = ",") -> tuple[str, ...]:
+    value = _read_text(environ, name)
+    if value is None:
+        return ()
+    entries = tuple(unquote(entry.strip()) for entry in value.split(separator) if entry.strip())
+    if not entries:
+        raise SettingProblem(f"{name} lists nothing. Write at least one entry, or remove {name}.")
+    return entries
 
 
-def _choice(environ: Mapping[str, str], name: str) -> str:
+def _read_choice(environ: Mapping[str, str], name: str) -> str:
     setting = _BY_NAME[name]
-    value = _text(environ, name) or setting.default
+    value = _read_text(environ, name) or setting.default
     value = value.upper() if setting.default.isupper() else value.lower()
     if value not in setting.choices:
         raise SettingProblem(
@@ -250,8 +271,15 @@ def _choice(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _count(environ: Mapping[str, str], name: str) -> int | None:
-    value = _text(environ, name)
+def _read_toolsets(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    names = tuple(name.lower() for name in _read_list(environ, "TTP_TOOLSETS"))
+    if not {*names} <= {*TOOLSETS, "all"}:
+        raise SettingProblem(f"TTP_TOOLSETS may name {', '.join(TOOLSETS)}. Change it, or remove it for all of them.")
+    return None if not names or "all" in names else names
+
+
+def _read_count(environ: Mapping[str, str], name: str) -> int | None:
+    value = _read_text(environ, name)
     if value is None:
         return None
     if not (value.isascii() and value.isdecimal()) or len(value) > 6:
@@ -259,8 +287,8 @@ def _count(environ: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
-def _zone(environ: Mapping[str, str]) -> ZoneInfo | None:
-    name = _text(environ, "TTP_TIMEZONE")
+def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
+    name = _read_text(environ, "TTP_TIMEZONE")
     if name is None:
         zone = system_zone(environ.get("TZ", "").strip())
         if zone is None:
@@ -272,11 +300,18 @@ def _zone(environ: Mapping[str, str]) -> ZoneInfo | None:
     try:
         return zone_named(name)
     except TimeProblem:
+        return _read_zone_in_any_case(name)
+
+
+def _read_zone_in_any_case(name: str) -> ZoneInfo:
+    try:
+        return zone_named(next(zone for zone in available_timezones() if zone.lower() == name.lower()))
+    except (StopIteration, TimeProblem):
         raise SettingProblem("TTP_TIMEZONE must be an IANA time zone, for example Europe/Paris.") from None
 
 
-def _api_url(environ: Mapping[str, str]) -> str:
-    found = _URL.fullmatch(_text(environ, "TTP_API_URL") or DEFAULT_API_URL)
+def _read_api_url(environ: Mapping[str, str]) -> str:
+    found = _URL.fullmatch(_read_text(environ, "TTP_API_URL") or DEFAULT_API_URL)
     scheme, host = (found["scheme"].lower(), found["host"].lower()) if found else ("", "")
     if not found or (scheme != "https" and host not in _LOOPBACK) or int(found["port"] or 1) > 65535:
         raise SettingProblem(
@@ -286,47 +321,62 @@ def _api_url(environ: Mapping[str, str]) -> str:
     return f"{scheme}://{host}{':' + found['port'] if found['port'] else ''}{found['path']}"
 
 
-def _org_id(environ: Mapping[str, str]) -> str | None:
-    value = _text(environ, "TTP_ORG_ID")
+def _read_org_id(environ: Mapping[str, str]) -> str | None:
+    value = _read_text(environ, "TTP_ORG_ID")
     if value is not None and not _ORG_ID.fullmatch(value):
         raise SettingProblem("TTP_ORG_ID must be at most 128 ASCII characters without blanks. Change it, or remove it.")
     return value
 
 
-def _server_key(environ: Mapping[str, str]) -> str | None:
-    key = _text(environ, "TTP_SERVER_KEY")
-    if key is not None and (len(key) < 32 or not key.isascii() or _LIKE_API_TOKEN.match(key)):
-        raise SettingProblem("TTP_SERVER_KEY must be at least 32 ASCII characters and not an API token.")
+def _read_server_key(environ: Mapping[str, str]) -> str | None:
+    key = _read_text(environ, "TTP_SERVER_KEY")
+    if key is not None and not _SERVER_KEY.fullmatch(key):
+        raise SettingProblem(
+            "TTP_SERVER_KEY must be at least 32 ASCII characters without blanks or quotes, and not an API token. "
+            "Make one with: openssl rand -hex 32"
+        )
     return key
 
 
-def _token(environ: Mapping[str, str]) -> tuple[Token | None, str | None]:
+def _read_token(environ: Mapping[str, str]) -> tuple[Token | None, str | None]:
     try:
-        text = _text(environ, "TTP_API_TOKEN") or _token_file(environ)
+        text = _read_text(environ, "TTP_API_TOKEN") or _read_token_file(environ)
         return (parse_token(text), None) if text else (None, None)
-    except TokenProblem as problem:
+    except (TokenProblem, SettingProblem) as problem:
         return None, str(problem)
 
 
-def _token_file(environ: Mapping[str, str]) -> str | None:
-    name = _text(environ, "TTP_API_TOKEN_FILE")
+def _read_token_file(environ: Mapping[str, str]) -> str | None:
+    name = _read_text(environ, "TTP_API_TOKEN_FILE")
     if name is None:
         return None
     try:
-        mode, text = _ordinary_file(Path(name).expanduser())
-    except (OSError, ValueError, RuntimeError):
+        mode, content = _read_ordinary_file(to_path("TTP_API_TOKEN_FILE", name))
+        text = _decode_marked(content).strip()
+    except FileNotFoundError:
+        raise TokenProblem("TTP_API_TOKEN_FILE names a file that isn't there.") from None
+    except SettingProblem:
+        raise
+    except (OSError, ValueError):
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that can't be read as text.") from None
     if os.name == "posix" and mode & 0o077:
         log.warning("The file that TTP_API_TOKEN_FILE names can be read by others; make it yours alone: chmod 600.")
-    if not text.strip():
+    if not text:
         raise TokenProblem("TTP_API_TOKEN_FILE names an empty file.")
-    return text.strip()
+    return text
 
 
-def _ordinary_file(path: Path) -> tuple[int, str]:
-    """Mode and beginning of a file. A pipe or a device would block, and standard input belongs to the client."""
+def _read_ordinary_file(path: Path) -> tuple[int, bytes]:
+    """Return mode and beginning of a file. A pipe or a device would block, and standard input belongs to the client."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise ValueError
-    with path.open(encoding="utf-8") as file:
-        return mode, file.read(200)
+    with path.open("rb") as file:
+        return mode, file.read(_TOKEN_FILE_BYTES)
+
+
+def _decode_marked(content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell writes it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")

@@ -24,7 +24,8 @@ _SECRETS = re.compile(
 
 # What people paste along with a token: a line of an .env file, a header, quotation marks, a byte order mark.
 _WRAPPING = re.compile(
-    r"\A(?:[\s\"'\ufeff]+|export\s|TTP_API_TOKEN\s*=|Authorization:|Bearer\s)|[\s\"']+\Z", re.IGNORECASE
+    r"\A(?:[\s\"'“‘\ufeff]+|export\s|(?:TTP|TIMETOPOST)_API_TOKEN\s*=|Authorization:|Bearer\s)|[\s\"'”’]+\Z",
+    re.IGNORECASE,
 )
 
 

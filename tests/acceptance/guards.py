@@ -555,14 +555,29 @@ REMOVED: dict[str, Removal] = {
     ),
     # Configuration
     "base URL": Removal(
-        "config:_api_url",
+        "config:_read_api_url",
         constant(lambda environ: environ.get("TTP_API_URL", "")),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
     "ordinary token file": Removal(
-        "config:_ordinary_file",
-        constant(lambda path: (0o600, path.name)),
+        "config:_read_ordinary_file",
+        constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
+    ),
+    "placeholders in settings": Removal(
+        "config:clean_value",
+        constant(lambda _, value, **__: value.strip() or None),
+        "tests/test_config.py::test_placeholder_that_was_not_replaced_is_never_ignored",
+    ),
+    "relative folders in settings": Removal(
+        "config:to_path",
+        constant(lambda _, text: Path(text)),
+        "tests/test_config.py::test_path_is_absolute_and_without_variables",
+    ),
+    "names of others over HTTP": Removal(
+        "transports.http.options:_find_exposure",
+        constant(lambda _, options: None if options.on_this_machine else "--host"),
+        "tests/transports/http/test_options.py::test_server_that_others_reach_needs_client_auth_or_an_explicit_no",
     ),
     "reach over HTTP": Removal(
         "transports.http.options:_check_reach",

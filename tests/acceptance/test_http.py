@@ -255,7 +255,9 @@ def _upstream():
 async def test_many_users_at_once_see_nothing_of_each_other(settings):
     users, calls = (200, 20) if FULL else (40, 5)
     upstream = _upstream()
-    service = HttpService(settings, Options("http", port=PORT, multi_tenant=True), upstream, port=PORT)
+    service = HttpService(
+        settings, Options("http", port=PORT, multi_tenant=True, no_client_auth=True), upstream, port=PORT
+    )
     tally = await _many_users(service, users, calls)
     await service.aclose()
     fallbacks = sum(count for token, count in upstream.asked.items() if token == upstream.token)
@@ -279,7 +281,9 @@ class Mixing(HttpService):
 
 @pytest.mark.requirement("acceptance.a11")
 async def test_a_server_that_mixes_users_is_found_out(settings):
-    service = Mixing(replace(settings), Options("http", port=PORT, multi_tenant=True), _upstream(), port=PORT)
+    service = Mixing(
+        replace(settings), Options("http", port=PORT, multi_tenant=True, no_client_auth=True), _upstream(), port=PORT
+    )
     tally = await _many_users(service, 5, 5)
     await service.aclose()
     assert tally["of others"] > 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
 from ttp_mcp import process
 
-_HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy")
+_HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy", "no_client_auth")
 # Commands that log as serving does.
 _LOGGING = ("tools", "call", "doctor")
 
@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--behind-tls-proxy", action="store_true", help="over HTTP: clients come through a proxy with TLS"
     )
+    parser.add_argument(
+        "--no-client-auth", action="store_true", help="over HTTP: serve anyone who can reach the port, without a key"
+    )
     parser.set_defaults(run=run)
 
 
@@ -62,23 +65,32 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         settings = settings_of(args)
+        options = _http_options(args, settings)
         process.forbid_core_dumps()
         logs.configure(settings.log_level)
-        if args.transport == "stdio":
-            _refuse_http_flags(args)
+        if options is None:
             return anyio.run(_serve_stdio, settings, args.sandbox)
-        return _serve_http(settings, args)
+        return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 2
 
 
 def settings_of(args: argparse.Namespace) -> config.Settings:
-    """The settings, with the flags that override them."""
+    """Read the settings, with the flags that override them.
+
+    Raises:
+        SettingProblem: A value can't be used.
+    """
+    from ttp_mcp.ledger.store import open_store
+
     environ = dict(config.environment())
-    if getattr(args, "log_level", None):
-        environ["TTP_LOG_LEVEL"] = args.log_level
-    return config.load(environ)
+    if getattr(args, "log_level", None) is not None:
+        environ["TTP_LOG_LEVEL"] = config.clean_value("--log-level", args.log_level) or environ.get("TTP_LOG_LEVEL", "")
+    settings = config.load(environ)
+    # A wrong TTP_STATE_URL must show before a task group runs, which would wrap the error.
+    open_store(settings)
+    return settings
 
 
 async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
@@ -98,16 +110,13 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
     return code
 
 
-def _serve_http(settings: config.Settings, args: argparse.Namespace) -> int:
+def _serve_http(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
     # An HTTP server is loaded here alone.
-    from ttp_mcp.transports.http.options import check_options
     from ttp_mcp.transports.http.run import BindProblem, allow_many_connections
 
-    options = _options(args)
-    check_options(settings, options)
     allow_many_connections()
     try:
-        return anyio.run(_serving, settings, options, args.sandbox)
+        return anyio.run(_serving, settings, options, with_sandbox)
     except BindProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 1
@@ -143,21 +152,35 @@ async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noq
         sandbox = await anyio.to_thread.run_sync(lambda: Sandbox(folder, label="ttp-mcp --sandbox"))
     except StoreProblem as problem:
         raise config.SettingProblem(f"--sandbox can't use {folder}: {problem}") from None
+    except OSError as problem:
+        raise config.SettingProblem(
+            f"--sandbox can't use {folder} ({problem.strerror}). Set TTP_STATE_DIR to a folder that you can write."
+        ) from None
     stack.callback(sandbox.close)
     await stack.enter_async_context(sandbox.running())
     return sandbox
 
 
-def _options(args: argparse.Namespace) -> "Options":
-    from ttp_mcp.transports.http.options import Options
+def _http_options(args: argparse.Namespace, settings: config.Settings) -> "Options | None":
+    """Check the flags of the HTTP transports; None for stdio.
+
+    Raises:
+        SettingProblem: They can't be served.
+    """
+    if args.transport == "stdio":
+        if ignored := _http_flags(args):
+            raise config.SettingProblem(
+                f"{', '.join(ignored)} is for --transport http or sse. Say which, or leave it out."
+            )
+        return None
+    from ttp_mcp.transports.http.options import Options, check_options
 
     given = {name: getattr(args, name) for name in _HTTP_ONLY if getattr(args, name) is not None}
-    return Options(args.transport, **given)
-
-
-def _refuse_http_flags(args: argparse.Namespace) -> None:
-    if given := _http_flags(args):
-        raise config.SettingProblem(f"{', '.join(given)} is for --transport http or sse. Say which, or leave it out.")
+    for name in given.keys() & {"host", "path"}:
+        given[name] = config.clean_value(f"--{name}", given[name]) or ""
+    options = Options(args.transport, **given)
+    check_options(settings, options)
+    return options
 
 
 def _http_flags(args: argparse.Namespace) -> list[str]:

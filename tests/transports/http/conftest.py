@@ -58,6 +58,12 @@ def request(method: str, params: dict[str, Any] | None = None, /, **headers: str
     }
 
 
+def chosen_options(settings: Settings, transport: Any, **flags: Any) -> Options:
+    """Options that these settings are served with: several users without a key have to be asked for."""
+    is_open = bool(flags.get("multi_tenant")) and settings.server_key is None and settings.oauth_issuer is None
+    return Options(transport, **{"port": PORT, "no_client_auth": is_open, **flags})
+
+
 def said(response: httpx2.Response) -> str:
     """The words of a refusal."""
     return response.json()["error"]["message"]
@@ -98,8 +104,9 @@ def serve(settings: Settings, clock: ManualClock) -> Serve:
         from dataclasses import replace
 
         own = sandbox or Sandbox(clock=clock)
-        chosen = Options("http", port=PORT, **(options or {}))
-        service = HttpService(replace(settings, **changes), chosen, own, port=PORT, **(more or {}))
+        configured = replace(settings, **changes)
+        chosen = chosen_options(configured, "http", **(options or {}))
+        service = HttpService(configured, chosen, own, port=PORT, **(more or {}))
         try:
             async with (
                 service.running(),

@@ -150,7 +150,7 @@ async def test_only_the_methods_of_the_transport_are_taken(web, method):
     assert response.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("path", ["/", "/mcp/", "/mcp/x", "/MCP", "/docs", "/healthz/"])
+@pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/MCP", "/docs", "/healthz//"])
 async def test_there_is_nothing_at_another_path(web, path):
     assert (await web.http.post(path)).status_code == 404
 
@@ -195,7 +195,7 @@ async def test_other_kinds_of_connections_are_not_answered():
     async def app(scope, receive, send):
         reached.append(scope["type"])
 
-    guard = Guard(app, GuardRules(frozenset(), frozenset(), frozenset(), {}, frozenset()))
+    guard = Guard(app, GuardRules(frozenset(), frozenset(), frozenset(), {}, "/mcp", frozenset()))
     await guard({"type": "websocket"}, None, None)
     await guard({"type": "lifespan"}, None, None)
     assert reached == ["lifespan"]

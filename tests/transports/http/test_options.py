@@ -67,8 +67,65 @@ def test_allowed_origins_are_origins_without_wildcards(settings, text):
     assert "TTP_ALLOWED_ORIGINS" in refusal(settings, allowed_origins=("https://ok.example", text))
 
 
+EXPOSED = [
+    ({"host": "0.0.0.0"}, HOSTS, "--host 0.0.0.0"),
+    ({"host": "10.0.0.5"}, HOSTS, "--host 10.0.0.5"),
+    ({"behind_tls_proxy": True}, {}, "--behind-tls-proxy"),
+    ({}, HOSTS, "TTP_ALLOWED_HOSTS"),
+    ({}, {"allowed_hosts": ("localhost", "10.0.0.5:8000")}, "TTP_ALLOWED_HOSTS"),
+    ({"multi_tenant": True}, {}, "--multi-tenant"),
+    ({"multi_tenant": True, "behind_tls_proxy": True}, HOSTS, "--behind-tls-proxy"),
+]
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+@pytest.mark.parametrize(("options", "changes", "named"), EXPOSED)
+def test_server_that_others_reach_needs_client_auth_or_an_explicit_no(settings, transport, options, changes, named):
+    exposed = replace(settings, **changes)
+    with pytest.raises(SettingProblem) as problem:
+        check_options(exposed, Options(transport, **options))
+    assert str(problem.value).startswith(f"{named} lets others connect, and nothing says who may.")
+    assert "--no-client-auth" in str(problem.value)
+    check_options(replace(exposed, server_key=KEY), Options(transport, **options))
+    check_options(replace(exposed, **ISSUER), Options(transport, **options))
+    check_options(exposed, Options(transport, **options, no_client_auth=True))
+    assert has_metrics(exposed, Options(transport, **options, no_client_auth=True)) == (named == "--multi-tenant")
+
+
+@pytest.mark.parametrize("changes", [{"server_key": KEY}, ISSUER])
+def test_client_auth_is_not_switched_off_beside_a_key_or_an_issuer(settings, changes):
+    assert "--no-client-auth contradicts" in refusal(settings, {"no_client_auth": True}, **changes)
+
+
+@pytest.mark.parametrize("hosts", [("localhost:9000",), ("127.0.0.1",), ("[::1]:9000",)])
+def test_further_name_of_this_machine_needs_no_client_auth(settings, hosts):
+    check_options(replace(settings, allowed_hosts=hosts), Options("http"))
+
+
+def test_empty_host_is_refused(settings):
+    assert refusal(settings, {"host": ""}).startswith("--host is empty.")
+
+
+def test_final_slash_of_a_path_is_dropped(settings):
+    options = Options("http", path="/social/mcp/")
+    check_options(settings, options)
+    assert options.endpoint == "/social/mcp"
+
+
 @pytest.mark.parametrize(
-    "path", ["mcp", "/", "/mcp/", "//mcp", "/a?b", "/a/../b", "/{x}", "/healthz", "/metrics", "/messages"]
+    ("path", "messages"), [("", "/messages/"), ("/sse", "/messages/"), ("/social/sse", "/social/messages/")]
+)
+def test_messages_of_sse_are_beside_its_path(path, messages):
+    assert Options("sse", path=path).messages == messages
+
+
+def test_path_of_sse_is_not_that_of_its_messages(settings):
+    with pytest.raises(SettingProblem, match="--path"):
+        check_options(settings, Options("sse", path="/social/messages"))
+
+
+@pytest.mark.parametrize(
+    "path", ["mcp", "/", "/mcp//", "//mcp", "/a?b", "/a/../b", "/{x}", "/healthz", "/metrics", "/messages"]
 )
 def test_a_path_is_plain_and_not_taken(settings, path):
     assert "--path" in refusal(settings, {"path": path})

@@ -17,7 +17,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 
 from tests.processes import environment as inherited
-from tests.transports.http.conftest import KEY, request
+from tests.transports.http.conftest import KEY, chosen_options, request
 from tests.transports.http.upstream import Upstream, mark_of, token_of
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
@@ -34,7 +34,7 @@ async def on_a_port(settings, upstream=None, *, transport="http", options=None, 
     """A server on a free port in this process: its address, its service, and a list that gets the exit code."""
     with listening("127.0.0.1", 0) as opened:
         port = opened.getsockname()[1]
-        chosen = Options(transport, port=port, **(options or {}))
+        chosen = chosen_options(settings, transport, **{"port": port, **(options or {})})
         service = HttpService(settings, chosen, upstream or Upstream(), port=port)
         ready, codes = anyio.Event(), []
 
@@ -95,7 +95,9 @@ async def test_the_human_is_asked_over_http(settings):
 
 async def test_an_sse_session_belongs_to_the_user_who_opened_it(settings):
     upstream = Upstream()
-    async with on_a_port(settings, upstream, transport="sse", options={"multi_tenant": True}) as (url, _, _):
+    async with on_a_port(
+        settings, upstream, transport="sse", options={"multi_tenant": True, "no_client_auth": True}
+    ) as (url, _, _):
         sessions = []
         headers = {"x-timetopost-token": token_of(1)}
         async with Client(sse_client(url, headers=headers, on_session_created=sessions.append)) as client:
@@ -383,10 +385,13 @@ async def test_the_program_says_where_it_answers_serves_and_ends_with_0(tmp_path
             "can't be",
         ),
         (["--port", "8000", "--multi-tenant"], {}, 2, "--port, --multi-tenant is for --transport"),
+        (["--no-client-auth"], {}, 2, "--no-client-auth is for --transport"),
+        (["--sandbox", "--transport", "http", "--port", "0"], {"TTP_STATE_DIR": "/dev/null/x"}, 2, "TTP_STATE_DIR"),
+        (["--sandbox"], {"TTP_STATE_DIR": "/dev/null/x"}, 2, "TTP_STATE_DIR"),
     ],
 )
 async def test_what_can_not_be_served_is_one_line_and_a_code(tmp_path, arguments, environment, code, words):
-    process = await program(*arguments, TTP_STATE_DIR=str(tmp_path), **environment)
+    process = await program(*arguments, **{"TTP_STATE_DIR": str(tmp_path), **environment})
     with anyio.fail_after(30):
         stdout, stderr = await process.communicate()
     assert (process.returncode, stdout, stderr.count(b"\n")) == (code, b"", 1)

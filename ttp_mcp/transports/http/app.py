@@ -158,11 +158,11 @@ class HttpService:
             log.warning("SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can")
             self._mcp = server.sse_app(
                 sse_path=options.endpoint,
-                message_path=configured.MESSAGES,
+                message_path=options.messages,
                 max_request_body_size=body_bytes,
                 transport_security=_CHECKED_BY_GUARD,
             )
-            protected = {options.endpoint, configured.MESSAGES}
+            protected = {options.endpoint, options.messages}
         open_paths = {ALIVE, READY}
         if settings.oauth_resource:
             open_paths.add(configured.metadata_path(settings.oauth_resource))

@@ -73,6 +73,7 @@ class GuardRules:
         origins: Where a browser's request may come from; one without an origin is not a browser's.
         shared_with: Those of them whose scripts may read the answers (CORS).
         methods: For each path that there is, its methods.
+        endpoint: Path of MCP.
         any_host: Paths that reveal nothing, so whatever they are addressed to is served: a kubelet uses the pod's IP.
         default_port: What a `Host` without a port means: 443 behind a proxy with TLS, else 80.
     """
@@ -81,6 +82,7 @@ class GuardRules:
     origins: frozenset[Origin]
     shared_with: frozenset[Origin]
     methods: Mapping[str, Collection[str]]
+    endpoint: str
     any_host: frozenset[str]
     default_port: int = 80
 
@@ -100,6 +102,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return
+        scope = self._ignore_final_slash(scope)
         headers = dict(scope["headers"])
         shared = self._shared_with(headers)
         if shared is not None:
@@ -111,6 +114,14 @@ class Guard:
             await _preflight(send, self._rules.methods[scope["path"]])
         else:
             await self._app(scope, receive, send)
+
+    def _ignore_final_slash(self, scope: Scope) -> Scope:
+        """Serve a path under both spellings: clients and gateways add and remove the slash, and not all follow a redirect."""
+        path = scope["path"]
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        if path in self._rules.methods or other not in self._rules.methods:
+            return scope
+        return {**scope, "path": other, "raw_path": other.encode()}
 
     def _judge(self, scope: Scope, headers: dict[bytes, bytes]) -> Rejection | None:
         return (
@@ -140,7 +151,7 @@ class Guard:
     def _exists(self, path: str, method: str, headers: dict[bytes, bytes]) -> Rejection | None:
         methods = self._rules.methods.get(path)
         if methods is None:
-            return Rejection(404, "There is nothing at this path.")
+            return Rejection(404, f"There is nothing at this path. MCP is at {self._rules.endpoint}.")
         if method in methods:
             return None
         if method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers:

@@ -1,4 +1,4 @@
-"""Which configurations are served over HTTP, and the rules that follow from one."""
+"""Options of the HTTP transport: which combinations are refused, and the guard's rules for the others."""
 
 import ipaddress
 import re
@@ -14,15 +14,15 @@ from ttp_mcp.transports.http import health, metrics
 from ttp_mcp.transports.http.guard import Authority, GuardRules, Origin, parse_authority, parse_origin
 from ttp_mcp.transports.http.jwks import is_protected
 
-MESSAGES = "/messages/"
 DEFAULT_PATHS = {"http": "/mcp", "sse": "/sse"}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}")
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _RESERVED = (health.ALIVE, health.READY, metrics.PATH, "/messages")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about serving over HTTP. `path` is where MCP is; a port of 0 takes a free one."""
+    """Flags of the command line for serving over HTTP. `path` is the path of MCP; a port of 0 takes a free one."""
 
     transport: Literal["sse", "http"]
     host: str = "127.0.0.1"
@@ -30,15 +30,21 @@ class Options:
     path: str = ""
     multi_tenant: bool = False
     behind_tls_proxy: bool = False
+    no_client_auth: bool = False
 
     @property
     def endpoint(self) -> str:
-        """The path of MCP."""
-        return self.path or DEFAULT_PATHS[self.transport]
+        """Path of MCP, without a final slash."""
+        return (self.path.removesuffix("/") or self.path) or DEFAULT_PATHS[self.transport]
+
+    @property
+    def messages(self) -> str:
+        """Path that SSE clients post to, beside the path of MCP, so that one prefix of a proxy covers both."""
+        return f"{self.endpoint.rpartition('/')[0]}/messages/"
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether only programs of this machine can connect."""
+        """True if only programs of this machine can connect."""
         if self.host == "localhost":
             return True
         try:
@@ -48,17 +54,19 @@ class Options:
 
     @property
     def default_port(self) -> int:
-        """What clients mean that name no port."""
+        """Port of a `Host` header that names none."""
         return 443 if self.behind_tls_proxy else 80
 
 
 def check_options(settings: Settings, options: Options) -> None:
-    """Refuse what would be unsafe or could not work.
+    """Refuse a combination that would be unsafe or can't work.
 
     Raises:
         SettingProblem: With what to change.
     """
-    if not _PATH.fullmatch(options.endpoint) or options.endpoint in _RESERVED:
+    if not options.host:
+        raise SettingProblem("--host is empty. Write an address, or leave it out for 127.0.0.1.")
+    if not _PATH.fullmatch(options.endpoint) or options.endpoint in (*_RESERVED, options.messages.rstrip("/")):
         raise SettingProblem(
             "--path must be a plain path such as /mcp, and not one of "
             f"{', '.join(_RESERVED)}. Change it, or leave it out for {DEFAULT_PATHS[options.transport]}."
@@ -66,12 +74,12 @@ def check_options(settings: Settings, options: Options) -> None:
     _check_oauth(settings)
     _hosts(settings, options.default_port)
     _origins(settings)
-    _check_reach(settings, options)
     if options.multi_tenant and (settings.token is not None or settings.token_problem is not None):
         raise SettingProblem(
-            "--multi-tenant serves each user with the token that they send, and a configured one must never stand in for it. "
+            "--multi-tenant serves each user with the token that they send, never with a configured one. "
             "Remove TTP_API_TOKEN and TTP_API_TOKEN_FILE, or leave out --multi-tenant."
         )
+    _check_reach(settings, options)
 
 
 def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics: bool) -> GuardRules:
@@ -83,7 +91,7 @@ def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics
     shared_with = _origins(settings)
     hosts, origins = _hosts(settings, options.default_port), set(shared_with)
     if options.on_this_machine:
-        own = {name: (name, port) for name in ("localhost", "127.0.0.1", "[::1]", _written(options.host))}
+        own = {name: (name, port) for name in ("localhost", "127.0.0.1", "[::1]", _to_url_host(options.host))}
         hosts |= set(own.values())
         origins |= {("http", *place) for place in own.values()}
     methods: dict[str, Collection[str]] = {health.ALIVE: health.METHODS, health.READY: health.METHODS}
@@ -91,7 +99,7 @@ def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics
         # Stateless: no stream to open with GET, no session to end with DELETE.
         methods[options.endpoint] = ("POST",)
     else:
-        methods |= {options.endpoint: ("GET",), MESSAGES: ("POST",)}
+        methods |= {options.endpoint: ("GET",), options.messages: ("POST",)}
     if settings.oauth_resource:
         methods[metadata_path(settings.oauth_resource)] = ("GET",)
     any_host = {health.ALIVE, health.READY}
@@ -104,14 +112,17 @@ def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics
         origins=frozenset(origins),
         shared_with=frozenset(shared_with),
         methods=methods,
+        endpoint=options.endpoint,
         any_host=frozenset(any_host),
         default_port=options.default_port,
     )
 
 
 def has_metrics(settings: Settings, options: Options) -> bool:
-    """Whether figures are served: to whoever has the key, or on this machine."""
-    return settings.server_key is not None or (options.on_this_machine and settings.oauth_issuer is None)
+    """Check whether `/metrics` is served: with a key, or to programs of this machine alone."""
+    return settings.server_key is not None or (
+        _find_exposure(settings, options) is None and settings.oauth_issuer is None
+    )
 
 
 def metadata_path(resource: str) -> str:
@@ -119,14 +130,30 @@ def metadata_path(resource: str) -> str:
     return build_resource_metadata_url(AnyHttpUrl(resource)).path or "/"
 
 
+def _find_exposure(settings: Settings, options: Options) -> str | None:
+    """Return the setting by which other machines reach this server; None if only this one does."""
+    if not options.on_this_machine:
+        return f"--host {options.host}"
+    if options.behind_tls_proxy:
+        return "--behind-tls-proxy"
+    hosts = {host.strip("[]") for host, _ in _hosts(settings, options.default_port)}
+    return None if hosts <= _LOOPBACK else "TTP_ALLOWED_HOSTS"
+
+
 def _check_reach(settings: Settings, options: Options) -> None:
+    has_auth = settings.server_key is not None or settings.oauth_issuer is not None
+    if has_auth and options.no_client_auth:
+        raise SettingProblem(
+            "--no-client-auth contradicts TTP_SERVER_KEY and TTP_OAUTH_ISSUER, which are always checked. Leave one of them out."
+        )
+    exposed_by = _find_exposure(settings, options) or ("--multi-tenant" if options.multi_tenant else None)
+    if exposed_by is not None and not has_auth and not options.no_client_auth:
+        raise SettingProblem(
+            f"{exposed_by} lets others connect, and nothing says who may. Set TTP_SERVER_KEY (at least 32 random characters), or "
+            "TTP_OAUTH_ISSUER and TTP_OAUTH_RESOURCE. To serve anyone who can reach the port, pass --no-client-auth."
+        )
     if options.on_this_machine:
         return
-    if settings.server_key is None and settings.oauth_issuer is None:
-        raise SettingProblem(
-            f"--host {options.host} lets other machines connect, and nothing says which may. Set TTP_SERVER_KEY (at least "
-            "32 random characters), or TTP_OAUTH_ISSUER and TTP_OAUTH_RESOURCE; or leave out --host for this machine alone."
-        )
     if not settings.allowed_hosts:
         raise SettingProblem(
             f"--host {options.host} needs TTP_ALLOWED_HOSTS: the names under which clients reach this server, with the port "
@@ -135,7 +162,7 @@ def _check_reach(settings: Settings, options: Options) -> None:
     if options.multi_tenant and not options.behind_tls_proxy:
         raise SettingProblem(
             "--multi-tenant with other machines needs TLS, since users' tokens travel to this server. Put a proxy with TLS in "
-            "front of it and say --behind-tls-proxy; no other way may lead to this port."
+            "front of it and pass --behind-tls-proxy; no other way may lead to this port."
         )
 
 
@@ -176,6 +203,6 @@ def _origins(settings: Settings) -> set[Origin]:
     return found
 
 
-def _written(host: str) -> str:
-    """A host as it stands in a URL."""
+def _to_url_host(host: str) -> str:
+    """Host as URLs spell it."""
     return f"[{host}]" if ":" in host else host.lower()

@@ -1,0 +1,60 @@
+"""A wrong setting stops the start with one line and exit code 2, over every transport."""
+
+import pytest
+
+from ttp_mcp.cli import main
+
+pytestmark = pytest.mark.requirement("start.one-line")
+
+TRANSPORTS = ([], ["--transport", "http"], ["--transport", "sse"])
+
+
+@pytest.fixture
+def start(monkeypatch, capsys, tmp_path):
+    """Runs the program with an environment of its own; returns exit code and stderr."""
+
+    def run(arguments, **environment):
+        for name, value in {"TTP_STATE_DIR": str(tmp_path), "TZ": "UTC", **environment}.items():
+            monkeypatch.setenv(name, value)
+        code = main(arguments)
+        return code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("sandbox", [[], ["--sandbox"]])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TTP_ACCESS", "${TTP_ACCESS:-read}"),
+        ("TTP_TOOLSETS", "stories"),
+        ("TTP_CONFIRM", "yes"),
+        ("TTP_STATE_DIR", "${HOME}/state"),
+        ("TTP_STATE_DIR", "state"),
+        ("TTP_MEDIA_DIRS", "$HOME/Pictures"),
+        ("TTP_SERVER_KEY", "${TTP_SERVER_KEY}"),
+        ("TTP_SERVER_KEY", "'unbalanced" + "k" * 40),
+        ("TTP_ALLOWED_HOSTS", "%HOSTS%"),
+        ("TTP_STATE_URL", "nonsense"),
+        ("TTP_STATE_URL", "mysql://host/db"),
+    ],
+)
+def test_wrong_setting_is_one_line_that_names_it(start, transport, sandbox, name, value):
+    code, line = start([*sandbox, *transport], **{name: value})
+    assert (code, line.count("\n")) == (2, 1)
+    assert line.startswith(f"ttp-mcp: {name} ")
+    assert value not in line
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("flag", ["--log-level", "--host", "--path"])
+def test_placeholder_in_a_flag_is_one_line_that_names_it(start, transport, flag):
+    code, line = start([*transport, flag, "${NAME}"])
+    assert (code, line.count("\n")) == (2, 1)
+    assert line.startswith(f"ttp-mcp: {flag} ")
+
+
+def test_command_reports_a_wrong_setting_in_the_same_line(start):
+    code, line = start(["tools"], TTP_ACCESS="${TTP_ACCESS:-read}")
+    assert (code, line.split(" ")[:2]) == (2, ["ttp-mcp:", "TTP_ACCESS"])

@@ -1,0 +1,79 @@
+"""Rules for every value of a setting or flag: blanks, quotes, placeholders that were never replaced, paths."""
+
+import re
+from pathlib import Path
+
+# A bundle passes this on for a field that the user left empty.
+_LEFT_EMPTY = re.compile(r"\$\{user_config\.[^}]*\}")
+# A secret may contain `$` and `%`, so only unmistakable placeholders count there. Two hexadecimal digits are a URL escape.
+_SECRET_PLACEHOLDER = re.compile(
+    r"\$\{[^}]*\}|\{\{[^}]*\}\}|^(?:\$\{.*|\$\w+|\$env:\w+|\$\(.*\)|%\w+%|\{(?:env|file|input):.*\}|<.*>)$",
+    re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(
+    _SECRET_PLACEHOLDER.pattern + r"|\$[A-Z_{(]|%(?![0-9A-F]{2}%)[A-Z_]\w*(?:\([^)]*\))?%", re.IGNORECASE
+)
+_QUOTES = ('""', "''", "“”", "‘’", "``")
+
+
+class SettingProblem(ValueError):
+    """A setting can't be used; the text names the variable, the rule and what to write instead."""
+
+
+def clean_value(name: str, value: str, *, secret: bool = False) -> str | None:
+    """Take blanks and one pair of quotes off a value. None if nothing was set.
+
+    Args:
+        name: Variable or flag, for the error.
+        value: As it was passed.
+        secret: Allow `$` and `%` within the value.
+
+    Raises:
+        SettingProblem: The value is a placeholder that was never replaced.
+    """
+    value = unquote(value.strip().removeprefix("\ufeff"))
+    if not value or _LEFT_EMPTY.fullmatch(value):
+        return None
+    if (_SECRET_PLACEHOLDER if secret else _PLACEHOLDER).search(value):
+        raise SettingProblem(
+            f"{name} holds a placeholder that was not replaced. Write the value itself, or remove {name} from the settings."
+        )
+    return value
+
+
+def unquote(value: str) -> str:
+    """Take one pair of quotes off, unless it holds further quotes."""
+    inner = value[1:-1]
+    is_quoted = len(value) >= 2 and value[0] + value[-1] in _QUOTES and value[-1] not in inner
+    return inner.strip() if is_quoted else value
+
+
+def home_folder() -> Path:
+    """Return the user's home folder.
+
+    Raises:
+        SettingProblem: There is none.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise SettingProblem(
+            "There is no home folder: HOME or USERPROFILE is not set. Set TTP_STATE_DIR to an absolute path."
+        ) from None
+
+
+def to_path(name: str, text: str) -> Path:
+    """Return an absolute path; `~` is the home folder.
+
+    Raises:
+        SettingProblem: The path is relative, so it would depend on the folder that the client starts in.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path()
+    if not path.is_absolute():
+        raise SettingProblem(
+            f"{name} must name an absolute path or one below ~. Write the whole path, without variables."
+        )
+    return path
