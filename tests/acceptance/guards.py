@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import cookiejar
 from pathlib import Path
@@ -332,9 +332,14 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_factory.py::test_each_user_has_a_ledger_and_a_token_of_their_own",
     ),
     "equal calls at once": Removal(
-        "tools.posts.reschedule:_alone",
-        lambda _: lambda *_: nullcontext(),
+        "writes.replacement:Replacer._reserve",
+        always(True),
         f"{TOOLS}/posts/test_reschedule.py::test_of_two_equal_calls_at_once_one_is_told_to_wait",
+    ),
+    "old post that is deleted elsewhere": Removal(
+        "writes.replacement:Replacer._exists",
+        later(True),
+        f"{TOOLS}/posts/test_reschedule.py::test_replacement_stays_when_the_old_post_is_deleted_elsewhere",
     ),
     "accounts that a duplicate is not for": Removal(
         "ledger.claims:accounts_in",

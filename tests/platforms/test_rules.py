@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ttp_mcp.platforms import rules
 from ttp_mcp.platforms.rules import Draft, check, media_kind, rules_for, text_length
+from ttp_mcp.toolkit.platform_data import PLATFORM_DATA_SCHEMA, parse_platform_data
 
 JPG, PNG, GIF, MP4 = (f"https://media.example/one.{name}" for name in ("jpg", "png", "gif", "mp4"))
 PLAIN = "https://media.example/one"
@@ -359,3 +360,16 @@ def test_nothing_is_read_at_import():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["0", "0"]
+
+
+def test_schema_of_platform_data_has_the_fields_and_choices_of_the_rules():
+    """It is written by hand, so that a start doesn't read the rules."""
+    fields = {key: rules._platform(key).fields for key in (*rules.keys(),) if rules._platform(key).fields}
+    blocks = PLATFORM_DATA_SCHEMA["properties"]
+    assert blocks.keys() == fields.keys()
+    for key, block in blocks.items():
+        spelled = parse_platform_data({key: dict.fromkeys(block["properties"], True)})[key]
+        assert list(spelled) == list(fields[key])
+        for field, schema in zip(fields[key].values(), block["properties"].values(), strict=True):
+            assert schema["type"] == ("boolean" if field.kind == "switch" else "string")
+            assert schema.get("enum", []) == list(field.choices)

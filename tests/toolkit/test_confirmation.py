@@ -92,7 +92,7 @@ async def test_reschedule_to_at_once_is_asked_about(connect, mode):
         await agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
         assert agent.named("".join(agent.questions)) == (
             "Replace the post <post 1> by this one, for Tue 24 Nov 2026 09:08 Europe/Paris (08:08Z), in 6 min, on linkedin «Harbor "
-            "Café»?\n│ There before"
+            "Café»?\nChanges: time (was a draft).\n│ There before"
         )
 
 

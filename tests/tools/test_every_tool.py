@@ -124,10 +124,11 @@ def test_every_argument_is_described(tool):
 def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
     """Some clients drop what they can't follow."""
     schema = seen(tool).input_schema
+    names = {name for node in nodes(schema) for name in node.get("properties", {})}
     found = {key for node in nodes(schema) for key in node}
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False
-    assert not found & {"anyOf", "oneOf", "allOf", "$ref", "$defs", "not", "title"} - set(schema["properties"])
+    assert not found & {"anyOf", "oneOf", "allOf", "$ref", "$defs", "not", "title"} - names
 
 
 @tools
@@ -199,9 +200,9 @@ def test_tools_stay_within_their_characters(record_property):
     for name, size in sizes.items():
         record_property(name, size)
     assert len(own) == 11
-    assert sizes["as a model reads them"] <= 14_000
-    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 14_000
-    assert sizes["whole"] <= 28_000
+    assert sizes["as a model reads them"] <= 15_000
+    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 15_000
+    assert sizes["whole"] <= 30_000
     assert sizes["endpoint tools, as a model reads them"] <= 9_000
     assert sizes["endpoint tools, whole"] <= 18_000
     assert sizes["instructions"] <= 1_500

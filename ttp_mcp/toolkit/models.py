@@ -20,7 +20,7 @@ class ToolInput(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Many models write null, or an empty list, for an argument that they leave out."""
+        """Clients write null, an empty list or an empty object for an argument that the model left out."""
         return without_nulls(cls, values)
 
 
@@ -31,15 +31,14 @@ class ToolOutput(BaseModel):
 
 
 def without_nulls(model: type[BaseModel], values: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a model without the nulls, and the empty lists that say no more, which stand for its defaults."""
+    """The values of a model without the nulls and empty lists and objects, which stand for its defaults."""
     return {name: value for name, value in values.items() if not _means_default(model.model_fields.get(name), value)}
 
 
 def _means_default(field: FieldInfo | None, value: object) -> bool:
     if field is None or field.is_required():
         return False
-    # Where a list may be empty, that means something: reschedule_post takes the media away.
-    return value is None or (value == [] and any(getattr(rule, "min_length", 0) for rule in field.metadata))
+    return value is None or value in ([], {})
 
 
 @dataclass(frozen=True, slots=True)

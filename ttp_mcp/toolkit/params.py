@@ -1,8 +1,10 @@
 """Argument types that several tools share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from ttp_mcp.toolkit.platform_data import PLATFORM_DATA_SCHEMA, SHORT_PLATFORM_DATA_SCHEMA, parse_platform_data
 
 PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
 Platform = Annotated[
@@ -49,13 +51,22 @@ Thread = Annotated[
 ]
 PlatformData = Annotated[
     dict[str, Any] | None,
-    Field(
-        description="pinterest {boardId, title, link, altText}; tiktok {privacy, allowComments, allowDuet, "
-        "allowStitch, yourBrand, brandedContent}, each chosen by the human for this post."
-    ),
+    BeforeValidator(parse_platform_data),
+    WithJsonSchema(PLATFORM_DATA_SCHEMA),
+    Field(description="What Pinterest and TikTok need; the user chooses each TikTok value."),
 ]
 Content = Annotated[
     str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
+]
+OtherPlatformData = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(parse_platform_data),
+    WithJsonSchema(SHORT_PLATFORM_DATA_SCHEMA),
+    Field(description="As in create_post."),
+]
+Remove = Annotated[
+    list[Literal["media", "thread", "platform_data"]] | None,
+    Field(max_length=3, description="Parts to take off the post."),
 ]
 OptionalContent = Annotated[str | None, Field(min_length=1, max_length=100_000, description="New text of the post.")]
 # The preview says how to pass it; each of five tools carries these words.

@@ -38,7 +38,7 @@ def load_generated_schemas() -> dict[str, JsonSchema]:
 
 def derived_input_schema(model: type[ToolInput], *, with_confirmation: bool = False) -> JsonSchema:
     """The JSON schema of arguments from their model: no generated titles, and no union for an optional argument."""
-    schema = _inline(_simplify_schema(model.model_json_schema()))
+    schema = _inline(_simplify_schema(_drop_docstrings(model.model_json_schema())))
     schema.setdefault("properties", {})
     if not with_confirmation:
         schema["properties"].pop("confirmation", None)
@@ -47,7 +47,13 @@ def derived_input_schema(model: type[ToolInput], *, with_confirmation: bool = Fa
 
 def derived_output_schema(model: type[ToolOutput]) -> JsonSchema:
     """The JSON schema of structured content from its model."""
-    return _simplify_schema(model.model_json_schema(mode="serialization"))
+    return _simplify_schema(_drop_docstrings(model.model_json_schema(mode="serialization")))
+
+
+def _drop_docstrings(schema: JsonSchema) -> JsonSchema:
+    for model in (schema, *schema.get("$defs", {}).values()):
+        model.pop("description", None)
+    return schema
 
 
 def _inline(schema: JsonSchema) -> JsonSchema:
@@ -68,7 +74,7 @@ def _inline(schema: JsonSchema) -> JsonSchema:
 
 
 def _simplify_schema(node: Any, *, names: bool = False) -> Any:
-    """Drop what pydantic generates and no reader needs: titles, nulls and what only allows them, docstrings of models."""
+    """Drop what pydantic generates and no reader needs: titles, nulls and what only allows them."""
     if isinstance(node, list):
         return [_simplify_schema(entry) for entry in cast("list[Any]", node)]
     if not isinstance(node, dict):
@@ -80,11 +86,7 @@ def _simplify_schema(node: Any, *, names: bool = False) -> Any:
         found = {**only, **{key: found[key] for key in found if key != "anyOf"}}
     kept: dict[str, Any] = {}
     for key, value in found.items():
-        generated = not names and (
-            (key == "title" and isinstance(value, str))
-            or (key == "default" and value is None)
-            or (key == "description" and "properties" in found)
-        )
+        generated = not names and ((key == "title" and isinstance(value, str)) or (key == "default" and value is None))
         if not generated:
             kept[key] = _simplify_schema(value, names=not names and key in ("properties", "$defs"))
     return kept

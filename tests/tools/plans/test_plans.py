@@ -1028,7 +1028,7 @@ async def test_post_with_a_replacement_under_way_is_not_half_undone(fresh, clock
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     old = data["steps"][0]["post_id"]
     with monkeypatch.context() as broken:
-        broken.setattr("ttp_mcp.tools.posts.reschedule._replace", crash)
+        broken.setattr("ttp_mcp.writes.replacement.Replacer._swap", crash)
         await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-12-20T10:00")
     clock.move(271)
     text, data = await fresh.ok("undo_plan", plan_id=plan_id)

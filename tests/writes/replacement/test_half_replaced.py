@@ -2,7 +2,7 @@
 
 import pytest
 
-from ttp_mcp.tools.posts import reschedule
+from ttp_mcp.writes.replacement import Replacer
 
 pytestmark = pytest.mark.requirement("replacing.half-done")
 
@@ -20,7 +20,7 @@ def crash_at(monkeypatch, name):
     async def crash(*_, **__):
         raise Crash
 
-    monkeypatch.setattr(reschedule, name, crash)
+    monkeypatch.setattr(Replacer, name, crash)
 
 
 async def scheduled(agent):
@@ -47,7 +47,7 @@ async def reports(agent):
 async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, clock, monkeypatch):
     """Not while a process may still be at it; from then on until one of the two is gone."""
     old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
 
     assert await reports(fresh) == []
@@ -63,7 +63,7 @@ async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, 
 async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, monkeypatch, seconds):
     """At once or later, the replacement that is there is taken, and the old post goes."""
     old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     clock.move(seconds)
 
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=LATER)
@@ -78,7 +78,7 @@ async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, mo
 async def test_other_call_is_told_of_the_half_done_replacement(fresh, clock, monkeypatch):
     """A second time for a post that is being replaced would leave two of them."""
     old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
 
     assert "right now" in await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
@@ -93,7 +93,7 @@ async def test_other_call_is_told_of_the_half_done_replacement(fresh, clock, mon
 async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh, clock, monkeypatch):
     """Nothing was made; the next call may do something else."""
     old = await scheduled(fresh)
-    assert await crashed(fresh, monkeypatch, "_created", post_id=old, scheduled_at=LATER) == [old]
+    assert await crashed(fresh, monkeypatch, "_create", post_id=old, scheduled_at=LATER) == [old]
 
     clock.move(271)
     (said,) = await reports(fresh)
@@ -105,7 +105,7 @@ async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh,
 async def test_crash_after_the_delete_is_told_with_the_id_that_stands(fresh, monkeypatch):
     """Only the note was missing; the next call writes it."""
     old = await scheduled(fresh)
-    (new,) = await crashed(fresh, monkeypatch, "_doubt", post_id=old, scheduled_at=LATER)
+    (new,) = await crashed(fresh, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
 
     said = await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
     assert new in said
@@ -134,7 +134,7 @@ async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkey
     """It would leave a second one of which nobody knows."""
     twitter, berlin = await fresh.account("twitter @harborcafe"), await fresh.account("twitter @harborcafe_berlin")
     old = await scheduled(fresh)
-    await crashed(fresh, monkeypatch, "_replace", post_id=old, account_ids=[twitter])
+    await crashed(fresh, monkeypatch, "_swap", post_id=old, account_ids=[twitter])
     assert "right now" in await fresh.refused("reschedule_post", post_id=old, account_ids=[berlin])
     assert len(fresh.standing()) == 2
 
@@ -144,7 +144,7 @@ async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clo
     twitter = await fresh.account("twitter @harborcafe")
     _, other = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE)
     old = await scheduled(fresh)
-    await crashed(fresh, monkeypatch, "_created", post_id=old, scheduled_at=LATER)
+    await crashed(fresh, monkeypatch, "_create", post_id=old, scheduled_at=LATER)
     _, moved = await fresh.ok("reschedule_post", post_id=other["post_id"], scheduled_at=LATER)
     clock.move(271)
     (said,) = await reports(fresh)
@@ -155,7 +155,7 @@ async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clo
 async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
     """It goes out all the same."""
     old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
     clock.move(271)
     text, _ = await fresh.ok("delete_post", post_id=old)
@@ -165,7 +165,7 @@ async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
 async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, clock, monkeypatch):
     """Under the id that it has now."""
     old = await scheduled(fresh)
-    standing = await crashed(fresh, monkeypatch, "_replace", post_id=old, scheduled_at=LATER)
+    standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
     clock.move(271)
     _, moved = await fresh.ok("reschedule_post", post_id=new, scheduled_at="2026-11-29T10:00")

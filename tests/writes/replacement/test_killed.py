@@ -131,7 +131,7 @@ async def test_a_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_pa
             await here.ok("create_post", **post, scheduled_at=LATER.isoformat(), allow_duplicate=True)
             await here.ok("delete_post", post_id=old)
         elif left == [NEW]:
-            assert f"{old} is gone and " in data["text"]
+            assert f"{old} is gone: " in data["text"]
         else:
             assert code == 0
         assert here.standing == [NEW]

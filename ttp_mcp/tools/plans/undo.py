@@ -32,9 +32,10 @@ from ttp_mcp.tools.plans.stored_plan import (
     was_removed,
 )
 from ttp_mcp.tools.posts.guards import replacement_under_way
-from ttp_mcp.tools.posts.prepare import NOT_OUT, visible_fields
+from ttp_mcp.tools.posts.prepare import visible_fields
 from ttp_mcp.tools.posts.rendering import account_labels, count_noun
 from ttp_mcp.writes.outcomes import WriteRefused
+from ttp_mcp.writes.replacement import REPLACEABLE
 
 CHANGED = "it was changed or rescheduled while this call ran, so it is not what was agreed to; undo_plan again asks about it as it is now"
 
@@ -158,7 +159,7 @@ async def _is_gone(post_id: str, there: Collection[str], context: ToolContext) -
 
 
 def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
-    if post.status in NOT_OUT:
+    if post.status in REPLACEABLE:
         return None
     return Step(index=index + 1, outcome="kept", post_id=clean_text(post_id), reason=f"it is {post.status}")
 

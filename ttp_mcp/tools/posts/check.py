@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Annotated
 
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, PostCreate
@@ -14,14 +16,26 @@ from ttp_mcp.times import TimeProblem, from_now, show
 from ttp_mcp.toolkit.account_directory import account_label, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolOutput
-from ttp_mcp.tools.posts.prepare import PostFields, PreparedPost, prepare_post
+from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, OtherPlatformData, Platforms, Thread, Time
+from ttp_mcp.tools.posts.prepare import PostArguments, PostFields, PreparedPost, prepare_post
 from ttp_mcp.tools.posts.rendering import join_words, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
 
+# Repeating the descriptions would cost every agent characters.
+_AS_IN_CREATE = Field(description="As in create_post.")
+
 
 class CheckPost(PostFields):
     """The post as create_post would get it."""
+
+    content: Content
+    account_ids: Annotated[AccountIds, _AS_IN_CREATE] = None
+    platforms: Annotated[Platforms, _AS_IN_CREATE] = None
+    media_urls: Annotated[MediaUrls, _AS_IN_CREATE] = None
+    thread: Annotated[Thread, _AS_IN_CREATE] = None
+    scheduled_at: Annotated[Time, _AS_IN_CREATE] = None
+    platform_data: OtherPlatformData = None
 
 
 class CheckedAccount(ToolOutput):
@@ -55,7 +69,9 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
     Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
     """
     try:
-        prepared = await prepare_post(args, context, "Would not be sent", compare_drafts=True)
+        prepared = await prepare_post(
+            PostArguments.from_fields(args.content, args), context, "Would not be sent", compare_drafts=True
+        )
     except (Refusal, TimeProblem) as problem:
         text = str(problem).removesuffix(" Nothing was sent.")
         data = PostCheck(would_be_sent=False, accounts=[], errors=[text], warnings=[], notes=[])

@@ -13,9 +13,9 @@ from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolOutput
-from ttp_mcp.toolkit.params import Confirmation
+from ttp_mcp.toolkit.params import Confirmation, Content
 from ttp_mcp.tools.posts.guards import SOON, cause_of
-from ttp_mcp.tools.posts.prepare import PostFields, PreparedPost, binding, prepare_post, refuse_errors
+from ttp_mcp.tools.posts.prepare import PostArguments, PostFields, PreparedPost, binding, prepare_post, refuse_errors
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.writes.outcomes import Created
@@ -24,6 +24,7 @@ from ttp_mcp.writes.outcomes import Created
 class CreatePost(PostFields):
     """A post, and how to treat one that seems to be a repetition."""
 
+    content: Content
     allow_duplicate: Annotated[
         bool, Field(description="Send it although the same was already sent; only when the human wants it twice.")
     ] = False
@@ -51,7 +52,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     check_post shows what would happen without sending. A scheduled post reaches the public at its time; delete_post cancels
     it before. The same post is not sent twice by accident.
     """
-    prepared = await prepare_post(args, context, "Post not created")
+    prepared = await prepare_post(PostArguments.from_fields(args.content, args), context, "Post not created")
     refuse_errors(prepared, "Post not created")
     when = prepared.post.scheduled_at
     # A draft reaches nobody.

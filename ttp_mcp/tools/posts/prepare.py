@@ -1,7 +1,7 @@
 """A post as a person means it, made ready to be sent: targets by name, time in UTC, and what speaks against it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,15 +14,14 @@ from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platf
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolInput
-from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, PlatformData, Platforms, Thread, Time
+from ttp_mcp.toolkit.params import AccountIds, MediaUrls, PlatformData, Platforms, Thread, Time
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
 from ttp_mcp.tools.posts.validation import Findings, validate_post
 
 
 class PostFields(ToolInput):
-    """What makes a post; shared by the tools that send, check or replace one."""
+    """Arguments that the tools that send or check a post share."""
 
-    content: Content
     account_ids: AccountIds = None
     platforms: Platforms = None
     media_urls: MediaUrls = None
@@ -31,8 +30,30 @@ class PostFields(ToolInput):
     platform_data: PlatformData = None
 
 
-# States in which nothing has reached an audience and nothing is about to.
-NOT_OUT = ("draft", "scheduled", "failed")
+@dataclass(frozen=True, slots=True)
+class PostArguments:
+    """A post as the arguments of a tool describe it."""
+
+    content: str
+    account_ids: Sequence[str] = ()
+    platforms: Sequence[str] = ()
+    media_urls: Sequence[str] = ()
+    thread: Sequence[str] = ()
+    scheduled_at: str | None = None
+    platform_data: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def from_fields(cls, content: str, fields: PostFields) -> "PostArguments":
+        """Read the arguments of a tool."""
+        return cls(
+            content=content,
+            account_ids=fields.account_ids or (),
+            platforms=fields.platforms or (),
+            media_urls=fields.media_urls or (),
+            thread=fields.thread or (),
+            scheduled_at=fields.scheduled_at,
+            platform_data=fields.platform_data or {},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +85,7 @@ class PreparedPost:
 
 
 async def prepare_post(
-    args: PostFields, context: ToolContext, what: str, *, compare_drafts: bool = False
+    args: PostArguments, context: ToolContext, what: str, *, compare_drafts: bool = False
 ) -> PreparedPost:
     """Read the arguments of a post.
 
@@ -79,8 +100,8 @@ async def prepare_post(
         TimeProblem: Its time can't be used.
     """
     only_one_target(args.account_ids, args.platforms, what)
-    refuse_unprintable([args.content, *(args.thread or ())], what)
-    refuse_unhosted(args.media_urls or (), what)
+    refuse_unprintable([args.content, *args.thread], what)
+    refuse_unhosted(args.media_urls, what)
     when = due_time(args.scheduled_at, context)
     # A draft reaches nobody, so it needs no comparison.
     compared = when is not None or compare_drafts
@@ -93,10 +114,10 @@ async def prepare_post(
         content=args.content,
         account_ids=tuple(account.id for account in targets) if args.account_ids else (),
         platforms=tuple(dict.fromkeys(account.platform for account in targets)) if args.platforms else (),
-        media_urls=tuple(args.media_urls or ()),
-        thread=tuple(args.thread or ()),
+        media_urls=tuple(args.media_urls),
+        thread=tuple(args.thread),
         scheduled_at=when,
-        platform_data=args.platform_data or {},
+        platform_data=dict(args.platform_data),
     )
     return PreparedPost(post, tuple(targets), validate_post(post, targets, others if compared else ()), others)
 

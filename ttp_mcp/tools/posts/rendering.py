@@ -1,6 +1,7 @@
 """How a post is shown: one line in a list, whole on its own; and as structured content."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,7 @@ from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.models import ToolOutput
 
 SHORT = 90
+_PLAIN_NAME = re.compile(r"[\w.~%+-]{1,80}", re.ASCII)
 
 
 class AccountResult(ToolOutput):
@@ -204,6 +206,12 @@ def _extent(post: Post) -> str:
     if post.thread:
         parts.append(f"thread of {len(post.thread) + 1}")
     return ", ".join(parts)
+
+
+def show_file_name(url: str) -> str:
+    """Return the file name of a media URL, or the URL where it has none."""
+    name = url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+    return show_url(url) if not name else name if _PLAIN_NAME.fullmatch(name) else quote_text(name, 80)
 
 
 def count_noun(number: int, noun: str) -> str:

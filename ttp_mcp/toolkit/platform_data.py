@@ -1,0 +1,82 @@
+"""The `platform_data` argument: its JSON schema, and its spelling in the API."""
+
+from typing import Any, cast
+
+JsonObject = dict[str, Any]
+
+_TEXT, _SWITCH = {"type": "string"}, {"type": "boolean"}
+_PRIVACY = ["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY"]
+
+# The API's spelling by ours.
+_SPELLINGS = {
+    "pinterest": {
+        "board_id": "boardId",
+        "title": "title",
+        "link": "link",
+        "alt_text": "altText",
+        "dominant_color": "dominantColor",
+    },
+    "tiktok": {
+        "privacy": "privacy",
+        "allow_comments": "allowComments",
+        "allow_duet": "allowDuet",
+        "allow_stitch": "allowStitch",
+        "your_brand": "yourBrand",
+        "branded_content": "brandedContent",
+    },
+}
+
+
+def _schema(privacy: JsonObject) -> JsonObject:
+    tiktok = {**dict.fromkeys(_SPELLINGS["tiktok"], _SWITCH), "privacy": privacy}
+    blocks = {"pinterest": dict.fromkeys(_SPELLINGS["pinterest"], _TEXT), "tiktok": tiktok}
+    return {
+        "type": "object",
+        "properties": {name: {"type": "object", "properties": each} for name, each in blocks.items()},
+    }
+
+
+# Written by hand: `platforms.rules` reads its file only when a post is checked. A test compares the two.
+PLATFORM_DATA_SCHEMA = _schema({"type": "string", "enum": _PRIVACY})
+# For tools beside create_post: the list of choices costs every agent characters.
+SHORT_PLATFORM_DATA_SCHEMA = _schema(_TEXT)
+
+
+def parse_platform_data(value: object) -> object:
+    """Return the choices in the API's spelling, without the empty ones that clients fill in for absent choices.
+
+    Raises:
+        ValueError: A choice is given in both spellings.
+    """
+    if not isinstance(value, dict):
+        return value
+    blocks = cast("JsonObject", value)
+    parsed = {platform: _parse_block(platform, block) for platform, block in blocks.items()}
+    return {platform: block for platform, block in parsed.items() if block not in (None, {})} or None
+
+
+def _parse_block(platform: str, block: object) -> object:
+    spellings = _SPELLINGS.get(platform)
+    if spellings is None or not isinstance(block, dict):
+        return block
+    parsed: JsonObject = {}
+    for name, choice in cast("JsonObject", block).items():
+        spelling = spellings.get(name, name)
+        if choice in (None, "", [], {}):
+            continue
+        if spelling in parsed:
+            raise ValueError(f"has {platform}.{spelling} twice")
+        parsed[spelling] = choice
+    return parsed
+
+
+def to_argument_spelling(data: JsonObject) -> JsonObject:
+    """Return choices as arguments spell them."""
+    return {platform: _respell(platform, block) for platform, block in data.items()}
+
+
+def _respell(platform: str, block: object) -> object:
+    ours = {theirs: name for name, theirs in _SPELLINGS.get(platform, {}).items()}
+    if not ours or not isinstance(block, dict):
+        return block
+    return {ours.get(name, name): choice for name, choice in cast("JsonObject", block).items()}
