@@ -9,7 +9,7 @@ from typing import Any
 from ttp_mcp import api
 from ttp_mcp.credentials import redact
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.media.files import FileRefused
+from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.text import quote_text
 from ttp_mcp.times import TimeProblem
 from ttp_mcp.writes.outcomes import WriteRefused

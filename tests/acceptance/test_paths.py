@@ -3,7 +3,6 @@
 import os
 import socket
 import stat
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -11,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.media import files
-from ttp_mcp.media.files import FileRefused, open_below
+from tests.support.media_files import png, png_chunk
+from ttp_mcp.media import files, paths
+from ttp_mcp.media.errors import FileRefused
+from ttp_mcp.media.files import open_below
 from ttp_mcp.media.probe import examine
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a6")]
 
 RACE_SECONDS = 10.0 if os.environ.get("TTP_ACCEPTANCE") == "full" else 2.0
-HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 8, 8) + b"\x08\x06\0\0\0"
-OURS = HEAD + b"ours"
-FOREIGN = HEAD + b"foreign"
+OURS = png(8, 8, png_chunk(b"tEXt", b"Comment\0ours"))
+FOREIGN = png(8, 8, png_chunk(b"tEXt", b"Comment\0foreign"))
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
@@ -67,7 +67,7 @@ def world(tmp_path, monkeypatch):
     (allowed / "program.png").write_bytes(b"\x7fELF" + bytes(60))
     (allowed / "poly.jpg").write_bytes(b"\xff\xd8\xff" + KEY)
     (allowed / "poly.gif").write_bytes(b"GIF89a")
-    (allowed / "poly.png").write_bytes(HEAD[:16] + bytes(8) + KEY)
+    (allowed / "poly.png").write_bytes(OURS[:16] + bytes(8) + KEY)
     (allowed / "picture.txt").write_bytes(OURS)
     (allowed / "picture").write_bytes(OURS)
     monkeypatch.setenv("HOME", str(home))
@@ -207,11 +207,11 @@ def only_nul(parts):
 
 GUARDS = {
     "links": lambda patch: patch.setattr(os, "O_NOFOLLOW", 0),
-    "parts": lambda patch: patch.setattr(files, "_check_parts", only_nul),
-    "regular file, one name": lambda patch: patch.setattr(files, "_problem", lambda found: None),
-    "folders": lambda patch: patch.setattr(files, "_real_root", lambda root, number: root.resolve()),
+    "parts": lambda patch: patch.setattr(files, "check_parts", only_nul),
+    "regular file, one name": lambda patch: patch.setattr(files, "_find_problem", lambda found: None),
+    "folders": lambda patch: patch.setattr(files, "_resolve_root", lambda root, number: root.resolve()),
     "types": lambda patch: patch.setitem(globals(), "examine", lambda read_at, size, name: None),
-    "file URLs": lambda patch: patch.setattr(files, "_file_url_path", lambda url: url.split("media/")[-1]),
+    "file URLs": lambda patch: patch.setattr(paths, "_parse_file_url", lambda url, windows: url.split("media/")[-1]),
 }
 
 

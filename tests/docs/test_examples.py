@@ -6,7 +6,6 @@ answer `…` stands for anything, and lines after the last one are not shown.
 
 import json
 import re
-import struct
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import mcp_types as types
 import pytest
 from mcp.client import Client
 
+from tests.support.media_files import png
 from ttp_mcp.config import Settings
 from ttp_mcp.factory import create_server
 from ttp_mcp.sandbox import ManualClock, Sandbox
@@ -24,7 +24,7 @@ from ttp_mcp.tools import every_tool
 pytestmark = pytest.mark.requirement("docs.examples")
 
 DOCS = Path(__file__).parents[2] / "docs"
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 1080, 1350) + b"\x08\x06\0\0\0" + bytes(420_000)
+PNG = png(1080, 1350, padding=420_000)
 
 
 def document() -> dict[str, Any]:

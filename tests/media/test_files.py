@@ -12,12 +12,16 @@ import psutil
 import pytest
 
 from ttp_mcp.media import files
-from ttp_mcp.media.files import MOST_BYTES, FileRefused, folder_problems, open_below
+from ttp_mcp.media.errors import FileRefused
+from ttp_mcp.media.files import EXAMPLE_FOLDER, MOST_BYTES, folder_problems, open_below
 
-pytestmark = [
-    pytest.mark.requirement("uploads.allowed"),
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no links without privileges"),
-]
+pytestmark = pytest.mark.requirement("uploads.allowed")
+
+WINDOWS = sys.platform == "win32"
+needs_links = pytest.mark.skipif(WINDOWS, reason="Windows makes no links without a privilege")
+needs_posix_names = pytest.mark.skipif(WINDOWS, reason="Windows has no such names")
+needs_posix_paths = pytest.mark.skipif(WINDOWS, reason="written as a POSIX path")
+needs_descriptors = pytest.mark.skipif(WINDOWS, reason="Windows opens by path and has no file descriptors of processes")
 
 SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
@@ -27,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     """An allowed folder with a picture in it and one below it; a secret beside it; a home elsewhere."""
     home = tmp_path / "home"
     home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE" if WINDOWS else "HOME", str(home))
     allowed = tmp_path / "allowed"
     (allowed / "trip").mkdir(parents=True)
     (allowed / "photo.jpg").write_bytes(b"picture")
@@ -58,8 +62,9 @@ def test_relative_path_is_read_below_the_folder(folder):
 def test_absolute_path_and_file_url_below_the_folder_are_read(folder):
     """What a person copies from a file manager works."""
     assert content(str(folder / "photo.jpg"), folder) == b"picture"
-    assert content(f"file://{folder}/trip/beach.jpg", folder) == b"beach"
-    assert content(f"file://localhost{folder}/%70hoto.jpg", folder) == b"picture"
+    path = folder.as_posix() if not WINDOWS else f"/{folder.as_posix()}"
+    assert content(f"file://{path}/trip/beach.jpg", folder) == b"beach"
+    assert content(f"file://localhost{path}/%70hoto.jpg", folder) == b"picture"
 
 
 def test_home_path_is_read_when_the_folder_lies_in_it(folder):
@@ -70,6 +75,7 @@ def test_home_path_is_read_when_the_folder_lies_in_it(folder):
     assert content("~/Pictures/cat.png", folder, pictures) == b"cat"
 
 
+@needs_links
 def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
     """The folder is the user's own choice; both of its names work."""
     link = tmp_path / "link"
@@ -140,7 +146,7 @@ def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
 def test_file_with_something_invisible_in_its_name_is_refused(folder, hidden):
     """Although it is there."""
     (folder / f"ph{hidden}oto.jpg").write_bytes(b"picture")
-    assert "an invisible character" in refusal(f"ph{hidden}oto.jpg", folder)
+    assert "an invisible character (U+" in refusal(f"ph{hidden}oto.jpg", folder)
 
 
 NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
@@ -165,7 +171,7 @@ def test_name_that_reads_the_same_is_found(folder, stored, typed):
     assert content(typed, folder) == b"this one"
     assert content(f"trip/{typed}", folder) == b"this one"
     assert content(f"{folder}/trip/{typed}", folder) == b"this one"
-    assert content(f"file://{folder}/{quote(typed)}", folder) == b"this one"
+    assert content(f"{folder.as_uri()}/{quote(typed)}", folder) == b"this one"
 
 
 @pytest.mark.requirement("uploads.names")
@@ -173,7 +179,7 @@ def test_suggested_name_can_be_passed(folder):
     """What a refusal shows opens the file."""
     (folder / NARROW).write_bytes(b"shot")
     words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
-    suggested = words.partition("Similar names there: «")[2].partition("». Repeating")[0]
+    suggested = words.partition("Similar names there: «")[2].partition("». Newest")[0]
     assert content(suggested, folder) == b"shot"
 
 
@@ -204,6 +210,7 @@ def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
     assert "is in several allowed folders" in refusal("a b.jpg", folder, second)
 
 
+@needs_links
 @pytest.mark.requirement("uploads.names")
 @pytest.mark.parametrize(
     ("stored", "typed"),
@@ -235,6 +242,7 @@ def test_folder_on_the_way_is_named_exactly(folder):
     assert content("two  spaces/a.jpg", folder) == b"x"
 
 
+@needs_links
 @pytest.mark.parametrize("place", ["file", "folder", "in the folder"])
 def test_link_is_never_followed(folder, tmp_path, place):
     """Neither as the file nor on the way to it, and not even to a file of the same folder."""
@@ -249,6 +257,7 @@ def test_link_is_never_followed(folder, tmp_path, place):
     assert "is a link, or not a folder" in refusal(source, folder)
 
 
+@needs_descriptors
 @pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "hard link", "empty", "too large", "no permission"])
 def test_what_is_no_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
     """Only a regular file with one name and a sensible size."""
@@ -291,35 +300,120 @@ def refuse_opening(monkeypatch, number):
     monkeypatch.setattr(files.os, "open", opening)
 
 
+@needs_descriptors
 def test_other_failure_of_the_disk_is_a_refusal(folder, monkeypatch):
     """Nothing of the system's words or paths is repeated."""
     refuse_opening(monkeypatch, errno.EIO)
     assert "it could not be opened" in refusal("thing.jpg", folder)
 
 
+@needs_posix_names
 @pytest.mark.requirement("uploads.words")
 def test_missing_file_names_what_is_similar_there(folder):
     """A slip of the keyboard costs one call, not a guessing game; hidden and odd names are not told."""
     (folder / ".photo.jpg").write_bytes(b"hidden")
     (folder / "pho\nto.jpg").write_bytes(b"odd")
     (folder / "Photo1.JPG").write_bytes(b"similar")
+    for number, name in enumerate(("trip/beach.jpg", "photo.jpg", "Photo1.JPG"), 1):
+        os.utime(folder / name, (number, number))
     assert refusal("photo.jpeg", folder) == (
         "Not uploaded: «photo.jpeg»: there is no such file below the allowed folders. Check the name. "
-        "Similar names there: «photo.jpg», «Photo1.JPG». Repeating the same call does not help."
+        "Similar names there: «photo.jpg», «Photo1.JPG». Newest files there: «Photo1.JPG», «photo.jpg», «trip/beach.jpg». "
+        "Repeating the same call does not help."
     )
     assert "Similar names there: «trip»" in refusal("trop/beach.jpg", folder)
     assert "Similar" not in refusal("zzz", folder)
 
 
 @pytest.mark.requirement("uploads.words")
+def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
+    """Five of them, as paths that can be passed; no hidden or odd name, no link, nothing that isn't media."""
+    second = tmp_path / "second"
+    (second / ".hidden").mkdir(parents=True)
+    (folder / "trip" / "a" / "b").mkdir(parents=True)
+    names = [second / "5.png", folder / "trip" / "4.MP4", folder / "trip" / "a" / "3.webp", second / "2.heic"]
+    for path in (*names, second / "notes.txt", second / ".6.png", second / ".hidden" / "7.png"):
+        path.write_bytes(b"x")
+    (folder / "trip" / "a" / "b" / "8.png").write_bytes(b"too deep")
+    for number, path in enumerate(reversed([*names, folder / "photo.jpg", folder / "trip" / "beach.jpg"]), 1):
+        os.utime(path, (number, number))
+    words = refusal("holiday.jpg", folder, second)
+    newest = words.partition("Newest files there: ")[2].partition(". Repeating")[0].strip("«»").split("», «")
+    assert newest == ["5.png", "trip/4.MP4", "trip/a/3.webp", "2.heic", "photo.jpg"]
+    assert [content(path, folder, second) for path in newest] == [b"x", b"x", b"x", b"x", b"picture"]
+
+
+@needs_descriptors
+@pytest.mark.requirement("uploads.words")
+def test_file_that_another_program_holds_is_named_as_such(folder, monkeypatch):
+    """Windows refuses to open it, and no permission would help."""
+    error = PermissionError(errno.EACCES, "in use")
+    error.winerror = 32
+    real = os.open
+
+    def opening(path, *args, **options):
+        if path == "photo.jpg":
+            raise error
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(files.os, "open", opening)
+    assert "«photo.jpg»: another program holds it. Close it there;" in refusal("photo.jpg", folder)
+
+
+@pytest.mark.requirement("uploads.typed_paths")
+@pytest.mark.parametrize("form", [" {} ", '"{}"', "'{}'", "`{}`", "“{}”", "\n{}\n", "\u202a{}"])
+def test_blanks_and_quotes_around_a_path_are_removed(folder, form):
+    """As chats, shells and file managers add them."""
+    (folder / "my photo.jpg").write_bytes(b"mine")
+    for path in ("my photo.jpg", str(folder / "my photo.jpg")):
+        assert content(form.format(path), folder) == b"mine"
+
+
+@needs_posix_paths
+@pytest.mark.requirement("uploads.typed_paths")
+@pytest.mark.parametrize("name", ["my photo.jpg", "it's (1) & more.jpg", "a[1]{2}.jpg", "$5 #1.jpg"])
+def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
+    """As a terminal writes it when a file is dropped there."""
+    (folder / name).write_bytes(b"mine")
+    escaped = "".join(each if each.isalnum() or each in "./" else f"\\{each}" for each in str(folder / name))
+    assert content(escaped, folder) == b"mine"
+
+
+@needs_posix_paths
+@pytest.mark.requirement("uploads.typed_paths")
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("trip\\beach.jpg", "«beach.jpg»: the path has a backslash. Write / between its parts;"),
+        (
+            "C:\\Users\\ann\\photo.jpg",
+            "«photo.jpg»: this is a path of Windows, and this server runs on another system.",
+        ),
+        ("\\\\?\\C:\\photo.jpg", "«photo.jpg»: the path has a backslash. Write / between its parts;"),
+        (
+            "ph\u200boto.jpg",
+            "the path has a control or an invisible character (U+200B). Pass it without; if the file's",
+        ),
+        (".ssh/key.jpg", "«key.jpg»: hidden files and folders are never read. Pass a copy in a visible folder;"),
+    ],
+)
+def test_refusal_says_what_is_wrong_with_the_path(folder, source, words):
+    """And never to rename a file whose name is good."""
+    found = refusal(source, folder)
+    assert words in found
+    assert "Rename" not in found
+
+
+@pytest.mark.requirement("uploads.words")
 def test_without_folders_the_words_say_what_to_set():
     """The user has to allow a folder first."""
     assert refusal("photo.jpg") == (
-        "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder "
+        f"Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS={EXAMPLE_FOLDER} "
         "where this server is configured and restart it; repeating does not help until then."
     )
 
 
+@needs_posix_paths
 @pytest.mark.requirement("uploads.words")
 def test_refusal_names_the_file_and_no_folder(folder):
     """The path that was typed is not repeated either."""
@@ -341,6 +435,7 @@ def test_refusal_names_the_file_and_no_folder(folder):
         ("missing", "does not exist or can't be read"),
         ("unreadable", "does not exist or can't be read"),
         ("file", "is not a folder"),
+        ("in quotes", "is in quotes, which have to be left out"),
     ],
 )
 def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, monkeypatch, root, why):
@@ -358,6 +453,7 @@ def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, mon
         "missing": tmp_path / "missing",
         "unreadable": unreadable,
         "file": folder / "photo.jpg",
+        "in quotes": Path(f'"{folder}"'),
     }[root]
     words = refusal("photo.jpg", folder, path)
     assert words.startswith(f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media")
@@ -414,6 +510,7 @@ def test_copy_outlives_the_original(folder):
     copy.close()
 
 
+@needs_descriptors
 def test_refusals_leave_no_descriptor_open(folder, tmp_path):
     """Whatever the reason."""
     second = tmp_path / "second"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ttp_mcp import api, errors
 from ttp_mcp.errors import LIMIT, Refusal, agent_text, error_kind
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.media.files import FileRefused
+from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.times import TimeProblem
 from ttp_mcp.writes.outcomes import WriteRefused
 

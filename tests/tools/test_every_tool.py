@@ -9,6 +9,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
+from tests.support.media_files import png
 from tests.tools.conftest import Agent, answer, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
@@ -329,7 +330,7 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     assert result.is_error == (tool.name != "check_setup")
 
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0" + bytes(100)
+PNG = png(1, 1, padding=100)
 
 # A call of each tool that needs arguments; ids are filled in where there are any.
 ARGUMENTS: dict[str, dict] = {

@@ -3,11 +3,12 @@
 import httpx2
 import pytest
 
+from tests.support.media_files import png
 from tests.tools.conftest import NOW, Fault
 
 pytestmark = pytest.mark.requirement("tools.presign")
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0" + bytes(100)
+PNG = png(1, 1, padding=100)
 FILE = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 5}
 
 

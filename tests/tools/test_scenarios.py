@@ -2,16 +2,17 @@
 
 import json
 import os
-import struct
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.support.media_files import png
+
 pytestmark = pytest.mark.requirement("tools.scenarios")
 
 PARIS = ZoneInfo("Europe/Paris")
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 1080, 1080) + b"\x08\x06\0\0\0" + bytes(200_000)
+PNG = png(1080, 1080, padding=200_000)
 
 
 class Calls:

@@ -1,13 +1,13 @@
 """Uploading a local file, as an agent does it."""
 
 import os
-import struct
 from dataclasses import replace
 
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
+from tests.support.media_files import POSITION, TURNED, box, exif, ftyp, jpeg, movie_header, png, segment, track
 from ttp_mcp.api import UploadFailed
 from ttp_mcp.factory import create_tool_context
 from ttp_mcp.ledger.media_facts import MediaFactsStore
@@ -16,14 +16,8 @@ from ttp_mcp.media.facts import MediaFacts
 
 pytestmark = pytest.mark.requirement("tools.upload_media")
 
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 640, 480) + b"\x08\x06\0\0\0" + bytes(200_000)
-MOVIE_HEADER = b"mvhd" + bytes(12) + struct.pack(">II", 1000, 12_500) + bytes(80)
-MP4 = (
-    struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0)
-    + struct.pack(">I4s", len(MOVIE_HEADER) + 12, b"moov")
-    + struct.pack(">I", len(MOVIE_HEADER) + 4)
-    + MOVIE_HEADER
-)
+PNG = png(640, 480, padding=200_000)
+MP4 = ftyp(b"isom") + box(b"moov", movie_header() + track(0, 0))
 
 
 @pytest.fixture
@@ -60,7 +54,7 @@ async def test_local_file_becomes_a_public_url(connect, pictures):
                 "uploaded": True,
                 "filename": "photo.png",
                 "content_type": "image/png",
-                "size_bytes": 200029,
+                "size_bytes": 200057,
                 "width": 640,
                 "height": 480,
             }
@@ -71,7 +65,7 @@ async def test_length_of_a_film_is_told(connect, pictures):
     """Also when it says nothing of its width."""
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source=str(pictures / "film.mp4"))
-        assert text.startswith("Uploaded «film.mp4»: video/mp4, 132 bytes, 12.5 s.")
+        assert text.startswith("Uploaded «film.mp4»: video/mp4, 273 bytes, 12.5 s.")
         assert data["duration_seconds"] == 12.5
 
 
@@ -83,6 +77,34 @@ async def test_uploaded_picture_is_used_by_a_post(connect, pictures):
             "create_post", content="Fresh", platforms=["instagram"], media_urls=[data["public_url"]]
         )
         assert "with 1 media file" in text
+
+
+async def test_private_metadata_is_left_out_and_the_answer_says_so(connect, pictures):
+    """The copy at the URL has no place and no serial number; the shape is that of the turned picture."""
+    block = exif(TURNED, place=POSITION, camera=[(0xA431, 2, 0)])
+    (pictures / "home.jpg").write_bytes(jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900))
+    async with connect(media_dirs=(pictures,)) as agent:
+        text, data = await agent.ok("upload_media", source="home.jpg")
+        key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
+        stored = agent.sandbox.storage.path(key).read_bytes()
+    assert stored == jpeg(segment(0xE1, b"Exif\0\0" + exif(TURNED)), width=1200, height=900)
+    assert text == (
+        f"Uploaded «home.jpg»: image/jpeg, {len(stored)} bytes, 900 x 1200 pixels (turned by EXIF).\n"
+        f"public_url: {data['public_url']}\nPass public_url in media_urls of create_post. The file is in no post yet.\n"
+        "Note: left out of the uploaded copy: serial numbers, the place. The file itself is unchanged."
+    )
+    assert (data["width"], data["height"], data["size_bytes"]) == (900, 1200, len(stored))
+    assert data["left_out"] == ["serial numbers", "the place"]
+
+
+async def test_file_named_as_another_type_is_sent_under_the_right_name(connect, pictures):
+    """In a chat a file can't be renamed."""
+    (pictures / "photo.jpg").write_bytes(PNG)
+    async with connect(media_dirs=(pictures,)) as agent:
+        text, data = await agent.ok("upload_media", source="photo.jpg")
+    assert data["filename"] == "photo.png"
+    assert data["public_url"].endswith("photo.png")
+    assert "Note: «photo.jpg» is image/png by its bytes, so it was sent as «photo.png»." in text
 
 
 @pytest.mark.requirement("tools.upload_media.facts")

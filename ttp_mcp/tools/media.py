@@ -9,9 +9,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
 from ttp_mcp.errors import Refusal
-from ttp_mcp.media.facts import MediaFacts
-from ttp_mcp.media.files import FileRefused, OpenFile, open_below
-from ttp_mcp.media.probe import examine
+from ttp_mcp.media.edited import EditedFile
+from ttp_mcp.media.errors import FileRefused
+from ttp_mcp.media.files import OpenFile, open_below
+from ttp_mcp.media.probe import Examination, examine
 from ttp_mcp.text import clean_text, quote_text, show_url
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -94,7 +95,7 @@ class UploadMedia(ToolInput):
 
 
 class UploadedMedia(ToolOutput):
-    """The URL that posts use, and what the file says of itself. Pixels are as stored, before rotation."""
+    """The URL that posts use, and properties of the uploaded file. Pixels are as seen, after rotation."""
 
     public_url: str
     uploaded: bool
@@ -104,6 +105,7 @@ class UploadedMedia(ToolOutput):
     width: int | SkipJsonSchema[None] = None
     height: int | SkipJsonSchema[None] = None
     duration_seconds: float | SkipJsonSchema[None] = None
+    left_out: list[str] | SkipJsonSchema[None] = None
 
 
 @toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
@@ -121,16 +123,22 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
             "from where it is, or pass an https URL in media_urls; repeating does not help."
         )
     with await anyio.to_thread.run_sync(open_below, args.source, context.settings.media_dirs) as file:
-        facts = await anyio.to_thread.run_sync(examine, file.read_at, file.size, file.name)
+        found = await anyio.to_thread.run_sync(examine, file.read_at, file.size, file.name)
+        public_url = await _send(EditedFile(file, found.edits) if found.edits else file, found, context)
+        return _render(file.name, found, public_url)
 
-        async def progress(done: int, total: int) -> None:
-            await context.user.report_progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
 
-        async with context.writer.upload(tool="upload_media"):
-            stored = await context.api.media.upload(file.name, facts.content_type, file, progress)
-        public_url = clean_text(stored.public_url)
-        await context.media_facts.remember(public_url, facts)
-        return _answer(file, facts, public_url)
+async def _send(source: OpenFile | EditedFile, found: Examination, context: ToolContext) -> str:
+    """Upload a file; returns its public URL."""
+
+    async def progress(done: int, total: int) -> None:
+        await context.user.report_progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
+
+    async with context.writer.upload(tool="upload_media"):
+        stored = await context.api.media.upload(found.name, found.facts.content_type, source, progress)
+    public_url = clean_text(stored.public_url)
+    await context.media_facts.remember(public_url, found.facts)
+    return public_url
 
 
 def _hosted(url: str) -> Answer[UploadedMedia]:
@@ -156,27 +164,44 @@ def _names_a_host(url: str) -> bool:
     return parts.scheme == "https" and bool((parts.hostname or "").strip("."))
 
 
-def _answer(file: OpenFile, facts: MediaFacts, public_url: str) -> Answer[UploadedMedia]:
-    details = [facts.content_type, _megabytes(file.size)]
-    if facts.width:
-        details.append(f"{facts.width} x {facts.height} pixels")
-    if facts.duration_seconds:
-        details.append(f"{facts.duration_seconds:g} s")
-    text = (
-        f"Uploaded {quote_text(file.name, 255)}: {', '.join(details)}.\npublic_url: {show_url(public_url, LONGEST_URL)}\n"
-        "Pass public_url in media_urls of create_post. The file is in no post yet."
-    )
+def _render(name: str, found: Examination, public_url: str) -> Answer[UploadedMedia]:
+    facts = found.facts
+    lines = [
+        f"Uploaded {quote_text(found.name, 255)}: {', '.join(_describe(found))}.",
+        f"public_url: {show_url(public_url, LONGEST_URL)}",
+        "Pass public_url in media_urls of create_post. The file is in no post yet.",
+    ]
+    if found.name != name:
+        lines.append(
+            f"Note: {quote_text(name, 255)} is {facts.content_type} by its bytes, so it was sent as {quote_text(found.name, 255)}."
+        )
+    if found.private:
+        lines.append(f"Note: left out of the uploaded copy: {', '.join(found.private)}. The file itself is unchanged.")
     data = UploadedMedia(
         public_url=public_url,
         uploaded=True,
-        filename=file.name,
+        filename=found.name,
         content_type=facts.content_type,
-        size_bytes=file.size,
+        size_bytes=facts.size_bytes,
         width=facts.width,
         height=facts.height,
         duration_seconds=facts.duration_seconds,
+        left_out=list(found.private) or None,
     )
-    return Answer(text, data)
+    return Answer("\n".join(lines), data)
+
+
+def _describe(found: Examination) -> list[str]:
+    facts = found.facts
+    details = [facts.content_type, _megabytes(facts.size_bytes)]
+    if facts.width:
+        turned = f" (turned by {'its header' if facts.is_video else 'EXIF'})" if found.turned else ""
+        details.append(f"{facts.width} x {facts.height} pixels{turned}")
+    if facts.duration_seconds:
+        details.append(f"{facts.duration_seconds:g} s")
+    if facts.animated:
+        details.append("animated")
+    return details
 
 
 def _megabytes(size: int) -> str:

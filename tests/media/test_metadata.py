@@ -1,0 +1,311 @@
+"""Rotation, private metadata and damage of media files."""
+
+import struct
+import zlib
+
+import pytest
+
+from tests.support.media_files import (
+    POSITION,
+    TURNED,
+    box,
+    exif,
+    ftyp,
+    gif,
+    jpeg,
+    movie_header,
+    mp4,
+    png,
+    png_chunk,
+    segment,
+    track,
+    webp,
+    webp_chunk,
+    webp_header,
+)
+from ttp_mcp.media.edited import EditedFile
+from ttp_mcp.media.errors import FileRefused
+from ttp_mcp.media.files import open_below
+from ttp_mcp.media.probe import examine
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:Description "
+PIXELS = webp_chunk(b"VP8 ", bytes(30))
+
+
+def with_exif(kind, block):
+    """A picture of a type with this EXIF block, 1200 pixels wide and 900 high as stored."""
+    if kind == "jpg":
+        return jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
+    if kind == "png":
+        return png(1200, 900, png_chunk(b"eXIf", block))
+    return webp(webp_header(1200, 900, flags=0x08), PIXELS, webp_chunk(b"EXIF", block))
+
+
+@pytest.fixture
+def upload(tmp_path):
+    """Write a file and examine it: the examination, and the bytes that would be sent."""
+
+    def run(name, content):
+        (tmp_path / name).write_bytes(content)
+        with open_below(name, [tmp_path]) as file:
+            found = examine(file.read_at, file.size, file.name)
+            source = EditedFile(file, found.edits)
+            sent = source.read_at(0, source.size + 1)
+            assert len(sent) == source.size == found.facts.size_bytes
+            # Any way of reading it gives the same bytes.
+            assert b"".join(source.read_at(offset, 7) for offset in range(0, source.size, 7)) == sent
+            return found, sent
+
+    return run
+
+
+@pytest.mark.requirement("uploads.shape")
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8, 9])
+def test_width_and_height_are_those_that_a_viewer_shows(upload, kind, order, orientation):
+    """EXIF swaps them for the rotations 5 to 8."""
+    found, _ = upload(f"a.{kind}", with_exif(kind, exif((0x0112, 3, orientation), order=order)))
+    turned = orientation in (6, 8)
+    assert found.turned == turned
+    assert (found.facts.width, found.facts.height) == ((900, 1200) if turned else (1200, 900))
+
+
+@pytest.mark.requirement("uploads.shape")
+def test_rotated_video_has_the_shape_that_a_player_shows(upload):
+    """Phones store every video wide and turn it by the track's matrix."""
+    film = ftyp(b"isom") + box(b"moov", movie_header() + track(1920, 1080, turned=True)) + box(b"mdat", bytes(9))
+    found, _ = upload("a.mp4", film)
+    assert (found.facts.width, found.facts.height, found.turned) == (1080, 1920, True)
+
+
+@pytest.mark.requirement("uploads.shape")
+@pytest.mark.parametrize(
+    ("name", "content", "animated"),
+    [
+        ("a.gif", gif(frames=1), False),
+        ("a.gif", gif(frames=2), True),
+        ("a.png", png(1, 1), False),
+        ("a.png", png(1, 1, png_chunk(b"acTL", bytes(8))), True),
+        ("a.webp", webp(webp_header(9, 9), PIXELS), False),
+        ("a.webp", webp(webp_header(9, 9, flags=0x02), PIXELS), True),
+    ],
+)
+def test_motion_of_a_picture_is_found(upload, name, content, animated):
+    """A GIF needs a second frame; PNG and WebP say it in their header."""
+    assert upload(name, content)[0].facts.animated is animated
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("block", "label"),
+    [
+        ({"place": POSITION}, "the place"),
+        ({"camera": [(0xA431, 2, 0)]}, "serial numbers"),
+        ({"camera": [(0xA430, 2, 0)]}, "names of people"),
+        ({"camera": [(0x927C, 7, 0)]}, "the camera maker's notes"),
+    ],
+)
+def test_private_exif_is_left_out_and_rotation_stays(upload, kind, order, block, label):
+    """Nothing else of the file changes."""
+    found, sent = upload(f"a.{kind}", with_exif(kind, exif(TURNED, order=order, **block)))
+    assert found.private == [label]
+    again, unchanged = upload(f"sent.{kind}", sent)
+    assert (again.private, unchanged) == ([], sent)
+    assert (again.turned, again.facts.width, again.facts.height) == (True, 900, 1200)
+    assert sent == with_exif(kind, exif(TURNED))
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_private_exif_without_rotation_leaves_no_trace(upload, kind):
+    """Also the flags and the length of a WebP fit."""
+    _, sent = upload(f"a.{kind}", with_exif(kind, exif(place=POSITION)))
+    assert (
+        sent
+        == {
+            "jpg": jpeg(width=1200, height=900),
+            "png": png(1200, 900),
+            "webp": webp(webp_header(1200, 900), PIXELS),
+        }[kind]
+    )
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_exif_that_identifies_nothing_is_sent_as_it_is(upload, kind):
+    """Camera model, date, and a block for a place that names none."""
+    content = with_exif(kind, exif((0x0110, 2, 0), TURNED, place=[(0, 1, 0x302)]))
+    found, sent = upload(f"a.{kind}", content)
+    assert (found.private, sent) == ([], content)
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (b"exif:GPSLatitude='52,31N'", "the place"),
+        (b"photoshop:City='Berlin'", "the place"),
+        (b"aux:SerialNumber='123'", "serial numbers"),
+        (b"dc:creator='Ann'", "names of people"),
+    ],
+)
+def test_private_xmp_is_left_out(upload, text, label):
+    """In each type that has it."""
+    icc = segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(20))
+    plain = png_chunk(b"tEXt", b"Comment\0Hello")
+    for name, content, expected in (
+        ("a.jpg", jpeg(icc, segment(0xE1, XMP + text)), jpeg(icc)),
+        ("a.png", png(1, 1, plain, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text)), png(1, 1, plain)),
+        (
+            "a.webp",
+            webp(webp_header(9, 9, flags=0x14), PIXELS, webp_chunk(b"XMP ", text)),
+            webp(webp_header(9, 9, flags=0x10), PIXELS),
+        ),
+    ):
+        found, sent = upload(name, content)
+        assert (found.private, sent) == ([label], expected)
+
+
+@pytest.mark.requirement("uploads.privacy")
+def test_xmp_that_identifies_nothing_is_sent_as_it_is(upload):
+    """A panorama needs it to be shown as one."""
+    content = jpeg(segment(0xE1, XMP + b"GPano:ProjectionType='equirectangular'"))
+    assert upload("a.jpg", content)[1] == content
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("chunk", "label"),
+    [
+        (png_chunk(b"tEXt", b"Author\0Ann"), "names of people"),
+        (png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"x")), "unreadable metadata"),
+        (png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x")), "unreadable metadata"),
+    ],
+)
+def test_private_text_of_a_png_is_left_out(upload, chunk, label):
+    """A profile that can't be read may hold anything."""
+    found, sent = upload("a.png", png(1, 1, chunk))
+    assert (found.private, sent) == ([label], png(1, 1))
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("dataset", "label"), [(b"\x1c\x02\x5a\0\6Berlin", "the place"), (b"\x1c\x02\x50\0\3Ann", "names of people")]
+)
+def test_private_iptc_is_left_out(upload, dataset, label):
+    """As Photoshop writes it."""
+    found, sent = upload("a.jpg", jpeg(segment(0xED, b"Photoshop 3.0\x008BIM\4\4\0\0\0\0\0\x0b" + dataset)))
+    assert (found.private, sent) == ([label], jpeg())
+
+
+@pytest.mark.requirement("uploads.privacy")
+def test_data_after_a_picture_is_left_out(upload):
+    """Phones append films and second pictures with metadata of their own."""
+    extended = webp(webp_header(9, 9), PIXELS)
+    for name, whole, more in (("a.jpg", jpeg(), jpeg()), ("a.png", png(), b"x"), ("a.webp", extended, b"xy")):
+        found, sent = upload(name, whole + more)
+        assert (found.private, sent) == (["data after the picture"], whole)
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    "content",
+    [
+        box(b"udta", box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")),
+        box(b"udta", box(b"loci", bytes(40)), wide=True),
+        box(b"meta", box(b"keys", b"com.apple.quicktime.location.ISO6709")),
+    ],
+)
+def test_place_of_a_video_is_blanked_and_no_byte_moves(upload, content):
+    """Other boxes refer to places in the file by their offset."""
+    whole = mp4(content)
+    found, sent = upload("a.mp4", whole)
+    assert found.private == ["the place"]
+    assert len(sent) == len(whole)
+    start = whole.index(content)
+    header = 16 if content.startswith(b"\0\0\0\1") else 8
+    blank = content[:4] + b"free" + content[8:header] + bytes(len(content) - header)
+    assert sent == whole[:start] + blank + whole[start + len(content) :]
+    assert upload("sent.mp4", sent)[0].facts == found.facts
+
+
+@pytest.mark.requirement("uploads.whole_file")
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("a.jpg", jpeg(segment(0xE1, b"Exif\0\0" + exif(TURNED)), padding=100_000)),
+        ("a.png", png(9, 9, padding=1000)),
+        ("a.gif", gif(frames=3)),
+        ("a.webp", webp(webp_header(9, 9), webp_chunk(b"VP8 ", bytes(1000)))),
+        ("a.mp4", mp4(padding=1000)),
+        ("a.mov", ftyp(b"qt  ") + box(b"mdat", bytes(1000)) + box(b"moov", movie_header() + track(9, 9))),
+    ],
+)
+def test_file_that_was_cut_off_is_refused(upload, name, whole):
+    """At every length from half of it on; whole it is taken."""
+    assert upload(name, whole)[1] == whole
+    for length in {len(whole) // 2, len(whole) * 9 // 10, len(whole) - 20, len(whole) - 2, len(whole) - 1}:
+        with pytest.raises(FileRefused) as caught:
+            upload(name, whole[:length])
+        assert str(caught.value) == (
+            f"Not uploaded: «{name}»: it ends too early. Copy it again from where it was made; repeating the same call does "
+            "not help."
+        )
+
+
+@pytest.mark.requirement("uploads.whole_file")
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (ftyp(b"isom") + box(b"mdat", bytes(100)), "it ends too early"),
+        (ftyp(b"isom") + box(b"moov", movie_header() + track(0, 0, handler=b"soun")), "it has no video track"),
+    ],
+)
+def test_video_without_its_index_or_without_a_picture_is_refused(upload, content, cause):
+    """A recording that was interrupted, and sound alone."""
+    with pytest.raises(FileRefused, match=f"«a.mp4»: {cause}"):
+        upload("a.mp4", content)
+
+
+@pytest.mark.requirement("uploads.whole_file")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.mp4", mp4() + b"\0\0\0"),
+        ("a.mp4", mp4() + bytes(100)),
+        ("a.mp4", mp4() + b"SEFT\1\2\3\4\xff\xfe"),
+        ("a.mp4", ftyp(b"isom") + box(b"moov", movie_header() + track(9, 9)) + box(b"mdat", bytes(9), length=0)),
+        ("a.gif", gif() + bytes(10)),
+    ],
+)
+def test_odd_but_whole_file_is_taken(upload, name, content):
+    """Padding, a trailer that is no box, a box that reaches to the end."""
+    assert upload(name, content)[1] == content
+
+
+@pytest.mark.requirement("uploads.types")
+@pytest.mark.parametrize(
+    ("name", "content", "sent_as"),
+    [
+        ("photo.jpg", png(), "photo.png"),
+        ("photo.JPG", jpeg(), "photo.JPG"),
+        ("film.mov", mp4(), "film.mp4"),
+        ("my.photo.webp", gif(), "my.photo.gif"),
+        ("動画.mp4", mp4(), "動画.mp4"),
+        ("写真.png", jpeg(), "写真.jpg"),
+    ],
+)
+def test_extension_follows_the_type(upload, name, content, sent_as):
+    """The URL's extension comes from it, and in a chat a file can't be renamed."""
+    assert upload(name, content)[0].name == sent_as
+
+
+@pytest.mark.requirement("uploads.facts")
+def test_segment_length_below_its_minimum_ends_the_reading(upload):
+    """A length that doesn't cover itself."""
+    for length in (b"\0\0", b"\0\1"):
+        with pytest.raises(FileRefused):
+            upload("a.jpg", jpeg()[:2] + b"\xff\xe1" + length + struct.pack(">I", 1))
