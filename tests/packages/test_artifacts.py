@@ -29,9 +29,10 @@ DATA = {
     "ttp_mcp/platforms/unicode.json",
     "ttp_mcp/platforms/rules.json",
     "ttp_mcp/toolkit/schemas.json",
+    "ttp_mcp/sandbox/page/icon.svg",
     "ttp_mcp/sandbox/page/style.css",
     "ttp_mcp/sandbox/schema.sql",
-}
+} | {str(path.relative_to(ROOT)) for path in (ROOT / "ttp_mcp/sandbox/page/templates").iterdir()}
 # `uv run` says where uv is; it need not be on the path.
 UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 LIST = (UV, "pip", "list", "--quiet", "--format", "json")
@@ -122,6 +123,8 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
         ".typed",
         ".json",
         ".css",
+        ".html",
+        ".svg",
         ".sql",
     }
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ttp_mcp").rglob("*.py")}

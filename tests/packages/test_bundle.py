@@ -81,6 +81,7 @@ def test_bundle_holds_the_package_its_lock_and_nothing_else(staged):
     assert {
         "ttp_mcp/sandbox/schema.sql",
         "ttp_mcp/sandbox/page/style.css",
+        "ttp_mcp/sandbox/page/templates/base.html",
         "ttp_mcp/platforms/rules.json",
     } <= staged_files
 

@@ -1,20 +1,25 @@
-"""The page of the sandbox, and the builder that its text goes through."""
+"""The page of the sandbox."""
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import httpx2
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ttp_mcp.sandbox import ManualClock, Sandbox
-from ttp_mcp.sandbox.page.html import document, element, is_address, join_children, plain, user_text
+from ttp_mcp.sandbox.page import text as page_text
+from ttp_mcp.sandbox.page.text import is_followable
 
 HARBOR = "/o/org_harbor_cafe"
+TEMPLATES = Path(page_text.__file__).with_name("templates")
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'></style></bdi>&lt;"
 pytestmark = pytest.mark.requirement("sandbox.page")
 
@@ -203,6 +208,23 @@ async def test_partial_post_shows_the_result_on_each_account(sandbox: Sandbox, p
     assert any(attributes.get("alt") for tag, attributes in found.elements if tag == "img")
 
 
+@pytest.mark.requirement("sandbox.metrics")
+async def test_post_shows_the_figures_that_the_api_answers(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
+    """Of each account and in total; a dash before the first sync."""
+    own = {"Authorization": f"Bearer {sandbox.token}"}
+    posts = (await page.get("/api/posts", headers=own)).json()["posts"]
+    post_id = next(post["id"] for post in posts if post["status"] == "published" and len(post["accountIds"]) == 2)
+    answer = (await page.get(f"/api/analytics/metrics/{post_id}", headers=own)).json()
+    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    for part in (*answer["accounts"], answer["metrics"]):
+        figures = [f"{name.capitalize()} {part[name]:,}" for name in ("views", "likes", "comments", "shares", "saves")]
+        assert " ".join(figures) in found.text
+        assert f"Impressions {part['impressions']:,} Rate {100 * part['engagementRate']:.1f} %" in found.text
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE publications SET measured_at = published_at WHERE post_id = ?", (post_id,))
+    assert "Views – Likes –" in (await read(page, f"{HARBOR}/posts/{post_id}")).text
+
+
 async def test_drafts_are_listed_and_shown(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """They have no time."""
     post_id = add_post(sandbox, "An idea", None, status="draft")
@@ -367,7 +389,7 @@ async def test_activity_shows_what_was_asked_and_what_came_of_it(sandbox: Sandbo
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("", "Nothing was asked yet"),
+        ("", "No requests yet"),
         ("/week", "Nothing is planned this week"),
         ("/month", "Nothing in this month"),
         ("/day/2026-06-24", "No posts on this day"),
@@ -376,7 +398,7 @@ async def test_activity_shows_what_was_asked_and_what_came_of_it(sandbox: Sandbo
         ("/media", "No files here"),
         ("/feeds", "Nothing is published here"),
         ("/best-times", "No history yet"),
-        ("/activity", "Nothing was asked yet"),
+        ("/activity", "No requests yet"),
     ],
 )
 async def test_empty_workspace_says_how_to_begin(empty_page: httpx2.AsyncClient, path: str, words: str) -> None:
@@ -406,14 +428,14 @@ async def test_crowded_week_shows_the_first_and_counts_the_rest(sandbox: Sandbox
 
 async def test_year_without_care_shows_none(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """An organization in order has no list of troubles."""
-    assert "Needs your care" not in (await read(page, "/o/org_nordlicht")).text
+    assert "Needs your attention" not in (await read(page, "/o/org_nordlicht")).text
 
 
 async def test_failed_post_alone_needs_care(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """And an expired account without a failed post as well."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'published' WHERE status IN ('failed', 'partial')")
-    assert "Needs your care" in (await read(page, HARBOR)).text
+    assert "Needs your attention" in (await read(page, HARBOR)).text
 
 
 # Text stays text
@@ -446,7 +468,7 @@ async def test_hostile_words_stay_text_on_every_page(sandbox: Sandbox, page: htt
         assert tags.isdisjoint({"script", "style", "i", "b", "iframe"})
         attributes = [(name, value or "") for _, entry in found.elements for name, value in entry.items()]
         assert not [name for name, _ in attributes if name.startswith("on") or name == "style"]
-        assert all(is_address(value) for name, value in attributes if name in ("href", "src"))
+        assert all(is_followable(value) for name, value in attributes if name in ("href", "src"))
         assert "<script>alert(1)</script>" in found.text
 
 
@@ -458,27 +480,59 @@ WORDS = st.text(
 )
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Sandbox]:
+    """A workspace that all examples of a property write to."""
+    with Sandbox(clock=ManualClock(datetime(2026, 6, 24, 9, 30, tzinfo=UTC)), empty=True) as opened:
+        with opened.store.writing() as db:
+            db.execute(
+                "INSERT INTO accounts VALUES ('acc', 'org_empty', 0, 'x', 'x', 'x', 'connected', NULL, 1, 1000, 0)"
+            )
+        add_post(opened, "x", None, organization="org_empty", status="draft")
+        yield opened
+
+
 @pytest.mark.requirement("sandbox.page.text")
+@settings(max_examples=60, deadline=None)
 @given(words=WORDS)
 @example(words=HOSTILE)
-@example(words="\u202egnp.exe\u2066\ud800\x00")
-def test_any_text_is_one_element_with_one_text(words: str) -> None:
-    """Read back by a parser, as text and as attribute."""
-    html = join_children(element("p", words, title=words, href=words), user_text(words, "div")).html
-    html.encode()
-    found = Reader(html)
-    assert [tag for tag, _ in found.elements] == ["p", "div"]
-    attributes = found.elements[0][1]
-    assert set(attributes) <= {"title", "href"}
-    assert attributes["title"] == plain(words)
-    assert ("href" in attributes) == is_address(plain(words))
-    assert found.elements[1][1] == {"dir": "auto"}
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08]", plain(words))
+@example(words="\u202egnp.exe\u2066\x00")
+async def test_any_text_adds_neither_elements_nor_attributes(shared: Sandbox, words: str) -> None:
+    """The page has the same elements, whatever a post, a name, an error or a platform says."""
+    stored = words.encode("utf-8", "replace").decode()
+
+    async def read_post(text: str) -> Reader:
+        with shared.store.writing() as db:
+            db.execute("UPDATE posts SET content = ?, platform_data = ?", (text, json.dumps({"x": text})))
+            db.execute("UPDATE accounts SET name = ?, handle = ?", (text, text))
+            db.execute("UPDATE post_targets SET error = ?, status = 'failed'", (text,))
+            db.execute("UPDATE organizations SET name = ?", (text,))
+        async with visitor(shared) as client:
+            return await read(client, "/o/org_empty/posts/post_0")
+
+    plain, found = await read_post("x"), await read_post(stored or "x")
+    assert found.elements == plain.elements
+    title = found.text.partition("·")[0]
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08]", title)
+
+
+@pytest.mark.requirement("sandbox.page.text")
+async def test_what_reorders_stays_inside_its_element(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
+    """An override in a post ends with it, and in titles and labels there is none."""
+    post_id = add_post(sandbox, "\u202egnp.exe", None, status="draft")
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE media SET filename = '\u202egnp.exe'")
+    html = (await page.get(f"{HARBOR}/posts/{post_id}")).text
+    assert '<div dir="auto" class="text">\u202egnp.exe</div>' in html
+    assert "<title>Post: gnp.exe" in html
+    media = (await page.get(f"{HARBOR}/media")).text
+    assert 'alt="gnp.exe"' in media
+    assert '<bdi dir="auto">\u202egnp.exe</bdi>' in media
 
 
 @pytest.mark.requirement("sandbox.page.text")
 @pytest.mark.parametrize(
-    ("address", "followed"),
+    ("address", "is_followed"),
     [
         ("https://example.com/a?b=c#d", True),
         ("HTTP://example.com", True),
@@ -491,41 +545,47 @@ def test_any_text_is_one_element_with_one_text(words: str) -> None:
         ("javascript:alert(1)", False),
         (" javascript:alert(1)", False),
         ("java\nscript:alert(1)", False),
+        ("java\x01script:alert(1)", False),
         ("data:text/html,x", False),
         ("vbscript:x", False),
         ("x.html", False),
-        ("", False),
     ],
 )
-def test_only_web_addresses_are_followed(address: str, followed: bool) -> None:
-    """Others leave the attribute out."""
-    assert is_address(address) is followed
-    assert ("href" in element("a", "x", href=address).html) is followed
+async def test_only_web_addresses_are_followed(
+    sandbox: Sandbox, page: httpx2.AsyncClient, address: str, is_followed: bool
+) -> None:
+    """Others are shown as text."""
+    post_id = add_post(sandbox, "Out", sandbox.clock.now())
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE post_targets SET url = ? WHERE post_id = ?", (address, post_id))
+    found = await read(page, f"{HARBOR}/posts/{post_id}")
+    outward = [entry["href"] for tag, entry in found.elements if tag == "a" and "rel" in entry]
+    assert outward == ([address] if is_followed else [])
+    assert is_followable(address) is is_followed
 
 
 @pytest.mark.requirement("sandbox.page.text")
-@pytest.mark.parametrize("name", ["script", "style", "iframe", "P", "p onclick", "svg/onload", ""])
-def test_builder_refuses_elements_that_run_or_style(name: str) -> None:
-    """A slip of ours is an error, not a hole."""
-    with pytest.raises(ValueError, match="no such element"):
-        element(name)
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.html")), ids=lambda path: path.name)
+def test_template_escapes_everything_and_runs_nothing(path: Path) -> None:
+    """No value is marked as safe, each attribute is quoted, and there is no script, style or handler."""
+    source = path.read_text(encoding="utf-8")
+    assert not re.search(r"\|\s*safe\b|autoescape|Markup", source)
+    assert not re.search(r"\s[\w-]+=\s*\{\{", source)
+    assert not re.search(r"<(script|style|iframe|object|embed|base)\b|\s(on\w+|style|srcdoc|srcset)=", source)
 
 
-@pytest.mark.requirement("sandbox.page.text")
-@pytest.mark.parametrize("name", ["onclick", "style", "srcdoc", "a b", "x=y", ""])
-def test_builder_refuses_attributes_that_run_or_style(name: str) -> None:
-    """Handlers, inline styles, and names that are none."""
-    with pytest.raises(ValueError, match="no such attribute"):
-        element("p", **{name: "x"})
-
-
-@pytest.mark.requirement("sandbox.page.text")
-def test_builder_writes_elements_as_html_has_them() -> None:
-    """Void elements, attributes without a value, left-out children."""
-    found = document(
-        element("body", ["a & b", [None, element("br")]], class_="x", hidden=True, id=None, aria_label=False)
+@pytest.mark.requirement("sandbox.page")
+def test_api_needs_no_template_engine(tmp_path: Path) -> None:
+    """It is imported when the first page is served."""
+    script = (
+        "import sys\n"
+        "from ttp_mcp.sandbox import Sandbox\n"
+        "with Sandbox(empty=True) as sandbox:\n"
+        "    assert sandbox.app\n"
+        "print('jinja2' in sys.modules)\n"
     )
-    assert found == '<!doctype html>\n<html lang="en"><body class="x" hidden>a &amp; b<br></body></html>\n'
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "False\n"
 
 
 # Who may look

@@ -1,14 +1,12 @@
-"""The simulated networks: feeds as a follower sees them, and when their people look, as a heat map."""
+"""The simulated networks: feeds as a follower sees them, and the best times as a heat map."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from ttp_mcp.sandbox.page import queries
-from ttp_mcp.sandbox.page.html import Child, Markup, element, join_children, user_text
-from ttp_mcp.sandbox.page.layout import count_of, empty, gallery, outward, platform_mark, platform_name, time_of
-from ttp_mcp.sandbox.page.queries import Publication, Visit
-from ttp_mcp.sandbox.page.views import heading
+from ttp_mcp.sandbox.page.queries import Visit
+from ttp_mcp.sandbox.page.rendering import Page, Pager, platform_name
 from ttp_mcp.sandbox.rest import analytics
 from ttp_mcp.sandbox.rest.analytics import DAYS, PRIOR, Point
 
@@ -16,101 +14,59 @@ PAGE_PUBLICATIONS = 20
 LEVELS = 6
 
 
-def feed(visit: Visit, account_id: str | None, number: int) -> tuple[str, Markup] | None:
-    """Title and content of what the networks show of an account, or of all; None when it is not the organization's."""
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """Score of a weekday and hour, and the number of publications that it comes from."""
+
+    day: str
+    score: str
+    level: int
+    count: int
+
+
+def show_feed(visit: Visit, account_id: str | None, number: int) -> Page | None:
+    """Show what the networks show of an account, or of all; None if the organization has no such account."""
     accounts = queries.accounts(visit)
-    chosen = [row for row in accounts if row["id"] == account_id]
-    if account_id is not None and not chosen:
+    chosen = next((account for account in accounts if account["id"] == account_id), None)
+    if account_id is not None and chosen is None:
         return None
-    # One more than is shown tells whether there is a further page, without counting all.
+    # One more than is shown tells whether there is an older page, without counting all.
     found = queries.feed(visit, account_id, PAGE_PUBLICATIONS + 1, PAGE_PUBLICATIONS * (number - 1))
-    name = chosen[0]["handle"] or chosen[0]["name"] if chosen else "All accounts"
-    sub: Child = "What a follower would see on each network. The networks are simulated, their figures invented."
-    if chosen:
-        sub = f"{platform_name(chosen[0]['platform'])}, {chosen[0]['followers']:,} followers. The network is simulated."
-    tabs = [_tab(visit, "All accounts", None, account_id)] + [
-        _tab(visit, row["handle"] or row["name"], row, account_id) for row in accounts
-    ]
-    path = visit.path("feeds", *([account_id] if account_id else []))
-    return f"Feed: {name}", join_children(
-        element(
-            "header", element("div", element("h1", user_text(name)), element("p", sub, class_="sub")), class_="title"
-        ),
-        element("nav", element("ul", tabs), aria_label="Accounts", class_="tabs"),
-        element("div", [_publication(visit, entry) for entry in found[:PAGE_PUBLICATIONS]], class_="feed"),
-        None
-        if found
-        else empty(
-            "Nothing is published here" if number == 1 else "There is nothing older", "Posts appear once they are due."
-        ),
-        _turn(path, number, older=len(found) > PAGE_PUBLICATIONS),
-    )
+    name = "All accounts"
+    sub = "What a follower would see on each network. The networks are simulated, their figures invented."
+    if chosen is not None:
+        name = chosen["handle"] or chosen["name"]
+        sub = f"{platform_name(chosen['platform'])}, {chosen['followers']:,} followers. The network is simulated."
+    values = {
+        "name": name,
+        "sub": sub,
+        "accounts": accounts,
+        "account_id": account_id,
+        "publications": found[:PAGE_PUBLICATIONS],
+        "path": visit.path("feeds", *([account_id] if account_id else [])),
+        "pager": Pager(number, has_newer=number > 1, has_older=len(found) > PAGE_PUBLICATIONS),
+    }
+    return Page("feed.html", f"Feed: {name}", values)
 
 
-def best_times(visit: Visit) -> tuple[str, Markup]:
-    """Title and content of weekday and hour against engagement, by the method of the analytics."""
-    if not visit.organization.plan.best_times:
-        return "Best times", join_children(
-            heading("Best times", f"The {visit.organization.plan.name} plan does not include them."),
-            empty("Not in this plan", "Run ", element("code", "ttp-mcp sandbox plan complete"), " to see them."),
-        )
+def show_best_times(visit: Visit) -> Page:
+    """Show weekday and hour against engagement, by the method of the analytics."""
     points = analytics.read_points(visit.db, visit.organization, visit.now)
     advice = analytics.recommendation(points)
-    upcoming = analytics.next_slot(visit.now, visit.organization.zone, points)
-    if not points:
-        return "Best times", join_children(
-            heading("Best times", "When followers look."), empty("No history yet", advice["message"])
-        )
-    return "Best times", join_children(
-        heading("Best times", advice["message"], " Hours and weekdays are those of ", visit.organization.zone.key, "."),
-        element(
-            "div",
-            element("div", _heat(points), class_="panel heatpanel"),
-            element(
-                "div",
-                element("section", element("h2", "Next good slot"), element("p", upcoming["message"]), class_="panel"),
-                element(
-                    "section",
-                    element("h2", "Best hours"),
-                    _ranking([(f"{entry['hour']:02}:00", entry["score"]) for entry in advice["bestHours"]]),
-                    class_="panel",
-                ),
-                element(
-                    "section",
-                    element("h2", "Best days"),
-                    _ranking([(entry["day"], entry["score"]) for entry in advice["bestDays"]]),
-                    class_="panel",
-                ),
-                class_="asides",
-            ),
-            class_="besttimes",
-        ),
-    )
+    values = {
+        "advice": advice,
+        "heat": _create_heat_rows(points) if points else [],
+        "days": DAYS,
+        "levels": LEVELS,
+        "upcoming": analytics.next_slot(visit.now, visit.organization.zone, points),
+        "best_hours": [(f"{entry['hour']:02}:00", entry["score"]) for entry in advice["bestHours"]],
+        "best_days": [(entry["day"], entry["score"]) for entry in advice["bestDays"]],
+    }
+    return Page("best_times.html", "Best times", values)
 
 
-def _ranking(entries: Sequence[tuple[str, float]]) -> Markup:
-    return element(
-        "ol",
-        [
-            element(
-                "li",
-                element("span", name),
-                _bar(score),
-                element("span", f"{score:.2f}"),
-            )
-            for name, score in entries
-        ],
-        class_="ranking",
-    )
-
-
-def _bar(score: float) -> Markup:
-    drawing = element("rect", width=round(100 * score), height=8)
-    return element("svg", drawing, viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", class_="bar")
-
-
-def heat(points: Sequence[Point]) -> dict[tuple[int, int], tuple[float, int]]:
-    """Score 0–1 and number of publications for each (weekday, hour) that has any, by the method of the analytics."""
+def score_hours(points: Sequence[Point]) -> dict[tuple[int, int], tuple[float, int]]:
+    """Return the score (0–1) and the number of publications for each (weekday, hour) that has any."""
     groups: dict[tuple[int, int], list[float]] = defaultdict(list)
     for at, value in points:
         groups[at.weekday(), at.hour].append(value)
@@ -119,114 +75,19 @@ def heat(points: Sequence[Point]) -> dict[tuple[int, int], tuple[float, int]]:
     return {key: (value / best, len(groups[key])) for key, value in drawn.items()}
 
 
-def _heat(points: Sequence[Point]) -> Markup:
-    scores = heat(points)
+def _create_heat_rows(points: Sequence[Point]) -> list[tuple[str, list[HeatCell | None]]]:
+    scores = score_hours(points)
     lowest = min(score for score, _ in scores.values())
     hours = range(min(hour for _, hour in scores), max(hour for _, hour in scores) + 1)
-    heads = [element("th", element("abbr", day[:3], title=day), scope="col") for day in DAYS]
-    rows = [
-        element(
-            "tr",
-            element("th", f"{hour:02}:00", scope="row"),
-            [_heat_cell(day, scores.get((day, hour)), lowest) for day in range(7)],
-        )
+    return [
+        (f"{hour:02}:00", [_create_cell(day, scores.get((number, hour)), lowest) for number, day in enumerate(DAYS)])
         for hour in hours
     ]
-    return join_children(
-        element(
-            "table",
-            element(
-                "caption",
-                "Engagement by hour and weekday; the best time is 100. A dot means that nothing was published then.",
-            ),
-            element("thead", element("tr", element("th", "Hour", scope="col"), heads)),
-            element("tbody", rows),
-            class_="heat",
-        ),
-        element(
-            "p",
-            "Less ",
-            [element("span", class_=f"swatch h{level}") for level in range(LEVELS)],
-            " more",
-            class_="legend",
-            aria_hidden="true",
-        ),
-    )
 
 
-def _heat_cell(day: int, found: tuple[float, int] | None, lowest: float) -> Markup:
+def _create_cell(day: str, found: tuple[float, int] | None, lowest: float) -> HeatCell | None:
     if found is None:
-        return element(
-            "td", element("span", "·", aria_hidden="true"), element("span", "none", class_="hidden"), class_="hnone"
-        )
+        return None
     score, count = found
     level = round((LEVELS - 1) * (score - lowest) / (1 - lowest)) if lowest < 1 else LEVELS - 1
-    return element(
-        "td", f"{100 * score:.0f}", class_=f"h{level}", title=f"{DAYS[day]}: {count_of(count, 'publication')}"
-    )
-
-
-def _tab(visit: Visit, name: str, row: Any, account_id: str | None) -> Markup:
-    mine = (row["id"] if row else None) == account_id
-    path = visit.path("feeds", row["id"]) if row else visit.path("feeds")
-    mark = platform_mark(row["platform"]) if row else None
-    return element("li", element("a", mark, user_text(name), href=path, aria_current="page" if mine else None))
-
-
-def _turn(path: str, number: int, *, older: bool) -> Markup | None:
-    if number == 1 and not older:
-        return None
-    return element(
-        "nav",
-        element("a", "Newer", href=f"{path}?page={number - 1}") if number > 1 else None,
-        element("span", f"Page {number}"),
-        element("a", "Older", href=f"{path}?page={number + 1}") if older else None,
-        aria_label="More",
-        class_="pager",
-    )
-
-
-def _publication(visit: Visit, entry: Publication) -> Markup:
-    name = entry.account["name"]
-    figures = [
-        element(
-            "div",
-            element("dt", one if entry.row[f"{one}s"] == 1 else f"{one}s"),
-            element("dd", f"{entry.row[f'{one}s']:,}"),
-        )
-        for one in ("like", "comment", "share", "view")
-    ]
-    source: Child = "Deleted in TimeToPost; the network still shows it."
-    if entry.post_id is not None:
-        source = element("a", "The post behind it", href=visit.path("posts", entry.post_id))
-    parts = [element("li", user_text(part, "div", class_="text")) for part in (entry.row["content"], *entry.thread)]
-    return element(
-        "article",
-        element(
-            "header",
-            element("span", name.strip()[:1].upper(), class_="avatar", aria_hidden="true"),
-            element(
-                "div",
-                element("h2", user_text(name)),
-                element(
-                    "p",
-                    platform_mark(entry.account["platform"]),
-                    user_text(entry.account["handle"] or platform_name(entry.account["platform"])),
-                    " · ",
-                    time_of(visit, entry.row["published_at"]),
-                    class_="small",
-                ),
-            ),
-        ),
-        element(
-            "div",
-            element("ol", parts, class_="thread")
-            if entry.thread
-            else user_text(entry.row["content"], "div", class_="text"),
-            gallery(entry.files),
-            class_="said",
-        ),
-        element("dl", figures, class_="reactions"),
-        element("p", source, " · ", outward(entry.row["url"], "simulated address"), class_="small"),
-        class_="publication",
-    )
+    return HeatCell(day, f"{100 * score:.0f}", level, count)

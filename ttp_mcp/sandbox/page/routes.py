@@ -1,4 +1,4 @@
-"""The page of the sandbox: what is in the workspace, for the person at the machine. It only ever reads.
+"""The page of the sandbox: the workspace in a browser, read-only.
 
 routes(store, clock, storage, origin)   # beside the API, on its port
 """
@@ -19,76 +19,79 @@ from starlette.types import Scope
 from ttp_mcp.sandbox.clock import Clock
 from ttp_mcp.sandbox.page import calendar, networks, views
 from ttp_mcp.sandbox.page.calendar import FIRST_YEAR, LAST_YEAR
-from ttp_mcp.sandbox.page.html import Markup, element, user_text
-from ttp_mcp.sandbox.page.layout import ICON, bare, framed
 from ttp_mcp.sandbox.page.queries import Visit
+from ttp_mcp.sandbox.page.rendering import Page, render_notice, render_page
 from ttp_mcp.sandbox.rest import organizations
 from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
 
-# What a page shows and under which name of the navigation; None when there is no such thing.
-View = Callable[[Visit, Request], tuple[str, Markup] | None]
+# None if there is nothing at the address.
+View = Callable[[Visit, Request], Page | None]
 
 LAST_PAGE = 100_000
 _YEAR_SECONDS = 365 * 24 * 3600
-# Nobody types a token into a post, but an agent once may. Pages are photographed and shared.
+# An agent may write a token into a post, and screenshots of pages are shared.
 _SECRETS = re.compile(r"(ttp_)[0-9a-f]{6,}|(signature=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
 def routes(store: Store, clock: Clock, storage: MediaStorage, origin: str) -> list[Route]:
-    """Routes of the page, to stand after those of the API.
+    """Return the routes of the page, which follow those of the API.
 
     Args:
         store: The data.
-        clock: The sandbox's present.
+        clock: The sandbox's clock.
         storage: Where the pictures are.
-        origin: Where the API is reachable; besides loopback names, its host is the only one that is answered.
+        origin: Origin of the API; its host is the only one that is answered besides loopback names.
     """
     host = (urlsplit(origin).hostname or "").lower()
-    style = files("ttp_mcp.sandbox.page").joinpath("style.css").read_text(encoding="utf-8")
-    page = _Page(store, clock, storage, host, style)
+    style, icon = (
+        files("ttp_mcp.sandbox.page").joinpath(name).read_text("utf-8") for name in ("style.css", "icon.svg")
+    )
+    page = _PageServer(store, clock, storage, host, style)
 
-    def first(visit: Visit, _: Request) -> tuple[str, Markup]:
-        return views.overview(visit)
+    def show_overview(visit: Visit, _: Request) -> Page:
+        return views.show_overview(visit)
 
     return [
-        Route("/", page.serving("Overview", first)),
-        Route("/page/style.css", page.asset(style, "text/css")),
-        Route("/page/icon.svg", page.asset(ICON, "image/svg+xml")),
-        Route("/o/{organization}", page.serving("Overview", first)),
-        Route("/o/{organization}/week", page.serving("Week", _week)),
-        Route("/o/{organization}/week/{day}", page.serving("Week", _week)),
-        Route("/o/{organization}/month", page.serving("Month", _month)),
-        Route("/o/{organization}/month/{month}", page.serving("Month", _month)),
-        Route("/o/{organization}/day/{day}", page.serving("", _day)),
-        Route("/o/{organization}/drafts", page.serving("Drafts", lambda v, r: calendar.drafts(v, _number(r)))),
+        Route("/", page.serve("Overview", show_overview)),
+        Route("/page/style.css", page.serve_asset(style, "text/css")),
+        Route("/page/icon.svg", page.serve_asset(icon, "image/svg+xml")),
+        Route("/o/{organization}", page.serve("Overview", show_overview)),
+        Route("/o/{organization}/week", page.serve("Week", _show_week)),
+        Route("/o/{organization}/week/{day}", page.serve("Week", _show_week)),
+        Route("/o/{organization}/month", page.serve("Month", _show_month)),
+        Route("/o/{organization}/month/{month}", page.serve("Month", _show_month)),
+        Route("/o/{organization}/day/{day}", page.serve("", _show_day)),
+        Route(
+            "/o/{organization}/drafts", page.serve("Drafts", lambda v, r: calendar.show_drafts(v, _get_page_number(r)))
+        ),
         Route(
             "/o/{organization}/posts/{post}",
-            page.serving("", lambda visit, request: calendar.post(visit, request.path_params["post"])),
+            page.serve("", lambda visit, request: calendar.show_post(visit, request.path_params["post"])),
         ),
-        Route("/o/{organization}/accounts", page.serving("Accounts", lambda visit, _: views.accounts(visit))),
-        Route("/o/{organization}/media", page.serving("Media", lambda v, r: views.media(v, _number(r)))),
-        Route("/o/{organization}/feeds", page.serving("Feeds", _feed)),
-        Route("/o/{organization}/feeds/{account}", page.serving("Feeds", _feed)),
+        Route("/o/{organization}/accounts", page.serve("Accounts", lambda visit, _: views.show_accounts(visit))),
+        Route("/o/{organization}/media", page.serve("Media", lambda v, r: views.show_media(v, _get_page_number(r)))),
+        Route("/o/{organization}/feeds", page.serve("Feeds", _show_feed)),
+        Route("/o/{organization}/feeds/{account}", page.serve("Feeds", _show_feed)),
         Route(
             "/o/{organization}/best-times",
-            page.serving("Best times", lambda visit, _: networks.best_times(visit)),
+            page.serve("Best times", lambda visit, _: networks.show_best_times(visit)),
         ),
-        Route("/o/{organization}/activity", page.serving("Activity", lambda visit, _: views.activity(visit))),
-        _Elsewhere("/{path:path}", page.missing),
+        Route("/o/{organization}/activity", page.serve("Activity", lambda visit, _: views.show_activity(visit))),
+        _OtherPaths("/{path:path}", page.serve_missing),
     ]
 
 
-class _Elsewhere(Route):
-    """All paths but those of the API, which refuses in a shape of its own."""
+class _OtherPaths(Route):
+    """All paths but those of the API, whose errors have their own shape."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = str(scope.get("path", ""))
         return (Match.NONE, {}) if path == "/api" or path.startswith("/api/") else super().matches(scope)
 
 
-class _Page:
-    """Answers requests for pages: who may ask, what is shown, and the headers that keep it harmless."""
+class _PageServer:
+    """Serves pages: checks the host, renders, and adds the headers that restrict the browser."""
 
     def __init__(self, store: Store, clock: Clock, storage: MediaStorage, host: str, style: str) -> None:
         self._store = store
@@ -97,71 +100,51 @@ class _Page:
         self._host = host
         self._style = f"/page/style.css?v={hashlib.sha256(style.encode()).hexdigest()[:12]}"
 
-    def serving(self, here: str, view: View) -> Callable[[Request], Response]:
-        """An endpoint for a view. Starlette runs it in a thread, where SQLite may block."""
+    def serve(self, section: str, view: View) -> Callable[[Request], Response]:
+        """Return an endpoint for a view. Starlette runs it in a thread, where SQLite may block."""
 
         def serve(request: Request) -> Response:
-            return self._refusal(request) or self._show(request, here, view)
+            return self._check_host(request) or self._show(request, section, view)
 
         return serve
 
-    def asset(self, content: str, media_type: str) -> Callable[[Request], Response]:
-        """An endpoint for a file that never changes under its address."""
+    def serve_asset(self, content: str, media_type: str) -> Callable[[Request], Response]:
+        """Return an endpoint for a file that never changes under its address."""
 
         def serve(request: Request) -> Response:
             headers = {"Cache-Control": f"public, max-age={_YEAR_SECONDS}, immutable", **self._headers()}
-            return self._refusal(request) or Response(content, media_type=media_type, headers=headers)
+            return self._check_host(request) or Response(content, media_type=media_type, headers=headers)
 
         return serve
 
-    def missing(self, request: Request) -> Response:
-        """The answer where nothing is."""
-        return self._refusal(request) or self._problem(
-            404,
-            "Nothing is here",
-            element(
-                "p", "This address shows no page: what it named may have been deleted, or is of another workspace."
-            ),
-            element("p", element("a", "To the overview", href="/")),
-        )
+    def serve_missing(self, request: Request) -> Response:
+        """Answer a request for which there is no page."""
+        missing = Page("not_found.html", "Nothing is here")
+        return self._check_host(request) or self._respond(404, render_notice(missing, style=self._style))
 
-    def _show(self, request: Request, here: str, view: View) -> Response:
+    def _show(self, request: Request, section: str, view: View) -> Response:
         known = organizations.every(self._store)
         wanted = request.path_params.get("organization")
         chosen = next((entry for entry in known if wanted in (None, entry.id)), None)
         if chosen is None:
-            return self.missing(request)
+            return self.serve_missing(request)
         with self._store.reading() as db:
             visit = Visit(db, self._storage, chosen, known, self._clock.now())
-            shown = view(visit, request)
-        if shown is None:
-            return self.missing(request)
-        title, content = shown
-        return self._html(200, framed(visit, title, content, here=here, style=self._style))
+            page = view(visit, request)
+        if page is None:
+            return self.serve_missing(request)
+        return self._respond(200, render_page(page, visit, section=section, style=self._style))
 
-    def _refusal(self, request: Request) -> Response | None:
-        """A page needs no token, so a web site that points its own name at this machine must not get to read it."""
-        name = _host_name(request.headers.get("host", ""))
-        if name == self._host or _is_loopback(name):
+    def _check_host(self, request: Request) -> Response | None:
+        """Refuse other host names: the page needs no token, so DNS rebinding must not reach it."""
+        host = _get_host_name(request.headers.get("host", ""))
+        if host == self._host or _is_loopback(host):
             return None
-        return self._problem(
-            421,
-            "Not under this name",
-            element(
-                "p",
-                "The sandbox shows its page as ",
-                element("code", "localhost"),
-                " or under the address it was started with, not as ",
-                user_text(name or "a nameless host", "code"),
-                ".",
-            ),
-        )
+        page = Page("wrong_host.html", "Not under this name", {"host": host})
+        return self._respond(421, render_notice(page, style=self._style))
 
-    def _problem(self, status: int, title: str, *content: Markup) -> Response:
-        return self._html(status, bare(title, *content, style=self._style))
-
-    def _html(self, status: int, page: str) -> Response:
-        safe = _SECRETS.sub(r"\1\2…", page)
+    def _respond(self, status: int, html: str) -> Response:
+        safe = _SECRETS.sub(r"\1\2…", html)
         return HTMLResponse(safe, status, {"Cache-Control": "no-store", **self._headers()})
 
     def _headers(self) -> dict[str, str]:
@@ -179,27 +162,27 @@ class _Page:
         }
 
 
-def _week(visit: Visit, request: Request) -> tuple[str, Markup] | None:
-    day = _date(request.path_params["day"]) if "day" in request.path_params else calendar.today(visit)
-    return calendar.week(visit, day) if day else None
+def _show_week(visit: Visit, request: Request) -> Page | None:
+    day = _parse_date(request.path_params["day"]) if "day" in request.path_params else calendar.get_today(visit)
+    return calendar.show_week(visit, day) if day else None
 
 
-def _day(visit: Visit, request: Request) -> tuple[str, Markup] | None:
-    day = _date(request.path_params["day"])
-    return calendar.one_day(visit, day, _number(request)) if day else None
+def _show_day(visit: Visit, request: Request) -> Page | None:
+    day = _parse_date(request.path_params["day"])
+    return calendar.show_day(visit, day, _get_page_number(request)) if day else None
 
 
-def _month(visit: Visit, request: Request) -> tuple[str, Markup] | None:
-    now = calendar.today(visit)
-    first = _date(f"{request.path_params.get('month', f'{now:%Y-%m}')}-01")
-    return calendar.month(visit, first.year, first.month) if first else None
+def _show_month(visit: Visit, request: Request) -> Page | None:
+    now = calendar.get_today(visit)
+    first = _parse_date(f"{request.path_params.get('month', f'{now:%Y-%m}')}-01")
+    return calendar.show_month(visit, first.year, first.month) if first else None
 
 
-def _feed(visit: Visit, request: Request) -> tuple[str, Markup] | None:
-    return networks.feed(visit, request.path_params.get("account"), _number(request))
+def _show_feed(visit: Visit, request: Request) -> Page | None:
+    return networks.show_feed(visit, request.path_params.get("account"), _get_page_number(request))
 
 
-def _date(text: str) -> date | None:
+def _parse_date(text: str) -> date | None:
     try:
         found = date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
     except ValueError:
@@ -207,14 +190,14 @@ def _date(text: str) -> date | None:
     return found if found and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
-def _number(request: Request) -> int:
-    """Which page of a long list; anything that is no number is the first."""
+def _get_page_number(request: Request) -> int:
+    """Return the page of a long list; anything but a number is the first."""
     text = request.query_params.get("page", "1")
     return min(max(int(text), 1), LAST_PAGE) if re.fullmatch(r"\d{1,9}", text, re.ASCII) else 1
 
 
-def _host_name(host: str) -> str:
-    """The name in a Host header, without its port; empty when it is none."""
+def _get_host_name(host: str) -> str:
+    """Return the name in a Host header without its port, or an empty text."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
