@@ -84,7 +84,7 @@ def remove_guards() -> None:
 
     async def request(self: http.Http, method: str, path: str, route: str, *, body: Any = None, **_: Any) -> Any:
         asked = responses.RequestInfo(method, route)
-        sent = None if body is None else http.encoded(body)
+        sent = None if body is None else http.encode_body(body)
         return await self._exchange(
             http._Call(asked, path, self.token, sent, 1 << 40, float("inf")), http._Progress(sent=True)
         )
@@ -101,8 +101,8 @@ def remove_guards() -> None:
     sqlite.SqliteStore = Nowhere
     Writer._settled = at_once
     http.Http.request = request
-    http.Http._body = whole
-    http._only_to = nothing
+    http.Http._read_body = whole
+    http._check_origin = nothing
     clock.ApiClock.learn = nothing
     text._pass = same
     everywhere(credentials.redact, same)
@@ -169,6 +169,7 @@ async def order_of_commits() -> None:
     """What SQLite is told and what the API is sent, in order, for a create and a delete."""
     from ttp_mcp.api import PostCreate
     from ttp_mcp.api.client import ApiClient
+    from ttp_mcp.api.http import Http
     from ttp_mcp.credentials import Token
     from ttp_mcp.ledger.ledger import Ledger
     from ttp_mcp.ledger.store.sqlite import SqliteStore
@@ -184,7 +185,7 @@ async def order_of_commits() -> None:
             await sandbox.app(scope, receive, send)
 
         state = SqliteStore(Path(folder))
-        api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=watched)
+        api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=watched))
         await state.aclose()
         account = (await api.integrations.list())[0].id
         writes = Writer(api, Ledger(state, "price"))

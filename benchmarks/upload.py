@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import open_below
 
@@ -78,7 +79,7 @@ async def ours(port: int, folder: Path) -> dict[str, float]:
             rss.append(process.memory_info().rss)
 
     app = Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])])
-    client = ApiClient(base_url="http://api.localhost/api", token=Token("ttp_" + "0a" * 24), app=app)
+    client = ApiClient(Http(base_url="http://api.localhost/api", token=Token("ttp_" + "0a" * 24), app=app))
     with open_below("film.mp4", [folder]) as file:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)

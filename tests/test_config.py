@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ttp_mcp import config
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 from ttp_mcp.config import SETTINGS, SettingProblem, load
 from ttp_mcp.tools import TOOLSETS
 
@@ -363,7 +364,7 @@ def test_accepted_base_url_means_the_same_to_the_client(url):
     assert accepted.startswith(f"{seen.scheme}://")
     assert accepted[len(seen.scheme) + 3 :].startswith((seen.raw_host.decode(), f"[{seen.raw_host.decode()}]"))
     assert (seen.userinfo, seen.query, seen.fragment) == (b"", b"", "")
-    assert ApiClient(base_url=accepted, token=None).base_url == accepted
+    assert ApiClient(Http(base_url=accepted, token=None)).base_url == accepted
 
 
 @pytest.mark.requirement("config.token")

@@ -37,7 +37,6 @@ _URL = re.compile(
     r"(?P<path>(?:/[A-Za-z0-9._~!$&'()*+,;=:-]+)*)/*",
     re.IGNORECASE | re.ASCII,
 )
-_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 _ORG_ID = re.compile(r"[\x21-\x7e]{1,128}")
 # Printable, without blanks and quotes, and not an API token: the HTTP transport rejects API tokens in Authorization.
 _SERVER_KEY = re.compile(r"(?!(?i:ttp_[0-9a-f]{6}))[\x21\x23-\x26\x28-\x7e]{32,}")
@@ -230,6 +229,11 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     return (folder if folder.is_absolute() else home_folder() / below_home) / "ttp-mcp"
 
 
+def is_loopback_host(host: str) -> bool:
+    """Check whether a host is this machine: localhost, 127.0.0.1 or ::1, in brackets or not."""
+    return host.strip("[]") in ("localhost", "127.0.0.1", "::1")
+
+
 def environment() -> Mapping[str, str]:
     """Return the current environment, for code that needs a variable which is not one of our settings (APPDATA)."""
     return dict(os.environ)
@@ -313,7 +317,7 @@ def _read_zone_in_any_case(name: str) -> ZoneInfo:
 def _read_api_url(environ: Mapping[str, str]) -> str:
     found = _URL.fullmatch(_read_text(environ, "TTP_API_URL") or DEFAULT_API_URL)
     scheme, host = (found["scheme"].lower(), found["host"].lower()) if found else ("", "")
-    if not found or (scheme != "https" and host not in _LOOPBACK) or int(found["port"] or 1) > 65535:
+    if not found or (scheme != "https" and not is_loopback_host(host)) or int(found["port"] or 1) > 65535:
         raise SettingProblem(
             "TTP_API_URL must be an https URL without user, query or fragment (http only for this machine: "
             f"localhost, 127.0.0.1 or [::1]), for example {DEFAULT_API_URL}."

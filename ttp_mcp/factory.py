@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ttp_mcp import tools
 from ttp_mcp.api import Limits
 from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.http import utc_now
+from ttp_mcp.api.clock import Clocks, utc_now
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.permissions import Permissions
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
@@ -128,17 +130,20 @@ def create_tool_context(
     elif tenant is not None:
         settings = replace(settings, token=tenant, token_problem=None)
     api = ApiClient(
-        base_url=settings.api_url,
-        token=settings.token,
-        token_problem=settings.token_problem,
-        org_id=settings.org_id,
-        app=sandbox.app if sandbox else None,
+        Http(
+            base_url=settings.api_url,
+            token=settings.token,
+            token_problem=settings.token_problem,
+            org_id=settings.org_id,
+            app=sandbox.app if sandbox else None,
+            limits=limits,
+            clocks=Clocks(monotonic=monotonic, now=now),
+            permissions=Permissions(
+                access=settings.access,
+                endpoints=frozenset[str]().union(*(_ENDPOINTS[tool.toolset] for tool in offered_tools(settings))),
+            ),
+        ),
         storage_app=sandbox.storage_app if sandbox else None,
-        access=settings.access,
-        endpoints=frozenset[str]().union(*(_ENDPOINTS[tool.toolset] for tool in offered_tools(settings))),
-        limits=limits,
-        monotonic=monotonic,
-        now=now,
     )
     # The sandbox's token is a new one at each start, its workspace is not.
     token = tenant or (None if sandbox else settings.token)

@@ -139,12 +139,14 @@ API, WRITES, TOOLS, SERVER = "tests/api", "tests/writes", "tests/tools", "tests/
 REMOVED: dict[str, Removal] = {
     # The API client
     "access, in the client": Removal(
-        "api.http:_ALLOWED",
+        "api.permissions:ALLOWED_EFFECTS",
         everything_allowed,
         f"{API}/test_requests.py::test_nothing_is_sent_without_a_usable_token_or_permission",
     ),
     "toolsets, in the client": Removal(
-        "api.http:_only_of", no_check, f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs"
+        "api.permissions:Permissions.check",
+        no_check,
+        f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs",
     ),
     "toolsets, for resources": Removal(
         "server.mcp_server:resources.offered",
@@ -157,14 +159,19 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_requests.py::test_cookies_of_the_api_are_not_kept",
     ),
     "status before body": Removal(
-        "api.http:Http._refusal",
-        constant(lambda self, response: self._body(response, 1 << 40)),
+        "api.http:Http._read_refusal",
+        constant(lambda self, response: self._read_body(response, 1 << 40)),
         f"{API}/test_requests.py::test_status_decides_even_when_the_body_of_a_refusal_is_bad",
     ),
     "hold before the words": Removal(
-        "api.http:RateLimitGate.begin",
+        "api.http:RateLimitGate.close",
         no_check,
         f"{API}/test_requests.py::test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled",
+    ),
+    "calls in the queue": Removal(
+        "api.rate_limit:RateLimitGate._is_closed_since",
+        always(False),
+        f"{API}/test_requests.py::test_call_in_the_queue_waits_after_a_rate_limit",
     ),
     "attempts of a read": Removal(
         "api.retry:READ_ATTEMPTS",
@@ -195,7 +202,7 @@ REMOVED: dict[str, Removal] = {
         "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_passed_over"
     ),
     "ids in paths": Removal(
-        "api.posts:_segment",
+        "api.posts:_encode_id",
         constant(lambda _, post_id: post_id),
         f"{API}/test_endpoints.py::test_dots_alone_stay_one_path_segment",
     ),
@@ -209,18 +216,18 @@ REMOVED: dict[str, Removal] = {
         constant(re.compile(".*", re.DOTALL)),
         f"{API}/test_classification.py::test_redirect_names_only_the_host",
     ),
-    "404 of a proxy": Removal(
-        "api.responses:_not_the_apis",
+    "refusals of a proxy": Removal(
+        "api.responses:_foreign_reason",
         always(None),
-        f"{API}/test_classification.py::test_only_the_api_itself_can_say_not_found",
+        f"{API}/test_classification.py::test_refusal_that_is_not_the_apis_json_is_a_bad_answer",
     ),
     "networks of nobody's storage": Removal(
-        "api.ssrf:_NOBODYS",
+        "api.ssrf:_RESERVED",
         constant(()),
         f"{API}/test_ssrf.py::test_address_that_no_storage_can_have_is_not_public",
     ),
     "age of upload URLs": Removal(
-        "api.upload:_Sending._blocks",
+        "api.upload:_Transfer._blocks",
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],
         f"{API}/test_upload.py::test_url_that_is_too_old_is_not_used",
     ),
@@ -228,7 +235,7 @@ REMOVED: dict[str, Removal] = {
         "api.media:PUTS", constant(99), f"{API}/test_media.py::test_what_stays_is_told_with_its_reason"
     ),
     "storage on this machine": Removal(
-        "api.client:is_loopback",
+        "api.client:is_on_this_machine",
         always(True),
         "tests/acceptance/test_hosts.py::test_a7_nothing_is_connected_to_but_checked_public_addresses",
     ),
@@ -414,7 +421,7 @@ REMOVED: dict[str, Removal] = {
     ),
     # Tools
     "access, at registration": Removal(
-        "toolkit.registry:ALLOWED",
+        "toolkit.registry:ALLOWED_EFFECTS",
         everything_allowed,
         f"{TOOLS}/test_every_tool.py::test_access_leaves_only_the_tools_of_its_effects",
     ),

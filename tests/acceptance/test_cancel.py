@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.asgi import nowhere
 from ttp_mcp.api import ApiError, NotFound, PostCreate
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
@@ -223,7 +225,12 @@ async def run(tmp_path: Path) -> AsyncGenerator[Run]:
         slow = SlowApi(sandbox.app, points, SEED)
         token = Token(sandbox.token)
         api = ApiClient(
-            base_url=sandbox.api_url, token=token, app=slow, sleep=_soon, monotonic=monotonic, now=clock.now
+            Http(
+                base_url=sandbox.api_url,
+                token=token,
+                app=slow,
+                clocks=Clocks(sleep=_soon, monotonic=monotonic, now=clock.now),
+            )
         )
         state = PointedState(tmp_path / "state")
         state.points = points

@@ -26,6 +26,8 @@ from ttp_mcp.api import (
 )
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.api.retry import classify
 from ttp_mcp.credentials import Token
 
@@ -90,12 +92,12 @@ async def check_fault(name, fault=None, only=None):
             limits = Limits(read_seconds=0.05, total_seconds=total)
             waits = _Waits()
             api = ApiClient(
-                base_url=f"{server.url}/api",
-                token=TOKEN,
-                limits=limits,
-                monotonic=waits.monotonic,
-                sleep=waits.sleep,
-                jitter=lambda: 0.0,
+                Http(
+                    base_url=f"{server.url}/api",
+                    token=TOKEN,
+                    limits=limits,
+                    clocks=Clocks(monotonic=waits.monotonic, sleep=waits.sleep, jitter=lambda: 0.0),
+                )
             )
             # The context of the first request is built before the clock of the call runs.
             with api._http._pools.take():

@@ -18,6 +18,8 @@ from tests.asgi import answer, nowhere, once
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
@@ -259,12 +261,12 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
         sandbox.store.connection().executescript(RECORDER)
         weather = Weather(sandbox.app, time, SEED)
         api = ApiClient(
-            base_url=sandbox.api_url,
-            token=Token(sandbox.token),
-            app=weather,
-            monotonic=time.monotonic,
-            sleep=time.sleep,
-            now=time.clock.now,
+            Http(
+                base_url=sandbox.api_url,
+                token=Token(sandbox.token),
+                app=weather,
+                clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now),
+            )
         )
         state = SqliteStore(tmp_path / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)

@@ -15,6 +15,8 @@ from starlette.routing import Route
 from ttp_mcp import config
 from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, http, ssrf, upload
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import open_below
 
@@ -136,7 +138,9 @@ def api_with(upload_url):
         return JSONResponse({"key": "k", "uploadUrl": upload_url, "publicUrl": "https://m.example/k", "expiresIn": 300})
 
     app = Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])])
-    return ApiClient(base_url="https://timetopost.co/api", token=Token(TOKEN), app=app, sleep=at_once)
+    return ApiClient(
+        Http(base_url="https://timetopost.co/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=at_once))
+    )
 
 
 async def try_upload(upload_url, file):
@@ -246,7 +250,7 @@ async def check_redirects():
     async with Listener().open() as elsewhere:
         for status in REDIRECTS:
             async with Listener(redirect(status, elsewhere.url)).open() as api:
-                client = ApiClient(base_url=f"{api.url}/api", token=Token(TOKEN), sleep=at_once)
+                client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
                 for call in (client.posts.list, client.integrations.list):
                     with suppress(ApiError):
                         await call()
@@ -300,7 +304,9 @@ def local_api(upload_url):
         return JSONResponse({"key": "k", "uploadUrl": upload_url, "publicUrl": "https://m.example/k", "expiresIn": 300})
 
     app = Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])])
-    return ApiClient(base_url="http://api.localhost/api", token=Token(TOKEN), app=app, sleep=at_once)
+    return ApiClient(
+        Http(base_url="http://api.localhost/api", token=Token(TOKEN), app=app, clocks=Clocks(sleep=at_once))
+    )
 
 
 async def check_token(file, monkeypatch):
@@ -313,14 +319,14 @@ async def check_token(file, monkeypatch):
         uploads = local_api(f"{elsewhere.url}/key")
         await uploads.media.upload("photo.jpg", "image/jpeg", file)
         await uploads.aclose()
-        client = ApiClient(base_url=api.url, token=Token(TOKEN), sleep=at_once)
+        client = ApiClient(Http(base_url=api.url, token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
         host = elsewhere.url.removeprefix("http:")
         for path in (host, f"@{host[2:]}/posts", f"/..{host}", f"/{elsewhere.url}", "/posts"):
             with suppress(ApiError, AssertionError, httpx2.InvalidURL, ValueError):
                 await client._http.request("GET", path, "/posts", need="read")
         await client.aclose()
         api.answer = redirect(307, elsewhere.url)
-        client = ApiClient(base_url=f"{api.url}/api", token=Token(TOKEN), sleep=at_once)
+        client = ApiClient(Http(base_url=f"{api.url}/api", token=Token(TOKEN), clocks=Clocks(sleep=at_once)))
         with suppress(ApiError):
             await client.posts.list()
         await client.aclose()

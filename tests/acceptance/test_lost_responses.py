@@ -16,6 +16,8 @@ from tests.asgi import answer, nowhere, once
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import PostCreate, ValidationFailed, retry
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
@@ -163,12 +165,12 @@ async def run(tmp_path: Path) -> AsyncGenerator[Run]:
     with Sandbox(tmp_path / "sandbox", clock=time.clock) as sandbox:
         lossy = LossyApi(sandbox.app, time, SEED)
         api = ApiClient(
-            base_url=sandbox.api_url,
-            token=Token(sandbox.token),
-            app=lossy,
-            monotonic=time.monotonic,
-            sleep=time.sleep,
-            now=time.clock.now,
+            Http(
+                base_url=sandbox.api_url,
+                token=Token(sandbox.token),
+                app=lossy,
+                clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now),
+            )
         )
         state = SqliteStore(tmp_path / "state")
         ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)

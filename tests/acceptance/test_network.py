@@ -13,6 +13,8 @@ from ttp_mcp.api import ApiError, Limits, NoAnswer
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api import rate_limit as hold_module
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 
 pytestmark = pytest.mark.acceptance
@@ -81,12 +83,12 @@ async def in_virtual_time(time, work):
 
 def client(time, app):
     return ApiClient(
-        base_url="http://api.localhost/api",
-        token=TOKEN,
-        app=app,
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-        jitter=lambda: 0.5,
+        Http(
+            base_url="http://api.localhost/api",
+            token=TOKEN,
+            app=app,
+            clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, jitter=lambda: 0.5),
+        )
     )
 
 
@@ -197,7 +199,11 @@ async def check_drip(callers, deadline=0.5):
     failed = 0
     async with FaultServer(drip(0.02)) as server:
         api = ApiClient(
-            base_url=f"{server.url}/api", token=TOKEN, limits=Limits(read_seconds=5.0, total_seconds=deadline)
+            Http(
+                base_url=f"{server.url}/api",
+                token=TOKEN,
+                limits=Limits(read_seconds=5.0, total_seconds=deadline, connections=callers),
+            )
         )
 
         async def call():
@@ -240,12 +246,12 @@ async def test_b5_guard_removed_deadline(monkeypatch):
 MEASURE = """
 import gc, json, sys
 import anyio, psutil
-from ttp_mcp.api import ApiClient, ApiError, Limits
+from ttp_mcp.api import ApiClient, ApiError, Http, Limits
 from ttp_mcp.credentials import Token
 
 async def main(url, unbounded):
-    api = ApiClient(base_url=url + "/api", token=Token("ttp_" + "0a" * 24), limits=Limits(
-        list_bytes=2**40 if unbounded else 8 * 2**20, read_seconds=60, total_seconds=120))
+    api = ApiClient(Http(base_url=url + "/api", token=Token("ttp_" + "0a" * 24), limits=Limits(
+        list_bytes=2**40 if unbounded else 8 * 2**20, read_seconds=60, total_seconds=120)))
     try:
         await api.integrations.list()
     except ApiError:

@@ -21,6 +21,8 @@ from starlette.routing import Route
 
 from ttp_mcp.api import UploadFailed, UploadRefused, upload
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import OpenFile, open_below
 
@@ -85,7 +87,7 @@ async def upload_large(folder, size):
     (folder / "media").mkdir()
     film(folder / "media" / "film.mp4", size)
     with sandbox_process(folder / "data") as (process, facts):
-        client = ApiClient(base_url=facts["api_url"], token=Token(facts["token"]))
+        client = ApiClient(Http(base_url=facts["api_url"], token=Token(facts["token"])))
         with open_below("film.mp4", [folder / "media"]) as file:
             (folder / "media" / "first.mp4").write_bytes(bytes(4 * MIB))
             with open_below("first.mp4", [folder / "media"]) as first:
@@ -203,10 +205,12 @@ async def api_over(stored):
         await asyncio.sleep(0)
 
     client = ApiClient(
-        base_url="http://sandbox.localhost/api",
-        token=Token(TOKEN),
-        app=Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])]),
-        sleep=at_once,
+        Http(
+            base_url="http://sandbox.localhost/api",
+            token=Token(TOKEN),
+            app=Starlette(routes=[Route("/api/media/presign", presign, methods=["POST"])]),
+            clocks=Clocks(sleep=at_once),
+        )
     )
     try:
         yield client

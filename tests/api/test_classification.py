@@ -15,9 +15,9 @@ from ttp_mcp.api.responses import (
     error_from_response,
     parse_json,
     parse_response,
-    too_large,
+    too_large_error,
 )
-from ttp_mcp.api.retry import ACTIONS, Budget, action, classify, delay_seconds, retry_after_seconds
+from ttp_mcp.api.retry import ACTIONS, RetryBudget, choose_action, classify_failure, delay_seconds, parse_retry_after
 
 pytestmark = pytest.mark.requirement("api.classification")
 
@@ -26,16 +26,16 @@ GET, POST, DELETE = RequestInfo("GET", "/posts"), RequestInfo("POST", "/posts"),
 FACTS = {"method": "GET", "path": "/posts"}
 
 
-@pytest.mark.parametrize("failure", ["not_sent", "ambiguous", "refused", "bad_answer", "final"])
+@pytest.mark.parametrize("failure", ["not_sent", "ambiguous", "rate_limited", "bad_answer", "permanent"])
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_each_class_and_kind_has_one_action(failure, kind):
     """The table, written out a second time."""
     expected = {
         "not_sent": {"read": "retry", "write": "retry"},
         "ambiguous": {"read": "retry", "write": "give_up"},
-        "refused": {"read": "wait", "write": "wait"},
+        "rate_limited": {"read": "wait", "write": "wait"},
         "bad_answer": {"read": "retry", "write": "give_up"},
-        "final": {"read": "give_up", "write": "give_up"},
+        "permanent": {"read": "give_up", "write": "give_up"},
     }
     assert ACTIONS[failure, kind] == expected[failure][kind]
 
@@ -46,25 +46,25 @@ def test_each_class_and_kind_has_one_action(failure, kind):
         (errors.NotReached(**FACTS), "not_sent", 3, 2),
         (errors.NoAnswer(**FACTS), "ambiguous", 3, 1),
         (errors.ServerError(**FACTS), "ambiguous", 3, 1),
-        (errors.RateLimited(**FACTS), "refused", 3, 2),
+        (errors.RateLimited(**FACTS), "rate_limited", 3, 2),
         (errors.BadAnswer(reason="html", **FACTS), "bad_answer", 2, 1),
         (errors.BadAnswer(reason="too_large", **FACTS), "bad_answer", 1, 1),
-        (errors.ValidationFailed(**FACTS), "final", 1, 1),
-        (errors.NotAuthenticated(**FACTS), "final", 1, 1),
-        (errors.Forbidden(**FACTS), "final", 1, 1),
-        (errors.NotFound(**FACTS), "final", 1, 1),
-        (errors.Redirected(**FACTS), "final", 1, 1),
-        (errors.Rejected(**FACTS), "final", 1, 1),
-        (errors.TokenMissing(**FACTS), "final", 1, 1),
-        (errors.AccessRefused(**FACTS), "final", 1, 1),
+        (errors.ValidationFailed(**FACTS), "permanent", 1, 1),
+        (errors.NotAuthenticated(**FACTS), "permanent", 1, 1),
+        (errors.Forbidden(**FACTS), "permanent", 1, 1),
+        (errors.NotFound(**FACTS), "permanent", 1, 1),
+        (errors.Redirected(**FACTS), "permanent", 1, 1),
+        (errors.Rejected(**FACTS), "permanent", 1, 1),
+        (errors.TokenMissing(**FACTS), "permanent", 1, 1),
+        (errors.AccessRefused(**FACTS), "permanent", 1, 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, errors.ApiError) else None,
 )
 def test_each_error_has_a_class_and_a_number_of_attempts(error, failure, read_attempts, write_attempts):
     """Attempts are counted from 1; the last allowed one gives up."""
-    assert classify(error) == failure
+    assert classify_failure(error) == failure
     for kind, attempts in (("read", read_attempts), ("write", write_attempts)):
-        assert [action(error, kind, attempt) == "give_up" for attempt in (1, 2, 3)] == [
+        assert [choose_action(error, kind, attempt) == "give_up" for attempt in (1, 2, 3)] == [
             attempt >= attempts for attempt in (1, 2, 3)
         ]
 
@@ -94,7 +94,7 @@ def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
     """Once a byte can have left, a write may have happened; a read has no effect in any case."""
     error = connection_error(asked, raised, sent=True, after_seconds=15.0)
     assert type(error) is kind
-    assert getattr(error, "reason", None) == reason
+    assert (error.reason if kind is errors.BadAnswer else None) == reason
     assert error.may_have_happened == (kind is not errors.NotReached and asked is not GET)
     assert type(connection_error(asked, raised, sent=False)) is errors.NotReached
 
@@ -141,16 +141,30 @@ def test_each_status_has_its_error(status, kind):
         (b"", "", "json"),
         (b"[]", "application/json", "shape"),
         (b'{"success": false, "mess', "application/json", "truncated"),
+        (None, "text/html", "truncated"),
+        (None, "application/json; charset=utf-8", None),
         (b"{}", "application/json", None),
+        (b"\xef\xbb\xbf{}", "", None),
     ],
 )
-def test_only_the_api_itself_can_say_not_found(content, content_type, reason):
-    """A proxy's 404 leaves open what there is, and whether a write happened."""
-    for asked in (GET, POST, DELETE):
-        error = error_from_response(asked, 404, {"content-type": content_type}, content, NOW)
-        assert type(error) is (errors.BadAnswer if reason else errors.NotFound)
-        assert (error.status, getattr(error, "reason", None)) == (404, reason)
-        assert error.may_have_happened == (reason is not None and asked is not GET)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.ValidationFailed),
+        (401, errors.NotAuthenticated),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (407, errors.ValidationFailed),
+        (451, errors.ValidationFailed),
+    ],
+)
+def test_refusal_that_is_not_the_apis_json_is_a_bad_answer(content, content_type, reason, status, kind):
+    """A proxy or gateway says nothing about plan, token or arguments, and leaves open whether a write happened."""
+    for info in (GET, POST, DELETE):
+        error = error_from_response(info, status, {"content-type": content_type}, content, NOW)
+        assert type(error) is (errors.BadAnswer if reason else kind)
+        assert (error.status, getattr(error, "reason", None)) == (status, reason)
+        assert error.may_have_happened == (reason is not None and info is not GET)
 
 
 @pytest.mark.requirement("api.refusals")
@@ -181,7 +195,23 @@ def test_redirect_names_only_the_host(location, host):
         (b'{"error": {"message": "c"}}', "c"),
         (b'{"detail": "d"}', "d"),
         (b'{"message": 7}', "7"),
-        (b'{"message": ["e"]}', None),
+        (b'{"message": ["e"]}', "e"),
+        (
+            b'{"detail": [{"loc": ["body", "content"], "msg": "is required", "type": "missing"}]}',
+            "body.content: is required",
+        ),
+        (b'{"message": "Invalid.", "errors": ["a", "b"]}', "Invalid.: a; b"),
+        (
+            b'{"errors": [{"field": "thread", "message": "too long"}, {"message": "no media"}]}',
+            "thread: too long; no media",
+        ),
+        (b'{"errors": {"content": ["is too long", "is odd"], "code": 7}}', "content: is too long; is odd"),
+        (b'{"error": {"details": [{"reason": "No."}]}}', "details: No."),
+        (b'{"error": {"code": "E_PLAN"}}', "code: E_PLAN"),
+        (b'{"message": "No.", "detail": "No."}', "No."),
+        (b'{"detail": [1, null, "x", [], {}]}', "1; x"),
+        (b'\xef\xbb\xbf{"message": "marked"}', "marked"),
+        (b'{"detail": ' + b"[" * 150 + b"]" * 150 + b"}", None),
         (b"[1]", None),
         (b"<html>f</html>", None),
         (b"", None),
@@ -230,10 +260,11 @@ def test_readable_answers():
     assert parse_response(DELETE, 204, "", b" ") == {}
     assert parse_response(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
     assert parse_response(GET, 200, "", b"[1]") == [1]
+    assert parse_response(GET, 200, "", b"\xef\xbb\xbf[1]") == [1]
     with pytest.raises(errors.Rejected) as caught:
         parse_response(POST, 200, "", b'{"success": false, "message": "No."}')
     assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
-    assert too_large(POST, 200).reason == "too_large"
+    assert too_large_error(POST, 200).reason == "too_large"
 
 
 @pytest.mark.requirement("api.answers")
@@ -275,14 +306,14 @@ def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
 )
 def test_retry_after_is_seconds_or_a_date_or_nothing(header, seconds):
     """Garbage says nothing; a date that is over means now."""
-    assert retry_after_seconds(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds
 
 
 @pytest.mark.requirement("api.hold")
 @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d{1,3} \w{3} \d{1,6} [\d:]{1,9} [+-]?\w{0,12}", fullmatch=True))
 def test_retry_after_never_fails_and_is_never_negative(header):
     """Whatever a server sends."""
-    found = retry_after_seconds(header, NOW)
+    found = parse_retry_after(header, NOW)
     assert found is None or 0 <= found < float("inf")
 
 
@@ -298,18 +329,18 @@ def test_delay_is_a_random_part_of_a_doubling_limit(attempt, jitter):
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=300))
 def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
     """Against a plain count over the whole history."""
-    budget, at = Budget(), 0.0
+    budget, at = RetryBudget(), 0.0
     calls: list[float] = []
     repeats: list[float] = []
     for wait, is_call in steps:
         at += wait
         if is_call:
-            budget.called(at)
+            budget.add_call(at)
             calls.append(at)
             continue
         recent = sum(call > at - 60 for call in calls)
         allowed = sum(repeat > at - 60 for repeat in repeats) < max(3, recent // 10)
-        assert budget.spend(at) == allowed
+        assert budget.take_retry(at) == allowed
         if allowed:
             repeats.append(at)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ttp_mcp.api import BadAnswer, NotFound, PostCreate, PresignRequest
 from ttp_mcp.api.analytics import Recommendation
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 from ttp_mcp.api.integrations import IntegrationsApi
 from ttp_mcp.api.parsing import as_datetime, as_number, as_str, as_token, as_url, unwrap_list, unwrap_object
 from ttp_mcp.api.posts import Post
@@ -48,7 +49,7 @@ class Recorder:
 async def called(call, reply, **more):
     """What the application saw, and what the client made of its reply."""
     app = Recorder(reply)
-    api = ApiClient(base_url="http://api.localhost/api/", token=TOKEN, app=app, **more)
+    api = ApiClient(Http(base_url="http://api.localhost/api/", token=TOKEN, app=app, **more))
     return app.seen, await call(api)
 
 
@@ -92,7 +93,7 @@ async def test_dots_alone_stay_one_path_segment():
     """Encoded, so that nothing on the way resolves them."""
     for post_id in (".", ".."):
         app = Recorder({"post": {"id": "x"}})
-        await ApiClient(base_url="http://api.localhost/api", token=TOKEN, app=app).posts.get(post_id)
+        await ApiClient(Http(base_url="http://api.localhost/api", token=TOKEN, app=app)).posts.get(post_id)
         assert app.seen[0]["line"].count("/") == 3
         assert app.seen[0]["line"].endswith(("%2E", "."))
 
@@ -234,7 +235,7 @@ async def test_account_reads_every_usual_spelling():
 @pytest.mark.requirement("api.shapes")
 def test_recommendation_leaves_out_what_makes_no_sense():
     """Hours beyond a day, days without a name."""
-    found = Recommendation.of(
+    found = Recommendation.from_json(
         {
             "bestHours": [{"hour": 18, "score": 0.9}, {"hour": 24}, {"hour": "7"}, {}, 1],
             "bestDays": [{"day": "Tuesday", "score": 0.8}, {"score": 1}],
@@ -245,7 +246,7 @@ def test_recommendation_leaves_out_what_makes_no_sense():
     assert [(best.hour, best.score) for best in found.best_hours] == [(18, 0.9), (7, 0.0)]
     assert [(best.day, best.score) for best in found.best_days] == [("Tuesday", 0.8)]
     assert (found.data_points, found.message) == (64, "m")
-    assert Recommendation.of({}).data_points is None
+    assert Recommendation.from_json({}).data_points is None
 
 
 @pytest.mark.requirement("api.shapes")
@@ -346,7 +347,7 @@ def test_numbers_are_bounded():
 async def test_every_endpoint_works_against_the_sandbox():
     """A draft is made, read and removed, and everything else is read."""
     with Sandbox() as sandbox:
-        api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app)
+        api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app))
         accounts = await api.integrations.list()
         before = await api.posts.list()
         created = await api.posts.create(PostCreate(content="Hello", account_ids=(accounts[0].id,)))

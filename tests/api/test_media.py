@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from ttp_mcp.api import BadAnswer, Limits, PresignRequest, UploadFailed, UploadRefused, ValidationFailed
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import open_below
 from ttp_mcp.sandbox import Sandbox
@@ -71,21 +73,12 @@ class Api:
     async def sleep(self, seconds):
         self.slept.append(seconds)
 
-    def client(self, **options):
+    def client(self, *, limits=None, **options):
         app = Starlette(routes=[Route("/api/media/presign", self.presign, methods=["POST"])])
         storage = Starlette(routes=[Route("/{key:path}", self.put, methods=["PUT"])])
-        return ApiClient(
-            **{
-                "base_url": "http://sandbox.localhost/api",
-                "token": Token(TOKEN),
-                "app": app,
-                "storage_app": storage,
-                "sleep": self.sleep,
-                "jitter": lambda: 0.5,
-                "monotonic": lambda: self.now,
-            }
-            | options
-        )
+        clocks = Clocks(sleep=self.sleep, jitter=lambda: 0.5, monotonic=lambda: self.now)
+        http = Http(base_url="http://sandbox.localhost/api", token=Token(TOKEN), app=app, clocks=clocks, limits=limits)
+        return ApiClient(http, **{"storage_app": storage, **options})
 
 
 async def upload(client, file, progress=None):
@@ -100,7 +93,7 @@ async def upload(client, file, progress=None):
 async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
     """Presign, PUT, public URL."""
     client = ApiClient(
-        base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app, storage_app=sandbox.storage_app
+        Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app), storage_app=sandbox.storage_app
     )
     stored = await upload(client, file)
     assert sandbox.storage.path(stored.key).read_bytes() == PICTURE
@@ -323,7 +316,7 @@ async def test_presign_without_addresses_is_a_bad_answer():
 async def test_api_that_refuses_the_type_is_asked_once(sandbox, file):
     """Its own words come through, and nothing is sent to the storage."""
     client = ApiClient(
-        base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app, storage_app=sandbox.storage_app
+        Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app), storage_app=sandbox.storage_app
     )
     with pytest.raises(ValidationFailed, match="400 on POST /media/presign"):
         await client.media.upload("a.pdf", "application/pdf", file)

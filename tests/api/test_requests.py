@@ -29,6 +29,9 @@ from ttp_mcp.api import (
 )
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.permissions import Permissions
 from ttp_mcp.credentials import Token
 
 TEXT = "ttp_" + "0123456789ab" * 4
@@ -87,21 +90,22 @@ class LimitedUntil:
 def client(app=None, base_url="http://api.localhost/api", time=None, **more):
     time = time or FakeTime()
     return ApiClient(
-        base_url=base_url,
-        token=more.pop("token", TOKEN),
-        app=app,
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-        jitter=lambda: 1.0,
-        now=lambda: NOW,
-        **more,
+        Http(
+            base_url=base_url,
+            token=more.pop("token", TOKEN),
+            app=app,
+            **more,
+            clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, jitter=lambda: 1.0, now=lambda: NOW),
+        )
     )
 
 
 def over_sockets(server, **limits):
     """A client of a fault server with real time: what it waits for is a few hundredths of a second."""
     bounds = {"read_seconds": 0.05, "total_seconds": 20.0, **limits}
-    return ApiClient(base_url=f"{server.url}/api", token=TOKEN, limits=Limits(**bounds), jitter=lambda: 0.0)
+    return ApiClient(
+        Http(base_url=f"{server.url}/api", token=TOKEN, limits=Limits(**bounds), clocks=Clocks(jitter=lambda: 0.0))
+    )
 
 
 OK = (200, {}, POSTS)
@@ -251,7 +255,7 @@ async def test_second_rate_limit_extends_the_hold():
 
 
 @pytest.mark.requirement("api.hold")
-async def test_call_in_the_queue_hears_of_a_hold():
+async def test_call_in_the_queue_waits_after_a_rate_limit():
     """With one place the second call waits in the queue while the first is refused; it must not leave then."""
     time = FakeTime()
     app = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time)
@@ -287,7 +291,7 @@ async def test_write_that_only_queued_was_not_sent():
     """Its time was up before it had a place, so repeating it is safe."""
     app = Script(OK)
     api = client(app, limits=Limits(connections=1, total_seconds=0.05))
-    async with api._http._places:
+    async with api._http._gate._connections:
         with pytest.raises(NotReached) as caught:
             await api.posts.create(DRAFT)
     assert caught.value.may_have_happened is False
@@ -314,7 +318,7 @@ async def test_cancelled_call_gives_its_place_and_its_connection_back():
 async def test_total_time_ends_what_drips():
     """One byte each hundredth of a second defeats every limit on a single read."""
     async with FaultServer(drip(0.01)) as server:
-        api = over_sockets(server, total_seconds=0.3)
+        api = over_sockets(server, total_seconds=0.3, read_seconds=0.2)
         with pytest.raises(NoAnswer) as caught:
             await api.posts.list()
         await api.aclose()
@@ -328,12 +332,12 @@ async def test_status_decides_even_when_the_body_of_a_refusal_is_bad(monkeypatch
 
     async def endless(exchange):
         await exchange.read()
-        await exchange.send(b"HTTP/1.1 401 No\r\n\r\n{")
+        await exchange.send(b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\n\r\n{")
         while True:
             await exchange.send(b" ")
             await anyio.sleep(0.001)
 
-    cut = sends(b"HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\n{")
+    cut = sends(b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
     big = answer(b'"' + b"a" * 100_000 + b'"', status=401)
     for fault in (cut, big, bomb(1, status=401), endless):
         async with FaultServer(fault) as server:
@@ -349,7 +353,9 @@ def without_words(status):
 
     async def fault(exchange):
         await exchange.read()
-        await exchange.send(f"HTTP/1.1 {status} No\r\nRetry-After: 60\r\nContent-Length: 9\r\n\r\n".encode())
+        await exchange.send(
+            f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nRetry-After: 60\r\nContent-Length: 9\r\n\r\n".encode()
+        )
         await anyio.sleep_forever()
 
     return fault
@@ -376,7 +382,7 @@ async def test_rate_limit_holds_before_its_words_came_and_after_the_call_was_can
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.posts.list)
             with anyio.fail_after(5):
-                while not api._http._hold.active:
+                while not api._http._gate.is_closed:
                     await anyio.sleep(0)
             with pytest.raises(RateLimited) as caught:
                 await api.posts.list()
@@ -415,11 +421,10 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
     async with FaultServer(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")) as server:
         api = over_sockets(server)
         with monkeypatch.context() as patch:
-            patch.setattr(http_module.Http, "_body", too_large)
+            patch.setattr(http_module.Http, "_read_body", too_large)
             with pytest.raises((NoAnswer, BadAnswer)):
                 await api.posts.list()
-        (pool,) = api._http._pools._pools
-        assert (pool.in_use, pool.client._transport._pool._requests) == (0, [])
+        assert api._http._client._transport._pool._requests == []
         await api.aclose()
 
 
@@ -455,12 +460,12 @@ async def test_redirect_is_never_followed():
 )
 def test_token_is_only_added_for_the_configured_origin(base, url, same):
     """A port that is written out is the same as the scheme's own."""
-    home = http_module._origin(httpx2.URL(base))
+    home = http_module._origin_of(httpx2.URL(base))
     if same:
-        http_module._only_to(home, httpx2.URL(url))
+        http_module._check_origin(home, httpx2.URL(url))
     else:
         with pytest.raises(AssertionError):
-            http_module._only_to(home, httpx2.URL(url))
+            http_module._check_origin(home, httpx2.URL(url))
 
 
 @pytest.mark.requirement("api.token")
@@ -469,7 +474,7 @@ async def test_token_stands_in_no_log_repr_or_error(caplog):
     caplog.set_level(logging.DEBUG)
     async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
         api = over_sockets(server)
-        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._new_client().headers)]
+        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._create_client().headers)]
         await api.posts.list()
         for _ in range(3):
             with pytest.raises((NoAnswer, ServerError)) as caught:
@@ -516,7 +521,7 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
     assert caught.value.problem == "it must begin with ttp_."
     scheduled = PostCreate(content="a", platforms=("twitter",), scheduled_at=NOW)
     for access, refused in (("read", [DRAFT, scheduled]), ("draft", [scheduled])):
-        api = client(app, access=access)
+        api = client(app, permissions=Permissions(access=access))
         for post in refused:
             with pytest.raises(AccessRefused):
                 await api.posts.create(post)
@@ -552,11 +557,12 @@ async def test_https_to_a_server_without_tls_was_not_sent():
     """The certificate of an https address is always checked, and nothing leaves before."""
     async with FaultServer(sends(b"")) as server:
         api = ApiClient(
-            base_url=server.url.replace("http:", "HTTPS:"),
-            token=TOKEN,
-            # How long the client waits for an answer to its greeting.
-            limits=Limits(connect_seconds=0.3),
-            jitter=lambda: 0.0,
+            Http(
+                base_url=server.url.replace("http:", "HTTPS:"),
+                token=TOKEN,
+                limits=Limits(connect_seconds=0.3),
+                clocks=Clocks(jitter=lambda: 0.0),
+            )
         )
         with pytest.raises(NotReached):
             await api.posts.create(DRAFT)

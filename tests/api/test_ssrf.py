@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ttp_mcp.api.ssrf import (
     UploadTarget,
     UploadUrlRefused,
-    is_loopback,
+    is_on_this_machine,
     is_public,
     parse_upload_url,
     resolve_public,
@@ -217,8 +217,8 @@ def test_all_addresses_of_a_name_are_kept_in_order_once():
 def test_base_url_on_this_machine_is_recognised():
     """The same hosts as where settings are read."""
     here = ("http://127.0.0.1:1/api", "http://[::1]/api", "http://localhost/api", "http://sandbox.localhost/api")
-    assert all(map(is_loopback, here))
-    assert not any(map(is_loopback, ("https://timetopost.co/api", "https://localhost.evil.example", "nothing")))
+    assert all(map(is_on_this_machine, here))
+    assert not any(map(is_on_this_machine, ("https://timetopost.co/api", "https://localhost.evil.example", "nothing")))
 
 
 def test_system_resolver_knows_this_machine():

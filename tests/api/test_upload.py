@@ -185,22 +185,22 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (301, "final"),
-        (302, "final"),
-        (303, "final"),
-        (307, "final"),
-        (308, "final"),
+        (301, "permanent"),
+        (302, "permanent"),
+        (303, "permanent"),
+        (307, "permanent"),
+        (308, "permanent"),
         (400, "expired"),
         (403, "expired"),
-        (404, "final"),
-        (409, "final"),
-        (411, "final"),
-        (413, "final"),
-        (408, "again"),
-        (425, "again"),
-        (429, "again"),
-        (500, "again"),
-        (503, "again"),
+        (404, "permanent"),
+        (409, "permanent"),
+        (411, "permanent"),
+        (413, "permanent"),
+        (408, "retryable"),
+        (425, "retryable"),
+        (429, "retryable"),
+        (500, "retryable"),
+        (503, "retryable"),
     ],
 )
 async def test_each_status_has_its_meaning(status, kind):
@@ -224,7 +224,7 @@ async def test_success_before_the_whole_file_arrived_is_none():
 
     async with serving(hasty) as port:
         found, _ = await problem(storage(), f"http://127.0.0.1:{port}/key", Bytes(BODY * 16))
-    assert found == "again"
+    assert found == "retryable"
 
 
 @pytest.mark.requirement("uploads.whole")
@@ -236,7 +236,7 @@ async def test_success_of_an_application_that_read_nothing_is_none():
 
     app = Starlette(routes=[Route("/key", careless, methods=["PUT"])])
     assert await problem(storage(app=app), "http://media.sandbox.localhost/key") == (
-        "again",
+        "retryable",
         "the storage answered before it had the whole file",
     )
 
@@ -249,7 +249,7 @@ async def test_success_of_an_application_that_read_nothing_is_none():
         (Bytes(changes_after=0), ("changed", "the file changed while it was sent")),
         (Bytes(changes_after=1), ("changed", "the file changed while it was sent")),
         (Bytes(BODY[:-1], claimed=len(BODY)), ("changed", "the file changed while it was sent")),
-        (Bytes(broken=True), ("final", "the file could not be read")),
+        (Bytes(broken=True), ("permanent", "the file could not be read")),
     ],
     ids=["before the end", "after the end", "shorter", "unreadable"],
 )
@@ -282,10 +282,10 @@ async def test_broken_connection_may_be_tried_again():
 
     async with serving(rude) as port:
         assert await problem(storage(), f"http://127.0.0.1:{port}/key") == (
-            "again",
+            "retryable",
             "the connection to the storage broke",
         )
-    assert await problem(storage(), f"http://127.0.0.1:{port}/key") == ("again", "the storage could not be reached")
+    assert await problem(storage(), f"http://127.0.0.1:{port}/key") == ("retryable", "the storage could not be reached")
 
 
 @pytest.mark.requirement("uploads.whole")
@@ -304,13 +304,13 @@ async def test_address_that_breaks_a_rule_is_refused_for_good():
         raise OSError("no such name")
 
     private = storage(loopback=False, resolve=lambda host, port: ["10.0.0.1"])
-    assert await problem(private, "http://127.0.0.1/key") == ("final", "the upload address is on this machine")
+    assert await problem(private, "http://127.0.0.1/key") == ("permanent", "the upload address is on this machine")
     assert await problem(private, "https://media.example.com/key") == (
-        "final",
+        "permanent",
         "the upload address leads into a private network",
     )
     assert await problem(storage(resolve=unknown), "https://media.example.com/key") == (
-        "again",
+        "retryable",
         "the storage's name could not be resolved",
     )
 
@@ -375,7 +375,7 @@ async def test_certificate_has_to_be_the_names_though_the_connection_goes_to_an_
         if reached:
             await put(storage(tls=client), url)
         else:
-            assert await problem(storage(tls=client), url) == ("again", "the storage could not be reached")
+            assert await problem(storage(tls=client), url) == ("retryable", "the storage could not be reached")
     assert received == ([f"Host: media.localhost:{port}"] if reached else [])
 
 
@@ -398,7 +398,7 @@ async def test_storage_that_never_finishes_is_left_in_time(habit):
     async with serving(endless) as port:
         with pytest.raises(UploadProblem) as caught:
             await put(client, f"http://127.0.0.1:{port}/key", source)
-        assert (caught.value.kind, caught.value.reason) == ("again", "it was not stored within 0 s")
+        assert (caught.value.kind, caught.value.reason) == ("retryable", "it was not stored within 0 s")
         with anyio.fail_after(5):
             while source.open_copies:
                 await anyio.sleep(0)
@@ -568,5 +568,5 @@ def test_allowed_time_follows_the_size():
 async def test_a_few_files_go_out_at_once():
     """The same turnstile for every upload of a client."""
     client = storage()
-    assert client.turn() is client.turn()
-    assert client.turn().total_tokens == 4
+    assert client.slot() is client.slot()
+    assert client.slot().total_tokens == 4

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, PostCreate, PresignRequest, ValidationFailed
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 
 pytestmark = pytest.mark.requirement("contract.client")
@@ -69,7 +70,9 @@ class Answering:
     def client(self) -> ApiClient:
         """A client of it."""
         app = Starlette(routes=[Route("/{path:path}", self._serve, methods=["GET", "POST", "DELETE"])])
-        return ApiClient(base_url="http://api.localhost/api", token=Token("ttp_" + "0a" * 24), app=app, org_id="org_1")
+        return ApiClient(
+            Http(base_url="http://api.localhost/api", token=Token("ttp_" + "0a" * 24), app=app, org_id="org_1")
+        )
 
     async def _serve(self, request: Request) -> Response:
         self.asked.append((request.method, str(request.url), dict(request.headers), await request.body()))

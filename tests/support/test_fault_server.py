@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.fault_server import FaultServer, answer, hang, reset, too_many
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 
 pytestmark = pytest.mark.requirement("sandbox.faults")
 
@@ -74,4 +75,4 @@ async def test_request_that_breaks_off_is_not_an_error_of_the_server():
 
 async def test_client_that_was_never_used_closes():
     """Nothing was opened."""
-    await ApiClient(base_url="http://127.0.0.1:9", token=None).aclose()
+    await ApiClient(Http(base_url="http://127.0.0.1:9", token=None)).aclose()

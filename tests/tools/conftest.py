@@ -21,6 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests import asgi
 from tests.asgi import nowhere
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.permissions import Permissions
 from ttp_mcp.config import Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.factory import Runtime, create_server, offered_tools
@@ -244,15 +247,14 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
 
     waits, app = Waits(), assembly.app
     api = ApiClient(
-        base_url=sandbox.api_url,
-        token=Token(sandbox.token),
-        app=sandbox.app,
+        Http(
+            base_url=sandbox.api_url,
+            token=Token(sandbox.token),
+            app=sandbox.app,
+            clocks=Clocks(monotonic=waits.monotonic, sleep=waits.sleep, jitter=lambda: 0.5, now=now),
+            permissions=Permissions(access=settings.access),
+        ),
         storage_app=sandbox.storage_app,
-        access=settings.access,
-        monotonic=waits.monotonic,
-        sleep=waits.sleep,
-        jitter=lambda: 0.5,
-        now=now,
     )
     writes = Writer(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
     own = replace(app, api=api, writer=writes, accounts=AccountDirectory(api, waits.monotonic))

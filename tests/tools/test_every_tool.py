@@ -13,11 +13,12 @@ from tests.support.media_files import png
 from tests.tools.conftest import Agent, answer, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
+from ttp_mcp.api.permissions import ALLOWED_EFFECTS
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.factory import create_server
 from ttp_mcp.server.instructions import INSTRUCTIONS
 from ttp_mcp.server.rendering import render_tool
-from ttp_mcp.toolkit.registry import ALLOWED, HINTS, Tool
+from ttp_mcp.toolkit.registry import HINTS, Tool
 from ttp_mcp.tools import every_tool
 
 pytestmark = pytest.mark.requirement("tools.schemas")
@@ -215,7 +216,7 @@ async def test_access_leaves_only_the_tools_of_its_effects(connect, access):
     """create_post stays with `draft`, where it saves drafts."""
     async with connect(access=access) as agent:
         listed = {tool.name for tool in (await agent.client.list_tools()).tools}
-    allowed = {tool.name for tool in every_tool() if tool.effect in ALLOWED[access]}
+    allowed = {tool.name for tool in every_tool() if tool.effect in ALLOWED_EFFECTS[access]}
     assert listed == allowed | ({"create_post"} if access == "draft" else set())
 
 

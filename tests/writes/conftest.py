@@ -17,6 +17,8 @@ from tests.asgi import answer, nowhere, once
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
@@ -178,13 +180,12 @@ class World:
 
 def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
     return ApiClient(
-        base_url=sandbox.api_url,
-        token=Token(sandbox.token),
-        app=faults,
-        monotonic=time.monotonic,
-        sleep=time.sleep,
-        jitter=lambda: 0.5,
-        now=time.clock.now,
+        Http(
+            base_url=sandbox.api_url,
+            token=Token(sandbox.token),
+            app=faults,
+            clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, jitter=lambda: 0.5, now=time.clock.now),
+        )
     )
 
 

@@ -71,7 +71,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import anyio
-from ttp_mcp.api import ApiClient, PostCreate
+from ttp_mcp.api import ApiClient, Http, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.store.sqlite import SqliteStore
@@ -80,7 +80,7 @@ NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 async def app(scope, receive, send):
     os._exit(9)
 async def main():
-    api = ApiClient(base_url="http://sandbox.localhost/api", token=Token("ttp_" + "0" * 48), app=app)
+    api = ApiClient(Http(base_url="http://sandbox.localhost/api", token=Token("ttp_" + "0" * 48), app=app))
     ledger = Ledger(SqliteStore(Path(sys.argv[1])), "scope", lambda: NOW)
     await Writer(api, ledger, now=lambda: NOW).create(PostCreate("Last words", platforms=("twitter",)), tool="create_post")
 anyio.run(main)

@@ -2,7 +2,7 @@
 
 from ttp_mcp.api.analytics import BestDay, BestHour, Recommendation
 from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.clock import ApiClock
+from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.errors import (
     AccessRefused,
     ApiError,
@@ -22,9 +22,10 @@ from ttp_mcp.api.errors import (
     UploadRefused,
     ValidationFailed,
 )
-from ttp_mcp.api.http import Limits
+from ttp_mcp.api.http import Http, Limits
 from ttp_mcp.api.integrations import Integration
 from ttp_mcp.api.media import PresignedUpload, PresignRequest, Uploaded
+from ttp_mcp.api.permissions import Effect, Permissions
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
 
 __all__ = [
@@ -36,13 +37,17 @@ __all__ = [
     "BadAnswer",
     "BestDay",
     "BestHour",
+    "Clocks",
+    "Effect",
     "Forbidden",
+    "Http",
     "Integration",
     "Limits",
     "NoAnswer",
     "NotAuthenticated",
     "NotFound",
     "NotReached",
+    "Permissions",
     "Post",
     "PostCreate",
     "PresignRequest",

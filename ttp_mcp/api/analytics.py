@@ -10,7 +10,7 @@ from ttp_mcp.api.parsing import JsonObject, as_number, as_object, as_objects, as
 
 @dataclass(frozen=True, slots=True)
 class BestHour:
-    """An hour, 0–23 in a zone that the API does not state, and its score, 0–1."""
+    """An hour, 0–23 in a time zone that the API doesn't state, and its score, 0–1."""
 
     hour: int
     score: float
@@ -35,8 +35,8 @@ class Recommendation:
     message: str | None
 
     @classmethod
-    def of(cls, raw: JsonObject) -> "Recommendation":
-        """Read one tolerantly: entries that make no sense are left out."""
+    def from_json(cls, raw: JsonObject) -> "Recommendation":
+        """Read a recommendation tolerantly: invalid entries are left out."""
         hours = (
             (as_number(each.get("hour")), as_number(each.get("score"))) for each in as_objects(raw.get("bestHours"))
         )
@@ -54,14 +54,14 @@ class Recommendation:
 
 
 class AnalyticsApi:
-    """Endpoints of analytics. Where the reference shows no shape, the whole reply is returned."""
+    """Endpoints of analytics. If the reference documents no shape, the whole reply is returned."""
 
     def __init__(self, http: Http) -> None:
         """Use this connection."""
         self._http = http
 
     async def optimal_times(self, platform: str | None = None) -> Recommendation:
-        """`GET /analytics/optimal-times`: best hours (top 5) and days (top 3), of one platform or of all.
+        """`GET /analytics/optimal-times`: best hours (top 5) and days (top 3), of one or all platforms.
 
         Raises:
             Forbidden: The plan has no best-time-to-post feature.
@@ -76,25 +76,25 @@ class AnalyticsApi:
         found = as_object(found.get("recommendation")) or found
         if not found:
             raise errors.BadAnswer(method="GET", path=route, reason="shape")
-        return Recommendation.of(found)
+        return Recommendation.from_json(found)
 
     async def optimal_times_by_account(self) -> JsonObject:
         """`GET /analytics/optimal-times/by-account`: the same for each account. Source: API reference; shape undocumented."""
-        return await self._whole("/analytics/optimal-times/by-account")
+        return await self._fetch_reply("/analytics/optimal-times/by-account")
 
     async def next_optimal_time(self) -> JsonObject:
         """`GET /analytics/next-optimal-time`: the next best slot from now. Source: API reference; shape undocumented."""
-        return await self._whole("/analytics/next-optimal-time")
+        return await self._fetch_reply("/analytics/next-optimal-time")
 
     async def weekly_schedule(self) -> JsonObject:
         """`GET /analytics/weekly-schedule`: the weekly schedule. Source: API reference; shape undocumented."""
-        return await self._whole("/analytics/weekly-schedule")
+        return await self._fetch_reply("/analytics/weekly-schedule")
 
     async def engagement_summary(self) -> JsonObject:
         """`GET /analytics/engagement-summary`: likes, comments, shares, views. Source: API reference; shape undocumented."""
-        return await self._whole("/analytics/engagement-summary")
+        return await self._fetch_reply("/analytics/engagement-summary")
 
-    async def _whole(self, route: str) -> JsonObject:
+    async def _fetch_reply(self, route: str) -> JsonObject:
         reply = await self._http.request("GET", route, route, need="read")
         if isinstance(reply, dict):
             return {key: value for key, value in as_object(reply).items() if key != "success"}  # pyright: ignore[reportUnknownArgumentType] # raw JSON

@@ -1,36 +1,56 @@
-"""The API's present, learned from the `Date` headers of its answers."""
+"""Sources of time, and the API's own clock, learned from the `Date` headers of its responses."""
 
+import random
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from statistics import median_high, median_low
 
-# Dates have whole seconds and travel for a while: less than this is not a difference.
+import anyio
+
+# Dates have whole seconds and take time to arrive: a smaller difference means nothing.
 NOTICEABLE_SECONDS = 5.0
-# What lies outside is nobody's clock, and would overflow when added to a time.
+# Other years are certainly wrong, and would overflow when added to a time.
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 
 
+def utc_now() -> datetime:
+    """Return this machine's time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Sources of time and chance: now as aware UTC, a monotonic clock in seconds, sleep, and a random number from 0 to 1."""
+
+    now: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    jitter: Callable[[], float] = random.random
+
+
 class ApiClock:
-    """Our clock, corrected by how far the API's is off."""
+    """This machine's clock, corrected by the API's."""
 
     def __init__(self, local: Callable[[], datetime]) -> None:
-        """`local` gives the present as aware UTC."""
+        """Start without a correction; `local` returns this machine's time as aware UTC."""
         self._local = local
         self._skews: deque[float] = deque(maxlen=5)
         self._latest: str | None = None
         self.skew_seconds: float | None = None
-        """How far the API is ahead of us: the median of the last five answers; None before the first."""
+        """How far the API is ahead: the median of the last five responses; None before the first."""
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Note the `Date` of an answer; what can't be read is passed over, and so is the one of the answer before."""
+        """Note the `Date` of a response, unless it is unreadable or the same as the one before."""
         header = headers.get("date")
-        # They have whole seconds, so under load many are the same.
+        # Dates have whole seconds, so under load many are the same.
         if header is None or header == self._latest:
             return
         self._latest = header
-        # From a cache: its date is the one of when it was made.
+        # A cached response has the date of its creation.
         if headers.get("age", "").strip(" 0"):
             return
         try:
@@ -41,10 +61,10 @@ class ApiClock:
             return
         there = there if there.tzinfo else there.replace(tzinfo=UTC)
         self._skews.append((there - self._local()).total_seconds())
-        # Of an even number the one nearer to our own clock, not half of each: one odd date among two is then none.
+        # With an even number take the smaller skew, not the mean: one odd date of two then has no effect.
         self.skew_seconds = min(median_low(self._skews), median_high(self._skews), key=abs)
 
     def now(self) -> datetime:
-        """The API's present as aware UTC; our own while the difference is not noticeable."""
+        """Return the API's time as aware UTC; this machine's if the difference isn't noticeable."""
         skew = self.skew_seconds or 0.0
         return self._local() + timedelta(seconds=skew if abs(skew) > NOTICEABLE_SECONDS else 0)

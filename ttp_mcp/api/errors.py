@@ -1,8 +1,10 @@
-"""What can go wrong with a request, by kind, with the facts as attributes and no advice."""
+"""Failures of a request by kind, with the facts as attributes and no advice."""
+
+from ttp_mcp.api.network import Reason
 
 
 class ApiError(Exception):
-    """A request did not do what it was for."""
+    """A request failed."""
 
     def __init__(
         self,
@@ -20,11 +22,11 @@ class ApiError(Exception):
         Args:
             method: HTTP method.
             path: Route template, for example `/posts/{id}`; never the URL itself.
-            status: HTTP status, where there was an answer.
-            message: The API's own words, raw: data from outside.
-            request_id: The API's name for this request, where it gives one.
+            status: HTTP status, if there was a response.
+            message: The API's own message, raw: data from outside.
+            request_id: The API's id of this request, if it sent one.
             retry_after_seconds: How long the API asks to wait.
-            may_have_happened: True when the request can have taken effect all the same.
+            may_have_happened: True if the request can have taken effect nevertheless.
         """
         super().__init__(f"{type(self).__name__} {status or ''} on {method} {path}")
         self.method = method
@@ -37,7 +39,7 @@ class ApiError(Exception):
 
 
 class ValidationFailed(ApiError):
-    """400, or another 4xx that means the request itself: the API changed nothing."""
+    """400, or another 4xx about the request itself: the API changed nothing."""
 
 
 class NotAuthenticated(ApiError):
@@ -45,15 +47,15 @@ class NotAuthenticated(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: the plan or the permissions do not allow it."""
+    """403: the plan or the permissions don't allow it."""
 
 
 class NotFound(ApiError):
-    """404 in the API's own words: unknown, or of another organization."""
+    """404 from the API itself: unknown, or of another organization."""
 
 
 class RateLimited(ApiError):
-    """429: not done; `retry_after_seconds` says when to come back, where the API told."""
+    """429: not done; `retry_after_seconds` if the API sent it."""
 
 
 class ServerError(ApiError):
@@ -61,10 +63,10 @@ class ServerError(ApiError):
 
 
 class Redirected(ApiError):
-    """3xx: never followed. `target_host` is all that is kept of where it led; None for the same host."""
+    """3xx: never followed. Only the host of its target is kept; None for the same host."""
 
     def __init__(self, *, target_host: str | None = None, **facts: object) -> None:
-        """As `ApiError`, with the host."""
+        """Keep the facts and the host."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.target_host = target_host
 
@@ -74,23 +76,40 @@ class Rejected(ApiError):
 
 
 class NotReached(ApiError):
-    """The request was never sent: no name, no connection, no secure connection."""
+    """The request was never sent."""
+
+    def __init__(self, *, reason: Reason = "unknown", variable: str | None = None, **facts: object) -> None:
+        """Keep the facts.
+
+        Args:
+            reason: Why there is no connection.
+            variable: Environment variable that names the proxy in use, or that can't be used itself.
+            facts: As for `ApiError`.
+        """
+        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
+        self.reason: Reason = reason
+        self.variable = variable
+
+    @property
+    def is_temporary(self) -> bool:
+        """Check whether another attempt can help without a change of settings."""
+        return self.reason in ("name", "refused", "timeout", "unknown")
 
 
 class NoAnswer(ApiError):
-    """The connection broke or the time was up before an answer came, here or (408) at the other end."""
+    """The connection broke or timed out before a response came, here or (408) at the other end."""
 
     def __init__(self, *, after_seconds: float | None = None, **facts: object) -> None:
-        """As `ApiError`; `after_seconds` is the limit that ran out, where one did."""
+        """Keep the facts; `after_seconds` is the limit that ran out, if one did."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.after_seconds = after_seconds
 
 
 class BadAnswer(ApiError):
-    """An answer came that can't be used; `reason` is html, json, truncated, encoding, too_large or shape."""
+    """The response can't be used; `reason` is html, json, truncated, encoding, too_large or shape."""
 
     def __init__(self, *, reason: str, **facts: object) -> None:
-        """As `ApiError`, with the reason."""
+        """Keep the facts and the reason."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.reason = reason
 
@@ -103,33 +122,33 @@ class TokenMalformed(ApiError):
     """The configured token can't be one; nothing was sent. `problem` names the rule."""
 
     def __init__(self, *, problem: str, **facts: object) -> None:
-        """As `ApiError`, with the problem."""
+        """Keep the facts and the problem."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.problem = problem
 
 
 class AccessRefused(ApiError):
-    """`TTP_ACCESS` or `TTP_TOOLSETS`, the `setting`, does not allow it; nothing was sent."""
+    """The `setting`, `TTP_ACCESS` or `TTP_TOOLSETS`, doesn't allow it; nothing was sent."""
 
     def __init__(self, *, setting: str = "TTP_ACCESS", **facts: object) -> None:
-        """As `ApiError`, with the setting."""
+        """Keep the facts and the setting."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.setting = setting
 
 
 class UploadRefused(ApiError):
-    """The storage, or a rule of ours about its address, refused the file. `reason` is one of ours."""
+    """The storage, or a rule about its address, refused the file."""
 
     def __init__(self, *, reason: str, **facts: object) -> None:
-        """As `ApiError`, with the reason."""
+        """Keep the facts and the reason."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.reason = reason
 
 
 class UploadFailed(ApiError):
-    """The bytes did not all arrive. `reason` is one of ours."""
+    """The file did not arrive in full."""
 
     def __init__(self, *, reason: str, **facts: object) -> None:
-        """As `ApiError`, with the reason."""
+        """Keep the facts and the reason."""
         super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
         self.reason = reason

@@ -12,7 +12,7 @@ _HEALTHY = {"connected", "active", "ok", "healthy"}
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One connected account. Only its id is documented; the rest is read tolerantly."""
+    """A connected account. Only its id is documented; the rest is read tolerantly."""
 
     raw: JsonObject
     id: str
@@ -25,7 +25,7 @@ class Integration:
 
     @property
     def healthy(self) -> bool | None:
-        """Whether it can publish; None where the API does not say. An expiry that refreshes itself is no ailment."""
+        """Check whether it can publish; None if the API doesn't say. An expiry that refreshes itself is healthy."""
         return None if self.status is None else self.status.lower() in _HEALTHY
 
 
@@ -45,10 +45,10 @@ class IntegrationsApi:
         found = unwrap_list(reply, "integrations", "accounts")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
-        return [_integration(raw) for raw in found]
+        return [_read_integration(raw) for raw in found]
 
 
-def _integration(raw: JsonObject) -> Integration:
+def _read_integration(raw: JsonObject) -> Integration:
     refresh = raw.get("hasRefreshCapability")
     return Integration(
         raw=raw,

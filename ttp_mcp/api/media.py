@@ -13,13 +13,13 @@ from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader, Up
 PUTS = 3
 PROGRESS_SECONDS = 0.25
 
-# Bytes on their way, and bytes in all.
+# Called with bytes sent and bytes in total.
 Progress = Callable[[int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class PresignRequest:
-    """A file that is to be uploaded; `size` is exact, in bytes."""
+    """A file to upload; `size` is exact, in bytes."""
 
     filename: str
     content_type: str
@@ -28,7 +28,7 @@ class PresignRequest:
 
 @dataclass(frozen=True, slots=True)
 class PresignedUpload:
-    """Where to PUT the bytes. `upload_url` is a secret; `public_url` is what posts refer to."""
+    """Target of an upload. `upload_url` is a secret; posts refer to `public_url`."""
 
     key: str
     upload_url: str
@@ -41,7 +41,7 @@ class PresignedUpload:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A file that is stored; `puts` says in how many attempts."""
+    """A stored file, and the number of attempts it took."""
 
     key: str
     public_url: str
@@ -51,17 +51,16 @@ class Uploaded:
 class MediaApi:
     """Endpoints of media, and the storage behind them."""
 
-    def __init__(self, http: Http, storage: PresignedUploader, monotonic: Callable[[], float]) -> None:
-        """Use this connection and this storage."""
+    def __init__(self, http: Http, uploader: PresignedUploader) -> None:
+        """Use this connection and this uploader."""
         self._http = http
-        self._storage = storage
-        self._monotonic = monotonic
+        self._uploader = uploader
 
     async def presign(self, wanted: PresignRequest) -> PresignedUpload:
         """`POST /media/presign`: a short-lived URL for one upload.
 
         Raises:
-            ValidationFailed: The type or the size is not accepted.
+            ValidationFailed: The type or the size isn't accepted.
 
         Source: API reference, Media uploads.
         """
@@ -81,25 +80,25 @@ class MediaApi:
     async def upload(
         self, filename: str, content_type: str, source: UploadSource, progress: Progress | None = None
     ) -> Uploaded:
-        """Presign and PUT a file: at most three times, each from the first byte with a URL of its own.
+        """Presign and PUT a file: up to three times, each from the first byte with a new URL.
 
-        Repeating is safe: a file that was stored in vain is used by no post.
+        Retries are safe: a file that was stored twice is used by one post at most.
 
         Args:
             filename: Base name of the file.
-            content_type: Its type; has to be one that the API takes.
-            source: The file, open; it stays open.
-            progress: Called about four times a second while the bytes go out, and at the end.
+            content_type: A type that the API accepts.
+            source: The open file; it stays open.
+            progress: Called about four times a second during the upload, and at the end.
 
         Raises:
             UploadRefused: The storage, or a rule about its address, refused the file.
-            UploadFailed: It did not arrive, or changed while it was sent; there is no URL then.
-            ApiError: The API gave no upload URL.
+            UploadFailed: It did not arrive, or changed while it was sent.
+            ApiError: The API returned no upload URL.
 
         Source: API reference, Media uploads.
         """
         wanted = PresignRequest(filename=filename, content_type=content_type, size=source.size)
-        async with self._storage.turn():
+        async with self._uploader.slot():
             renewed, attempt = False, 1
             while True:
                 outcome = await self._attempt(wanted, source, progress)
@@ -107,27 +106,27 @@ class MediaApi:
                     if progress is not None:
                         await progress(source.size, source.size)
                     return Uploaded(key=outcome.key, public_url=outcome.public_url, puts=attempt)
-                final = outcome.kind in ("changed", "final") or (outcome.kind == "expired" and renewed)
-                if final or attempt == PUTS:
+                permanent = outcome.kind in ("changed", "permanent") or (outcome.kind == "expired" and renewed)
+                if permanent or attempt == PUTS:
                     raise _upload_error(outcome)
                 renewed = renewed or outcome.kind == "expired"
-                if outcome.kind == "again":
-                    await self._http.sleep(retry.delay_seconds(attempt, self._http.jitter()))
+                if outcome.kind == "retryable":
+                    await self._http.clocks.sleep(retry.delay_seconds(attempt, self._http.clocks.jitter()))
                 attempt += 1
 
     async def _attempt(
         self, wanted: PresignRequest, source: UploadSource, progress: Progress | None
     ) -> PresignedUpload | UploadProblem:
-        issued = self._monotonic()
+        issued = self._http.clocks.monotonic()
         presigned = await self.presign(wanted)
-        # A tenth of its life is kept back for the way there.
+        # A tenth of its lifetime is reserved for the request itself.
         fresh_until = issued + min(FRESH_SECONDS, presigned.expires_in_seconds * 0.9)
         sent, over = ByteCounter(), anyio.Event()
         async with anyio.create_task_group() as tasks:
             if progress is not None:
-                tasks.start_soon(_report, progress, sent, source.size, over)
+                tasks.start_soon(_report_progress, progress, sent, source.size, over)
             try:
-                await self._storage.put(
+                await self._uploader.put(
                     presigned.upload_url, wanted.content_type, source, sent, fresh_until=fresh_until
                 )
             except UploadProblem as problem:
@@ -137,7 +136,7 @@ class MediaApi:
         return presigned
 
 
-async def _report(progress: Progress, sent: ByteCounter, size: int, over: anyio.Event) -> None:
+async def _report_progress(progress: Progress, sent: ByteCounter, size: int, over: anyio.Event) -> None:
     while not over.is_set():
         await progress(sent.count, size)
         with anyio.move_on_after(PROGRESS_SECONDS):
@@ -145,6 +144,6 @@ async def _report(progress: Progress, sent: ByteCounter, size: int, over: anyio.
 
 
 def _upload_error(problem: UploadProblem) -> errors.ApiError:
-    refused = problem.kind == "final" or (problem.kind == "expired" and problem.status is not None)
+    refused = problem.kind == "permanent" or (problem.kind == "expired" and problem.status is not None)
     kind = errors.UploadRefused if refused else errors.UploadFailed
     return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

@@ -1,23 +1,28 @@
-"""Reading JSON from outside tolerantly: the wrong type is as good as absent, and nothing raises."""
+"""Tolerant reading of JSON from outside: a value of the wrong type counts as absent, and nothing raises."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from ttp_mcp.text import is_plain_word
 
 JsonObject = dict[str, Any]
 
-# Python refuses to write out numbers of some thousand digits; no id has more than 64 bits.
+# Python refuses to convert numbers with thousands of digits; no id has more than 64 bits.
 _LARGEST_ID = 2**64
-# `0001` and `9999` mean "never" to some systems, and overflow when they are shown in another zone.
+# `0001` and `9999` mean "never" in some systems, and overflow when shown in another zone.
 _EARLIEST_YEAR, _LATEST_YEAR = 1900, 9000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Seconds have ten digits from 2001 to 2286, milliseconds thirteen.
+_MILLISECONDS = 100_000_000_000
+_MOST_REASONS, _DEEPEST_REASON = 5, 6
 
-_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT")
+_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]")
+_UNIX_TIME = re.compile(r"\d{10}(?:\d{3})?", re.ASCII)
 
 
 def as_str(value: object) -> str | None:
-    """A text that is not empty; a whole number becomes its digits, since ids may be numbers."""
+    """Return a string unless it is empty; an integer becomes its digits, since ids may be numbers."""
     if isinstance(value, str):
         return value or None
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _LARGEST_ID:
@@ -26,40 +31,40 @@ def as_str(value: object) -> str | None:
 
 
 def as_token(value: object) -> str | None:
-    """A word of the API's own, as a platform or a status: `unreadable` where it is no plain word.
+    """Return a key such as a platform or a status; `unreadable` unless it is one plain word.
 
-    Keys stand in our own sentences, so they must not be sentences themselves.
+    Keys are used in this server's own sentences, so they must not be sentences themselves.
     """
     found = as_str(value)
     return found if found is None or is_plain_word(found) else "unreadable"
 
 
 def as_url(value: object) -> str | None:
-    """An http address; None where it has blanks or controls, so that it could be sentences and no post could use it."""
+    """Return an http URL; None if it has blanks or control characters: it could be a sentence, and no post could use it."""
     found = as_str(value) or ""
     plain = found.startswith(("https://", "http://")) and found.isprintable() and " " not in found
     return found if plain else None
 
 
 def as_strs(value: object) -> list[str]:
-    """The texts of a list."""
+    """Return the strings of a list."""
     return [entry for entry in cast("list[object]", value) if isinstance(entry, str)] if isinstance(value, list) else []
 
 
 def as_objects(value: object) -> list[JsonObject]:
-    """The objects of a list."""
+    """Return the objects of a list."""
     if not isinstance(value, list):
         return []
     return [cast("JsonObject", entry) for entry in cast("list[object]", value) if isinstance(entry, dict)]
 
 
 def as_object(value: object) -> JsonObject:
-    """An object, or an empty one."""
+    """Return an object, or an empty one."""
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
 def as_number(value: object) -> float | None:
-    """A number; a text that spells one counts."""
+    """Return a number, also from a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -70,24 +75,67 @@ def as_number(value: object) -> float | None:
 
 
 def as_datetime(value: object) -> datetime | None:
-    """An ISO 8601 instant as aware UTC; one without an offset is read as UTC. Years 1900 to 9000."""
-    if not isinstance(value, str) or not _PLAIN.match(value):
-        return None
+    """Return a time as aware UTC: ISO 8601, in UTC without an offset, or Unix time in seconds or milliseconds."""
     try:
-        found = datetime.fromisoformat(value)
-        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        found = _as_unix_time(value) or _as_iso_time(value)
     except (ValueError, OverflowError):
         return None
-    return found if _EARLIEST_YEAR <= found.year <= _LATEST_YEAR else None
+    return found if found and _EARLIEST_YEAR <= found.year <= _LATEST_YEAR else None
+
+
+def _as_iso_time(value: object) -> datetime | None:
+    if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
+        return None
+    found = datetime.fromisoformat(value)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _as_unix_time(value: object) -> datetime | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = as_str(value)
+    if text is None or not _UNIX_TIME.fullmatch(text):
+        return None
+    number = int(text)
+    # Exact on every platform, unlike datetime.fromtimestamp.
+    return _EPOCH + timedelta(milliseconds=number if number >= _MILLISECONDS else number * 1000)
+
+
+def as_message(value: object, depth: int = 0) -> str | None:
+    """Return the text of an error, or of the reasons in a list or an object of fields, as `field: reason; ...`."""
+    if depth > _DEEPEST_REASON:
+        return None
+    if isinstance(value, list):
+        texts = [as_message(entry, depth + 1) for entry in cast("list[object]", value)[:_MOST_REASONS]]
+        return "; ".join(text for text in texts if text) or None
+    if not isinstance(value, dict):
+        return as_str(value)
+    fields = cast("JsonObject", value)
+    text = as_message(first_present(fields, "message", "msg", "reason", "detail", "error"), depth + 1)
+    if text is None:
+        return as_message([_name_reason(name, reason, depth) for name, reason in fields.items()], depth + 1)
+    return _label(first_present(fields, "field", "param", "path", "loc"), text)
+
+
+def _name_reason(name: str, reason: object, depth: int) -> str | None:
+    # `{"content": ["is too long"]}`; a flag or a code says nothing that a reader could use.
+    text = None if isinstance(reason, bool | int | float) else as_message(reason, depth + 1)
+    return _label(name, text) if text else None
+
+
+def _label(place: object, text: str) -> str:
+    parts = cast("list[object]", place) if isinstance(place, list) else [place]
+    name = ".".join(part for part in map(as_str, parts) if part)
+    return f"{name}: {text}" if name else text
 
 
 def first_present(holder: JsonObject, *names: str) -> Any:
-    """The first of several spellings that is there and not null."""
+    """Return the value of the first of several spellings that exists and isn't null."""
     return next((holder[name] for name in names if holder.get(name) is not None), None)
 
 
 def unwrap_list(reply: object, *names: str) -> list[JsonObject] | None:
-    """The list of a reply: bare, under one of its names, or that again under `data`. None when there is none."""
+    """Return the list of a reply: bare, under one of its names, or under one of these in `data`. None without one."""
     if isinstance(reply, list):
         return as_objects(cast("object", reply))
     found = first_present(as_object(reply), *names, "data", "items", "results")
@@ -97,7 +145,7 @@ def unwrap_list(reply: object, *names: str) -> list[JsonObject] | None:
 
 
 def unwrap_object(reply: object, name: str) -> JsonObject | None:
-    """The object of a reply: under its name, under `data`, or the reply itself when it has an id."""
+    """Return the object of a reply: under its name, under `data`, or the reply itself if it has an id."""
     whole = as_object(reply)
     for holder in (whole, as_object(whole.get("data"))):
         if isinstance(holder.get(name), dict):

@@ -10,6 +10,7 @@ from ttp_mcp.api.http import Http
 from ttp_mcp.api.parsing import (
     JsonObject,
     as_datetime,
+    as_message,
     as_object,
     as_objects,
     as_str,
@@ -27,7 +28,7 @@ LONGEST_ID = 512
 
 @dataclass(frozen=True, slots=True)
 class AccountResult:
-    """What became of a post on one account. The reference names no such fields; all are read tolerantly."""
+    """Result of a post on one account. The reference documents no such fields; all are read tolerantly."""
 
     account_id: str | None
     platform: str | None
@@ -39,9 +40,9 @@ class AccountResult:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A post as the API sent it; each property reads its field tolerantly when it is asked for.
+    """A post as the API sent it. Each property reads its field tolerantly, and only on access.
 
-    A list can have thousands of posts of which twenty are shown, so nothing is converted ahead.
+    A list can have thousands of posts of which twenty are shown.
     """
 
     raw: JsonObject
@@ -83,35 +84,37 @@ class Post:
 
     @property
     def scheduled_at(self) -> datetime | None:
-        """When it is to go out, aware UTC."""
+        """Scheduled time, aware UTC; None for a draft, and if it can't be read."""
         return as_datetime(self.raw.get("scheduledAt"))
 
     @property
+    def has_unreadable_time(self) -> bool:
+        """Check for a scheduled time in a form that can't be read."""
+        return bool(self.raw.get("scheduledAt")) and self.scheduled_at is None
+
+    @property
     def published_at(self) -> datetime | None:
-        """When it went out, aware UTC."""
+        """Time of publication, aware UTC."""
         return as_datetime(self.raw.get("publishedAt"))
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was made, aware UTC; undocumented."""
+        """Time of creation, aware UTC; undocumented."""
         return as_datetime(self.raw.get("createdAt"))
 
     @property
     def platform_data(self) -> JsonObject:
-        """What single platforms need; undocumented."""
+        """Platform options; undocumented."""
         return as_object(self.raw.get("platformData"))
 
     @property
     def results(self) -> list[AccountResult]:
         """One result for each account; undocumented."""
         found = first_present(self.raw, "results", "accountResults", "publishResults")
-        return [_result(each) for each in as_objects(found)]
+        return [_read_result(each) for each in as_objects(found)]
 
 
-def _result(raw: JsonObject) -> AccountResult:
-    error = first_present(raw, "error", "errorMessage", "message")
-    if isinstance(error, dict):
-        error = first_present(as_object(error), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
+def _read_result(raw: JsonObject) -> AccountResult:
     status = as_token(raw.get("status"))
     return AccountResult(
         account_id=as_str(first_present(raw, "accountId", "integrationId")),
@@ -119,13 +122,13 @@ def _result(raw: JsonObject) -> AccountResult:
         status=status.lower() if status else None,
         url=as_str(first_present(raw, "url", "permalink")),
         external_id=as_str(first_present(raw, "externalId", "platformPostId")),
-        error=as_str(error),
+        error=as_message(first_present(raw, "error", "errorMessage", "message", "errors")),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class PostCreate:
-    """What `POST /posts` is sent: targets by `account_ids` or by `platforms`; no `scheduled_at` means a draft."""
+    """Body of `POST /posts`: targets by `account_ids` or by `platforms`; without `scheduled_at` it is a draft."""
 
     content: str
     account_ids: tuple[str, ...] = ()
@@ -179,14 +182,14 @@ class PostsApi:
 
         Source: API reference, Posts; the envelope is undocumented.
         """
-        reply = await self._http.request("GET", f"/posts/{_segment('GET', post_id)}", "/posts/{id}", need="read")
+        reply = await self._http.request("GET", f"/posts/{_encode_id('GET', post_id)}", "/posts/{id}", need="read")
         found = unwrap_object(reply, "post")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/posts/{id}", reason="shape")
         return Post(found)
 
     async def create(self, post: PostCreate) -> Post:
-        """`POST /posts`: a draft, or a scheduled post when it has a time. Never repeated once it may have arrived.
+        """`POST /posts`: a draft, or a scheduled post if it has a time. Never retried once it may have arrived.
 
         Source: API reference, Posts; `platformData` from the vendor's client; the envelope is undocumented.
         """
@@ -205,14 +208,14 @@ class PostsApi:
 
         Source: API reference, Posts. The body of the reply is undocumented and ignored.
         """
-        await self._http.request("DELETE", f"/posts/{_segment('DELETE', post_id)}", "/posts/{id}", need="remove")
+        await self._http.request("DELETE", f"/posts/{_encode_id('DELETE', post_id)}", "/posts/{id}", need="remove")
 
 
-def _segment(method: str, post_id: str) -> str:
-    """An id as one path segment: nothing in it can lead to another path.
+def _encode_id(method: str, post_id: str) -> str:
+    """Encode an id as one path segment, which can't lead to another path.
 
     Raises:
-        NotFound: Nothing can have this id; without a status, since nothing was sent.
+        NotFound: No post can have this id; without a status, since nothing was sent.
     """
     try:
         encoded = quote(post_id, safe="")

@@ -1,60 +1,89 @@
-"""One wait for all: when the API asks to wait, no call leaves before it is over, and then one goes first."""
+"""A shared wait for all calls: after a 429 none is sent until the wait is over, and then one call probes first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 
-# An hour: what asks for more is answered with the whole time, but tried again after this one.
+from ttp_mcp.api.clock import Clocks
+
+# A longer wait is reported to the agent in full, but calls try again after an hour.
 LONGEST_HOLD_SECONDS = 3600.0
-# After a 429 that does not say how long.
+# After a 429 without a usable Retry-After.
 DEFAULT_HOLD_SECONDS = 1.0
-# After a 429 that says 0, or a time that is over: at once would be a storm of repeats, which no budget limits.
+# After a 429 that says 0 or a past date: retrying at once would be a storm, which no budget limits.
 LEAST_HOLD_SECONDS = 0.25
 
 
-class RateLimitGate:
-    """The present wait of a token's calls, if there is one."""
+class StillLimited(Exception):
+    """The rate limit lasts longer than the caller can wait."""
 
-    def __init__(self, monotonic: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Nothing is held at first."""
-        self._monotonic = monotonic
-        self._sleep = sleep
+
+class RateLimitGate:
+    """Connections for a few requests at once, closed while the API limits requests."""
+
+    def __init__(self, clocks: Clocks, connections: int) -> None:
+        """Start open."""
+        self._clocks = clocks
         self._until: float | None = None
         self._probe: anyio.Event | None = None
+        # A queue before the connection pool: a call that waits here can still be held, and was certainly not sent.
+        self._connections = anyio.Semaphore(connections, fast_acquire=True)
 
     @property
-    def active(self) -> bool:
-        """Whether calls wait, for the time or for the one that went first."""
+    def is_closed(self) -> bool:
+        """Check whether calls wait, for the time or for the probe."""
         return self._until is not None or self._probe is not None
 
     def seconds_left(self) -> float:
-        """How long calls still wait for the time; 0 when they do not."""
-        return 0.0 if self._until is None else max(0.0, self._until - self._monotonic())
+        """Return how long the wait still takes; 0 without one."""
+        return 0.0 if self._until is None else max(0.0, self._until - self._clocks.monotonic())
 
-    def begin(self, seconds: float | None) -> None:
-        """Hold all calls for so long, or longer where they already are; None where the API did not say."""
+    def close(self, seconds: float | None) -> None:
+        """Hold all calls for `seconds`, or longer if they already are; None if the API didn't say how long."""
         asked = DEFAULT_HOLD_SECONDS if seconds is None else seconds
-        wait = min(max(asked, LEAST_HOLD_SECONDS), LONGEST_HOLD_SECONDS)
-        until = self._monotonic() + wait
+        until = self._clocks.monotonic() + min(max(asked, LEAST_HOLD_SECONDS), LONGEST_HOLD_SECONDS)
         self._until = until if self._until is None else max(self._until, until)
 
-    async def passed(self, most_seconds: Callable[[], float]) -> anyio.Event | None:
-        """Wait until a call may leave.
+    @asynccontextmanager
+    async def slot(self, most_seconds: Callable[[], float]) -> AsyncGenerator[None]:
+        """Wait until the gate is open and a connection is free, and keep that connection for the block.
 
         Args:
             most_seconds: How long the caller can wait from now.
 
+        Raises:
+            StillLimited: The rate limit lasts longer.
+        """
+        while True:
+            probe = await self.wait(most_seconds) if self.is_closed else None
+            try:
+                async with self._connections:
+                    if self._is_closed_since(probe):
+                        continue
+                    yield
+                    return
+            finally:
+                self.release_probe(probe)
+
+    def _is_closed_since(self, probe: anyio.Event | None) -> bool:
+        """Check for a 429 that arrived while a call was in the queue; it doesn't concern the probe."""
+        return probe is None and self.is_closed
+
+    async def wait(self, most_seconds: Callable[[], float]) -> anyio.Event | None:
+        """Wait for the gate to open.
+
         Returns:
-            A token of the one call that goes first, to be given to `probed` when it has its answer; None for the others.
+            The probe if this call goes first, for `release_probe` once it has an answer; None for all others.
 
         Raises:
-            TimeoutError: It would take longer than the caller can wait; known at once where the API said how long.
+            StillLimited: The rate limit lasts longer than `most_seconds()`; raised at once.
         """
-        while self.active:
+        while self.is_closed:
             if left := self.seconds_left():
                 if left >= most_seconds():
-                    raise TimeoutError
-                await self._sleep(left)
+                    raise StillLimited
+                await self._clocks.sleep(left)
             elif self._probe is not None:
                 await self._probe.wait()
             else:
@@ -63,8 +92,8 @@ class RateLimitGate:
                 return self._probe
         return None
 
-    def probed(self, probe: anyio.Event | None) -> None:
-        """The call that went first has its answer, or was given up; the others may look again."""
+    def release_probe(self, probe: anyio.Event | None) -> None:
+        """Let the other calls check the gate: the probe has its answer, or was given up."""
         if probe is not None:
             self._probe = None
             probe.set()

@@ -1,5 +1,6 @@
-"""What came back, or what broke instead, turned into JSON or into an `ApiError`: pure functions, nothing is awaited."""
+"""Responses and failures of the connection turned into JSON or into an `ApiError`: pure functions."""
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from urllib.parse import urlsplit
 import httpx2
 from pydantic_core import from_json
 
-from ttp_mcp.api import errors, retry
-from ttp_mcp.api.parsing import as_object, as_str, first_present
+from ttp_mcp.api import errors, network, retry
+from ttp_mcp.api.parsing import as_message, as_object, first_present
 
-# Raised before a byte of the request is written: no name, no connection, no TLS, a proxy that opens no tunnel.
+# Raised before a byte of the request is written.
 NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -23,7 +24,7 @@ NOT_SENT = (
 )
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:-]{1,253}")
-# Each JSON escape whole, so that half a surrogate pair is told from a pair and from an escaped backslash.
+# Matches each JSON escape as a whole, to tell half a surrogate pair from a pair and from an escaped backslash.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
 )
@@ -32,32 +33,39 @@ _HALF_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """What was asked, as errors and logs name it. `route` is the template, never the URL."""
+    """A request as errors and logs name it. `route` is the template, never the URL."""
 
     method: str
     route: str
 
     @property
-    def changes(self) -> bool:
-        """Whether it can have an effect: everything but a `GET`."""
+    def has_side_effects(self) -> bool:
+        """Check whether it can change anything: all methods but `GET`."""
         return self.method != "GET"
 
 
 def connection_error(
-    asked: RequestInfo, error: Exception, *, sent: bool, status: int | None = None, after_seconds: float | None = None
+    info: RequestInfo,
+    error: Exception,
+    *,
+    sent: bool,
+    status: int | None = None,
+    after_seconds: float | None = None,
+    proxy: str | None = None,
 ) -> errors.ApiError:
-    """What a failure of the connection means.
+    """Classify a failure of the connection.
 
     Args:
-        asked: The request.
-        error: What was raised; its text is often empty and never used.
+        info: The request.
+        error: The exception; its text is often empty and never used.
         sent: Whether a byte of the request can have been written.
-        status: The status of an answer whose body broke off; None when no answer had begun.
-        after_seconds: The limit that ran out, where one did.
+        status: The status of a response whose body broke off; None if no response had begun.
+        after_seconds: The limit that ran out, if one did.
+        proxy: The variable that names the proxy, if one is used.
     """
-    facts: dict[str, Any] = {"method": asked.method, "path": asked.route, "may_have_happened": asked.changes}
+    facts: dict[str, Any] = {"method": info.method, "path": info.route, "may_have_happened": info.has_side_effects}
     if not sent or isinstance(error, NOT_SENT):
-        return errors.NotReached(method=asked.method, path=asked.route)
+        return errors.NotReached(method=info.method, path=info.route, reason=network.find_reason(error), variable=proxy)
     if isinstance(error, httpx2.DecodingError):
         return errors.BadAnswer(reason="encoding", status=status, **facts)
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
@@ -68,29 +76,37 @@ def connection_error(
 
 
 def error_from_response(
-    asked: RequestInfo, status: int, headers: Mapping[str, str], content: bytes, now: datetime
+    info: RequestInfo, status: int, headers: Mapping[str, str], content: bytes | None, now: datetime
 ) -> errors.ApiError:
-    """The error of an answer that is not 2xx. `now` is the API's present, for a `Retry-After` that is a date."""
+    """Return the error of a response that isn't 2xx.
+
+    Args:
+        info: The request.
+        status: The status of the response.
+        headers: Its headers.
+        content: Its body; None if that didn't arrive in full.
+        now: The API's time, for a `Retry-After` with a date.
+    """
     facts: dict[str, Any] = {
-        "method": asked.method,
-        "path": asked.route,
+        "method": info.method,
+        "path": info.route,
         "status": status,
         "request_id": _request_id(headers.get("x-request-id")),
     }
     if status < 400:
         return errors.Redirected(target_host=_host(headers.get("location")), **facts)
-    facts["message"] = message_of(content)
-    if status == 404 and (reason := _not_the_apis(headers.get("content-type", ""), content)):
-        # A proxy that has lost its way answers so to everything: it says nothing of what there is or was done.
-        return errors.BadAnswer(reason=reason, may_have_happened=asked.changes, **facts)
+    facts["message"] = extract_message(content or b"")
     if status >= 500:
-        return errors.ServerError(may_have_happened=asked.changes, **facts)
+        return errors.ServerError(may_have_happened=info.has_side_effects, **facts)
     if status == 408:
-        # Whoever gave up waiting, the API or a proxy before it, need not know what had arrived.
-        return errors.NoAnswer(may_have_happened=asked.changes, **facts)
+        # From the API or a proxy before it: neither knows how far the request had come.
+        return errors.NoAnswer(may_have_happened=info.has_side_effects, **facts)
     if status == 429:
-        wait = retry.retry_after_seconds(headers.get("retry-after"), now)
+        wait = retry.parse_retry_after(headers.get("retry-after"), now)
         return errors.RateLimited(retry_after_seconds=wait, **facts)
+    if reason := _foreign_reason(headers.get("content-type", ""), content):
+        # A proxy or gateway refused: this says nothing about token, plan, arguments, or what exists.
+        return errors.BadAnswer(reason=reason, may_have_happened=info.has_side_effects, **facts)
     return _FINAL.get(status, errors.ValidationFailed)(**facts)
 
 
@@ -101,68 +117,68 @@ _FINAL: dict[int, type[errors.ApiError]] = {
 }
 
 
-def too_large(asked: RequestInfo, status: int) -> errors.BadAnswer:
-    """The error of an answer that has more bytes than are read."""
+def too_large_error(info: RequestInfo, status: int) -> errors.BadAnswer:
+    """Return the error of a response with more bytes than the limit."""
     return errors.BadAnswer(
-        reason="too_large", method=asked.method, path=asked.route, status=status, may_have_happened=asked.changes
+        reason="too_large", method=info.method, path=info.route, status=status, may_have_happened=info.has_side_effects
     )
 
 
-def parse_response(asked: RequestInfo, status: int, content_type: str, content: bytes) -> Any:
-    """The JSON of a 2xx answer; an empty answer to `DELETE` is an empty object.
+def parse_response(info: RequestInfo, status: int, content_type: str, content: bytes) -> Any:
+    """Parse the JSON of a 2xx response; an empty response to `DELETE` is an empty object.
 
     Raises:
-        BadAnswer: It is not JSON.
-        Rejected: It says `success: false`.
+        BadAnswer: It isn't JSON.
+        Rejected: It has `success: false`.
     """
-    if asked.method == "DELETE" and not content.strip():
+    if info.method == "DELETE" and not content.strip():
         return {}
     try:
         reply = parse_json(content)
     except (ValueError, RecursionError):
         raise errors.BadAnswer(
             reason=_why_unreadable(content_type, content),
-            method=asked.method,
-            path=asked.route,
+            method=info.method,
+            path=info.route,
             status=status,
-            may_have_happened=asked.changes,
+            may_have_happened=info.has_side_effects,
         ) from None
     if as_object(reply).get("success") is False:
-        raise errors.Rejected(method=asked.method, path=asked.route, status=status, message=message_of(content))
+        raise errors.Rejected(method=info.method, path=info.route, status=status, message=extract_message(content))
     return reply
 
 
 def parse_json(content: bytes) -> Any:
-    """JSON of at most 200 levels, without the words NaN and Infinity. Half a surrogate pair becomes U+FFFD.
+    """Parse JSON of at most 200 levels, without NaN and Infinity. Half a surrogate pair becomes U+FFFD.
 
     Raises:
-        ValueError: It is not such JSON.
+        ValueError: It isn't such JSON.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError:
-        # A text that was cut within an emoji ends in such a half; one post must not make a whole list unreadable.
-        mended = _ESCAPE.sub(_whole, content)
-        if mended == content:
+        # A text that was cut within an emoji ends in half a pair; one post must not make a whole list unreadable.
+        repaired = _ESCAPE.sub(_replace_half, content)
+        if repaired == content:
             raise
-        return from_json(mended, allow_inf_nan=False)
+        return from_json(repaired, allow_inf_nan=False)
 
 
-def _whole(escape: re.Match[bytes]) -> bytes:
+def _replace_half(escape: re.Match[bytes]) -> bytes:
     is_half = len(escape[0]) == _HALF_BYTES
     return b"\\ufffd" if is_half else escape[0]
 
 
-def message_of(content: bytes) -> str | None:
-    """The API's own words in an error body; nothing of a body that is not JSON."""
+def extract_message(content: bytes) -> str | None:
+    """Return the message of an error body, with the reasons it lists; None if the body isn't JSON."""
     try:
         body = as_object(parse_json(content))
     except (ValueError, RecursionError):
         return None
-    found = first_present(body, "message", "error", "detail")
-    if isinstance(found, dict):
-        found = first_present(as_object(found), "message", "detail")  # pyright: ignore[reportUnknownArgumentType] # raw JSON
-    return as_str(found)
+    summary = as_message(first_present(body, "message", "error"))
+    reasons = as_message(first_present(body, "detail", "details", "errors"))
+    return ": ".join(dict.fromkeys(part for part in (summary, reasons) if part)) or None
 
 
 def _request_id(header: str | None) -> str | None:
@@ -170,7 +186,7 @@ def _request_id(header: str | None) -> str | None:
 
 
 def _host(location: str | None) -> str | None:
-    """The host of a redirect's target and nothing else of it; None for a path, or for what is no URL."""
+    """Return the host of a redirect's target and nothing else; None for a path or an invalid URL."""
     try:
         host = urlsplit(location or "").hostname or ""
     except ValueError:
@@ -178,8 +194,10 @@ def _host(location: str | None) -> str | None:
     return host if _HOST.fullmatch(host) else None
 
 
-def _not_the_apis(content_type: str, content: bytes) -> str | None:
-    """Why a body is none of the API's own, whose every refusal is a JSON object; None when it may be."""
+def _foreign_reason(content_type: str, content: bytes | None) -> str | None:
+    """Explain why a refusal isn't the API's own, which is always a JSON object; None if it may be."""
+    if content is None:
+        return None if "json" in content_type else "truncated"
     try:
         return None if isinstance(parse_json(content), dict) else "shape"
     except (ValueError, RecursionError):

@@ -1,13 +1,13 @@
-"""The bare client for storage: it never had the token, and sends nothing but a file, its type and its length.
+"""Uploads to presigned URLs: a client that never has the token, and sends only a file, its type and its length.
 
-The PUT is the standard library's: no cookies, no default headers, no redirects, no proxy, no log line with the URL (a
-secret), and half the CPU for each byte that HTTPX2 takes. The bytes go out from a worker thread, which leaves the event
-loop free.
+The PUT uses the standard library: no cookies, default headers, redirects, proxy, or log line with the URL (a secret), and
+half the CPU per byte of HTTPX2. A worker thread sends, so the event loop stays free.
 """
 
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.client import HTTPConnection, HTTPException
@@ -18,6 +18,7 @@ import anyio.to_thread
 import httpx2
 from starlette.types import ASGIApp
 
+from ttp_mcp.api import network
 from ttp_mcp.api.ssrf import Resolver, UploadTarget, UploadUrlRefused, parse_upload_url, resolve_public, system_resolver
 
 BLOCK_BYTES = 256 * 1024
@@ -27,15 +28,15 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 WRITE_SECONDS = 30.0
 
-# again: a new attempt may succeed. expired: only with a new URL. changed, final: never.
-FailureKind = Literal["again", "expired", "changed", "final"]
+# retryable: a new attempt may succeed. expired: only with a new URL. changed, permanent: never.
+FailureKind = Literal["retryable", "expired", "changed", "permanent"]
 
 
 class UploadProblem(Exception):
-    """A PUT did not store the file. `reason` is ours and holds nothing of the URL."""
+    """A PUT did not store the file. `reason` contains nothing of the URL."""
 
     def __init__(self, kind: FailureKind, reason: str, status: int | None = None) -> None:
-        """Keep the facts; `status` is the storage's HTTP status, where it answered."""
+        """Keep the facts; `status` is the storage's HTTP status, if it responded."""
         super().__init__(reason)
         self.kind: FailureKind = kind
         self.reason = reason
@@ -43,7 +44,7 @@ class UploadProblem(Exception):
 
 
 class UploadSource(Protocol):
-    """What is sent. Every copy reads on a descriptor of its own."""
+    """A file to send. Every copy has a file descriptor of its own."""
 
     @property
     def size(self) -> int:
@@ -51,37 +52,37 @@ class UploadSource(Protocol):
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Bytes from a place; none beyond the end."""
+        """Read at an offset; returns no bytes beyond the end."""
         ...
 
     def unchanged(self) -> bool:
-        """Whether it still is what it was when it was opened."""
+        """Check whether the file is as it was when it was opened."""
         ...
 
     def copy(self) -> Self:
-        """Another one, closed on its own."""
+        """Open another one, to be closed separately."""
         ...
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the file."""
         ...
 
 
 class ByteCounter:
-    """How many bytes of a file are on their way; written by one thread, read by others."""
+    """Count of the bytes sent; written by one thread, read by others."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start at 0."""
         self.count = 0
 
 
 def allowed_seconds(size: int) -> float:
-    """How long the PUT of so many bytes may take: 256 KiB a second, at least 5 s and at most 30 minutes."""
+    """Return the time limit of a PUT of `size` bytes: 256 KiB a second, from 5 s to 30 minutes."""
     return min(5.0 + size / (256 * 1024), 1800.0)
 
 
 class PresignedUploader:
-    """Where presigned uploads go."""
+    """Sends files to presigned URLs."""
 
     def __init__(
         self,
@@ -96,12 +97,12 @@ class PresignedUploader:
         """Open nothing.
 
         Args:
-            loopback: Whether storage on this machine is allowed: only when the API is there too.
-            monotonic: Seconds of a clock that never goes back.
-            app: An application in this process that stands for the storage (the sandbox).
-            resolve: How a host name becomes addresses; may block.
-            tls: Which certificates are trusted, instead of the usual ones.
-            seconds: How long the PUT of so many bytes may take.
+            loopback: Whether storage on this machine is allowed: only if the API is there too.
+            monotonic: Monotonic clock.
+            app: An application in this process that answers instead of the storage (the sandbox).
+            resolve: Returns the addresses of a host name; may block.
+            tls: Replaces the usual TLS context.
+            seconds: Returns the time limit for a number of bytes.
         """
         self._loopback = loopback
         self._monotonic = monotonic
@@ -118,52 +119,57 @@ class PresignedUploader:
 
         Args:
             url: The presigned URL.
-            content_type: As it was presigned.
+            content_type: The presigned content type.
             source: The file; may be closed as soon as this returns.
-            sent: Kept up to date while it goes out.
-            fresh_until: When the URL is too old to start with, on the monotonic clock.
+            sent: Updated during the upload.
+            fresh_until: Latest start, on the monotonic clock; after it the URL is too old.
 
         Raises:
-            StorageProblem: It was not stored, or not known to be.
+            UploadProblem: The file was not stored, or perhaps not.
         """
         try:
-            place = parse_upload_url(url, loopback=self._loopback)
+            target = parse_upload_url(url, loopback=self._loopback)
         except UploadUrlRefused as refused:
-            raise UploadProblem("final", str(refused)) from None
+            raise UploadProblem("permanent", str(refused)) from None
         limit = self._seconds(source.size)
-        sending = _Sending(place, content_type, source.copy(), sent, lambda: self._monotonic() < fresh_until)
+        transfer = _Transfer(target, content_type, source.copy(), sent, lambda: self._monotonic() < fresh_until)
         try:
             with anyio.fail_after(limit):
-                status = await self._run(sending)
+                status = await self._run(transfer)
         except TimeoutError:
-            raise UploadProblem("again", f"it was not stored within {limit:.0f} s") from None
+            raise UploadProblem("retryable", f"it was not stored within {limit:.0f} s") from None
         finally:
-            sending.stop()
+            transfer.stop()
         _check_status(status)
         if sent.count != source.size:
-            raise UploadProblem("again", "the storage answered before it had the whole file")
+            raise UploadProblem("retryable", "the storage answered before it had the whole file")
         if not source.unchanged():
-            raise _changed()
+            raise _changed_problem()
 
-    def turn(self) -> anyio.CapacityLimiter:
-        """To be held for the whole of an upload: a few at once, or everything else that needs a thread would starve."""
+    def slot(self) -> anyio.CapacityLimiter:
+        """Return the limiter to hold during a whole upload: more at once would starve everything else that needs a thread."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(AT_ONCE)
         return self._limiter
 
-    async def _run(self, sending: "_Sending") -> int:
+    async def _run(self, transfer: "_Transfer") -> int:
         if self._app is not None:
-            return await sending.to_app(self._app)
-        return await anyio.to_thread.run_sync(sending.to_network, self._resolve, self._tls, abandon_on_cancel=True)
+            return await transfer.to_app(self._app)
+        return await anyio.to_thread.run_sync(transfer.to_network, self._resolve, self._tls, abandon_on_cancel=True)
 
 
-class _Sending:
-    """One PUT. Whichever side takes `_claim` closes the copy of the file: the thread, or the caller when no thread began."""
+class _Transfer:
+    """One PUT. The side that takes `_claim` closes the copy of the file: the thread, or the caller if no thread started."""
 
     def __init__(
-        self, place: UploadTarget, content_type: str, source: UploadSource, sent: ByteCounter, fresh: Callable[[], bool]
+        self,
+        target: UploadTarget,
+        content_type: str,
+        source: UploadSource,
+        sent: ByteCounter,
+        fresh: Callable[[], bool],
     ) -> None:
-        self._place = place
+        self._target = target
         self._content_type = content_type
         self._source = source
         self._sent = sent
@@ -174,68 +180,72 @@ class _Sending:
         sent.count = 0
 
     def stop(self) -> None:
-        """End it, wherever it is: a thread that waits for the network wakes up."""
+        """Stop at any point; a thread that waits for the network wakes up."""
         self._stopped = True
         if self._claim.acquire(blocking=False):
             self._source.close()
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not the method of a TLS socket, which would first forget its encryption.
+                # Not the method of a TLS socket, which would first drop its encryption.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                if sys.platform == "win32":  # pragma: no cover - Windows only
+                    # There only closing wakes a blocked call; the Python method would wait for readers of the response.
+                    socket.SocketType.close(self._socket)
 
     def to_network(self, resolve: Resolver, tls: ssl.SSLContext | None) -> int:
-        """Send from this thread; the status of the answer.
+        """Send from this thread and return the status of the response.
 
         Raises:
-            StorageProblem: There was none.
+            UploadProblem: There was none.
         """
         if not self._claim.acquire(blocking=False):  # pragma: no cover - only when cancelled just as the thread begins
-            raise UploadProblem("final", "it was cancelled")
+            raise UploadProblem("permanent", "it was cancelled")
+        problem = UploadProblem("retryable", "the storage could not be reached")
         try:
-            for address in self._addresses(resolve):
+            for address in self._resolve(resolve):
                 if self._stopped:
                     break
-                status = self._to_address(address, tls)
-                if status is not None:
-                    return status
+                try:
+                    connection = self._connect(address, tls)
+                except network.UnusableSetting as setting:
+                    raise UploadProblem("permanent", f"the file that {setting.variable} names can't be read") from None
+                except OSError as error:
+                    problem = _connect_problem(error)
+                    continue
+                return self._send(connection)
         finally:
             self._source.close()
-        raise UploadProblem("again", "the storage could not be reached")
+        raise problem
 
-    def _addresses(self, resolve: Resolver) -> tuple[str, ...]:
+    def _resolve(self, resolve: Resolver) -> tuple[str, ...]:
         try:
-            return resolve_public(self._place, resolve)
+            return resolve_public(self._target, resolve)
         except UploadUrlRefused as refused:
-            raise UploadProblem("final", str(refused)) from None
+            raise UploadProblem("permanent", str(refused)) from None
         except (OSError, UnicodeError):
-            raise UploadProblem("again", "the storage's name could not be resolved") from None
+            raise UploadProblem("retryable", "the storage's name could not be resolved") from None
 
-    def _to_address(self, address: str, tls: ssl.SSLContext | None) -> int | None:
-        """The status, or None when nobody is at this address, or somebody else than the name's owner."""
-        try:
-            connection = self._connected(address, tls)
-        except OSError:
-            return None
+    def _send(self, connection: socket.socket) -> int:
         with connection:
             self._socket = connection
             try:
                 return self._exchange(connection)
             except (HTTPException, OSError):
-                raise UploadProblem("again", "the connection to the storage broke") from None
+                raise UploadProblem("retryable", "the connection to the storage broke") from None
 
-    def _connected(self, address: str, tls: ssl.SSLContext | None) -> socket.socket:
-        settings = None if self._place.scheme == "http" else tls or httpx2.create_ssl_context()
-        connection = socket.create_connection((address, self._place.port), CONNECT_SECONDS)
+    def _connect(self, address: str, tls: ssl.SSLContext | None) -> socket.socket:
+        context = None if self._target.scheme == "http" else tls or network.create_tls_context()
+        connection = socket.create_connection((address, self._target.port), CONNECT_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if settings is None:
+        if context is None:
             return connection
-        # The certificate has to be the name's, though the connection goes to an address.
-        return settings.wrap_socket(connection, server_hostname=self._place.host.strip("[]"))
+        # The certificate has to be for the name, though the connection goes to an address.
+        return context.wrap_socket(connection, server_hostname=self._target.host.strip("[]"))
 
     def _exchange(self, connection: socket.socket) -> int:
-        http = HTTPConnection(self._place.host)
+        http = HTTPConnection(self._target.host)
         http.sock = connection
-        http.putrequest("PUT", self._place.target, skip_host=True, skip_accept_encoding=True)
+        http.putrequest("PUT", self._target.target, skip_host=True, skip_accept_encoding=True)
         for name, value in self._headers():
             http.putheader(name, value)
         http.endheaders()
@@ -244,52 +254,60 @@ class _Sending:
             for block in self._blocks():
                 connection.sendall(block)
         except ConnectionError:
-            # A storage that refuses early closes its side; its answer may be there all the same.
+            # A storage that refuses early closes its side, but may have responded.
             pass
         connection.settimeout(READ_SECONDS)
-        # The status is all that is needed; an endless body is never read.
+        # Only the status counts; an endless body is never read.
         with http.getresponse() as response:
             return response.status
 
     async def to_app(self, app: ASGIApp) -> int:
-        """Send to an application in this process; the status of the answer."""
+        """Send to an application in this process and return the status of the response."""
 
         async def blocks() -> AsyncIterator[bytes]:
             pending = self._blocks()
             while (block := await anyio.to_thread.run_sync(next, pending, None)) is not None:
                 yield block
 
-        request = httpx2.Request("PUT", self._place.url(self._place.host), headers=self._headers(), content=blocks())
+        request = httpx2.Request("PUT", self._target.url(self._target.host), headers=self._headers(), content=blocks())
         return (await httpx2.ASGITransport(app).handle_async_request(request)).status_code
 
     def _headers(self) -> list[tuple[str, str]]:
         return [
-            ("Host", self._place.authority),
+            ("Host", self._target.authority),
             ("Content-Type", self._content_type),
-            # Without it the body would be sent in chunks, which object stores refuse.
+            # Otherwise the body would be sent in chunks, which object stores refuse.
             ("Content-Length", str(self._source.size)),
         ]
 
     def _blocks(self) -> Iterator[bytes]:
-        """The file, block by block. The last one only leaves when the file is still what it was."""
+        """Yield the file block by block; the last block only if the file hasn't changed."""
         if not self._fresh():
             raise UploadProblem("expired", "the upload URL was too old")
         size, offset = self._source.size, 0
         while offset < size:
             if self._stopped:
-                raise UploadProblem("final", "it was cancelled")
+                raise UploadProblem("permanent", "it was cancelled")
             try:
                 block = self._source.read_at(offset, min(BLOCK_BYTES, size - offset))
             except OSError:
-                raise UploadProblem("final", "the file could not be read") from None
+                raise UploadProblem("permanent", "the file could not be read") from None
             offset += len(block)
             if not block or (offset == size and not self._source.unchanged()):
-                raise _changed()
+                raise _changed_problem()
             yield block
             self._sent.count = offset
 
 
-def _changed() -> UploadProblem:
+def _connect_problem(error: OSError) -> UploadProblem:
+    if network.find_reason(error) in ("issuer", "certificate"):
+        return UploadProblem(
+            "permanent", "the storage's certificate isn't trusted; SSL_CERT_FILE has to name your company's CA"
+        )
+    return UploadProblem("retryable", "the storage could not be reached")
+
+
+def _changed_problem() -> UploadProblem:
     return UploadProblem("changed", "the file changed while it was sent")
 
 
@@ -297,9 +315,9 @@ def _check_status(status: int) -> None:
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
-        raise UploadProblem("final", "the storage answered with a redirect, which is never followed", status)
+        raise UploadProblem("permanent", "the storage answered with a redirect, which is never followed", status)
     if status in (400, 403):
         raise UploadProblem("expired", f"the storage did not accept the upload URL ({status})", status)
     if status in (408, 425, 429) or status >= 500:
-        raise UploadProblem("again", f"the storage had a failure of its own ({status})", status)
-    raise UploadProblem("final", f"the storage refused the file ({status})", status)
+        raise UploadProblem("retryable", f"the storage had a failure of its own ({status})", status)
+    raise UploadProblem("permanent", f"the storage refused the file ({status})", status)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ttp_mcp.api import Post, PostCreate
-from ttp_mcp.api.http import utc_now
+from ttp_mcp.api.clock import utc_now
 from ttp_mcp.ledger.claims import (
     all_targets,
     changed_claims,

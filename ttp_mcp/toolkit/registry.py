@@ -3,12 +3,11 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
+from ttp_mcp.api.permissions import ALLOWED_EFFECTS, Effect
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
-
-Effect = Literal["read", "draft", "publish", "remove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +25,6 @@ HINTS: dict[Effect, Hints] = {
     "draft": Hints(read_only=False, destructive=False, idempotent=False),
     "publish": Hints(read_only=False, destructive=True, idempotent=False),
     "remove": Hints(read_only=False, destructive=True, idempotent=True),
-}
-
-# Which effects each access mode leaves registered.
-ALLOWED: dict[str, frozenset[Effect]] = {
-    "read": frozenset({"read"}),
-    "draft": frozenset({"read", "draft"}),
-    "full": frozenset({"read", "draft", "publish", "remove"}),
 }
 
 
@@ -58,7 +50,7 @@ class Tool:
 
     def allowed(self, access: str) -> bool:
         """Whether an access mode registers this tool. A tool that `drafts` stays with `draft`, where it can't publish."""
-        return self.effect in ALLOWED[access] or (self.drafts and access == "draft")
+        return self.effect in ALLOWED_EFFECTS[access] or (self.drafts and access == "draft")
 
 
 @dataclass(slots=True)

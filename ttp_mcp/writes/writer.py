@@ -18,7 +18,8 @@ import anyio
 
 from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.http import encoded, utc_now
+from ttp_mcp.api.clock import utc_now
+from ttp_mcp.api.http import encode_body
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import LONGEST_WRITE, Outcome, PriorCreate, Write
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -118,7 +119,7 @@ class Writer:
             LedgerProblem: Nothing was sent, since it can't be noted.
         """
         try:
-            encoded(post.body())
+            encode_body(post.body())
         except (ValueError, RecursionError):
             # Found only while sending, it would stand in the ledger as a write that may have happened.
             raise WriteRefused("it can't be written as JSON. Nothing was sent; repeating does not help.") from None
@@ -591,4 +592,4 @@ def _ids(creates: Sequence[PriorCreate]) -> tuple[str, ...]:
 
 
 def _ambiguous(error: ApiError) -> bool:
-    return retry.classify(error) in ("ambiguous", "bad_answer")
+    return retry.classify_failure(error) in ("ambiguous", "bad_answer")

@@ -58,7 +58,7 @@ def rankings(reply: JsonObject) -> dict[str, Ranking]:
         account_id = entry.get("accountId") or entry.get("integrationId") or entry.get("id")
         holder = entry.get("recommendation") if isinstance(entry.get("recommendation"), dict) else entry
         if isinstance(account_id, str) and isinstance(holder, dict) and "bestHours" in holder:
-            found[account_id] = ranking(Recommendation.of(cast("JsonObject", holder)))
+            found[account_id] = ranking(Recommendation.from_json(cast("JsonObject", holder)))
     return found
 
 

@@ -5,7 +5,7 @@ import logging
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ttp_mcp.api.http import utc_now
+from ttp_mcp.api.clock import utc_now
 from ttp_mcp.ledger.store.base import LedgerProblem, Store
 from ttp_mcp.transports.http.responses import send_rejection
 

@@ -10,6 +10,8 @@ import httpx2
 from pydantic_core import from_json
 from starlette.types import ASGIApp
 
+from ttp_mcp.config import is_loopback_host
+
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 3600.0
@@ -17,7 +19,6 @@ KEEP_SECONDS = 3600.0
 LOOK_AGAIN_SECONDS = 60.0
 _MOST_BYTES = 256 * 1024
 _TIMEOUT_SECONDS = 5.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class IssuerKeys:
@@ -91,7 +92,7 @@ def is_protected(url: str) -> bool:
     """Whether nobody on the way can change what comes from there: https, or this machine."""
     parts = urlsplit(url)
     return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))
     )
 
 

@@ -1,6 +1,5 @@
 """Options of the HTTP transport: which combinations are refused, and the guard's rules for the others."""
 
-import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Literal
 from mcp.server.auth.routes import build_resource_metadata_url
 from pydantic import AnyHttpUrl
 
-from ttp_mcp.config import SettingProblem, Settings
+from ttp_mcp.config import SettingProblem, Settings, is_loopback_host
 from ttp_mcp.transports.http import health, metrics
 from ttp_mcp.transports.http.guard import Authority, GuardRules, Origin, parse_authority, parse_origin
 from ttp_mcp.transports.http.jwks import is_protected
@@ -45,12 +44,7 @@ class Options:
     @property
     def on_this_machine(self) -> bool:
         """True if only programs of this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback_host(self.host)
 
     @property
     def default_port(self) -> int:
