@@ -157,7 +157,7 @@ def create_tool_context(
         media_facts=MediaFactsStore(state, scope, now),
         writer=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
         accounts=AccountDirectory(api, monotonic),
-        user=McpUserPrompter(None, ledger),
+        user=McpUserPrompter(None, None, ledger),
         local_files=local_files,
         sandbox=sandbox is not None,
     )

@@ -149,7 +149,7 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs",
     ),
     "toolsets, for resources": Removal(
-        "server.mcp_server:resources.offered",
+        "server.mcp_server:resources.select_resources",
         always(resources.RESOURCES),
         f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
@@ -538,7 +538,7 @@ REMOVED: dict[str, Removal] = {
         "server.rendering:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
     ),
     "redaction of names that are sent": Removal(
-        "server.mcp_server:_without_tokens_in_names",
+        "server.mcp_server:redact_names",
         constant(passed_on),
         f"{SERVER}/test_server.py::test_token_that_is_sent_as_a_name_is_in_no_span",
     ),
@@ -551,9 +551,9 @@ REMOVED: dict[str, Removal] = {
         "tests/test_credentials.py::test_anything_of_the_form_of_a_token_is_redacted",
     ),
     "redaction of data": Removal(
-        "server.rendering:redact_arguments",
+        "server.rendering:redact_json",
         as_it_is,
-        f"{SERVER}/test_server.py::test_token_leaves_in_no_answer",
+        f"{SERVER}/test_server.py::test_token_leaves_in_no_data",
     ),
     "redaction of errors": Removal(
         "errors:redact",

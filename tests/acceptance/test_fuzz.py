@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 
+import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
@@ -223,7 +224,7 @@ async def call(side, tool, arguments):
     try:
         return await side.client.call_tool(tool, arguments)
     except UnicodeEncodeError:
-        return await side.assembly.server.call_tool(tool, arguments)
+        return await side.assembly.server._call_tool(None, types.CallToolRequestParams(name=tool, arguments=arguments))
 
 
 async def remember(side, known):
@@ -250,7 +251,7 @@ async def test_a1_no_call_crashes_or_shows_a_secret(connect, sandbox, files, tmp
 async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch):
     """The corpus holds the token, so some answer would show it."""
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
-    monkeypatch.setattr(rendering, "redact_arguments", lambda data: data)
+    monkeypatch.setattr(rendering, "redact_json", lambda data: data)
     with pytest.raises(AssertionError, match="shows a secret"):
         await check(connect, sandbox, files, tmp_path / "log", 1500)
 

@@ -335,7 +335,7 @@ async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path
     def redact_any(value):
         return credentials.redact_tokens(value) if isinstance(value, str) else value
 
-    monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_arguments", values_only)
+    monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_json", values_only)
     with RED:
         await hunt_repeated_token(connect, sandbox, tmp_path)
 

@@ -33,25 +33,25 @@ CALLED = [
 def calls(monkeypatch):
     """The tools that a client calls, with their arguments."""
     seen = []
-    real = TtpServer.call_tool
+    real = TtpServer._call_tool
 
-    async def noting(self, name, arguments, context=None):
-        assert context is not None, "a client's call has a context"
-        seen.append((name, arguments))
-        return await real(self, name, arguments, context)
+    async def noting(self, request, params):
+        assert request.session is not None, "a client's call has a session"
+        seen.append((params.name, params.arguments))
+        return await real(self, request, params)
 
-    monkeypatch.setattr(TtpServer, "call_tool", noting)
+    monkeypatch.setattr(TtpServer, "_call_tool", noting)
     return seen
 
 
 def answer_badly(monkeypatch, broken, answer):
     """Let one tool answer something else."""
-    real = TtpServer.call_tool
+    real = TtpServer._call_tool
 
-    async def call_tool(self, name, arguments, context=None):
-        return answer() if name == broken else await real(self, name, arguments, context)
+    async def call_tool(self, request, params):
+        return answer() if params.name == broken else await real(self, request, params)
 
-    monkeypatch.setattr(TtpServer, "call_tool", call_tool)
+    monkeypatch.setattr(TtpServer, "_call_tool", call_tool)
 
 
 def test_demo_tells_what_a_client_did_in_words_of_a_marketer(calls, capsys):

@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 import anyio
 import mcp_types as types
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import MCPServer
 from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
 
 from ttp_mcp.config import Settings
 from ttp_mcp.factory import create_tool_context, offered_tools
@@ -34,33 +35,67 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures import KEYWORDS_TOOL, add_fixtures
 
+LISTS: tuple[tuple[str, Any, str], ...] = (
+    ("tools/list", types.PaginatedRequestParams, "tools"),
+    ("prompts/list", types.PaginatedRequestParams, "prompts"),
+    ("resources/list", types.PaginatedRequestParams, "resources"),
+    ("resources/templates/list", types.PaginatedRequestParams, "resource_templates"),
+)
+NAMED: tuple[tuple[str, Any], ...] = (
+    ("tools/call", types.CallToolRequestParams),
+    ("prompts/get", types.GetPromptRequestParams),
+    ("resources/read", types.ReadResourceRequestParams),
+)
+QUIET: tuple[tuple[str, Any], ...] = (
+    ("logging/setLevel", types.SetLevelRequestParams),
+    ("resources/subscribe", types.SubscribeRequestParams),
+    ("resources/unsubscribe", types.UnsubscribeRequestParams),
+)
+
 
 class FixtureServer(TtpServer):
-    """The real server; what it does not know is looked up among the fixtures."""
+    """The real server; a request that names a fixture goes to a server that has only the fixtures."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        """Set up the real server, add the fixtures and the handlers that only they need."""
+        """Set up both servers, and the handlers that only the fixtures need."""
         super().__init__(*arguments, **more)
-        add_fixtures(self)
-        low = self._lowlevel_server
-        low.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _nothing)
-        low.add_request_handler("resources/subscribe", types.SubscribeRequestParams, _nothing)
-        low.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, _nothing)
-        low.add_request_handler(
-            "subscriptions/listen", types.SubscriptionsListenRequestParams, ListenHandler(self._subscriptions)
+        fixtures = MCPServer("fixtures", log_level="WARNING")
+        add_fixtures(fixtures)
+        self._theirs = fixtures._lowlevel_server
+        for method, params, field in LISTS:
+            self.add_request_handler(method, params, self._joined(method, field))
+        for method, params in NAMED:
+            self.add_request_handler(method, params, self._chosen(method))
+        for method, params in QUIET:
+            self.add_request_handler(method, params, _nothing)
+        self.add_request_handler(
+            "subscriptions/listen", types.SubscriptionsListenRequestParams, ListenHandler(fixtures._subscriptions)
         )
 
-    async def list_tools(self) -> list[types.Tool]:
-        """Ours, then the fixtures."""
-        return [*await super().list_tools(), *await MCPServer.list_tools(self), KEYWORDS_TOOL]
+    def _joined(self, method: str, field: str) -> Any:
+        """Return a handler that lists ours, then the fixtures."""
+        ours, theirs = self.get_request_handler(method), self._theirs.get_request_handler(method)
+        more = [KEYWORDS_TOOL] if method == "tools/list" else []
 
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        """A fixture, or one of ours."""
-        if any(tool.name == name for tool in await MCPServer.list_tools(self)):
-            return await MCPServer.call_tool(self, name, arguments, context)
-        return await super().call_tool(name, arguments, context)
+        async def handle(ctx: Any, params: Any) -> Any:
+            own, others = await ours.handler(ctx, params), await theirs.handler(ctx, params)
+            return own.model_copy(update={field: [*getattr(own, field), *getattr(others, field), *more]})
+
+        return handle
+
+    def _chosen(self, method: str) -> Any:
+        """Return a handler that asks ours, and the fixtures for what ours does not know."""
+        ours, theirs = self.get_request_handler(method), self._theirs.get_request_handler(method)
+
+        async def handle(ctx: Any, params: Any) -> Any:
+            try:
+                return await ours.handler(ctx, params)
+            except MCPError as error:
+                if not error.message.startswith("Unknown "):
+                    raise
+            return await theirs.handler(ctx, params)
+
+        return handle
 
 
 async def _nothing(_: Any, __: Any) -> types.EmptyResult:

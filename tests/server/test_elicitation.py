@@ -112,8 +112,8 @@ async def test_client_that_fails_to_ask_is_told_what_to_do(connect, sandbox, pos
         if era == "legacy":
             result = await side.call("delete_post", post_id=post_id)
             assert text_of(result) == (
-                "Not done: the client was asked to show a question to the human and failed to. Ask them in your own words "
-                "what to do; nothing was sent."
+                "Not done: the client failed to show a question to the user. Ask them in your own words what to do; "
+                "nothing was sent."
             )
         else:
             # Here the client asks by itself and gives up the call.
@@ -165,7 +165,7 @@ async def test_answer_of_the_client_counts_once(connect, sandbox, post_id):
         state = await question(side, other)
         assert (await side.raw("delete_post", {"post_id": other}, reply=DECLINE, state=state)).is_error
         replayed = await side.raw("delete_post", {"post_id": other}, reply=YES, state=state)
-    assert text_of(replayed).startswith("Not done: the human's answer was for other arguments, was used already")
+    assert text_of(replayed).startswith("Not done: the user's answer was for other arguments, was used already")
     assert other in drafts(sandbox)
 
 
@@ -199,7 +199,7 @@ async def test_answer_about_an_account_that_is_another_one_now_does_not_count(co
             db.execute("UPDATE accounts SET handle = '@gone' WHERE handle = '@harborcafe' AND platform = 'twitter'")
             db.execute("UPDATE accounts SET handle = '@harborcafe' WHERE handle = '@harborcafe_berlin'")
         result = await side.raw("create_post", arguments, reply=YES, state=first.request_state)
-    assert text_of(result).startswith("Not done: the human's answer was for other arguments")
+    assert text_of(result).startswith("Not done: the user's answer was for other arguments")
     assert drafts(sandbox) == before
 
 
@@ -231,7 +231,7 @@ async def test_yes_without_any_state_is_refused(connect, sandbox, post_id):
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         result = await side.raw("delete_post", {"post_id": post_id}, reply=YES)
-    assert text_of(result).startswith("Not done: the human's answer was for other arguments")
+    assert text_of(result).startswith("Not done: the user's answer was for other arguments")
     assert post_id in drafts(sandbox)
 
 
@@ -249,6 +249,6 @@ async def test_reply_of_another_kind_is_no_yes(connect, sandbox, post_id):
 async def test_without_a_call_nobody_is_asked_and_nothing_is_reported(connect):
     """As when the tools are called from a program of one's own."""
     async with connect() as side:
-        nobody = McpUserPrompter(None, side.assembly.app.ledger)
+        nobody = McpUserPrompter(None, None, side.assembly.app.ledger)
         assert await nobody.confirm("Shall I?", {}) is None
         await nobody.report_progress(1, 2, "half")

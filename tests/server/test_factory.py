@@ -43,7 +43,7 @@ def test_unknown_group_is_told_with_those_that_exist(settings):
 async def test_nothing_is_opened_before_a_call(settings, tmp_path):
     """Neither the state folder nor a connection."""
     assembly = create_server(replace(settings, token=MINE, api_url="https://127.0.0.1:9"))
-    assert len(await assembly.server.list_tools()) == 18
+    assert len((await assembly.server._list_tools(None, None)).tools) == 18
     assert not settings.state_dir.exists()
     await assembly.aclose()
     assert not settings.state_dir.exists()
@@ -65,7 +65,7 @@ async def test_confirmation_is_an_argument_only_where_it_is_asked_for(settings, 
     """Every agent pays for an argument."""
     for confirm, expected in (("required", True), ("auto", False), ("off", False)):
         assembly = create_server(replace(settings, confirm=confirm), sandbox)
-        listed = {tool.name: tool for tool in await assembly.server.list_tools()}
+        listed = {tool.name: tool for tool in (await assembly.server._list_tools(None, None)).tools}
         assert ("confirmation" in listed["delete_post"].input_schema["properties"]) == expected
         await assembly.aclose()
 

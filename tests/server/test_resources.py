@@ -72,9 +72,7 @@ async def test_recent_posts_without_a_time_or_without_any(connect, sandbox):
         assert "\n\ntime not stated, " in await read(side, "ttp://recent-posts")
         with sandbox.store.writing() as db:
             db.execute("DELETE FROM posts")
-        assert (
-            await read(side, "ttp://recent-posts") == "Nothing was published yet, so there is no voice to learn from."
-        )
+        assert await read(side, "ttp://recent-posts") == "No post is published yet."
 
 
 @eras

@@ -1,17 +1,14 @@
 """The server as its clients see it, in both protocol eras."""
 
-import inspect
 import json
 import logging
 from datetime import timedelta
 
 import jsonschema
 import pytest
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared import _otel
 from mcp.shared.exceptions import MCPError
-from mcp_types import EmptyResult, Request
+from mcp_types import EmptyResult, PromptReference, Request
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -33,48 +30,33 @@ pytestmark = pytest.mark.requirement("server.answers")
 eras = pytest.mark.parametrize("era", ERAS)
 TOKEN = "ttp_" + "0123456789abcdef" * 3
 ENCODED = TOKEN.replace("_", "%5f")
-OVERRIDDEN = {
-    "list_tools": "_handle_list_tools",
-    "call_tool": "_handle_call_tool",
-    "list_prompts": "_handle_list_prompts",
-    "get_prompt": "_handle_get_prompt",
-    "list_resources": "_handle_list_resources",
-    "list_resource_templates": "_handle_list_resource_templates",
-    "read_resource": "_handle_read_resource",
-}
 
 
-@pytest.mark.requirement("server.contract")
-@pytest.mark.parametrize("method", OVERRIDDEN)
-def test_handlers_of_the_sdk_call_the_method_that_is_overridden(method):
-    """An upgrade that calls something else would serve the SDK's own answers."""
-    assert f"await self.{method}(" in inspect.getsource(getattr(MCPServer, OVERRIDDEN[method]))
-    ours, theirs = (inspect.signature(getattr(kind, method)).parameters for kind in (TtpServer, MCPServer))
-    assert list(ours) == list(theirs)
-
-
-@pytest.mark.requirement("server.contract")
-def test_sdk_has_the_low_level_server_that_stdio_and_completions_use():
-    """One private name, held here."""
-    low = MCPServer("x", log_level="WARNING")._lowlevel_server
-    assert list(inspect.signature(low.add_request_handler).parameters)[:3] == ["method", "params_type", "handler"]
-    assert callable(low.run)
-    assert callable(low.create_initialization_options)
+HANDLERS = (
+    "_list_tools",
+    "_call_tool",
+    "_list_prompts",
+    "_get_prompt",
+    "_list_resources",
+    "_list_resource_templates",
+    "_read_resource",
+    "_complete",
+)
 
 
 @pytest.mark.requirement("server.contract")
 @eras
-async def test_both_eras_get_the_answers_of_our_methods(connect, monkeypatch, era):
-    """What a client receives comes through each overridden method."""
+async def test_both_eras_are_answered_by_our_handlers(connect, monkeypatch, era):
+    """Each handler is called once, by the SDK, with the request and its parameters."""
     called = []
-    for method in OVERRIDDEN:
-        real = getattr(TtpServer, method)
+    for name in HANDLERS:
+        real = getattr(TtpServer, name)
 
-        async def noting(self, *args, _method=method, _real=real, **more):
-            called.append(_method)
-            return await _real(self, *args, **more)
+        async def note_call(self, request, params, _name=name, _real=real):
+            called.append(_name)
+            return await _real(self, request, params)
 
-        monkeypatch.setattr(TtpServer, method, noting)
+        monkeypatch.setattr(TtpServer, name, note_call)
     async with connect(era) as side:
         await side.client.list_tools()
         await side.call("list_integrations")
@@ -83,7 +65,10 @@ async def test_both_eras_get_the_answers_of_our_methods(connect, monkeypatch, er
         await side.client.list_resources()
         await side.client.list_resource_templates()
         await side.client.read_resource("ttp://accounts")
-    assert set(called) == set(OVERRIDDEN)
+        await side.client.complete(
+            PromptReference(type="ref/prompt", name="plan_my_week"), {"name": "account", "value": ""}
+        )
+    assert sorted(called) == sorted(HANDLERS)
 
 
 @eras
@@ -152,7 +137,8 @@ async def test_list_is_the_same_bytes_each_time_and_may_be_kept(connect, era):
             tool.model_dump_json(by_alias=True) for tool in second.tools
         ]
         assert first.ttl_ms == (3_600_000 if era == "auto" else 0)
-        assert await side.assembly.server.list_tools() is await side.assembly.server.list_tools()
+        handle = side.assembly.server._list_tools
+        assert await handle(None, None) is await handle(None, None)
 
 
 def broken(monkeypatch, error):
@@ -252,6 +238,18 @@ async def test_token_leaves_in_no_answer(connect, sandbox, era):
         assert "[redacted]" in answers[1].model_dump_json()
 
 
+async def test_token_leaves_in_no_data(connect, sandbox):
+    """Not as a value, however deep, and not as a key."""
+    with sandbox.store.writing() as db:
+        data = {"x": [{"y": ENCODED}], TOKEN: {ENCODED: 1}}
+        db.execute("UPDATE posts SET content = ?, platform_data = ?", (f"Mine: {TOKEN}", json.dumps(data)))
+        post_id = db.execute("SELECT id FROM posts").fetchone()["id"]
+    async with connect() as side:
+        shown = json.dumps((await side.call("get_post", post_id=post_id)).structured_content)
+    assert TOKEN[4:16] not in shown
+    assert "[redacted]" in shown
+
+
 @eras
 @pytest.mark.parametrize("split", ["", "\u200b"])
 async def test_token_leaves_in_no_error_of_the_protocol_and_no_prompt(connect, era, split):
@@ -307,7 +305,7 @@ async def test_token_that_is_sent_as_a_name_is_in_no_span(connect, monkeypatch):
 def test_ours_is_the_first_to_see_a_message():
     """Before what makes the spans, wherever the SDK puts that."""
     side = TtpServer([], lambda _: None)
-    assert side.middleware[0] is mcp_server._without_tokens_in_names
+    assert side.middleware[0] is mcp_server.redact_names
     assert [type(each).__name__ for each in side.middleware[1:2]] == ["OpenTelemetryMiddleware"]
 
 
@@ -367,55 +365,17 @@ async def test_progress_is_reported_to_who_asks(connect, era, tmp_path):
     assert seen[-1] == (14, 14, "14 bytes of 14 bytes")
 
 
-async def test_things_that_are_added_to_the_server_are_served_beside_ours(connect):
-    """Prompts and resources of an extension work as with any MCPServer."""
-    async with connect() as side:
-        ours = side.assembly.server
-
-        @ours.prompt()
-        def greet(name: str) -> str:
-            return f"Hello {name}"
-
-        @ours.resource("ttp-extra://note")
-        def note() -> str:
-            return "a note"
-
-        @ours.resource("ttp-extra://notes/{name}")
-        def notes(name: str) -> str:
-            return f"note {name}"
-
-        names = [prompt.name for prompt in (await side.client.list_prompts()).prompts]
-        assert names[-1] == "greet"
-        shown = await side.client.get_prompt("greet", {"name": "Ada"})
-        assert shown.messages[0].content.text == "Hello Ada"
-        assert str((await side.client.list_resources()).resources[-1].uri) == "ttp-extra://note"
-        templates = (await side.client.list_resource_templates()).resource_templates
-        assert templates[-1].uri_template == "ttp-extra://notes/{name}"
-        assert (await side.client.read_resource("ttp-extra://notes/x")).contents[0].text == "note x"
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "words"),
-    [
-        (ResourceNotFoundError(f"no note {TOKEN}"), -32602, "no note [redacted]"),
-        (ResourceError("not now"), -32603, "not now"),
-        (RuntimeError(f"inner detail {TOKEN}"), -32603, "Error reading resource ttp-extra://note"),
-    ],
-)
-async def test_error_of_a_resource_that_was_added_is_told_without_a_token(connect, caplog, error, code, words):
-    """And without the address as data; a bug's traceback is in the log."""
-    async with connect() as side:
-
-        @side.assembly.server.resource("ttp-extra://note")
-        def note() -> str:
-            raise error
-
+@eras
+async def test_unknown_resource_is_invalid_params_without_a_token(connect, era):
+    """The address is repeated redacted, and not as data."""
+    async with connect(era) as side:
         with pytest.raises(MCPError) as caught:
-            await side.client.read_resource("ttp-extra://note")
-    assert (caught.value.code, caught.value.message, caught.value.error.data) == (code, words, None)
-    logged = [LineFormatter().format(record) for record in caplog.records if record.name == "ttp_mcp.server.mcp_server"]
-    assert ["RuntimeError: inner detail [redacted]" in line for line in logged] == [True] * isinstance(
-        error, RuntimeError
+            await side.client.read_resource(f"ttp-extra://{TOKEN}")
+    error = caught.value
+    assert (error.code, error.message, error.error.data) == (
+        -32602,
+        "Unknown resource: «ttp-extra://[redacted]».",
+        None,
     )
 
 

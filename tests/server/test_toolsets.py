@@ -68,9 +68,9 @@ async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(conne
                 continue
             reference = ResourceTemplateReference(type="ref/resource", uri=uri)
             values = (await side.client.complete(reference, {"name": "id", "value": ""})).completion.values
-            assert bool(values) == (uri in resources and resource.is_family)
+            assert bool(values) == (uri in resources and resource.is_template)
             if uri in resources:
-                read = uri if not resource.is_family else f"ttp://posts/{values[0]}"
+                read = uri if not resource.is_template else f"ttp://posts/{values[0]}"
                 assert (await side.client.read_resource(read)).contents
             else:
                 with pytest.raises(MCPError) as caught:

@@ -99,7 +99,7 @@ async def test_api_that_is_not_there_is_told(connect):
 async def test_real_token_is_named_by_its_fingerprint(connect):
     """Which one of several, without giving it away; and the organization, where one is chosen."""
     async with connect(org_id="org_harbor_cafe") as agent:
-        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, sandbox=False)
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=False)
         (line,) = await lines(agent, "token")
         fingerprint = agent.assembly.app.api.token.fingerprint
     assert line == (
@@ -209,7 +209,7 @@ async def test_folders_that_uploads_refuse_are_problems_without_their_paths(conn
 async def test_server_elsewhere_has_no_folders(connect, tmp_path):
     """Over HTTP its files are not the user's."""
     async with connect(media_dirs=(tmp_path,)) as agent:
-        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, local_files=False)
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, local_files=False)
         assert await lines(agent, "media folders") == ["ok: none over HTTP: files of the server are never read"]
 
 

@@ -216,7 +216,7 @@ async def test_refusal_holds_no_path_and_nothing_is_sent(connect, pictures, sour
 async def test_server_elsewhere_reads_no_files(connect, pictures):
     """Over HTTP they would be the server's own."""
     async with connect(media_dirs=(pictures,)) as agent:
-        agent.assembly.server._app_of = lambda _: replace(agent.assembly.app, local_files=False)
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, local_files=False)
         assert "this server runs elsewhere" in await agent.refused("upload_media", source="photo.png")
 
 

@@ -1,4 +1,4 @@
-"""What a client offers while a person types the argument of a prompt or the name in a resource's address."""
+"""Complete the arguments of prompts and the names in resource URIs."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -8,26 +8,26 @@ from ttp_mcp.platforms import rules
 from ttp_mcp.text import clean_text, shorten_line
 from ttp_mcp.toolkit.context import ToolContext
 
-# The protocol allows no more in one answer.
+# The protocol's maximum.
 MOST = 100
 NAME_CHARACTERS = 100
 
 
 class Choice(NamedTuple):
-    """A value, and one of the words by which a person may begin to type it."""
+    """A value, and a word that a user may type for it."""
 
     word: str
     value: str
 
 
-async def completions(app: ToolContext, of: str, argument: str, begun: str) -> list[str]:
-    """All values that begin with what was typed, in any case; none where nothing is known.
+async def find_completions(context: ToolContext, of: str, argument: str, typed: str) -> list[str]:
+    """Return all values that start with what was typed, in any case.
 
     Args:
-        app: The surroundings of this user.
-        of: The address of a family of resources, or the name of a prompt.
-        argument: The name in the address, or the argument of the prompt.
-        begun: What was typed so far.
+        context: Of this user.
+        of: The URI of a resource template, or the name of a prompt.
+        argument: The name in the URI, or the argument of the prompt.
+        typed: The input so far.
 
     Raises:
         ApiError: The values could not be read.
@@ -35,28 +35,28 @@ async def completions(app: ToolContext, of: str, argument: str, begun: str) -> l
     choices = _CHOICES.get((of, argument))
     if choices is None:
         return []
-    typed = begun.strip().casefold()
-    found = (choice.value for choice in await choices(app) if choice.word.casefold().startswith(typed))
+    start = typed.strip().casefold()
+    found = (choice.value for choice in await choices(context) if choice.word.casefold().startswith(start))
     return list(dict.fromkeys(redact_tokens(value) for value in found))
 
 
-async def _posts(app: ToolContext) -> list[Choice]:
-    ids = [clean_text(post.id) for post in await app.api.posts.list()]
+async def _list_posts(context: ToolContext) -> list[Choice]:
+    ids = [clean_text(post.id) for post in await context.api.posts.list()]
     return [Choice(post_id, post_id) for post_id in ids]
 
 
-async def _platforms(_: ToolContext) -> list[Choice]:
+async def _list_platforms(_: ToolContext) -> list[Choice]:
     return [Choice(word, key) for word, key in rules.spellings().items()]
 
 
-async def _accounts(app: ToolContext) -> list[Choice]:
-    accounts = (await app.accounts.recent()).accounts
+async def _list_accounts(context: ToolContext) -> list[Choice]:
+    accounts = (await context.accounts.recent()).accounts
     handles = [
         shorten_line(account.handle.removeprefix("@"), NAME_CHARACTERS) for account in accounts if account.handle
     ]
     names = [shorten_line(account.name, NAME_CHARACTERS) for account in accounts if account.name]
     ids = [clean_text(account.id) for account in accounts]
-    # What people know an account by comes first; a handle may be typed with or without its @.
+    # Handles first: users know them best. Either form of a handle completes.
     return [
         *(Choice(word, f"@{handle}") for handle in handles for word in (handle, f"@{handle}")),
         *(Choice(word, word) for word in (*names, *ids)),
@@ -64,7 +64,7 @@ async def _accounts(app: ToolContext) -> list[Choice]:
 
 
 _CHOICES: dict[tuple[str, str], Callable[[ToolContext], Awaitable[list[Choice]]]] = {
-    ("ttp://posts/{id}", "id"): _posts,
-    ("ttp://platform-rules/{platform}", "platform"): _platforms,
-    ("plan_my_week", "account"): _accounts,
+    ("ttp://posts/{id}", "id"): _list_posts,
+    ("ttp://platform-rules/{platform}", "platform"): _list_platforms,
+    ("plan_my_week", "account"): _list_accounts,
 }

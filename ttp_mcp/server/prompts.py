@@ -1,4 +1,4 @@
-"""Prompts: jobs that a person starts with one click. Plain data; nothing is asked of the API to list them."""
+"""Prompts: jobs that the user starts with one click. Plain data."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One thing that a person fills in."""
+    """An argument that the user fills in."""
 
     name: str
     description: str
@@ -16,7 +16,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A job in words for the assistant; `{name}` stands for an argument, and a line without its argument is left out."""
+    """A job for the assistant, in words. A line with a `{name}` is left out when that argument is."""
 
     name: str
     title: str
@@ -26,11 +26,11 @@ class Prompt:
 
     @property
     def tools(self) -> frozenset[str]:
-        """The tools that it tells to use; nothing else in its lines has an underscore."""
+        """Tools that the prompt names: the only words in it with an underscore."""
         return frozenset(re.findall(r"\b[a-z]+_[a-z_]+\b", "\n".join(self.lines)))
 
     def render(self, given: Mapping[str, str]) -> str:
-        """The text with the arguments filled in."""
+        """Fill in the arguments."""
         wanted = [argument.name for argument in self.arguments]
         kept = [line for line in self.lines if all(given.get(name) for name in wanted if f"{{{name}}}" in line)]
         return re.sub(r"\{(\w+)\}", lambda found: given.get(found[1], found[0]), "\n".join(kept))
@@ -46,10 +46,10 @@ PROMPTS = (
             "Topics: {topics}",
             "Accounts: {account}",
             "1. Call list_integrations, and read the resource ttp://recent-posts for the voice of my accounts.",
-            "2. Call list_posts with status scheduled, so that nothing is said twice.",
+            "2. Call list_posts with status scheduled, to avoid repeating a post.",
             "3. Draft the posts, each fitted to its platform, and show them to me. Ask me what to change.",
             "4. Call plan_posts with the agreed texts and show me the calendar.",
-            "5. Only after my yes call apply_plan. Say what was scheduled, with weekdays and times.",
+            "5. Call apply_plan only after I agree. Say what was scheduled, with weekdays and times.",
         ),
         (
             Argument("topics", "What the week is about, in a few words."),
@@ -59,15 +59,15 @@ PROMPTS = (
     Prompt(
         "turn_into_thread",
         "Turn a text into a thread",
-        "Cut a longer text into an X thread that can be read part by part.",
+        "Split a longer text into an X thread.",
         (
             "Turn the text below into a thread for X: at most 24 parts, each complete in itself and within X's length.",
-            "Check it with check_post (content is the first part, thread the others) and mend what it finds. Then show me the thread.",
-            "Ask me for the time; schedule it with create_post only after my yes.",
+            "Check it with check_post (content is the first part, thread the rest) and fix what it finds. Then show me the thread.",
+            "Ask me for the time; schedule it with create_post only after I agree.",
             "The text:",
             "{text}",
         ),
-        (Argument("text", "The text to cut.", required=True),),
+        (Argument("text", "The text to split.", required=True),),
     ),
     Prompt(
         "weekly_report",
@@ -76,18 +76,18 @@ PROMPTS = (
         (
             "Write a short report on my last seven days of social media.",
             "Use list_posts (after: seven days ago), engagement_summary, and optimal_times.",
-            "Say what went out where, what failed and why, and one or two things to try next week.",
-            "Name the period of a figure where it is known, and say where it is not.",
+            "Say what was published where, what failed and why, and one or two things to try next week.",
+            "Name the period of each figure, or say that it isn't known.",
         ),
     ),
     Prompt(
         "what_failed",
         "What failed, and why",
-        "Posts that did not reach every account, with the cause and the next step for each.",
+        "Posts that did not reach every account, each with its cause and the next step.",
         (
-            "Find what went wrong: call list_posts with status failed and with status partial, and check_setup.",
+            "Find what went wrong: call list_posts with status failed and partial, and check_setup.",
             "For each post say which account failed and why, and what I have to do (for example reconnect an account in the dashboard).",
-            "Offer to send it again to that account alone with create_post; do not send anything before my yes.",
+            "Offer to send it again to that account only, with create_post. Send nothing before I agree.",
         ),
     ),
 )

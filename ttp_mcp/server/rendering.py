@@ -1,4 +1,4 @@
-"""Render tools and their results as MCP types."""
+"""Render tools, prompts, resources and results as MCP types."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import mcp_types as types
 from pydantic_core import to_json
 
 from ttp_mcp.credentials import may_hold_token, redact_tokens
+from ttp_mcp.server.prompts import Prompt
+from ttp_mcp.server.resources import Resource
 from ttp_mcp.toolkit.models import Answer
 from ttp_mcp.toolkit.registry import Tool
 from ttp_mcp.toolkit.schemas import input_schema, output_schema
@@ -15,7 +17,7 @@ ERROR_KIND = "co.timetopost/error"
 
 
 def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
-    """A tool as clients see it."""
+    """Render a tool for tools/list."""
     hints = tool.hints
     return types.Tool(
         name=tool.name,
@@ -33,34 +35,70 @@ def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
     )
 
 
+def render_prompt(prompt: Prompt) -> types.Prompt:
+    """Render a prompt for prompts/list."""
+    return types.Prompt(
+        name=prompt.name,
+        title=prompt.title,
+        description=prompt.description,
+        arguments=[
+            types.PromptArgument(name=each.name, description=each.description, required=each.required)
+            for each in prompt.arguments
+        ],
+    )
+
+
+def render_resource(resource: Resource) -> types.Resource:
+    """Render a resource for resources/list."""
+    return types.Resource(
+        uri=resource.uri,
+        name=resource.name,
+        title=resource.title,
+        description=resource.description,
+        mime_type="text/plain",
+    )
+
+
+def render_template(resource: Resource) -> types.ResourceTemplate:
+    """Render a resource with a `{name}` for resources/templates/list."""
+    return types.ResourceTemplate(
+        uri_template=resource.uri,
+        name=resource.name,
+        title=resource.title,
+        description=resource.description,
+        mime_type="text/plain",
+    )
+
+
 def render_success(answer: Answer[Any]) -> types.CallToolResult:
-    """An answer on the wire: text, and the same facts as structured content. No token leaves, whatever brought it here."""
+    """Render an answer as text and structured content, without tokens."""
     data: dict[str, Any] = answer.data.model_dump(mode="json", exclude_none=True)
     if may_hold_token(to_json(data)):
-        data = redact_arguments(data)
+        data = redact_json(data)
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=redact_tokens(answer.text))], structured_content=data
     )
 
 
 def render_failure(text: str, kind: str) -> types.CallToolResult:
-    """An error that the model reads and can act on; its kind is for programs."""
+    """Render an error that the model can act on. Its kind, in `_meta`, is for programs."""
     said = types.TextContent(type="text", text=redact_tokens(text))
     return types.CallToolResult(content=[said], is_error=True, _meta={ERROR_KIND: kind})
 
 
-def redact_arguments(value: Any) -> Any:
+def redact_json(value: Any) -> Any:
     """Remove tokens from the strings of a JSON value."""
     if isinstance(value, str):
         return redact_tokens(value)
     if isinstance(value, list):
-        return [redact_arguments(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
+        return [redact_json(entry) for entry in value]  # pyright: ignore[reportUnknownVariableType] # JSON
     if isinstance(value, dict):
-        return {redact_tokens(key): redact_arguments(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
+        return {redact_tokens(key): redact_json(entry) for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
     return value
 
 
 def mask_unexpected_error(tool: Tool) -> str:
+    """Return the answer to a bug of this server: no detail of it leaves."""
     after = (
         "Nothing was changed; trying again is safe."
         if tool.effect == "read"

@@ -1,4 +1,4 @@
-"""Resources: what an assistant can read without calling a tool. The same words as the tools'."""
+"""Resources: read-only context for the assistant, in the same words as the tools' answers."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -16,56 +16,56 @@ RECENT = 20
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One address, or a family of them when it ends in a `{name}`. `read` gets what stands for the name."""
+    """A resource, or a template when its URI ends in a `{name}`. `read` gets the value of the name."""
 
     uri: str
     name: str
     title: str
     description: str
     read: Callable[[ToolContext, str], Awaitable[str]]
-    # The toolset it belongs to; None for what asks nothing of the API.
+    # The toolset that it needs; None when it needs no request.
     toolset: str | None = None
 
     @property
     def prefix(self) -> str:
-        """The address without its `{name}`."""
+        """The URI without its `{name}`."""
         return self.uri.partition("{")[0]
 
     @property
-    def is_family(self) -> bool:
-        """Whether the address has a `{name}`."""
+    def is_template(self) -> bool:
+        """Is a template."""
         return "{" in self.uri
 
-    def value(self, uri: str) -> str | None:
-        """What stands for the name in an address; empty for a single resource, None when the address is another's."""
-        if not self.is_family:
+    def match(self, uri: str) -> str | None:
+        """Return the value of the name in a URI; empty without a name, None when the URI is of another resource."""
+        if not self.is_template:
             return "" if uri == self.uri else None
         rest = uri.removeprefix(self.prefix)
         return rest if uri.startswith(self.prefix) and rest and "/" not in rest else None
 
 
-async def _accounts(app: ToolContext, _: str) -> str:
-    return (await list_integrations(ListIntegrations(), app)).text
+async def _read_accounts(context: ToolContext, _: str) -> str:
+    return (await list_integrations(ListIntegrations(), context)).text
 
 
-async def _post(app: ToolContext, post_id: str) -> str:
-    # Not checked: an id that no post can have is one that is not found.
-    return (await get_post(GetPost.model_construct(post_id=post_id), app)).text
+async def _read_post(context: ToolContext, post_id: str) -> str:
+    # Not validated: an impossible id is reported as not found.
+    return (await get_post(GetPost.model_construct(post_id=post_id), context)).text
 
 
-async def _rules(_: ToolContext, platform: str) -> str:
+async def _read_rules(_: ToolContext, platform: str) -> str:
     return rules.rules_for(platform)
 
 
-async def _recent(app: ToolContext, _: str) -> str:
-    book = await app.accounts.names()
-    published = [post for post in await app.api.posts.list() if post.status in ("published", "partial")]
-    published.sort(key=lambda post: post.published_at or app.now(), reverse=True)
+async def _read_recent_posts(context: ToolContext, _: str) -> str:
+    book = await context.accounts.names()
+    published = [post for post in await context.api.posts.list() if post.status in ("published", "partial")]
+    published.sort(key=lambda post: post.published_at or context.now(), reverse=True)
     if not published:
-        return "Nothing was published yet, so there is no voice to learn from."
-    lines = [f"The last {min(RECENT, len(published))} published posts, latest first; times in {app.zone.key}."]
+        return "No post is published yet."
+    lines = [f"The last {min(RECENT, len(published))} published posts, latest first; times in {context.zone.key}."]
     for post in published[:RECENT]:
-        when = show_short(post.published_at, app.zone) if post.published_at else "time not stated"
+        when = show_short(post.published_at, context.zone) if post.published_at else "time not stated"
         lines.append(f"{when}, {', '.join(account_labels(post, book))}\n{fence_text(post.content)}")
     return "\n\n".join(lines)
 
@@ -76,23 +76,23 @@ RESOURCES = (
         "accounts",
         "Connected accounts",
         "The connected accounts with their health.",
-        _accounts,
+        _read_accounts,
         toolset="integrations",
     ),
     Resource(
         "ttp://recent-posts",
         "recent-posts",
         "Recent posts",
-        "The latest published posts, for the voice of the accounts.",
-        _recent,
+        "The latest published posts, as examples of the accounts' voice.",
+        _read_recent_posts,
         toolset="posts",
     ),
     Resource(
         "ttp://posts/{id}",
         "post",
         "Post",
-        "One post, whole, with its result on each account.",
-        _post,
+        "One post in full, with its result on each account.",
+        _read_post,
         toolset="posts",
     ),
     Resource(
@@ -100,17 +100,17 @@ RESOURCES = (
         "platform-rules",
         "Platform rules",
         "Text limits, media and fields of a platform, each with its source.",
-        _rules,
+        _read_rules,
     ),
 )
 
 
-def offered(toolsets: Collection[str]) -> tuple[Resource, ...]:
-    """The resources that go with these toolsets."""
+def select_resources(toolsets: Collection[str]) -> tuple[Resource, ...]:
+    """Return the resources of these toolsets."""
     return tuple(each for each in RESOURCES if each.toolset is None or each.toolset in toolsets)
 
 
-def find(uri: str, among: Iterable[Resource]) -> tuple[Resource, str] | None:
-    """The resource of an address, and what stands for its name."""
-    found = ((resource, resource.value(uri)) for resource in among)
+def find_resource(uri: str, among: Iterable[Resource]) -> tuple[Resource, str] | None:
+    """Return the resource of a URI, and the value of its name."""
+    found = ((resource, resource.match(uri)) for resource in among)
     return next(((resource, value) for resource, value in found if value is not None), None)

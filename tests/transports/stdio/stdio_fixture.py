@@ -257,7 +257,8 @@ async def served(server: MCPServer, pipes=None, **options):
     os.set_blocking(peer_output, False)
 
     async def run() -> None:
-        peer.code = await serve_stdio(server, input_fd=input_fd, output_fd=output_fd, leave=peer.left.append, **options)
+        low = server._lowlevel_server if isinstance(server, MCPServer) else server
+        peer.code = await serve_stdio(low, input_fd=input_fd, output_fd=output_fd, leave=peer.left.append, **options)
 
     try:
         with anyio.fail_after(10):
@@ -290,7 +291,7 @@ def main() -> None:
 
     async def serve_to_the_end() -> int:
         code = await serve_stdio(
-            server,
+            server._lowlevel_server,
             writes=outcomes,
             drain_seconds=chosen.drain,
             line_bytes=chosen.line_bytes,

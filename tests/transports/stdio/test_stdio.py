@@ -139,14 +139,12 @@ async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
 
 
 @pytest.mark.requirement("stdio.contract")
-def test_the_private_name_that_serve_uses_is_a_low_level_server(server):
-    """`_lowlevel_server.run(read, write, options)` is what an upgrade of the SDK must not move."""
-    assert isinstance(server, MCPServer)
-    assert isinstance(server._lowlevel_server, Server)
+def test_sdk_server_runs_over_given_streams():
+    """`run(read, write, options)` is the part of the SDK that an upgrade must not move."""
     assert list(inspect.signature(Server.run).parameters)[:4] == [
         "self", "read_stream", "write_stream", "initialization_options",
     ]  # fmt: skip
-    assert server._lowlevel_server.create_initialization_options().server_name == "small"
+    assert Server("small").create_initialization_options().server_name == "small"
 
 
 @pytest.mark.requirement("stdio.bad-lines")
@@ -170,7 +168,7 @@ async def test_a_server_that_fails_to_start_fails_the_same_here():
     pipes = (*os.pipe(), *os.pipe())
     before = [os.fstat(fd).st_ino for fd in pipes]
     with pytest.raises(LookupError):
-        await serve_stdio(MCPServer("broken", lifespan=broken), input_fd=pipes[0], output_fd=pipes[3])
+        await serve_stdio(Server("broken", lifespan=broken), input_fd=pipes[0], output_fd=pipes[3])
     assert [os.fstat(fd).st_ino for fd in pipes] == before
     for fd in pipes:
         os.close(fd)

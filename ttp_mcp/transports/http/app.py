@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
-from mcp.server.mcpserver import Context
+from mcp.server.context import ServerRequestContext
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp
@@ -32,6 +32,7 @@ from ttp_mcp.transports.http.health import ALIVE, READY, Health
 from ttp_mcp.transports.http.jwks import IssuerKeys
 from ttp_mcp.transports.http.metrics import CountedLedger, Metrics
 from ttp_mcp.transports.http.oauth import AccessTokens, auth_settings
+from ttp_mcp.transports.http.sse import build_sse_app
 from ttp_mcp.transports.http.tenants import Tenants
 from ttp_mcp.writes import startup_report
 
@@ -98,10 +99,9 @@ class HttpService:
             self._app_of,
             with_confirmation=settings.confirm == "required",
             middleware=[self.metrics.watch],
-            request_state_security=_sealing(settings.server_key),
-            **self._oauth(settings, issuer_app),
+            state_security=_sealing(settings.server_key),
         )
-        self._finish(server, settings, options, port, body_bytes)
+        self._finish(server, settings, options, port, body_bytes, self._oauth(settings, issuer_app))
 
     @property
     def busy(self) -> bool:
@@ -142,7 +142,13 @@ class HttpService:
             yield
 
     def _finish(
-        self, server: TtpServer, settings: Settings, options: configured.Options, port: int, body_bytes: int
+        self,
+        server: TtpServer,
+        settings: Settings,
+        options: configured.Options,
+        port: int,
+        body_bytes: int,
+        oauth: dict[str, Any],
     ) -> None:
         with_metrics = configured.has_metrics(settings, options)
         if options.transport == "http":
@@ -152,15 +158,18 @@ class HttpService:
                 stateless_http=True,
                 max_request_body_size=body_bytes,
                 transport_security=_CHECKED_BY_GUARD,
+                **oauth,
             )
             protected = {options.endpoint}
         else:
             log.warning("SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can")
-            self._mcp = server.sse_app(
+            self._mcp = build_sse_app(
+                server,
                 sse_path=options.endpoint,
                 message_path=options.messages,
                 max_request_body_size=body_bytes,
                 transport_security=_CHECKED_BY_GUARD,
+                **oauth,
             )
             protected = {options.endpoint, options.messages}
         open_paths = {ALIVE, READY}
@@ -211,11 +220,11 @@ class HttpService:
                 "The server ends before write %s (%s) has its answer: it may have happened", write.id, write.kind
             )
 
-    def _app_of(self, context: Context[Any, Any] | None) -> ToolContext:
+    def _app_of(self, mcp_request: ServerRequestContext[Any, Any]) -> ToolContext:
         if self._app is not None:
             return self._app
         # Set for each request by ClientAuth, and by nothing else; without it there is no call.
-        request: Any = context.request_context.request if context else None
+        request: Any = mcp_request.request
         return request.scope[APP]
 
     def _oauth(self, settings: Settings, issuer_app: ASGIApp | None) -> dict[str, Any]:

@@ -34,17 +34,17 @@ class Metrics:
         self._within: Counter[tuple[str, float]] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    async def watch(self, context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Middleware of the MCP server: count a call of a tool."""
-        if context.method != "tools/call":
-            return await call_next(context)
-        name = (context.params or {}).get("name")
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        name = (ctx.params or {}).get("name")
         tool = name if isinstance(name, str) and name in self._tools else "unknown"
         started = self._monotonic()
         self.in_flight += 1
         outcome = "cancelled"
         try:
-            result = await call_next(context)
+            result = await call_next(ctx)
             outcome = _outcome(result)
         except MCPError:
             outcome = "rejected"

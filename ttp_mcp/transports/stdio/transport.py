@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 
 import anyio
 import mcp_types as types
-from mcp.server.mcpserver import MCPServer
+from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic_core import from_json, to_json
@@ -42,7 +42,7 @@ class _NoWrites:
 
 
 async def serve_stdio(
-    server: MCPServer[Any],
+    server: Server[Any],
     *,
     writes: Writing | None = None,
     drain_seconds: float = DRAIN_SECONDS,
@@ -95,10 +95,8 @@ async def serve_stdio(
     return 1 if writes.unresolved else 0
 
 
-async def _run(server: MCPServer[Any], reader: Any, writer: Any) -> None:
-    # The one private name of the SDK that is used; tests/server/test_stdio.py holds it.
-    low = server._lowlevel_server  # pyright: ignore[reportPrivateUsage] - MCPServer has no run() over given streams
-    await low.run(reader, writer, low.create_initialization_options())
+async def _run(server: Server[Any], reader: Any, writer: Any) -> None:
+    await server.run(reader, writer, server.create_initialization_options())
 
 
 class Lines:

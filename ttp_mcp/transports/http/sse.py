@@ -1,0 +1,67 @@
+"""The deprecated SSE transport: an event stream, and a path that messages are posted to."""
+
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.sse import SseServerTransport
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class EventStream:
+    """ASGI application of the stream: one MCP connection for each request."""
+
+    def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
+        """Serve `server` over `transport`."""
+        self._server = server
+        self._transport = transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve until the client leaves."""
+        async with self._transport.connect_sse(scope, receive, send) as (reader, writer):
+            await self._server.run(reader, writer, self._server.create_initialization_options())
+
+
+def build_sse_app(
+    server: Server[Any],
+    *,
+    sse_path: str,
+    message_path: str,
+    max_request_body_size: int,
+    transport_security: TransportSecuritySettings,
+    auth: AuthSettings | None = None,
+    token_verifier: TokenVerifier | None = None,
+) -> Starlette:
+    """Build the application, with OAuth where it is configured."""
+    transport = SseServerTransport(
+        message_path, security_settings=transport_security, max_request_body_size=max_request_body_size
+    )
+    stream: ASGIApp = EventStream(server, transport)
+    messages: ASGIApp = transport.handle_post_message
+    middleware: list[Middleware] = []
+    routes: list[BaseRoute] = []
+    if auth and auth.resource_server_url and token_verifier:
+        scopes, metadata = auth.required_scopes or [], build_resource_metadata_url(auth.resource_server_url)
+        stream = RequireAuthMiddleware(stream, scopes, metadata)
+        messages = RequireAuthMiddleware(messages, scopes, metadata)
+        backend = BearerAuthBackend(token_verifier, resource_server_url=auth.resource_server_url)
+        middleware = [Middleware(AuthenticationMiddleware, backend=backend)]
+        routes = [
+            *create_protected_resource_routes(
+                resource_url=auth.resource_server_url,
+                authorization_servers=[auth.issuer_url],
+                scopes_supported=auth.required_scopes,
+            )
+        ]
+    return Starlette(
+        routes=[Route(sse_path, stream, methods=["GET"]), Mount(message_path, messages), *routes],
+        middleware=middleware,
+    )
