@@ -24,7 +24,7 @@ from ttp_mcp.cli import main
 from ttp_mcp.cli.sandbox import commands
 from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.sandbox.rest import faults, tokens, vendor
-from ttp_mcp.sandbox.workspace import export
+from ttp_mcp.sandbox.workspace.restore import reset_workspace
 
 pytestmark = pytest.mark.requirement("sandbox-cli.controls")
 
@@ -44,7 +44,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stopped(data: Path) -> Path:
     """The demo workspace, whose clock stands still on a Wednesday morning."""
     with Sandbox(data, empty=True) as opened:
-        export.reset(opened.store, opened.storage, at=NOW)
+        reset_workspace(opened.store, opened.storage, at=NOW)
         opened.stored_clock.stop_at(NOW)
     return data
 
@@ -406,7 +406,7 @@ def test_reset_from_a_bad_file_names_the_place_and_loses_nothing(run, refusal, s
     found["organizations"][1]["posts"][2]["status"] = "out"
     (tmp_path / "bad.json").write_text(json.dumps(found), encoding="utf-8")
     assert refusal("reset", "--yes", "--from", str(tmp_path / "bad.json")).startswith(
-        f"Nothing was changed. {tmp_path / 'bad.json'} is no workspace: organizations[1].posts[2].status: Input should be"
+        f"Nothing was changed. {tmp_path / 'bad.json'} is not a workspace: organizations[1].posts[2].status: Input should be"
     )
     assert run("export") == before
 
@@ -444,7 +444,7 @@ def test_names_of_files_are_said_as_they_are_written(refusal, stopped, tmp_path,
     monkeypatch.chdir(tmp_path)
     for name in ("bad.json", "bad", "my plan"):
         Path(name).write_text("{}", encoding="utf-8")
-        assert refusal("reset", "--yes", "--from", name).startswith(f"Nothing was changed. {name} is no workspace: ")
+        assert refusal("reset", "--yes", "--from", name).startswith(f"Nothing was changed. {name} is not a workspace: ")
         assert refusal("--data", name, "clock").startswith(f"Nothing was changed. {name} can't be used ")
 
 

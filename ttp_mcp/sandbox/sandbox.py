@@ -109,13 +109,14 @@ class Sandbox:
         if workspace is None:
             demo.fill_when_new(self.store, self.clock, self.storage, empty=empty)
             return
-        # Reading a file of a workspace takes models that nobody else needs.
-        from ttp_mcp.sandbox.workspace.export import read, restore
+        # Imported here: the models of the file are needed for nothing else.
+        from ttp_mcp.sandbox.workspace.file import read_workspace
+        from ttp_mcp.sandbox.workspace.restore import restore_workspace
 
-        found = read(workspace)
+        found = read_workspace(workspace)
         with self.store.writing():
             if demo.is_new(self.store):
-                restore(self.store, self.storage, found, at=clock.now() if clock else None)
+                restore_workspace(self.store, self.storage, found, at=clock.now() if clock else None)
 
     def tick(self) -> int:
         """Publish what is due now; returns how many posts were finished."""
@@ -142,9 +143,9 @@ class Sandbox:
 
     def export(self) -> str:
         """The workspace as `ttp-mcp sandbox export` writes it: JSON that `workspace=` takes for a new folder."""
-        from ttp_mcp.sandbox.workspace.export import export, written
+        from ttp_mcp.sandbox.workspace.export import export_workspace
 
-        return written(export(self.store, self.storage, self.clock))
+        return export_workspace(self.store, self.storage, self.clock).to_text()
 
     def close(self) -> None:
         """Forget this opening's token and close the data; a temporary folder is removed."""

@@ -12,8 +12,8 @@ import pytest
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.clock import iso, to_ms
 from ttp_mcp.sandbox.rest import faults, tokens
-from ttp_mcp.sandbox.workspace import export
-from ttp_mcp.sandbox.workspace.file import WorkspaceProblem
+from ttp_mcp.sandbox.workspace.file import WorkspaceProblem, read_workspace
+from ttp_mcp.sandbox.workspace.restore import reset_workspace
 
 pytestmark = pytest.mark.requirement("workspace.file")
 
@@ -64,14 +64,14 @@ def written_to(path: Path, text: str) -> Path:
 
 def reset(sandbox: Sandbox, **options: Any) -> None:
     """Replace what the sandbox holds."""
-    export.reset(sandbox.store, sandbox.storage, **options)
+    reset_workspace(sandbox.store, sandbox.storage, **options)
 
 
 async def test_a_workspace_that_was_exported_and_read_back_exports_the_same(used, tmp_path):
     """Byte by byte, in the same folder and in another."""
     text = used.export()
     path = written_to(tmp_path / "a.json", text)
-    reset(used, workspace=export.read(path))
+    reset(used, workspace=read_workspace(path))
     assert used.export() == text
     with Sandbox(workspace=path) as other:
         assert other.export() == text
@@ -133,7 +133,7 @@ def test_large_media_are_named_and_not_contained(sandbox, tmp_path):
     text = sandbox.export()
     media = json.loads(text)["organizations"][0]["media"]
     assert [medium["content"] is None for medium in media[:3]] == [True, True, False]
-    reset(sandbox, workspace=export.read(written_to(tmp_path / "a.json", text)))
+    reset(sandbox, workspace=read_workspace(written_to(tmp_path / "a.json", text)))
     assert sandbox.export() == text
 
 
@@ -198,9 +198,9 @@ def test_a_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
     with Sandbox(sandbox.folder) as other:
         text = other.export()
         at = NOW + timedelta(days=1000)
-        reset(other, workspace=export.read(written_to(tmp_path / "a.json", text)), at=at)
+        reset(other, workspace=read_workspace(written_to(tmp_path / "a.json", text)), at=at)
         assert other.clock.now() == at
-        reset(other, workspace=export.read(written_to(tmp_path / "b.json", other.export())), at=NOW)
+        reset(other, workspace=read_workspace(written_to(tmp_path / "b.json", other.export())), at=NOW)
         assert other.export() == text
 
 
@@ -211,7 +211,7 @@ def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead
     sandbox.clock.move(ahead.total_seconds())
     path = written_to(tmp_path / "a.json", sandbox.export())
     at = NOW + timedelta(days=100)
-    reset(sandbox, workspace=export.read(path), at=at)
+    reset(sandbox, workspace=read_workspace(path), at=at)
     assert sandbox.stored_clock.now() == at
     posts = [post for each in json.loads(sandbox.export())["organizations"] for post in each["posts"]]
     assert {post["scheduledAt"][16:] for post in posts if post["scheduledAt"]} == {":00.000Z"}
@@ -226,7 +226,7 @@ async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used, tm
     (used.storage.folder / "uploads" / "stray" / "deep").mkdir(parents=True)
     (used.storage.folder / "uploads" / "stray" / "deep" / "file.png").write_bytes(PNG)
     text = used.export().replace("usr_demo", "usr_other")
-    reset(used, workspace=export.read(written_to(tmp_path / "a.json", text)))
+    reset(used, workspace=read_workspace(written_to(tmp_path / "a.json", text)))
     caller = tokens.verify(used.store, used.clock, token)
     assert (caller.user_id, caller.label) == ("usr_other", "mine")
     assert faults.list_faults(used.store) == []
@@ -287,15 +287,15 @@ def fourth(found: dict[str, Any]) -> dict[str, Any]:
         (lambda found: cafe(found).update(timeZone="Mars/One"), "organizations[0].timeZone: must be an IANA time zone"),
         (lambda found: fourth(found).update(status="out"), "organizations[0].posts[3].status: Input should be"),
         (lambda found: cafe(found)["media"][0].update(key="uploads/../../x"), "organizations[0].media[0].key: String"),
-        (lambda found: cafe(found)["media"][0].update(content="*"), "organizations[0].media[0].content is no base64"),
-        (lambda found: cafe(found)["media"][0].update(content="AAAA"), "organizations[0].media[0].content is not of the size"),
-        (lambda found: fourth(found).update(scheduledAt=None), "posts[3].scheduledAt is for every post but a draft"),
+        (lambda found: cafe(found)["media"][0].update(content="*"), "organizations[0].media[0]: content is not base64"),
+        (lambda found: cafe(found)["media"][0].update(content="AAAA"), "media[0]: content does not have the size and the sha256"),
+        (lambda found: fourth(found).update(scheduledAt=None), "organizations[0].posts[3]: scheduledAt must be set, except for a draft"),
         (lambda found: fourth(found).update(id=cafe(found)["posts"][1]["id"]), "posts[3].id is the same as organizations[0].posts[1].id"),
-        (lambda found: fourth(found)["targets"][0].update(accountId="acc"), "posts[3].targets[0].accountId acc is no account"),
+        (lambda found: fourth(found)["targets"][0].update(accountId="acc"), ": posts[3].targets[0].accountId acc is not an account"),
         (lambda found: fourth(found)["targets"].extend(fourth(found)["targets"][:1]), ".accountId is the same as"),
-        (lambda found: cafe(found)["publications"][2].update(accountId="acc"), "publications[2].accountId acc is no account"),
+        (lambda found: cafe(found)["publications"][2].update(accountId="acc"), "publications[2].accountId acc is not an account"),
         (lambda found: cafe(found)["accounts"].append(cafe(found)["accounts"][0]), "accounts[6].id is the same as"),
-        (lambda found: found["users"][0].update(organizations=["x"]), "users[0].organizations names x, which is no organization"),
+        (lambda found: found["users"][0].update(organizations=["x"]), "users[0].organizations names x, which is not in the file"),
         (lambda found: found["organizations"].append(found["organizations"][1]), "organizations[2].id is the same as"),
         (lambda found: found.update(users=[], organizations=[]), "not 0 (and 1 more)"),
     ],
@@ -307,22 +307,22 @@ def test_a_file_that_contradicts_itself_is_refused_with_the_place(sandbox, tmp_p
     change(found)
     path = written_to(tmp_path / "a.json", json.dumps(found))
     with pytest.raises(WorkspaceProblem) as refusal:
-        reset(sandbox, workspace=export.read(path))
+        reset(sandbox, workspace=read_workspace(path))
     assert words in str(refusal.value)
-    assert str(refusal.value).startswith(f"{path} is no workspace: ")
+    assert str(refusal.value).startswith(f"{path} is not a workspace: ")
     assert sandbox.export() == text
 
 
 @pytest.mark.requirement("workspace.careful")
 def test_a_file_that_is_no_json_or_not_there_is_refused(sandbox, tmp_path, monkeypatch):
     """With the line, or what the system says."""
-    with pytest.raises(WorkspaceProblem, match=r"is no workspace: Invalid JSON: .* at line 1 column 1"):
-        export.read(written_to(tmp_path / "a.json", "{"))
+    with pytest.raises(WorkspaceProblem, match=r"is not a workspace: Invalid JSON: .* at line 1 column 1"):
+        read_workspace(written_to(tmp_path / "a.json", "{"))
     with pytest.raises(WorkspaceProblem, match=r"can't be read \(No such file or directory\)"):
-        export.read(tmp_path / "none.json")
+        read_workspace(tmp_path / "none.json")
     monkeypatch.setattr("ttp_mcp.sandbox.workspace.file.MOST_FILE_BYTES", 100)
     with pytest.raises(WorkspaceProblem, match="is larger than 0 MiB"):
-        export.read(written_to(tmp_path / "b.json", sandbox.export()))
+        read_workspace(written_to(tmp_path / "b.json", sandbox.export()))
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -331,7 +331,7 @@ def test_times_that_would_leave_the_calendar_are_refused_and_nothing_is_lost(san
     text = sandbox.export()
     path = written_to(tmp_path / "a.json", text)
     with pytest.raises(WorkspaceProblem, match="would leave the years 1970–9999"):
-        reset(sandbox, workspace=export.read(path), at=datetime(1970, 1, 2, tzinfo=UTC))
+        reset(sandbox, workspace=read_workspace(path), at=datetime(1970, 1, 2, tzinfo=UTC))
     assert sandbox.export() == text
 
 
@@ -354,7 +354,7 @@ def test_a_workspace_for_a_folder_that_is_not_new_leaves_it_as_it_is(sandbox, tm
 def test_times_without_an_offset_are_utc(tmp_path, sandbox):
     """In a file there is nobody whose zone it could be."""
     text = sandbox.export().replace('"now": "2026-06-24T09:30:00.000Z"', '"now": "2026-06-24T09:30"')
-    assert export.read(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
+    assert read_workspace(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -366,7 +366,7 @@ def test_a_file_with_media_that_are_no_url_is_refused(sandbox, tmp_path, part):
     with pytest.raises(
         WorkspaceProblem, match=rf"{part}\[0\]\.mediaUrls\[0\]: must be a URL, or the path of an upload"
     ):
-        export.read(written_to(tmp_path / "a.json", json.dumps(found)))
+        read_workspace(written_to(tmp_path / "a.json", json.dumps(found)))
 
 
 async def test_media_that_are_no_url_are_shown_and_exported_as_they_are(sandbox):
@@ -397,7 +397,7 @@ def test_a_post_that_is_due_and_out_already_is_refused(sandbox, tmp_path, status
         rf"organizations\[0\]\.posts\[{number}\]\.targets\[\d\] \(still to be published\)\."
     )
     with pytest.raises(WorkspaceProblem, match=words):
-        export.read(written_to(tmp_path / "a.json", json.dumps(found)))
+        read_workspace(written_to(tmp_path / "a.json", json.dumps(found)))
 
 
 @pytest.mark.requirement("workspace.careful")
@@ -416,5 +416,5 @@ def test_a_file_with_values_that_can_not_be_kept_is_refused(sandbox, tmp_path, p
     (cafe(found) if place == "timeZone" else cafe(found)["posts"][0])[place] = "here"
     path = written_to(tmp_path / "a.json", json.dumps(found).replace('"here"', value))
     with pytest.raises(WorkspaceProblem) as refusal:
-        export.read(path)
-    assert str(refusal.value).startswith(f"{path} is no workspace: {words}")
+        read_workspace(path)
+    assert str(refusal.value).startswith(f"{path} is not a workspace: {words}")

@@ -19,13 +19,13 @@ def before_reset(args: argparse.Namespace, folder: Path) -> None:
 
     Puts what `--from` names into `args.workspace`, and where the old data are kept into `args.kept`.
     """
-    from ttp_mcp.sandbox.workspace import export
+    from ttp_mcp.sandbox.workspace.file import WorkspaceProblem, read_workspace
 
     if args.at:
         parse_instant(args.at, datetime.now(UTC))
     try:
-        args.workspace = export.read(args.file) if args.file else None
-    except export.WorkspaceProblem as problem:
+        args.workspace = read_workspace(args.file) if args.file else None
+    except WorkspaceProblem as problem:
         raise Refused(str(problem)) from None
     is_of_use = _is_of_use(folder)
     _agree(args, folder, "Tokens stay." if is_of_use else "They can't be opened; tokens go with them.")
@@ -75,12 +75,13 @@ def _move_away(folder: Path) -> Path:
 
 def reset(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """Replace everything but the tokens, after `before_reset`."""
-    from ttp_mcp.sandbox.workspace import export
+    from ttp_mcp.sandbox.workspace.file import WorkspaceProblem
+    from ttp_mcp.sandbox.workspace.restore import reset_workspace
 
     at = parse_instant(args.at, opened.clock.now()) if args.at else None
     try:
-        export.reset(opened.store, opened.storage, at=at, empty=args.empty, workspace=args.workspace)
-    except export.WorkspaceProblem as problem:
+        reset_workspace(opened.store, opened.storage, at=at, empty=args.empty, workspace=args.workspace)
+    except WorkspaceProblem as problem:
         raise Refused(str(problem)) from None
     now = opened.clock.now()
     kept = str(args.kept) if args.kept else None
@@ -97,10 +98,10 @@ def reset(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
 
 def export(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """Write the workspace to a file, or to standard output."""
-    from ttp_mcp.sandbox.workspace import export
+    from ttp_mcp.sandbox.workspace.export import export_workspace
 
-    exported = export.export(opened.store, opened.storage, opened.clock)
-    text = export.written(exported)
+    exported = export_workspace(opened.store, opened.storage, opened.clock)
+    text = exported.to_text()
     if args.file is None:
         output.force_utf8_stdout()
         return json.loads(text), [text.rstrip("\n")]
