@@ -52,8 +52,7 @@ def remove_guards() -> None:
     from ttp_mcp import credentials, text
     from ttp_mcp.api import clock, http, responses
     from ttp_mcp.ledger.store import sqlite
-    from ttp_mcp.writes.in_flight import Caller
-    from ttp_mcp.writes.writer import Writer
+    from ttp_mcp.writes import in_flight
 
     def same(value: Any, *_: Any) -> Any:
         return value
@@ -76,7 +75,7 @@ def remove_guards() -> None:
         async def recent(self, *_: Any) -> list[Any]:
             return []
 
-        async def apply(self, *_: Any) -> str:
+        async def commit(self, *_: Any) -> str:
             return "done"
 
         async def aclose(self) -> None:
@@ -92,14 +91,14 @@ def remove_guards() -> None:
     async def whole(_: http.Http, response: Any, __: int) -> bytes:
         return await response.aread()
 
-    async def at_once(_: Writer, write: Callable[[Any], Any]) -> Any:
-        return await write(Caller())
+    async def at_once(_: in_flight.InFlight, write: Callable[[Any], Any]) -> Any:
+        return await write(in_flight.Caller())
 
     async def no_report(*_: Any, **__: Any) -> None:
         return None
 
     sqlite.SqliteStore = Nowhere
-    Writer._settled = at_once
+    in_flight.InFlight.run_detached = at_once
     http.Http.request = request
     http.Http._read_body = whole
     http._check_origin = nothing

@@ -1,7 +1,7 @@
-"""What one `apply` costs on each store, side by side in one process: `python -m benchmarks.shared_state [ROUNDS]`.
+"""Cost of one commit on each store, side by side in one process: `python -m benchmarks.shared_state [ROUNDS]`.
 
-The servers are Debian's, private, on this machine, and commit to the disk each time. The stores take turns, so that whatever
-else the machine does hits all of them. An `apply` is what precedes a create: three documents and a limit.
+PostgreSQL is Debian's, private, on this machine, and commits to the disk each time. The stores take turns, so that other load on
+the machine affects both. A commit is the one before a create: three documents and a cap.
 """
 
 import statistics
@@ -13,10 +13,9 @@ from pathlib import Path
 
 import anyio
 
-from tests.ledger.store.servers import Server, find
+from tests.ledger.store.servers import Server, find_postgresql
 from ttp_mcp.ledger.store.base import Put, RateCap, Store
 from ttp_mcp.ledger.store.postgresql import PostgresqlStore
-from ttp_mcp.ledger.store.redis import RedisStore
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 
 BATCH = 20
@@ -33,13 +32,13 @@ def steps(number: int, now: datetime) -> list[Put]:
 
 
 async def one_batch(state: Store, scope: str, first: int) -> tuple[list[float], float]:
-    """Milliseconds of each apply, and milliseconds of this process's CPU for one on average."""
+    """Milliseconds of each commit, and milliseconds of this process's CPU for one on average."""
     taken: list[float] = []
     cpu = time.process_time()
     for number in range(first, first + BATCH):
         now = datetime.now(UTC)
         begun = time.perf_counter()
-        done = await state.apply(scope, steps(number, now), now, RateCap("create", now - timedelta(hours=1), 100_000))
+        done = await state.commit(scope, steps(number, now), now, RateCap("create", now - timedelta(hours=1), 100_000))
         taken.append((time.perf_counter() - begun) * 1000)
         assert done == "done"
     return taken, (time.process_time() - cpu) * 1000 / BATCH
@@ -47,13 +46,13 @@ async def one_batch(state: Store, scope: str, first: int) -> tuple[list[float], 
 
 async def main(rounds: int) -> None:
     """Measure and print."""
-    programs = {kind: find(kind) for kind in ("redis", "postgresql")}
-    servers = {kind: Server(kind, program, durable=True).start() for kind, program in programs.items() if program}
+    program = find_postgresql()
+    server = Server(program, durable=True).start() if program else None
     with tempfile.TemporaryDirectory() as folder:
         stores: dict[str, Store] = {"files": SqliteStore(Path(folder))}
         try:
-            stores |= {"redis": RedisStore(servers["redis"].url)} if "redis" in servers else {}
-            stores |= {"postgresql": PostgresqlStore(servers["postgresql"].url)} if "postgresql" in servers else {}
+            if server is not None:
+                stores["postgresql"] = PostgresqlStore(server.url)
             measured: dict[str, list[tuple[list[float], float]]] = {name: [] for name in stores}
             for state in stores.values():
                 await one_batch(state, "warm-up", 0)
@@ -68,7 +67,7 @@ async def main(rounds: int) -> None:
         finally:
             for state in stores.values():
                 await state.aclose()
-            for server in servers.values():
+            if server is not None:
                 server.remove()
 
 

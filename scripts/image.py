@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Stage = list[tuple[str, str]]
 TOKEN = re.compile(rb"ttp_[0-9a-f]{48}")
 # Nothing listens there; the clients of both must be installed all the same.
-STORES = ("redis://127.0.0.1:9/0", "postgresql://nobody@127.0.0.1:9/nothing")
+STORES = ("postgresql://nobody@127.0.0.1:9/nothing",)
 
 
 def stages(text: str) -> list[Stage]:

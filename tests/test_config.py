@@ -50,7 +50,7 @@ def test_every_setting_is_read():
             "TTP_LOG_LEVEL": "debug",
             "TTP_SERVER_KEY": "k" * 32,
             "TTP_ALLOWED_HOSTS": "a.example:443",
-            "TTP_STATE_URL": "redis://:secret@localhost",
+            "TTP_STATE_URL": "postgresql://:secret@localhost",
         }
     )
     assert settings.token is not None

@@ -129,7 +129,7 @@ SETTINGS = (
     Setting("TTP_OAUTH_RESOURCE", "Over HTTP: this server's public URL, the audience of those tokens.", "none"),
     Setting(
         "TTP_STATE_URL",
-        "Shared state of several replicas: `redis://…` or `postgresql://…`.",
+        "Shared state of several replicas: `postgresql://…`.",
         "files in TTP_STATE_DIR",
         secret=True,
     ),

@@ -51,7 +51,7 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Close the connections and the state; a write that is still in flight notes that its outcome is unknown."""
-        await self.app.writer.abandon()
+        await self.app.writer.in_flight.abandon()
         await self.app.api.aclose()
         await self.state.aclose()
 
@@ -149,13 +149,13 @@ def create_tool_context(
     token = tenant or (None if sandbox else settings.token)
     scope = scope_of(settings.api_url, token, settings.org_id)
     ledger = ledger_of(state, scope, now)
-    caps = HourlyLimits.of(settings)
+    caps = HourlyLimits.from_settings(settings)
     return ToolContext(
         settings=settings,
         api=api,
         ledger=ledger,
         media_facts=MediaFactsStore(state, scope, now),
-        writer=Writer(api, ledger, caps=caps, monotonic=monotonic, now=now),
+        writer=Writer(api, ledger, limits=caps, monotonic=monotonic, now=now),
         accounts=AccountDirectory(api, monotonic),
         user=McpUserPrompter(None, None, ledger),
         local_files=local_files,

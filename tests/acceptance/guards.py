@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
+from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.server import resources
 
 
@@ -100,8 +100,7 @@ def not_used_up(_: Any) -> Any:
         from ttp_mcp.ledger.records import digest_of
 
         key = digest_of([code, digest])
-        found: dict[str, Entry] = await self._get("confirmation", [key])
-        return key in found
+        return await self._store.get_one("confirmation", key) is not None
 
     return redeem
 
@@ -114,15 +113,6 @@ def any_text(there: Any) -> Any:
         self._text = text
 
     return keep
-
-
-def every_claim(there: Any) -> Any:
-    """A refused write takes every claim to its targets with it, whosever it is."""
-
-    def changed(write: Any, claims: Any, facts: Any) -> Any:
-        return [Delete("sent", key) for key in claims] if facts is None else there(write, claims, facts)
-
-    return changed
 
 
 async def passed_on(ctx: Any, call_next: Any) -> Any:
@@ -249,17 +239,17 @@ REMOVED: dict[str, Removal] = {
         f"{WRITES}/test_ledger.py::test_what_can_not_be_noted_is_not_sent",
     ),
     "posts of other writes": Removal(
-        "ledger.ledger:Ledger.known_posts",
+        "ledger.ledger:Ledger.find_claimed_posts",
         later(set()),
         f"{WRITES}/test_identity.py::test_post_of_another_write_is_never_claimed",
     ),
     "rival writes": Removal(
-        "ledger.ledger:Ledger.has_rivals",
+        "ledger.ledger:Ledger.has_unresolved_twin",
         later(False),
         f"{WRITES}/test_identity.py::test_without_account_ids_two_open_writes_of_one_text_are_kept_apart",
     ),
     "accounts of a platform": Removal(
-        "ledger.claims:targets_in",
+        "ledger.claims:claim_keys",
         lambda there: lambda digest, post, *_: there(digest, post),
         f"{WRITES}/test_duplicates.py::test_an_account_and_its_platform_are_one_target",
     ),
@@ -269,7 +259,7 @@ REMOVED: dict[str, Removal] = {
         f"{WRITES}/test_duplicates.py::test_an_earlier_attempt_is_looked_for_as_it_was_sent",
     ),
     "one reading is not gone": Removal(
-        "writes.writer:Writer._is_gone",
+        "writes.duplicates:Duplicates._is_gone",
         later(True),
         f"{WRITES}/test_duplicates.py::test_a_post_that_one_reading_does_not_find_is_not_gone",
     ),
@@ -284,12 +274,12 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_media.py::test_upload_urls_count_as_uploads",
     ),
     "cancelled before it leaves": Removal(
-        "writes.writer:Writer._stop_if_gone",
+        "writes.writer:Writer._stop_if_cancelled",
         later(None),
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),
     "given up at the end": Removal(
-        "writes.writer:Writer.abandon",
+        "writes.in_flight:InFlight.abandon",
         later(False),
         f"{WRITES}/test_cancel.py::test_closing_the_server_leaves_no_write_without_an_outcome",
     ),
@@ -299,37 +289,37 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/stdio/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
     ),
     "nothing is begun at the end": Removal(
-        "writes.writer:Writer._refuse_at_the_end",
+        "writes.in_flight:InFlight._refuse_if_abandoned",
         no_check,
         f"{WRITES}/test_cancel.py::test_nothing_is_begun_after_writes_were_given_up",
     ),
     "lost delete": Removal(
-        "writes.writer:Writer._gone",
-        later(("deleted", False)),
+        "writes.reconcile:Reconciler.is_deleted",
+        later((True, False)),
         f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_can_not_be_asked",
     ),
     "what a delete removed": Removal(
-        "ledger.ledger:Ledger.removed",
+        "ledger.ledger:Ledger.find_deleted_post",
         later(None),
         f"{WRITES}/test_delete.py::test_deleting_again_says_that_it_is_gone_and_an_unknown_id_is_not_found",
     ),
     "equal in every field": Removal(
-        "writes.reconcile:_same_targets",
+        "writes.reconcile:_has_same_targets",
         always(True),
         f"{WRITES}/test_matching.py::test_what_the_api_shows_has_to_agree",
     ),
     "leftovers are said": Removal(
-        "ledger.ledger:Ledger.unfinished",
+        "ledger.ledger:Ledger.list_unfinished",
         later([]),
-        f"{WRITES}/test_startup_report.py::test_each_leftover_is_said_once_and_not_before_its_process_must_be_gone",
+        f"{WRITES}/test_startup_report.py::test_open_write_is_reported_at_once_and_again_when_its_process_must_be_gone",
     ),
     "one replacement at a time": Removal(
-        "ledger.ledger:Ledger.begin_replacement",
+        "ledger.replacements:Replacements.begin",
         later(None),
         "tests/ledger/test_ledger.py::test_post_is_replaced_by_one_thing_at_a_time",
     ),
     "half replaced": Removal(
-        "ledger.ledger:Ledger.half_replaced",
+        "ledger.replacements:Replacements.list_interrupted",
         later([]),
         "tests/writes/replacement/test_half_replaced.py::test_crash_between_create_and_delete_is_reported_with_both_ids",
     ),
@@ -349,13 +339,13 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_reschedule.py::test_replacement_stays_when_the_old_post_is_deleted_elsewhere",
     ),
     "accounts that a duplicate is not for": Removal(
-        "ledger.claims:accounts_in",
+        "ledger.claims:list_missing",
         always(()),
         f"{TOOLS}/posts/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
     ),
     "claims of other writes": Removal(
-        "ledger.claims:changed_claims",
-        every_claim,
+        "ledger.claims:Claims._others",
+        always([]),
         f"{WRITES}/test_duplicates.py::test_refused_write_leaves_the_note_of_the_one_that_took_its_place",
     ),
     "private file": Removal(
@@ -363,14 +353,9 @@ REMOVED: dict[str, Removal] = {
         no_check,
         "tests/ledger/store/test_sqlite.py::test_file_and_folder_are_for_their_owner_alone",
     ),
-    "file that was moved away": Removal(
-        "ledger.store.sqlite:SqliteStore._is_elsewhere",
-        always(False),
-        "tests/ledger/store/test_sqlite.py::test_file_that_was_moved_away_is_left",
-    ),
     # The human
     "confirmation counts once": Removal(
-        "ledger.ledger:Ledger.redeem",
+        "ledger.confirmations:Confirmations.redeem",
         not_used_up,
         "tests/ledger/test_ledger.py::test_confirmation_works_once_for_its_arguments_and_not_for_long",
     ),

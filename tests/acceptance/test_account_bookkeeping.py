@@ -368,7 +368,7 @@ def state_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(SqliteStore, name, call)
 
     counted("get")
-    counted("apply")
+    counted("commit")
     return counts
 
 
@@ -402,7 +402,7 @@ async def test_each_account_has_its_post_and_what_is_told_is_so(row: Row) -> Non
 
 async def test_c5_goes_red_when_accounts_without_a_post_are_not_told(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account would be taken for served by a post that is not for it."""
-    monkeypatch.setattr(claims, "accounts_in", lambda _: ())
+    monkeypatch.setattr(claims, "list_missing", lambda _: ())
     with pytest.raises(AssertionError, match="told as served and has no post"):
         await row.run(SEQUENCES)
 
@@ -411,7 +411,7 @@ async def test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post(row: Row, m
     """A post would be removed because another one is as wanted, which is not for all of its accounts."""
 
     async def resting(old, prepared, app):
-        return await app.writer.create(prepared.post, tool="reschedule_post", before=prepared.others, replaces=old.id)
+        return await app.writer.create(prepared.post, tool="reschedule_post", existing=prepared.others, replaces=old.id)
 
     monkeypatch.setattr(reschedule, "_created", resting)
     with pytest.raises(AssertionError, match="an account lost its post by a reschedule"):

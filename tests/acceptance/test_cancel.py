@@ -21,11 +21,11 @@ from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
-from ttp_mcp.ledger.store.base import Applied, Delete, Entry, Put, RateCap
+from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, Put, RateCap
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.sandbox.clock import ManualClock
-from ttp_mcp.writes.in_flight import Caller
+from ttp_mcp.writes.in_flight import Caller, InFlight
 from ttp_mcp.writes.writer import Writer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.b9")]
@@ -63,11 +63,11 @@ class PointedState(SqliteStore):
         await self.points.reach()
         return await super().get(scope, kind, keys, now)
 
-    async def apply(
-        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> Applied:
+    async def commit(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
+    ) -> CommitResult:
         await self.points.reach()
-        applied = await super().apply(scope, steps, now, at_most)
+        applied = await super().commit(scope, steps, now, cap)
         await self.points.reach()
         return applied
 
@@ -173,13 +173,13 @@ class Run:
 async def check(run: Run) -> None:
     """The criteria of row B9, counted and asserted."""
     counts = run.counts
-    for record in await run.ledger.history(START - timedelta(days=1)):
+    for record in await run.ledger.read_history(START - timedelta(days=1)):
         counts[f"noted {record.kind} {record.outcome}"] += 1
         there = record.post_id is not None and await _is_there(run.api, record.post_id)
         counts["noted wrongly"] += record.outcome == "created" and not there
         counts["noted wrongly"] += record.outcome in ("deleted", "already_gone") and there
         counts["without outcome"] += record.outcome is None
-    noted = {record.post_id for record in await run.ledger.history(START - timedelta(days=1))}
+    noted = {record.post_id for record in await run.ledger.read_history(START - timedelta(days=1))}
     made = {post.id for post in await run.api.posts.list() if post.content in _texts(run)}
     counts["made but not noted"] = len(made - noted)
     counts["in flight"] = run.writes.in_flight
@@ -254,11 +254,11 @@ async def test_cancelled_calls_leave_nothing_open(run: Run) -> None:
 async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a task of its own a cancelled write does not hear what became of it."""
 
-    async def as_part_of_the_caller(self: Writer, write: Callable[[Caller], Awaitable[object]]) -> object:
+    async def as_part_of_the_caller(self: InFlight, write: Callable[[Caller], Awaitable[object]]) -> object:
         with self.track():
             return await write(Caller())
 
-    monkeypatch.setattr(Writer, "_settled", as_part_of_the_caller)
+    monkeypatch.setattr(InFlight, "run_detached", as_part_of_the_caller)
     await run.cancel_calls(60)
 
     with pytest.raises(AssertionError, match="made but not noted"):

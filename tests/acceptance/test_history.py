@@ -307,7 +307,7 @@ async def check(world: World) -> Counter[str]:
     truth = lives(world.sandbox.store.connection())
     told = Counter(f"{event.call}: {event.outcome}" for event in world.events)
     found = violations(world.events, truth)
-    without = sum(record.outcome is None for record in await world.ledger.history(START))
+    without = sum(record.outcome is None for record in await world.ledger.read_history(START))
     published = sum(len(life.shown) for life in truth.values())
     faults = {fault: count for fault, count in world.weather.counts.items() if fault != "none"}
     print(  # noqa: T201 - each row prints its counts

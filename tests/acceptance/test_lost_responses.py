@@ -148,7 +148,7 @@ async def check(run: Run) -> Counter[str]:
         found = there.get(text, [])
         counts["created but missing"] += outcome in ("created", "already_created") and post_id not in found
         counts["not_created but present"] += outcome == "not_created" and bool(found)
-    noted = await run.ledger.history(START)
+    noted = await run.ledger.read_history(START)
     counts["without outcome"] = sum(record.outcome is None for record in noted)
     ambiguous = sum(fate not in ("answered", "refused") for fate in run.fates.values())
     print(f"\nB2: {len(run.said)} creates, {ambiguous} ambiguous, seed {SEED}: {dict(counts)}")  # noqa: T201 - each row prints its counts

@@ -15,11 +15,11 @@ import httpx2
 import pytest
 
 from tests.acceptance.web import server, tool_call
-from tests.ledger.store.conftest import own_postgresql, own_redis, postgresql_url, redis_url
+from tests.ledger.store.conftest import own_postgresql, postgresql_url
 from ttp_mcp.sandbox.rest import faults
 from ttp_mcp.sandbox.serve import on_ports
 
-__all__ = ["own_postgresql", "own_redis", "postgresql_url", "redis_url"]
+__all__ = ["own_postgresql", "postgresql_url"]
 
 pytestmark = pytest.mark.acceptance
 
@@ -107,13 +107,12 @@ async def create_all(running, creates, *, lost=LOST):
 
 
 @pytest.mark.requirement("acceptance.replicas")
-@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
-async def test_posts_are_created_once_whichever_replica_is_asked(request, tmp_path, store):
-    async with replicas(tmp_path, request.getfixturevalue(store)) as running:
+async def test_posts_are_created_once_whichever_replica_is_asked(tmp_path, postgresql_url):
+    async with replicas(tmp_path, postgresql_url) as running:
         said = await create_all(running, CREATES)
         there = running.posts()
     twice = sum(count - 1 for count in there.values())
-    print(f"\nReplicas, {store}: {said.total()} creates, {len(there)} posts, {twice} twice: {dict(said)}")  # noqa: T201
+    print(f"\nReplicas: {said.total()} creates, {len(there)} posts, {twice} twice: {dict(said)}")  # noqa: T201
     assert said.total() >= CREATES
     assert twice == 0
     assert len(there) == CREATES * 2 // 3
@@ -127,9 +126,8 @@ async def test_replicas_that_do_not_share_a_store_are_noticed(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.replicas")
-@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
-async def test_confirmation_of_one_replica_is_taken_once_by_the_other(request, tmp_path, store):
-    async with replicas(tmp_path, request.getfixturevalue(store), TTP_CONFIRM="required") as running:
+async def test_confirmation_of_one_replica_is_taken_once_by_the_other(tmp_path, postgresql_url):
+    async with replicas(tmp_path, postgresql_url, TTP_CONFIRM="required") as running:
         one, two = running.urls
         preview, _ = await running.create("Replica confirmed", url=one)
         code = re.search(r"confirmation ([0-9a-f]+) \(", preview)[1]
@@ -137,7 +135,7 @@ async def test_confirmation_of_one_replica_is_taken_once_by_the_other(request, t
         answers = [await running.create("Replica confirmed", url=url, confirmation=code) for url in (two, one, two)]
         there = running.posts()
     outcomes = [found.get("outcome") for _, found in answers]
-    print(f"\nConfirmations, {store}: taken {sum(map(bool, outcomes))} of {len(answers)} times")  # noqa: T201
+    print(f"\nConfirmations: taken {sum(map(bool, outcomes))} of {len(answers)} times")  # noqa: T201
     assert there == {"Replica confirmed": 1}
     assert bool(outcomes[0])
     assert outcomes[1:] == [None, None]
@@ -145,33 +143,30 @@ async def test_confirmation_of_one_replica_is_taken_once_by_the_other(request, t
 
 
 @pytest.mark.requirement("acceptance.replicas")
-@pytest.mark.parametrize("store", ["redis_url", "postgresql_url"])
-async def test_limit_an_hour_is_one_for_all_replicas(request, tmp_path, store):
-    async with replicas(tmp_path, request.getfixturevalue(store), TTP_MAX_POSTS_PER_HOUR="7") as running:
+async def test_limit_an_hour_is_one_for_all_replicas(tmp_path, postgresql_url):
+    async with replicas(tmp_path, postgresql_url, TTP_MAX_POSTS_PER_HOUR="7") as running:
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 tasks.start_soon(running.create, f"Replica {number}")
         there = running.posts()
-    print(f"\nLimit of 7 an hour, {store}: {there.total()} of 20 created")  # noqa: T201
+    print(f"\nLimit of 7 an hour: {there.total()} of 20 created")  # noqa: T201
     assert there.total() == 7
 
 
 @pytest.mark.requirement("acceptance.replicas-outage")
-@pytest.mark.parametrize("store", ["own_redis", "own_postgresql"])
-async def test_writes_wait_for_the_store_and_reads_do_not(request, tmp_path, store):
-    database = request.getfixturevalue(store)
-    async with replicas(tmp_path, database.url) as running:
+async def test_writes_wait_for_the_store_and_reads_do_not(tmp_path, own_postgresql):
+    async with replicas(tmp_path, own_postgresql.url) as running:
         await running.create("Replica before")
-        database.end()
+        own_postgresql.end()
         try:
             refused = [(await running.create(f"Replica meanwhile {number}"))[0] for number in range(4)]
             read, _ = await running.call("list_posts")
         finally:
-            database.start()
+            own_postgresql.start()
         for number in range(2):
             await running.create(f"Replica after {number}")
         there = running.posts()
-    print(f"\nOutage, {store}: {refused[0]}")  # noqa: T201
+    print(f"\nOutage: {refused[0]}")  # noqa: T201
     assert all(
         "Nothing is sent without it; reading goes on." in text and "can't be reached" in text for text in refused
     )

@@ -315,7 +315,7 @@ def test_reference_to_a_token_by_hand_stays(client):
         ("C:\\bin\\ttp-mcp.exe", ["--sandbox"]),
         ("/old/python", ["-m", "ttp_mcp"]),
         ("uvx", ["ttp-mcp@1.2.3"]),
-        ("uvx", ["--from", "ttp-mcp[redis]==1.2.3", "ttp-mcp"]),
+        ("uvx", ["--from", "ttp-mcp[postgresql]==1.2.3", "ttp-mcp"]),
         ("docker", ["run", "-i", "-v", "ttp-mcp:/data", "ghcr.io/timetopost/ttp-mcp:1", "--sandbox"]),
     ],
     ids=["script", "windows", "module", "uvx", "uvx from", "docker"],

@@ -26,7 +26,7 @@ class _Slow:
 
     def __init__(self, state: SqliteStore) -> None:
         self._state = state
-        self.apply = state.apply
+        self.commit = state.commit
         self.recent = state.recent
         self.aclose = state.aclose
 
@@ -82,23 +82,23 @@ async def test_one_user_never_meets_another_users_entries(
     """Duplicates, plans, confirmations, replacements and unfinished writes are one user's own."""
     other = Ledger(state, "two", clock.now)
     await ledger.begin_create(POST, tool="create_post")
-    await ledger.keep_plan("p", {})
-    await ledger.end_replacement("old", "new")
-    offered = await ledger.offer("digest", 60)
+    await ledger.plans.save("p", {})
+    await ledger.replacements.end("old", "new")
+    offered = await ledger.confirmations.offer("digest", 60)
     clock.move(120)
 
-    assert isinstance(await other.begin_create(POST, tool="create_post", most=1), Write)
-    assert await other.plan("p") is None
-    assert await other.replacement("old") is None
-    assert not await other.redeem(offered.code, "digest")
-    assert await other.unfinished() == []
+    assert isinstance(await other.begin_create(POST, tool="create_post", max_per_hour=1), Write)
+    assert await other.plans.load("p") is None
+    assert await other.replacements.find_successor("old") is None
+    assert not await other.confirmations.redeem(offered.code, "digest")
+    assert [each.at for each in await other.list_unfinished()] == [clock.now()]
 
 
 @pytest.mark.requirement("ledger.unfinished")
-async def test_writes_without_an_outcome_are_reported_once_their_process_must_be_gone(
+async def test_writes_without_an_outcome_are_open_at_first_and_listed_for_a_week(
     ledger: Ledger, clock: ManualClock
 ) -> None:
-    """Each kind with what is known of it; what got an outcome is not among them; after a week they are dropped."""
+    """Each kind with its facts; a write with an outcome isn't listed. After 90 s its process must have ended."""
     await ledger.begin_create(POST, tool="create_post")
     clock.move(1)
     await ledger.begin_delete("p1", None, tool="delete_post")
@@ -108,9 +108,10 @@ async def test_writes_without_an_outcome_are_reported_once_their_process_must_be
     assert isinstance(finished, Write)
     await ledger.finish(finished, "uploaded")
 
-    assert await ledger.unfinished() == []
+    assert [each.is_open for each in await ledger.list_unfinished()] == [True, True, True]
     clock.move(91)
-    found = await ledger.unfinished()
+    found = await ledger.list_unfinished()
+    assert [each.is_open for each in found] == [False, False, False]
     assert [(each.kind, each.tool, each.content, each.post_id) for each in found] == [
         ("upload", "upload_media", None, None),
         ("delete", "delete_post", None, "p1"),
@@ -118,7 +119,7 @@ async def test_writes_without_an_outcome_are_reported_once_their_process_must_be
     ]
     assert found[2].at == START
     clock.move(8 * 86400)
-    assert await ledger.unfinished() == []
+    assert await ledger.list_unfinished() == []
 
 
 @pytest.mark.requirement("ledger.history")
@@ -131,13 +132,13 @@ async def test_history_tells_every_write_in_order(ledger: Ledger, clock: ManualC
     assert isinstance(upload, Write)
     await ledger.finish(upload, "not_done")
 
-    found = await ledger.history(START)
+    found = await ledger.read_history(START)
     assert [(each.write_id, each.kind, each.outcome) for each in found] == [
         (create.id, "create", None),
         (upload.id, "upload", "not_done"),
     ]
     clock.move(401 * 86400)
-    assert await ledger.history(START) == []
+    assert await ledger.read_history(START) == []
 
 
 @pytest.mark.requirement("writes.duplicates")
@@ -182,7 +183,7 @@ class MovedOn(SqliteStore):
     async def get(self, scope: str, kind: str, keys: object, now: datetime) -> dict[str, object]:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
         if self.times:
             self.times -= 1
-            await self.apply(scope, self.leaves, now)
+            await self.commit(scope, self.leaves, now)
             return {}
         return await super().get(scope, kind, keys, now)  # pyright: ignore # a stand-in
 
@@ -207,22 +208,22 @@ async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock
 @pytest.mark.requirement("ledger.replacements")
 async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
     """A post that was rescheduled twice leads to the last one; a circle ends."""
-    await ledger.end_replacement("a", "b")
-    await ledger.end_replacement("b", "c")
-    await ledger.end_replacement("x", "y")
-    await ledger.end_replacement("y", "x")
+    await ledger.replacements.end("a", "b")
+    await ledger.replacements.end("b", "c")
+    await ledger.replacements.end("x", "y")
+    await ledger.replacements.end("y", "x")
 
-    assert await ledger.replacement("a") == "c"
-    assert await ledger.replacement("c") is None
-    assert await ledger.replacement("x") == "y"
+    assert await ledger.replacements.find_successor("a") == "c"
+    assert await ledger.replacements.find_successor("c") is None
+    assert await ledger.replacements.find_successor("x") == "y"
 
 
 @pytest.mark.requirement("ledger.half-replaced")
 async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger, clock: ManualClock) -> None:
     """What was created for it, and for no other, is found in the history: a crash at any point in between leaves both ids."""
-    assert await ledger.begin_replacement("old", POST) is None
-    assert await ledger.half_replaced() == []
-    found = await ledger.replacing("old")
+    assert await ledger.replacements.begin("old", POST) is None
+    assert await ledger.replacements.list_interrupted() == []
+    found = await ledger.replacements.find_pending("old")
     assert found is not None
     assert (found.old_id, found.new_id, found.at) == ("old", None, START)
 
@@ -233,26 +234,26 @@ async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger,
         await ledger.finish(write, "created", Post({"id": f"for {replaces}"}))
     clock.move(271)
 
-    assert [(each.old_id, each.new_id) for each in await ledger.half_replaced()] == [("old", "for old")]
-    await ledger.end_replacement("old", "new")
-    assert await ledger.half_replaced() == []
-    assert await ledger.replacing("old") is None
-    assert await ledger.replacement("old") == "new"
+    assert [(each.old_id, each.new_id) for each in await ledger.replacements.list_interrupted()] == [("old", "for old")]
+    await ledger.replacements.end("old", "new")
+    assert await ledger.replacements.list_interrupted() == []
+    assert await ledger.replacements.find_pending("old") is None
+    assert await ledger.replacements.find_successor("old") == "new"
 
 
 @pytest.mark.requirement("ledger.half-replaced")
 async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger) -> None:
     """The same may be begun again, which is how it is finished; the same for others is told what is under way."""
     other = replace(POST, account_ids=("a",))
-    assert await ledger.begin_replacement("old", POST) is None
-    assert await ledger.begin_replacement("old", POST) is None
+    assert await ledger.replacements.begin("old", POST) is None
+    assert await ledger.replacements.begin("old", POST) is None
 
-    under_way = await ledger.begin_replacement("old", other)
+    under_way = await ledger.replacements.begin("old", other)
     assert under_way is not None
     assert under_way.old_id == "old"
-    await ledger.end_replacement("old", None)
-    assert await ledger.replacement("old") is None
-    assert await ledger.begin_replacement("old", other) is None
+    await ledger.replacements.end("old", None)
+    assert await ledger.replacements.find_successor("old") is None
+    assert await ledger.replacements.begin("old", other) is None
 
 
 @pytest.mark.requirement("ledger.half-replaced")
@@ -263,7 +264,7 @@ async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: Sqli
     found: list[object] = []
 
     async def begin(post: PostCreate) -> None:
-        found.append(await ledger.begin_replacement("old", post))
+        found.append(await ledger.replacements.begin("old", post))
 
     async with anyio.create_task_group() as tasks:
         for post in posts:
@@ -278,42 +279,42 @@ async def test_reading_goes_on_without_a_ledger(tmp_path: Path, clock: ManualClo
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     broken, missing = SqliteStore(tmp_path), SqliteStore(tmp_path / "nowhere")
 
-    assert await Ledger(broken, "one", clock.now).replacement("a") is None
-    assert await Ledger(missing, "one", clock.now).replacement("a") is None
-    assert await Ledger(missing, "one", clock.now).unfinished() == []
+    assert await Ledger(broken, "one", clock.now).replacements.find_successor("a") is None
+    assert await Ledger(missing, "one", clock.now).replacements.find_successor("a") is None
+    assert await Ledger(missing, "one", clock.now).list_unfinished() == []
     assert not (tmp_path / "nowhere").exists()
     with pytest.raises(LedgerProblem):
-        await Ledger(broken, "one", clock.now).unfinished()
+        await Ledger(broken, "one", clock.now).list_unfinished()
     await broken.aclose()
 
 
 @pytest.mark.requirement("ledger.plans")
 async def test_plan_keeps_its_document_and_what_became_of_its_steps(ledger: Ledger, clock: ManualClock) -> None:
     """Keeping it again changes nothing; steps are noted one by one and can be forgotten; after 60 days it is gone."""
-    await ledger.keep_plan("p", {"posts": [1]})
-    await ledger.note_step("p", "0", {"post_id": "a"})
-    await ledger.note_step("p", "1", {"post_id": "b"})
-    await ledger.note_step("p", "0", None)
-    await ledger.keep_plan("p", {"posts": [2]})
-    await ledger.note_step("other", "0", {})
-    found = await ledger.plan("p")
+    await ledger.plans.save("p", {"posts": [1]})
+    await ledger.plans.note_step("p", "0", {"post_id": "a"})
+    await ledger.plans.note_step("p", "1", {"post_id": "b"})
+    await ledger.plans.note_step("p", "0", None)
+    await ledger.plans.save("p", {"posts": [2]})
+    await ledger.plans.note_step("other", "0", {})
+    found = await ledger.plans.load("p")
 
     assert found is not None
     assert (found.document, found.steps, found.at) == ({"posts": [1]}, {"1": {"post_id": "b"}}, START)
-    assert await ledger.plan("other") is None
+    assert await ledger.plans.load("other") is None
     clock.move(61 * 86400)
-    assert await ledger.plan("p") is None
+    assert await ledger.plans.load("p") is None
 
 
 @pytest.mark.requirement("ledger.plans")
 async def test_steps_noted_at_once_are_all_kept(ledger: Ledger) -> None:
     """Two processes that apply one plan do not overwrite each other."""
-    await ledger.keep_plan("p", {})
+    await ledger.plans.save("p", {})
     async with anyio.create_task_group() as tasks:
         for number in range(8):
-            tasks.start_soon(ledger.note_step, "p", str(number), {"post_id": str(number)})
+            tasks.start_soon(ledger.plans.note_step, "p", str(number), {"post_id": str(number)})
 
-    found = await ledger.plan("p")
+    found = await ledger.plans.load("p")
     assert found is not None
     assert sorted(found.steps) == [str(number) for number in range(8)]
 
@@ -321,27 +322,27 @@ async def test_steps_noted_at_once_are_all_kept(ledger: Ledger) -> None:
 @pytest.mark.requirement("ledger.confirmations")
 async def test_confirmation_works_once_for_its_arguments_and_not_for_long(ledger: Ledger, clock: ManualClock) -> None:
     """Other arguments, another code, a second time and too late are all refused."""
-    offered = await ledger.offer("digest", 300)
-    late = await ledger.offer("digest", 300)
+    offered = await ledger.confirmations.offer("digest", 300)
+    late = await ledger.confirmations.offer("digest", 300)
 
     assert offered.expires_at == START + timedelta(seconds=300)
     assert len(bytes.fromhex(offered.code)) == 16
-    assert not await ledger.redeem(offered.code, "other")
-    assert not await ledger.redeem("forged", "digest")
-    assert await ledger.redeem(offered.code, "digest")
-    assert not await ledger.redeem(offered.code, "digest")
+    assert not await ledger.confirmations.redeem(offered.code, "other")
+    assert not await ledger.confirmations.redeem("forged", "digest")
+    assert await ledger.confirmations.redeem(offered.code, "digest")
+    assert not await ledger.confirmations.redeem(offered.code, "digest")
     clock.move(301)
-    assert not await ledger.redeem(late.code, "digest")
+    assert not await ledger.confirmations.redeem(late.code, "digest")
 
 
 @pytest.mark.requirement("ledger.confirmations")
 async def test_of_many_that_redeem_one_code_at_once_one_succeeds(ledger: Ledger) -> None:
     """The code is used up atomically."""
-    offered = await ledger.offer("digest", 300)
+    offered = await ledger.confirmations.offer("digest", 300)
     results: list[bool] = []
 
     async def redeem() -> None:
-        results.append(await ledger.redeem(offered.code, "digest"))
+        results.append(await ledger.confirmations.redeem(offered.code, "digest"))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
@@ -353,11 +354,11 @@ async def test_of_many_that_redeem_one_code_at_once_one_succeeds(ledger: Ledger)
 @pytest.mark.requirement("ledger.half-replaced")
 async def test_replacement_that_is_taken_up_again_is_under_way_again(ledger: Ledger, clock: ManualClock) -> None:
     """Another one must not begin beside it."""
-    await ledger.begin_replacement("old", POST)
+    await ledger.replacements.begin("old", POST)
     clock.move(300)
-    await ledger.begin_replacement("old", POST)
+    await ledger.replacements.begin("old", POST)
 
-    found = await ledger.begin_replacement("old", replace(POST, content="Other"))
+    found = await ledger.replacements.begin("old", replace(POST, content="Other"))
     assert found is not None
-    assert ledger.is_fresh(found)
-    assert await ledger.half_replaced() == []
+    assert ledger.replacements.is_in_progress(found)
+    assert await ledger.replacements.list_interrupted() == []

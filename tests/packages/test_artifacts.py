@@ -171,7 +171,7 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
     else:
         assert all(Version(versions[name]) >= version for name, version in LOWEST.items())
         assert sum(Version(versions[name]) > version for name, version in LOWEST.items()) > len(LOWEST) / 2
-    modules = "ttp_mcp.ledger.store.sqlite, ttp_mcp.ledger.store.redis, ttp_mcp.ledger.store.postgresql, ttp_mcp.transports.http.oauth"
+    modules = "ttp_mcp.ledger.store.sqlite, ttp_mcp.ledger.store.postgresql, ttp_mcp.transports.http.oauth"
     run(interpreter, "-c", f"import {modules}")
     assert called_over_http(tmp_path / "venv" / "bin" / "ttp-mcp", tmp_path) == (401, 200)
     server = tmp_path / "venv" / "bin" / "ttp-mcp"

@@ -75,10 +75,10 @@ def test_no_secret_is_an_argument_or_setting_of_the_build(stages):
 
 def test_image_is_started_as_the_deployment_starts_it():
     """The check of `.ci/packages` uses its arguments and variables, with a value for each secret and mounted file."""
-    arguments, environment = script("image").deployed(Path("/tmp/image"), store="redis://127.0.0.1:1/0", port="9")
+    arguments, environment = script("image").deployed(Path("/tmp/image"), store="postgresql://127.0.0.1:1/0", port="9")
     assert arguments[:2] == ["--transport", "http"]
     assert arguments[arguments.index("--port") + 1] == "9"
-    assert environment["TTP_STATE_URL"] == "redis://127.0.0.1:1/0"
+    assert environment["TTP_STATE_URL"] == "postgresql://127.0.0.1:1/0"
     assert environment["TTP_API_TOKEN_FILE"] == "/tmp/image/secrets/api-token"
     assert len(environment["TTP_SERVER_KEY"]) >= 32
 

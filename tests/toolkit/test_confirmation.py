@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from tests.tools.conftest import text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.factory import create_server
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.confirmations import Confirmations
 from ttp_mcp.toolkit.confirmation import CONFIRMATION_SECONDS
 
 pytestmark = pytest.mark.requirement("tools.consent")
@@ -291,7 +291,7 @@ async def test_answer_to_a_question_is_for_its_arguments(connect):
 async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other(connect, open_sandbox, monkeypatch):
     """That a client was asked is no yes of its human, and neither is a preview that the agent was shown."""
     given = []
-    offer = Ledger.offer
+    offer = Confirmations.offer
 
     async def noted(self, digest, seconds):
         offered = await offer(self, digest, seconds)
@@ -302,7 +302,7 @@ async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_ot
         return given[0]
 
     sandbox = open_sandbox(demo_posts=False)
-    monkeypatch.setattr(Ledger, "offer", noted)
+    monkeypatch.setattr(Confirmations, "offer", noted)
     async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
         await question(agent, "create_post", LATER)
         (state,) = given
@@ -311,7 +311,7 @@ async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_ot
     async with connect(confirm="required", sandbox=sandbox) as agent:
         await preview(agent, **LATER)
     # The server seals what it takes for the state of its question, so that only the ledger can refuse it.
-    monkeypatch.setattr(Ledger, "offer", known)
+    monkeypatch.setattr(Confirmations, "offer", known)
     async with connect(answer=True, confirm="required", sandbox=sandbox) as agent:
         sealed = (await question(agent, "create_post", LATER)).request_state
         assert text_of(await replied(agent, "create_post", LATER, sealed)) == REPLAYED

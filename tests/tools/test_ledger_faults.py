@@ -69,7 +69,7 @@ async def test_rows_that_are_not_ours_stop_writes_with_words_and_reads_not_at_al
         ):
             told = await agent.call(tool, **arguments)
             assert told.is_error
-            assert "it is damaged, an entry can't be understood. Nothing is sent without it" in text_of(told)
+            assert "it is damaged, an entry can't be read. Nothing is sent without it" in text_of(told)
         assert agent.standing() == standing
         await startup_report.report_unfinished_writes(agent.assembly.app.ledger, sleep=no_wait)
 

@@ -82,7 +82,7 @@ async def test_upload_urls_count_as_uploads(connect, tmp_path):
                 f"{what}: TTP_MAX_UPLOADS_PER_HOUR allows 2 uploads an hour and that is used up. The next one is allowed at "
                 "2026-11-24T09:02:00.000Z; nothing was sent. Only the person who configured the server can change the limit."
             )
-        history = await agent.assembly.app.ledger.history(NOW)
+        history = await agent.assembly.app.ledger.read_history(NOW)
     assert sorted((each.tool, each.outcome) for each in history) == [
         ("presign_media", "not_done"),
         ("presign_media", "uploaded"),

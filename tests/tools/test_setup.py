@@ -226,7 +226,7 @@ class BrokenState:
 async def test_broken_ledger_stops_writes_and_is_told(connect):
     """Without it the same post could go out twice."""
     async with connect(demo_posts=False) as agent:
-        agent.assembly.app.ledger._state = BrokenState()
+        agent.assembly.app.ledger._store._store = BrokenState()
         assert await lines(agent, "ledger") == [
             "problem: nothing can be published or deleted: the state folder can't be written (no space). Free some, then call again."
         ]
@@ -235,17 +235,21 @@ async def test_broken_ledger_stops_writes_and_is_told(connect):
         assert agent.standing() == []
 
 
-async def test_write_without_an_outcome_is_told(agent, clock):
-    """Its process ended in the middle; only a look can tell."""
+async def test_write_without_an_outcome_is_reported_at_once(agent, clock):
+    """It is open while a process may be at it. After that it may have happened."""
     post = PostCreate("Doors open at ten", platforms=("linkedin",))
     await agent.assembly.app.ledger.begin_create(post, tool="create_post")
     await agent.assembly.app.ledger.begin_delete("cmb1", None, tool="delete_post")
-    assert await lines(agent, "unfinished") == []
-    clock.move(120)
     when = "Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)"
+    soon = "It may still happen; look with list_posts in two minutes."
     assert sorted(await lines(agent, "unfinished")) == [
-        f"notice: a create of {when} (create_post) ended without an outcome: «Doors open at ten». {LOOK}",
-        f"notice: a delete of {when} (delete_post) ended without an outcome: cmb1. {LOOK}",
+        f"notice: one write is still open, the create of {when} (create_post): «Doors open at ten». {soon}",
+        f"notice: one write is still open, the delete of {when} (delete_post): cmb1. {soon}",
+    ]
+    clock.move(120)
+    assert sorted(await lines(agent, "unfinished")) == [
+        f"notice: the create of {when} (create_post) ended without an outcome: «Doors open at ten». {LOOK}",
+        f"notice: the delete of {when} (delete_post) ended without an outcome: cmb1. {LOOK}",
     ]
 
 
@@ -256,7 +260,7 @@ WANTED = PostCreate("Doors open at ten", platforms=("linkedin",))
 async def half(agent, clock, old_id, *, made):
     """A replacement that was begun and whose process ended; the id of the new post."""
     writes, ledger = agent.assembly.app.writer, agent.assembly.app.ledger
-    await ledger.begin_replacement(old_id, WANTED)
+    await ledger.replacements.begin(old_id, WANTED)
     created = await writes.create(WANTED, tool="reschedule_post", replaces=old_id) if made else None
     clock.move(3600)
     return created.post_id if created else None

@@ -175,7 +175,7 @@ class World:
         return [each for each in await self.api.posts.list() if is_equal(post, each)]
 
     async def outcomes(self) -> list[str | None]:
-        return [record.outcome for record in await self.ledger.history(START - timedelta(days=1))]
+        return [record.outcome for record in await self.ledger.read_history(START - timedelta(days=1))]
 
 
 def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:

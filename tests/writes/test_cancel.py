@@ -32,12 +32,12 @@ async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         await world.faults.held.wait()
-        assert world.writes.in_flight == 1
+        assert world.writes.in_flight.count == 1
         tasks.cancel_scope.cancel()
         world.faults.release.set()
 
     assert answers == []
-    assert world.writes.in_flight == 0
+    assert world.writes.in_flight.count == 0
     assert await world.outcomes() == ["created"]
     assert len(await world.equal_posts(world.post())) == 1
 
@@ -53,10 +53,10 @@ async def test_write_survives_that_its_task_is_cancelled_twice(world) -> None:
         await anyio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await caller
-    assert world.writes.in_flight == 1
+    assert world.writes.in_flight.count == 1
     world.faults.release.set()
 
-    assert await world.writes.drain(5) is True
+    assert await world.writes.in_flight.drain(5) is True
     assert await world.outcomes() == ["created"]
 
 
@@ -81,8 +81,8 @@ async def test_write_that_hangs_after_cancelling_ends_as_unknown(world, kind: st
         tasks.cancel_scope.cancel()
 
     assert await world.outcomes() == ["unknown"]
-    assert await world.ledger.unfinished() == []
-    assert writes.in_flight == 0
+    assert await world.ledger.list_unfinished() == []
+    assert writes.in_flight.count == 0
 
 
 @pytest.mark.requirement("writes.cancel")
@@ -109,7 +109,7 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         await searching.wait()
-        assert await writes.drain(0) is False
+        assert await writes.in_flight.drain(0) is False
 
     assert [answer.outcome for answer in answers] == ["unknown"]
     assert await world.outcomes() == ["unknown"]
@@ -144,15 +144,13 @@ class SlowState:
         self.reached, self.release = anyio.Event(), anyio.Event()
         self.passes = 0
 
-    async def apply(
-        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> str:
+    async def commit(self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None) -> str:
         self.passes -= 1
         if self.passes == -1:
             self.reached.set()
             with anyio.CancelScope(shield=True):
                 await self.release.wait()
-        return await self._state.apply(scope, steps, now, at_most)
+        return await self._state.commit(scope, steps, now, cap)
 
 
 def slowed(world, passes: int) -> tuple[SlowState, Writer]:
@@ -184,14 +182,14 @@ async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(worl
     state, writes = slowed(world, 0)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
-    assert await writes.abandon() is False
+    assert await writes.in_flight.abandon() is False
     state.release.set()
 
-    assert "the server is ending and gave this up" in str(await caller)
+    assert "the server is shutting down and abandoned this call" in str(await caller)
     assert await world.outcomes() == ["not_done"]
     assert world.faults.writes == []
     world.time.clock.move(100)
-    assert await world.ledger.unfinished() == []
+    assert await world.ledger.list_unfinished() == []
     if kind == "create":
         assert (await world.another().create(world.post(), tool="create_post")).outcome == "created"
 
@@ -203,7 +201,7 @@ async def test_write_that_is_given_up_while_its_outcome_is_noted_keeps_it(world,
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
-    assert await writes.abandon() is False
+    assert await writes.in_flight.abandon() is False
     state.release.set()
     told = await caller
 
@@ -219,7 +217,7 @@ async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world)
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, "create", world))
     await state.reached.wait()
-    assert await writes.abandon() is False
+    assert await writes.in_flight.abandon() is False
     state.release.set()
     told = await caller
 
@@ -233,9 +231,9 @@ async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
     """A call of several writes hears it at the next one; nothing of that is sent or noted."""
     post = await world.api.posts.create(world.post("To be deleted"))
     world.faults.writes.clear()
-    assert await world.writes.abandon() is True
+    assert await world.writes.in_flight.abandon() is True
 
-    with pytest.raises(WriteRefused, match=r"^the server is ending .* repeating is safe\.$"):
+    with pytest.raises(WriteRefused, match=r"^the server is shutting down .* Safe to retry\.$"):
         await world.writes.create(world.post(), tool="create_post")
     with pytest.raises(WriteRefused):
         await world.writes.delete(post.id, tool="delete_post")
@@ -244,7 +242,7 @@ async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
             pass
     assert world.faults.writes == []
     assert await world.outcomes() == []
-    assert world.writes.unresolved == 0
+    assert world.writes.in_flight.unresolved == 0
 
 
 @pytest.mark.requirement("writes.drain")
@@ -266,33 +264,33 @@ async def test_upload_that_is_given_up_ends_and_notes_it(world, ends: bool, outc
     released = anyio.Event()
     caller = asyncio.create_task(upload())
     await begun.wait()
-    assert world.writes.unresolved == 1
-    assert await world.writes.abandon() is False
+    assert world.writes.in_flight.unresolved == 1
+    assert await world.writes.in_flight.abandon() is False
     released.set()
 
     assert (await caller == "uploaded") is ends
     assert await world.outcomes() == [outcome]
-    assert (world.writes.in_flight, world.writes.unresolved) == (0, 0)
+    assert (world.writes.in_flight.count, world.writes.in_flight.unresolved) == (0, 0)
 
 
 @pytest.mark.requirement("writes.drain")
 async def test_drain_waits_for_what_is_in_flight(world) -> None:
     """Uploads and plans count as well as writes."""
-    assert await world.writes.drain(0) is True
+    assert await world.writes.in_flight.drain(0) is True
     async with anyio.create_task_group() as tasks:
-        with world.writes.track(), world.writes.track():
-            assert world.writes.in_flight == 2
-            assert await world.writes.drain(0) is False
+        with world.writes.in_flight.track(), world.writes.in_flight.track():
+            assert world.writes.in_flight.count == 2
+            assert await world.writes.in_flight.drain(0) is False
             answers: list[bool] = []
 
             async def drain() -> None:
-                answers.append(await world.writes.drain(5))
+                answers.append(await world.writes.in_flight.drain(5))
 
             tasks.start_soon(drain)
             await anyio.sleep(0)
 
     assert answers == [True]
-    assert world.writes.in_flight == 0
+    assert world.writes.in_flight.count == 0
 
 
 @pytest.mark.requirement("writes.drain")
@@ -311,7 +309,7 @@ async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_
         tasks.start_soon(call)
         await world.faults.held.wait()
         await assembly.aclose()
-        noted = [record.outcome for record in await assembly.app.ledger.history(START)]
+        noted = [record.outcome for record in await assembly.app.ledger.read_history(START)]
         told = [answer.outcome for answer in answers]
         tasks.cancel_scope.cancel()
 

@@ -77,7 +77,7 @@ async def test_delete_that_the_api_refuses_raises_and_is_noted(world) -> None:
         await world.writes.delete(post.id, tool="delete_post")
 
     assert await world.outcomes() == ["not_done"]
-    assert await world.ledger.removed(post.id) is None
+    assert await world.ledger.find_deleted_post(post.id) is None
 
 
 @pytest.mark.requirement("writes.delete")

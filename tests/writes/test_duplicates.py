@@ -79,15 +79,15 @@ async def test_an_account_and_its_platform_are_one_target(
     posts = [platform, account] if platform_first else [account, platform]
     world.faults.script = ["lost after commit"] if lost else []
     world.faults.reads_fail = lost
-    first = await world.writes.create(posts[0], tool="create_post", targets=account.account_ids)
+    first = await world.writes.create(posts[0], tool="create_post", target_ids=account.account_ids)
     world.faults.reads_fail = False
 
-    second = await world.another().create(posts[1], tool="create_post", targets=account.account_ids)
+    second = await world.another().create(posts[1], tool="create_post", target_ids=account.account_ids)
 
     assert first.outcome == ("unknown" if lost else "created")
     assert (second.outcome, second.reconciled) == ("already_created", lost)
     assert world.faults.writes == ["POST"]
-    found = [await world.ledger.earlier(post, account.account_ids) for post in posts]
+    found = [await world.ledger.find_prior_create(post, account.account_ids) for post in posts]
     assert [each.post_id for each in found if each] == [second.post_id] * 2
 
 
@@ -280,9 +280,9 @@ async def test_an_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
         await world.writes.create(replace(world.post(), account_ids=(account,)), tool="create_post")
     world.faults.reads_fail = False
 
-    with pytest.raises(EarlierAttempt, match="may have created an equal post, its answer was lost"):
+    with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response was lost"):
         platform = replace(world.post(), account_ids=(), platforms=("twitter",))
-        await world.writes.create(platform, tool="create_post", targets=(one, two))
+        await world.writes.create(platform, tool="create_post", target_ids=(one, two))
 
     found = await world.writes.create(replace(world.post(), account_ids=(two,)), tool="create_post")
     assert (found.outcome, found.reconciled) == ("already_created", True)
@@ -295,11 +295,13 @@ async def test_a_create_whose_process_ended_is_looked_for_by_the_next(world) -> 
     post = await world.api.posts.create(world.post())
     world.time.clock.move(120)
 
-    assert [each.content for each in await world.ledger.unfinished()] == ["Doors open at ten"]
+    assert [(each.content, each.is_open) for each in await world.ledger.list_unfinished()] == [
+        ("Doors open at ten", False)
+    ]
     found = await world.writes.create(world.post(), tool="create_post")
 
     assert (found.outcome, found.post_id) == ("already_created", post.id)
-    assert await world.ledger.unfinished() == []
+    assert await world.ledger.list_unfinished() == []
 
 
 @pytest.mark.requirement("writes.duplicates")
@@ -309,7 +311,7 @@ async def test_accounts_that_an_equal_post_is_not_for_are_named(world) -> None:
     await world.writes.create(world.post(), tool="create_post")
 
     again = await world.writes.create(both, tool="create_post")
-    assert (again.outcome, again.lacking) == ("already_created", (world.accounts["twitter"],))
+    assert (again.outcome, again.missing_accounts) == ("already_created", (world.accounts["twitter"],))
 
 
 @pytest.mark.requirement("writes.duplicates")
@@ -318,15 +320,15 @@ async def test_post_that_expires_while_its_repetition_is_noted_is_no_duplicate(w
     draft = world.post(at=None)
     await world.writes.create(draft, tool="create_post")
     world.time.clock.move(24 * 3600 - 1)
-    apply, tries = world.state.apply, []
+    commit, tries = world.state.commit, []
 
     async def slowly(*arguments):
         tries.append(arguments)
         if len(tries) == 1:
             world.time.clock.move(2)
-        return await apply(*arguments)
+        return await commit(*arguments)
 
-    monkeypatch.setattr(world.state, "apply", slowly)
+    monkeypatch.setattr(world.state, "commit", slowly)
     assert (await world.writes.create(draft, tool="create_post")).outcome == "created"
     assert len(tries) == 3
 
@@ -338,8 +340,8 @@ async def test_ledger_that_changes_all_the_time_stops_a_write_with_words(world, 
     async def changed(*_):
         return "changed"
 
-    monkeypatch.setattr(world.state, "apply", changed)
-    with pytest.raises(LedgerProblem, match="changes all the time"):
+    monkeypatch.setattr(world.state, "commit", changed)
+    with pytest.raises(LedgerProblem, match="other processes keep changing the same entry"):
         await world.writes.create(world.post(), tool="create_post")
     assert world.faults.writes == []
 
@@ -395,7 +397,7 @@ async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(w
     await world.ledger.finish(first, "created", Post({"id": "cm1"}))
     await world.ledger.finish(second, "not_done")
 
-    found = await world.ledger.earlier(post)
+    found = await world.ledger.find_prior_create(post)
     assert (found.state, found.post_id) == ("created", "cm1")
 
 

@@ -137,7 +137,7 @@ class Histories(RuleBasedStateMachine):
         left = post.id in {each.id for each in self._posts()}
         assert left == (outcome in ("unknown", "refused"))
         if outcome == "deleted":
-            assert self._run(self.world.ledger.removed(post.id)) == post
+            assert self._run(self.world.ledger.find_deleted_post(post.id)) == post
 
     async def _delete(self, writes: Writer, post_id: str) -> str:
         try:
@@ -169,7 +169,7 @@ class Histories(RuleBasedStateMachine):
             # Two may be there where one was wanted beside the first, or made by somebody else.
             assert all(count <= 1 + self.extra[key] for key, count in counts.items()), "a post is there twice"
             assert None not in self._run(self.world.outcomes())
-            assert all(writes.in_flight == 0 for writes in self.processes)
+            assert all(writes.in_flight.count == 0 for writes in self.processes)
         finally:
             self._run(self.opened.__aexit__(None, None, None))
             self.runner.close()

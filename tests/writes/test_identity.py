@@ -61,8 +61,8 @@ async def test_a_list_from_before_tells_the_new_post_even_without_dates(world) -
     world.faults.hidden = ("createdAt",)
     world.faults.script = ["lost after commit", "lost before commit"]
 
-    created = await world.writes.create(world.post(), tool="create_post", before=before)
-    nothing = await world.writes.create(world.post("Another"), tool="create_post", before=before)
+    created = await world.writes.create(world.post(), tool="create_post", existing=before)
+    nothing = await world.writes.create(world.post("Another"), tool="create_post", existing=before)
 
     assert (created.outcome, created.reconciled) == ("created", True)
     assert created.post_id not in {post.id for post in before}
@@ -96,7 +96,7 @@ async def test_post_of_another_write_is_never_claimed(world) -> None:
 class StaleLedger(Ledger):
     """Does not yet see what another process is just noting."""
 
-    async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
+    async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
         return set()
 
 

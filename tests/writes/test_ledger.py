@@ -13,7 +13,7 @@ import pytest
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
-from ttp_mcp.ledger.store.base import Applied, Delete, Entry, LedgerProblem, Put, RateCap
+from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, LedgerProblem, Put, RateCap
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.writes.outcomes import HourlyLimits
 
@@ -25,13 +25,11 @@ class BrokenState(SqliteStore):
 
     commits_left = 0
 
-    async def apply(
-        self, scope: str, steps: list[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
+    async def commit(self, scope: str, steps: list[Put | Delete], now: datetime, cap: RateCap | None = None) -> object:  # pyright: ignore[reportIncompatibleMethodOverride] # a stand-in
         if not self.commits_left:
             raise LedgerProblem("the ledger can't be used: the disk is full.")
         self.commits_left -= 1
-        return await super().apply(scope, steps, now, at_most)
+        return await super().commit(scope, steps, now, cap)
 
 
 class CountingState(SqliteStore):
@@ -40,11 +38,11 @@ class CountingState(SqliteStore):
     commits = 0
     looks = 0
 
-    async def apply(
-        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> Applied:
+    async def commit(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
+    ) -> CommitResult:
         self.commits += 1
-        return await super().apply(scope, steps, now, at_most)
+        return await super().commit(scope, steps, now, cap)
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
         self.looks += 1
@@ -56,7 +54,7 @@ async def test_a_write_costs_one_commit_before_and_one_after_and_no_look(world, 
     """And one request: no list comes before a create."""
     state = CountingState(tmp_path / "counting")
     world.ledger = Ledger(state, "scope", world.time.clock.now)
-    writes = world.another(caps=HourlyLimits(posts=100, deletes=100))
+    writes = world.another(limits=HourlyLimits(posts=100, deletes=100))
 
     created = await writes.create(world.post(), tool="create_post")
     assert (state.commits, state.looks) == (2, 0)
@@ -95,7 +93,7 @@ async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Pa
     ledger = Ledger(state, "scope", lambda: START + timedelta(minutes=5))
 
     assert killed.returncode == 9
-    assert [(each.kind, each.tool, each.content, each.at) for each in await ledger.unfinished()] == [
+    assert [(each.kind, each.tool, each.content, each.at) for each in await ledger.list_unfinished()] == [
         ("create", "create_post", "Last words", START)
     ]
     await state.aclose()
@@ -127,8 +125,8 @@ async def test_outcome_that_can_not_be_noted_is_still_answered(
     world.time.clock.move(120)
 
     assert (created.outcome, created.recorded) == ("created", False)
-    assert [each.tool for each in await world.ledger.unfinished()] == ["create_post"]
-    assert "could not be noted" in caplog.text
+    assert [each.tool for each in await world.ledger.list_unfinished()] == ["create_post"]
+    assert "could not be recorded" in caplog.text
     await state.aclose()
 
 
@@ -137,11 +135,11 @@ class UnreadableLedger(Ledger):
 
     failures = 2
 
-    async def known_posts(self, post_ids: Sequence[str]) -> set[str]:
+    async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
         self.failures -= 1
         if self.failures >= 0:
             raise LedgerProblem("the ledger can't be used: another program holds the file.")
-        return await super().known_posts(post_ids)
+        return await super().find_claimed_posts(post_ids)
 
 
 @pytest.mark.requirement("writes.ledger-faults")

@@ -32,30 +32,34 @@ async def test_nothing_left_is_not_mentioned(world, caplog: pytest.LogCaptureFix
     assert lines(caplog) == []
 
 
-async def test_each_leftover_is_said_once_and_not_before_its_process_must_be_gone(world, caplog) -> None:
-    """A write that another process is still busy with is no leftover; a minute and a half later it is one."""
+async def test_open_write_is_reported_at_once_and_again_when_its_process_must_be_gone(world, caplog) -> None:
+    """Each look logs only what is new. A write that began after the start is this process's own."""
     early = await world.ledger.begin_create(world.post("Early"), tool="create_post")
     assert isinstance(early, Write)
     world.time.clock.move(100)
     await world.ledger.begin_delete("cm1", None, tool="delete_post")
-    await world.ledger.begin_replacement("cm2", world.post("New"))
+    await world.ledger.replacements.begin("cm2", world.post("New"))
     new = await world.ledger.begin_create(world.post("New"), tool="reschedule_post", replaces="cm2")
     await world.ledger.finish(new, "created", Post({"id": "cm3"}))
+    world.time.clock.move(1)
+    await world.ledger.begin_delete("own", None, tool="delete_post")
 
     await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
 
-    begun, end = "One thing was left half done: ", ". check_setup says more."
-    assert [line.removeprefix(begun).removesuffix(end) for line in lines(caplog)] == [
-        "a create of 2026-11-24T10:00:00.000Z (create_post) may have happened",
-        "a delete of 2026-11-24T10:01:40.000Z (cm1) may have happened",
-        "cm2 was being replaced at 2026-11-24T10:01:40.000Z, cm3 was made for it, both may stand",
+    assert [line.removesuffix(". check_setup says more.") for line in lines(caplog)] == [
+        (
+            "2 writes are unfinished: a delete of 2026-11-24T10:01:40.000Z (cm1) is still open; "
+            "a create of 2026-11-24T10:00:00.000Z (create_post) may have happened"
+        ),
+        "One write is unfinished: a delete of 2026-11-24T10:01:40.000Z (cm1) may have happened",
+        "One write is unfinished: cm2 was being replaced at 2026-11-24T10:01:40.000Z, cm3 was created for it, both may exist",
     ]
     assert "Early" not in caplog.text
 
 
 async def test_many_leftovers_are_one_line(world, caplog) -> None:
     """Ten are named; a replacement of which nothing is known says so."""
-    await world.ledger.begin_replacement("cm0", world.post("New"))
+    await world.ledger.replacements.begin("cm0", world.post("New"))
     for number in range(12):
         await world.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
     world.time.clock.move(timedelta(hours=1).total_seconds())
@@ -63,19 +67,19 @@ async def test_many_leftovers_are_one_line(world, caplog) -> None:
     await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
 
     (line,) = lines(caplog)
-    assert line.startswith("13 things were left half done: a delete of ")
+    assert line.startswith("13 writes are unfinished: a delete of ")
     assert line.count("; ") == 9
-    assert "a replacement may have been made" not in line
+    assert "a replacement may have been created" not in line
 
 
 async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
     """The crash came before the create, or within it."""
-    await world.ledger.begin_replacement("cm0", world.post("New"))
+    await world.ledger.replacements.begin("cm0", world.post("New"))
     world.time.clock.move(timedelta(hours=1).total_seconds())
 
     await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
 
-    assert "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been made" in lines(caplog)[0]
+    assert "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been created" in lines(caplog)[0]
 
 
 async def test_ledger_that_can_not_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
@@ -128,4 +132,4 @@ async def test_server_says_it_on_stderr(tmp_path: Path) -> None:
     finally:
         await asyncio.wait_for(process.communicate(b""), 30)
 
-    assert b"WARNING ttp_mcp.writes.startup_report: One thing was left half done: a delete of " in line
+    assert b"WARNING ttp_mcp.writes.startup_report: One write is unfinished: a delete of " in line

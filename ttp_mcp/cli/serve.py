@@ -105,7 +105,7 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
         _in_background(stack, startup_report.report_unfinished_writes(assembly.app.ledger))
-        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer)
+        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight)
     process.force_exit_after(code)
     return code
 

@@ -112,7 +112,7 @@ def own_args(entry: Mapping[str, object]) -> list[object]:
     args = entry.get("args")
     words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
     names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
-    # Not the first one where another program starts ours: `uvx --from ttp-mcp[redis] ttp-mcp`.
+    # Not the first one where another program starts ours: `uvx --from ttp-mcp[postgresql] ttp-mcp`.
     return words[(0 if 0 in names else names[-1]) + 1 :] if names else []
 
 

@@ -1,116 +1,110 @@
-"""Pure bookkeeping: which write has which post on which account."""
+"""Pure bookkeeping: which create has which post on which account."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ttp_mcp.api import Post, PostCreate
-from ttp_mcp.ledger.records import DUPLICATE_WINDOW, Outcome, PriorCreate, Write, digest_of
+from ttp_mcp.api import PostCreate
+from ttp_mcp.ledger.records import DUPLICATE_WINDOW, PriorCreate, Write, digest_of, read_targets
 from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, reject_malformed
 
-# So many times the same post may stand for one target, by `allow_duplicate`, and each is remembered.
-MOST_CLAIMS = 20
+# Copies of one post on one account, by `allow_duplicate`, that are remembered.
+MAX_COPIES = 20
+# Invisible: zero width space, word joiner, byte order mark, soft hyphen.
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
 
 
-def claims_of(entry: Entry | None) -> list[JsonObject]:
-    return list(entry.value["claims"]) if entry else []
+class Claims:
+    """The claims to some accounts: for each key (content, minute, account or platform) those of each create, newest first."""
 
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        """Read the claims of these entries."""
+        self._entries = entries
+        with reject_malformed():
+            self._claims: dict[str, list[JsonObject]] = {
+                key: list(entry.value["claims"]) for key, entry in entries.items()
+            }
 
-def claim_for(write: Write, state: str, post_id: str | None) -> JsonObject:
-    """That a write is for a target."""
-    keys = targets_in(write.digest, write.post, write.targets) if write.post else []
-    facts = {"write": write.id, "tool": write.tool, "state": state, "at": write.at.isoformat()}
-    return {**facts, "post_id": post_id, "keys": keys}
+    def list_post_ids(self) -> set[str]:
+        """Return the ids of all posts."""
+        with reject_malformed():
+            return {claim["post_id"] for claims in self._claims.values() for claim in claims if claim["post_id"]}
 
+    def drop_posts(self, post_ids: Collection[str]) -> None:
+        """Forget the claims of posts that are gone."""
+        for key, claims in self._claims.items():
+            self._claims[key] = [claim for claim in claims if claim["post_id"] not in post_ids]
 
-def sent_digests(write: Write, key: str, claims: Sequence[JsonObject], there: Entry | None) -> Put:
-    """All claims to a target, for as long as an equal create is a duplicate of the latest; all have the time that `write` has."""
-    with reject_malformed():
-        until = max(datetime.fromisoformat(each["at"]) for each in claims) + DUPLICATE_WINDOW
-    if write.post and write.post.scheduled_at:
-        until = max(until, write.post.scheduled_at)
-    return Put("sent", key, {"claims": list(claims[:MOST_CLAIMS])}, until, expected=there.version if there else "")
-
-
-def changed_claims(write: Write, there: Mapping[str, Entry], facts: JsonObject | None) -> list[Put | Delete]:
-    """The claims of a write with other facts, or with None taken back; where it has none nothing changes."""
-    steps: list[Put | Delete] = []
-    with reject_malformed():
-        for key, entry in there.items():
-            claims = claims_of(entry)
-            if all(each["write"] != write.id for each in claims):
-                continue
-            left = [
-                {**each, **(facts or {})} if each["write"] == write.id else each
-                for each in claims
-                if facts is not None or each["write"] != write.id
-            ]
-            steps.append(sent_digests(write, key, left, entry) if left else Delete("sent", key, expected=entry.version))
-    return steps
-
-
-def settled_claims(write: Write, outcome: Outcome, post: Post | None, there: Mapping[str, Entry]) -> list[Put | Delete]:
-    """What becomes of a create's claims to its targets, of all that are there; those of other writes stay."""
-    if write.post is None:
-        return []
-    if outcome == "not_done":
-        return changed_claims(write, there, None)
-    write = replace(write, targets=(*write.targets, *(post.account_ids if post else ())))
-    own = claim_for(write, "created" if post else "unknown", post.id if post else None)
-    with reject_malformed():
-        # Such as accounts that only the answer named; or all of them, where the ledger was moved away meanwhile.
-        new = [
-            key
-            for key in all_targets(write, post)
-            if all(each["write"] != write.id for each in claims_of(there.get(key)))
-        ]
-    added = (sent_digests(write, key, [own, *claims_of(there.get(key))], there.get(key)) for key in new)
-    return [*changed_claims(write, there, own), *added]
-
-
-def all_targets(write: Write, post: Post | None) -> list[str]:
-    """With the accounts that the answer named and nobody knew of before: an equal post to one of those is a duplicate too."""
-    if write.post is None:
-        return []
-    return targets_in(write.digest, write.post, (*write.targets, *(post.account_ids if post else ())))
-
-
-def claims_entry(put: Put, at: datetime) -> Entry:
-    return Entry(put.key, put.value, put.version, at)
-
-
-def find_prior_create(
-    keys: Sequence[str], claims: Mapping[str, list[JsonObject]], replaces: str | None
-) -> PriorCreate | None:
-    """The create that an equal one to these targets would repeat: one that stands rather than one of which nobody knows."""
-    with reject_malformed():
-        # What is to be replaced is no equal of its replacement.
-        others = {
-            key: [each for each in claims.get(key, ()) if each["post_id"] is None or each["post_id"] != replaces]
-            for key in keys
+    def add(self, write: Write, state: str, post_id: str | None = None) -> list[Put]:
+        """Make the steps that put the claim of a create before those of others, on each of its keys."""
+        claim = {
+            "write": write.id,
+            "tool": write.tool,
+            "state": state,
+            "at": write.at.isoformat(),
+            "post_id": post_id,
+            "keys": list(write.keys),
         }
-        best = {
-            key: next((each for each in found if each["state"] == "created"), found[0])
-            for key, found in others.items()
-            if found
-        }
-        first = next((each for each in best.values() if each["state"] == "created"), next(iter(best.values()), None))
-        if first is None:
-            return None
-        # Those of its own account are its, whatever else was sent there.
-        served = {
-            key: first if any(each["write"] == first["write"] for each in others[key]) else each
-            for key, each in best.items()
-        }
-        served = {key: each for key, each in served.items() if each is first or each["state"] == "created"}
-        beside = {each["write"]: as_prior_create(each) for each in served.values() if each["write"] != first["write"]}
-        lacking = accounts_in([key for key in keys if key not in served])
-        return replace(as_prior_create(first), lacking=lacking, beside=tuple(beside.values()))
+        return [self._put(write, key, [claim, *self._others(write, key)]) for key in write.keys]
+
+    def withdraw(self, write: Write) -> list[Put | Delete]:
+        """Make the steps that take back the claim of a create, wherever it has one."""
+        steps: list[Put | Delete] = []
+        for key, claims in self._claims.items():
+            others = self._others(write, key)
+            if others and len(others) < len(claims):
+                steps.append(self._put(write, key, others))
+            elif not others:
+                steps.append(Delete("sent", key, expected=self._entries[key].version))
+        return steps
+
+    def find_prior(self, keys: Sequence[str], replaces: str | None = None) -> PriorCreate | None:
+        """Find the create that another one for these keys would duplicate, preferring one with a known post.
+
+        A post doesn't duplicate the one that it `replaces`.
+        """
+        with reject_malformed():
+            found: dict[str, JsonObject] = {}
+            for key in keys:
+                claims = [
+                    each for each in self._claims.get(key, ()) if each["post_id"] is None or each["post_id"] != replaces
+                ]
+                if claims:
+                    found[key] = _prefer_created(claims)
+            if not found:
+                return None
+            prior = _prefer_created(list(found.values()))
+            elsewhere = {key: claim for key, claim in found.items() if key not in prior["keys"]}
+            others = {claim["write"]: claim for claim in elsewhere.values() if claim["state"] == "created"}
+            reached = {*prior["keys"], *(key for key, claim in elsewhere.items() if claim["state"] == "created")}
+            return replace(
+                _parse_claim(prior),
+                missing_accounts=list_missing([key for key in keys if key not in reached]),
+                other_creates=tuple(map(_parse_claim, others.values())),
+            )
+
+    def _others(self, write: Write, key: str) -> list[JsonObject]:
+        with reject_malformed():
+            return [claim for claim in self._claims.get(key, ()) if claim["write"] != write.id]
+
+    def _put(self, write: Write, key: str, claims: Sequence[JsonObject]) -> Put:
+        """Keep the claims while a create would be a duplicate of the latest one; all are for the same time."""
+        with reject_malformed():
+            until = max(datetime.fromisoformat(claim["at"]) for claim in claims) + DUPLICATE_WINDOW
+        if write.post and write.post.scheduled_at:
+            until = max(until, write.post.scheduled_at)
+        entry = self._entries.get(key)
+        return Put("sent", key, {"claims": list(claims[:MAX_COPIES])}, until, expected=entry.version if entry else "")
 
 
-def as_prior_create(claim: JsonObject) -> PriorCreate:
+def _prefer_created(claims: Sequence[JsonObject]) -> JsonObject:
+    return next((claim for claim in claims if claim["state"] == "created"), claims[0])
+
+
+def _parse_claim(claim: JsonObject) -> PriorCreate:
     return PriorCreate(
-        keys=list(claim["keys"]),
+        keys=tuple(claim["keys"]),
         write_id=claim["write"],
         tool=claim["tool"],
         state=claim["state"],
@@ -119,22 +113,29 @@ def as_prior_create(claim: JsonObject) -> PriorCreate:
     )
 
 
+def list_missing(keys: list[str]) -> tuple[str, ...]:
+    """Return the accounts among keys that no create reached."""
+    return read_targets(keys, "account")
+
+
 def content_digest(post: PostCreate) -> str:
-    """Digest of what a post says and when, to the minute, without where to."""
+    """Digest what a reader sees of a post, and its time to the minute, without its accounts."""
     minute = post.scheduled_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if post.scheduled_at else None
-    return digest_of([post.content, list(post.thread), list(post.media_urls), post.platform_data, minute])
+    thread = [normalize_text(part) for part in post.thread]
+    return digest_of([normalize_text(post.content), thread, list(post.media_urls), post.platform_data, minute])
 
 
-def targets_in(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -> list[str]:
-    """One key for each account or platform: two posts with one in common are the same post there.
+def claim_keys(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -> tuple[str, ...]:
+    """Make the key of each account and platform of a post.
 
-    A platform stands for its accounts, `account_ids`, as well: another call may name one of those.
+    A platform is keyed together with its accounts, `account_ids`, because another call may name one of those.
     """
     names = [f"account {name}" for name in (*post.account_ids, *account_ids)]
     names += [f"platform {name.lower()}" for name in post.platforms]
-    return [f"{digest} {name}" for name in dict.fromkeys(names)]
+    return tuple(f"{digest} {name}" for name in dict.fromkeys(names))
 
 
-def accounts_in(keys: Sequence[str]) -> tuple[str, ...]:
-    """The accounts that keys of `_targets` name."""
-    return tuple(name for _, kind, name in (key.split(" ", 2) for key in keys) if kind == "account")
+def normalize_text(text: str) -> str:
+    """Reduce a text to what a reader sees: NFC, one kind of line end, nothing invisible, no space around it or at a line's end."""
+    lines = unicodedata.normalize("NFC", text.translate(_INVISIBLE)).splitlines()
+    return "\n".join(line.rstrip() for line in lines).strip()

@@ -26,7 +26,7 @@ class MediaFactsStore:
         now = self._now()
         with suppress(LedgerProblem):
             step = Put(_KIND, digest_of([public_url]), asdict(facts), now + KEEP_WRITES)
-            await self._state.apply(self._scope, [step], now)
+            await self._state.commit(self._scope, [step], now)
 
     async def find(self, urls: Sequence[str]) -> dict[str, MediaFacts]:
         """Return the known facts by URL; a file that was not uploaded by `upload_media` is missing."""

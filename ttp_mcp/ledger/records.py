@@ -16,10 +16,10 @@ Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", 
 
 KEEP_WRITES = timedelta(days=400)
 KEEP_PLANS = timedelta(days=60)
-# An intent without an outcome is reported for so long; then it has told all it can.
+# Report unresolved writes for this long; older ones are no longer actionable.
 KEEP_UNFINISHED = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(hours=24)
-# A write has its outcome after 80 s at the very most; one that is older belongs to a process that is gone.
+# A write has its outcome within 80 s. The process of an older one without an outcome has ended.
 LONGEST_WRITE = timedelta(seconds=90)
 # A create, a delete, and at worst a second delete.
 LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
@@ -27,88 +27,75 @@ LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that was noted and has no outcome yet."""
+    """A write that was recorded before it is sent."""
 
     id: str
     kind: Kind
     tool: str
     at: datetime
     digest: str
+    # Of a create.
     post: PostCreate | None = None
-    # Accounts that it reaches beside those that the post names.
-    targets: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    """Keys of its claims: content and minute with each account and platform that it reaches."""
+    replaces: str | None = None
+    """Id of the post in whose place it is made."""
+    claimed: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    """The entries of its claims, as it left them."""
+    # Of a delete.
     post_id: str | None = None
     raw: JsonObject | None = None
-    # Id of the post in whose place it is made.
-    replaces: str | None = None
-    # Its claims to its targets, as it left them.
-    reserved: dict[str, Entry] = field(default_factory=dict[str, Entry])
 
 
 @dataclass(frozen=True, slots=True)
 class PriorCreate:
-    """An equal create of before that may stand. `state` is pending, unknown or created; `keys` are its targets, `tool` is who asked.
+    """An earlier create of the same post for at least one of the same accounts.
 
-    `lacking` are ids of accounts that were asked about and that no equal create is known to be for; `beside` are others that were
-    created, for some of those asked about.
+    `state` is pending, unknown or created. `missing_accounts` are ids of accounts that were asked for and that no create is known
+    to have reached; `other_creates` reached some of the accounts that were asked for and that this one didn't.
     """
 
-    keys: list[str]
+    keys: tuple[str, ...]
     write_id: str
     tool: str
     state: str
     at: datetime
     post_id: str | None
-    lacking: tuple[str, ...] = ()
-    beside: "tuple[PriorCreate, ...]" = ()
+    missing_accounts: tuple[str, ...] = ()
+    other_creates: "tuple[PriorCreate, ...]" = ()
 
     @property
     def digest(self) -> str:
-        """The digest that its keys begin with."""
+        """Digest of its content and minute."""
         return self.keys[0].partition(" ")[0]
 
     @property
-    def account_ids(self) -> tuple[str, ...]:
-        """The accounts that it is for."""
-        return self._named("account")
+    def other_post_ids(self) -> tuple[str, ...]:
+        """Ids of the posts of `other_creates`."""
+        return tuple(each.post_id for each in self.other_creates if each.post_id)
 
     def as_sent(self, post: PostCreate) -> PostCreate:
-        """An equal post of now, to whom this one was sent: the two have a target in common, not all."""
-        platforms = self._named("platform")
-        return replace(post, account_ids=() if platforms else self.account_ids, platforms=platforms)
-
-    def _named(self, kind: str) -> tuple[str, ...]:
-        parts = [key.split(" ", 2) for key in self.keys]
-        return tuple(name for _, each, name in parts if each == kind)
+        """Return the post with the targets that this create was sent to."""
+        platforms = read_targets(self.keys, "platform")
+        account_ids = () if platforms else read_targets(self.keys, "account")
+        return replace(post, account_ids=account_ids, platforms=platforms)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A write that was noted and never got an outcome: its process ended, or could not note it."""
+    """A write without an outcome. `is_open`: a running process may still be at it."""
 
     kind: str
     tool: str
     at: datetime
     content: str | None
     post_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PendingReplacement:
-    """A post whose replacement was begun and not ended. `new_id` is the replacement, where one is known to have been made.
-
-    `moved` says that the replacement was itself replaced since; `new_id` is then what stands at the end.
-    """
-
-    old_id: str
-    at: datetime
-    new_id: str | None
-    moved: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A write as the history tells it; `outcome` is None while there is none."""
+    """A write of the history; `outcome` is None while there is none."""
 
     write_id: str
     kind: str
@@ -118,33 +105,23 @@ class Record:
     post_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRecord:
-    """A plan that was agreed, and what became of each of its steps, by the step's name."""
-
-    id: str
-    document: JsonObject
-    at: datetime
-    steps: dict[str, JsonObject]
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """A code that allows one call with exactly these arguments, once."""
-
-    code: str
-    expires_at: datetime
+def read_targets(keys: "tuple[str, ...] | list[str]", kind: Literal["account", "platform"]) -> tuple[str, ...]:
+    """Return the accounts or platforms that keys of claims name."""
+    parts = [key.split(" ", 2) for key in keys]
+    return tuple(name for _, each, name in parts if each == kind)
 
 
 def scope_of(base_url: str, token: Token | None, org_id: str | None) -> str:
-    """Name of one user's part of the state: nothing of the token can be learned from it."""
+    """Name one user's part of a store, without revealing anything about the token."""
     secret = hashlib.sha256(token.reveal().encode()).hexdigest() if token else ""
     return digest_of([base_url, secret, org_id or ""])[:32]
 
 
 def digest_of(parts: list[Any]) -> str:
+    """Digest JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def make_id() -> str:
+    """Make a random id of a write."""
     return secrets.token_hex(8)

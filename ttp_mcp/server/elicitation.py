@@ -67,13 +67,15 @@ class McpUserPrompter:
         params = self._params
         reply = (params.input_responses or {}).get(_ANSWER) if params else None
         if reply is None:
-            offered = await self._ledger.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
+            offered = await self._ledger.confirmations.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
             raise ElicitationRequired(
                 types.InputRequiredResult(
                     input_requests={_ANSWER: types.ElicitRequest(params=_params(question))}, request_state=offered.code
                 )
             )
-        if not await self._ledger.redeem((params and params.request_state) or "", digest_of(binding, "answer")):
+        if not await self._ledger.confirmations.redeem(
+            (params and params.request_state) or "", digest_of(binding, "answer")
+        ):
             raise Refusal(
                 "Not done: the user's answer was for other arguments, was used already, or came after five minutes. "
                 "Call again for a new prompt; nothing was sent."

@@ -30,7 +30,7 @@ async def require_confirmation(
     if mode == "off" or (mode == "auto" and not irreversible):
         return False
     if mode == "required" and confirmation is not None:
-        if await context.ledger.redeem(confirmation, digest_of(binding, "code")):
+        if await context.ledger.confirmations.redeem(confirmation, digest_of(binding, "code")):
             return False
         raise Refusal(
             "Not done: the confirmation is unknown, used, older than five minutes, or for other arguments. "
@@ -45,7 +45,7 @@ async def require_confirmation(
     if answer is False:
         raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
     if answer is None and mode == "required":
-        offered = await context.ledger.offer(digest_of(binding, "code"), CONFIRMATION_SECONDS)
+        offered = await context.ledger.confirmations.offer(digest_of(binding, "code"), CONFIRMATION_SECONDS)
         raise Refusal(
             f"Not done yet, because the human has to agree first. Show them this:\n{question}\n"
             f"Once they agreed, call again with the same arguments and confirmation {offered.code} (once, within five minutes). "

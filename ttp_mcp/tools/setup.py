@@ -6,7 +6,8 @@ from typing import Literal
 
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
-from ttp_mcp.ledger.records import PendingReplacement, Unfinished
+from ttp_mcp.ledger.records import Unfinished
+from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
 from ttp_mcp.text import quote_text, shorten_line, show_id
@@ -197,25 +198,25 @@ def _folders(context: ToolContext) -> list[SetupItem]:
 
 async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
     try:
-        unfinished = await context.ledger.unfinished()
-        half_replaced = await context.ledger.half_replaced()
+        unfinished = await context.ledger.list_unfinished()
+        half_replaced = await context.ledger.replacements.list_interrupted()
     except LedgerProblem as problem:
         yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
         return
     yield _item("ledger", "ok", "usable: nothing is sent twice")
     for write in unfinished[:10]:
-        yield _item("unfinished", "notice", _unfinished(write, context))
+        yield _item("unfinished", "notice", _render_unfinished(write, context))
     for each in half_replaced[:10]:
         if await _both_may_stand(each, context):
             yield _item("half replaced", "problem", _half_replaced(each, context))
 
 
-def _unfinished(write: Unfinished, context: ToolContext) -> str:
+def _render_unfinished(write: Unfinished, context: ToolContext) -> str:
     what = quote_text(write.content, 80) if write.content else show_id(write.post_id or write.kind)
-    return (
-        f"a {write.kind} of {show(write.at, context.zone)} ({shorten_line(write.tool, 40)}) ended without an outcome: {what}. "
-        "It may have happened; look with list_posts."
-    )
+    name = f"{write.kind} of {show(write.at, context.zone)} ({shorten_line(write.tool, 40)})"
+    if write.is_open:
+        return f"one write is still open, the {name}: {what}. It may still happen; look with list_posts in two minutes."
+    return f"the {name} ended without an outcome: {what}. It may have happened; look with list_posts."
 
 
 async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> bool:

@@ -1,4 +1,4 @@
-"""Outcomes of a write, and the errors that stop one."""
+"""Outcomes of a write, and the errors that prevent one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,39 +10,38 @@ from ttp_mcp.times import to_wire
 
 
 class WriteRefused(Exception):
-    """Nothing was sent. The text says why and what to do; it goes after `<what>: `."""
+    """Raised when nothing was sent. `str()` has the cause and the next step; it follows `<what failed>: `."""
 
 
 class LimitReached(WriteRefused):
-    """A limit an hour of this server's configuration is used up. `frees_up_at` is aware UTC; None means never."""
+    """Raised when a configured limit an hour is used up. `allowed_at` is aware UTC, or None for never."""
 
-    def __init__(self, setting: str, most: int, noun: str, frees_up_at: datetime | None) -> None:
-        """Name the setting, its value, and when there is room again."""
-        later = f"The next one is allowed at {to_wire(frees_up_at)}" if frees_up_at else "None is allowed"
+    def __init__(self, setting: str, max_per_hour: int, noun: str, allowed_at: datetime | None) -> None:
+        """Name the setting, its value, and when the next write is allowed."""
+        later = f"The next one is allowed at {to_wire(allowed_at)}" if allowed_at else "None is allowed"
         super().__init__(
-            f"{setting} allows {most} {noun} an hour and that is used up. {later}; nothing was sent. "
+            f"{setting} allows {max_per_hour} {noun} an hour and that is used up. {later}; nothing was sent. "
             "Only the person who configured the server can change the limit."
         )
-        self.frees_up_at = frees_up_at
+        self.allowed_at = allowed_at
 
 
 class EarlierAttempt(WriteRefused):
-    """An equal post is being created right now (`under_way`), or may have been created by an attempt whose answer was lost."""
+    """Raised when an equal post is being created right now (`in_progress`), or when an earlier response was lost."""
 
-    def __init__(self, text: str, *, under_way: bool = False) -> None:
-        """The text as in `WriteRefused`."""
+    def __init__(self, text: str, *, in_progress: bool = False) -> None:
+        """Use the text as in `WriteRefused`."""
         super().__init__(text)
-        self.under_way = under_way
+        self.in_progress = in_progress
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What became of a create.
+    """The outcome of a create.
 
-    `unknown` means that `cause` came instead of an answer and no post could be told to be the one; `candidates` are ids of equal
-    posts that may be. `recorded` is False when the ledger could not take the outcome. `lacking` are ids of accounts for which
-    nothing was created before, where `already_created` speaks for some of those asked about; `beside` are ids of further posts that
-    the others have.
+    For `unknown`, `cause` is the error instead of a response, and `candidates` are ids of equal posts that may be the one. For
+    `already_created`, `missing_accounts` are ids of accounts that have no such post yet, and `other_post_ids` further posts that
+    some of the accounts have. `recorded` is False if the ledger couldn't take the outcome.
     """
 
     outcome: Literal["created", "already_created", "unknown"]
@@ -53,13 +52,13 @@ class Created:
     candidates: tuple[str, ...] = ()
     recorded: bool = True
     cause: ApiError | None = None
-    lacking: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    missing_accounts: tuple[str, ...] = ()
+    other_post_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What became of a delete; `post` is what was known of it before. `still_there` and `cause` only speak for `unknown`."""
+    """The outcome of a delete, and the post as it was. `still_there` and `cause` are set for `unknown` only."""
 
     outcome: Literal["deleted", "already_gone", "unknown"]
     at: datetime
@@ -78,6 +77,6 @@ class HourlyLimits:
     uploads: int | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> "HourlyLimits":
-        """The limits that are configured."""
+    def from_settings(cls, settings: Settings) -> "HourlyLimits":
+        """Return the configured limits."""
         return cls(settings.max_posts_per_hour, settings.max_deletes_per_hour, settings.max_uploads_per_hour)

@@ -1,63 +1,196 @@
 """Find out whether a write happened when its response was lost."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from ttp_mcp.api import Post, PostCreate
+import anyio
 
-# How long a lost answer is looked for: to the end of the call's 30 s, and 8 s at least.
-DEADLINE_SECONDS, LEAST_LOOK_SECONDS = 30.0, 8.0
-FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.25, 4.0
-# The API's `Date` has whole seconds and travels for a while.
+from ttp_mcp.api import ApiError, NotFound, Post, PostCreate
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.ledger.claims import normalize_text
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import LONGEST_WRITE
+from ttp_mcp.ledger.store.base import LedgerProblem
+
+T = TypeVar("T")
+
+# A search lasts until the call's 30 s are over, and at least 8 s.
+DEADLINE_SECONDS, MIN_SEARCH_SECONDS = 30.0, 8.0
+FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.25, 4.0
+# The API's `Date` has whole seconds and takes a while to arrive.
 CLOCK_MARGIN = timedelta(seconds=2)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Search:
-    """What a look through the posts is for, and what it found so far."""
+    """The post of a create to search for; `before` are ids of the posts that existed before it, if known."""
 
     post: PostCreate
     write_id: str
     digest: str
     started_at: datetime
-    before: frozenset[str] | None
+    before: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The post that was found for certain, and the ids of all posts that may be it."""
+
+    post: Post | None = None
     candidates: tuple[str, ...] = ()
 
 
-def is_equal(sent: PostCreate, found: Post) -> bool:
-    """Whether a post of the API is what was sent, as far as the API shows it.
+class Reconciler:
+    """Searches for the post of a create whose response was lost, and checks whether a deleted post is gone."""
 
-    The reference promises only some fields: what is not there is not compared.
+    def __init__(
+        self,
+        api: ApiClient,
+        ledger: Ledger,
+        *,
+        deadline_seconds: float,
+        min_search_seconds: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Set up; see `Writer` for the arguments."""
+        self._api = api
+        self._ledger = ledger
+        self._deadline_seconds = deadline_seconds
+        self._min_search_seconds = min_search_seconds
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def find_created(
+        self, search: Search, started: float, accept: Callable[[Post], Awaitable[T | None]]
+    ) -> tuple[T | None, tuple[str, ...]]:
+        """Search until a post matches and `accept` takes it, until the deadline, or until cancelled.
+
+        Returns:
+            What `accept` returned, and the candidates of the last search.
+        """
+        candidates: tuple[str, ...] = ()
+        deadline = self._deadline(started)
+        try:
+            for delay in self._poll_delays(deadline):
+                await self._sleep(delay)
+                match = await self._find(search, deadline)
+                candidates = match.candidates if match else candidates
+                if match and match.post is not None and (accepted := await accept(match.post)) is not None:
+                    return accepted, candidates
+        except asyncio.CancelledError:
+            pass
+        return None, candidates
+
+    async def find_once(self, search: Search) -> Match:
+        """Search now, for as long as one search may take at least."""
+        return await self._find(search, self._monotonic() + self._min_search_seconds) or Match()
+
+    async def is_deleted(self, post_id: str, started: float) -> tuple[bool, bool]:
+        """Check until the deadline whether a post is gone. Returns whether it is, and whether it was seen in between."""
+        deadline = self._deadline(started)
+        seen = False
+        try:
+            for delay in self._poll_delays(deadline):
+                await self._sleep(delay)
+                try:
+                    with anyio.move_on_after(self._time_left(deadline)):
+                        await self._api.posts.get(post_id)
+                        seen = True
+                except NotFound:
+                    return True, False
+                except ApiError:
+                    continue
+        except asyncio.CancelledError:
+            pass
+        return False, seen
+
+    def _deadline(self, started: float) -> float:
+        return max(started + self._deadline_seconds, self._monotonic() + self._min_search_seconds)
+
+    def _time_left(self, deadline: float) -> float:
+        return max(1.0, deadline - self._monotonic())
+
+    def _poll_delays(self, deadline: float) -> Generator[float]:
+        """Yield the delay before each look, doubling, until the deadline."""
+        delay = FIRST_DELAY_SECONDS
+        while self._monotonic() + delay <= deadline:
+            yield delay
+            delay = min(MAX_DELAY_SECONDS, delay * 2)
+
+    async def _find(self, search: Search, deadline: float) -> Match | None:
+        """List the posts once and match them. None if they or the ledger can't be read."""
+        posts: list[Post] = []
+        try:
+            with anyio.move_on_after(self._time_left(deadline)):
+                posts = await self._api.posts.list()
+            return await self._match(search, posts)
+        except (ApiError, LedgerProblem):
+            # The next look may succeed.
+            return None
+
+    async def _match(self, search: Search, posts: Sequence[Post]) -> Match:
+        """Take the post for the one that was sent if exactly one is equal, new and no other write's."""
+        since = self._earliest_creation(search.started_at)
+        equal = [post for post in posts if is_equal(search.post, post)]
+        new = [post for post in equal if post.id not in (search.before or ()) and _is_created_in_time(post, since)]
+        claimed = await self._ledger.find_claimed_posts([post.id for post in new])
+        free = [post for post in new if post.id not in claimed]
+        is_found = len(free) == 1 and await self._is_certain(search, free[0], since)
+        return Match(free[0] if is_found else None, tuple(post.id for post in free))
+
+    def _earliest_creation(self, started_at: datetime) -> datetime | None:
+        """Return the API's time before which our post can't have been created. None while its clock isn't known."""
+        skew = self._api.clock.skew_seconds
+        return None if skew is None else started_at + timedelta(seconds=skew) - CLOCK_MARGIN
+
+    async def _is_certain(self, search: Search, post: Post, since: datetime | None) -> bool:
+        """Check that the post is known to be new, and that no other write of this content may have made it."""
+        if search.before is None and (since is None or post.created_at is None):
+            return False
+        if search.post.account_ids and not target_ids(post):
+            return not await self._ledger.has_unresolved_twin(search.write_id, search.digest)
+        return True
+
+
+def _is_created_in_time(post: Post, since: datetime | None) -> bool:
+    """Check that our write may have made the post, as far as its creation time is known."""
+    if since is None or post.created_at is None:
+        return True
+    return since <= post.created_at <= since + LONGEST_WRITE + 2 * CLOCK_MARGIN
+
+
+def is_equal(sent: PostCreate, found: Post) -> bool:
+    """Check whether a post of the API is the one that was sent, as a reader sees it.
+
+    The reference promises only some fields, so fields that the API doesn't show aren't compared.
     """
-    if without_spacing(sent.content) != without_spacing(found.content) or list(sent.media_urls) != found.media_urls:
+    if normalize_text(sent.content) != normalize_text(found.content) or list(sent.media_urls) != found.media_urls:
         return False
-    if "thread" in found.raw and [without_spacing(part) for part in sent.thread] != [
-        without_spacing(part) for part in found.thread
-    ]:
+    if "thread" in found.raw and list(map(normalize_text, sent.thread)) != list(map(normalize_text, found.thread)):
         return False
-    if whole_second(sent.scheduled_at) != whole_second(found.scheduled_at):
+    if _drop_fraction(sent.scheduled_at) != _drop_fraction(found.scheduled_at):
         return False
     data = found.platform_data
     if data and any(data.get(name) != value for name, value in sent.platform_data.items()):
         return False
-    return _same_targets(sent, found)
+    return _has_same_targets(sent, found)
 
 
-def _same_targets(sent: PostCreate, found: Post) -> bool:
+def _has_same_targets(sent: PostCreate, found: Post) -> bool:
     if sent.account_ids:
-        accounts = accounts_of_post(found)
+        accounts = target_ids(found)
         return not accounts or accounts == set(sent.account_ids)
     return {name.lower() for name in sent.platforms} == {name.lower() for name in found.platforms}
 
 
-def accounts_of_post(found: Post) -> set[str]:
-    return set(found.account_ids) or {result.account_id for result in found.results if result.account_id}
+def target_ids(post: Post) -> set[str]:
+    """Return the ids of a post's accounts, as far as the API shows them."""
+    return set(post.account_ids) or {result.account_id for result in post.results if result.account_id}
 
 
-def without_spacing(text: str) -> str:
-    """A text without what an API may tidy: line ends and space around it."""
-    return text.replace("\r\n", "\n").strip()
-
-
-def whole_second(instant: datetime | None) -> datetime | None:
+def _drop_fraction(instant: datetime | None) -> datetime | None:
     return instant.replace(microsecond=0) if instant else None

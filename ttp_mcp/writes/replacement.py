@@ -66,10 +66,10 @@ class Replacer:
 
     async def close_finished(self, old_id: str) -> str | None:
         """Record a replacement whose old post is gone. Returns the id of the new post, or None if there is no replacement."""
-        pending = await self.ledger.replacing(old_id)
+        pending = await self.ledger.replacements.find_pending(old_id)
         if pending is None or pending.new_id is None:
             return None
-        await self.ledger.end_replacement(old_id, pending.new_id)
+        await self.ledger.replacements.end(old_id, pending.new_id)
         return pending.new_id
 
     async def replace(self, old: Post, post: PostCreate, existing: Collection[Post] | None) -> Replacement:
@@ -85,7 +85,7 @@ class Replacer:
             WriteRefused: Nothing was sent, or for `EarlierAttempt` an equal post may exist.
             LedgerProblem: Nothing was sent.
         """
-        with self.writer.track():
+        with self.writer.in_flight.track():
             if not self._reserve(old.id):
                 return Replacement("in_progress")
             try:
@@ -110,21 +110,21 @@ class Replacer:
 
     async def _begin(self, old_id: str, post: PostCreate) -> Replacement | None:
         """Record in the ledger that both posts may exist. Returns None, or the replacement that is in the way."""
-        pending = await self.ledger.replacing(old_id)
+        pending = await self.ledger.replacements.find_pending(old_id)
         if pending is not None and pending.moved and pending.new_id is not None and await self._exists(pending.new_id):
             return Replacement("interrupted", pending.new_id)
-        while (other := await self.ledger.begin_replacement(old_id, post)) is not None:
-            if self.ledger.is_fresh(other):
+        while (other := await self.ledger.replacements.begin(old_id, post)) is not None:
+            if self.ledger.replacements.is_in_progress(other):
                 return Replacement("in_progress")
             if other.new_id is not None and await self._exists(other.new_id):
                 return Replacement("interrupted", other.new_id)
-            await self.ledger.end_replacement(old_id, None)
+            await self.ledger.replacements.end(old_id, None)
         return None
 
     async def _create(self, old_id: str, post: PostCreate, existing: Collection[Post] | None) -> str | Replacement:
         """Create the replacement, or find the one that an interrupted call with the same arguments created. Returns its id."""
         try:
-            created = await self.writer.create(post, tool=TOOL, before=existing, replaces=old_id)
+            created = await self.writer.create(post, tool=TOOL, existing=existing, replaces=old_id)
         except EarlierAttempt:
             # Its post may exist, so the ledger keeps the record.
             raise
@@ -140,7 +140,7 @@ class Replacer:
         return created.post_id
 
     async def _is_own(self, old_id: str, new_id: str) -> bool:
-        pending = await self.ledger.replacing(old_id)
+        pending = await self.ledger.replacements.find_pending(old_id)
         return pending is not None and pending.new_id == new_id
 
     async def _swap(self, old_id: str, new_id: str, post: PostCreate) -> Replacement:
@@ -203,7 +203,7 @@ class Replacer:
     async def _close(self, old_id: str, new_id: str | None) -> None:
         """End the record in the ledger. Without it only the redirect from the old id is missing."""
         with suppress(LedgerProblem):
-            await self.ledger.end_replacement(old_id, new_id)
+            await self.ledger.replacements.end(old_id, new_id)
 
     async def _exists(self, post_id: str) -> bool:
         try:

@@ -1,52 +1,65 @@
-"""What earlier processes left half done, said once in the log of the next one."""
+"""Report in the log what earlier processes left unfinished."""
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import anyio
 
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import Unfinished
+from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import shorten_line
 from ttp_mcp.times import to_wire
 
 log = logging.getLogger(__name__)
 
-# First not before the first answers are out. What was open at that moment is certainly over 90 s later, a replacement 270 s
+# The first report follows the first responses. A write that was open then has certainly ended 90 s later, a replacement 270 s
 # later (`LONGEST_WRITE`, `LONGEST_REPLACEMENT`).
 WAITS_SECONDS = (1.0, 90.0, 180.0)
 
 
 async def report_unfinished_writes(
-    ledger: Ledger, *, whose: str = "", sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    ledger: Ledger, *, user: str = "", sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 ) -> None:
-    """Log one warning when writes have no outcome, or posts were half replaced; a later look only says what is new.
+    """Log one warning about writes without an outcome and replacements without an end; later looks log only what is new.
 
-    `whose` begins the line where several users are served. Never fails: a ledger that can't be read is told by the first write.
+    Never fails: the next write reports a ledger that can't be read. Logged lines begin with `user` if there are several users.
     """
-    said: set[str] = set()
+    started_at = ledger.now()
+    reported: set[str] = set()
     for seconds in WAITS_SECONDS:
         await sleep(seconds)
         try:
-            found = [line for line in await _leftovers(ledger) if line not in said]
+            new = [line for line in await _list_unfinished(ledger, started_at) if line not in reported]
         except LedgerProblem:
-            # It may be over by the next look: another program holds the file, or a store is away for a moment.
+            # The next look may succeed: another program holds the file, or a store is away for a moment.
             continue
-        if found:
-            log.warning("%s%s: %s. check_setup says more.", whose, _count(len(found)), "; ".join(found[:10]))
-        said.update(found)
+        if new:
+            log.warning("%s%s: %s. check_setup says more.", user, _render_count(len(new)), "; ".join(new[:10]))
+        reported.update(new)
 
 
-async def _leftovers(ledger: Ledger) -> list[str]:
-    lines = [
-        f"a {write.kind} of {to_wire(write.at)} ({shorten_line(write.post_id or write.tool, 60)}) may have happened"
-        for write in await ledger.unfinished()
-    ]
-    for each in await ledger.half_replaced():
-        new = f"{shorten_line(each.new_id, 60)} was made for it" if each.new_id else "a replacement may have been made"
-        lines.append(f"{shorten_line(each.old_id, 60)} was being replaced at {to_wire(each.at)}, {new}, both may stand")
-    return lines
+async def _list_unfinished(ledger: Ledger, started_at: datetime) -> list[str]:
+    """Describe what was begun before this process started."""
+    writes = [_render_write(write) for write in await ledger.list_unfinished() if write.at < started_at]
+    return writes + [_render_replacement(pending) for pending in await ledger.replacements.list_interrupted()]
 
 
-def _count(number: int) -> str:
-    return "One thing was left half done" if number == 1 else f"{number} things were left half done"
+def _render_write(write: Unfinished) -> str:
+    name = f"a {write.kind} of {to_wire(write.at)} ({shorten_line(write.post_id or write.tool, 60)})"
+    return f"{name} is still open" if write.is_open else f"{name} may have happened"
+
+
+def _render_replacement(pending: PendingReplacement) -> str:
+    new = (
+        f"{shorten_line(pending.new_id, 60)} was created for it"
+        if pending.new_id
+        else "a replacement may have been created"
+    )
+    return f"{shorten_line(pending.old_id, 60)} was being replaced at {to_wire(pending.at)}, {new}, both may exist"
+
+
+def _render_count(number: int) -> str:
+    return "One write is unfinished" if number == 1 else f"{number} writes are unfinished"

@@ -1,4 +1,4 @@
-"""Every store there is: files always, Redis and PostgreSQL where their servers are installed."""
+"""Every store: files always, PostgreSQL if its server is installed."""
 
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.ledger.store.servers import MISSING, Server, find
+from tests.ledger.store.servers import MISSING, Server, find_postgresql
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger import store
 from ttp_mcp.ledger.store.base import Store
@@ -18,32 +18,15 @@ from ttp_mcp.times import zone_named
 Open = Callable[..., Store]
 
 
-def started(kind: str) -> Generator[Server]:
-    """A server of this test run's own, which a test may end and start again."""
-    program = find(kind)
-    if program is None:
-        pytest.skip(MISSING[kind])
-    server = Server(kind, program).start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="session")
-def own_redis() -> Generator[Server]:
-    """A Redis to do anything to."""
-    yield from started("redis")
-
-
 @pytest.fixture(scope="session")
 def own_postgresql() -> Generator[Server]:
-    """A PostgreSQL to do anything to."""
-    yield from started("postgresql")
-
-
-@pytest.fixture
-def redis_url(request: pytest.FixtureRequest) -> str:
-    """A Redis that other tests use as well."""
-    return os.environ.get("TTP_TEST_REDIS_URL") or request.getfixturevalue("own_redis").url
+    """A PostgreSQL of this test run's own, which a test may end and start again."""
+    program = find_postgresql()
+    if program is None:
+        pytest.skip(MISSING)
+    server = Server(program).start()
+    yield server
+    server.remove()
 
 
 @pytest.fixture
@@ -62,10 +45,10 @@ def in_schema(url: str, schema: str) -> str:
     return f"{url}?options={quote(f'-csearch_path={schema}')}"
 
 
-@pytest.fixture(params=["files", "redis", "postgresql"])
+@pytest.fixture(params=["files", "postgresql"])
 def state_url(request: pytest.FixtureRequest) -> str | None:
     """TTP_STATE_URL of each store in turn."""
-    return None if request.param == "files" else request.getfixturevalue(f"{request.param}_url")
+    return None if request.param == "files" else request.getfixturevalue("postgresql_url")
 
 
 @pytest.fixture

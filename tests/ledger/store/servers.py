@@ -1,10 +1,9 @@
-"""Private Redis and PostgreSQL servers out of Debian's packages: on a free loopback port, in a folder of their own.
+"""A private PostgreSQL server from Debian's packages, on a free loopback port and in a folder of its own.
 
-Standard library only. As a program it is what `.ci/services` starts and stops servers with.
+Standard library only. `.ci/services` runs this module to start and stop the server.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pwd
@@ -20,39 +19,31 @@ from urllib.parse import quote
 
 # With characters that a URL must escape, and a word to search answers and logs for.
 PASSWORD = "word-of-honor/%41@:"
-MISSING = {
-    "redis": "redis-server is not installed (Debian: apt-get install redis-server)",
-    "postgresql": "PostgreSQL is not installed (Debian: apt-get install postgresql)",
-}
+MISSING = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
 START_SECONDS = 30
 
 
 class Server:
-    """One server. It belongs to an unprivileged user when we are root, since PostgreSQL refuses to run as root."""
+    """One server. It runs as an unprivileged user if we are root, because PostgreSQL refuses to run as root."""
 
-    def __init__(self, kind: str, program: Path, *, durable: bool = False, **options: str) -> None:
-        self.kind = kind
+    def __init__(self, program: Path, *, durable: bool = False, **options: str) -> None:
         self.port = 0
-        self.folder = Path(tempfile.mkdtemp(prefix=f"ttp-mcp-{kind}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ttp-mcp-postgresql-"))
         self.process: subprocess.Popen[bytes] | None = None
         self.program = program
         self._durable = durable
         self.options = options
         self._user: dict[str, object] = {}
         if os.getuid() == 0:
-            user = pwd.getpwnam("postgres" if kind == "postgresql" else "redis")
+            user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
             self._user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        if kind == "postgresql":
-            self._make_cluster()
+        self._make_cluster()
 
     @property
     def url(self) -> str:
-        """Where it is, as TTP_STATE_URL takes it."""
-        password = quote(PASSWORD, safe="")
-        if self.kind == "redis":
-            return f"redis://:{password}@127.0.0.1:{self.port}/0"
-        return f"postgresql://ttp:{password}@127.0.0.1:{self.port}/postgres"
+        """Its address, as TTP_STATE_URL takes it."""
+        return f"postgresql://ttp:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> "Server":
         """Start it, where it was before or on a free port, and wait until it answers."""
@@ -66,19 +57,13 @@ class Server:
                 return self
             self.end(signal.SIGKILL)
             self.port = 0
-        raise RuntimeError(f"{self.kind} did not start: {(self.folder / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def end(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT in good order, SIGQUIT or SIGKILL as in a crash."""
         if self.process is not None:
-            for _ in range(12):
-                self.process.send_signal(how)
-                # Redis overhears the wish while it writes its first append-only file.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(timeout=5)
-                    break
-            else:
-                raise RuntimeError(f"{self.kind} does not end")
+            self.process.send_signal(how)
+            self.process.wait(timeout=60)
             self.process = None
 
     def give(self, file: Path) -> str:
@@ -104,13 +89,6 @@ class Server:
         shutil.rmtree(self.folder)
 
     def _command(self) -> list[str]:
-        if self.kind == "redis":
-            sync = "always" if self._durable else "everysec"
-            options = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder), "requirepass": PASSWORD}
-            options |= {"appendonly": "yes", "appendfsync": sync, "save": "", **self.options}
-            if options.pop("tls", None) == "only":
-                options |= {"port": "0", "tls-port": str(self.port)}
-            return [str(self.program), *(part for name, value in options.items() for part in (f"--{name}", value))]
         settings = {
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
@@ -142,30 +120,12 @@ class Server:
         return False
 
     def _ready(self) -> bool:
-        if self.kind == "postgresql":
-            command = [str(self.program.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-            return subprocess.run(command, check=False).returncode == 0
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as opened:
-                if "tls" in self.options:
-                    return True
-                auth = f"*2\r\n$4\r\nAUTH\r\n${len(PASSWORD)}\r\n{PASSWORD}\r\n"
-                opened.sendall(f"{auth}PING\r\nINFO persistence\r\n".encode())
-                answers = opened.makefile("rb")
-                if [answers.readline(), answers.readline()] != [b"+OK\r\n", b"+PONG\r\n"]:
-                    return False
-                # A crash while the first append-only file is being made would lose what was committed meanwhile.
-                persistence = answers.read(int(answers.readline().removeprefix(b"$")))
-                return b"aof_rewrite_in_progress:0" in persistence and b"aof_rewrite_scheduled:0" in persistence
-        except OSError:
-            return False
+        command = [str(self.program.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
 
 
-def find(kind: str) -> Path | None:
-    """The program of a server; None where it is not installed."""
-    if kind == "redis":
-        found = shutil.which("redis-server")
-        return Path(found) if found else None
+def find_postgresql() -> Path | None:
+    """Return the program of the newest server, or None if none is installed."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     return versions[-1] if versions else None
 
@@ -177,33 +137,32 @@ def _free_port() -> int:
 
 
 def _start(note: Path) -> None:
-    running: dict[str, object] = {}
-    for kind in MISSING:
-        program = find(kind)
-        if program is None:
-            print(MISSING[kind], file=sys.stderr)  # noqa: T201 - a program here
-            continue
-        server = Server(kind, program).start()
-        assert server.process is not None
-        running[kind] = {"pid": server.process.pid, "folder": str(server.folder)}
-        print(f"TTP_TEST_{kind.upper()}_URL={server.url}")  # noqa: T201 - a program here
-    note.write_text(json.dumps(running))
+    program = find_postgresql()
+    if program is None:
+        print(MISSING, file=sys.stderr)  # noqa: T201 - a program here
+        return
+    server = Server(program).start()
+    assert server.process is not None
+    note.write_text(json.dumps({"pid": server.process.pid, "folder": str(server.folder)}))
+    print(f"TTP_TEST_POSTGRESQL_URL={server.url}")  # noqa: T201 - a program here
 
 
 def _stop(note: Path) -> None:
-    for kind, server in json.loads(note.read_text()).items():
-        # They were started by a process that is gone, so nobody waits for them but by asking.
-        os.kill(server["pid"], signal.SIGINT)
-        until = time.monotonic() + START_SECONDS
-        while Path(f"/proc/{server['pid']}/cmdline").exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        shutil.rmtree(server["folder"])
-        print(f"{kind} ended", file=sys.stderr)  # noqa: T201 - a program here
+    if not note.exists():
+        return
+    server = json.loads(note.read_text())
+    # Its parent process has ended, so it can't be waited for.
+    os.kill(server["pid"], signal.SIGINT)
+    until = time.monotonic() + START_SECONDS
+    while Path(f"/proc/{server['pid']}/cmdline").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    shutil.rmtree(server["folder"])
+    print("PostgreSQL ended", file=sys.stderr)  # noqa: T201 - a program here
     note.unlink()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Start private servers and print their URLs, or stop them.")
+    parser = argparse.ArgumentParser(description="Start a private server and print its URL, or stop it.")
     parser.add_argument("action", choices=("start", "stop"))
     parser.add_argument("note", type=Path, help="file that remembers what was started")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What every store does alike, whether in files, in Redis or in PostgreSQL."""
+"""Behaviour of every store, in a file or in PostgreSQL."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -32,19 +32,19 @@ async def version(state: Store, scope: str, key: str) -> str:
 async def test_all_steps_happen_or_none(open_store: Open, scope: str) -> None:
     """One unmet expectation undoes the others."""
     state = open_store()
-    assert await state.apply(scope, [put("a", 1, expected="")], NOW) == "done"
+    assert await state.commit(scope, [put("a", 1, expected="")], NOW) == "done"
     first = await version(state, scope, "a")
 
-    assert await state.apply(scope, [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
-    assert await state.apply(scope, [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await state.commit(scope, [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.commit(scope, [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
     assert await values(state, scope, "a", "b") == {"a": 1}
-    assert await state.apply(scope, [put("b", 2), put("a", 3, expected=first)], NOW) == "done"
+    assert await state.commit(scope, [put("b", 2), put("a", 3, expected=first)], NOW) == "done"
     assert await values(state, scope, "a", "b") == {"a": 3, "b": 2}
-    assert await state.apply(scope, [put("a", 4, expected=first)], NOW) == "changed"
-    assert await state.apply(scope, [Delete("kind", "a"), Delete("kind", "a", expected=None)], NOW) == "done"
-    assert await state.apply(scope, [Delete("kind", "a", expected="")], NOW) == "done"
+    assert await state.commit(scope, [put("a", 4, expected=first)], NOW) == "changed"
+    assert await state.commit(scope, [Delete("kind", "a"), Delete("kind", "a", expected=None)], NOW) == "done"
+    assert await state.commit(scope, [Delete("kind", "a", expected="")], NOW) == "done"
     assert await values(state, scope, "a", "b") == {"b": 2}
-    assert await state.apply(scope, [], NOW) == "done"
+    assert await state.commit(scope, [], NOW) == "done"
 
 
 @pytest.mark.requirement("state.atomic")
@@ -52,7 +52,7 @@ async def test_steps_are_carried_out_in_their_order(open_store: Open, scope: str
     """The last one about a document counts."""
     state = open_store()
 
-    assert await state.apply(scope, [put("a", 1), put("a", 2), put("b", 1), Delete("kind", "b")], NOW) == "done"
+    assert await state.commit(scope, [put("a", 1), put("a", 2), put("b", 1), Delete("kind", "b")], NOW) == "done"
     assert await values(state, scope, "a", "b") == {"a": 2}
 
 
@@ -64,7 +64,7 @@ async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open,
 
     async def want(number: int) -> None:
         steps = [put("wanted", number, expected=""), put(f"won by {number}", number)]
-        results.append(await states[number % 4].apply(scope, steps, NOW))
+        results.append(await states[number % 4].commit(scope, steps, NOW))
 
     async with anyio.create_task_group() as tasks:
         for number in range(40):
@@ -80,12 +80,12 @@ async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open,
 async def test_of_many_that_change_a_document_each_builds_on_the_one_before(open_store: Open, scope: str) -> None:
     """Twenty that read, add one and write back if nobody was faster: none is lost."""
     states = [open_store() for _ in range(3)]
-    await states[0].apply(scope, [put("sum", 0)], NOW)
+    await states[0].commit(scope, [put("sum", 0)], NOW)
 
     async def add(state: Store) -> None:
         while True:
             entry = (await state.get(scope, "kind", ["sum"], NOW))["sum"]
-            if await state.apply(scope, [put("sum", entry.value["value"] + 1, expected=entry.version)], NOW) == "done":
+            if await state.commit(scope, [put("sum", entry.value["value"] + 1, expected=entry.version)], NOW) == "done":
                 return
 
     async with anyio.create_task_group() as tasks:
@@ -102,7 +102,7 @@ async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str)
     results: list[str] = []
 
     async def add(number: int) -> None:
-        results.append(await states[number % 3].apply(scope, [put(str(number))], NOW, RateCap("kind", NOW - HOUR, 3)))
+        results.append(await states[number % 3].commit(scope, [put(str(number))], NOW, RateCap("kind", NOW - HOUR, 3)))
 
     async with anyio.create_task_group() as tasks:
         for number in range(12):
@@ -110,8 +110,8 @@ async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str)
 
     assert sorted(results) == ["done"] * 3 + ["full"] * 9
     two_hours_on = NOW + 2 * HOUR
-    assert await states[0].apply(scope, [put("new")], two_hours_on, RateCap("kind", two_hours_on - HOUR, 3)) == "done"
-    assert await states[0].apply(scope, [put("none")], NOW, RateCap("other", NOW - HOUR, 0)) == "full"
+    assert await states[0].commit(scope, [put("new")], two_hours_on, RateCap("kind", two_hours_on - HOUR, 3)) == "done"
+    assert await states[0].commit(scope, [put("none")], NOW, RateCap("other", NOW - HOUR, 0)) == "full"
 
 
 @pytest.mark.requirement("state.atomic")
@@ -120,23 +120,23 @@ async def test_at_most_counts_only_what_is_there_and_not_expired(open_store: Ope
     state = open_store()
     limit = RateCap("kind", NOW - HOUR, 2)
     soon = NOW + timedelta(minutes=1)
-    await state.apply(scope, [put("a", expires_at=soon), put("b")], NOW)
+    await state.commit(scope, [put("a", expires_at=soon), put("b")], NOW)
 
-    assert await state.apply(scope, [put("c")], NOW, limit) == "full"
-    assert await state.apply(scope, [put("c")], soon, limit) == "done"
-    assert await state.apply(scope, [put("d")], soon, limit) == "full"
-    assert await state.apply(scope, [put("d")], soon, RateCap("kind", NOW, 3)) == "done"
-    await state.apply(scope, [Delete("kind", "b"), Delete("kind", "c")], soon)
-    assert await state.apply(scope, [put("e")], soon, limit) == "done"
+    assert await state.commit(scope, [put("c")], NOW, limit) == "full"
+    assert await state.commit(scope, [put("c")], soon, limit) == "done"
+    assert await state.commit(scope, [put("d")], soon, limit) == "full"
+    assert await state.commit(scope, [put("d")], soon, RateCap("kind", NOW, 3)) == "done"
+    await state.commit(scope, [Delete("kind", "b"), Delete("kind", "c")], soon)
+    assert await state.commit(scope, [put("e")], soon, limit) == "done"
 
 
 @pytest.mark.requirement("state.atomic")
 async def test_expectation_is_told_before_the_limit(open_store: Open, scope: str) -> None:
     """Who is both late and over the limit learns that somebody was faster."""
     state = open_store()
-    await state.apply(scope, [put("a")], NOW)
+    await state.commit(scope, [put("a")], NOW)
 
-    assert await state.apply(scope, [put("a", expected="")], NOW, RateCap("kind", NOW - HOUR, 1)) == "changed"
+    assert await state.commit(scope, [put("a", expected="")], NOW, RateCap("kind", NOW - HOUR, 1)) == "changed"
 
 
 @pytest.mark.requirement("state.repeated")
@@ -145,9 +145,9 @@ async def test_steps_that_were_committed_are_not_carried_out_again(open_store: O
     state = open_store()
     steps = [put("a", 1, expected=""), put("b", 1)]
 
-    assert await state.apply(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
-    assert await open_store().apply(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
-    assert await state.apply(scope, [put("a", 1, expected="")], NOW) == "changed"
+    assert await state.commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    assert await open_store().commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
+    assert await state.commit(scope, [put("a", 1, expected="")], NOW) == "changed"
     assert len(await state.recent(scope, "kind", NOW - HOUR, NOW)) == 2
 
 
@@ -156,15 +156,15 @@ async def test_expired_documents_are_as_good_as_absent(open_store: Open, scope: 
     """They can't be read, do not stand in the way, and a new one starts its own time. The caller's clock decides."""
     state = open_store()
     soon = NOW + timedelta(minutes=1)
-    await state.apply(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
+    await state.commit(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
 
     assert await values(state, scope, "a", now=soon - timedelta(milliseconds=1)) == {"a": 1}
     assert await values(state, scope, "a", now=soon) == {}
     assert [entry.key for entry in await state.recent(scope, "kind", NOW, soon)] == ["c"]
-    assert await state.apply(scope, [put("a", 2, expected="")], soon) == "done"
+    assert await state.commit(scope, [put("a", 2, expected="")], soon) == "done"
     assert (await state.get(scope, "kind", ["a"], soon))["a"].at == soon
-    assert await state.apply(scope, [Delete("kind", "b", expected="")], soon) == "done"
-    assert await state.apply(scope, [put("b", 3, expires_at=soon - HOUR)], soon) == "done"
+    assert await state.commit(scope, [Delete("kind", "b", expected="")], soon) == "done"
+    assert await state.commit(scope, [put("b", 3, expires_at=soon - HOUR)], soon) == "done"
     assert await values(state, scope, "a", "b", "c", now=soon) == {"a": 2, "c": 1}
 
 
@@ -172,9 +172,9 @@ async def test_expired_documents_are_as_good_as_absent(open_store: Open, scope: 
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_store: Open, scope: str) -> None:
     """Replacing a document does not make it newer; of two of the same time the later put comes first."""
     state = open_store()
-    await state.apply(scope, [put("a"), put("z")], NOW)
-    await state.apply(scope, [put("b")], NOW + timedelta(seconds=1))
-    await state.apply(scope, [put("a", 2)], NOW + timedelta(seconds=2))
+    await state.commit(scope, [put("a"), put("z")], NOW)
+    await state.commit(scope, [put("b")], NOW + timedelta(seconds=1))
+    await state.commit(scope, [put("a", 2)], NOW + timedelta(seconds=2))
 
     found = await state.recent(scope, "kind", NOW, NOW)
     assert [(each.key, each.value["value"]) for each in found] == [("b", 0), ("z", 0), ("a", 2)]
@@ -189,7 +189,7 @@ async def test_recent_gives_all_of_very_many(open_store: Open, scope: str) -> No
     state = open_store()
     for start in range(0, 1200, 300):
         steps = [put(f"{number:04d}", number) for number in range(start, start + 300)]
-        assert await state.apply(scope, steps, NOW + timedelta(seconds=start)) == "done"
+        assert await state.commit(scope, steps, NOW + timedelta(seconds=start)) == "done"
 
     found = await state.recent(scope, "kind", NOW, NOW)
     assert [each.value["value"] for each in found] == list(range(1199, -1, -1))
@@ -209,8 +209,8 @@ async def test_scopes_and_kinds_do_not_meet(open_store: Open, scope: str) -> Non
         (f"{scope} é", "kind"),
     ]
     for number, (own, kind) in enumerate(places):
-        assert await state.apply(own, [Put(kind, "a:b", {"value": number}, LATER, expected="")], NOW) == "done"
-        assert await state.apply(own, [Put(kind, "x", {}, LATER)], NOW, RateCap(kind, NOW - HOUR, 2)) == "done"
+        assert await state.commit(own, [Put(kind, "a:b", {"value": number}, LATER, expected="")], NOW) == "done"
+        assert await state.commit(own, [Put(kind, "x", {}, LATER)], NOW, RateCap(kind, NOW - HOUR, 2)) == "done"
 
     for number, (own, kind) in enumerate(places):
         assert (await state.get(own, kind, ["a:b"], NOW))["a:b"].value == {"value": number}
@@ -241,11 +241,11 @@ ODD = [
 async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) -> None:
     """Zero characters, other scripts, long ones; and two that only look alike are two."""
     state = open_store()
-    assert await state.apply(scope, [put(key, key) for key in ODD], NOW) == "done"
+    assert await state.commit(scope, [put(key, key) for key in ODD], NOW) == "done"
 
     assert await values(open_store(), scope, *ODD) == {key: key for key in ODD}
     assert {each.key for each in await state.recent(scope, "kind", NOW, NOW)} == set(ODD)
-    assert await state.apply(scope, [Delete("kind", key) for key in ODD[1:]], NOW) == "done"
+    assert await state.commit(scope, [Delete("kind", key) for key in ODD[1:]], NOW) == "done"
     assert await values(state, scope, *ODD) == {"": ""}
 
 
@@ -253,7 +253,7 @@ async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) ->
 async def test_key_that_is_no_text_is_not_there(open_store: Open, scope: str) -> None:
     """Half a surrogate pair, as a model may make one up, is an unknown key like any other; in a value it is kept."""
     state = open_store()
-    await state.apply(scope, [put("a", "\ud800")], NOW)
+    await state.commit(scope, [put("a", "\ud800")], NOW)
 
     assert await values(state, scope, "a", "\ud800") == {"a": "\ud800"}
     assert await values(state, scope, "\ud800") == {}
@@ -266,7 +266,7 @@ async def test_big_and_deep_documents_come_back_as_they_were(open_store: Open, s
     state = open_store()
     big = {"steps": [{"text": "Tür 🚪 " * 120, "number": number, "at": None, "share": 0.1} for number in range(1000)]}
     assert len(json.dumps(big)) > 2_000_000
-    await state.apply(scope, [put("big", big), put("other", {"b": 1, "a": [True, 2**60, -1.5e-9]})], NOW)
+    await state.commit(scope, [put("big", big), put("other", {"b": 1, "a": [True, 2**60, -1.5e-9]})], NOW)
 
     found = await values(open_store(), scope, "big", "other")
     assert found["big"] == big
@@ -277,12 +277,12 @@ async def test_big_and_deep_documents_come_back_as_they_were(open_store: Open, s
 async def test_what_one_process_wrote_another_reads_and_a_closed_one_opens_again(open_store: Open, scope: str) -> None:
     """Nothing is kept in a process."""
     one, two = open_store(), open_store()
-    await one.apply(scope, [put("a", 1)], NOW)
+    await one.commit(scope, [put("a", 1)], NOW)
     await one.aclose()
     await one.aclose()
 
     assert await values(two, scope, "a") == {"a": 1}
-    assert await two.apply(scope, [put("a", 2, expected=await version(one, scope, "a"))], NOW) == "done"
+    assert await two.commit(scope, [put("a", 2, expected=await version(one, scope, "a"))], NOW) == "done"
     assert await values(one, scope, "a") == {"a": 2}
 
 
@@ -293,7 +293,7 @@ async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope:
 
     async def write(number: int, scope_of_task: anyio.CancelScope) -> None:
         with scope_of_task:
-            await state.apply(scope, [put(f"a{number}", number), put(f"b{number}", number)], NOW)
+            await state.commit(scope, [put(f"a{number}", number), put(f"b{number}", number)], NOW)
 
     async with anyio.create_task_group() as tasks:
         for number in range(30):
@@ -305,7 +305,7 @@ async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope:
 
     found = {each.key for each in await state.recent(scope, "kind", NOW, NOW)}
     assert {f"b{key[1:]}" for key in found if key[0] == "a"} == {key for key in found if key[0] == "b"}
-    assert await state.apply(scope, [put("last", 1)], NOW) == "done"
+    assert await state.commit(scope, [put("last", 1)], NOW) == "done"
     assert await values(open_store(), scope, "last") == {"last": 1}
 
 
@@ -313,13 +313,13 @@ async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope:
 async def test_confirmation_is_redeemed_once_by_all_processes_together(open_store: Open, scope: str) -> None:
     """Given out by one, taken by whichever is first."""
     ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
-    offered = await ledgers[0].offer("digest", 60)
+    offered = await ledgers[0].confirmations.offer("digest", 60)
     redeemed: list[bool] = []
 
     async def redeem(ledger: Ledger) -> None:
-        redeemed.append(await ledger.redeem(offered.code, "digest"))
+        redeemed.append(await ledger.confirmations.redeem(offered.code, "digest"))
 
-    assert not await ledgers[1].redeem(offered.code, "another digest")
+    assert not await ledgers[1].confirmations.redeem(offered.code, "another digest")
     async with anyio.create_task_group() as tasks:
         for number in range(12):
             tasks.start_soon(redeem, ledgers[number % 3])
@@ -331,13 +331,13 @@ async def test_confirmation_is_redeemed_once_by_all_processes_together(open_stor
 async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: Open, scope: str) -> None:
     """None overwrites what another one noted."""
     ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
-    await ledgers[0].keep_plan("plan", {"posts": 12})
+    await ledgers[0].plans.save("plan", {"posts": 12})
 
     async with anyio.create_task_group() as tasks:
         for number in range(12):
-            tasks.start_soon(ledgers[number % 3].note_step, "plan", str(number), {"post": number})
+            tasks.start_soon(ledgers[number % 3].plans.note_step, "plan", str(number), {"post": number})
 
-    plan = await ledgers[1].plan("plan")
+    plan = await ledgers[1].plans.load("plan")
     assert plan is not None
     assert plan.steps == {str(number): {"post": number} for number in range(12)}
 
@@ -347,11 +347,11 @@ async def test_entry_that_is_no_document_is_told_as_damage(open_store: Open, sco
     """Only who asks for it hears of it."""
     state = open_store()
     no_document: Any = ["not", "an", "object"]
-    await state.apply(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
+    await state.commit(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
 
-    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
         await state.get(scope, "kind", ["bad"], NOW)
-    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be understood"):
+    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
         await state.recent(scope, "kind", NOW, NOW)
     assert await values(state, scope, "good") == {"good": 1}
 
@@ -362,16 +362,16 @@ async def test_document_without_our_fields_is_told_as_damage(open_store: Open, s
     state = open_store()
     ledger = Ledger(state, scope, lambda: NOW + HOUR)
     for kind in ("open", "create", "removed", "replacing", "replaced", "plan"):
-        await state.apply(scope, [Put(kind, "x", {"replaces": "x"}, LATER)], NOW)
+        await state.commit(scope, [Put(kind, "x", {"replaces": "x"}, LATER)], NOW)
     for asking in (
-        ledger.unfinished(),
-        ledger.history(NOW),
-        ledger.removed("x"),
-        ledger.replacing("x"),
-        ledger.half_replaced(),
-        ledger.plan("x"),
-        ledger.note_step("x", "0", None),
+        ledger.list_unfinished(),
+        ledger.read_history(NOW),
+        ledger.find_deleted_post("x"),
+        ledger.replacements.find_pending("x"),
+        ledger.replacements.list_interrupted(),
+        ledger.plans.load("x"),
+        ledger.plans.note_step("x", "0", None),
     ):
-        with pytest.raises(LedgerProblem, match=r"an entry can't be understood"):
+        with pytest.raises(LedgerProblem, match=r"an entry can't be read"):
             await asking
-    assert await ledger.replacement("x") is None
+    assert await ledger.replacements.find_successor("x") is None

@@ -43,16 +43,16 @@ async def values(state: SqliteStore, *keys: str, now: datetime = NOW) -> dict[st
 @pytest.mark.requirement("state.atomic")
 async def test_all_steps_happen_or_none(state: SqliteStore) -> None:
     """One unmet expectation undoes the others."""
-    assert await state.apply("s", [put("a", 1, expected="")], NOW) == "done"
+    assert await state.commit("s", [put("a", 1, expected="")], NOW) == "done"
     version = (await state.get("s", "kind", ["a"], NOW))["a"].version
 
-    assert await state.apply("s", [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
-    assert await state.apply("s", [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
+    assert await state.commit("s", [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.commit("s", [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
     assert await values(state, "a", "b") == {"a": 1}
-    assert await state.apply("s", [put("b", 2), put("a", 3, expected=version)], NOW) == "done"
+    assert await state.commit("s", [put("b", 2), put("a", 3, expected=version)], NOW) == "done"
     assert await values(state, "a", "b") == {"a": 3, "b": 2}
-    assert await state.apply("s", [put("a", 4, expected=version)], NOW) == "changed"
-    assert await state.apply("s", [Delete("kind", "a"), Delete("kind", "a")], NOW) == "done"
+    assert await state.commit("s", [put("a", 4, expected=version)], NOW) == "changed"
+    assert await state.commit("s", [Delete("kind", "a"), Delete("kind", "a")], NOW) == "done"
     assert await values(state, "a", "b") == {"b": 2}
 
 
@@ -62,7 +62,7 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
     results: list[str] = []
 
     async def add(number: int) -> None:
-        results.append(await state.apply("s", [put(str(number))], NOW, RateCap("kind", NOW - timedelta(hours=1), 3)))
+        results.append(await state.commit("s", [put(str(number))], NOW, RateCap("kind", NOW - timedelta(hours=1), 3)))
 
     async with anyio.create_task_group() as tasks:
         for number in range(8):
@@ -71,17 +71,17 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
     assert sorted(results) == ["done"] * 3 + ["full"] * 5
     two_hours_on = NOW + timedelta(hours=2)
     limit = RateCap("kind", two_hours_on - timedelta(hours=1), 3)
-    assert await state.apply("s", [put("new")], two_hours_on, limit) == "done"
+    assert await state.commit("s", [put("new")], two_hours_on, limit) == "done"
 
 
 @pytest.mark.requirement("state.expiry")
 async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> None:
     """With a process's first commit, and by no clock that is ahead: that of a sandbox can be, by years."""
     past, far = datetime(2020, 1, 1, tzinfo=UTC), datetime(2900, 1, 1, tzinfo=UTC)
-    await state.apply("s", [put("old", expires_at=past), put("kept", expires_at=far)], past - timedelta(hours=1))
+    await state.commit("s", [put("old", expires_at=past), put("kept", expires_at=far)], past - timedelta(hours=1))
     await state.aclose()
     again = SqliteStore(state.path.parent)
-    await again.apply("another", [put("new", expires_at=far + timedelta(hours=1))], far)
+    await again.commit("another", [put("new", expires_at=far + timedelta(hours=1))], far)
     await again.aclose()
     with sqlite3.connect(state.path) as db:
         assert db.execute("SELECT key FROM entries ORDER BY key").fetchall() == [("kept",), ("new",)]
@@ -91,9 +91,9 @@ async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> 
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
     """Replacing a document does not make it newer."""
-    await state.apply("s", [put("a")], NOW)
-    await state.apply("s", [put("b")], NOW + timedelta(seconds=1))
-    await state.apply("s", [put("a", 2)], NOW + timedelta(seconds=2))
+    await state.commit("s", [put("a")], NOW)
+    await state.commit("s", [put("b")], NOW + timedelta(seconds=1))
+    await state.commit("s", [put("a", 2)], NOW + timedelta(seconds=2))
 
     assert [(each.key, each.value["value"]) for each in await state.recent("s", "kind", NOW, NOW)] == [
         ("b", 0),
@@ -106,7 +106,7 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
 @pytest.mark.requirement("state.atomic")
 async def test_key_that_is_no_text_is_not_there(state: SqliteStore) -> None:
     """Half a surrogate pair, as a model may make one up, is an unknown key like any other."""
-    await state.apply("s", [put("a", 1)], NOW)
+    await state.commit("s", [put("a", 1)], NOW)
 
     assert await values(state, "a", "\ud800") == {"a": 1}
     assert await values(state, "\ud800") == {}
@@ -117,7 +117,7 @@ async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> 
     """0700 and 0600, whatever the umask is; so are the files that SQLite puts beside it."""
     before = os.umask(0)
     try:
-        await state.apply("s", [put("a")], NOW)
+        await state.commit("s", [put("a")], NOW)
     finally:
         os.umask(before)
 
@@ -139,8 +139,8 @@ async def test_looking_makes_no_file(tmp_path: Path) -> None:
 @pytest.mark.requirement("state.durable")
 async def test_settings_of_durability(state: SqliteStore) -> None:
     """A commit is on the disk before it is reported, and readers do not wait for writers."""
-    await state.apply("s", [put("a")], NOW)
-    db = state._db  # the connection's own setting can't be seen from outside
+    await state.commit("s", [put("a")], NOW)
+    db = state._writer  # the connection's own setting can't be seen from outside
     assert db is not None
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -159,7 +159,7 @@ async def main():
     done = 0
     for number in range(int(sys.argv[2])):
         step = Put("kind", str(number), {"value": number}, NOW + timedelta(days=1), expected="")
-        done += await state.apply("s", [step], NOW) == "done"
+        done += await state.commit("s", [step], NOW) == "done"
     print(done, flush=True)
     os._exit(9)
 anyio.run(main)
@@ -183,33 +183,33 @@ def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_pa
 @pytest.mark.requirement("state.faults")
 async def test_full_disk_is_told_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
     """What was there stays readable."""
-    await state.apply("s", [put("a", 1)], NOW)
-    db = state._db
+    await state.commit("s", [put("a", 1)], NOW)
+    db = state._writer
     assert db is not None
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
 
     with pytest.raises(
         LedgerProblem, match=r"the disk is full\. Nothing is sent without it; reading goes on\. Free some"
     ):
-        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+        await state.commit("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
     assert await values(state, "a", "big") == {"a": 1}
-    assert await state.apply("s", [put("b", 2)], NOW) == "done"
+    assert await state.commit("s", [put("b", 2)], NOW) == "done"
 
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_another_program_holds_is_told_and_reading_goes_on(state: SqliteStore) -> None:
     """The wait is bounded."""
-    await state.apply("s", [put("a", 1)], NOW)
+    await state.commit("s", [put("a", 1)], NOW)
     holder = sqlite3.connect(state.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         with pytest.raises(LedgerProblem, match="another program holds the file"):
-            await state.apply("s", [put("b")], NOW)
+            await state.commit("s", [put("b")], NOW)
         assert await values(state, "a") == {"a": 1}
     finally:
         holder.execute("ROLLBACK")
         holder.close()
-    assert await state.apply("s", [put("b")], NOW) == "done"
+    assert await state.commit("s", [put("b")], NOW) == "done"
 
 
 @pytest.mark.requirement("state.faults")
@@ -221,7 +221,7 @@ async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(t
     state = SqliteStore(tmp_path, busy_seconds=0.05)
     try:
         with pytest.raises(LedgerProblem, match="another program holds the file"):
-            await state.apply("s", [put("a")], NOW)
+            await state.commit("s", [put("a")], NOW)
     finally:
         holder.execute("ROLLBACK")
         holder.close()
@@ -246,7 +246,7 @@ def held(file: Path) -> Generator[None]:
 async def test_reads_of_a_held_file_fail_at_once_and_not_one_after_the_other(tmp_path: Path) -> None:
     """Also while writes wait for it with all their patience, and as many as there are."""
     before = SqliteStore(tmp_path)
-    await before.apply("s", [put("a", 1)], NOW)
+    await before.commit("s", [put("a", 1)], NOW)
     await before.aclose()
     state = SqliteStore(tmp_path, busy_seconds=120)
     refused: list[str] = []
@@ -259,7 +259,7 @@ async def test_reads_of_a_held_file_fail_at_once_and_not_one_after_the_other(tmp
     async with anyio.create_task_group() as writing:
         with held(tmp_path / "ledger.db"):
             for number in range(50):
-                writing.start_soon(state.apply, "s", [put(str(number))], NOW)
+                writing.start_soon(state.commit, "s", [put(str(number))], NOW)
             await anyio.wait_all_tasks_blocked()
             # One write alone would wait for two minutes; seconds are for a machine that is busy.
             with anyio.fail_after(30):
@@ -277,7 +277,7 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
     state: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it would have found is of no interest any more."""
-    await state.apply("s", [put("a", 1)], NOW)
+    await state.commit("s", [put("a", 1)], NOW)
     begun, over = threading.Event(), threading.Event()
 
     def stuck(_: float) -> sqlite3.Connection:
@@ -303,7 +303,7 @@ async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) ->
     state.path.touch()
 
     assert await values(state, "a") == {}
-    await state.apply("s", [put("a", 1)], NOW)
+    await state.commit("s", [put("a", 1)], NOW)
     assert await values(state, "a") == {"a": 1}
 
 
@@ -314,8 +314,8 @@ async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     file.write_bytes(b"this is no database" * 200)
     state = SqliteStore(tmp_path)
 
-    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Move it and those beside it"):
-        await state.apply("s", [put("a")], NOW)
+    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Stop every ttp-mcp server, then move ledger.db"):
+        await state.commit("s", [put("a")], NOW)
     assert file.read_bytes() == b"this is no database" * 200
     await state.aclose()
 
@@ -325,20 +325,20 @@ async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "state").write_text("in the way")
 
-    with pytest.raises(LedgerProblem, match=r"can't be opened or made. Nothing is sent"):
-        await SqliteStore(tmp_path / "state").apply("s", [put("a")], NOW)
+    with pytest.raises(LedgerProblem, match=r"can't be opened or created. Nothing is sent"):
+        await SqliteStore(tmp_path / "state").commit("s", [put("a")], NOW)
 
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_is_read_only_is_told(state: SqliteStore) -> None:
     """As on a drive that was mounted for reading."""
-    await state.apply("s", [put("a", 1)], NOW)
-    db = state._db
+    await state.commit("s", [put("a", 1)], NOW)
+    db = state._writer
     assert db is not None
     db.execute("PRAGMA query_only = ON")
 
     with pytest.raises(LedgerProblem, match=r"the file is read-only. .*Make it writable"):
-        await state.apply("s", [put("b")], NOW)
+        await state.commit("s", [put("b")], NOW)
 
 
 @pytest.mark.requirement("state.faults")
@@ -350,7 +350,7 @@ async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -
     state = SqliteStore(tmp_path)
 
     with pytest.raises(LedgerProblem, match="SQLite reported an error"):
-        await state.apply("s", [put("a")], NOW)
+        await state.commit("s", [put("a")], NOW)
     await state.aclose()
 
 
@@ -364,7 +364,7 @@ from ttp_mcp.ledger.store.sqlite import SqliteStore
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 async def main():
     state = SqliteStore(Path(sys.argv[1]))
-    print(await state.apply("s", [Put("kind", sys.argv[2], {"value": 9}, NOW + timedelta(days=1), expected="")], NOW))
+    print(await state.commit("s", [Put("kind", sys.argv[2], {"value": 9}, NOW + timedelta(days=1), expected="")], NOW))
     await state.aclose()
 anyio.run(main)
 """
@@ -381,9 +381,9 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
     async def host() -> None:
         state = SqliteStore(tmp_path)
         assert await values(state, "a") == {"a": 9}
-        assert await state.apply("s", [put("b")], NOW) == "done"
+        assert await state.commit("s", [put("b")], NOW) == "done"
         assert guest("c") == "done"
-        assert await state.apply("s", [put("d")], NOW) == "done"
+        assert await state.commit("s", [put("d")], NOW) == "done"
         assert guest("d") == "changed"
         await state.aclose()
 
@@ -391,68 +391,15 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
     anyio.run(host)
 
 
-@pytest.mark.requirement("state.shared")
-@pytest.mark.parametrize("names", [("ledger.db", "ledger.db-wal", "ledger.db-shm"), ("ledger.db",)], ids=["all", "one"])
-async def test_file_that_was_moved_away_is_left(state: SqliteStore, tmp_path: Path, names: tuple[str, ...]) -> None:
-    """There is nothing then, until somebody makes a new file; that one is everybody's."""
-    await state.apply("s", [put("a", 1)], NOW)
-    assert await values(state, "a") == {"a": 1}
-    for name in names:
-        (state.path.parent / name).rename(tmp_path / name)
-
-    assert await values(state, "a") == {}
-    assert not state.path.exists()
-    other = SqliteStore(state.path.parent)
-    assert await other.apply("s", [put("a", 2, expected="")], NOW) == "done"
-    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
-    assert await state.apply("s", [put("b", 4)], NOW) == "done"
-    assert await values(state, "a", "b") == await values(other, "a", "b") == {"a": 2, "b": 4}
-    await other.aclose()
-
-
-@pytest.mark.requirement("state.shared")
-async def test_file_that_was_replaced_is_found_by_the_next_write(state: SqliteStore, tmp_path: Path) -> None:
-    """What is reserved there counts, and not what was in the file of before."""
-    other = SqliteStore(tmp_path / "other")
-    await other.apply("s", [put("a", 2)], NOW)
-    await other.aclose()
-    await state.apply("s", [put("b", 1)], NOW)
-    assert await values(state, "a", "b") == {"b": 1}
-    # Its log belongs to the old file alone, as SQLite has it.
-    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
-        (state.path.parent / name).unlink()
-    other.path.replace(state.path)
-
-    assert await state.apply("s", [put("a", 3, expected="")], NOW) == "changed"
-    assert await state.apply("s", [put("b", 4, expected="")], NOW) == "done"
-    assert await values(state, "a", "b") == {"a": 2, "b": 4}
-
-
-@pytest.mark.requirement("state.faults")
-async def test_reads_follow_the_writer_to_a_new_file_after_an_error(state: SqliteStore, tmp_path: Path) -> None:
-    """Somebody makes room by moving the file away; the writer was dropped by then, what reads was not."""
-    await state.apply("s", [put("a", 1)], NOW)
-    assert await values(state, "a") == {"a": 1}
-    db = state._db
-    assert db is not None
-    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
-    with pytest.raises(LedgerProblem, match="the disk is full"):
-        await state.apply("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
-    state.path.rename(tmp_path / "old")
-
-    assert await state.apply("s", [put("b", 2)], NOW) == "done"
-    assert await values(state, "a", "b") == {"b": 2}
-
-
 @pytest.mark.requirement("state.faults")
 async def test_path_that_can_not_be_looked_at_is_told(tmp_path: Path) -> None:
     """A name that is too long stands for a folder without rights: root, who may run this, has them all."""
     state = SqliteStore(tmp_path / ("x" * 300))
 
-    with pytest.raises(LedgerProblem, match="can't be opened or made"):
+    with pytest.raises(LedgerProblem, match="can't be opened or created"):
         await values(state, "a")
-    with pytest.raises(LedgerProblem, match="can't be opened or made"):
-        await state.apply("s", [put("a")], NOW)
+    with pytest.raises(LedgerProblem, match="can't be opened or created"):
+        await state.commit("s", [put("a")], NOW)
 
 
 @pytest.mark.requirement("state.versions")
@@ -465,7 +412,7 @@ async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
 
     for _ in range(2):
         with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
-            await state.apply("s", [put("a")], NOW)
+            await state.commit("s", [put("a")], NOW)
     with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
         await values(state, "a")
     await state.aclose()
@@ -492,6 +439,6 @@ async def test_file_that_a_link_leads_to_is_for_its_owner_alone(tmp_path: Path) 
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.db").symlink_to(tmp_path / "elsewhere.db")
     state = SqliteStore(tmp_path / "state")
-    assert await state.apply("scope", [Put("kind", "a", {"value": 1}, LATER)], NOW) == "done"
+    assert await state.commit("scope", [Put("kind", "a", {"value": 1}, LATER)], NOW) == "done"
     await state.aclose()
     assert stat.S_IMODE((tmp_path / "elsewhere.db").stat().st_mode) == 0o600

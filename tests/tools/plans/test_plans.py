@@ -8,7 +8,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, answer, promised, reading, showing
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.plans import Plans
+from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.sandbox.rest import organizations
 
@@ -339,7 +340,7 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     with monkeypatch.context() as dying:
-        dying.setattr(Ledger, "end_replacement", nothing)
+        dying.setattr(Replacements, "end", nothing)
         await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     assert (data["complete"], data["steps"]) == (True, [])
@@ -434,7 +435,7 @@ async def test_undo_takes_back_a_post_whose_note_was_lost(fresh, monkeypatch):
     """The process died between the post and the note: the ledger still knows which plan made it."""
     plan_id, _ = await planned(fresh, THREE[:1])
     with monkeypatch.context() as dying:
-        dying.setattr(Ledger, "note_step", nothing)
+        dying.setattr(Plans, "note_step", nothing)
         await fresh.ok("apply_plan", plan_id=plan_id)
     _, data = await fresh.ok("undo_plan", plan_id=plan_id)
     assert [outcome for _, outcome in outcomes(data)] == ["deleted"]
@@ -583,9 +584,9 @@ async def test_plan_that_was_altered_is_refused(fresh, tool):
     """Its id stands for every word of it."""
     plan_id, _ = await planned(fresh)
     ledger = fresh.assembly.app.ledger
-    document = (await ledger.plan(plan_id)).document
+    document = (await ledger.plans.load(plan_id)).document
     document["posts"][0]["content"] = "Something else"
-    await ledger.keep_plan("5e1ec7ab1e00", document)
+    await ledger.plans.save("5e1ec7ab1e00", document)
     words = await fresh.refused(tool, plan_id="5e1ec7ab1e00")
     assert "plan 5e1ec7ab1e00 was altered since it was shown. Call plan_posts again; nothing was sent." in words
 
@@ -757,7 +758,7 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gon
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     with monkeypatch.context() as dying:
-        dying.setattr(Ledger, "end_replacement", nothing)
+        dying.setattr(Replacements, "end", nothing)
         await fresh.ok("reschedule_post", post_id=data["steps"][0]["post_id"], scheduled_at="2026-12-20T10:00")
     clock.move(3600)
     _, data = await fresh.ok("undo_plan", plan_id=plan_id)
@@ -769,13 +770,12 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gon
 async def test_ledger_that_fails_on_the_way_hides_no_outcome(fresh, monkeypatch):
     """What was done is told, also where it can't be noted."""
     plan_id, _ = await planned(fresh, THREE[:1])
-    ledger = fresh.assembly.app.ledger
 
     async def full(*_, **__):
         raise LedgerProblem("the disk is full.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(ledger), "note_step", full)
+        broken.setattr(Plans, "note_step", full)
         _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     assert outcomes(data) == [(1, "created")]
     # Applying again finds it as a post that exists; that is noted now.

@@ -248,7 +248,7 @@ async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
     async def unreadable(*_):
         raise LedgerProblem("the disk is gone.")
 
-    monkeypatch.setattr(Ledger, "earlier", unreadable)
+    monkeypatch.setattr(Ledger, "find_prior_create", unreadable)
     _, data = await fresh.ok("check_post", **POST)
     assert data["would_be_sent"]
     assert data["notes"] == ["Whether the same post was sent before is not known: the disk is gone."]

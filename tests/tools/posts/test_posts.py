@@ -700,7 +700,7 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         assert said.startswith(
             "Post not created: an attempt at 2026-11-24T08:02:00.000Z may have created an equal post"
         )
-        assert "create_post with allow_duplicate=true sends it anyway" in said
+        assert "if it isn't there, create_post with allow_duplicate=true sends it" in said
         _, sent = await agent.ok("create_post", **post, allow_duplicate=True)
         assert sent["outcome"] == "created"
         assert len(agent.standing()) == 1

@@ -10,7 +10,7 @@ from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, answer, reading, showing, text_of
 from ttp_mcp.api import PostCreate
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import LedgerProblem
 
 pytestmark = pytest.mark.requirement("tools.reschedule")
@@ -435,7 +435,7 @@ async def test_equal_post_of_somebody_else_is_never_taken_for_the_replacement(fr
     )
     assert fresh.wire(old)
     assert fresh.wire(other)
-    assert await fresh.assembly.app.ledger.replacing(old) is None
+    assert await fresh.assembly.app.ledger.replacements.find_pending(old) is None
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
@@ -454,7 +454,7 @@ async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
 async def test_reschedule_whose_end_can_not_be_noted_is_done(fresh, monkeypatch):
     """Only the pointer from the old id is missing then."""
     old = await made(fresh)
-    monkeypatch.setattr(Ledger, "end_replacement", unable)
+    monkeypatch.setattr(Replacements, "end", unable)
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     assert fresh.wire(data["post_id"])
     assert fresh.wire(old) is None

@@ -157,7 +157,7 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
             await http.post(url, **request("tools/call", {"name": "create_post", "arguments": arguments}))
 
         async def write():
-            with service._app.writer.track():
+            with service._app.writer.in_flight.track():
                 await anyio.sleep_forever()
 
         tasks.start_soon(write)

@@ -28,8 +28,11 @@ class Api:
 class Writes:
     """As far as the keeper knows writes."""
 
-    in_flight = 0
     ends_well = True
+
+    def __init__(self):
+        self.in_flight = self
+        self.count = 0
 
     async def drain(self, seconds):
         return self.ends_well
@@ -84,11 +87,11 @@ async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
     async with tenants.use(Token(token_of(1))):
         async with tenants.use(Token(token_of(2))):
             pass
-        apps.made[2].writer.in_flight = 1
+        apps.made[2].writer.in_flight.count = 1
         with pytest.raises(TenantsBusy):
             async with tenants.use(Token(token_of(3))):
                 pass
-        apps.made[2].writer.in_flight = 0
+        apps.made[2].writer.in_flight.count = 0
         async with tenants.use(Token(token_of(3))):
             pass
     assert apps.closed == [2]
@@ -131,7 +134,7 @@ async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
             pass
     assert await tenants.drain(1) is True
     apps.made[2].writer.ends_well = False
-    apps.made[2].writer.in_flight = 3
+    apps.made[2].writer.in_flight.count = 3
     assert tenants.writes_in_flight == 3
     assert await tenants.drain(1) is False
     await tenants.aclose()
@@ -208,7 +211,7 @@ async def test_what_each_user_left_half_done_is_said_once_they_come(serve, setti
 
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == (
-        f"The user with the token {Token(token_of(1)).fingerprint}: One thing was left half done: "
+        f"The user with the token {Token(token_of(1)).fingerprint}: One write is unfinished: "
         "a delete of 2026-11-24T08:02:00.000Z (cm1) may have happened. check_setup says more."
     )
 
@@ -230,4 +233,4 @@ async def test_what_the_one_user_left_half_done_is_said_at_the_start(serve, sett
                 await anyio.lowlevel.checkpoint()
 
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("One thing was left half done: a delete of ")
+    assert line.startswith("One write is unfinished: a delete of ")

@@ -37,7 +37,7 @@ class Outcomes:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.in_flight = 0
+        self.count = 0
 
     def note(self, word: str, number: int) -> None:
         with self.path.open("a") as file:
@@ -45,19 +45,19 @@ class Outcomes:
 
     @property
     def unresolved(self) -> int:
-        return self.in_flight
+        return self.count
 
     async def abandon(self) -> None:
         """Nothing: what has to be lost without the drain is lost."""
 
     async def write(self, number: int, seconds: float) -> None:
-        self.in_flight += 1
+        self.count += 1
         try:
             self.note("begun", number)
             await asyncio.sleep(seconds)
             self.note("done", number)
         finally:
-            self.in_flight -= 1
+            self.count -= 1
 
 
 def small_server(outcomes: Outcomes) -> MCPServer:

@@ -56,7 +56,7 @@ def options(outcomes, **more):
 async def begun(outcomes):
     """Wait until a write is under way."""
     with anyio.fail_after(5):
-        while not outcomes.in_flight:
+        while not outcomes.count:
             await anyio.sleep(0)
 
 
@@ -321,7 +321,7 @@ async def test_what_can_not_be_stopped_does_not_keep_the_process(outcomes, write
             await let_go.wait()
         return "held"
 
-    outcomes.in_flight = writes
+    outcomes.count = writes
     async with served(stuck, **options(outcomes, drain_seconds=0.05)) as peer:
         peer.start()
         peer.send(call(1, "hold"))
@@ -356,7 +356,7 @@ class Silent:
     [
         ("POST /api/posts", "create_post", "create", "Unknown whether the post for linkedin «Harbor Café» was created"),
         ("DELETE /api/posts", "delete_post", "delete", "was deleted: the call ended before there was an answer."),
-        ("PUT", "upload_media", "upload", "File not uploaded: the server is ending and gave this up"),
+        ("PUT", "upload_media", "upload", "File not uploaded: the server is shutting down and abandoned this call"),
     ],
 )
 async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
@@ -374,13 +374,13 @@ async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
         "delete": {"post_id": post.id},
         "upload": {"source": "a.gif"},
     }
-    async with served(assembly.server, writes=assembly.app.writer, drain_seconds=1.2) as peer:
+    async with served(assembly.server, writes=assembly.app.writer.in_flight, drain_seconds=1.2) as peer:
         peer.start()
         peer.send(call(1, tool, **arguments[kind]))
         await silent.reached.wait()
         peer.close_input()
         answer = await peer.answer(1)
-    history = await assembly.app.ledger.history(datetime(2020, 1, 1, tzinfo=UTC))
+    history = await assembly.app.ledger.read_history(datetime(2020, 1, 1, tzinfo=UTC))
     await assembly.aclose()
     assert told in str(answer)
     assert [(record.kind, record.outcome) for record in history] == [(kind, "unknown")]
@@ -392,7 +392,7 @@ async def test_an_outcome_that_can_not_be_noted_is_told_by_the_code(settings, sa
     """Another program holds the ledger, so the write stays among those without an outcome."""
     sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
     assembly = create_server(replace(settings, confirm="off"), sandbox)
-    async with served(assembly.server, writes=assembly.app.writer, drain_seconds=1.2) as peer:
+    async with served(assembly.server, writes=assembly.app.writer.in_flight, drain_seconds=1.2) as peer:
         peer.start()
         peer.send(call(1, "create_post", content="Doors open at ten", account_ids=["linkedin"]))
         await silent.reached.wait()

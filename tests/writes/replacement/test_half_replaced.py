@@ -119,7 +119,7 @@ async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):
         old = await scheduled(agent)
         assert "TTP_MAX_POSTS_PER_HOUR" in await agent.refused("reschedule_post", post_id=old, scheduled_at=LATER)
 
-        assert await agent.assembly.app.ledger.replacing(old) is None
+        assert await agent.assembly.app.ledger.replacements.find_pending(old) is None
 
 
 async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
@@ -127,7 +127,7 @@ async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
     old = await scheduled(fresh)
     assert "like that already" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=DUE)
 
-    assert await fresh.assembly.app.ledger.replacing(old) is None
+    assert await fresh.assembly.app.ledger.replacements.find_pending(old) is None
 
 
 async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkeypatch):

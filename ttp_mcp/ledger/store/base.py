@@ -1,7 +1,7 @@
-"""What outlives a call: small JSON documents that several processes share.
+"""The interface of a store: small JSON documents that several processes share.
 
-Everything is inside a scope, so that users of one store never see each other. Three operations are enough for the ledger,
-plans and confirmations, and each store (files, Redis, PostgreSQL) can do them atomically.
+Everything is inside a scope, so users of one store never see each other. Three operations are enough for the ledger, plans and
+confirmations, and each store (a SQLite file, PostgreSQL) does them atomically.
 """
 
 import json
@@ -14,20 +14,20 @@ from uuid import uuid4
 
 JsonObject = dict[str, Any]
 
-# What is expired is kept for so long: to a clock that is behind it may still be of use.
+# Keep expired documents this long, in case another machine's clock is behind.
 CLEAR_AFTER = timedelta(days=1)
 
-# done; changed: an entry was not as expected; full: the limit is reached. In the last two nothing was changed.
-Applied = Literal["done", "changed", "full"]
+# `changed`: an entry wasn't as expected. `full`: the cap is reached. Both change nothing.
+CommitResult = Literal["done", "changed", "full"]
 
 
 class LedgerProblem(Exception):
-    """The state can't be used. The text says what does not happen, why and what to do; it goes after `<what>: `."""
+    """Raised when the store can't be used. `str()` has the cause, the consequence and the next step; it follows `<what failed>: `."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A document. `version` is an opaque mark that each change replaces; `at` is when it was put."""
+    """A document. Each change gives it a new opaque `version`; `at` is when it was first put."""
 
     key: str
     value: JsonObject
@@ -37,10 +37,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a document.
-
-    `expected` is the version that must be there: an empty text for none at all, None for whatever there is.
-    """
+    """Write a document. `expected` is the version it must have: "" if it must not exist, None for any."""
 
     kind: str
     key: str
@@ -52,7 +49,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a document, if it is there; `expected` as in `Put`."""
+    """Remove a document, if it exists; `expected` as in `Put`."""
 
     kind: str
     key: str
@@ -61,33 +58,33 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class RateCap:
-    """A condition: fewer than `most` documents of the kind were put since then."""
+    """A condition: fewer than `limit` documents of the kind were put since then."""
 
     kind: str
     since: datetime
-    most: int
+    limit: int
 
 
 class Store(Protocol):
-    """A store. Every method may raise `LedgerProblem`; nothing is opened before the first call.
+    """A store. Every method may raise `LedgerProblem`; the first call opens it.
 
-    An expired document is as good as absent. Instants are aware UTC; `now` is given by the caller.
+    An expired document counts as absent. Times are aware UTC; the caller passes `now`.
     """
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
-        """The documents that there are, by key."""
+        """Return the documents that exist, by key."""
         ...
 
     async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
-        """The documents put since then, newest first."""
+        """Return the documents first put since then, newest first."""
         ...
 
-    async def apply(
-        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> Applied:
-        """All the steps or none, in one durable commit. `at` of a document that is replaced stays.
+    async def commit(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
+    ) -> CommitResult:
+        """Carry out all steps or none, in one durable commit. A document that is replaced keeps its `at`.
 
-        A version that is there already tells that these very steps were committed before: `done`, and nothing is changed.
+        If a step's own version exists already, these steps were committed before: the result is `done`, and nothing changes.
         """
         ...
 
@@ -97,31 +94,32 @@ class Store(Protocol):
 
 
 def to_milliseconds(instant: datetime) -> int:
-    """An instant as stores keep it: milliseconds since 1970."""
+    """Convert a time to milliseconds since 1970, as stores keep it."""
     return round(instant.timestamp() * 1000)
 
 
 @contextmanager
 def reject_malformed() -> Generator[None]:
-    """For what reads documents: one that we did not write makes the ledger unusable, and is no mistake of the program.
+    """Report errors while reading a document as damage of the ledger, not as a bug.
 
     Raises:
-        LedgerProblem: A field is missing, or is not what it should be.
+        LedgerProblem: A field is missing or has the wrong type.
     """
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise LedgerProblem(
-            "the ledger can't be used: it is damaged, an entry can't be understood. Nothing is sent without it; reading goes "
-            "on. Move ledger.db away from TTP_STATE_DIR to start a new one, or the entry out of the store of TTP_STATE_URL."
+            "the ledger can't be used: it is damaged, an entry can't be read. Nothing is sent without it; reading goes on. "
+            "Stop every ttp-mcp server and move ledger.db out of TTP_STATE_DIR, or remove the entry from the store of "
+            "TTP_STATE_URL."
         ) from error
 
 
 def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | bytes) -> Entry:
-    """An entry as a store keeps it; `at` in milliseconds since 1970.
+    """Parse an entry as a store keeps it, with `at` in milliseconds since 1970.
 
     Raises:
-        LedgerProblem: It is not one of ours.
+        LedgerProblem: It isn't a JSON object.
     """
     with reject_malformed():
         document = dict[str, Any](json.loads(value).items())
@@ -130,5 +128,5 @@ def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | b
 
 
 def encodable_keys(keys: Sequence[str]) -> list[str]:
-    """Without keys with half a surrogate pair, as an agent may make one up: nothing is kept under those."""
+    """Leave out keys with an unpaired surrogate, which an agent may make up: no document has such a key."""
     return [key for key in keys if key.encode(errors="ignore").decode() == key]

@@ -1,6 +1,6 @@
-"""State in one table of a PostgreSQL database, shared by replicas.
+"""A store in one table of a PostgreSQL database, shared by replicas.
 
-A write takes the lock of its scope for one transaction: so what it checks can't change until it commits. Two round trips.
+A commit holds the lock of its scope for one transaction, so what it checks can't change before it commits. It takes two round trips.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.ledger.store.base import (
     CLEAR_AFTER,
-    Applied,
+    CommitResult,
     Delete,
     Entry,
     LedgerProblem,
@@ -34,22 +34,22 @@ from ttp_mcp.ledger.store.base import (
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[TupleRow]
 
-# The number is that of the format: another one would read this table and write its own.
+# With the version of the format: another format gets a table of its own.
 TABLE = "ttp_mcp_state_1"
-# Writes of one scope wait for each other; more connections would serve reads and other users.
+# Commits of one scope wait for each other, so more connections would only serve reads and other users.
 CONNECTIONS = 4
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 5.0
-# How often a transaction is begun anew that another one, or the end of a connection, stood in the way of.
+# Attempts of a transaction that conflicts with another one or loses its connection.
 ATTEMPTS = 5
-# Expired rows go in passing, so many at a time that no write gets slow; a day late, and never by a clock that is
-# ahead of the server's, so that no clock of a replica loses anything.
+# Some commits also remove expired rows, few enough to stay fast. The later of two clocks never decides: a replica's clock that
+# is ahead must not remove rows that others need.
 PRUNE_EVERY, PRUNE_ROWS = 200, 500
 
 _SCHEMA = (
     f"""CREATE TABLE IF NOT EXISTS {TABLE} (
         scope text NOT NULL,
         kind text NOT NULL,
-        -- SHA-256 of the key: an index takes no long ones, and text takes no zero characters.
+        -- SHA-256 of the key: an index takes no long values, and text no zero characters.
         id bytea NOT NULL,
         key bytea NOT NULL,
         version text NOT NULL,
@@ -62,7 +62,7 @@ _SCHEMA = (
     f"CREATE INDEX IF NOT EXISTS {TABLE}_at ON {TABLE} (scope, kind, at)",
     f"CREATE INDEX IF NOT EXISTS {TABLE}_expires ON {TABLE} (expires)",
 )
-# Set for one transaction only, since a pooler in between may give the session to somebody else afterwards.
+# For one transaction only: a pooler may give the session to another client afterwards.
 _PREPARE = (
     "SELECT set_config('statement_timeout', %s, true), CASE current_setting('synchronous_commit') "
     "WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
@@ -87,35 +87,35 @@ _RECENT = (
     "ORDER BY at DESC, number DESC"
 )
 
-_LATER = "Call again in a moment; if it stays so, look at the database"
-# The first that fits; why, and what to do.
-_WORDS: tuple[tuple[type[Exception], str, str], ...] = (
-    (errors.InsufficientPrivilege, "its user has not all the rights needed", f"Let the user create or use {TABLE}"),
-    (errors.InvalidSchemaName, "its user has no place for tables", "Let the user create tables in a schema"),
-    (errors.ReadOnlySqlTransaction, "it only reads", "Let TTP_STATE_URL name the primary"),
+_LATER = "Call again in a moment; if that doesn't help, check the database"
+# Cause and next step; the first match counts.
+_PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (
+    (errors.InsufficientPrivilege, "its user lacks a privilege", f"Let the user create and use the table {TABLE}"),
+    (errors.InvalidSchemaName, "its user has no schema for tables", "Let the user create tables in a schema"),
+    (errors.ReadOnlySqlTransaction, "it is read-only", "Let TTP_STATE_URL name the primary"),
     (errors.DiskFull, "its disk is full", "Free some space, then call again"),
-    (errors.SerializationFailure, "too many write to it at once", "Call again in a moment"),
-    (errors.DeadlockDetected, "too many write to it at once", "Call again in a moment"),
-    (errors.QueryCanceled, "it does not answer in time", _LATER),
-    (TimeoutError, "it does not answer in time", _LATER),
+    (errors.SerializationFailure, "too many clients write to it at once", "Call again in a moment"),
+    (errors.DeadlockDetected, "too many clients write to it at once", "Call again in a moment"),
+    (errors.QueryCanceled, "it doesn't respond in time", _LATER),
+    (TimeoutError, "it doesn't respond in time", _LATER),
 )
-_UNREACHED = ("it can't be reached", "Start it or correct TTP_STATE_URL, then call again")
+_UNREACHABLE = ("it can't be reached", "Start it or correct TTP_STATE_URL, then call again")
 _REFUSED = ("it refuses the connection", "Check user, password and database in TTP_STATE_URL")
-_UNFORESEEN = ("it reported an error", "Look at the database's log, then call again")
+_OTHER_PROBLEM = ("it reported an error", "Check the database's log, then call again")
 
 
 class PostgresqlStore:
-    """A PostgreSQL server of version 12 or later. Connections are made on the first use, and made anew when they break."""
+    """A PostgreSQL server of version 12 or later. It connects on first use, and again when a connection breaks."""
 
     def __init__(
         self, url: str, *, connect_seconds: int = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
-        """Remember where.
+        """Parse the URL; nothing is opened.
 
         Args:
-            url: `postgresql://`, with parameters as libpq knows them (`sslmode=verify-full`).
-            connect_seconds: How long to wait for a connection to each host, unless the URL says it; at least 2.
-            answer_seconds: How long the server may take for a statement; a call ends at twice that at the latest.
+            url: `postgresql://`, with parameters of libpq (`sslmode=verify-full`).
+            connect_seconds: Timeout for a connection to each host, unless the URL has one; at least 2.
+            answer_seconds: Timeout of a statement; a call takes at most twice as long.
 
         Raises:
             SettingProblem: The URL can't be used.
@@ -123,50 +123,50 @@ class PostgresqlStore:
         try:
             given = conninfo_to_dict(url)
         except psycopg.Error:
-            # Without its cause, which may quote the password.
+            # The cause may quote the password.
             raise SettingProblem(
                 "TTP_STATE_URL must be postgresql://user:password@host:port/database, with special characters of the password "
                 "percent-encoded."
             ) from None
-        # It warns of what else an error broke off; that the error itself is told is enough.
+        # It logs warnings about the consequences of an error that is reported anyway.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
         defaults = {"connect_timeout": connect_seconds, "application_name": "ttp-mcp"}
         self._parameters: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
         self._answer_seconds = answer_seconds
         self._idle: list[Connection] = []
-        self._places = anyio.Semaphore(CONNECTIONS)
+        self._slots = anyio.Semaphore(CONNECTIONS)
         self._commits = 0
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
-        """See `State`."""
-        ids = [_id(key) for key in encodable_keys(keys)]
+        """See `Store`."""
+        ids = [_hash_key(key) for key in encodable_keys(keys)]
         return {entry.key: entry for entry in await self._select(_GET, scope, kind, ids, to_milliseconds(now))}
 
     async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
-        """See `State`."""
+        """See `Store`."""
         return await self._select(_RECENT, scope, kind, to_milliseconds(since), to_milliseconds(now))
 
-    async def apply(
-        self, scope: str, steps: Sequence[Put | Delete], now: datetime, at_most: RateCap | None = None
-    ) -> Applied:
-        """See `State`."""
+    async def commit(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
+    ) -> CommitResult:
+        """See `Store`."""
         prune = self._commits % PRUNE_EVERY == 0
 
-        async def write(db: Connection) -> Applied:
+        async def write(db: Connection) -> CommitResult:
             async with db.pipeline(), db.transaction():
                 await db.execute(_PREPARE, (str(round(self._answer_seconds * 1000)),))
-                await db.execute(_LOCK, (_lock(scope),))
-                refused = await _checked(db, scope, steps, to_milliseconds(now), at_most)
+                await db.execute(_LOCK, (_lock_number(scope),))
+                refused = await _check(db, scope, steps, to_milliseconds(now), cap)
                 if refused is None:
                     await _carry_out(db, scope, steps, to_milliseconds(now), prune=prune)
             return refused or "done"
 
-        applied = await self._use(write)
-        self._commits += applied == "done"
-        return applied
+        result = await self._run(write)
+        self._commits += result == "done"
+        return result
 
     async def aclose(self) -> None:
-        """See `State`."""
+        """See `Store`."""
         while self._idle:
             await self._idle.pop().close()
 
@@ -175,42 +175,42 @@ class PostgresqlStore:
             try:
                 rows = await db.execute(statement, arguments)  # pyright: ignore[reportArgumentType] - ours, in constants
             except errors.UndefinedTable:
-                # To look must not leave anything behind.
+                # Reading must not create the table.
                 return []
-            return [_entry(row) for row in await rows.fetchall()]
+            return [_parse_row(row) for row in await rows.fetchall()]
 
-        return await self._use(read)
+        return await self._run(read)
 
-    async def _use(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             with anyio.fail_after(2 * self._answer_seconds):
-                async with self._places:
-                    return await self._attempts(work)
+                async with self._slots:
+                    return await self._retry(work)
         except (psycopg.Error, OSError) as error:
-            raise LedgerProblem(_words(error)) from error
+            raise LedgerProblem(_describe(error)) from error
 
-    async def _attempts(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _retry(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS - 1):
             db = self._idle.pop() if self._idle else await self._connect()
             try:
-                return await self._once(db, work)
+                return await self._run_once(db, work)
             except errors.UndefinedTable:
-                await self._once(await self._connect(), _make_table)
+                await self._run_once(await self._connect(), _create_table)
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
             except psycopg.OperationalError as error:
-                if not _ended(db, error):
+                if not _is_closed(db, error):
                     raise
-                # The server may have been started anew, and what was open before is of no use; steps may be repeated.
+                # After a restart of the server no open connection works any more. Steps may be repeated.
                 await self.aclose()
-        return await self._once(await self._connect(), work)
+        return await self._run_once(await self._connect(), work)
 
-    async def _once(self, db: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do something with a connection, and keep it if it is as it was."""
+    async def _run_once(self, db: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Work with a connection, and keep it open unless that fails."""
         try:
             done = await work(db)
         except BaseException:
-            # Its state may be anything, above all after a cancellation.
+            # Its state is unknown, above all after a cancellation.
             await db.close()
             raise
         self._idle.append(db)
@@ -218,9 +218,9 @@ class PostgresqlStore:
 
     async def _connect(self) -> Connection:
         try:
-            # Statements are not prepared: a pooler in between may give each transaction another session.
+            # No prepared statements: a pooler may give each transaction another session.
             db = await psycopg.AsyncConnection.connect(**self._parameters, autocommit=True, prepare_threshold=None)
-            # Whatever the server's default is: after the lock each statement must see what was committed before it.
+            # Whatever the server's default: after the lock each statement must see what was committed before.
             await db.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
         except psycopg.OperationalError as error:
             raise _NoConnection(answered="FATAL" in str(error)) from error
@@ -228,36 +228,36 @@ class PostgresqlStore:
 
 
 class _NoConnection(OSError):
-    """There is no connection. `answered` tells a server that refuses from none at all."""
+    """Raised when there is no connection; `answered` if a server refused it."""
 
     def __init__(self, *, answered: bool) -> None:
         super().__init__()
         self.answered = answered
 
 
-def _ended(db: Connection, error: psycopg.Error) -> bool:
-    """Whether the connection came to its end, or the server said that it is about to."""
+def _is_closed(db: Connection, error: psycopg.Error) -> bool:
+    """Check whether the connection is closed, or about to be."""
     return db.broken or (error.sqlstate or "").startswith("57P")
 
 
-async def _checked(
-    db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, at_most: RateCap | None
-) -> Applied | None:
-    """Why the steps are not carried out; None when they are to be. `done` when they were, by an attempt whose answer was lost."""
-    asked = [await db.execute(_VERSION, (scope, step.kind, _id(step.key), now)) for step in steps]
-    limit = await db.execute(_COUNT, (scope, at_most.kind, now, to_milliseconds(at_most.since))) if at_most else None
-    there = [str(row[0]) if (row := await cursor.fetchone()) else "" for cursor in asked]
+async def _check(
+    db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
+) -> CommitResult | None:
+    """Return why the steps must not be carried out, or None. `done`: an attempt whose response was lost carried them out."""
+    lookups = [await db.execute(_VERSION, (scope, step.kind, _hash_key(step.key), now)) for step in steps]
+    limit = await db.execute(_COUNT, (scope, cap.kind, now, to_milliseconds(cap.since))) if cap else None
+    there = [str(row[0]) if (row := await cursor.fetchone()) else "" for cursor in lookups]
     if any(isinstance(step, Put) and step.version == version for step, version in zip(steps, there, strict=True)):
         return "done"
     if any(step.expected not in (None, version) for step, version in zip(steps, there, strict=True)):
         return "changed"
     counted = await limit.fetchone() if limit else None
-    return "full" if at_most and counted and counted[0] >= at_most.most else None
+    return "full" if cap and counted and counted[0] >= cap.limit else None
 
 
 async def _carry_out(db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, *, prune: bool) -> None:
     for step in steps:
-        where = (scope, step.kind, _id(step.key))
+        where = (scope, step.kind, _hash_key(step.key))
         if isinstance(step, Delete):
             await db.execute(_DROP, where)
         else:
@@ -269,35 +269,37 @@ async def _carry_out(db: Connection, scope: str, steps: Sequence[Put | Delete], 
         await db.execute(_PRUNE, (now, round(CLEAR_AFTER.total_seconds() * 1000), PRUNE_ROWS))
 
 
-async def _make_table(db: Connection) -> None:
+async def _create_table(db: Connection) -> None:
     async with db.transaction():
-        # Two that create the same table at once get in each other's way, even with IF NOT EXISTS.
-        await db.execute(_LOCK, (_lock(""),))
+        # Creating one table twice at the same time fails, even with IF NOT EXISTS.
+        await db.execute(_LOCK, (_lock_number(""),))
         for statement in _SCHEMA:
             await db.execute(statement)  # pyright: ignore[reportArgumentType] - ours, in constants
 
 
-def _lock(scope: str) -> int:
-    """The number of a scope's lock; two scopes that share one by chance only wait for each other."""
+def _lock_number(scope: str) -> int:
+    """Return the number of a scope's lock; two scopes with the same number only wait for each other."""
     return int.from_bytes(hashlib.sha256(f"{TABLE} {scope}".encode()).digest()[:8], signed=True)
 
 
-def _id(key: str) -> bytes:
+def _hash_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _entry(row: TupleRow) -> Entry:
+def _parse_row(row: TupleRow) -> Entry:
     with reject_malformed():
         return decode_value(row[0].decode(), *row[1:4])
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, _NoConnection):
-        why, what_to_do = _REFUSED if error.answered else _UNREACHED
+        why, what_to_do = _REFUSED if error.answered else _UNREACHABLE
     elif isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        why, what_to_do = _UNREACHED
+        why, what_to_do = _UNREACHABLE
     else:
-        why, what_to_do = next(((why, what) for kind, why, what in _WORDS if isinstance(error, kind)), _UNFORESEEN)
+        why, what_to_do = next(
+            ((why, what) for kind, why, what in _PROBLEMS if isinstance(error, kind)), _OTHER_PROBLEM
+        )
     return (
         f"the ledger (the PostgreSQL of TTP_STATE_URL) can't be used: {why}. Nothing is sent without it; reading goes on. "
         f"{what_to_do}."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ttp_mcp.api import ApiError, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text, why
-from ttp_mcp.ledger.records import PlanRecord as KeptPlan
+from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model
 from ttp_mcp.text import clean_text, show_id
@@ -84,7 +84,7 @@ async def _without_removed(kept: KeptPlan, found: model.Plan, context: ToolConte
         step for step, note in kept.steps.items() if step in ahead and await was_removed(note["post_id"], context)
     ]
     for step in removed:
-        await context.ledger.note_step(kept.id, step, None)
+        await context.ledger.plans.note_step(kept.id, step, None)
     return await call_again(kept, context) if removed else kept
 
 
@@ -112,9 +112,9 @@ async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[P
     """Create one post and note it, as one step that a cancel can't cut in two."""
 
     async def create_and_note() -> Created:
-        with context.writer.track():
-            created = await context.writer.create(to_post_create(each), tool=tool_named(kept), before=existing)
-            if created.lacking:
+        with context.writer.in_flight.track():
+            created = await context.writer.create(to_post_create(each), tool=tool_named(kept), existing=existing)
+            if created.missing_accounts:
                 return created
             existed = created.outcome == "already_created" and not await _is_own(kept, each, context)
             # Without the note the post stands all the same; applying again finds it as one that exists.
@@ -128,14 +128,14 @@ async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[P
     try:
         created = await shielded(create_and_note)
     except (ApiError, WriteRefused, LedgerProblem) as problem:
-        if isinstance(problem, EarlierAttempt) and not problem.under_way:
+        if isinstance(problem, EarlierAttempt) and not problem.in_progress:
             reason = f"{agent_text(problem, f'Post {number} not created')} {_by_hand(each)}"
             return Step(index=number, outcome="unknown", reason=reason)
         # A post that the API refuses stops only itself; what concerns the next ones too stops them.
         outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
         return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
-    if created.lacking:
-        ids = ", ".join(map(show_id, created.lacking))
+    if created.missing_accounts:
+        ids = ", ".join(map(show_id, created.missing_accounts))
         reason = (
             f"{show_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
             f"with the same content and media, scheduled_at {to_wire(each.at)} and account_ids {ids} sends it to the rest"
@@ -150,7 +150,7 @@ async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[P
 async def _is_own(kept: KeptPlan, each: model.Scheduled, context: ToolContext) -> bool:
     """Whether the post that was there already was made by an earlier attempt to apply this plan."""
     try:
-        earlier = await context.ledger.earlier(to_post_create(each))
+        earlier = await context.ledger.find_prior_create(to_post_create(each))
     except LedgerProblem:
         return False
     return earlier is not None and earlier.tool == tool_named(kept)

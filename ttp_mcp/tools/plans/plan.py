@@ -142,7 +142,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     not_kept: str | None = None
     if plan_id:
         try:
-            await context.ledger.keep_plan(plan_id, to_document(found))
+            await context.ledger.plans.save(plan_id, to_document(found))
         except LedgerProblem as problem:
             # Planning only reads, and reading goes on without a ledger.
             plan_id, not_kept = None, agent_text(problem, "apply_plan can't be used for it")

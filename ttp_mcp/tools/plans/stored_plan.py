@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.errors import Refusal
-from ttp_mcp.ledger.records import PlanRecord as KeptPlan
+from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model, planner
 from ttp_mcp.planning.model import PostRequest
@@ -99,7 +99,7 @@ def from_document(document: dict[str, Any]) -> model.Plan:
 async def load_plan(plan_id: str, context: ToolContext, what: str) -> tuple[KeptPlan, model.Plan]:
     """A plan as it was shown; one that is no longer what its id stands for is refused."""
     wanted = plan_id.strip().lower()
-    kept = await context.ledger.plan(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
+    kept = await context.ledger.plans.load(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
     if kept is None:
         raise Refusal(
             f"{what}: there is no plan {quote_text(plan_id, 40)}. plan_posts makes one and says its id; nothing was sent."
@@ -117,7 +117,7 @@ def refuse_altered(kept: KeptPlan, found: model.Plan, what: str) -> None:
 
 
 async def call_again(kept: KeptPlan, context: ToolContext) -> KeptPlan:
-    return await context.ledger.plan(kept.id) or kept
+    return await context.ledger.plans.load(kept.id) or kept
 
 
 def posts_done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
@@ -131,9 +131,12 @@ async def was_removed(first_id: str | None, context: ToolContext) -> bool:
     """Whether a post of a plan was deleted for good; not so when it only made way for a replacement."""
     if first_id is None:
         return False
-    post_id = await context.ledger.replacement(first_id) or first_id
+    post_id = await context.ledger.replacements.find_successor(first_id) or first_id
     # While a replacement has no end, or lost it in a crash, the old post is gone and a new one may stand.
-    return await context.ledger.removed(post_id) is not None and await context.ledger.replacing(post_id) is None
+    return (
+        await context.ledger.find_deleted_post(post_id) is not None
+        and await context.ledger.replacements.find_pending(post_id) is None
+    )
 
 
 def render_steps_in_full(
@@ -152,7 +155,7 @@ def tool_named(kept: KeptPlan) -> str:
 async def note_step(kept: KeptPlan, index: int, note: dict[str, Any] | None, context: ToolContext) -> None:
     """Remember what became of a post; what happened has happened, also where the ledger can't take it."""
     with suppress(LedgerProblem):
-        await context.ledger.note_step(kept.id, str(index), note)
+        await context.ledger.plans.note_step(kept.id, str(index), note)
 
 
 def render_steps(found: model.Plan, steps: Sequence[Step], context: ToolContext) -> list[str]:

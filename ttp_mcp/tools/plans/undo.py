@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import agent_text
+from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
 from ttp_mcp.ledger.records import LONGEST_WRITE
-from ttp_mcp.ledger.records import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning import model
 from ttp_mcp.text import clean_text, show_id
@@ -105,10 +105,12 @@ async def _look_again(kept: KeptPlan, found: model.Plan, context: ToolContext) -
     """Find out about attempts of this plan that have no known post: what is found is noted, the rest are steps."""
     steps: list[Step] = []
     for each in found.placed:
-        earlier = None if posts_done(kept, each.wish.index) else await context.ledger.earlier(to_post_create(each))
+        earlier = (
+            None if posts_done(kept, each.wish.index) else await context.ledger.find_prior_create(to_post_create(each))
+        )
         if earlier is None or earlier.tool != tool_named(kept):
             continue
-        known = await context.writer.recall(earlier, to_post_create(each))
+        known = await context.writer.duplicates.recall(earlier, to_post_create(each))
         if known is not None and known.post_id is not None:
             await note_step(kept, each.wish.index, {"post_id": known.post_id, "existed": False}, context)
         elif known is not None:
@@ -125,7 +127,7 @@ async def _made(kept: KeptPlan, created: Sequence[model.Scheduled], context: Too
         index = each.wish.index
         first_id = str(kept.steps[str(index)]["post_id"])
         # A post of the plan that was rescheduled since has another id now.
-        post_id = await context.ledger.replacement(first_id) or first_id
+        post_id = await context.ledger.replacements.find_successor(first_id) or first_id
         found: Post | Step
         try:
             # Not from the list, which may show less of it than the look before the delete.
@@ -151,11 +153,11 @@ async def _is_gone(post_id: str, there: Collection[str], context: ToolContext) -
     """Whether a post that is not found is really gone: a copy of the API that lags can say so too."""
     if await was_removed(post_id, context):
         return True
-    if post_id in there or await context.ledger.replacing(post_id) is not None:
+    if post_id in there or await context.ledger.replacements.find_pending(post_id) is not None:
         return False
     # The ledger goes by this machine's clock: however far that is off, looking back farther only takes longer.
     since = context.now() - timedelta(seconds=abs(context.api.clock.skew_seconds or 0)) - LONGEST_WRITE
-    return all(each.post_id != post_id for each in await context.ledger.history(since) if each.kind == "create")
+    return all(each.post_id != post_id for each in await context.ledger.read_history(since) if each.kind == "create")
 
 
 def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
@@ -184,7 +186,7 @@ async def _delete_as_shown(made: _Made, asked_about: Post, context: ToolContext)
         post = await context.api.posts.get(made.post_id)
     except NotFound:
         post = None
-    if await context.ledger.replacement(made.post_id) is not None:
+    if await context.ledger.replacements.find_successor(made.post_id) is not None:
         return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
     if post is None:
         return await _not_found(made.index, made.post_id, [each.id for each in await context.api.posts.list()], context)

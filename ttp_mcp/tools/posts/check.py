@@ -104,18 +104,18 @@ async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[F
     if found.errors:
         return found, None
     try:
-        earlier = await context.writer.earlier(prepared.post, prepared.others, prepared.target_ids)
+        earlier = await context.writer.duplicates.find_prior(prepared.post, prepared.others, prepared.target_ids)
     except LedgerProblem as problem:
         note = agent_text(problem, "Whether the same post was sent before is not known")
         return replace(found, notes=(*found.notes, note)), None
-    if earlier is not None and earlier.post_id and earlier.lacking:
+    if earlier is not None and earlier.post_id and earlier.missing_accounts:
         note = (
-            f"It is not for {prepared.named(earlier.lacking)}: create_post with account_ids "
-            f"{', '.join(map(show_id, earlier.lacking))} alone sends it there."
+            f"It is not for {prepared.named(earlier.missing_accounts)}: create_post with account_ids "
+            f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there."
         )
         found = replace(found, notes=(*found.notes, note))
-    if earlier is not None and earlier.beside:
-        those = join_words([show_id(each.post_id or "") for each in earlier.beside])
+    if earlier is not None and earlier.other_post_ids:
+        those = join_words(list(map(show_id, earlier.other_post_ids)))
         found = replace(found, notes=(*found.notes, f"For the other accounts it is {those}."))
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None

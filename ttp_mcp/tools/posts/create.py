@@ -70,8 +70,8 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
         prepared.post,
         tool="create_post",
         allow_duplicate=args.allow_duplicate,
-        before=prepared.others,
-        targets=prepared.target_ids,
+        existing=prepared.others,
+        target_ids=prepared.target_ids,
     )
     return created_answer(created, prepared, context)
 
@@ -95,7 +95,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
         outcome=created.outcome,
         post_id=clean_text(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
-        accounts=[account_label(account) for account in prepared.targets if account.id not in created.lacking],
+        accounts=[account_label(account) for account in prepared.targets if account.id not in created.missing_accounts],
         scheduled_at=to_iso(stands, context.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
         weekday=_weekday(stands, context),
@@ -126,13 +126,13 @@ def _created_text(created: Created, prepared: PreparedPost, context: ToolContext
             f"Unknown whether the post for {where} was created: {cause_of(created.cause)} No single new post is equal to it.{seen} "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
         )
-    if created.outcome == "already_created" and created.lacking:
+    if created.outcome == "already_created" and created.missing_accounts:
         return (
-            f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.lacking)}; nothing was "
-            f"sent. create_post with account_ids {', '.join(map(show_id, created.lacking))} alone sends it there."
+            f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.missing_accounts)}; "
+            f"nothing was sent. create_post with account_ids {', '.join(map(show_id, created.missing_accounts))} alone sends it there."
         )
-    if created.beside:
-        those = join_words([show_id(each) for each in (created.post_id or "", *created.beside)])
+    if created.other_post_ids:
+        those = join_words([show_id(each) for each in (created.post_id or "", *created.other_post_ids)])
         return (
             f"Already created: {those} are together the same post for the same accounts and time; nothing was sent. "
             "allow_duplicate sends it once more, if the human wants that."

@@ -43,7 +43,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
         post = await _deletable(args.post_id, context)
     except NotFound:
         await refuse_replaced(args.post_id, context, "Post not deleted")
-        if await context.ledger.removed(args.post_id) is None:
+        if await context.ledger.find_deleted_post(args.post_id) is None:
             raise
         gone = DeletedPost(outcome="already_gone", post_id=clean_text(args.post_id))
         return Answer(f"{show_id(args.post_id)} was deleted before; nothing was changed.", gone)

@@ -15,7 +15,7 @@ SOON = timedelta(minutes=10)
 
 async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None:
     """Name the post that stands in place of one that is gone, where it was replaced here."""
-    if new_id := await context.ledger.replacement(post_id):
+    if new_id := await context.ledger.replacements.find_successor(post_id):
         raise Refusal(
             f"{what}: {show_id(post_id)} was replaced by {show_id(new_id)} when it was rescheduled. "
             "Call again with that id; nothing was changed."
@@ -33,7 +33,7 @@ def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
 async def replacement_under_way(post_id: str, context: ToolContext) -> str | None:
     """The post that stands beside this one since a reschedule did not end; None where none is known."""
     try:
-        half = await context.ledger.replacing(post_id)
+        half = await context.ledger.replacements.find_pending(post_id)
         if half is None or half.new_id is None:
             return None
         return (await context.api.posts.get(half.new_id)).id

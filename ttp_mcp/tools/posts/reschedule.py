@@ -224,12 +224,10 @@ def _describe_equal_post(created: Created | None, name: str, prepared: PreparedP
     """Name the posts that are as wanted already, for all of the accounts or for some."""
     if created is None:  # pragma: no cover - comes with its create
         return ": the same post exists already."
-    those = join_words([show_id(each) for each in (created.post_id or "", *created.beside)])
-    if created.lacking:
-        ids = ", ".join(map(show_id, created.lacking))
-        what_next = (
-            f"but not for {prepared.named(created.lacking)}. Call again with account_ids {ids} to have the rest there"
-        )
+    those = join_words([show_id(each) for each in (created.post_id or "", *created.other_post_ids)])
+    if created.missing_accounts:
+        ids = ", ".join(map(show_id, created.missing_accounts))
+        what_next = f"but not for {prepared.named(created.missing_accounts)}. Call again with account_ids {ids} to have the rest there"
     else:
         what_next = f"so {name} is not needed for that. delete_post removes it"
     return (

@@ -107,7 +107,9 @@ class HttpService:
     def busy(self) -> bool:
         """Whether a call is under way, or a write, which may outlive its call."""
         writes = self._tenants.writes_in_flight if self._tenants is not None else 0
-        return self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writer.in_flight > 0)
+        return (
+            self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writer.in_flight.count > 0)
+        )
 
     def leave(self) -> None:
         """Take no new work: `/readyz` says so."""
@@ -117,7 +119,7 @@ class HttpService:
         """Wait until no write is in flight; what is left after so many seconds is given up. False if any was."""
         if self._tenants is not None:
             return await self._tenants.drain(seconds)
-        return await self._app.writer.drain(seconds) if self._app else True
+        return await self._app.writer.in_flight.drain(seconds) if self._app else True
 
     async def aclose(self) -> None:
         """Close the connections and the state."""
@@ -203,8 +205,8 @@ class HttpService:
         )
         if token is not None and self._tasks is not None:
             # Of several users nobody is known before their first call.
-            whose = f"The user with the token {token.fingerprint}: "
-            self._tasks.start_soon(partial(startup_report.report_unfinished_writes, app.ledger, whose=whose))
+            user = f"The user with the token {token.fingerprint}: "
+            self._tasks.start_soon(partial(startup_report.report_unfinished_writes, app.ledger, user=user))
         return app
 
     def _ledger(self, *arguments: Any) -> Ledger:

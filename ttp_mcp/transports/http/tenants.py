@@ -33,7 +33,7 @@ class Tenant:
     @property
     def busy(self) -> bool:
         """Whether a call or a write is under way; a write may outlive its call."""
-        return self.calls > 0 or self.app.writer.in_flight > 0
+        return self.calls > 0 or self.app.writer.in_flight.count > 0
 
 
 class Tenants:
@@ -67,7 +67,7 @@ class Tenants:
     @property
     def writes_in_flight(self) -> int:
         """How many writes of all users have no outcome yet."""
-        return sum(tenant.app.writer.in_flight for tenant in self._kept.values())
+        return sum(tenant.app.writer.in_flight.count for tenant in self._kept.values())
 
     @asynccontextmanager
     async def use(self, token: Token) -> AsyncGenerator[Tenant]:
@@ -112,7 +112,7 @@ class Tenants:
         results: list[bool] = []
 
         async def drain(tenant: Tenant) -> None:
-            results.append(await tenant.app.writer.drain(seconds))
+            results.append(await tenant.app.writer.in_flight.drain(seconds))
 
         async with anyio.create_task_group() as tasks:
             for tenant in self._kept.values():

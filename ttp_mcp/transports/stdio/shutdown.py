@@ -25,12 +25,10 @@ _NEVER_ENDING = "subscriptions/listen"
 
 
 class Writing(Protocol):
-    """What an end waits for; `Writes` is one."""
+    """What a shutdown waits for; `InFlight` is one."""
 
-    @property
-    def in_flight(self) -> int:
-        """How many writes, and steps that belong to one, are under way."""
-        ...
+    count: int
+    """How many writes, and steps that belong to one, are running."""
 
     @property
     def unresolved(self) -> int:
@@ -85,7 +83,7 @@ class Shutdown:
     def settled(self, *, unread: bool) -> bool:
         """Whether nothing is left to wait for; `unread` says that answers have not reached the pipe yet."""
         now = self._loop.time()
-        busy = self._writes.in_flight > 0
+        busy = self._writes.count > 0
         if busy:
             self._quiet = now + SETTLE_SECONDS
         if now >= self._deadline:

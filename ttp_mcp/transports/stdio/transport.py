@@ -34,7 +34,7 @@ _CHUNK_BYTES = 64 * 1024
 class _NoWrites:
     """Of a server that only reads."""
 
-    in_flight = 0
+    count = 0
     unresolved = 0
 
     async def abandon(self) -> None:

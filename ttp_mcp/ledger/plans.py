@@ -1,0 +1,53 @@
+"""Plans, and the result of each of their steps."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ttp_mcp.ledger.records import KEEP_PLANS
+from ttp_mcp.ledger.store.base import JsonObject, reject_malformed
+from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan, and the result of each of its steps by the step's name."""
+
+    id: str
+    document: JsonObject
+    at: datetime
+    steps: dict[str, JsonObject]
+
+
+class Plans:
+    """The plans of one user."""
+
+    def __init__(self, store: ScopedStore) -> None:
+        """Use this store."""
+        self._store = store
+
+    async def save(self, plan_id: str, document: JsonObject) -> None:
+        """Save a plan. One that exists already keeps its document and steps."""
+        value = {"document": document, "steps": {}}
+        await self._store.commit([self._store.put("plan", plan_id, value, KEEP_PLANS, expected="")])
+
+    async def load(self, plan_id: str) -> PlanRecord | None:
+        """Return a plan, or None."""
+        entry = await self._store.get_one("plan", plan_id)
+        with reject_malformed():
+            return PlanRecord(plan_id, entry.value["document"], entry.at, dict(entry.value["steps"])) if entry else None
+
+    async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
+        """Record the result of a step; None forgets it. Without effect if the plan doesn't exist."""
+        for _ in commit_attempts():
+            entry = await self._store.get_one("plan", plan_id)
+            if entry is None:
+                return
+            with reject_malformed():
+                steps = dict[str, JsonObject](entry.value["steps"])
+            if note is None:
+                steps.pop(step, None)
+            else:
+                steps[step] = note
+            value = {**entry.value, "steps": steps}
+            if await self._store.commit([self._store.put("plan", plan_id, value, KEEP_PLANS, entry.version)]) == "done":
+                return

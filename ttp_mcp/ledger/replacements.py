@@ -1,0 +1,119 @@
+"""Posts that were replaced by others, and replacements that were begun and haven't ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ttp_mcp.api import PostCreate
+from ttp_mcp.ledger.claims import content_digest
+from ttp_mcp.ledger.records import KEEP_UNFINISHED, KEEP_WRITES, LONGEST_REPLACEMENT, digest_of
+from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem, reject_malformed
+from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReplacement:
+    """A replacement of a post that was begun and hasn't ended.
+
+    `new_id` is the post that was created for it, if one is known. If that one was itself replaced since, `moved` is True and
+    `new_id` is the last post of the chain.
+    """
+
+    old_id: str
+    at: datetime
+    new_id: str | None
+    moved: bool = False
+
+
+class Replacements:
+    """The replacements of one user. From the create to the delete both posts exist, so each is recorded before it begins."""
+
+    def __init__(self, store: ScopedStore) -> None:
+        """Use this store."""
+        self._store = store
+
+    async def begin(self, old_id: str, post: PostCreate) -> PendingReplacement | None:
+        """Record that a post is about to be replaced.
+
+        Args:
+            old_id: The post that will be deleted.
+            post: What is created in its place, by `begin_create` with `replaces`.
+
+        Returns:
+            None when it is recorded. Otherwise another replacement of the same post that hasn't ended; nothing is recorded.
+
+        Raises:
+            LedgerProblem: It can't be recorded, so it must not begin.
+        """
+        # With the accounts: the same text for other accounts is another replacement.
+        digest = digest_of([content_digest(post), sorted(post.account_ids), sorted(post.platforms)])
+        for _ in commit_attempts():
+            entry = await self._store.get_one("replacing", old_id)
+            if entry is not None and entry.value.get("digest") != digest:
+                return await self._load(entry)
+            # Beginning the same replacement again is how one that a crash interrupted is finished.
+            value = {"digest": digest, "at": self._store.now().isoformat()}
+            expected = entry.version if entry else ""
+            if (
+                await self._store.commit([self._store.put("replacing", old_id, value, KEEP_UNFINISHED, expected)])
+                == "done"
+            ):
+                return None
+        return None
+
+    async def end(self, old_id: str, new_id: str | None) -> None:
+        """Record that `new_id` replaced the post, or with None that only one of the two posts is left."""
+        replaced = [self._store.put("replaced", old_id, {"by": new_id}, KEEP_WRITES)] if new_id is not None else []
+        await self._store.commit([*replaced, Delete("replacing", old_id)])
+
+    async def find_pending(self, old_id: str) -> PendingReplacement | None:
+        """Return the replacement of a post that was begun and hasn't ended, or None."""
+        entry = await self._store.get_one("replacing", old_id)
+        return await self._load(entry) if entry else None
+
+    def is_in_progress(self, pending: PendingReplacement) -> bool:
+        """Check whether a running process may still be at it."""
+        return pending.at >= self._store.now() - LONGEST_REPLACEMENT
+
+    async def list_interrupted(self) -> list[PendingReplacement]:
+        """List replacements of the last seven days that no process can still be at, newest first.
+
+        Raises:
+            LedgerProblem: The ledger can't be read.
+        """
+        entries = await self._store.list_recent("replacing", self._store.now() - KEEP_UNFINISHED)
+        pending = [await self._load(entry) for entry in entries]
+        return [each for each in pending if not self.is_in_progress(each)]
+
+    async def find_successor(self, post_id: str) -> str | None:
+        """Return the post that replaced this one, at the end of the chain. None if there is none, or if the ledger can't be read."""
+        current, seen = post_id, {post_id}
+        try:
+            while entry := await self._store.get_one("replaced", current):
+                with reject_malformed():
+                    new_id = entry.value["by"]
+                    if not isinstance(new_id, str):
+                        raise TypeError
+                if new_id in seen:
+                    break
+                seen.add(new_id)
+                current = new_id
+        except LedgerProblem:
+            # Reading goes on without the ledger.
+            pass
+        return current if current != post_id else None
+
+    async def _load(self, entry: Entry) -> PendingReplacement:
+        """Add the post that was created in its place since, as the history has it."""
+        created = await self._store.list_recent("create", entry.at)
+        with reject_malformed():
+            at = datetime.fromisoformat(entry.value["at"])
+            new_id: str | None = next(
+                (
+                    each.value["post_id"]
+                    for each in created
+                    if each.value.get("replaces") == entry.key and each.value["post_id"]
+                ),
+                None,
+            )
+        moved_to = await self.find_successor(new_id) if new_id else None
+        return PendingReplacement(entry.key, at, moved_to or new_id, moved=moved_to is not None)
