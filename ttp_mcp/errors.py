@@ -1,6 +1,6 @@
-"""The only place where an exception becomes words for an agent.
+"""Texts of exceptions for an agent: the only place that words them.
 
-Every text says what did not happen, why, what to do next, and whether repeating is safe: at most three sentences.
+The form is `<What failed>: <cause>. <Next step>. <Safe to retry or not>.`
 """
 
 from collections.abc import Callable
@@ -25,37 +25,39 @@ HOW_TO_FILL = "Put the token (TimeToPost dashboard: Settings → API) into that 
 
 
 class Refusal(Exception):
-    """A tool will not do what was asked; the text is complete and ours."""
+    """Raised when a tool declines a call. `str()` is the full message for the agent."""
 
 
 def error_kind(error: Exception) -> str:
-    """One word for programs: what kind of failure it was."""
+    """Return the kind of failure as one word for programs."""
     if isinstance(error, api.ApiError) and error.may_have_happened:
         return "unclear"
     return next((kind for types, kind in _KINDS if isinstance(error, types)), "bug")
 
 
 def agent_text(error: Exception, what: str) -> str | None:
-    """Words for an exception, or None when it is a bug that the agent must not see.
+    """Return the text of an exception; None for a bug, which the agent must not see.
 
     Args:
-        error: What was raised.
-        what: What did not happen, for example `Post not created`.
+        error: The exception.
+        what: The failed action, for example `Post not created`.
     """
     if isinstance(error, Refusal | FileRefused):
         return redact(str(error))
     if isinstance(error, TimeProblem | LedgerProblem | WriteRefused):
         return redact(f"{what}: {error}")
     if isinstance(error, api.ApiError):
-        words = next(words for kind, words in _WORDS if isinstance(error, kind))
-        return _fit(f"{what}: {words(error)}")
+        return _fit(f"{what}: {_word(error)}")
     return None
 
 
 def why(error: api.ApiError) -> str:
-    """What went wrong, in sentences of its own, without what it means for the call."""
-    words = next(words for kind, words in _WORDS if isinstance(error, kind))
-    return _fit(words(error).replace(_repeat(error), "").replace("  ", " ").strip())
+    """Return the cause and the next step, without the advice on retries."""
+    return _fit(_word(error).replace(_retry_advice(error), "").replace("  ", " ").strip())
+
+
+def _word(error: api.ApiError) -> str:
+    return next(word for kind, word in _WORDS if isinstance(error, kind))(error)
 
 
 def _fit(text: str) -> str:
@@ -66,80 +68,88 @@ def _fit(text: str) -> str:
     return cut[:-1] + "…»" if cut.count("«") > cut.count("»") else cut + "…"
 
 
-def _said(error: api.ApiError) -> str:
+def _quote_message(error: api.ApiError) -> str:
     return f" API said: {quote_text(error.message, 160)}." if error.message else ""
 
 
-def _repeat(error: api.ApiError) -> str:
+def _retry_advice(error: api.ApiError) -> str:
     if error.path == "/media/presign":
-        return "At most an upload address was made that nobody uses; trying again is safe."
+        return "At most an unused upload URL was created; trying again is safe."
     if error.may_have_happened:
-        return "It may have happened all the same: call list_posts before trying again."
+        return "It may have happened nevertheless: call list_posts before trying again."
     return "Nothing was changed; trying again is safe."
 
 
 def _validation(error: api.ApiError) -> str:
-    return f"the API refused the request ({error.status}).{_said(error)} Change what it names, then call again; nothing was changed."
+    return f"the API refused the request ({error.status}).{_quote_message(error)} Correct that, then call again; nothing was changed."
 
 
 def _token(error: api.ApiError) -> str:
     return (
-        f"the API did not accept the token (401).{_said(error)} It may have expired or been revoked: create a new one "
-        "under Settings → API and set TTP_API_TOKEN; repeating does not help until then."
+        f"the API did not accept the token (401).{_quote_message(error)} It may have expired or been revoked: create a new one "
+        "under Settings → API and set TTP_API_TOKEN; retrying won't help until then."
     )
 
 
 def _forbidden(error: api.ApiError) -> str:
-    return f"the plan or the permissions do not allow it (403).{_said(error)} Nothing was changed; repeating does not help."
+    return f"the plan or the permissions don't allow it (403).{_quote_message(error)} Nothing was changed; retrying won't help."
 
 
 def _not_found(error: api.ApiError) -> str:
     if error.status is None:
-        return "nothing can have this id. Call list_posts for the ids that exist; nothing was sent."
+        return "no post can have this id. Call list_posts for the ids that exist; nothing was sent."
     nearby = "Call list_posts for the ids that exist" if "{" in error.path else "Check TTP_API_URL"
-    return f"not found (404); it is unknown or belongs to another organization. {nearby}; repeating does not help."
+    return f"not found (404): it doesn't exist, or belongs to another organization. {nearby}; retrying won't help."
 
 
 def _rate(error: api.ApiError) -> str:
     wait = error.retry_after_seconds
     when = f"in {wait:.0f} s" if wait else "in a minute"
-    return f"the API is limiting requests (429). Nothing was changed; call again {when}."
+    return f"the API limits requests (429). Nothing was changed; call again {when}."
 
 
 def _server(error: api.ApiError) -> str:
-    return f"the API had a failure of its own ({error.status}).{_said(error)} {_repeat(error)}"
+    return f"the API, or a gateway before it, failed ({error.status}).{_quote_message(error)} {_retry_advice(error)}"
 
 
 def _redirected(error: api.ApiError) -> str:
     host = getattr(error, "target_host", None)
     where = f" to the host {quote_text(host, 100)}" if host else ""
-    return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; repeating does not help."
+    return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; retrying won't help."
 
 
 def _bad_answer(error: api.ApiError) -> str:
     reason = {
-        "html": "a web page instead of JSON (a proxy or a login page may be in between)",
-        "json": "something that is not valid JSON",
-        "truncated": "an answer that was cut off",
-        "too_large": "an answer that is too large to be read safely",
-        "shape": "an answer of an unexpected shape",
-        "encoding": "an answer whose compression is broken",
-    }.get(getattr(error, "reason", ""), "an unreadable answer")
-    return f"the API sent {reason}. {_repeat(error)} If it stays so, check TTP_API_URL."
+        "html": "a web page instead of JSON, probably from a proxy, a gateway or a login page",
+        "json": "something that isn't valid JSON",
+        "truncated": "a response that was cut off",
+        "too_large": "a response that is too large to be read safely",
+        "shape": "a response of an unexpected shape",
+        "encoding": "a response with broken compression",
+    }.get(getattr(error, "reason", ""), "an unreadable response")
+    status = f" ({error.status})" if error.status and error.status >= 300 else ""
+    return f"the API's address sent {reason}{status}. {_retry_advice(error)} If it keeps happening, check TTP_API_URL."
 
 
 def _rejected(error: api.ApiError) -> str:
-    return f"the API reported a failure.{_said(error)} Change what it names, then call again; nothing was changed."
+    return f"the API reported a failure.{_quote_message(error)} Correct that, then call again; nothing was changed."
 
 
-def _not_reached(_: api.ApiError) -> str:
-    return "the API could not be reached. Check the network and TTP_API_URL. Nothing was sent; trying again is safe."
+def _not_reached(error: api.ApiError) -> str:
+    reason, variable = getattr(error, "reason", "unknown"), getattr(error, "variable", None)
+    if reason in ("proxy_setting", "ca_setting"):
+        return f"{_UNUSABLE[reason].format(variable or 'a setting of the system')} Nothing was sent."
+    cause, step = _NOT_REACHED.get(reason, _NOT_REACHED["unknown"])
+    place = "the proxy" if reason == "proxy_refused" else "the API"
+    if variable and reason in _OF_THE_PROXY:
+        place, step = f"the proxy named by {variable}", f"Correct {variable}, or remove it."
+    return f"{cause.format(place)}. {step} Nothing was sent; trying again is safe."
 
 
 def _no_answer(error: api.ApiError) -> str:
     seconds = getattr(error, "after_seconds", None)
     limit = f" within {seconds:.0f} s" if seconds else f" in time ({error.status})" if error.status else ""
-    return f"no answer{limit}. {_repeat(error)}"
+    return f"no response{limit}. {_retry_advice(error)}"
 
 
 def _token_missing(_: api.ApiError) -> str:
@@ -148,7 +158,7 @@ def _token_missing(_: api.ApiError) -> str:
 
 def _token_malformed(error: api.ApiError) -> str:
     problem = getattr(error, "problem", "it is malformed.")
-    # Whoever was led to a file must not be sent to another variable, which would win over it.
+    # Users of TTP_API_TOKEN_FILE must not be told to set TTP_API_TOKEN: it takes precedence.
     how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_CONNECT
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
@@ -156,7 +166,7 @@ def _token_malformed(error: api.ApiError) -> str:
 def _access(error: api.ApiError) -> str:
     setting = getattr(error, "setting", "")
     return (
-        f"this server's {setting} setting does not allow it. Only the person who configured the server can change that; "
+        f"this server's {setting} setting doesn't allow it. Only the person who configured the server can change that; "
         "nothing was sent."
     )
 
@@ -166,7 +176,7 @@ def _upload(error: api.ApiError) -> str:
 
 
 def _upload_refused(error: api.ApiError) -> str:
-    return f"{_not_stored(error)}. No post uses it; repeating does not help while that stays so."
+    return f"{_not_stored(error)}. No post uses it; retrying won't help until that changes."
 
 
 def _not_stored(error: api.ApiError) -> str:
@@ -176,8 +186,37 @@ def _not_stored(error: api.ApiError) -> str:
 
 def _other(error: api.ApiError) -> str:
     status = f" ({error.status})" if error.status else ""
-    return f"the API did not do it{status}.{_said(error)} {_repeat(error)}"
+    return f"the API refused it{status}.{_quote_message(error)} {_retry_advice(error)}"
 
+
+_TRUST_CA = "Set SSL_CERT_FILE to the file with your company's CA and restart this server."
+# Cause, with the API or the proxy filled in, and next step.
+_NOT_REACHED: dict[str, tuple[str, str]] = {
+    "name": ("the host name of {} was not found", "Check the network and TTP_API_URL."),
+    "refused": ("{} refused the connection", "Check TTP_API_URL and whether a firewall blocks it."),
+    "timeout": ("{} did not respond in time", "Check the network, and whether a proxy is needed (HTTPS_PROXY)."),
+    "issuer": ("the certificate of {} is from an unknown issuer, often a company's TLS proxy", _TRUST_CA),
+    "expired": (
+        "the certificate of {} is expired or not yet valid",
+        "Check the clock of this machine, and TTP_API_URL.",
+    ),
+    "other_name": ("the certificate of {} is for another host name", "Check TTP_API_URL."),
+    "certificate": ("the certificate of {} isn't trusted", _TRUST_CA),
+    "tls": (
+        "no secure connection to {} could be made; there may be no TLS at its port",
+        "Check TTP_API_URL and the proxy.",
+    ),
+    "proxy_refused": ("{} refused to connect to the API", "Check its user, password and rules."),
+    "unknown": ("{} could not be reached", "Check the network and TTP_API_URL."),
+}
+_OF_THE_PROXY = ("name", "refused", "timeout", "unknown", "proxy_refused")
+_UNUSABLE = {
+    "proxy_setting": (
+        "{} doesn't name an HTTP proxy, and this server speaks no SOCKS. Set HTTPS_PROXY to an HTTP proxy, or "
+        "NO_PROXY=timetopost.co to connect without one, and restart this server."
+    ),
+    "ca_setting": "{} names certificates that can't be read. Correct or remove it, and restart this server.",
+}
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((api.TokenMissing, api.TokenMalformed, api.NotAuthenticated), "token"),
@@ -188,7 +227,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((api.ApiError,), "api"),
     ((Refusal, FileRefused, TimeProblem, LedgerProblem, WriteRefused), "refused"),
 )
-# The first kind that fits speaks.
+# The first kind that matches is used.
 _WORDS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
     (api.TokenMissing, _token_missing),
     (api.TokenMalformed, _token_malformed),

@@ -35,7 +35,7 @@ CASES = {
     "404 of a route": (api.NotFound(status=404, **FACTS), "not_found", "TTP_API_URL"),
     "429": (api.RateLimited(status=429, **FACTS), "rate_limited", "in a minute"),
     "429 with a wait": (api.RateLimited(status=429, retry_after_seconds=7.2, **FACTS), "rate_limited", "in 7 s"),
-    "500": (api.ServerError(status=500, message="oops", **FACTS), "api", "failure of its own (500)"),
+    "500": (api.ServerError(status=500, message="oops", **FACTS), "api", "or a gateway before it, failed (500)"),
     "503 of a write": (api.ServerError(status=503, may_have_happened=True, **FACTS), "unclear", "before trying again"),
     "302": (
         api.Redirected(status=302, target_host="evil.example", **FACTS),
@@ -44,39 +44,39 @@ CASES = {
     ),
     "302 to a path": (api.Redirected(status=302, **FACTS), "api", "redirect (302), which"),
     "html": (api.BadAnswer(reason="html", status=200, **FACTS), "api", "web page"),
-    "json": (api.BadAnswer(reason="json", status=200, **FACTS), "api", "not valid JSON"),
+    "json": (api.BadAnswer(reason="json", status=200, **FACTS), "api", "isn't valid JSON"),
     "truncated": (api.BadAnswer(reason="truncated", may_have_happened=True, **FACTS), "unclear", "cut off"),
     "too large": (api.BadAnswer(reason="too_large", **FACTS), "api", "too large"),
     "shape": (api.BadAnswer(reason="shape", **FACTS), "api", "unexpected shape"),
-    "no id": (api.NotFound(method="GET", path="/posts/{id}"), "not_found", "nothing can have this id"),
+    "no id": (api.NotFound(method="GET", path="/posts/{id}"), "not_found", "no post can have this id"),
     "408": (api.NoAnswer(status=408, may_have_happened=True, **FACTS), "unclear", "in time (408)"),
     "presign lost": (
         api.NoAnswer(method="POST", path="/media/presign", may_have_happened=True),
         "unclear",
-        "that nobody uses; trying again is safe",
+        "unused upload URL was created; trying again is safe",
     ),
-    "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "compression is broken"),
+    "encoding": (api.BadAnswer(reason="encoding", **FACTS), "api", "broken compression"),
     "unknown reason": (api.BadAnswer(reason="new", **FACTS), "api", "unreadable"),
     "success false": (api.Rejected(status=200, message="no media", **FACTS), "api", "«no media»"),
     "not reached": (api.NotReached(**FACTS), "unreachable", "Nothing was sent"),
     "timeout": (api.NoAnswer(after_seconds=30, may_have_happened=True, **FACTS), "unclear", "within 30 s"),
-    "broken": (api.NoAnswer(**FACTS), "unreachable", "no answer."),
+    "broken": (api.NoAnswer(**FACTS), "unreachable", "no response."),
     "upload": (api.UploadFailed(reason="it changed while it was sent", **FACTS), "api", "it changed"),
     "upload refused": (
         api.UploadRefused(reason="", **FACTS),
         "api",
-        "was not stored. No post uses it; repeating does not help",
+        "was not stored. No post uses it; retrying won't help",
     ),
     "other": (api.ApiError(status=418, message="teapot", **FACTS), "api", "(418)"),
-    "other without status": (api.ApiError(**FACTS), "api", "the API did not do it."),
+    "other without status": (api.ApiError(**FACTS), "api", "the API refused it."),
 }
 # Those whose words repeat the API's.
 SPEAKING = [name for name, (error, _, _) in CASES.items() if error.message]
 REPEATING = re.compile(
-    r"trying again is safe|nothing was (?:changed|sent)|repeating does not help|before trying again", re.IGNORECASE
+    r"trying again is safe|nothing was (?:changed|sent)|retrying won't help|before trying again", re.IGNORECASE
 )
 NEXT = re.compile(
-    r"call|check|create one|create a new one|put the token|trying again|change|only the person|repeating", re.IGNORECASE
+    r"call|check|create one|create a new one|put the token|trying again|change|only the person|retrying", re.IGNORECASE
 )
 LIBRARIES = re.compile(
     r"https?://|httpx|pydantic|anyio|starlette|sqlite|traceback|Error\b|Exception|please|sorry", re.IGNORECASE

@@ -144,7 +144,7 @@ async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sand
     [
         ("%00", "not found"),
         ("%E2%80%AE", "not found"),
-        ("x" * 5000, "nothing can have this id"),
+        ("x" * 5000, "no post can have this id"),
         ("%ff", "not found"),
         ("%0a%0aAPI said", "not found"),
     ],

@@ -182,7 +182,7 @@ async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatc
     monkeypatch.setattr("ttp_mcp.writes.writer.Writer.create", raises)
     async with connect(confirm="off") as side:
         result = await side.call("create_post", content="A", platforms=["linkedin"])
-    assert text_of(result).endswith("It may have happened all the same: call list_posts before trying again.")
+    assert text_of(result).endswith("It may have happened nevertheless: call list_posts before trying again.")
 
 
 @eras

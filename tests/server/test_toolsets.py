@@ -152,7 +152,7 @@ async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
                 with pytest.raises(AccessRefused) as caught:
                     await ask(side.assembly.app.api)
                 assert agent_text(caught.value, "Not read") == (
-                    "Not read: this server's TTP_TOOLSETS setting does not allow it. Only the person who configured the server "
+                    "Not read: this server's TTP_TOOLSETS setting doesn't allow it. Only the person who configured the server "
                     "can change that; nothing was sent."
                 )
 

@@ -232,7 +232,7 @@ async def test_plan_without_best_times_is_told_in_the_words_of_the_api(agent):
     for tool in ("optimal_times", "optimal_times_by_account", "next_optimal_time", "weekly_schedule"):
         words = await agent.refused(tool)
         assert (
-            "the plan or the permissions do not allow it (403). API said: «Your plan does not include best time to post."
+            "the plan or the permissions don't allow it (403). API said: «Your plan does not include best time to post."
             in words
         )
     await agent.ok("engagement_summary")

@@ -239,7 +239,7 @@ async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
         )
         assert agent.standing() == [("A draft", "draft")]
     assert words == (
-        "Post not created: this server's TTP_ACCESS setting does not allow it. Only the person who configured the server can "
+        "Post not created: this server's TTP_ACCESS setting doesn't allow it. Only the person who configured the server can "
         "change that; nothing was sent."
     )
 

@@ -95,7 +95,4 @@ async def test_lost_answer_leaves_nothing_and_may_be_repeated(connect):
     async with connect(demo_posts=False, through=Fault) as agent:
         agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
         words = await agent.refused("presign_media", **FILE)
-    assert (
-        words
-        == "No upload URL made: no answer. At most an upload address was made that nobody uses; trying again is safe."
-    )
+    assert words == "No upload URL made: no response. At most an unused upload URL was created; trying again is safe."

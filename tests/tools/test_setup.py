@@ -15,7 +15,10 @@ from ttp_mcp.sandbox.rest import organizations
 pytestmark = pytest.mark.requirement("tools.setup")
 
 
-READ_FAILED = "notice: Not read: the API had a failure of its own (500). API said: «Not here.». Nothing was changed; trying again is safe."
+READ_FAILED = (
+    "notice: Not read: the API, or a gateway before it, failed (500). API said: «Not here.». "
+    "Nothing was changed; trying again is safe."
+)
 
 
 async def lines(agent, name):
@@ -67,11 +70,17 @@ async def test_set_up_without_a_problem_says_so(connect):
             403,
             (
                 "API",
-                "problem: http://sandbox.localhost/api. Not reached: the plan or the permissions do not allow it (403).",
+                "problem: http://sandbox.localhost/api. Not reached: the plan or the permissions don't allow it (403).",
             ),
         ),
         (404, ("API", "problem: http://sandbox.localhost/api. Not reached: not found (404)")),
-        (500, ("API", "problem: http://sandbox.localhost/api. Not reached: the API had a failure of its own (500).")),
+        (
+            500,
+            (
+                "API",
+                "problem: http://sandbox.localhost/api. Not reached: the API, or a gateway before it, failed (500).",
+            ),
+        ),
         ([], ("accounts", "problem: none is connected. A person connects accounts in the dashboard.")),
     ],
 )
@@ -93,7 +102,7 @@ async def test_api_that_is_not_there_is_told(connect):
     async with connect(through=Fault) as agent:
         agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
         (line,) = await lines(agent, "API")
-    assert line.startswith("problem: http://sandbox.localhost/api. Not reached: no answer.")
+    assert line.startswith("problem: http://sandbox.localhost/api. Not reached: no response.")
 
 
 async def test_real_token_is_named_by_its_fingerprint(connect):

@@ -102,6 +102,6 @@ def mask_unexpected_error(tool: Tool) -> str:
     after = (
         "Nothing was changed; trying again is safe."
         if tool.effect == "read"
-        else "It may have happened all the same: call list_posts before trying again."
+        else "It may have happened nevertheless: call list_posts before trying again."
     )
     return f"{tool.failure}: this server made a mistake of its own, which is in its log. {after}"

@@ -376,7 +376,7 @@ async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
         )
         reason = data["steps"][1]["reason"]
         assert reason.startswith(
-            "the API had a failure of its own (500). API said: «Something failed.». Look with list_posts. "
+            "the API, or a gateway before it, failed (500). API said: «Something failed.». Look with list_posts. "
         )
         assert len(agent.standing()) == 1
         _, data = await agent.ok("apply_plan", plan_id=plan_id)

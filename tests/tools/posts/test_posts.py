@@ -307,8 +307,8 @@ async def test_headline_says_when_in_words(fresh, status):
 async def test_unknown_post_is_not_found_with_the_way_to_ids(fresh):
     """Of another organization or never there: the API does not tell."""
     assert await fresh.refused("get_post", post_id="cmb1") == (
-        "Post not read: not found (404); it is unknown or belongs to another organization. Call list_posts for the ids that "
-        "exist; repeating does not help."
+        "Post not read: not found (404): it doesn't exist, or belongs to another organization. Call list_posts for the ids that "
+        "exist; retrying won't help."
     )
 
 
@@ -665,9 +665,9 @@ async def test_refusal_of_the_api_is_quoted(connect):
                 said = result.content[0].text
                 break
     assert said.startswith(
-        "Post not created: the plan or the permissions do not allow it (403). API said: «Your plan allows "
+        "Post not created: the plan or the permissions don't allow it (403). API said: «Your plan allows "
     )
-    assert said.endswith("Nothing was changed; repeating does not help.")
+    assert said.endswith("Nothing was changed; retrying won't help.")
 
 
 @CREATED
@@ -692,7 +692,7 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         text, data = await agent.ok("create_post", **post)
         assert data["outcome"] == "unknown"
         assert text == (
-            "Unknown whether the post for linkedin «Harbor Café» was created: the API had a failure of its own (500). API said: "
+            "Unknown whether the post for linkedin «Harbor Café» was created: the API, or a gateway before it, failed (500). API said: "
             "«Something failed.». No single new post is equal to it. "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
         )
@@ -925,7 +925,7 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
         fault.methods, fault.turn, fault.how = ("DELETE",), 0, 500
         text, data = await agent.ok("delete_post", post_id=draft)
         assert data["outcome"] == "unknown"
-        assert text.startswith(f"Unknown whether {draft} was deleted: the API had a failure of its own (500).")
+        assert text.startswith(f"Unknown whether {draft} was deleted: the API, or a gateway before it, failed (500).")
         assert agent.wire(draft)
 
 

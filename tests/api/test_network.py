@@ -1,0 +1,184 @@
+"""Proxy and certificate settings, and the reason why the API was not reached, over real sockets."""
+
+import asyncio
+import datetime
+import ssl
+from contextlib import asynccontextmanager
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
+from ttp_mcp.credentials import Token
+from ttp_mcp.errors import agent_text
+
+pytestmark = pytest.mark.requirement("api.network")
+
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+LIST = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"posts": []}'
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    """An environment without network settings."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@asynccontextmanager
+async def serving(answer=LIST, tls=None):
+    """A server that gives one answer to every request; yields its port."""
+
+    async def handle(reader, writer):
+        try:
+            await reader.readuntil(b"\r\n\r\n" if tls or answer != b"no TLS" else b"\x16")
+            writer.write(answer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+def make_certificate(tmp_path):
+    """Make a self-signed certificate; returns the server's TLS context and the file of its CA."""
+
+    def make(name="localhost", days=1):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+        signed = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(end - datetime.timedelta(days=9))
+            .not_valid_after(end)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        (tmp_path / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        (tmp_path / "key.pem").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+        return context, tmp_path / "ca.pem"
+
+    return make
+
+
+def client(base_url):
+    """A client that waits for nothing between attempts."""
+    clocks = Clocks(jitter=lambda: 0.0)
+    return ApiClient(Http(base_url=base_url, token=Token("ttp_" + "0a" * 24), clocks=clocks, limits=Limits()))
+
+
+async def fail(base_url):
+    """List posts, which has to fail; returns the error and its text."""
+    api = client(base_url)
+    with pytest.raises(NotReached) as caught:
+        await api.posts.list()
+    await api.aclose()
+    text = agent_text(caught.value, "Posts not listed")
+    assert "Nothing was sent" in text
+    return caught.value, text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:9/"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9/"),
+        ("all_proxy", "socks5h://user:secret@127.0.0.1:9/"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:9/"),
+        ("https_proxy", "ftp://127.0.0.1:9/"),
+        ("HTTPS_PROXY", "http://127.0.0.1:port/"),
+        ("HTTPS_PROXY", "http://"),
+        ("HTTPS_PROXY", "quic://127.0.0.1:9"),
+    ],
+)
+async def test_proxy_setting_that_can_not_be_used_is_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    error, text = await fail("https://api.invalid/api")
+    assert (error.reason, error.variable) == ("proxy_setting", variable)
+    assert text.startswith(f"Posts not listed: {variable} doesn't name an HTTP proxy, and this server speaks no SOCKS.")
+    assert "secret" not in text
+
+
+async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
+    """Desktops set all of them; only the one for https counts."""
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
+    async with serving(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
+        error, text = await fail("https://api.invalid/api")
+    assert (error.reason, error.variable) == ("proxy_refused", "HTTPS_PROXY")
+    assert "the proxy named by HTTPS_PROXY refused to connect to the API" in text
+
+
+async def test_no_proxy_connects_without_one(monkeypatch, make_certificate):
+    server, ca = make_certificate()
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    async with serving(tls=server) as port:
+        api = client(f"https://localhost:{port}/api")
+        assert await api.posts.list() == []
+        await api.aclose()
+
+
+@pytest.mark.parametrize(
+    ("made", "trusted", "reason", "part"),
+    [
+        ({}, False, "issuer", "is from an unknown issuer, often a company's TLS proxy. Set SSL_CERT_FILE"),
+        ({"days": -1}, True, "expired", "is expired or not yet valid. Check the clock"),
+        ({"name": "other.example"}, True, "other_name", "is for another host name. Check TTP_API_URL"),
+    ],
+)
+async def test_certificate_problem_is_named(monkeypatch, make_certificate, made, trusted, reason, part):
+    server, ca = make_certificate(**made)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    async with serving(tls=server) as port:
+        error, text = await fail(f"https://localhost:{port}/api")
+    assert error.reason == reason
+    assert f"the certificate of the API {part}" in text
+
+
+async def test_port_without_tls_is_named():
+    async with serving(b"no TLS") as port:
+        error, text = await fail(f"https://localhost:{port}/api")
+    assert error.reason == "tls"
+    assert "no secure connection to the API could be made" in text
+
+
+async def test_refused_connection_is_named(monkeypatch):
+    async with serving() as port:
+        pass
+    error, text = await fail(f"https://127.0.0.1:{port}/api")
+    assert (error.reason, "the API refused the connection" in text) == ("refused", True)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+    error, text = await fail("https://api.invalid/api")
+    assert (error.reason, "the proxy named by HTTPS_PROXY refused the connection" in text) == ("refused", True)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("kind", ["missing", "not certificates"])
+async def test_certificates_that_can_not_be_read_are_named(monkeypatch, tmp_path, variable, kind):
+    if kind == "not certificates":
+        (tmp_path / "ca").write_text("not a certificate")
+    monkeypatch.setenv(variable, str(tmp_path / "ca"))
+    error, text = await fail("https://api.invalid/api")
+    assert (error.reason, error.variable) == ("ca_setting", variable)
+    assert text.startswith(f"Posts not listed: {variable} names certificates that can't be read.")
