@@ -46,7 +46,10 @@ def test_tools_are_listed_one_a_line(capsys):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert [line.split()[0] for line in lines] == [tool.name for tool in every_tool()]
-    assert lines[0] == "list_posts                List the organization's posts, filtered, newest first."
+    assert (
+        lines[0]
+        == "list_posts                List posts with times, accounts, links and failures; counts all posts by status."
+    )
 
 
 def test_tools_as_json_are_what_clients_get(capsys):

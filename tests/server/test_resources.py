@@ -204,7 +204,7 @@ PLAN = PromptReference(type="ref/prompt", name="plan_my_week")
 async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, era):
     """Newest posts first."""
     async with connect(era) as side:
-        newest = (await side.call("list_posts", limit=1)).structured_content["posts"][0]["id"]
+        newest = (await side.call("list_posts", order="created", limit=1)).structured_content["posts"][0]["id"]
         assert await complete(side, POSTS, newest) == [newest]
         assert await complete(side, POSTS, "nothing begins like this") == []
         assert await complete(side, RULES, "tik", "platform") == ["tiktok"]
@@ -215,7 +215,7 @@ async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, e
 async def test_completion_has_as_many_as_the_protocol_allows_and_says_how_many_there_are(connect, era):
     """The rest is reached by typing on."""
     async with connect(era) as side:
-        listed = (await side.call("list_posts", limit=1)).structured_content
+        listed = (await side.call("list_posts", order="created", limit=1)).structured_content
         found = (await side.client.complete(POSTS, {"name": "id", "value": ""})).completion
     assert (len(found.values), found.total, found.has_more) == (100, listed["matched"], True)
     assert found.values[0] == listed["posts"][0]["id"]

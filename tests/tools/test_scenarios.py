@@ -92,7 +92,7 @@ async def test_move_thursdays_post_to_friday_nine(agent):
     """Find it and move it: two calls."""
     before = rows(agent, "status = 'scheduled'")
     call = Calls(agent)
-    _, found = await call("list_posts", status="scheduled", after="2026-11-26", before="2026-11-27")
+    _, found = await call("list_posts", status="scheduled", after="2026-11-26", before="2026-11-26")
     (thursday,) = found["posts"]
     _, moved = await call("reschedule_post", post_id=thursday["id"], scheduled_at="2026-11-27T09:00")
     row = agent.wire(moved["post_id"])

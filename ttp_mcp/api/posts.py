@@ -73,6 +73,11 @@ class Post:
         return as_strs(self.raw.get("accountIds"))
 
     @property
+    def target_ids(self) -> list[str]:
+        """Ids of the accounts that the post is for, wherever the API names them; empty where it names none."""
+        return self.account_ids or [result.account_id for result in self.results if result.account_id]
+
+    @property
     def media_urls(self) -> list[str]:
         """Public URLs of its media."""
         return as_strs(self.raw.get("mediaUrls"))

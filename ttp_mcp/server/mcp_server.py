@@ -31,7 +31,7 @@ from ttp_mcp.server.rendering import (
     render_template,
     render_tool,
 )
-from ttp_mcp.text import quote_text
+from ttp_mcp.text import quote_text, show_id
 from ttp_mcp.toolkit.arguments import ArgumentProblem, read_arguments
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.registry import Tool
@@ -105,7 +105,7 @@ class TtpServer(Server[Any]):
     ) -> types.CallToolResult | types.InputRequiredResult:
         tool = self._tools.get(params.name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown tool: {quote_text(params.name, 60)}."))
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown tool: {show_id(params.name)}."))
         try:
             context = self._context_of(request)
             arguments = read_arguments(tool, params.arguments or {}, with_confirmation=self._with_confirmation)
@@ -130,7 +130,7 @@ class TtpServer(Server[Any]):
     async def _get_prompt(self, _: Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         prompt = self._prompts.get(params.name)
         if prompt is None:
-            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown prompt: {quote_text(params.name, 60)}."))
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown prompt: {show_id(params.name)}."))
         given = params.arguments or {}
         missing = [each.name for each in prompt.arguments if each.required and not given.get(each.name)]
         if missing:

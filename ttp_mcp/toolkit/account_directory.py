@@ -3,13 +3,14 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from ttp_mcp.api import ApiError, Integration
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import keys as known_platforms
+from ttp_mcp.platforms.rules import spellings as platform_spellings
 from ttp_mcp.text import quote_text, show_id, show_word
 from ttp_mcp.toolkit.concurrency import run_both
 
@@ -156,10 +157,11 @@ def full_account_label(account: Integration) -> str:
     return f"{account_label(account)}{name}"
 
 
+@lru_cache(maxsize=256)
 def platform_key(platform: str) -> str:
-    """A platform as the API spells it, from what people write: any case, and X for twitter."""
+    """Return a platform as the API spells it, for any case and the usual short names: `X`, `fb`."""
     key = platform.strip().casefold()
-    return {"x": "twitter"}.get(key, key)
+    return platform_spellings().get(key, key)
 
 
 def _spoken(text: str) -> str:

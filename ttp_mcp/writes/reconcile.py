@@ -189,7 +189,7 @@ def _has_same_targets(sent: PostCreate, found: Post) -> bool:
 
 def target_ids(post: Post) -> set[str]:
     """Return the ids of a post's accounts, as far as the API shows them."""
-    return set(post.account_ids) or {result.account_id for result in post.results if result.account_id}
+    return set(post.target_ids)
 
 
 def _drop_fraction(instant: datetime | None) -> datetime | None:

@@ -38,12 +38,13 @@ async def three(agent):
 
 
 @LISTED
-async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
+async def test_list_shows_latest_first_with_everything_to_go_on(fresh):
     """Ids, status, time local and UTC, accounts, and the beginning of the text."""
     await three(fresh)
     text, data = await fresh.ok("list_posts")
     assert fresh.shown(text) == snapshot("""\
-3 of 3 matching posts, newest first; times in Europe/Paris (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)).
+The organization has 3 posts: 2 scheduled, 1 draft. Showing 3 of 3, latest first; now Tue 24 Nov 2026 09:02
+    Europe/Paris (08:02Z).
 <post 1>  scheduled  Fri 27 Nov 2026 12:00 (2026-11-27T11:00Z)  twitter @harborcafe
   «Roasting DAY» (12 characters, 1 media file, thread of 2)
 <post 2>  scheduled  Thu 26 Nov 2026 10:00 (2026-11-26T09:00Z)  linkedin «Harbor Café»
@@ -60,6 +61,7 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
                     "content": "Roasting DAY",
                     "content_characters": 12,
                     "accounts": ["twitter @harborcafe"],
+                    "account_ids": ["<twitter@harborcafe>"],
                     "scheduled_at": "2026-11-27T12:00:00+01:00",
                     "media": 1,
                     "thread_parts": 1,
@@ -70,6 +72,7 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
                     "content": "Doors open at ten",
                     "content_characters": 17,
                     "accounts": ["linkedin «Harbor Café»"],
+                    "account_ids": ["<linkedin>"],
                     "scheduled_at": "2026-11-26T10:00:00+01:00",
                     "media": 0,
                     "thread_parts": 0,
@@ -80,11 +83,13 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
                     "content": "An idea for winter",
                     "content_characters": 18,
                     "accounts": ["linkedin «Harbor Café»"],
+                    "account_ids": ["<linkedin>"],
                     "media": 0,
                     "thread_parts": 0,
                 },
             ],
             "matched": 3,
+            "by_status": {"scheduled": 2, "draft": 1},
             "time_zone": "Europe/Paris",
             "now": "2026-11-24T09:02:00+01:00",
         }
@@ -99,10 +104,19 @@ async def test_list_shows_newest_first_with_everything_to_go_on(fresh):
         ({"status": " Draft "}, [0]),
         ({"platform": "twitter"}, [2]),
         ({"platform": "X"}, [2]),
+        ({"platform": "all"}, [2, 1, 0]),
+        ({"platform": "fb"}, []),
+        ({"status": "all"}, [2, 1, 0]),
+        ({"status": "pending"}, [2, 1]),
+        ({"status": "queued"}, [2, 1]),
+        ({"status": "scheduled,draft"}, [2, 1, 0]),
+        ({"status": ["draft", "published"]}, [0]),
         ({"account": "linkedin"}, [1, 0]),
         ({"account": "Harbor Café"}, [2, 1, 0]),
         ({"account": "twitter @harborcafe"}, [2]),
         ({"text": "day"}, [2]),
+        ({"text": "part TWO"}, [2]),
+        ({"order": "created"}, [2, 1, 0]),
         ({"after": "2026-11-27"}, [2]),
         ({"before": "2026-11-26"}, [1]),
         ({"before": "2026-11-27"}, [2, 1]),
@@ -143,17 +157,15 @@ async def test_pages_hang_together(agent):
         if cursor is None:
             break
         left = data["matched"] - len(seen)
-        assert text.endswith(f"{left} more; for the next page call again with the same arguments and cursor {cursor}")
+        assert text.endswith(f"{left} more: call again with the same arguments and cursor {cursor}")
     assert len(set(seen)) == len(seen) == data["matched"] > 100
-    assert texts[0].startswith(
-        f"50 of {data['matched']} matching posts, newest first; times in Europe/Paris (now Tue 24 Nov 2026"
-    )
+    assert texts[0].startswith(f"The organization has {data['matched']} posts: ")
 
 
 @LISTED
 async def test_post_that_names_no_accounts_is_listed_for_each_of_its_platforms(connect):
     """The reference promises the platforms of a post and not its accounts; the answer says what is not known."""
-    doubt = "Where only a platform is named, the API does not say for which of its accounts the post is."
+    doubt = "Where only a platform is named, the API doesn't say for which of its accounts the post is."
     async with connect(demo_posts=False, through=promised) as agent:
         await three(agent)
         text, data = await agent.ok("list_posts", account="@harborcafe_berlin")
@@ -172,15 +184,29 @@ async def test_failed_accounts_and_their_reason_are_in_the_list(agent):
 
 
 @LISTED
+async def test_links_of_published_posts_are_in_the_list(agent):
+    """No get_post is needed for them."""
+    text, data = await agent.ok("list_posts", status="published", limit=1)
+    assert data["posts"][0]["links"]
+    assert f"  Links: {', '.join(data['posts'][0]['links'])}" in text
+
+
+@LISTED
 async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
     """The second counts what there is."""
     text, data = await fresh.ok("list_posts")
     assert text == "There are no posts yet (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). create_post makes one."
-    assert data == {"posts": [], "matched": 0, "time_zone": "Europe/Paris", "now": "2026-11-24T09:02:00+01:00"}
+    assert data == {
+        "posts": [],
+        "matched": 0,
+        "by_status": {},
+        "time_zone": "Europe/Paris",
+        "now": "2026-11-24T09:02:00+01:00",
+    }
     await three(fresh)
     text, _ = await fresh.ok("list_posts", status="failed")
     assert text == (
-        "No post matches (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). There are 3 in all: 2 scheduled, 1 draft."
+        "The organization has 3 posts: 2 scheduled, 1 draft. None matches (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z))."
     )
 
 
@@ -191,10 +217,18 @@ async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
         ({"after": "yesterday"}, "Posts not listed: after: a time must be ISO 8601, for example 2026-11-25T18:00"),
         ({"before": "2026-02-30"}, "Posts not listed: before: there is no such day or time of day."),
         ({"account": "nobody"}, "Posts not listed: no account «nobody». Connected: "),
-        ({"cursor": "abc"}, "Posts not listed: cursor is not one that list_posts gave."),
+        ({"cursor": "abc"}, "Posts not listed: cursor is not one that list_posts returned."),
+        (
+            {"status": "cancelled"},
+            (
+                "Posts not listed: «cancelled» is not a status. Pass draft, failed, partial, published, publishing, scheduled, or "
+                "leave status out."
+            ),
+        ),
+        ({"platform": "friendster"}, "Posts not listed: «friendster» is not a platform. Pass twitter, instagram, "),
         ({"limit": 0}, "list_posts not called: limit must be at least 1."),
         ({"limit": "many"}, "list_posts not called: limit must be a whole number."),
-        ({"order": "oldest"}, "list_posts not called: order must be 'newest' or 'soonest'."),
+        ({"order": "oldest"}, "list_posts not called: order must be 'latest', 'soonest' or 'created'."),
         ({"account": ""}, "list_posts not called: account must not be empty."),
         ({"Status": "draft"}, "list_posts not called: unknown argument Status (did you mean status?)."),
     ],
@@ -246,7 +280,9 @@ Part two
             "id": "<post 1>",
             "status": "scheduled",
             "content": "Roasting DAY",
+            "content_characters": 12,
             "accounts": ["twitter @harborcafe"],
+            "account_ids": ["<twitter@harborcafe>"],
             "results": [{"account": "twitter @harborcafe", "account_id": "<twitter@harborcafe>", "status": "pending"}],
             "thread": ["Part two"],
             "media_urls": ["https://example.com/a.jpg"],
@@ -261,10 +297,13 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
     _, found = await agent.ok("list_posts", status="partial")
     text, data = await agent.ok("get_post", post_id=found["posts"][0]["id"])
     first, *_ = text.splitlines()
-    assert " is partial: 1 of 2 accounts, published Thu 19 Nov 2026 18:00 Europe/Paris (17:00Z), 5 days ago." in first
+    assert (
+        " is partial: it failed on 1 of 2 accounts, published Thu 19 Nov 2026 18:00 Europe/Paris (17:00Z), 5 days ago."
+        in first
+    )
     assert [result["status"] for result in data["results"]] == ["published", "failed"]
     failed = data["results"][1]
-    assert f"then create_post with account_ids {failed['account_id']} sends it there alone." in text
+    assert f"then call create_post with account_ids {failed['account_id']} to send to them only." in text
     assert found["posts"][0]["failures"] == [failed]
     assert found["posts"][0]["failures"][0]["error"]
 
@@ -288,7 +327,7 @@ async def test_headline_says_when_in_words(fresh, status):
     draft, post_id, _ = await three(fresh)
     due = "Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z)"
     words = {
-        "draft": f"{draft} is draft, no time set: it does not publish by itself. For: linkedin «Harbor Café».",
+        "draft": f"{draft} is draft, no time set: it isn't published until reschedule_post sets one. For: linkedin «Harbor Café».",
         "publishing": f"{post_id} is publishing, was due {due}, 1 min ago. For: linkedin «Harbor Café».",
         "published": f"{post_id} is published, {due}, 1 min ago. For: linkedin «Harbor Café».",
     }
@@ -301,6 +340,56 @@ async def test_headline_says_when_in_words(fresh, status):
         fresh.sandbox.clock.move(60)
     text, _ = await fresh.ok("get_post", post_id=draft if status == "draft" else post_id)
     assert text.splitlines()[0] == words[status]
+
+
+@READ
+async def test_very_long_text_is_read_in_pieces(fresh):
+    """Each answer has a bound and says how to get the rest; the pieces together are the text."""
+    content = "".join(f"{number:08d}" for number in range(1200))
+    _, made = await fresh.ok("create_post", content="Beginning", platforms=["linkedin"])
+    fresh.put(made["post_id"], content=content)
+    pieces, offset = [], 0
+    while offset is not None:
+        text, data = await fresh.ok("get_post", post_id=made["post_id"], offset=offset)
+        pieces.append(data["content"])
+        assert data["content_characters"] == 9600
+        assert len(text) < 4500
+        offset = data.get("next_offset")
+        if offset:
+            assert f"of 9600; get_post with offset {offset} returns the next." in text
+    assert "".join(pieces) == content
+    assert len(pieces) == 3
+
+
+@READ
+async def test_line_separators_are_shown_as_line_breaks(fresh):
+    """Words are never glued together, in a post, in a list, and in what a delete returns."""
+    _, made = await fresh.ok("create_post", content="One", platforms=["linkedin"])
+    fresh.put(made["post_id"], content="One\u2028two\x85three\rfour")
+    _, data = await fresh.ok("get_post", post_id=made["post_id"])
+    assert data["content"] == "One\ntwo\nthree\nfour"
+    text, _ = await fresh.ok("list_posts")
+    assert "«One two three four»" in text
+    text, _ = await fresh.ok("delete_post", post_id=made["post_id"])
+    assert "\nOne\ntwo\nthree\nfour\n" in text
+
+
+@READ
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("2026-12-05 10:00:00", "due Sat 5 Dec 2026 11:00 Europe/Paris (10:00Z), in 11 days"),
+        (1796464800000, "due Sat 5 Dec 2026 11:00 Europe/Paris (10:00Z), in 11 days"),
+        ("next week", "scheduled for a time that can't be read"),
+        (None, "no time set"),
+    ],
+)
+async def test_scheduled_time_is_read_in_other_forms_or_said_to_be_unreadable(connect, written, words):
+    """A post with a time never looks like one without."""
+    replies = {"/posts/p1": {"id": "p1", "status": "scheduled", "platforms": ["x"], "scheduledAt": written}}
+    async with connect(demo_posts=False, through=reading(replies)) as agent:
+        text, _ = await agent.ok("get_post", post_id="p1")
+        assert f"p1 is scheduled, {words}" in text
 
 
 @READ
@@ -321,12 +410,15 @@ async def test_post_of_a_reply_with_almost_nothing_is_shown_all_the_same(connect
     }
     async with connect(demo_posts=False, through=reading(replies)) as agent:
         text, data = await agent.ok("get_post", post_id="p1")
-        assert text.splitlines()[0] == "p1 is not stated, no time set: it does not publish by itself. For: twitter."
+        assert (
+            text.splitlines()[0]
+            == "p1 is not stated, no time set: it isn't published until reschedule_post sets one. For: twitter."
+        )
         assert data["accounts"] == ["twitter"]
         text, _ = await agent.ok("get_post", post_id="p2")
         assert "- an account that is not named: failed\n- x: not stated\n" in text
         assert text.startswith(
-            "p2 is partial: 1 of 2 accounts, no time set: it does not publish by itself. For: not stated."
+            "p2 is partial: it failed on 1 of 2 accounts, no time set: it isn't published until reschedule_post sets one. For: not stated."
         )
 
 

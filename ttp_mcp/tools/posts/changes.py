@@ -11,7 +11,6 @@ from ttp_mcp.text import clean_text, quote_text, shorten_line, show_id
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
-from ttp_mcp.tools.posts.paging import target_ids
 from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost
 from ttp_mcp.tools.posts.rendering import account_labels, count_noun, join_words, show_file_name, to_iso
 
@@ -59,7 +58,7 @@ def apply_changes(args: ChangeFields, old: Post, context: ToolContext, failure: 
 
 
 def _known_accounts(old: Post, failure: str) -> list[str]:
-    found = old.account_ids or [result.account_id for result in old.results if result.account_id]
+    found = old.target_ids
     if not found:
         raise Refusal(
             f"{failure}: the API does not show which accounts {show_id(old.id)} is for. Pass account_ids; nothing was changed."
@@ -105,7 +104,7 @@ def refuse_no_change(args: ChangeFields, old: Post, prepared: PreparedPost, fail
     due = old.scheduled_at if old.status == "scheduled" else None
     new = (post.content, list(post.thread), list(post.media_urls), post.platform_data, post.scheduled_at)
     same = new == (old.content, old.thread, old.media_urls, old.platform_data, due)
-    if same and target_ids(old) == set(prepared.target_ids):
+    if same and set(old.target_ids) == set(prepared.target_ids):
         raise Refusal(f"{failure}: {show_id(old.id)} is like that already. Nothing was changed.")
 
 
@@ -158,7 +157,7 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
     parts = [
         ("time", due, post.scheduled_at, f"was {show(due, context.zone)}" if due else "was a draft"),
         ("text", old.content, post.content, f"was {quote_text(old.content, 100)}"),
-        ("accounts", target_ids(old), set(prepared.target_ids), f"was {join_words(labels)}"),
+        ("accounts", set(old.target_ids), set(prepared.target_ids), f"was {join_words(labels)}"),
         ("media", old.media_urls, list(post.media_urls), f"was {_show_files(old.media_urls)}"),
         ("thread", old.thread, list(post.thread), f"was {_count_further_posts(len(old.thread))}"),
         (

@@ -1,5 +1,9 @@
 """`get_post`: one post in full."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from ttp_mcp.api import NotFound, Post
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -10,22 +14,24 @@ from ttp_mcp.tools.posts.toolset import toolset
 
 
 class GetPost(ToolInput):
-    """Which post."""
+    """The post, and where a very long text continues."""
 
     post_id: PostId
+    offset: Annotated[int, Field(ge=0, description="For a very long text: next_offset of the call before.")] = 0
 
 
 @toolset.tool(title="Get a post", effect="read", failure="Post not read")
 async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
-    """Return one post whole, with what became of it on each account.
+    """Return a post in full, with its result on each account.
 
-    list_posts finds ids. A post that was rescheduled here names the one that replaced it.
+    list_posts finds ids. For a post that was rescheduled the error names the post that replaced it.
     """
-    book, post = await context.accounts.names_and(lambda: _moved(args.post_id, context))
-    return Answer(render_post(post, book, context.zone, context.now()), describe_post(post, book, context.zone))
+    book, post = await context.accounts.names_and(lambda: _read_post(args.post_id, context))
+    text = render_post(post, book, context.zone, context.now(), args.offset)
+    return Answer(text, describe_post(post, book, context.zone, args.offset))
 
 
-async def _moved(post_id: str, context: ToolContext) -> Post:
+async def _read_post(post_id: str, context: ToolContext) -> Post:
     try:
         return await context.api.posts.get(post_id)
     except NotFound:

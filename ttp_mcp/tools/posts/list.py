@@ -1,61 +1,88 @@
-"""Tools of posts: list, read, create, delete."""
+"""`list_posts`: posts of the organization, filtered, in pages, with counts by status."""
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, Post
+from ttp_mcp.errors import Refusal
+from ttp_mcp.platforms import rules
+from ttp_mcp.text import fold_text, quote_text
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache, platform_key
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
-from ttp_mcp.toolkit.params import Platform
 from ttp_mcp.toolkit.ranges import parse_range
-from ttp_mcp.tools.posts.paging import Filter, Order, read_page
-from ttp_mcp.tools.posts.paging import target_ids as account_ids_of
-from ttp_mcp.tools.posts.rendering import (
-    PostSummary,
-    count_noun,
-    render_list_item,
-    summarize_post,
-    to_iso,
-)
+from ttp_mcp.tools.posts.paging import Filter, Order, Page, read_page
+from ttp_mcp.tools.posts.rendering import PostSummary, render_list_item, summarize_post, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 
-Bound = Annotated[
-    str | None,
-    Field(max_length=64, description="ISO 8601; the scheduled time, else the published one."),
-]
+STATUSES = ("draft", "scheduled", "publishing", "published", "partial", "failed")
+# Words of users and of other schedulers.
+STATUS_SYNONYMS = {
+    "drafts": "draft",
+    "pending": "scheduled",
+    "queued": "scheduled",
+    "upcoming": "scheduled",
+    "planned": "scheduled",
+    "processing": "publishing",
+    "posted": "published",
+    "live": "published",
+    "sent": "published",
+    "done": "published",
+    "partially_failed": "partial",
+    "error": "failed",
+    "errored": "failed",
+}
+ANY = ("all", "any", "*")
+ORDERS = {"latest": "latest first", "soonest": "soonest first", "created": "newest created first"}
 
 
 class ListPosts(ToolInput):
-    """Which posts, in which order, how many."""
+    """Filters, order and page."""
 
     status: Annotated[
-        str | None,
-        Field(max_length=30, description="draft, scheduled, publishing, published, partial or failed."),
+        list[str] | None,
+        Field(min_length=1, max_length=20, description=f"One or more of {', '.join(STATUSES)}."),
     ] = None
-    platform: Platform = None
+    platform: Annotated[str | None, Field(max_length=50, description="Platform key, e.g. twitter (= X).")] = None
     account: Annotated[str | None, Field(min_length=1, max_length=200, description="Account: id, @handle or name.")] = (
         None
     )
-    after: Bound = None
-    before: Bound = None
-    text: Annotated[str | None, Field(min_length=1, max_length=200, description="Text that occurs in the content.")] = (
-        None
-    )
-    order: Annotated[Order, Field(description="newest: latest made first; soonest: earliest time first.")] = "newest"
-    limit: Annotated[int, Field(ge=1, le=100, description="Most posts to return.")] = 20
-    cursor: Annotated[str | None, Field(max_length=2000, description="next_cursor of the page before.")] = None
+    after: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="Scheduled (else published) at or after this ISO 8601 time; a date is the whole day.",
+        ),
+    ] = None
+    before: Annotated[str | None, Field(max_length=64, description="At or before this time or whole day.")] = None
+    text: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="Words in the content or the thread, in any case.")
+    ] = None
+    order: Annotated[Order, Field(description="latest or soonest: by time; created: newest created first.")] = "latest"
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of posts.")] = 20
+    cursor: Annotated[str | None, Field(max_length=200, description="next_cursor of the page before.")] = None
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _split_words(cls, value: Any) -> Any:
+        """Take one status, or several between commas, for a list."""
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):  # pyright: ignore[reportUnknownVariableType] # raw JSON
+            return value
+        return [word for each in values for word in each.replace(",", " ").split()]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] # raw JSON
 
 
 class PostList(ToolOutput):
-    """One page of posts; `matched` counts all that fit the filter."""
+    """One page of posts; `matched` counts all that match, `by_status` all posts of the organization."""
 
     posts: list[PostSummary]
     matched: int
+    by_status: dict[str, int]
     time_zone: str
     now: str
     next_cursor: str | SkipJsonSchema[None] = None
@@ -63,35 +90,24 @@ class PostList(ToolOutput):
 
 @toolset.tool(title="List posts", effect="read", failure="Posts not listed")
 async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
-    """List the organization's posts, filtered, newest first.
+    """List posts with times, accounts, links and failures; counts all posts by status.
 
-    Content is shortened; get_post has it whole. The answer says how many matched and how to get the rest.
+    Texts are shortened to 280 characters; get_post returns them in full. Posts made outside TimeToPost aren't listed.
     """
     book, everything = await context.accounts.names_and(context.api.posts.list)
-    meant = _account_filter(args.account, book)
-    after, before = parse_range(context, ("after", args.after), ("before", args.before))
-    wanted = Filter(
-        status=args.status.strip().lower() if args.status else None,
-        platform=platform_key(args.platform) if args.platform else None,
-        accounts=None if meant is None else frozenset(account.id for account in meant),
-        account_platforms=frozenset(platform_key(account.platform) for account in meant or ()),
-        after=after,
-        before=before,
-        text=args.text.casefold() if args.text else None,
-    )
-    found = read_page(everything, wanted, args.order, args.limit, args.cursor)
-    lines = [_list_heading(args, context, len(found.posts), found.matched, everything)]
+    found = read_page(everything, _build_filter(args, context, book, everything), args.order, args.limit, args.cursor)
+    by_status = Counter(post.status for post in everything)
     shown = [summarize_post(post, book, context.zone) for post in found.posts]
+    lines = [_render_heading(args, context, found, by_status)]
     lines += [render_list_item(post, short, context.zone) for post, short in zip(found.posts, shown, strict=True)]
-    if args.account and not all(account_ids_of(post) for post in found.posts):
-        lines.append("Where only a platform is named, the API does not say for which of its accounts the post is.")
+    if args.account and not all(post.target_ids for post in found.posts):
+        lines.append("Where only a platform is named, the API doesn't say for which of its accounts the post is.")
     if found.cursor:
-        lines.append(
-            f"{found.left} more; for the next page call again with the same arguments and cursor {found.cursor}"
-        )
+        lines.append(f"{found.left} more: call again with the same arguments and cursor {found.cursor}")
     data = PostList(
         posts=shown,
         matched=found.matched,
+        by_status=dict(by_status.most_common()),
         time_zone=context.zone.key,
         now=to_iso(context.now(), context.zone) or "",
         next_cursor=found.cursor,
@@ -99,22 +115,59 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     return Answer("\n".join(lines), data)
 
 
-def _account_filter(wanted: str | None, book: AccountCache) -> list[Integration] | None:
-    if wanted is None:
+def _build_filter(args: ListPosts, context: ToolContext, book: AccountCache, everything: Sequence[Post]) -> Filter:
+    accounts = _find_accounts(args.account, book)
+    after, before = parse_range(context, ("after", args.after), ("before", args.before))
+    return Filter(
+        statuses=_parse_statuses(args.status, everything),
+        platform=_parse_platform(args.platform, book, everything),
+        accounts=None if accounts is None else frozenset(account.id for account in accounts),
+        account_platforms=frozenset(platform_key(account.platform) for account in accounts or ()),
+        after=after,
+        before=before,
+        text=fold_text(args.text) if args.text else None,
+    )
+
+
+def _parse_statuses(words: Sequence[str] | None, everything: Sequence[Post]) -> frozenset[str] | None:
+    wanted = {STATUS_SYNONYMS.get(word, word) for word in map(str.lower, words or ())}
+    if not wanted or not wanted.isdisjoint(ANY):
         return None
-    found = book.matching(wanted)
-    if not found:
-        book.find(wanted, "Posts not listed")
-    return found
+    # The API may add a status.
+    known = {*STATUSES, *(post.status for post in everything)}
+    for word in sorted(wanted - known):
+        raise Refusal(
+            f"Posts not listed: {quote_text(word, 30)} is not a status. Pass {', '.join(sorted(known))}, or leave status out."
+        )
+    return frozenset(wanted)
 
 
-def _list_heading(args: ListPosts, context: ToolContext, shown: int, matched: int, everything: list[Post]) -> str:
-    now = f"(now {show(context.now(), context.zone)})"
-    if not everything:
-        return f"There are no posts yet {now}. create_post makes one."
-    order = "newest first" if args.order == "newest" else "earliest time first"
-    if not matched:
-        by_status = Counter(post.status for post in everything)
-        counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
-        return f"No post matches {now}. There are {len(everything)} in all: {counts}."
-    return f"{shown} of {count_noun(matched, 'matching post')}, {order}; times in {context.zone.key} {now}."
+def _parse_platform(word: str | None, book: AccountCache, everything: Sequence[Post]) -> str | None:
+    if not word or not word.strip() or word.strip().lower() in ANY:
+        return None
+    key = platform_key(word)
+    seen = [platform for post in everything for platform in post.platforms]
+    connected = [account.platform for account in book.accounts]
+    if key not in {*rules.keys(), *map(platform_key, connected), *map(platform_key, seen)}:
+        raise Refusal(
+            f"Posts not listed: {quote_text(word, 30)} is not a platform. Pass {', '.join(rules.keys())}, or leave platform out."
+        )
+    return key
+
+
+def _find_accounts(wanted: str | None, book: AccountCache) -> list[Integration] | None:
+    if not wanted:
+        return None
+    return book.matching(wanted) or [book.find(wanted, "Posts not listed")]
+
+
+def _render_heading(args: ListPosts, context: ToolContext, found: Page, by_status: Counter[str]) -> str:
+    now = f"now {show(context.now(), context.zone)}"
+    total = by_status.total()
+    if not total:
+        return f"There are no posts yet ({now}). create_post makes one."
+    counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
+    heading = f"The organization has {total} post{'' if total == 1 else 's'}: {counts}."
+    if not found.matched:
+        return f"{heading} None matches ({now})."
+    return f"{heading} Showing {len(found.posts)} of {found.matched}, {ORDERS[args.order]}; {now}."

@@ -1,30 +1,35 @@
-"""Which posts a list shows: filters, order, and a cursor that stays right when posts come and go meanwhile."""
+"""Filters, orders and pages of a list of posts. Pages stay right while posts are added and removed."""
 
-import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
 
 from ttp_mcp.api import Integration, Post
 from ttp_mcp.errors import Refusal
+from ttp_mcp.text import fold_text
 from ttp_mcp.toolkit.account_directory import platform_key
 
-Order = Literal["newest", "soonest"]
+Order = Literal["latest", "soonest", "created"]
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"([0-9a-f]{6})\.(-?[0-9a-f]{1,12}|)\.([0-9a-f]{8})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a post must be to be listed; None leaves a property open. `text` is case-folded.
+    """Conditions for a post to be listed; None matches every post. `text` is folded.
 
-    `accounts` are ids. A post that names no accounts is listed for them if it is for one of `account_platforms`, their platforms.
+    `accounts` are ids. A post that names no accounts matches if it is for one of `account_platforms`, their platforms.
+    Both bounds are included.
     """
 
-    status: str | None = None
+    statuses: frozenset[str] | None = None
     platform: str | None = None
     accounts: frozenset[str] | None = None
     account_platforms: frozenset[str] = frozenset()
@@ -33,23 +38,29 @@ class Filter:
     text: str | None = None
 
     def matches(self, post: Post) -> bool:
-        """Whether a post is to be listed. A window asks for the scheduled time, else for the published one."""
-        if self.status and post.status != self.status:
+        """Check a post against every condition."""
+        if self.statuses is not None and post.status not in self.statuses:
             return False
-        if self.platform and self.platform not in (platform.casefold() for platform in post.platforms):
+        if self.platform and self.platform not in map(platform_key, post.platforms):
             return False
         if self.accounts is not None and not self._may_be_for(post, self.accounts):
             return False
-        if self.text and self.text not in post.content.casefold():
+        if self.text and not any(self.text in fold_text(part) for part in (post.content, *post.thread)):
             return False
-        return self._in_window(post)
+        return self._is_in_range(post)
+
+    def digest(self, order: Order) -> str:
+        """Identify filter and order in a cursor, so that it can't be used with others."""
+        sets = [sorted(each or ()) for each in (self.statuses, self.accounts)]
+        facts = [order, *sets, self.platform, str(self.after), str(self.before), self.text]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:6]
 
     def _may_be_for(self, post: Post, accounts: frozenset[str]) -> bool:
-        if named := target_ids(post):
+        if named := post.target_ids:
             return not accounts.isdisjoint(named)
         return not self.account_platforms.isdisjoint(map(platform_key, post.platforms))
 
-    def _in_window(self, post: Post) -> bool:
+    def _is_in_range(self, post: Post) -> bool:
         if not (self.after or self.before):
             return True
         when = time_of_post(post)
@@ -57,15 +68,10 @@ class Filter:
             return False
         return not (self.after and when < self.after) and not (self.before and when > self.before)
 
-    def mark(self, order: Order) -> str:
-        """Names filter and order in a cursor, so that it can't be carried over to another question."""
-        facts = [self.status, self.platform, sorted(self.accounts or ()), str(self.after), str(self.before), self.text]
-        return hashlib.sha256(json.dumps([order, *facts]).encode()).hexdigest()[:8]
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list: its posts, how many fit the filter, how many of those come after the page, and how to get them."""
+    """One page of a list: its posts, how many match the filter, how many of these come later, and the cursor for them."""
 
     posts: list[Post]
     matched: int
@@ -74,113 +80,140 @@ class Page:
 
 
 def time_of_post(post: Post) -> datetime | None:
-    """When a post is due, else when it went out."""
+    """Return the scheduled time, else the published one."""
     return post.scheduled_at or post.published_at
 
 
-def target_ids(post: Post) -> set[str]:
-    """Ids of a post's accounts, from wherever the API names them."""
-    return {*post.account_ids, *(result.account_id for result in post.results if result.account_id)}
-
-
 def may_be_for_account(post: Post, accounts: Sequence[Integration]) -> list[Integration]:
-    """Those of the accounts that a post is for. One that names none may be for each account of its platforms.
+    """Return the accounts that a post is for. A post that names none may be for every account of its platforms.
 
     The reference promises the platforms of a post, not its accounts.
     """
-    if named := target_ids(post):
+    if named := post.target_ids:
         return [account for account in accounts if account.id in named]
     platforms = {platform_key(platform) for platform in post.platforms}
     return [account for account in accounts if platform_key(account.platform) in platforms]
 
 
+@dataclass(frozen=True, slots=True)
+class PageEnd:
+    """The last post of a page: its time in milliseconds (None without one) and a checksum of its id."""
+
+    milliseconds: int | None
+    checksum: int
+
+    @classmethod
+    def of_post(cls, post: Post, when: datetime | None) -> "PageEnd":
+        """Describe a post by its time in the order of the list."""
+        milliseconds = None if when is None else (when - _EPOCH) // timedelta(milliseconds=1)
+        return cls(milliseconds, _checksum(post))
+
+    def to_cursor(self, digest: str) -> str:
+        """Return a short text that a model can repeat without errors."""
+        when = "" if self.milliseconds is None else f"{self.milliseconds:x}"
+        return f"{digest}.{when}.{self.checksum:08x}"
+
+
+class PostOrder(Protocol):
+    """Posts in an order."""
+
+    posts: list[Post]
+
+    def position_after(self, end: PageEnd) -> int:
+        """Return the position of the first post after the end of a page."""
+        ...
+
+    def end_at(self, post: Post) -> PageEnd:
+        """Describe a post as the end of a page."""
+        ...
+
+
+class TimeOrder:
+    """By time, those without a time last."""
+
+    def __init__(self, found: Sequence[Post], *, latest_first: bool) -> None:
+        """Sort the posts that match."""
+        self._sign = -1 if latest_first else 1
+        self.posts = sorted(found, key=self._sort_key)
+
+    def position_after(self, end: PageEnd) -> int:
+        """Return the position by time, which needs none of the posts of the last page."""
+        return bisect_right(self.posts, self._end_key(end), key=self._sort_key)
+
+    def end_at(self, post: Post) -> PageEnd:
+        """Describe a post by its time."""
+        return PageEnd.of_post(post, time_of_post(post))
+
+    def _sort_key(self, post: Post) -> tuple[bool, int, int]:
+        return self._end_key(self.end_at(post))
+
+    def _end_key(self, end: PageEnd) -> tuple[bool, int, int]:
+        return end.milliseconds is None, self._sign * (end.milliseconds or 0), end.checksum
+
+
+class CreationOrder:
+    """The API's order: newest first."""
+
+    def __init__(self, everything: Sequence[Post], found: Sequence[Post]) -> None:
+        """Keep all posts: one that no longer matches, such as a scheduled one that went out, still marks a position."""
+        self._everything = everything
+        self.posts = list(found)
+
+    def position_after(self, end: PageEnd) -> int:
+        """Return the position after the last post, or after its creation time if it is gone."""
+        place = {post.id: at for at, post in enumerate(self._everything)}
+        last = next((at for at, post in enumerate(self._everything) if _checksum(post) == end.checksum), None)
+        if last is not None:
+            return next((at for at, post in enumerate(self.posts) if place[post.id] > last), len(self.posts))
+        if end.milliseconds is None:
+            raise Refusal(
+                "Posts not listed: the last post of the page before is gone. Call list_posts again without cursor."
+            )
+        made = _EPOCH + timedelta(milliseconds=end.milliseconds)
+        older = (at for at, post in enumerate(self.posts) if post.created_at and post.created_at <= made)
+        return next(older, len(self.posts))
+
+    def end_at(self, post: Post) -> PageEnd:
+        """Describe a post by its creation time."""
+        return PageEnd.of_post(post, post.created_at)
+
+
 def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, cursor: str | None) -> Page:
-    """Filter, order and cut.
+    """Return one page of the posts that match.
 
     Args:
         posts: All posts, newest first as the API lists them.
-        wanted: What to keep.
-        order: `newest` keeps the API's order; `soonest` is by time, earliest first, those without a time last.
-        limit: Most posts on the page.
-        cursor: Where the page before ended.
+        wanted: The filter.
+        order: `latest` and `soonest` are by time, `created` is the API's order.
+        limit: Maximum number of posts.
+        cursor: The cursor of the page before.
 
     Raises:
         Refusal: The cursor can't be used.
     """
     found = [post for post in posts if wanted.matches(post)]
-    if order == "soonest":
-        found.sort(key=_soonest)
-    start = _start(posts, found, order, _read(cursor, wanted.mark(order))) if cursor else 0
-    shown = found[start : start + limit]
-    left = len(found) - start - len(shown)
-    return Page(
-        posts=shown,
-        matched=len(found),
-        left=left,
-        cursor=_write(shown, order, wanted.mark(order)) if left else None,
+    ordered: PostOrder = (
+        CreationOrder(posts, found) if order == "created" else TimeOrder(found, latest_first=order == "latest")
     )
+    digest = wanted.digest(order)
+    start = ordered.position_after(_parse_cursor(cursor, digest)) if cursor else 0
+    shown = ordered.posts[start : start + limit]
+    left = len(found) - start - len(shown)
+    return Page(shown, len(found), left, ordered.end_at(shown[-1]).to_cursor(digest) if left else None)
 
 
-def _soonest(post: Post) -> tuple[datetime, str]:
-    return time_of_post(post) or _NEVER, post.id
+def _checksum(post: Post) -> int:
+    return zlib.crc32(post.id.encode(errors="surrogatepass"))
 
 
-def _start(posts: Sequence[Post], found: Sequence[Post], order: Order, ended: "_End") -> int:
-    """The position after the post that the last page ended with; if that is gone, after those shown before it.
-
-    It is looked for among all posts: one that no longer fits the filter, as a scheduled one that went out, is still a place.
-    """
-    if order == "soonest":
-        return next((at for at, post in enumerate(found) if _soonest(post) > (ended.at, ended.ids[0])), len(found))
-    place = {post.id: at for at, post in enumerate(posts)}
-    last = next((place[post_id] for post_id in ended.ids if post_id in place), None)
-    if last is not None:
-        return next((at for at, post in enumerate(found) if place[post.id] > last), len(found))
-    older = (at for at, post in enumerate(found) if (made := post.created_at) and made <= ended.at)
-    start = next(older, None)
-    if start is None:
-        raise Refusal("Posts not listed: the posts of the last page are gone. Call list_posts again without cursor.")
-    return start
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a page ended: its last post's id, those before it, and the last one's time in the order's own terms."""
-
-    ids: tuple[str, ...]
-    at: datetime
-
-
-def _write(shown: Sequence[Post], order: Order, mark: str) -> str:
-    last = shown[-1]
-    at = time_of_post(last) if order == "soonest" else last.created_at
-    ids = [post.id for post in list(shown)[-1:-6:-1]]
-    # Earlier ids stand in when the last post is deleted before the next page is asked for.
-    text = json.dumps([mark, ids, (at or _NEVER).isoformat()], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read(cursor: str, mark: str) -> _End:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        found_mark, ids, at = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        ended = _End(ids=tuple(_strings(ids)), at=datetime.fromisoformat(at))
-        usable = bool(ended.ids) and ended.at.tzinfo is not None
-    except (ValueError, TypeError):
+def _parse_cursor(cursor: str, digest: str) -> PageEnd:
+    found = _CURSOR.fullmatch(cursor.strip())
+    if not found:
         raise Refusal(
-            "Posts not listed: cursor is not one that list_posts gave. Pass its next_cursor unchanged, or leave cursor out."
-        ) from None
-    if not usable or found_mark != mark:
+            "Posts not listed: cursor is not one that list_posts returned. Pass its next_cursor unchanged, or leave cursor out."
+        )
+    if found[1] != digest:
         raise Refusal(
             "Posts not listed: cursor belongs to another filter or order. Repeat the same arguments, or leave cursor out."
         )
-    return ended
-
-
-def _strings(values: object) -> Iterator[str]:
-    if not isinstance(values, list):
-        raise TypeError
-    for value in values:  # pyright: ignore[reportUnknownVariableType] # raw JSON
-        if not isinstance(value, str):
-            raise TypeError
-        yield value
+    return PageEnd(int(found[2], 16) if found[2] else None, int(found[3], 16))

@@ -26,7 +26,9 @@ from ttp_mcp.times import from_now, show, show_short
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.models import ToolOutput
 
-SHORT = 90
+SHORT = 280
+# Characters of a text in one answer; longer ones are read in pieces.
+LONGEST_TEXT = 4000
 _PLAIN_NAME = re.compile(r"[\w.~%+-]{1,80}", re.ASCII)
 
 
@@ -48,20 +50,25 @@ class PostSummary(ToolOutput):
     content: str
     content_characters: int
     accounts: list[str]
+    account_ids: list[str]
     scheduled_at: str | SkipJsonSchema[None] = None
     published_at: str | SkipJsonSchema[None] = None
     media: int = 0
     thread_parts: int = 0
+    links: list[str] | SkipJsonSchema[None] = None
     failures: list[AccountResult] | SkipJsonSchema[None] = None
 
 
 class PostDetail(ToolOutput):
-    """A post, whole. Times are ISO 8601 with offset."""
+    """A post in full; a very long text in pieces. Times are ISO 8601 with offset."""
 
     id: str
     status: str
     content: str
+    content_characters: int
+    next_offset: int | SkipJsonSchema[None] = None
     accounts: list[str]
+    account_ids: list[str]
     results: list[AccountResult]
     thread: list[str]
     media_urls: list[str]
@@ -72,8 +79,9 @@ class PostDetail(ToolOutput):
 
 def account_labels(post: Post, book: AccountCache) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
-    ids = post.account_ids or [result.account_id for result in post.results if result.account_id]
-    return [book.named(account_id) for account_id in ids] or [show_word(platform) for platform in post.platforms]
+    return [book.named(account_id) for account_id in post.target_ids] or [
+        show_word(platform) for platform in post.platforms
+    ]
 
 
 def to_iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
@@ -89,31 +97,39 @@ def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummar
         content=shorten_line(post.content, SHORT),
         content_characters=len(post.content),
         accounts=account_labels(post, book),
+        account_ids=[clean_text(account_id) for account_id in post.target_ids],
         scheduled_at=to_iso(post.scheduled_at, zone),
         published_at=to_iso(post.published_at, zone),
         media=len(post.media_urls),
         thread_parts=len(post.thread),
+        links=[clean_text(result.url) for result in post.results if result.url] or None,
         failures=[_result(result, book) for result in _failed(post)] or None,
     )
 
 
 def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
-    """Two lines of a list, of a post and its summary: id, time and accounts, then the beginning of the text as a quotation."""
+    """Render a post of a list: id, status, time and accounts, then the beginning of its text, its links and its failures."""
     when = post.published_at or post.scheduled_at
-    shown = show_short(when, zone) if when else "no time set"
+    shown = show_short(when, zone) if when else _describe_missing_time(post)
     first = f"{show_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
     lines = [first, f"  {quote_text(short.content, SHORT)} ({_extent(post)})"]
+    if short.links:
+        lines.append(f"  Links: {', '.join(map(show_url, short.links))}")
     lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
     return "\n".join(lines)
 
 
-def describe_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostDetail:
-    """A post, whole, as data."""
+def describe_post(post: Post, book: AccountCache, zone: ZoneInfo, offset: int = 0) -> PostDetail:
+    """Describe a post as data, with its text from `offset`."""
+    text, end = cut_content(post, offset)
     return PostDetail(
         id=clean_text(post.id),
         status=post.status,
-        content=clean_text(post.content),
+        content=clean_text(text),
+        content_characters=len(post.content),
+        next_offset=end,
         accounts=account_labels(post, book),
+        account_ids=[clean_text(account_id) for account_id in post.target_ids],
         results=[_result(result, book) for result in post.results],
         thread=[clean_text(part) for part in post.thread],
         media_urls=[clean_text(url) for url in post.media_urls],
@@ -123,8 +139,15 @@ def describe_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostDetail:
     )
 
 
-def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -> str:
-    """A post, whole, in words; its text stands in a fence."""
+def cut_content(post: Post, offset: int = 0) -> tuple[str, int | None]:
+    """Return the text of a post from `offset`, at most `LONGEST_TEXT` characters, and the offset of the rest."""
+    end = offset + LONGEST_TEXT
+    return post.content[offset:end], end if end < len(post.content) else None
+
+
+def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, offset: int = 0) -> str:
+    """Render a post in full, with its text from `offset` in a fence."""
+    text, end = cut_content(post, offset)
     lines = [render_headline(post, book, zone, now)]
     lines += [
         _result_line(result.status, result.url, result.error, _account(result.account_id, result.platform, book))
@@ -132,16 +155,19 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -
     ]
     if failed := _failed(post):
         ids = [show_id(result.account_id) for result in failed if result.account_id]
-        alone = f"account_ids {', '.join(ids)}" if ids else "its id in account_ids"
+        alone = f"account_ids {', '.join(ids)}" if ids else "their ids in account_ids"
         lines.append(
-            f"A failed account is not tried again by itself: mend the cause, then create_post with {alone} sends it there alone."
+            f"Failed accounts aren't retried. Fix the cause, then call create_post with {alone} to send to them only."
         )
     if post.platform_data:
         shown = json.dumps(clean_json(post.platform_data), ensure_ascii=False, separators=(", ", ": "))
         lines.append(f"Choices for single platforms: {quote_text(shown, 1000)}")
     if post.media_urls:
         lines.append("Media: " + ", ".join(show_url(url) for url in post.media_urls))
-    lines.append(fence_text(post.content))
+    if offset or end:
+        rest = f"; get_post with offset {end} returns the next." if end else ", the last ones."
+        lines.append(f"Characters {offset + 1} to {offset + len(text)} of {len(post.content)}{rest}")
+    lines.append(fence_text(text))
     lines += [f"Thread part {number}:\n{fence_text(part)}" for number, part in enumerate(post.thread, 2)]
     return "\n".join(lines)
 
@@ -149,9 +175,7 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -
 def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -> str:
     """What a post is, when and for whom, in one line."""
     accounts = account_labels(post, book)
-    failed = len(_failed(post))
-    counted = f": {len(post.results) - failed} of {len(post.results)} accounts" if failed else ""
-    line = f"{show_id(post.id)} is {post.status}{counted}"
+    line = f"{show_id(post.id)} {_describe_status(post)}"
     if post.published_at:
         verb = "" if post.status == "published" else "published "
         line += f", {verb}{show(post.published_at, zone)}, {from_now(post.published_at, now)}"
@@ -159,8 +183,22 @@ def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetim
         verb = "due" if post.scheduled_at > now else "was due"
         line += f", {verb} {show(post.scheduled_at, zone)}, {from_now(post.scheduled_at, now)}"
     else:
-        line += ", no time set: it does not publish by itself"
+        line += f", {_describe_missing_time(post)}: it isn't published until reschedule_post sets one"
     return f"{line}. For: {', '.join(accounts) or 'not stated'}."
+
+
+def _describe_status(post: Post) -> str:
+    failed = len(_failed(post))
+    where = f"{failed} of {count_noun(len(post.results), 'account')}"
+    if post.status == "failed":
+        return f"failed on {where}" if failed else "failed"
+    return f"is {post.status}: it failed on {where}" if failed else f"is {post.status}"
+
+
+def _describe_missing_time(post: Post) -> str:
+    if post.raw.get("scheduledAt"):
+        return "scheduled for a time that can't be read"
+    return "no time set"
 
 
 def quote_all(post: Post | PostCreate) -> str:

@@ -8,7 +8,7 @@ from ttp_mcp.api import Integration, Post, PostCreate
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import find_text_warnings, show_id
 from ttp_mcp.toolkit.account_directory import account_label
-from ttp_mcp.tools.posts.paging import may_be_for_account, target_ids
+from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.rendering import join_words
 
 # Closer together than this, two posts of one account take attention from each other. Our own figure.
@@ -113,7 +113,7 @@ def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequenc
 
 def _where(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
     """For whom another post is, and what is not sure of that."""
-    if target_ids(other):
+    if other.target_ids:
         return f"for {join_words([account_label(account) for account in shared])}", ""
     platforms = dict.fromkeys(account.platform for account in shared)
     return f"on {join_words(list(platforms))}", "; it may be the same account: the API does not say which"
