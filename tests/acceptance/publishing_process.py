@@ -102,7 +102,7 @@ def main(path: Path, kills: int, seed: int, kind: type[Scheduler]) -> None:
     """Spread the kills over the whole work."""
     chance = random.Random(seed)
     if kind is Careless:
-        networks.external_id = lambda *_: str(random.getrandbits(63))
+        networks.create_external_id = lambda *_: str(random.getrandbits(63))
     nursery, total, killed = Nursery(path, kind), left(path), 0
     nursery.fill()
     while remaining := left(path):

@@ -221,7 +221,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "data"
     with Sandbox(folder, empty=True) as sandbox:
         connect(sandbox.store)
-        token = tokens.create(sandbox.store, sandbox.clock, label="tests")
+        token = tokens.create_token(sandbox.store, sandbox.clock, label="tests")
     command = [sys.executable, "-m", "ttp_mcp", "sandbox", "--data", str(folder), "--port", "0", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None

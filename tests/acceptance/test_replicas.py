@@ -17,7 +17,7 @@ import pytest
 from tests.acceptance.web import server, tool_call
 from tests.ledger.store.conftest import own_postgresql, postgresql_url
 from ttp_mcp.sandbox.rest import faults
-from ttp_mcp.sandbox.serve import on_ports
+from ttp_mcp.sandbox.serve import serve_on_ports
 
 __all__ = ["own_postgresql", "postgresql_url"]
 
@@ -64,7 +64,7 @@ DUE = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
 @asynccontextmanager
 async def replicas(folder, state_url, **environment):
     """Two processes over one sandbox; without a URL each has files of its own."""
-    async with on_ports() as sandbox, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+    async with serve_on_ports() as sandbox, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         settings = {"TTP_API_URL": sandbox.api_url, "TTP_API_TOKEN": sandbox.token, "TTP_CONFIRM": "off", **environment}
         settings |= {"TTP_STATE_URL": state_url} if state_url else {}
         async with server(folder / "one", **settings) as one, server(folder / "two", **settings) as two:

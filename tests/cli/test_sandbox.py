@@ -102,7 +102,7 @@ def as_json(printed: str) -> Any:
 def test_token_is_shown_once_listed_without_itself_and_revoked(run, opened):
     """From making it to its end."""
     token, about, following = run("token", "create", "--label", "ci", "--expires-days", "30").splitlines()
-    caller = tokens.verify(opened.store, opened.clock, token)
+    caller = tokens.verify_token(opened.store, opened.clock, token)
     assert about == (
         f"This is the only time it is shown. Its id is {caller.token_id}; it expires at 2026-07-24T09:30:00.000Z."
     )
@@ -111,14 +111,14 @@ def test_token_is_shown_once_listed_without_itself_and_revoked(run, opened):
     assert run("token", "revoke", caller.token_id) == (
         f"{caller.token_id} is revoked: requests with it get 401 from now on.\n"
     )
-    assert tokens.verify(opened.store, opened.clock, token) is None
+    assert tokens.verify_token(opened.store, opened.clock, token) is None
     assert run("token", "list") == f"{caller.token_id}  is revoked  ci\n"
 
 
 def test_tokens_as_json(run, opened):
     """With all that is known of them."""
     made = as_json(run("token", "create", "--json"))
-    assert tokens.verify(opened.store, opened.clock, made.pop("token")) is not None
+    assert tokens.verify_token(opened.store, opened.clock, made.pop("token")) is not None
     expected = {
         "label": "made by hand",
         "capability": "publish",
@@ -279,7 +279,7 @@ def test_vendor_endpoints_are_turned_off_and_on(run, opened):
 def test_token_is_made_with_a_capability(run, opened, capability):
     """To rehearse an agent that may not publish."""
     token = run("token", "create", "--can", capability).splitlines()[0]
-    assert tokens.verify(opened.store, opened.clock, token).capabilities[-1] == capability
+    assert tokens.verify_token(opened.store, opened.clock, token).capabilities[-1] == capability
 
 
 def test_fault_is_ordered_listed_and_called_off(run, opened):

@@ -173,7 +173,7 @@ async def test_empty_workspace_answers_as_described(
         db.execute("INSERT INTO users VALUES ('usr_new', 'New')")
         db.execute("INSERT INTO organizations VALUES ('org_new', 'New', 'complete', 'UTC')")
         db.execute("INSERT INTO members VALUES ('usr_new', 'org_new', 0)")
-    token = tokens.create(sandbox.store, sandbox.clock, label="new", user_id="usr_new")
+    token = tokens.create_token(sandbox.store, sandbox.clock, label="new", user_id="usr_new")
     http.headers["Authorization"] = f"Bearer {token}"
     for name, (method, path, _) in operations.items():
         if method == "GET" and "{" not in path:
@@ -194,7 +194,7 @@ async def test_tokens_without_a_capability_are_refused_as_described(
     published: int,
 ) -> None:
     """403 for what reaches further; `GET /auth/me` says so before."""
-    token = tokens.create(sandbox.store, sandbox.clock, label="narrow", capability=capability)
+    token = tokens.create_token(sandbox.store, sandbox.clock, label="narrow", capability=capability)
     http.headers["Authorization"] = f"Bearer {token}"
     body = check("getMe", await http.get("/auth/me"), 200)
     assert (body["capabilities"][-1], body["canPublish"]) == (capability, False)

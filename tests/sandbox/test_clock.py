@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.sandbox.clock import ManualClock, StoredClock, from_ms, iso, to_ms
+from ttp_mcp.sandbox.clock import ManualClock, StoredClock, from_ms, to_iso, to_ms
 from ttp_mcp.sandbox.store import Store
 
 pytestmark = pytest.mark.requirement("sandbox.clock")
@@ -87,7 +87,7 @@ def test_a_clock_can_be_made_real_again(store: Store, machine: ManualClock, stop
     clock.move(3600)
     if stopped:
         clock.stop_at(NOW)
-    clock.real()
+    clock.follow_machine()
     machine.move(60)
     assert clock.now() == NOW + timedelta(minutes=1)
 
@@ -124,8 +124,8 @@ def test_instants_are_kept_to_the_millisecond() -> None:
     """As the API writes them."""
     instant = NOW + timedelta(milliseconds=1)
     assert from_ms(to_ms(instant)) == instant
-    assert iso(to_ms(instant)) == "2026-06-24T09:30:00.001Z"
-    assert iso(None) is None
+    assert to_iso(to_ms(instant)) == "2026-06-24T09:30:00.001Z"
+    assert to_iso(None) is None
 
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 999, 1_782_293_400_001, 253_402_300_799_999, -1])

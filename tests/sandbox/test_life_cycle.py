@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ttp_mcp.sandbox import ManualClock, Sandbox, scheduler
-from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.clock import to_iso, to_ms
 from ttp_mcp.sandbox.rest import organizations
 
 pytestmark = pytest.mark.requirement("sandbox.life-cycle")
@@ -208,7 +208,7 @@ class LifeCycle(RuleBasedStateMachine):
         for found in answer["posts"]:
             post = self.posts[found["id"]]
             assert (found["status"], found["accountIds"]) == (post.status, list(post.accounts))
-            assert found["scheduledAt"] == iso(to_ms(post.due) if post.due else None)
+            assert found["scheduledAt"] == to_iso(to_ms(post.due) if post.due else None)
             assert {each["accountId"]: each["status"] for each in found["results"]} == post.results
             assert all((each["error"] is not None) == (each["status"] == "failed") for each in found["results"])
             out = post.status in ("published", "partial")

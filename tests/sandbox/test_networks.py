@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttp_mcp.sandbox.networks import SETTLED_HOURS, Engagement, address, engagement, external_id
+from ttp_mcp.sandbox.networks import SETTLED_HOURS, Engagement, compute_engagement, create_external_id, create_url
 
 pytestmark = pytest.mark.requirement("sandbox.networks")
 
@@ -29,28 +29,30 @@ def figures(found: Engagement) -> tuple[int, ...]:
 @given(platforms, ids, ids, moments, ages)
 def test_the_same_ids_fare_the_same(platform: str, account_id: str, post_id: str, at: datetime, age: float) -> None:
     """Two rehearsals over the same workspace see the same figures."""
-    first, second = (engagement(account(platform, account_id), post_id, at, age) for _ in range(2))
+    first, second = (compute_engagement(account(platform, account_id), post_id, at, age) for _ in range(2))
     assert first == second
-    assert external_id(post_id, account_id) == external_id(post_id, account_id)
+    assert create_external_id(post_id, account_id) == create_external_id(post_id, account_id)
 
 
 @given(platforms, ids, moments, ages, ages)
 def test_figures_only_grow_with_age(platform: str, post_id: str, at: datetime, one: float, other: float) -> None:
     """None of the four is ever taken back, and none is below zero."""
-    younger, older = (figures(engagement(account(platform), post_id, at, age)) for age in sorted((one, other)))
+    younger, older = (figures(compute_engagement(account(platform), post_id, at, age)) for age in sorted((one, other)))
     assert all(0 <= before <= after for before, after in zip(younger, older, strict=True))
 
 
 @given(platforms, ids, moments, st.floats(SETTLED_HOURS, 10 * SETTLED_HOURS))
 def test_figures_settle(platform: str, post_id: str, at: datetime, age: float) -> None:
     """After two weeks nothing is added."""
-    assert engagement(account(platform), post_id, at, age) == engagement(account(platform), post_id, at, SETTLED_HOURS)
+    assert compute_engagement(account(platform), post_id, at, age) == compute_engagement(
+        account(platform), post_id, at, SETTLED_HOURS
+    )
 
 
 @given(platforms, ids, moments, ages)
 def test_fewer_like_than_see_and_fewer_comment_than_like(platform: str, post_id: str, at: datetime, age: float) -> None:
     """The figures fit each other."""
-    found = engagement(account(platform), post_id, at, age)
+    found = compute_engagement(account(platform), post_id, at, age)
     assert found.comments <= found.likes <= found.views
     assert found.shares <= found.likes
 
@@ -61,20 +63,22 @@ def test_fewer_like_than_see_and_fewer_comment_than_like(platform: str, post_id:
 )
 def test_each_network_has_its_best_hour(platform: str, hour: int) -> None:
     """It is what the analytics are to find."""
-    views = [engagement(account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)]
+    views = [
+        compute_engagement(account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)
+    ]
     assert views.index(max(views)) == hour
 
 
 def test_ids_differ_by_post_and_account() -> None:
     """They are the networks' own: digits."""
-    found = {external_id(post, account_id) for post in ("p1", "p2") for account_id in ("a1", "a2")}
+    found = {create_external_id(post, account_id) for post in ("p1", "p2") for account_id in ("a1", "a2")}
     assert len(found) == 4
     assert all(each.isdigit() for each in found)
 
 
 def test_addresses_lead_nowhere_and_look_like_the_networks_own() -> None:
     """Handles lose their sign; a name without a handle loses its spaces."""
-    found = [address(platform, "@harbor cafe", "7") for platform in PLATFORMS]
+    found = [create_url(platform, "@harbor cafe", "7") for platform in PLATFORMS]
     assert found == [
         "https://instagram.example/p/7",
         "https://x.example/harborcafe/status/7",

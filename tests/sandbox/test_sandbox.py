@@ -42,7 +42,7 @@ async def test_many_are_open_at_once_and_know_nothing_of_each_other():
         assert first.folder != second.folder
         assert await statuses(first) == {}
         assert len(await statuses(second)) > 100
-        assert tokens.verify(second.store, second.clock, first.token) is None
+        assert tokens.verify_token(second.store, second.clock, first.token) is None
 
 
 def test_a_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
@@ -59,12 +59,12 @@ def test_a_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
 def test_the_token_of_an_opening_ends_with_it(tmp_path):
     """It is made when it is first asked for; one that nobody asked for is never made."""
     with Sandbox(tmp_path, clock=ManualClock(NOW), label="tests") as first:
-        assert tokens.listed(first.store) == []
+        assert tokens.list_tokens(first.store) == []
         assert first.token == first.token
-        (entry,) = tokens.listed(first.store)
+        (entry,) = tokens.list_tokens(first.store)
         assert entry["label"] == "tests"
     with Sandbox(tmp_path, clock=ManualClock(NOW)) as second:
-        assert tokens.listed(second.store) == []
+        assert tokens.list_tokens(second.store) == []
 
 
 def test_without_a_clock_the_folder_has_one_for_all_who_open_it(tmp_path):

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from ttp_mcp.sandbox import ManualClock, Sandbox, serve
-from ttp_mcp.sandbox.serve import ServeProblem, on_ports
+from ttp_mcp.sandbox.serve import ServeProblem, serve_on_ports
 
 pytestmark = pytest.mark.requirement("sandbox.port")
 
@@ -22,7 +22,7 @@ POST = {"content": "Fresh bread", "platforms": ["twitter"]}
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A sandbox on two free ports, whose requests may ask for faults."""
-    async with on_ports(clock=ManualClock(NOW), faults_by_header=True) as opened:
+    async with serve_on_ports(clock=ManualClock(NOW), faults_by_header=True) as opened:
         yield opened
 
 
@@ -127,7 +127,7 @@ async def test_an_answer_that_takes_too_long_does_not_hold_up_the_end():
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             sent = anyio.Event()
-            async with on_ports(clock=ManualClock(NOW), faults_by_header=True, grace_seconds=0.01) as sandbox:
+            async with serve_on_ports(clock=ManualClock(NOW), faults_by_header=True, grace_seconds=0.01) as sandbox:
                 tasks.start_soon(ask, sandbox, sent.set)
                 await sent.wait()
                 # One more request: by its answer the first has been taken up.
@@ -151,17 +151,17 @@ def trace(started: Callable[[], None]):
 async def test_other_machines_are_refused(host):
     """The page needs no token, so nobody else may reach it."""
     with pytest.raises(ServeProblem, match=r"only for this machine: .* is not one of 127\.0\.0\.1, ::1, localhost"):
-        async with on_ports(host=host):
+        async with serve_on_ports(host=host):
             pass
 
 
 async def test_a_taken_port_is_named(taken):
     """For the API and for the storage."""
     with pytest.raises(ServeProblem, match=f"Port {taken} is taken, perhaps by another sandbox"):
-        async with on_ports(port=taken):
+        async with serve_on_ports(port=taken):
             pass
     with pytest.raises(ServeProblem, match=f"Port {taken} is taken"):
-        async with on_ports(storage_port=taken):
+        async with serve_on_ports(storage_port=taken):
             pass
 
 
@@ -173,7 +173,7 @@ async def test_a_port_that_the_system_refuses_is_named(monkeypatch):
 
     monkeypatch.setattr(serve.socket.socket, "bind", refuse)
     with pytest.raises(ServeProblem, match=r"Port 80 of 127\.0\.0\.1 can't be used \(Permission denied\)"):
-        async with on_ports(port=80):
+        async with serve_on_ports(port=80):
             pass
 
 
@@ -186,30 +186,30 @@ async def test_storage_takes_the_next_free_port():
     except OSError:
         other = socket.socket()  # somebody else has it already, which is as good
     with closing(other):
-        async with on_ports(clock=ManualClock(NOW), port=port) as sandbox:
+        async with serve_on_ports(clock=ManualClock(NOW), port=port) as sandbox:
             storage = urlsplit(sandbox.storage.origin).port
             assert urlsplit(sandbox.api_url).port == port
             assert storage not in (port, port + 1)
-    async with on_ports(clock=ManualClock(NOW), port=port) as again:
+    async with serve_on_ports(clock=ManualClock(NOW), port=port) as again:
         assert urlsplit(again.api_url).port == port
 
 
 async def test_a_problem_of_the_block_is_not_taken_for_one_of_the_ports(taken):
     """What the block raises leaves it."""
     with pytest.raises(ServeProblem, match="of the block"):
-        async with on_ports(clock=ManualClock(NOW)):
+        async with serve_on_ports(clock=ManualClock(NOW)):
             raise ServeProblem("of the block")
 
 
 async def test_localhost_and_ipv6_are_this_machine_too():
     """Addresses are written as URLs need them."""
-    async with on_ports(host="localhost", clock=ManualClock(NOW)) as sandbox:
+    async with serve_on_ports(host="localhost", clock=ManualClock(NOW)) as sandbox:
         assert sandbox.api_url.startswith("http://localhost:")
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    async with on_ports(host="::1", clock=ManualClock(NOW)) as sandbox:
+    async with serve_on_ports(host="::1", clock=ManualClock(NOW)) as sandbox:
         assert sandbox.page_url.startswith("http://[::1]:")
         async with httpx2.AsyncClient(trust_env=False) as client:
             assert (await client.get(sandbox.page_url)).status_code == 200

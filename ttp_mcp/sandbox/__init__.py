@@ -5,7 +5,7 @@
         sandbox.api_url, sandbox.token     # what a client needs
         sandbox.tick()                     # publish what is due
 
-On ports it is served by `serve.on_ports`; `workspace` writes and reads whole workspaces, `faults` lets requests fail on purpose.
+On ports it is served by `serve.serve_on_ports`; `workspace` writes and reads whole workspaces, `faults` lets requests fail on purpose.
 It shares no code with the API client that is tested against it.
 """
 

@@ -74,7 +74,7 @@ class StoredClock:
             db.execute("DELETE FROM meta WHERE key = 'clock_frozen_ms'")
             db.execute("INSERT OR REPLACE INTO meta VALUES ('clock_offset_ms', ?)", (str(offset),))
 
-    def real(self) -> None:
+    def follow_machine(self) -> None:
         """Follow the machine's clock again."""
         with self._store.writing() as db:
             db.execute("DELETE FROM meta WHERE key IN ('clock_frozen_ms', 'clock_offset_ms')")
@@ -91,7 +91,7 @@ def from_ms(milliseconds: int) -> datetime:
     return EPOCH + milliseconds * _MILLISECOND
 
 
-def iso(milliseconds: int | None) -> str | None:
+def to_iso(milliseconds: int | None) -> str | None:
     """Return an instant of the store as the API writes it."""
     if milliseconds is None:
         return None

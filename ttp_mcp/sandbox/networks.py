@@ -77,19 +77,19 @@ class Engagement:
     views: int
 
 
-def external_id(post_id: str, account_id: str) -> str:
+def create_external_id(post_id: str, account_id: str) -> str:
     """The network's own id of a publication."""
-    return str(int.from_bytes(_digest(post_id, account_id)[:8], "big"))
+    return str(int.from_bytes(_hash_ids(post_id, account_id)[:8], "big"))
 
 
-def address(platform: str, name: str, publication_id: str) -> str:
+def create_url(platform: str, name: str, publication_id: str) -> str:
     """Where a follower would find it. The host names are reserved ones that lead nowhere."""
     handle = name.lstrip("@").replace(" ", "")
     pattern = _ADDRESSES.get(platform, "https://network.example/{handle}/{id}")
     return pattern.format(id=publication_id, handle=handle)
 
 
-def engagement(account: Mapping[str, Any], post_id: str, published: datetime, age_hours: float) -> Engagement:
+def compute_engagement(account: Mapping[str, Any], post_id: str, published: datetime, age_hours: float) -> Engagement:
     """What a publication has gathered at an age.
 
     Args:
@@ -99,10 +99,10 @@ def engagement(account: Mapping[str, Any], post_id: str, published: datetime, ag
         age_hours: How long ago.
     """
     platform = account["platform"]
-    digest = _digest(post_id, account["id"])
+    digest = _hash_ids(post_id, account["id"])
     luck = 0.6 + 0.9 * digest[8] / 255
     grown = 1 - math.exp(-min(age_hours, SETTLED_HOURS) / GROWTH_HOURS)
-    views = account["followers"] * _REACH.get(platform, 0.2) * _attention(platform, published) * luck * grown
+    views = account["followers"] * _REACH.get(platform, 0.2) * _weigh_time(platform, published) * luck * grown
     likes = views * _LIKES.get(platform, 0.03) * (0.8 + 0.4 * digest[9] / 255)
     return Engagement(
         likes=round(likes),
@@ -112,7 +112,7 @@ def engagement(account: Mapping[str, Any], post_id: str, published: datetime, ag
     )
 
 
-def publish_problem(platform: str, data: Mapping[str, Any]) -> str | None:
+def find_rejection(platform: str, data: Mapping[str, Any]) -> str | None:
     """Return why the network rejects a post with this `platformData`, or None."""
     choices = data.get(platform)
     if not isinstance(choices, dict):
@@ -125,9 +125,9 @@ def publish_problem(platform: str, data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def metrics(publication: Mapping[str, Any]) -> dict[str, int | float]:
+def compute_metrics(publication: Mapping[str, Any]) -> dict[str, int | float]:
     """Return all figures of a publication: the four that are stored, and those that follow from them."""
-    digest = _digest(publication["post_id"], publication["account_id"])
+    digest = _hash_ids(publication["post_id"], publication["account_id"])
     views, likes = publication["views"], publication["likes"]
     figures: dict[str, int] = {
         "impressions": views + round(views * (0.1 + 0.4 * digest[11] / 255)),
@@ -138,35 +138,35 @@ def metrics(publication: Mapping[str, Any]) -> dict[str, int | float]:
         "views": views,
         "clicks": round(views * (0.004 + 0.02 * digest[13] / 255)),
     }
-    return {**figures, "engagementRate": _engagement_rate(figures)}
+    return {**figures, "engagementRate": _compute_rate(figures)}
 
 
-def total_metrics(parts: Sequence[Mapping[str, int | float]]) -> dict[str, int | float] | None:
+def add_metrics(parts: Sequence[Mapping[str, int | float]]) -> dict[str, int | float] | None:
     """Add up the figures of a post's publications; None when there are none yet."""
     if not parts:
         return None
     sums = {name: sum(part[name] for part in parts) for name in parts[0] if name != "engagementRate"}
-    return {**sums, "engagementRate": _engagement_rate(sums)}
+    return {**sums, "engagementRate": _compute_rate(sums)}
 
 
-def _engagement_rate(figures: Mapping[str, int | float]) -> float:
+def _compute_rate(figures: Mapping[str, int | float]) -> float:
     """Return likes, comments, shares and saves as a share of the impressions."""
     engaged = sum(figures[name] for name in ("likes", "comments", "shares", "saves"))
     return round(engaged / figures["impressions"], 4) if figures["impressions"] else 0.0
 
 
-def _attention(platform: str, published: datetime) -> float:
+def _weigh_time(platform: str, published: datetime) -> float:
     """1 is an ordinary moment; the peaks are about twice that."""
     first, second = _PEAKS.get(platform, (12, 18))
     hour = published.hour + published.minute / 60
-    by_hour = 0.5 + 1.5 * _near(hour, first) + 0.9 * _near(hour, second)
+    by_hour = 0.5 + 1.5 * _measure_closeness(hour, first) + 0.9 * _measure_closeness(hour, second)
     return by_hour * _WEEKDAYS.get(platform, (1.0,) * 7)[published.weekday()]
 
 
-def _near(hour: float, peak: float) -> float:
+def _measure_closeness(hour: float, peak: float) -> float:
     distance = min(abs(hour - peak), 24 - abs(hour - peak))
     return math.exp(-((distance / 2.2) ** 2))
 
 
-def _digest(post_id: str, account_id: str) -> bytes:
+def _hash_ids(post_id: str, account_id: str) -> bytes:
     return hashlib.sha256(f"{post_id}\n{account_id}".encode()).digest()

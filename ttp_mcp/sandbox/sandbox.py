@@ -95,7 +95,7 @@ class Sandbox:
         self.api_url = f"{origin}/api"
         self.page_url = f"{origin}/"
         self.scheduler = Scheduler(self.store, self.clock)
-        pages = routes.routes(self.store, self.clock, self.storage, origin)
+        pages = routes.create_routes(self.store, self.clock, self.storage, origin)
         self.app: ASGIApp = create_api(self.store, self.clock, self.storage, pages, faults_by_header=faults_by_header)
         self.storage_app: ASGIApp = self.storage.app()
         self._label = label
@@ -103,11 +103,11 @@ class Sandbox:
     @cached_property
     def token(self) -> str:
         """A token of this opening, made when it is first asked for and forgotten by `close`."""
-        return tokens.create(self.store, self.clock, label=self._label)
+        return tokens.create_token(self.store, self.clock, label=self._label)
 
     def _fill_when_new(self, clock: Clock | None, *, empty: bool, workspace: Path | None) -> None:
         if workspace is None:
-            demo.fill_when_new(self.store, self.clock, self.storage, empty=empty)
+            demo.fill_if_new(self.store, self.clock, self.storage, empty=empty)
             return
         # Imported here: the models of the file are needed for nothing else.
         from ttp_mcp.sandbox.workspace.file import read_workspace
@@ -150,7 +150,7 @@ class Sandbox:
     def close(self) -> None:
         """Forget this opening's token and close the data; a temporary folder is removed."""
         if "token" in self.__dict__:
-            tokens.forget(self.store, self.token)
+            tokens.delete_token(self.store, self.token)
         self.store.close()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)

@@ -79,7 +79,7 @@ class Scheduler:
         A lease that ends later than one of now would was given before the machine's clock was put back: it counts as over.
         """
         now, real = to_ms(self._clock.now()), round(self._real_time() * 1000)
-        if not self._anything_due(now, real):
+        if not self._is_anything_due(now, real):
             return []
         with self._store.writing() as db:
             rows = db.execute(
@@ -105,7 +105,7 @@ class Scheduler:
             ).fetchone()
             if post is None:
                 return False
-            self._record(db, post)
+            self._record_results(db, post)
         return True
 
     def measure(self) -> int:
@@ -121,10 +121,10 @@ class Scheduler:
         if rows:
             with self._store.writing() as db:
                 for row in rows:
-                    _measure(db, row, now)
+                    _update_engagement(db, row, now)
         return len(rows)
 
-    def _anything_due(self, now: int, real: int) -> bool:
+    def _is_anything_due(self, now: int, real: int) -> bool:
         """A look without the write lock, since most of the time nothing is due."""
         with self._store.reading() as db:
             found = db.execute(
@@ -134,7 +134,7 @@ class Scheduler:
             ).fetchone()
         return bool(found[0])
 
-    def _record(self, db: sqlite3.Connection, post: sqlite3.Row) -> None:
+    def _record_results(self, db: sqlite3.Connection, post: sqlite3.Row) -> None:
         now = to_ms(self._clock.now())
         due: int | None = post["scheduled_at"]
         # Never before its time, even where the clock was put back since it was claimed.
@@ -143,7 +143,7 @@ class Scheduler:
             "SELECT a.* FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
             (post["id"],),
         ).fetchall()
-        published = sum(publish_to(db, post, account, at=out, now=now) for account in accounts)
+        published = sum(publish_to_account(db, post, account, at=out, now=now) for account in accounts)
         status = "failed" if not published else "published" if published == len(accounts) else "partial"
         db.execute(
             "UPDATE posts SET status = ?, published_at = ?, updated_at = ?, lease_until = NULL WHERE id = ?",
@@ -151,9 +151,9 @@ class Scheduler:
         )
 
 
-def publish_to(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, *, at: int, now: int) -> bool:
+def publish_to_account(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, *, at: int, now: int) -> bool:
     """Record what one network makes of a post; `at` is when it went out, `now` up to when engagement is counted."""
-    problem = _connection_problem(account, at) or networks.publish_problem(
+    problem = _find_connection_problem(account, at) or networks.find_rejection(
         account["platform"], json.loads(post["platform_data"])
     )
     if problem:
@@ -162,8 +162,8 @@ def publish_to(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, 
             (problem, post["id"], account["id"]),
         )
         return False
-    publication_id = networks.external_id(post["id"], account["id"])
-    url = networks.address(account["platform"], account["handle"] or account["name"], publication_id)
+    publication_id = networks.create_external_id(post["id"], account["id"])
+    url = networks.create_url(account["platform"], account["handle"] or account["name"], publication_id)
     db.execute(
         "INSERT INTO publications (id, post_id, organization_id, account_id, platform, content, thread, media_urls, url, published_at, "
         "measured_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -191,11 +191,11 @@ def publish_to(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, 
             "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id WHERE p.id = ?",
             (publication_id,),
         ).fetchone()
-        _measure(db, row, now)
+        _update_engagement(db, row, now)
     return True
 
 
-def _connection_problem(account: sqlite3.Row, at: int) -> str | None:
+def _find_connection_problem(account: sqlite3.Row, at: int) -> str | None:
     lapsed = account["expires_at"] is not None and account["expires_at"] <= at and not account["has_refresh_capability"]
     if account["status"] == "connected" and not lapsed:
         return None
@@ -204,11 +204,11 @@ def _connection_problem(account: sqlite3.Row, at: int) -> str | None:
     )
 
 
-def _measure(db: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
+def _update_engagement(db: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
     age_hours = max(0, now - row["published_at"]) / 3_600_000
     local = from_ms(row["published_at"]).astimezone(ZoneInfo(row["time_zone"]))
     account = {"id": row["account_id"], "platform": row["platform"], "followers": row["followers"]}
-    found = networks.engagement(account, row["post_id"], local, age_hours)
+    found = networks.compute_engagement(account, row["post_id"], local, age_hours)
     db.execute(
         # Of two workers the one that is late must not take figures back.
         "UPDATE publications SET likes = ?, comments = ?, shares = ?, views = ?, measured_at = ?, settled = ? "

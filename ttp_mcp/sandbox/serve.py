@@ -1,6 +1,6 @@
 """The sandbox on ports of this machine: the API with its page on one, the storage on another, which makes it another origin.
 
-    async with on_ports() as sandbox:
+    async with serve_on_ports() as sandbox:
         sandbox.api_url, sandbox.page_url, sandbox.token   # real HTTP
 
 Only whoever serves imports this module: it brings an HTTP server.
@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ttp_mcp.sandbox.rest.faults import ABORT, until_gone
+from ttp_mcp.sandbox.rest.faults import ABORT, wait_for_disconnect
 from ttp_mcp.sandbox.sandbox import Sandbox
 
 HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -33,7 +33,7 @@ class ServeProblem(Exception):
 
 
 @asynccontextmanager
-async def on_ports(
+async def serve_on_ports(
     folder: Path | None = None,
     *,
     host: str = "127.0.0.1",
@@ -57,19 +57,21 @@ async def on_ports(
         StoreProblem: The folder holds data that can't be used.
     """
     with ExitStack() as stack:
-        api = stack.enter_context(listening(host, port))
-        storage = stack.enter_context(_next_free(host, port) if storage_port is None else listening(host, storage_port))
+        api = stack.enter_context(open_socket(host, port))
+        storage = stack.enter_context(
+            _open_next_free(host, port) if storage_port is None else open_socket(host, storage_port)
+        )
         sandbox = stack.enter_context(
-            Sandbox(folder, api_origin=_origin(host, api), storage_origin=_origin(host, storage), **options)
+            Sandbox(folder, api_origin=_get_origin(host, api), storage_origin=_get_origin(host, storage), **options)
         )
         async with AsyncExitStack() as servers:
-            await servers.enter_async_context(_answering(sandbox.app, api, grace_seconds))
-            await servers.enter_async_context(_answering(sandbox.storage_app, storage, grace_seconds))
+            await servers.enter_async_context(_serve_app(sandbox.app, api, grace_seconds))
+            await servers.enter_async_context(_serve_app(sandbox.storage_app, storage, grace_seconds))
             yield sandbox
 
 
 @contextmanager
-def listening(host: str, port: int) -> Generator[socket.socket]:
+def open_socket(host: str, port: int) -> Generator[socket.socket]:
     """A socket that waits for connections.
 
     Raises:
@@ -88,37 +90,37 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
             opened.bind(address)
             opened.listen(128)
         except OSError as problem:
-            raise ServeProblem(_bind_problem(host, port, problem)) from None
+            raise ServeProblem(_describe_bind_error(host, port, problem)) from None
         yield opened
 
 
-def _bind_problem(host: str, port: int, problem: OSError) -> str:
+def _describe_bind_error(host: str, port: int, problem: OSError) -> str:
     if problem.errno == errno.EADDRINUSE:
         return f"Port {port} is taken, perhaps by another sandbox. End that one, or pass 0 for a free port."
     return f"Port {port} of {host} can't be used ({problem.strerror}). Pass another --port, or 0 for a free one."
 
 
 @contextmanager
-def _next_free(host: str, port: int) -> Generator[socket.socket]:
+def _open_next_free(host: str, port: int) -> Generator[socket.socket]:
     """A socket on one of the ports after `port`; any free one where that is 0 or they are all taken."""
     with ExitStack() as stack:
         opened = None
         for candidate in range(port + 1, min(port + _PORTS_TRIED, 65536)) if port else ():
             try:
-                opened = stack.enter_context(listening(host, candidate))
+                opened = stack.enter_context(open_socket(host, candidate))
             except ServeProblem:
                 continue
             break
-        yield opened or stack.enter_context(listening(host, 0))
+        yield opened or stack.enter_context(open_socket(host, 0))
 
 
-def _origin(host: str, opened: socket.socket) -> str:
+def _get_origin(host: str, opened: socket.socket) -> str:
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{opened.getsockname()[1]}"
 
 
 @asynccontextmanager
-async def _answering(app: ASGIApp, opened: socket.socket, grace_seconds: float) -> AsyncGenerator[None]:
+async def _serve_app(app: ASGIApp, opened: socket.socket, grace_seconds: float) -> AsyncGenerator[None]:
     """Serve an application on a socket until the block ends, and let answers under way finish."""
     server = _Server(
         uvicorn.Config(
@@ -176,6 +178,6 @@ class _Protocol(H11Protocol):
             except asyncio.CancelledError:
                 # The server ends and has waited long enough; the client learns it from its connection.
                 transport.abort()
-                await until_gone(receive)
+                await wait_for_disconnect(receive)
 
         self.app = with_abort  # pyright: ignore[reportAttributeAccessIssue] - as above

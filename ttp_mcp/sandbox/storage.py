@@ -38,13 +38,13 @@ class MediaStorage:
         self.store = store
         self.clock = clock
         self.lifetime_seconds = lifetime_seconds
-        self._key = _signing_key(store)
+        self._key = _load_signing_key(store)
 
     def public_url(self, key: str) -> str:
         """Where anybody can see the file once it is uploaded."""
         return f"{self.origin}/{quote(key)}"
 
-    def reachable(self, url: str) -> str:
+    def to_current_url(self, url: str) -> str:
         """A media URL as it can be fetched now: our own files move with the port that this opening has."""
         parts = split_url(url)
         if parts is None:
@@ -61,7 +61,7 @@ class MediaStorage:
         """The file of a key. Keys hold nothing of a caller's choice but a cleaned name, so they stay below the folder."""
         return self.folder / key
 
-    def signature_fits(self, key: str, query: dict[str, str]) -> bool:
+    def is_signed(self, key: str, query: dict[str, str]) -> bool:
         """Whether an upload URL is ours and unaltered."""
         return set(query) == {*_SIGNED, "signature"} and hmac.compare_digest(
             self._sign(key, query).encode(), query["signature"].encode()
@@ -91,24 +91,24 @@ class MediaStorage:
         return FileResponse(self.path(key), headers=headers, media_type=row["content_type"])
 
     async def _put(self, request: Request, key: str) -> Response:
-        if refusal := await anyio.to_thread.run_sync(self._refusal, request, key):
+        if refusal := await anyio.to_thread.run_sync(self._find_refusal, request, key):
             return refusal
         size = int(request.query_params["size"])
         temporary = self.folder / f".incoming-{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as file:
-                digest = await _receive(request.stream(), file, size)
+                digest = await _receive_body(request.stream(), file, size)
             if digest is None:
                 return PlainTextResponse(f"The body must have exactly {size} bytes.", 400)
-            return await anyio.to_thread.run_sync(self._keep, key, temporary, digest)
+            return await anyio.to_thread.run_sync(self._store_upload, key, temporary, digest)
         except ClientDisconnect:
             return PlainTextResponse("The upload was broken off.", 400)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _refusal(self, request: Request, key: str) -> Response | None:
+    def _find_refusal(self, request: Request, key: str) -> Response | None:
         query = dict(request.query_params)
-        if not self.signature_fits(key, query):
+        if not self.is_signed(key, query):
             return PlainTextResponse("The signature does not fit this URL.", 403)
         if to_ms(self.clock.now()) >= int(query["expires"]):
             return PlainTextResponse("The URL has expired.", 403)
@@ -125,7 +125,7 @@ class MediaStorage:
             return PlainTextResponse("The URL was used already.", 409)
         return None
 
-    def _keep(self, key: str, temporary: Path, digest: str) -> Response:
+    def _store_upload(self, key: str, temporary: Path, digest: str) -> Response:
         with self.store.writing() as db:
             changed = db.execute(
                 "UPDATE media SET uploaded_at = ?, sha256 = ? WHERE key = ? AND uploaded_at IS NULL",
@@ -138,7 +138,7 @@ class MediaStorage:
         return Response(status_code=200, headers={"ETag": f'"{digest}"'})
 
 
-async def _receive(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> str | None:
+async def _receive_body(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> str | None:
     """Write a body to disk, a megabyte at a time; its SHA-256, or None when it has another size."""
     digest, received = hashlib.sha256(), 0
     waiting: list[bytes] = []
@@ -151,7 +151,7 @@ async def _receive(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> s
         waiting_bytes += len(chunk)
         # A hop into a thread costs more than writing one chunk of a network read.
         if waiting_bytes >= WRITE_BYTES or received == size:
-            await anyio.to_thread.run_sync(_write, file.write, digest.update, b"".join(waiting))
+            await anyio.to_thread.run_sync(_write_chunk, file.write, digest.update, b"".join(waiting))
             waiting.clear()
             waiting_bytes = 0
     if received != size:
@@ -161,7 +161,7 @@ async def _receive(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> s
     return digest.hexdigest()
 
 
-def _write(write: Callable[[bytes], int], update: Callable[[bytes], None], content: bytes) -> None:
+def _write_chunk(write: Callable[[bytes], int], update: Callable[[bytes], None], content: bytes) -> None:
     write(content)
     update(content)
 
@@ -174,7 +174,7 @@ def split_url(url: str) -> SplitResult | None:
         return None
 
 
-def _signing_key(store: Store) -> bytes:
+def _load_signing_key(store: Store) -> bytes:
     """The key of this data folder, made once; every process over it signs alike."""
     with store.writing() as db:
         db.execute("INSERT OR IGNORE INTO meta VALUES ('signing_key', ?)", (secrets.token_hex(32),))

@@ -20,23 +20,23 @@ MIGRATIONS: dict[int, str] = {
 }
 
 
-_OF_NO_USE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_UNREADABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class StoreProblem(Exception):
     """The data can't be used; the text says why and what to do.
 
     Attributes:
-        of_no_use: Whether the file itself is why (no database, damaged, of a newer version), so that trying again is in vain.
+        is_unreadable: Whether the file itself is why (no database, damaged, of a newer version), so that trying again is in vain.
     """
 
-    def __init__(self, words: str, *, of_no_use: bool = False) -> None:
+    def __init__(self, words: str, *, is_unreadable: bool = False) -> None:
         """Say why."""
         super().__init__(words)
-        self.of_no_use = of_no_use
+        self.is_unreadable = is_unreadable
 
 
-class _Held:
+class _ThreadConnection:
     """The connection of one thread. It is closed with the thread: a server's threads come and go."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -57,7 +57,7 @@ class Store:
         """
         self.path = path
         self._local = threading.local()
-        self._opened: WeakSet[_Held] = WeakSet()
+        self._opened: WeakSet[_ThreadConnection] = WeakSet()
         self._lock = threading.Lock()
         try:
             _make_private(path)
@@ -67,8 +67,8 @@ class Store:
             if not isinstance(error, sqlite3.DatabaseError):
                 raise
             raise StoreProblem(
-                f"{path.name} can't be opened as sandbox data ({error}). {_way_out(error.sqlite_errorcode)}",
-                of_no_use=error.sqlite_errorcode & 0xFF in _OF_NO_USE,
+                f"{path.name} can't be opened as sandbox data ({error}). {_suggest_fix(error.sqlite_errorcode)}",
+                is_unreadable=error.sqlite_errorcode & 0xFF in _UNREADABLE,
             ) from error
 
     def _prepare(self) -> None:
@@ -80,14 +80,14 @@ class Store:
             if version > SCHEMA_VERSION:
                 raise StoreProblem(
                     "The sandbox data were written by a newer ttp-mcp. Upgrade it, or set another TTP_STATE_DIR.",
-                    of_no_use=True,
+                    is_unreadable=True,
                 )
             if version == 0:
                 steps = [files("ttp_mcp.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")]
             else:
                 steps = [MIGRATIONS[step] for step in range(version, SCHEMA_VERSION)]
             for step in steps:
-                for statement in _statements(step):
+                for statement in _split_statements(step):
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -97,9 +97,9 @@ class Store:
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, in autocommit mode."""
-        held: _Held | None = getattr(self._local, "held", None)
+        held: _ThreadConnection | None = getattr(self._local, "held", None)
         if held is None:
-            held = _Held(
+            held = _ThreadConnection(
                 sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             )
             held.db.row_factory = sqlite3.Row
@@ -122,7 +122,7 @@ class Store:
         try:
             yield db
         finally:
-            _end(db, "COMMIT")
+            _end_transaction(db, "COMMIT")
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
@@ -139,7 +139,7 @@ class Store:
             yield db
             db.execute("COMMIT")
         except BaseException:
-            _end(db, "ROLLBACK")
+            _end_transaction(db, "ROLLBACK")
             raise
 
     def close(self) -> None:
@@ -159,15 +159,15 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _end(db: sqlite3.Connection, how: str) -> None:
+def _end_transaction(db: sqlite3.Connection, how: str) -> None:
     """End a transaction, unless SQLite has done so by itself: it does on a full or a failing disk."""
     if db.in_transaction:
         db.execute(how)
 
 
-def _way_out(code: int) -> str:
+def _suggest_fix(code: int) -> str:
     """What to do about an error on opening. Only data that are no longer of use are to be moved away."""
-    if code & 0xFF in _OF_NO_USE:
+    if code & 0xFF in _UNREADABLE:
         return "Move it away, or run `ttp-mcp sandbox reset`."
     if code & 0xFF == sqlite3.SQLITE_ERROR:
         # A database, but with other tables: perhaps another program's.
@@ -189,7 +189,7 @@ def _use_wal(db: sqlite3.Connection) -> None:
             return
 
 
-def _statements(script: str) -> Iterator[str]:
+def _split_statements(script: str) -> Iterator[str]:
     """The statements of a script; `executescript` would end the transaction it runs in."""
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -10,7 +10,7 @@ import pytest
 
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.rest import activity
-from ttp_mcp.sandbox.rest.responses import ok
+from ttp_mcp.sandbox.rest.responses import respond_ok
 
 JSON = {"Content-Type": "application/json"}
 DRAFT = {"content": "Hello", "accountIds": ["acc_x"]}
@@ -295,7 +295,14 @@ async def test_note_that_can_not_be_written_does_not_change_the_answer(
 async def test_data_still_wait_for_the_disk_after_a_note(tmp_path: Path, clock: ManualClock) -> None:
     """Notes are written without waiting; the connection is put back, so that posts are not."""
     with Sandbox(tmp_path, clock=clock, empty=True) as sandbox:
-        activity.remember(
-            sandbox.store, clock, organization_id=None, token_label=None, method="GET", path="/", answer=ok(), body={}
+        activity.record_request(
+            sandbox.store,
+            clock,
+            organization_id=None,
+            token_label=None,
+            method="GET",
+            path="/",
+            answer=respond_ok(),
+            body={},
         )
         assert sandbox.store.connection().execute("PRAGMA synchronous").fetchone()[0] == 2

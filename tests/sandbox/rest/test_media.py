@@ -426,6 +426,6 @@ async def test_media_of_a_post_are_addressed_where_the_storage_is_now(tmp_path, 
         assert urls
         assert all(url.startswith("http://127.0.0.1:9999/uploads/") for url in urls)
         assert (
-            again.storage.reachable("https://elsewhere.example/uploads/a.jpg")
+            again.storage.to_current_url("https://elsewhere.example/uploads/a.jpg")
             == "https://elsewhere.example/uploads/a.jpg"
         )

@@ -21,7 +21,7 @@ async def posts_of(api: httpx2.AsyncClient, organization: str | None = None) -> 
 @pytest.mark.requirement("sandbox.organizations")
 async def test_header_selects_among_the_callers_own(sandbox: Sandbox, api: httpx2.AsyncClient) -> None:
     """The first is the active one; both demo organizations have posts of their own."""
-    assert [each.id for each in organizations.every(sandbox.store)] == [HARBOR, NORDLICHT]
+    assert [each.id for each in organizations.list_organizations(sandbox.store)] == [HARBOR, NORDLICHT]
     assert await posts_of(api) == await posts_of(api, HARBOR)
     assert not set(await posts_of(api, HARBOR)) & set(await posts_of(api, NORDLICHT))
     accounts = (await api.get("/integrations", headers={"x-ttp-org": NORDLICHT})).json()["integrations"]
@@ -44,7 +44,7 @@ async def test_caller_without_an_organization_is_refused(sandbox: Sandbox, api: 
     """403: there is nothing that a request could be for."""
     with sandbox.store.writing() as db:
         db.execute("INSERT INTO users VALUES ('usr_alone', 'Alone')")
-    token = tokens.create(sandbox.store, sandbox.clock, label="alone", user_id="usr_alone")
+    token = tokens.create_token(sandbox.store, sandbox.clock, label="alone", user_id="usr_alone")
     assert (await api.get("/posts", headers={"Authorization": f"Bearer {token}"})).status_code == 403
 
 
@@ -171,5 +171,5 @@ async def test_complete_plan_passes_what_the_small_one_refuses(
     assert [(await empty_api.post("/posts", json=post)).status_code for _ in range(31)] == [201] * 31
     for path in BEST_TIMES:
         assert (await empty_api.get(f"/analytics/{path}")).status_code == 200
-    [organization] = organizations.every(empty.store)
+    [organization] = organizations.list_organizations(empty.store)
     assert organization.plan.name == "complete"

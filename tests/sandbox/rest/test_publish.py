@@ -121,7 +121,7 @@ async def test_token_does_what_its_capability_allows(
 ) -> None:
     """403 for the rest, which says what it may do."""
     post_id, other = await create(api), await create(api)
-    token = tokens.create(sandbox.store, sandbox.clock, label="narrow", capability=capability)
+    token = tokens.create_token(sandbox.store, sandbox.clock, label="narrow", capability=capability)
     api.headers["Authorization"] = f"Bearer {token}"
     body = {"content": "A thought", "platforms": ["linkedin"]}
     upload = {"filename": "a.png", "contentType": "image/png", "size": 3}
@@ -142,7 +142,7 @@ async def test_token_does_what_its_capability_allows(
 def test_capability_must_be_a_known_one(sandbox: Sandbox) -> None:
     """A slip makes no token."""
     with pytest.raises(ValueError, match="A token may read, draft or publish"):
-        tokens.create(sandbox.store, sandbox.clock, label="odd", capability="admin")
+        tokens.create_token(sandbox.store, sandbox.clock, label="odd", capability="admin")
 
 
 @pytest.mark.requirement("sandbox.vendor")

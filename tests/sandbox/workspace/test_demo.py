@@ -88,7 +88,7 @@ def test_demo_workspace_keeps_the_rules_of_the_platforms(sandbox):
                 row["id"],
             )
         ]
-        platform_rules.check(
+        platform_rules.check_rules(
             platforms,
             content=row["content"],
             media_urls=json.loads(row["media_urls"]),

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from ttp_mcp.sandbox import ManualClock, Sandbox
-from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.clock import to_iso, to_ms
 from ttp_mcp.sandbox.rest import faults, tokens
 from ttp_mcp.sandbox.workspace.file import WorkspaceProblem, read_workspace
 from ttp_mcp.sandbox.workspace.restore import reset_workspace
@@ -215,19 +215,19 @@ def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead
     assert sandbox.stored_clock.now() == at
     posts = [post for each in json.loads(sandbox.export())["organizations"] for post in each["posts"]]
     assert {post["scheduledAt"][16:] for post in posts if post["scheduledAt"]} == {":00.000Z"}
-    assert max(post["createdAt"] for post in posts) <= iso(to_ms(at))
+    assert max(post["createdAt"] for post in posts) <= to_iso(to_ms(at))
 
 
 @pytest.mark.requirement("workspace.careful")
 async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used, tmp_path):
     """Who had a token goes on working, as the first user where their own is gone."""
-    token = tokens.create(used.store, used.clock, label="mine")
+    token = tokens.create_token(used.store, used.clock, label="mine")
     faults.schedule_fault(used.store, "500")
     (used.storage.folder / "uploads" / "stray" / "deep").mkdir(parents=True)
     (used.storage.folder / "uploads" / "stray" / "deep" / "file.png").write_bytes(PNG)
     text = used.export().replace("usr_demo", "usr_other")
     reset(used, workspace=read_workspace(written_to(tmp_path / "a.json", text)))
-    caller = tokens.verify(used.store, used.clock, token)
+    caller = tokens.verify_token(used.store, used.clock, token)
     assert (caller.user_id, caller.label) == ("usr_other", "mine")
     assert faults.list_faults(used.store) == []
     with used.store.reading() as db:

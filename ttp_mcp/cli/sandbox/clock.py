@@ -74,7 +74,7 @@ def _wait_for_others(opened: SandboxSession) -> None:
 
 def _move(opened: SandboxSession, to: str, now: datetime) -> None:
     if to == "real":
-        opened.clock.real()
+        opened.clock.follow_machine()
     elif to == "stop":
         opened.clock.stop_at(now)
     elif to[:1] in ("+", "-"):

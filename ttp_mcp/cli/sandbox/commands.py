@@ -199,7 +199,7 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
 async def _serving(args: argparse.Namespace, folder: Path) -> int:
     import asyncio
 
-    from ttp_mcp.sandbox.serve import on_ports
+    from ttp_mcp.sandbox.serve import serve_on_ports
 
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -209,7 +209,7 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         port = PORT if args.api_port is None else args.api_port
-        serving = on_ports(
+        serving = serve_on_ports(
             folder, host=args.api_host or HOST, port=port, storage_port=args.storage_port, label="ttp-mcp sandbox"
         )
         async with serving as sandbox, sandbox.running():

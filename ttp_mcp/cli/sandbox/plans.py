@@ -12,7 +12,7 @@ def plan(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """Show the plans, or put an organization on one."""
     from ttp_mcp.sandbox.rest import organizations
 
-    known = organizations.every(opened.store)
+    known = organizations.list_organizations(opened.store)
     chosen = next((entry for entry in known if args.org in (None, entry.id)), None)
     if chosen is None:
         raise Refused(

@@ -10,13 +10,13 @@ def token_create(args: argparse.Namespace, opened: SandboxSession) -> CommandOut
     from ttp_mcp.sandbox.rest import tokens
 
     try:
-        token = tokens.create(
+        token = tokens.create_token(
             opened.store, opened.clock, label=args.label, expires_days=args.expires_days, capability=args.can
         )
     except ValueError as problem:
         raise Refused(str(problem)) from None
-    caller = tokens.verify(opened.store, opened.clock, token)
-    made = next(entry for entry in tokens.listed(opened.store) if caller and entry["id"] == caller.token_id)
+    caller = tokens.verify_token(opened.store, opened.clock, token)
+    made = next(entry for entry in tokens.list_tokens(opened.store) if caller and entry["id"] == caller.token_id)
     words = (
         token,
         f"This is the only time it is shown. Its id is {made['id']}; it {_expiry(made['expires_at'])}.",
@@ -29,7 +29,7 @@ def token_list(_: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """The tokens, without anything of the tokens themselves."""
     from ttp_mcp.sandbox.rest import tokens
 
-    found = tokens.listed(opened.store)
+    found = tokens.list_tokens(opened.store)
     words = [
         f"{entry['id']}  {_expiry(entry['expires_at']) if not entry['revoked_at'] else 'is revoked'}  {entry['label']}"
         for entry in found
@@ -41,7 +41,7 @@ def token_revoke(args: argparse.Namespace, opened: SandboxSession) -> CommandOut
     """Revoke a token for good."""
     from ttp_mcp.sandbox.rest import tokens
 
-    if not tokens.revoke(opened.store, opened.clock, args.id):
+    if not tokens.revoke_token(opened.store, opened.clock, args.id):
         raise Refused(f"there is no token {args.id[:60]}. `ttp-mcp sandbox token list` shows their ids.")
     return {"id": args.id, "revoked": True}, [f"{args.id} is revoked: requests with it get 401 from now on."]
 

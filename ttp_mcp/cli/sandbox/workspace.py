@@ -41,7 +41,7 @@ def _is_of_use(folder: Path) -> bool:
             Store(path).close()
     except StoreProblem as problem:
         # Data that others hold, or that a full disk keeps shut, are good data.
-        if not problem.of_no_use:
+        if not problem.is_unreadable:
             raise
         return False
     return True

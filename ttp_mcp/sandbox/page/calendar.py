@@ -107,7 +107,7 @@ def show_month(visit: Visit, year: int, number: int) -> Page:
 
 def show_day(visit: Visit, day: date, number: int) -> Page:
     """Show a day, page by page."""
-    found = queries.days(visit, _get_windows(visit, [day]), PAGE_POSTS, PAGE_POSTS * (number - 1))[0]
+    found = queries.read_days(visit, _get_windows(visit, [day]), PAGE_POSTS, PAGE_POSTS * (number - 1))[0]
     values = {
         "sub": count_of(found.count, "post") if found.count else "No posts",
         "turn": _create_turn(visit, "day", "Today", (day - timedelta(days=1), day + timedelta(days=1)), day),
@@ -121,24 +121,24 @@ def show_day(visit: Visit, day: date, number: int) -> Page:
 
 def show_drafts(visit: Visit, number: int) -> Page:
     """Show the posts without a time, page by page."""
-    found = queries.drafts(visit, PAGE_POSTS, PAGE_POSTS * (number - 1))
+    found = queries.read_drafts(visit, PAGE_POSTS, PAGE_POSTS * (number - 1))
     pager = create_pager(number, PAGE_POSTS, found.count)
     return Page("drafts.html", "Drafts", {"cards": found.cards, "path": visit.path("drafts"), "pager": pager})
 
 
 def show_post(visit: Visit, post_id: str) -> Page | None:
     """Show a post with its results; None if the organization has no such post."""
-    found = queries.whole(visit, post_id)
+    found = queries.read_post(visit, post_id)
     if found is None:
         return None
     post = found.card
     back_path = visit.path("drafts") if post.at is None else _get_day_path(visit, visit.local(post.at).date())
     synced = {
-        name: networks.metrics(dict(row))
+        name: networks.compute_metrics(dict(row))
         for name, row in found.figures.items()
         if row["measured_at"] > row["published_at"]
     }
-    total = networks.total_metrics(list(synced.values())) if len(synced) > 1 else None
+    total = networks.add_metrics(list(synced.values())) if len(synced) > 1 else None
     values = {
         "found": found,
         "back": "Drafts" if post.at is None else "Day of this post",
@@ -157,7 +157,7 @@ def _format_figures(figures: dict[str, int | float]) -> dict[str, str]:
 
 def _read_days(visit: Visit, dates: Sequence[date], most: int, month: int | None = None) -> list[CalendarDay]:
     today = get_today(visit)
-    found = queries.days(visit, _get_windows(visit, dates), most)
+    found = queries.read_days(visit, _get_windows(visit, dates), most)
     return [
         CalendarDay(
             date=day,

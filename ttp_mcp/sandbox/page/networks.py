@@ -26,12 +26,12 @@ class HeatCell:
 
 def show_feed(visit: Visit, account_id: str | None, number: int) -> Page | None:
     """Show what the networks show of an account, or of all; None if the organization has no such account."""
-    accounts = queries.accounts(visit)
+    accounts = queries.read_accounts(visit)
     chosen = next((account for account in accounts if account["id"] == account_id), None)
     if account_id is not None and chosen is None:
         return None
     # One more than is shown tells whether there is an older page, without counting all.
-    found = queries.feed(visit, account_id, PAGE_PUBLICATIONS + 1, PAGE_PUBLICATIONS * (number - 1))
+    found = queries.read_feed(visit, account_id, PAGE_PUBLICATIONS + 1, PAGE_PUBLICATIONS * (number - 1))
     name = "All accounts"
     sub = "What a follower would see on each network. The networks are simulated, their figures invented."
     if chosen is not None:
@@ -52,13 +52,13 @@ def show_feed(visit: Visit, account_id: str | None, number: int) -> Page | None:
 def show_best_times(visit: Visit) -> Page:
     """Show weekday and hour against engagement, by the method of the analytics."""
     points = analytics.read_points(visit.db, visit.organization, visit.now)
-    advice = analytics.recommendation(points)
+    advice = analytics.create_recommendation(points)
     values = {
         "advice": advice,
         "heat": _create_heat_rows(points) if points else [],
         "days": DAYS,
         "levels": LEVELS,
-        "upcoming": analytics.next_slot(visit.now, visit.organization.zone, points),
+        "upcoming": analytics.find_next_slot(visit.now, visit.organization.zone, points),
         "best_hours": [(f"{entry['hour']:02}:00", entry["score"]) for entry in advice["bestHours"]],
         "best_days": [(entry["day"], entry["score"]) for entry in advice["bestDays"]],
     }

@@ -88,7 +88,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class FullPost:
     """A post with everything that is known of it."""
 
     card: Card
@@ -110,7 +110,7 @@ class Publication:
     files: Sequence[File]
 
 
-def days(visit: Visit, windows: Sequence[tuple[int, int]], most: int, skip: int = 0) -> list[Day]:
+def read_days(visit: Visit, windows: Sequence[tuple[int, int]], most: int, skip: int = 0) -> list[Day]:
     """The posts of each window (from, to; the end excluded), by time, at most so many of each."""
     values = ", ".join(f"({number}, {start}, {stop})" for number, (start, stop) in enumerate(windows))
     inside = "organization_id = ? AND scheduled_at >= d.start AND scheduled_at < d.stop"
@@ -124,12 +124,12 @@ def days(visit: Visit, windows: Sequence[tuple[int, int]], most: int, skip: int 
         (visit.organization.id, most, skip),
     ).fetchall()
     found: dict[int, list[Card]] = {number: [] for number in range(len(windows))}
-    for row, card in zip(rows, _cards(visit, rows), strict=True):
+    for row, card in zip(rows, _read_cards(visit, rows), strict=True):
         found[row["n"]].append(card)
     return [Day(count=count[0], cards=cards) for count, cards in zip(counts, found.values(), strict=True)]
 
 
-def drafts(visit: Visit, most: int, skip: int) -> Day:
+def read_drafts(visit: Visit, most: int, skip: int) -> Day:
     """Posts without a time, newest first."""
     where = "FROM posts p WHERE organization_id = ? AND scheduled_at IS NULL"
     rows = visit.db.execute(
@@ -138,20 +138,20 @@ def drafts(visit: Visit, most: int, skip: int) -> Day:
         (visit.organization.id, most, skip),
     ).fetchall()
     count = visit.db.execute(f"SELECT count(*) {where}", (visit.organization.id,)).fetchone()[0]
-    return Day(count=count, cards=_cards(visit, rows))
+    return Day(count=count, cards=_read_cards(visit, rows))
 
 
-def troubles(visit: Visit, since: datetime, most: int) -> list[Card]:
+def read_failures(visit: Visit, since: datetime, most: int) -> list[Card]:
     """Posts that did not reach all of their accounts since then, the latest first."""
     rows = visit.db.execute(
         f"SELECT {_BRIEF} FROM posts p WHERE organization_id = ? AND scheduled_at > ? AND status IN ('failed', 'partial') "  # noqa: S608 - words of our own
         "ORDER BY scheduled_at DESC LIMIT ?",
         (visit.organization.id, to_ms(since), most),
     ).fetchall()
-    return _cards(visit, rows)
+    return _read_cards(visit, rows)
 
 
-def statuses(visit: Visit) -> dict[str, int]:
+def count_by_status(visit: Visit) -> dict[str, int]:
     """How many posts are in each status."""
     rows = visit.db.execute(
         "SELECT status, count(*) FROM posts WHERE organization_id = ? GROUP BY status",
@@ -160,7 +160,7 @@ def statuses(visit: Visit) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def gathered(visit: Visit, window_days: int) -> sqlite3.Row:
+def sum_engagement(visit: Visit, window_days: int) -> sqlite3.Row:
     """What the publications of the last days gathered: `posts`, `likes`, `comments`, `shares`, `views`."""
     return visit.db.execute(
         "SELECT count(DISTINCT post_id) AS posts, coalesce(sum(likes), 0) AS likes, coalesce(sum(comments), 0) AS comments, "
@@ -170,7 +170,7 @@ def gathered(visit: Visit, window_days: int) -> sqlite3.Row:
     ).fetchone()
 
 
-def whole(visit: Visit, post_id: str) -> Whole | None:
+def read_post(visit: Visit, post_id: str) -> FullPost | None:
     """One post of the organization; None when it has no such post."""
     row = visit.db.execute(
         "SELECT *, json_array_length(thread) AS parts FROM posts WHERE id = ? AND organization_id = ?",
@@ -179,17 +179,17 @@ def whole(visit: Visit, post_id: str) -> Whole | None:
     if row is None:
         return None
     figures = visit.db.execute("SELECT * FROM publications WHERE post_id = ?", (post_id,)).fetchall()
-    return Whole(
-        card=_cards(visit, [row])[0],
+    return FullPost(
+        card=_read_cards(visit, [row])[0],
         thread=json.loads(row["thread"]),
-        data="" if row["platform_data"] == "{}" else _indented(row["platform_data"]),
+        data="" if row["platform_data"] == "{}" else _indent_json(row["platform_data"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         figures={figure["account_id"]: figure for figure in figures},
     )
 
 
-def accounts(visit: Visit) -> list[sqlite3.Row]:
+def read_accounts(visit: Visit) -> list[sqlite3.Row]:
     """The organization's accounts in their order, each with `last_at`, when it last published."""
     return visit.db.execute(
         "SELECT a.*, (SELECT max(published_at) FROM publications WHERE account_id = a.id) AS last_at FROM accounts a "
@@ -204,7 +204,7 @@ def is_expired(visit: Visit, account: sqlite3.Row) -> bool:
     return account["status"] != "connected" or (lapsed and not account["has_refresh_capability"])
 
 
-def media(visit: Visit, most: int, skip: int) -> tuple[int, list[sqlite3.Row]]:
+def read_media(visit: Visit, most: int, skip: int) -> tuple[int, list[sqlite3.Row]]:
     """How many files there are, and some of them, newest first."""
     count = visit.db.execute(
         "SELECT count(*) FROM media WHERE organization_id = ?", (visit.organization.id,)
@@ -216,7 +216,7 @@ def media(visit: Visit, most: int, skip: int) -> tuple[int, list[sqlite3.Row]]:
     return count, rows
 
 
-def feed(visit: Visit, account_id: str | None, most: int, skip: int) -> list[Publication]:
+def read_feed(visit: Visit, account_id: str | None, most: int, skip: int) -> list[Publication]:
     """What the networks show of one account, or of all, the latest first. Deleted posts stay there, without `post_id`."""
     by, value = ("account_id", account_id) if account_id else ("organization_id", visit.organization.id)
     rows = visit.db.execute(
@@ -224,22 +224,22 @@ def feed(visit: Visit, account_id: str | None, most: int, skip: int) -> list[Pub
         "ORDER BY u.published_at DESC LIMIT ? OFFSET ?",
         (value, most, skip),
     ).fetchall()
-    by_id = {account["id"]: account for account in accounts(visit)}
+    by_id = {account["id"]: account for account in read_accounts(visit)}
     media_urls = [json.loads(row["media_urls"]) for row in rows]
-    known = _known(visit, (url for urls in media_urls for url in urls))
+    known = _find_files(visit, (url for urls in media_urls for url in urls))
     return [
         Publication(
             post_id=row["live_id"],
             account=by_id[row["account_id"]],
             row=row,
             thread=json.loads(row["thread"]),
-            files=_files(urls, known),
+            files=_to_files(urls, known),
         )
         for row, urls in zip(rows, media_urls, strict=True)
     ]
 
 
-def activity(visit: Visit, most: int) -> list[sqlite3.Row]:
+def read_activity(visit: Visit, most: int) -> list[sqlite3.Row]:
     """What was asked last: for this organization, or refused before it was known for which."""
     return visit.db.execute(
         "SELECT * FROM activity WHERE organization_id = ? OR organization_id IS NULL ORDER BY id DESC LIMIT ?",
@@ -247,7 +247,7 @@ def activity(visit: Visit, most: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def _cards(visit: Visit, rows: Sequence[sqlite3.Row]) -> list[Card]:
+def _read_cards(visit: Visit, rows: Sequence[sqlite3.Row]) -> list[Card]:
     marks = ", ".join("?" * len(rows))
     targets: dict[str, list[Target]] = {row["id"]: [] for row in rows}
     for target in visit.db.execute(
@@ -267,7 +267,7 @@ def _cards(visit: Visit, rows: Sequence[sqlite3.Row]) -> list[Card]:
             )
         )
     media_urls = [json.loads(row["media_urls"]) for row in rows]
-    known = _known(visit, (url for urls in media_urls for url in urls))
+    known = _find_files(visit, (url for urls in media_urls for url in urls))
     return [
         Card(
             id=row["id"],
@@ -275,16 +275,16 @@ def _cards(visit: Visit, rows: Sequence[sqlite3.Row]) -> list[Card]:
             at=row["scheduled_at"],
             text=row["content"],
             parts=row["parts"],
-            files=_files(urls, known),
+            files=_to_files(urls, known),
             targets=targets[row["id"]],
         )
         for row, urls in zip(rows, media_urls, strict=True)
     ]
 
 
-def _known(visit: Visit, urls: Iterable[str]) -> dict[str, File]:
+def _find_files(visit: Visit, urls: Iterable[str]) -> dict[str, File]:
     """Which addresses are files in the organization's storage. Their origin may be of an earlier start on another port."""
-    keys = {url: unquote(_path(url)).lstrip("/") for url in urls}
+    keys = {url: unquote(_get_path(url)).lstrip("/") for url in urls}
     marks = ", ".join("?" * len(set(keys.values())))
     rows = visit.db.execute(
         f"SELECT * FROM media WHERE organization_id = ? AND uploaded_at IS NOT NULL AND key IN ({marks})",  # noqa: S608 - question marks
@@ -297,16 +297,16 @@ def _known(visit: Visit, urls: Iterable[str]) -> dict[str, File]:
     return {url: files[key] for url, key in keys.items() if key in files}
 
 
-def _files(urls: Sequence[str], known: dict[str, File]) -> list[File]:
+def _to_files(urls: Sequence[str], known: dict[str, File]) -> list[File]:
     return [known.get(url) or File(url, url.partition("?")[0].rpartition("/")[2] or url, "elsewhere") for url in urls]
 
 
-def _path(url: str) -> str:
+def _get_path(url: str) -> str:
     try:
         return urlsplit(url).path
     except ValueError:
         return ""
 
 
-def _indented(text: str) -> str:
+def _indent_json(text: str) -> str:
     return json.dumps(json.loads(text), indent=2, ensure_ascii=False)

@@ -59,7 +59,7 @@ def render_page(page: Page, visit: Visit, *, section: str, style: str) -> str:
         section: Entry of the navigation that it belongs to.
         style: Path of the stylesheet.
     """
-    template = _environment().get_template(page.template)
+    template = _get_environment().get_template(page.template)
     return template.render(
         **page.values, visit=visit, title=page.title, section=section, sections=SECTIONS, style=style
     )
@@ -67,7 +67,7 @@ def render_page(page: Page, visit: Visit, *, section: str, style: str) -> str:
 
 def render_notice(page: Page, *, style: str) -> str:
     """Render a page that belongs to no organization."""
-    return _environment().get_template(page.template).render(**page.values, title=page.title, style=style)
+    return _get_environment().get_template(page.template).render(**page.values, title=page.title, style=style)
 
 
 def platform_name(platform: str) -> str:
@@ -76,7 +76,7 @@ def platform_name(platform: str) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def _get_environment() -> "Environment":
     # Imported when the first page is served: the API does not need it.
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape

@@ -1,6 +1,6 @@
 """The page of the sandbox: the workspace in a browser, read-only.
 
-routes(store, clock, storage, origin)   # beside the API, on its port
+create_routes(store, clock, storage, origin)   # beside the API, on its port
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _YEAR_SECONDS = 365 * 24 * 3600
 _SECRETS = re.compile(r"(ttp_)[0-9a-f]{6,}|(signature=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
-def routes(store: Store, clock: Clock, storage: MediaStorage, origin: str) -> list[Route]:
+def create_routes(store: Store, clock: Clock, storage: MediaStorage, origin: str) -> list[Route]:
     """Return the routes of the page, which follow those of the API.
 
     Args:
@@ -123,7 +123,7 @@ class _PageServer:
         return self._check_host(request) or self._respond(404, render_notice(missing, style=self._style))
 
     def _show(self, request: Request, section: str, view: View) -> Response:
-        known = organizations.every(self._store)
+        known = organizations.list_organizations(self._store)
         wanted = request.path_params.get("organization")
         chosen = next((entry for entry in known if wanted in (None, entry.id)), None)
         if chosen is None:

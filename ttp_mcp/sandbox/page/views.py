@@ -15,23 +15,23 @@ PAGE_FILES, ACTIVITY_ROWS = 48, 100
 
 def show_overview(visit: Visit) -> Page:
     """Show what needs attention, this week, and the latest requests."""
-    accounts = queries.accounts(visit)
+    accounts = queries.read_accounts(visit)
     start = get_monday(get_today(visit))
     values = {
         "account_count": len(accounts),
         "figures": _read_figures(visit),
         "expired": [account for account in accounts if queries.is_expired(visit, account)],
-        "failed": queries.troubles(visit, visit.now - timedelta(days=FAILURE_DAYS), 3),
+        "failed": queries.read_failures(visit, visit.now - timedelta(days=FAILURE_DAYS), 3),
         "week_path": visit.path("week", start.isoformat()),
         "days": get_week(visit, start),
-        "activity": queries.activity(visit, 6),
+        "activity": queries.read_activity(visit, 6),
     }
     return Page("overview.html", "Overview", values)
 
 
 def show_accounts(visit: Visit) -> Page:
     """Show the connected accounts and the health of their connections."""
-    accounts = [(account, queries.is_expired(visit, account)) for account in queries.accounts(visit)]
+    accounts = [(account, queries.is_expired(visit, account)) for account in queries.read_accounts(visit)]
     expired = sum(is_expired for _, is_expired in accounts)
     health = f"{count_of(expired, 'connection')} expired." if expired else "All connections are in order."
     sub = f"{count_of(len(accounts), 'account')}. {health}" if accounts else "No account is connected."
@@ -40,7 +40,7 @@ def show_accounts(visit: Visit) -> Page:
 
 def show_media(visit: Visit, number: int) -> Page:
     """Show the uploaded files, page by page."""
-    count, rows = queries.media(visit, PAGE_FILES, PAGE_FILES * (number - 1))
+    count, rows = queries.read_media(visit, PAGE_FILES, PAGE_FILES * (number - 1))
     uploads = [
         (row, File(visit.storage.public_url(row["key"]), row["filename"], row["content_type"].partition("/")[0]))
         if row["uploaded_at"] is not None
@@ -60,13 +60,13 @@ def show_media(visit: Visit, number: int) -> Page:
 def show_activity(visit: Visit) -> Page:
     """Show the latest requests to the API."""
     return Page(
-        "activity.html", "Activity", {"most": ACTIVITY_ROWS, "activity": queries.activity(visit, ACTIVITY_ROWS)}
+        "activity.html", "Activity", {"most": ACTIVITY_ROWS, "activity": queries.read_activity(visit, ACTIVITY_ROWS)}
     )
 
 
 def _read_figures(visit: Visit) -> list[tuple[str, int, str]]:
-    by_status = queries.statuses(visit)
-    found = queries.gathered(visit, FIGURE_DAYS)
+    by_status = queries.count_by_status(visit)
+    found = queries.sum_engagement(visit, FIGURE_DAYS)
     waiting = [("Scheduled", by_status.get("scheduled", 0)), ("Drafts", by_status.get("draft", 0))]
     names = {"Published": "posts", "Views": "views", "Likes": "likes", "Comments": "comments", "Shares": "shares"}
     return [

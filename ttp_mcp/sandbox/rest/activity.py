@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 KEPT = 1000
 
 
-def remember(
+def record_request(
     store: Store,
     clock: Clock,
     *,
@@ -42,7 +42,7 @@ def remember(
                     method,
                     path[:200],
                     answer.status_code,
-                    _summary(method, path, body),
+                    _summarize(method, path, body),
                 ),
             )
             db.execute("DELETE FROM activity WHERE id <= ?", ((noted.lastrowid or 0) - KEPT,))
@@ -52,19 +52,19 @@ def remember(
         db.execute("PRAGMA synchronous = FULL")
 
 
-def _summary(method: str, path: str, body: JsonObject) -> str:
+def _summarize(method: str, path: str, body: JsonObject) -> str:
     words = {
         ("POST", "/api/posts"): "Create a post",
         ("GET", "/api/posts"): "List posts",
         ("GET", "/api/integrations"): "List accounts",
         ("POST", "/api/media/presign"): "Prepare an upload",
     }
-    verb = words.get((method, path)) or _verb(method, path)
+    verb = words.get((method, path)) or _describe_action(method, path)
     detail = body.get("content") or body.get("filename")
     return f"{verb}: {detail[:120]}" if isinstance(detail, str) else verb
 
 
-def _verb(method: str, path: str) -> str:
+def _describe_action(method: str, path: str) -> str:
     if method == "DELETE":
         return "Delete a post"
     if method == "POST":

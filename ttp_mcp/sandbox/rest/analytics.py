@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response
 
 from ttp_mcp.sandbox import networks
-from ttp_mcp.sandbox.clock import from_ms, iso, to_ms
+from ttp_mcp.sandbox.clock import from_ms, to_iso, to_ms
 from ttp_mcp.sandbox.rest.organizations import Organization, check_best_times
 from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, ok
+from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, respond_ok
 
 WINDOW_DAYS = 180
 PRIOR = 4
@@ -29,17 +29,17 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 Point = tuple[datetime, float]
 
 
-def optimal_times(call: ApiRequest) -> Response:
+def get_optimal_times(call: ApiRequest) -> Response:
     """`GET /analytics/optimal-times`, of one platform or of all."""
     call.check_query("platform")
     check_best_times(call.organization)
     platform = call.query.get("platform")
     if platform is not None and not VISIBLE.search(platform):
         raise Problem(400, "platform must not be empty.")
-    return ok(recommendation=recommendation(_read_points(call, platform=platform)))
+    return respond_ok(recommendation=create_recommendation(_read_points(call, platform=platform)))
 
 
-def by_account(call: ApiRequest) -> Response:
+def get_times_by_account(call: ApiRequest) -> Response:
     """`GET /analytics/optimal-times/by-account`."""
     call.check_query()
     check_best_times(call.organization)
@@ -47,27 +47,27 @@ def by_account(call: ApiRequest) -> Response:
         accounts = db.execute(
             "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
         ).fetchall()
-    return ok(
+    return respond_ok(
         accounts=[
             {
                 "accountId": account["id"],
                 "platform": account["platform"],
                 "name": account["handle"] or account["name"],
-                "recommendation": recommendation(_read_points(call, account_id=account["id"])),
+                "recommendation": create_recommendation(_read_points(call, account_id=account["id"])),
             }
             for account in accounts
         ]
     )
 
 
-def next_optimal_time(call: ApiRequest) -> Response:
+def get_next_optimal_time(call: ApiRequest) -> Response:
     """`GET /analytics/next-optimal-time`: the next full hour that is a best hour on a best day."""
     call.check_query()
     check_best_times(call.organization)
-    return ok(**next_slot(call.clock.now(), call.organization.zone, _read_points(call)))
+    return respond_ok(**find_next_slot(call.clock.now(), call.organization.zone, _read_points(call)))
 
 
-def next_slot(now: datetime, zone: ZoneInfo, found: Sequence[Point]) -> JsonObject:
+def find_next_slot(now: datetime, zone: ZoneInfo, found: Sequence[Point]) -> JsonObject:
     """Return the next full hour that is a best hour on a best day, with its score and a message."""
     if not found:
         return {
@@ -76,8 +76,8 @@ def next_slot(now: datetime, zone: ZoneInfo, found: Sequence[Point]) -> JsonObje
             "message": "No published posts yet, so there is no best time.",
         }
     hours, days = (
-        dict(_scores((at.hour for at, _ in found), found)),
-        dict(_scores((at.weekday() for at, _ in found), found)),
+        dict(_score_groups((at.hour for at, _ in found), found)),
+        dict(_score_groups((at.weekday() for at, _ in found), found)),
     )
     best_hours = {hour for hour, _ in sorted(hours.items(), key=_best_first)[:5]}
     best_days = {day for day, _ in sorted(days.items(), key=_best_first)[:3]}
@@ -88,33 +88,33 @@ def next_slot(now: datetime, zone: ZoneInfo, found: Sequence[Point]) -> JsonObje
         if slot.hour in best_hours and slot.weekday() in best_days:
             score = round(hours[slot.hour] * days[slot.weekday()], 2)
             return {
-                "nextOptimalTime": iso(to_ms(slot)),
+                "nextOptimalTime": to_iso(to_ms(slot)),
                 "score": score,
                 "message": f"The next best slot is {DAYS[slot.weekday()]} {slot:%H}:00.",
             }
     raise AssertionError("two weeks hold every hour of every weekday")  # pragma: no cover - cannot be reached
 
 
-def weekly_schedule(call: ApiRequest) -> Response:
+def get_weekly_schedule(call: ApiRequest) -> Response:
     """`GET /analytics/weekly-schedule`: for each weekday its three best hours; the score is hour × day."""
     call.check_query()
     check_best_times(call.organization)
     found = _read_points(call)
-    days = dict(_scores((at.weekday() for at, _ in found), found))
+    days = dict(_score_groups((at.weekday() for at, _ in found), found))
     schedule: list[JsonObject] = []
     for number, day in enumerate(DAYS):
         that_day = [point for point in found if point[0].weekday() == number]
-        hours = sorted(_scores((at.hour for at, _ in that_day), that_day), key=_best_first)[:3]
+        hours = sorted(_score_groups((at.hour for at, _ in that_day), that_day), key=_best_first)[:3]
         schedule.append(
             {
                 "day": day,
                 "hours": [{"hour": hour, "score": round(score * days[number], 2)} for hour, score in sorted(hours)],
             }
         )
-    return ok(schedule=schedule)
+    return respond_ok(schedule=schedule)
 
 
-def engagement_summary(call: ApiRequest) -> Response:
+def get_engagement_summary(call: ApiRequest) -> Response:
     """`GET /analytics/engagement-summary`: totals over everything that is published."""
     call.check_query()
     with call.store.reading() as db:
@@ -123,10 +123,10 @@ def engagement_summary(call: ApiRequest) -> Response:
             "coalesce(sum(shares), 0) AS shares, coalesce(sum(views), 0) AS views FROM publications WHERE organization_id = ?",
             (call.organization.id,),
         ).fetchone()
-    return ok(summary={key: row[key] for key in ("posts", "likes", "comments", "shares", "views")})
+    return respond_ok(summary={key: row[key] for key in ("posts", "likes", "comments", "shares", "views")})
 
 
-def post_metrics(call: ApiRequest) -> Response:
+def get_post_metrics(call: ApiRequest) -> Response:
     """`GET /analytics/metrics/{post_id}`: figures of one post, in total and by account; null before the first sync."""
     call.check_query()
     post_id = call.path["post_id"]
@@ -141,12 +141,17 @@ def post_metrics(call: ApiRequest) -> Response:
         ).fetchall()
     if known is None:
         raise Problem(404, "Post not found.")
-    figures = [networks.metrics(row) for row in rows]
-    return ok(
+    figures = [networks.compute_metrics(row) for row in rows]
+    return respond_ok(
         postId=post_id,
-        metrics=networks.total_metrics(figures),
+        metrics=networks.add_metrics(figures),
         accounts=[
-            {"accountId": row["account_id"], "platform": row["platform"], "syncedAt": iso(row["measured_at"]), **found}
+            {
+                "accountId": row["account_id"],
+                "platform": row["platform"],
+                "syncedAt": to_iso(row["measured_at"]),
+                **found,
+            }
             for row, found in zip(rows, figures, strict=True)
         ],
     )
@@ -184,24 +189,26 @@ def read_points(
         by_account[row["account_id"]].append(row)
     found: list[Point] = []
     for own in by_account.values():
-        mean = fmean(_weight(row) for row in own) or 1.0
-        found += [(from_ms(row["published_at"]).astimezone(organization.zone), _weight(row) / mean) for row in own]
+        mean = fmean(_weigh_engagement(row) for row in own) or 1.0
+        found += [
+            (from_ms(row["published_at"]).astimezone(organization.zone), _weigh_engagement(row) / mean) for row in own
+        ]
     return found
 
 
-def recommendation(found: Sequence[Point]) -> JsonObject:
+def create_recommendation(found: Sequence[Point]) -> JsonObject:
     """The documented shape: top 5 hours, top 3 days, how many points, and a message."""
-    hours = sorted(_scores((at.hour for at, _ in found), found), key=_best_first)[:5]
-    days = sorted(_scores((at.weekday() for at, _ in found), found), key=_best_first)[:3]
+    hours = sorted(_score_groups((at.hour for at, _ in found), found), key=_best_first)[:5]
+    days = sorted(_score_groups((at.weekday() for at, _ in found), found), key=_best_first)[:3]
     return {
         "bestHours": [{"hour": hour, "score": round(score, 2)} for hour, score in hours],
         "bestDays": [{"day": DAYS[day], "score": round(score, 2)} for day, score in days],
         "dataPoints": len(found),
-        "message": _message(len(found)),
+        "message": _describe_basis(len(found)),
     }
 
 
-def _scores(keys: Iterable[int], found: Sequence[Point]) -> list[tuple[int, float]]:
+def _score_groups(keys: Iterable[int], found: Sequence[Point]) -> list[tuple[int, float]]:
     groups: dict[int, list[float]] = defaultdict(list)
     for key, (_, value) in zip(keys, found, strict=True):
         groups[key].append(value)
@@ -214,11 +221,11 @@ def _best_first(entry: tuple[int, float]) -> tuple[float, int]:
     return -entry[1], entry[0]
 
 
-def _weight(row: sqlite3.Row) -> float:
+def _weigh_engagement(row: sqlite3.Row) -> float:
     return row["likes"] + 2 * row["comments"] + 3 * row["shares"]
 
 
-def _message(count: int) -> str:
+def _describe_basis(count: int) -> str:
     if count == 0:
         return "No published posts yet. Publish a few, and the best times appear here."
     if count < ENOUGH:

@@ -19,7 +19,7 @@ from ttp_mcp.sandbox.clock import Clock
 from ttp_mcp.sandbox.rest import activity, analytics, auth, integrations, media, organizations, posts, tokens
 from ttp_mcp.sandbox.rest.faults import FaultMiddleware
 from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, refused
+from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, respond_error
 from ttp_mcp.sandbox.rest.vendor import has_vendor_endpoints
 from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
@@ -51,13 +51,13 @@ ENDPOINTS = (
     Endpoint("GET", "/integrations", integrations.list_integrations),
     Endpoint("GET", "/integrations/pinterest/boards", integrations.list_boards, vendor=True),
     Endpoint("GET", "/integrations/tiktok/creator-info", integrations.get_creator_info, vendor=True),
-    Endpoint("GET", "/analytics/optimal-times", analytics.optimal_times),
-    Endpoint("GET", "/analytics/optimal-times/by-account", analytics.by_account),
-    Endpoint("GET", "/analytics/next-optimal-time", analytics.next_optimal_time),
-    Endpoint("GET", "/analytics/weekly-schedule", analytics.weekly_schedule),
-    Endpoint("GET", "/analytics/engagement-summary", analytics.engagement_summary),
-    Endpoint("GET", "/analytics/metrics/{post_id}", analytics.post_metrics, vendor=True),
-    Endpoint("POST", "/media/presign", media.presign, has_body=True),
+    Endpoint("GET", "/analytics/optimal-times", analytics.get_optimal_times),
+    Endpoint("GET", "/analytics/optimal-times/by-account", analytics.get_times_by_account),
+    Endpoint("GET", "/analytics/next-optimal-time", analytics.get_next_optimal_time),
+    Endpoint("GET", "/analytics/weekly-schedule", analytics.get_weekly_schedule),
+    Endpoint("GET", "/analytics/engagement-summary", analytics.get_engagement_summary),
+    Endpoint("GET", "/analytics/metrics/{post_id}", analytics.get_post_metrics, vendor=True),
+    Endpoint("POST", "/media/presign", media.presign_upload, has_body=True),
     Endpoint("GET", "/auth/me", auth.get_me, vendor=True),
 )
 
@@ -71,13 +71,13 @@ def create_api(
         async def serve(request: Request) -> Response:
             endpoint = methods["GET" if request.method == "HEAD" else request.method]
             try:
-                body = await _body(request) if endpoint.has_body else {}
+                body = await _read_body(request) if endpoint.has_body else {}
             except Problem as problem:
                 # Raised after authentication: without a token the answer is 401.
                 body = problem
             except ClientDisconnect:
                 body = Problem(400, "The request was broken off.")
-            return await anyio.to_thread.run_sync(_answer, store, clock, storage, request, endpoint, body)
+            return await anyio.to_thread.run_sync(_handle_request, store, clock, storage, request, endpoint, body)
 
         return serve
 
@@ -88,14 +88,14 @@ def create_api(
     routes = [Route(f"/api{path}", serve_path(methods), methods=list(methods)) for path, methods in by_path.items()]
     app = Starlette(
         routes=[*routes, *more],
-        exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
+        exception_handlers={HTTPException: _respond_to_http_exception, Exception: _respond_to_failure},
     )
     # A path with a slash at its end is another path: no redirects.
     app.router.redirect_slashes = False
-    return _Dated(FaultMiddleware(app, store, clock, storage, by_header=faults_by_header), clock)
+    return _DateMiddleware(FaultMiddleware(app, store, clock, storage, by_header=faults_by_header), clock)
 
 
-def _answer(
+def _handle_request(
     store: Store, clock: Clock, storage: MediaStorage, request: Request, endpoint: Endpoint, body: JsonObject | Problem
 ) -> Response:
     """Authenticate, choose the organization, handle, remember. Runs in a worker thread, where SQLite may block."""
@@ -104,8 +104,8 @@ def _answer(
     try:
         if endpoint.vendor and not has_vendor_endpoints(store):
             raise Problem(404, NO_PATH)
-        caller = _caller(store, clock, request)
-        organization = organizations.of_caller(store, caller, request.headers.get("x-ttp-org"))
+        caller = _authenticate(store, clock, request)
+        organization = organizations.find_organization(store, caller, request.headers.get("x-ttp-org"))
         if isinstance(body, Problem):
             raise body
         answer = endpoint.handler(
@@ -116,13 +116,13 @@ def _answer(
                 caller=caller,
                 organization=organization,
                 path=cast("dict[str, str]", request.path_params),
-                query=_query(request),
+                query=_read_query(request),
                 body=body,
             )
         )
     except Problem as problem:
-        answer = refused(problem.status, problem.message, problem.headers)
-    activity.remember(
+        answer = respond_error(problem.status, problem.message, problem.headers)
+    activity.record_request(
         store,
         clock,
         organization_id=organization.id if organization else None,
@@ -135,15 +135,15 @@ def _answer(
     return answer
 
 
-def _caller(store: Store, clock: Clock, request: Request) -> tokens.Caller:
+def _authenticate(store: Store, clock: Clock, request: Request) -> tokens.Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    caller = tokens.verify(store, clock, token.strip()) if scheme.lower() == "bearer" else None
+    caller = tokens.verify_token(store, clock, token.strip()) if scheme.lower() == "bearer" else None
     if caller is None:
         raise Problem(401, "Missing or invalid API token.", {"WWW-Authenticate": "Bearer"})
     return caller
 
 
-def _query(request: Request) -> dict[str, str]:
+def _read_query(request: Request) -> dict[str, str]:
     pairs = request.query_params.multi_items()
     query = dict(pairs)
     if len(query) < len(pairs):
@@ -151,7 +151,7 @@ def _query(request: Request) -> dict[str, str]:
     return query
 
 
-async def _body(request: Request) -> JsonObject:
+async def _read_body(request: Request) -> JsonObject:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     content = bytearray()
     async for chunk in request.stream():
@@ -171,19 +171,19 @@ async def _body(request: Request) -> JsonObject:
     return cast("JsonObject", body)
 
 
-def _on_failure(_: Request, __: Exception) -> Response:
+def _respond_to_failure(_: Request, __: Exception) -> Response:
     """The answer to what should not happen: a bug, a full disk. The exception itself goes on to the server's log."""
     # A server drops the connection after an exception: a client that kept it would lose its next request.
-    return refused(500, "The sandbox failed; its log says why.", {"Connection": "close"})
+    return respond_error(500, "The sandbox failed; its log says why.", {"Connection": "close"})
 
 
-def _on_http_exception(_: Request, exception: Exception) -> Response:
+def _respond_to_http_exception(_: Request, exception: Exception) -> Response:
     found = cast("HTTPException", exception)
     words = {404: NO_PATH, 405: "This path does not take this method."}
-    return refused(found.status_code, words.get(found.status_code, found.detail), dict(found.headers or {}))
+    return respond_error(found.status_code, words.get(found.status_code, found.detail), dict(found.headers or {}))
 
 
-class _Dated:
+class _DateMiddleware:
     """Gives every answer the sandbox's own date, so that a client learns which time it is here."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:

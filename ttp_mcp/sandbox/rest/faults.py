@@ -17,7 +17,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ttp_mcp.sandbox.clock import Clock, to_ms
-from ttp_mcp.sandbox.rest.responses import refused
+from ttp_mcp.sandbox.rest.responses import respond_error
 from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
 
@@ -120,7 +120,7 @@ def schedule_fault(
     method = None if method is None else method.upper()
     if method not in (None, *METHODS):
         raise FaultProblem(f"method must be one of {', '.join(METHODS)}.")
-    path = None if path is None else _below_api(path)
+    path = None if path is None else _parse_path(path)
     if chosen.kind == "expired-presign":
         method, path = method or "POST", path or "/media/presign"
     with store.writing() as db:
@@ -129,13 +129,13 @@ def schedule_fault(
             (chosen.kind, method, path, times, chosen.seconds),
         )
         row = db.execute("SELECT * FROM faults WHERE id = last_insert_rowid()").fetchone()
-    return _ordered(row)
+    return _to_pending_fault(row)
 
 
 def list_faults(store: Store) -> list[PendingFault]:
     """What waits, in the order in which it hits."""
     with store.reading() as db:
-        return [_ordered(row) for row in db.execute("SELECT * FROM faults WHERE remaining > 0 ORDER BY id")]
+        return [_to_pending_fault(row) for row in db.execute("SELECT * FROM faults WHERE remaining > 0 ORDER BY id")]
 
 
 def clear_faults(store: Store) -> int:
@@ -166,7 +166,7 @@ def take_fault(store: Store, method: str, path: str) -> Fault | None:
     return next((Fault(row["kind"], row["seconds"]) for row in found), None)
 
 
-async def until_gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client is no longer there."""
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -184,7 +184,7 @@ class _Exchange:
     receive: Receive
     send: Send
 
-    async def arrived(self) -> list[Message]:
+    async def receive_request(self) -> list[Message]:
         """The request's body, as far as the API would read it."""
         messages: list[Message] = []
         size, more = 0, True
@@ -194,7 +194,7 @@ class _Exchange:
             more = messages[-1].get("more_body", False)
         return messages
 
-    async def done(self) -> tuple[Message, bytes]:
+    async def handle(self) -> tuple[Message, bytes]:
         """Do what was asked and keep the answer: its start and its body."""
         kept: list[Message] = []
 
@@ -204,33 +204,33 @@ class _Exchange:
         await self.app(self.scope, self.receive, keep)
         return kept[0], b"".join(message.get("body", b"") for message in kept[1:])
 
-    async def answer(self, status: int, headers: dict[str, str] | None = None) -> None:
+    async def refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
         """Refuse in the documented shape."""
         words = {429: "Too many requests.", 503: "The service is not available for a moment."}
-        response = refused(status, words.get(status, "Something went wrong."), headers)
+        response = respond_error(status, words.get(status, "Something went wrong."), headers)
         await response(self.scope, self.receive, self.send)
 
-    async def start(self, message: Message, length: int) -> None:
+    async def send_start(self, message: Message, length: int) -> None:
         """Send the head of an answer whose body has so many bytes."""
         kept = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
         await self.send({**message, "headers": [*kept, (b"content-length", str(length).encode())]})
 
-    async def body(self, part: bytes, *, more: bool) -> None:
+    async def send_body(self, part: bytes, *, more: bool) -> None:
         """Send a part of a body."""
         await self.send({"type": "http.response.body", "body": part, "more_body": more})
 
-    async def cut(self) -> None:
+    async def drop_connection(self) -> None:
         """Drop the connection. In one process there is none: the caller gets what a dropped connection raises."""
         abort: Callable[[], None] | None = self.scope.get("extensions", {}).get(ABORT)
         if abort is None:
             raise ConnectionResetError("The sandbox closed the connection, as it was told to.")
         abort()
-        await until_gone(self.receive)
+        await wait_for_disconnect(self.receive)
 
 
-async def _delay(exchange: _Exchange) -> None:
+async def _delay_handling(exchange: _Exchange) -> None:
     """What has arrived is done, also when the client has given up by then: a late commit."""
-    arrived = await exchange.arrived()
+    arrived = await exchange.receive_request()
     await anyio.sleep(exchange.fault.seconds)
 
     async def receive() -> Message:
@@ -239,54 +239,54 @@ async def _delay(exchange: _Exchange) -> None:
     await exchange.app(exchange.scope, receive, exchange.send)
 
 
-async def _too_many(exchange: _Exchange) -> None:
-    await exchange.answer(429, {"Retry-After": str(math.ceil(exchange.fault.seconds))})
+async def _refuse_with_429(exchange: _Exchange) -> None:
+    await exchange.refuse(429, {"Retry-After": str(math.ceil(exchange.fault.seconds))})
 
 
-async def _error(exchange: _Exchange) -> None:
-    await exchange.answer(int(exchange.fault.kind))
+async def _refuse_with_error(exchange: _Exchange) -> None:
+    await exchange.refuse(int(exchange.fault.kind))
 
 
-async def _reset_before(exchange: _Exchange) -> None:
-    await exchange.cut()
+async def _drop_before_handling(exchange: _Exchange) -> None:
+    await exchange.drop_connection()
 
 
-async def _reset_after(exchange: _Exchange) -> None:
-    await exchange.done()
-    await exchange.cut()
+async def _drop_after_handling(exchange: _Exchange) -> None:
+    await exchange.handle()
+    await exchange.drop_connection()
 
 
-async def _truncated(exchange: _Exchange) -> None:
-    start, content = await exchange.done()
-    await exchange.start(start, len(content))
-    await exchange.body(content[: len(content) // 2], more=True)
-    await exchange.cut()
+async def _truncate_response(exchange: _Exchange) -> None:
+    start, content = await exchange.handle()
+    await exchange.send_start(start, len(content))
+    await exchange.send_body(content[: len(content) // 2], more=True)
+    await exchange.drop_connection()
 
 
-async def _html(exchange: _Exchange) -> None:
+async def _respond_with_html(exchange: _Exchange) -> None:
     headers = [(b"content-type", b"text/html; charset=utf-8")]
-    await exchange.start({"type": "http.response.start", "status": 200, "headers": headers}, len(_PAGE))
-    await exchange.body(_PAGE, more=False)
+    await exchange.send_start({"type": "http.response.start", "status": 200, "headers": headers}, len(_PAGE))
+    await exchange.send_body(_PAGE, more=False)
 
 
-async def _drip(exchange: _Exchange) -> None:
-    start, content = await exchange.done()
-    await exchange.start(start, len(content))
+async def _drip_response(exchange: _Exchange) -> None:
+    start, content = await exchange.handle()
+    await exchange.send_start(start, len(content))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_with_client, exchange, tasks.cancel_scope)
+        tasks.start_soon(_cancel_on_disconnect, exchange, tasks.cancel_scope)
         for position in range(len(content)):
-            await exchange.body(content[position : position + 1], more=position + 1 < len(content))
+            await exchange.send_body(content[position : position + 1], more=position + 1 < len(content))
             await anyio.sleep(exchange.fault.seconds)
         tasks.cancel_scope.cancel()
 
 
-async def _end_with_client(exchange: _Exchange, scope: anyio.CancelScope) -> None:
-    await until_gone(exchange.receive)
+async def _cancel_on_disconnect(exchange: _Exchange, scope: anyio.CancelScope) -> None:
+    await wait_for_disconnect(exchange.receive)
     scope.cancel()
 
 
-async def _expired_presign(exchange: _Exchange) -> None:
-    start, content = await exchange.done()
+async def _expire_upload_url(exchange: _Exchange) -> None:
+    start, content = await exchange.handle()
     if start["status"] == 200:
         found: dict[str, Any] = json.loads(content)
         query = parse_qs(urlsplit(cast("str", found["uploadUrl"])).query)
@@ -295,21 +295,21 @@ async def _expired_presign(exchange: _Exchange) -> None:
             found["key"], query["type"][0], int(query["size"][0]), to_ms(now) - 1000
         )
         content = json.dumps(found).encode()
-    await exchange.start(start, len(content))
-    await exchange.body(content, more=False)
+    await exchange.send_start(start, len(content))
+    await exchange.send_body(content, more=False)
 
 
-_TREATMENTS: dict[Kind, Callable[[_Exchange], Awaitable[None]]] = {
-    "delay": _delay,
-    "429": _too_many,
-    "500": _error,
-    "503": _error,
-    "reset-before": _reset_before,
-    "reset-after": _reset_after,
-    "truncated": _truncated,
-    "html": _html,
-    "drip": _drip,
-    "expired-presign": _expired_presign,
+_HANDLERS: dict[Kind, Callable[[_Exchange], Awaitable[None]]] = {
+    "delay": _delay_handling,
+    "429": _refuse_with_429,
+    "500": _refuse_with_error,
+    "503": _refuse_with_error,
+    "reset-before": _drop_before_handling,
+    "reset-after": _drop_after_handling,
+    "truncated": _truncate_response,
+    "html": _respond_with_html,
+    "drip": _drip_response,
+    "expired-presign": _expire_upload_url,
 }
 
 
@@ -330,26 +330,26 @@ class FaultMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            found = self._wanted(scope) or await anyio.to_thread.run_sync(
+            found = self._read_header(scope) or await anyio.to_thread.run_sync(
                 take_fault, self._store, scope["method"], path.removeprefix("/api")
             )
         except FaultProblem as problem:
-            await refused(400, str(problem))(scope, receive, send)
+            await respond_error(400, str(problem))(scope, receive, send)
             return
         if found is None:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(found, self._app, self._storage, self._clock, scope, receive, send)
-        await _TREATMENTS[found.kind](exchange)
+        await _HANDLERS[found.kind](exchange)
 
-    def _wanted(self, scope: Scope) -> Fault | None:
+    def _read_header(self, scope: Scope) -> Fault | None:
         if not self._by_header:
             return None
         value = next((value for name, value in scope["headers"] if name == _HEADER), None)
-        return None if value is None else _read(value.decode("latin-1"))
+        return None if value is None else _parse_header(value.decode("latin-1"))
 
 
-def _read(header: str) -> Fault:
+def _parse_header(header: str) -> Fault:
     """`kind` or `kind;seconds=1`."""
     kind, *options = (part.strip() for part in header.split(";"))
     seconds = None
@@ -361,12 +361,12 @@ def _read(header: str) -> Fault:
     return create_fault(kind, seconds)
 
 
-def _below_api(path: str) -> str:
+def _parse_path(path: str) -> str:
     found = "/" + path.strip().strip("/").removeprefix("api/")
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", found):
         raise FaultProblem("path must be one below /api, for example /posts.")
     return found
 
 
-def _ordered(row: sqlite3.Row) -> PendingFault:
+def _to_pending_fault(row: sqlite3.Row) -> PendingFault:
     return PendingFault(row["id"], row["kind"], row["remaining"], row["seconds"], row["method"], row["path_prefix"])

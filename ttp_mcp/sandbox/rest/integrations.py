@@ -4,10 +4,10 @@ import sqlite3
 
 from starlette.responses import Response
 
-from ttp_mcp.sandbox.clock import iso
+from ttp_mcp.sandbox.clock import to_iso
 from ttp_mcp.sandbox.networks import BOARDS, CREATOR_SETTINGS
 from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, ok
+from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, respond_ok
 
 
 def list_integrations(call: ApiRequest) -> Response:
@@ -17,7 +17,7 @@ def list_integrations(call: ApiRequest) -> Response:
         rows = db.execute(
             "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
         ).fetchall()
-    return ok(
+    return respond_ok(
         integrations=[
             {
                 "id": row["id"],
@@ -25,7 +25,7 @@ def list_integrations(call: ApiRequest) -> Response:
                 "name": row["name"],
                 "handle": row["handle"],
                 "status": row["status"],
-                "expiresAt": iso(row["expires_at"]),
+                "expiresAt": to_iso(row["expires_at"]),
                 "hasRefreshCapability": bool(row["has_refresh_capability"]),
             }
             for row in rows
@@ -37,7 +37,7 @@ def list_boards(call: ApiRequest) -> Response:
     """`GET /integrations/pinterest/boards`: boards of the connected Pinterest account."""
     call.check_query()
     with call.store.reading() as db:
-        account = _connected(db, call, "pinterest")
+        account = _find_connected(db, call, "pinterest")
         pins = dict(
             db.execute(
                 "SELECT json_extract(p.platform_data, '$.pinterest.boardId'), count(*) FROM posts p "
@@ -45,7 +45,7 @@ def list_boards(call: ApiRequest) -> Response:
                 (account["id"],),
             ).fetchall()
         )
-    return ok(
+    return respond_ok(
         boards=[
             {
                 "id": board.id,
@@ -62,16 +62,18 @@ def get_creator_info(call: ApiRequest) -> Response:
     """`GET /integrations/tiktok/creator-info`: what a TikTok account offers for a post, by `accountId` or the first one."""
     call.check_query("accountId")
     with call.store.reading() as db:
-        account = _connected(db, call, "tiktok", call.query.get("accountId"))
+        account = _find_connected(db, call, "tiktok", call.query.get("accountId"))
     username = (account["handle"] or account["name"]).removeprefix("@")
     creator: JsonObject = {"creator_nickname": account["name"], "creator_username": username, **CREATOR_SETTINGS}
-    return ok(creatorInfo=creator)
+    return respond_ok(creatorInfo=creator)
 
 
 _NAMES = {"pinterest": "Pinterest", "tiktok": "TikTok"}
 
 
-def _connected(db: sqlite3.Connection, call: ApiRequest, platform: str, account_id: str | None = None) -> sqlite3.Row:
+def _find_connected(
+    db: sqlite3.Connection, call: ApiRequest, platform: str, account_id: str | None = None
+) -> sqlite3.Row:
     rows = db.execute(
         "SELECT * FROM accounts WHERE organization_id = ? AND platform = ? AND status = 'connected' ORDER BY position",
         (call.organization.id, platform),

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ttp_mcp.sandbox.clock import to_ms
 from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.rest.responses import Problem, ok
+from ttp_mcp.sandbox.rest.responses import Problem, respond_ok
 from ttp_mcp.sandbox.storage import CONTENT_TYPES, MOST_BYTES
 
 FILENAME_CHARACTERS, STEM_CHARACTERS = 255, 96
@@ -22,7 +22,7 @@ EXTENSIONS = {
 _KNOWN_EXTENSIONS = (*EXTENSIONS.values(), "jpeg", "m4v", "qt")
 
 
-def presign(call: ApiRequest) -> Response:
+def presign_upload(call: ApiRequest) -> Response:
     """`POST /media/presign`."""
     call.check_query()
     call.require("draft")
@@ -52,7 +52,7 @@ def presign(call: ApiRequest) -> Response:
             "INSERT INTO media (key, organization_id, filename, content_type, size, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (key, call.organization.id, filename, content_type, size, now, expires),
         )
-    return ok(
+    return respond_ok(
         key=key,
         uploadUrl=storage.upload_url(key, content_type, size, expires),
         publicUrl=storage.public_url(key),

@@ -38,11 +38,11 @@ class Organization:
     zone: ZoneInfo
 
 
-def _organization(row: sqlite3.Row) -> Organization:
+def _to_organization(row: sqlite3.Row) -> Organization:
     return Organization(id=row["id"], name=row["name"], plan=PLANS[row["plan"]], zone=ZoneInfo(row["time_zone"]))
 
 
-def of_caller(store: Store, caller: Caller, wanted: str | None) -> Organization:
+def find_organization(store: Store, caller: Caller, wanted: str | None) -> Organization:
     """The caller's active organization, or the one named by `x-ttp-org` when it is their own.
 
     Raises:
@@ -55,14 +55,14 @@ def of_caller(store: Store, caller: Caller, wanted: str | None) -> Organization:
         ).fetchall()
     for row in rows:
         if wanted in (None, row["id"]):
-            return _organization(row)
+            return _to_organization(row)
     raise Problem(403, "You are not a member of the organization named by x-ttp-org.")
 
 
-def every(store: Store) -> list[Organization]:
+def list_organizations(store: Store) -> list[Organization]:
     """All organizations, in the order of their making."""
     with store.reading() as db:
-        return [_organization(row) for row in db.execute("SELECT * FROM organizations ORDER BY rowid")]
+        return [_to_organization(row) for row in db.execute("SELECT * FROM organizations ORDER BY rowid")]
 
 
 def set_plan(store: Store, organization_id: str, plan: str) -> None:
@@ -86,7 +86,8 @@ def check_post_allowed(db: sqlite3.Connection, clock: Clock, organization: Organ
         ).fetchone()[0]
         if made >= most:
             raise Problem(
-                403, f"Your plan allows {most} posts in 30 days; {_many(made, most)} are made. Upgrade to post more."
+                403,
+                f"Your plan allows {most} posts in 30 days; {_format_count(made, most)} are made. Upgrade to post more.",
             )
     if scheduled:
         check_schedule_allowed(db, organization)
@@ -104,10 +105,12 @@ def check_schedule_allowed(db: sqlite3.Connection, organization: Organization) -
             (organization.id, most + 1),
         ).fetchone()[0]
         if waiting >= most:
-            raise Problem(403, f"Your plan allows {most} scheduled posts at once; {_many(waiting, most)} are waiting.")
+            raise Problem(
+                403, f"Your plan allows {most} scheduled posts at once; {_format_count(waiting, most)} are waiting."
+            )
 
 
-def _many(counted: int, most: int) -> str:
+def _format_count(counted: int, most: int) -> str:
     return str(counted) if counted <= most else f"more than {most}"
 
 

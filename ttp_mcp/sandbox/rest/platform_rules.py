@@ -36,7 +36,7 @@ TIKTOK_SWITCHES = ("allowComments", "allowDuet", "allowStitch", "yourBrand", "br
 PINTEREST_LENGTHS = {"boardId": None, "title": 100, "link": None, "altText": 500, "dominantColor": None}
 
 
-def check(
+def check_rules(
     platforms: Sequence[str],
     *,
     content: str,
@@ -63,7 +63,7 @@ def check(
     """
     for platform in dict.fromkeys(platforms):
         _check_length(platform, content)
-    tiktok, pinterest = (_block(data, platform) for platform in ("tiktok", "pinterest"))
+    tiktok, pinterest = (_get_block(data, platform) for platform in ("tiktok", "pinterest"))
     _check_tiktok_types(tiktok)
     _check_pinterest_types(pinterest)
     if thread and "twitter" not in platforms:
@@ -88,7 +88,7 @@ def _check_length(platform: str, content: str) -> None:
         )
 
 
-def _block(data: dict[str, Any], platform: str) -> dict[str, object]:
+def _get_block(data: dict[str, Any], platform: str) -> dict[str, object]:
     block: object = data.get(platform, {})
     if not isinstance(block, dict):
         raise Problem(400, f"platformData.{platform} must be an object.")

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from starlette.responses import Response
 
-from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.clock import to_iso, to_ms
 from ttp_mcp.sandbox.ids import new_id
 from ttp_mcp.sandbox.rest import organizations, platform_rules
 from ttp_mcp.sandbox.rest.request import ApiRequest
-from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, ok
+from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, respond_ok
 from ttp_mcp.sandbox.storage import MediaStorage, split_url
 
 THREAD_PARTS, THREAD_CHARACTERS = 24, 280
@@ -45,15 +45,15 @@ def list_posts(call: ApiRequest) -> Response:
             (call.organization.id,),
         ):
             targets.setdefault(target["post_id"], []).append(target)
-    return ok(posts=[as_json(row, targets.get(row["id"], []), call.storage) for row in rows])
+    return respond_ok(posts=[to_json(row, targets.get(row["id"], []), call.storage) for row in rows])
 
 
 def get_post(call: ApiRequest) -> Response:
     """`GET /posts/{id}`."""
     call.check_query()
     with call.store.reading() as db:
-        row = _own(db, call)
-        return ok(post=as_json(row, _targets(db, row["id"]), call.storage))
+        row = _find_post(db, call)
+        return respond_ok(post=to_json(row, _read_targets(db, row["id"]), call.storage))
 
 
 def delete_post(call: ApiRequest) -> Response:
@@ -61,34 +61,34 @@ def delete_post(call: ApiRequest) -> Response:
     call.check_query()
     call.require("draft")
     with call.store.writing() as db:
-        row = _own(db, call)
+        row = _find_post(db, call)
         if row["status"] == "publishing":
             raise Problem(409, "The post is being published right now and can't be deleted. Try again in a minute.")
         db.execute("DELETE FROM posts WHERE id = ?", (row["id"],))
-    return ok(id=row["id"])
+    return respond_ok(id=row["id"])
 
 
 def create_post(call: ApiRequest) -> Response:
     """`POST /posts`: a draft, or a scheduled post when it has a time."""
     call.check_query()
     call.require("draft")
-    wanted = _Wanted.read(call.body, call)
-    if wanted.scheduled_at is not None:
+    post = NewPost.parse(call.body, call)
+    if post.scheduled_at is not None:
         call.require("publish")
     with call.store.writing() as db:
-        accounts = _accounts(db, call, wanted)
-        platform_rules.check(
+        accounts = _find_accounts(db, call, post)
+        platform_rules.check_rules(
             [account["platform"] for account in accounts],
-            content=wanted.content,
-            media_urls=wanted.media_urls,
-            thread=wanted.thread,
-            data=wanted.platform_data,
-            scheduled=wanted.scheduled_at is not None,
+            content=post.content,
+            media_urls=post.media_urls,
+            thread=post.thread,
+            data=post.platform_data,
+            scheduled=post.scheduled_at is not None,
         )
-        organizations.check_post_allowed(db, call.clock, call.organization, scheduled=wanted.scheduled_at is not None)
-        post_id = insert(db, call, wanted, [account["id"] for account in accounts])
+        organizations.check_post_allowed(db, call.clock, call.organization, scheduled=post.scheduled_at is not None)
+        post_id = insert_post(db, call, post, [account["id"] for account in accounts])
         row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
-        return ok(201, post=as_json(row, _targets(db, post_id), call.storage))
+        return respond_ok(201, post=to_json(row, _read_targets(db, post_id), call.storage))
 
 
 def publish_post(call: ApiRequest) -> Response:
@@ -96,7 +96,7 @@ def publish_post(call: ApiRequest) -> Response:
     call.check_query()
     call.require("publish")
     with call.store.writing() as db:
-        row = _own(db, call)
+        row = _find_post(db, call)
         _check_publishable(db, call, row)
         now = to_ms(call.clock.now())
         db.execute(
@@ -104,15 +104,15 @@ def publish_post(call: ApiRequest) -> Response:
             (now, now, row["id"]),
         )
         db.execute("UPDATE post_targets SET status = 'pending', error = NULL WHERE post_id = ?", (row["id"],))
-        row = _own(db, call)
-        return ok(post=as_json(row, _targets(db, row["id"]), call.storage))
+        row = _find_post(db, call)
+        return respond_ok(post=to_json(row, _read_targets(db, row["id"]), call.storage))
 
 
 def _check_publishable(db: sqlite3.Connection, call: ApiRequest, row: sqlite3.Row) -> None:
     if row["status"] not in PUBLISHABLE:
         raise Problem(409, f"The post is {row['status']}: only a draft, scheduled or failed post can be published.")
-    platform_rules.check(
-        [target["platform"] for target in _targets(db, row["id"])],
+    platform_rules.check_rules(
+        [target["platform"] for target in _read_targets(db, row["id"])],
         content=row["content"],
         media_urls=json.loads(row["media_urls"]),
         thread=json.loads(row["thread"]),
@@ -124,7 +124,7 @@ def _check_publishable(db: sqlite3.Connection, call: ApiRequest, row: sqlite3.Ro
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class NewPost:
     """A body of `POST /posts` that keeps the documented rules."""
 
     content: str
@@ -136,27 +136,27 @@ class _Wanted:
     platform_data: JsonObject
 
     @classmethod
-    def read(cls, body: JsonObject, call: ApiRequest) -> "_Wanted":
+    def parse(cls, body: JsonObject, call: ApiRequest) -> "NewPost":
         unknown = sorted(set(body) - set(FIELDS))
         if unknown:
             raise Problem(400, f"Unknown field: {unknown[0][:60]}. Known are {', '.join(FIELDS)}.")
-        wanted = cls(
-            content=_content(body.get("content")),
-            account_ids=_strings(body, "accountIds", TARGETS),
-            platforms=_strings(body, "platforms", TARGETS),
-            media_urls=_strings(body, "mediaUrls", MEDIA_URLS),
-            thread=_thread(body),
-            scheduled_at=_scheduled_at(body["scheduledAt"], call) if "scheduledAt" in body else None,
-            platform_data=_object(body.get("platformData", {})),
+        post = cls(
+            content=_parse_content(body.get("content")),
+            account_ids=_parse_strings(body, "accountIds", TARGETS),
+            platforms=_parse_strings(body, "platforms", TARGETS),
+            media_urls=_parse_strings(body, "mediaUrls", MEDIA_URLS),
+            thread=_parse_thread(body),
+            scheduled_at=_parse_scheduled_at(body["scheduledAt"], call) if "scheduledAt" in body else None,
+            platform_data=_parse_object(body.get("platformData", {})),
         )
-        if bool(wanted.account_ids) == bool(wanted.platforms):
+        if bool(post.account_ids) == bool(post.platforms):
             raise Problem(400, "Target the post by accountIds or by platforms: one of the two.")
-        for url in wanted.media_urls:
+        for url in post.media_urls:
             _check_media_url(url)
-        return wanted
+        return post
 
 
-def insert(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted, account_ids: list[str]) -> str:
+def insert_post(db: sqlite3.Connection, call: ApiRequest, post: NewPost, account_ids: list[str]) -> str:
     """Write a post with its targets; returns its id."""
     post_id, now = new_id(), to_ms(call.clock.now())
     db.execute(
@@ -165,14 +165,14 @@ def insert(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted, account_id
         (
             post_id,
             call.organization.id,
-            wanted.content,
-            "draft" if wanted.scheduled_at is None else "scheduled",
-            wanted.scheduled_at,
+            post.content,
+            "draft" if post.scheduled_at is None else "scheduled",
+            post.scheduled_at,
             now,
             now,
-            json.dumps(wanted.media_urls),
-            json.dumps(wanted.thread),
-            json.dumps(wanted.platform_data),
+            json.dumps(post.media_urls),
+            json.dumps(post.thread),
+            json.dumps(post.platform_data),
         ),
     )
     db.executemany(
@@ -182,7 +182,7 @@ def insert(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted, account_id
     return post_id
 
 
-def as_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: MediaStorage) -> JsonObject:
+def to_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: MediaStorage) -> JsonObject:
     """A post as the API shows it. What the reference does not name is tagged as an assumption in the contract."""
     return {
         "id": row["id"],
@@ -190,18 +190,18 @@ def as_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: MediaStorage)
         "platforms": list(dict.fromkeys(target["platform"] for target in targets)),
         "accountIds": [target["account_id"] for target in targets],
         "status": row["status"],
-        "scheduledAt": iso(row["scheduled_at"]),
-        "publishedAt": iso(row["published_at"]),
-        "mediaUrls": [storage.reachable(url) for url in json.loads(row["media_urls"])],
+        "scheduledAt": to_iso(row["scheduled_at"]),
+        "publishedAt": to_iso(row["published_at"]),
+        "mediaUrls": [storage.to_current_url(url) for url in json.loads(row["media_urls"])],
         "thread": json.loads(row["thread"]),
         "platformData": json.loads(row["platform_data"]),
-        "createdAt": iso(row["created_at"]),
-        "updatedAt": iso(row["updated_at"]),
-        "results": [_result(target) for target in targets],
+        "createdAt": to_iso(row["created_at"]),
+        "updatedAt": to_iso(row["updated_at"]),
+        "results": [_to_result(target) for target in targets],
     }
 
 
-def _result(target: sqlite3.Row) -> JsonObject:
+def _to_result(target: sqlite3.Row) -> JsonObject:
     return {
         "accountId": target["account_id"],
         "platform": target["platform"],
@@ -209,11 +209,11 @@ def _result(target: sqlite3.Row) -> JsonObject:
         "externalId": target["external_id"],
         "url": target["url"],
         "error": target["error"],
-        "publishedAt": iso(target["published_at"]),
+        "publishedAt": to_iso(target["published_at"]),
     }
 
 
-def _own(db: sqlite3.Connection, call: ApiRequest) -> sqlite3.Row:
+def _find_post(db: sqlite3.Connection, call: ApiRequest) -> sqlite3.Row:
     row = db.execute(
         "SELECT * FROM posts WHERE id = ? AND organization_id = ?", (call.path["post_id"], call.organization.id)
     ).fetchone()
@@ -222,26 +222,26 @@ def _own(db: sqlite3.Connection, call: ApiRequest) -> sqlite3.Row:
     return row
 
 
-def _targets(db: sqlite3.Connection, post_id: str) -> list[sqlite3.Row]:
+def _read_targets(db: sqlite3.Connection, post_id: str) -> list[sqlite3.Row]:
     return db.execute(
         "SELECT t.*, a.platform FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
         (post_id,),
     ).fetchall()
 
 
-def _accounts(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted) -> list[sqlite3.Row]:
+def _find_accounts(db: sqlite3.Connection, call: ApiRequest, post: NewPost) -> list[sqlite3.Row]:
     """The accounts that are targeted: by id in the order given, or all of each platform."""
     own = db.execute(
         "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
     ).fetchall()
     by_id = {account["id"]: account for account in own}
-    for account_id in wanted.account_ids:
+    for account_id in post.account_ids:
         if account_id not in by_id:
             raise Problem(
                 400, f"Unknown account id: {account_id[:60]}. GET /integrations lists the connected accounts."
             )
-    chosen = [by_id[account_id] for account_id in dict.fromkeys(wanted.account_ids)]
-    for platform in dict.fromkeys(wanted.platforms):
+    chosen = [by_id[account_id] for account_id in dict.fromkeys(post.account_ids)]
+    for platform in dict.fromkeys(post.platforms):
         found = [account for account in own if account["platform"] == platform]
         if not found:
             there = ", ".join(dict.fromkeys(account["platform"] for account in own)) or "none"
@@ -255,7 +255,7 @@ def _accounts(db: sqlite3.Connection, call: ApiRequest, wanted: _Wanted) -> list
     return chosen
 
 
-def _content(value: object) -> str:
+def _parse_content(value: object) -> str:
     if not isinstance(value, str) or not VISIBLE.search(value):
         raise Problem(400, "content is required and must be text.")
     if len(value) > CONTENT_CHARACTERS:
@@ -263,7 +263,7 @@ def _content(value: object) -> str:
     return value
 
 
-def _strings(body: JsonObject, name: str, most: int) -> list[str]:
+def _parse_strings(body: JsonObject, name: str, most: int) -> list[str]:
     if name not in body:
         return []
     value: object = body[name]
@@ -278,7 +278,7 @@ def _strings(body: JsonObject, name: str, most: int) -> list[str]:
     return cast("list[str]", entries)
 
 
-def _thread(body: JsonObject) -> list[str]:
+def _parse_thread(body: JsonObject) -> list[str]:
     value: object = body.get("thread", [])
     parts = cast("list[object]", value) if isinstance(value, list) else None
     if parts is None or not all(isinstance(part, str) for part in parts):
@@ -291,13 +291,13 @@ def _thread(body: JsonObject) -> list[str]:
     return cast("list[str]", parts)
 
 
-def _object(value: object) -> dict[str, Any]:
+def _parse_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Problem(400, "platformData must be an object.")
     return cast("dict[str, Any]", value)
 
 
-def _scheduled_at(value: object, call: ApiRequest) -> int:
+def _parse_scheduled_at(value: object, call: ApiRequest) -> int:
     try:
         if not isinstance(value, str) or not _INSTANT.fullmatch(value):
             raise ValueError

@@ -22,11 +22,11 @@ class Problem(Exception):
         self.headers = headers
 
 
-def ok(status: int = 200, **fields: Any) -> JSONResponse:
+def respond_ok(status: int = 200, **fields: Any) -> JSONResponse:
     """`{"success": true, …}`."""
     return JSONResponse({"success": True, **fields}, status)
 
 
-def refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def respond_error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """`{"success": false, "message": …}`."""
     return JSONResponse({"success": False, "message": message}, status, headers)

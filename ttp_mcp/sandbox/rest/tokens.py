@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ttp_mcp.sandbox.clock import Clock, iso, to_ms
+from ttp_mcp.sandbox.clock import Clock, to_iso, to_ms
 from ttp_mcp.sandbox.store import Store
 
 FORM = re.compile(r"ttp_[0-9a-f]{48}")
@@ -27,7 +27,7 @@ class Caller:
     capabilities: tuple[str, ...]
 
 
-def create(
+def create_token(
     store: Store,
     clock: Clock,
     *,
@@ -60,16 +60,16 @@ def create(
         owner = user_id or db.execute("SELECT id FROM users ORDER BY rowid LIMIT 1").fetchone()["id"]
         db.execute(
             "INSERT INTO tokens (id, user_id, label, hash, created_at, expires_at, capability) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (f"tok_{secrets.token_hex(8)}", owner, label, _hash(token), to_ms(now), expires, capability),
+            (f"tok_{secrets.token_hex(8)}", owner, label, _hash_token(token), to_ms(now), expires, capability),
         )
     return token
 
 
-def verify(store: Store, clock: Clock, token: str) -> Caller | None:
+def verify_token(store: Store, clock: Clock, token: str) -> Caller | None:
     """Who a token belongs to; None when it is malformed, unknown, expired or revoked."""
     if not FORM.fullmatch(token):
         return None
-    digest = _hash(token)
+    digest = _hash_token(token)
     with store.reading() as db:
         row: sqlite3.Row | None = db.execute("SELECT * FROM tokens WHERE hash = ?", (digest,)).fetchone()
     # The index finds the row by its digest, which tells nothing of the token; the comparison that decides takes constant time.
@@ -81,7 +81,7 @@ def verify(store: Store, clock: Clock, token: str) -> Caller | None:
     return Caller(token_id=row["id"], user_id=row["user_id"], label=row["label"], capabilities=capabilities)
 
 
-def listed(store: Store) -> list[dict[str, str | None]]:
+def list_tokens(store: Store) -> list[dict[str, str | None]]:
     """All tokens, oldest first, without anything of the tokens themselves."""
     with store.reading() as db:
         rows = db.execute("SELECT * FROM tokens ORDER BY created_at, id").fetchall()
@@ -90,15 +90,15 @@ def listed(store: Store) -> list[dict[str, str | None]]:
             "id": row["id"],
             "label": row["label"],
             "capability": row["capability"],
-            "created_at": iso(row["created_at"]),
-            "expires_at": iso(row["expires_at"]),
-            "revoked_at": iso(row["revoked_at"]),
+            "created_at": to_iso(row["created_at"]),
+            "expires_at": to_iso(row["expires_at"]),
+            "revoked_at": to_iso(row["revoked_at"]),
         }
         for row in rows
     ]
 
 
-def revoke(store: Store, clock: Clock, token_id: str) -> bool:
+def revoke_token(store: Store, clock: Clock, token_id: str) -> bool:
     """Revoke a token for good; False when there is no such token."""
     with store.writing() as db:
         changed = db.execute(
@@ -107,11 +107,11 @@ def revoke(store: Store, clock: Clock, token_id: str) -> bool:
     return changed.rowcount == 1
 
 
-def forget(store: Store, token: str) -> None:
+def delete_token(store: Store, token: str) -> None:
     """Remove a token as if it had never been; for those that live only as long as a process."""
     with store.writing() as db:
-        db.execute("DELETE FROM tokens WHERE hash = ?", (_hash(token),))
+        db.execute("DELETE FROM tokens WHERE hash = ?", (_hash_token(token),))
 
 
-def _hash(token: str) -> str:
+def _hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()

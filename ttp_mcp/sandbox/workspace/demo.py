@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ttp_mcp.sandbox.clock import Clock, to_ms
 from ttp_mcp.sandbox.ids import new_id
-from ttp_mcp.sandbox.scheduler import publish_to
+from ttp_mcp.sandbox.scheduler import publish_to_account
 from ttp_mcp.sandbox.storage import MediaStorage
 from ttp_mcp.sandbox.store import Store
 from ttp_mcp.sandbox.workspace import pictures
@@ -44,7 +44,7 @@ class _Organization:
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class _PlannedPost:
     """A post before it is written. `due` is None for a draft; one that waits is still to come."""
 
     id: str
@@ -100,11 +100,11 @@ _CHOICES: dict[str, dict[str, object]] = {
 _HOURS = ((8, 3), (9, 4), (10, 2), (12, 5), (14, 2), (16, 2), (17, 3), (18, 6), (19, 2), (20, 3), (21, 1))
 
 
-def fill_when_new(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
+def fill_if_new(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
     """Fill a new folder: with the demo workspace, or with one organization and nothing in it."""
     with store.writing():
         if is_new(store):
-            fill(store, clock, storage, empty=empty)
+            fill_workspace(store, clock, storage, empty=empty)
 
 
 def is_new(store: Store) -> bool:
@@ -113,7 +113,7 @@ def is_new(store: Store) -> bool:
         return db.execute("SELECT 1 FROM organizations LIMIT 1").fetchone() is None
 
 
-def fill(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
+def fill_workspace(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
     """Write the demo workspace, or one organization and nothing in it, into tables that are empty."""
     with store.writing() as db:
         db.execute("INSERT INTO users VALUES ('usr_demo', 'Demo User')")
@@ -147,7 +147,7 @@ class _Writer:
         self._random = random.Random(SEED)  # noqa: S311 - the same demo workspace every time
         self._accounts: dict[tuple[str, str], str] = {}
         self._pictures: list[str] = []
-        self._planned: list[_Planned] = []
+        self._planned: list[_PlannedPost] = []
 
     def connect(self, organization: _Organization) -> None:
         """Connect the accounts of an organization."""
@@ -174,38 +174,42 @@ class _Writer:
 
     def plan_harbor(self) -> None:
         """Half a year of the café, last week's failures, and what is coming."""
-        self._pictures = [self._picture(HARBOR.key, number) for number in range(6)]
+        self._pictures = [self._store_picture(HARBOR.key, number) for number in range(6)]
         zone = ZoneInfo(HARBOR.zone)
-        self._history(HARBOR, CAFE, zone, per_week=4)
-        self._post(
+        self._plan_history(HARBOR, CAFE, zone, per_week=4)
+        self._plan_post(
             HARBOR,
             "Both bars open at ten today, after our team breakfast ☕ See you then.",
             ("instagram", "twitter_berlin"),
-            due=self._local(zone, -5, 18),
+            due=self._to_local(zone, -5, 18),
             pictures=1,
         )
-        self._post(
+        self._plan_post(
             HARBOR,
             "Berlin: the Kreuzberg bar is hiring a barista for the weekends. Say hello!",
             ("twitter_berlin",),
-            due=self._local(zone, -3, 12),
+            due=self._to_local(zone, -3, 12),
         )
         for days, hour, text, keys, pictures_used in UPCOMING:
-            self._post(HARBOR, text, keys, due=self._local(zone, days, hour), pictures=pictures_used, waits=True)
-        self._post(HARBOR, THREAD[0], ("twitter",), due=self._local(zone, 6, 9), thread=THREAD[1:], waits=True)
+            self._plan_post(
+                HARBOR, text, keys, due=self._to_local(zone, days, hour), pictures=pictures_used, waits=True
+            )
+        self._plan_post(HARBOR, THREAD[0], ("twitter",), due=self._to_local(zone, 6, 9), thread=THREAD[1:], waits=True)
         for text, keys in DRAFTS:
-            self._post(HARBOR, text, keys, due=None)
+            self._plan_post(HARBOR, text, keys, due=None)
 
     def plan_nordlicht(self) -> None:
         """A quieter neighbour, to try a second organization with."""
         zone = ZoneInfo(NORDLICHT.zone)
-        self._pictures = [self._picture(NORDLICHT.key, 6)]
-        self._history(NORDLICHT, STUDIO, zone, per_week=1)
-        self._post(
-            NORDLICHT, STUDIO[0], ("instagram", "linkedin"), due=self._local(zone, 3, 17), pictures=1, waits=True
+        self._pictures = [self._store_picture(NORDLICHT.key, 6)]
+        self._plan_history(NORDLICHT, STUDIO, zone, per_week=1)
+        self._plan_post(
+            NORDLICHT, STUDIO[0], ("instagram", "linkedin"), due=self._to_local(zone, 3, 17), pictures=1, waits=True
         )
 
-    def _history(self, organization: _Organization, texts: Sequence[str], zone: ZoneInfo, *, per_week: int) -> None:
+    def _plan_history(
+        self, organization: _Organization, texts: Sequence[str], zone: ZoneInfo, *, per_week: int
+    ) -> None:
         """Posts that went well: on one or two accounts, each text again only after all the others."""
         hours, weights = zip(*_HOURS, strict=True)
         order = self._random.sample(texts, len(texts))
@@ -213,13 +217,13 @@ class _Writer:
         for week in range(WEEKS, 0, -1):
             for weekday in sorted(self._random.sample(range(7), per_week)):
                 hour, minute = self._random.choices(hours, weights)[0], self._random.choice((0, 0, 15, 30))
-                due = self._local(zone, -7 * week + weekday, hour, minute)
-                keys = self._some(organization, due)
+                due = self._to_local(zone, -7 * week + weekday, hour, minute)
+                keys = self._choose_accounts(organization, due)
                 pictures_used = int(any(key in _WITH_PICTURE for key in keys) or self._random.random() < 0.3)
-                self._post(organization, order[number % len(order)], keys, due=due, pictures=pictures_used)
+                self._plan_post(organization, order[number % len(order)], keys, due=due, pictures=pictures_used)
                 number += 1
 
-    def _some(self, organization: _Organization, due: datetime) -> list[str]:
+    def _choose_accounts(self, organization: _Organization, due: datetime) -> list[str]:
         """One or two accounts that were connected then; the small ones are used less."""
         lost = self._now - timedelta(days=EXPIRED_DAYS + 1)
         open_then = [account for account in organization.accounts if not account.expired or due < lost]
@@ -227,11 +231,11 @@ class _Writer:
         chosen = {account.key for account in self._random.choices(open_then, weights, k=self._random.choice((1, 1, 2)))}
         return [account.key for account in organization.accounts if account.key in chosen]
 
-    def _local(self, zone: ZoneInfo, days: int, hour: int, minute: int = 0) -> datetime:
+    def _to_local(self, zone: ZoneInfo, days: int, hour: int, minute: int = 0) -> datetime:
         day = self._now.astimezone(zone).date() + timedelta(days=days)
         return datetime.combine(day, time(hour, minute), zone)
 
-    def _post(
+    def _plan_post(
         self,
         organization: _Organization,
         content: str,
@@ -248,22 +252,22 @@ class _Writer:
         media = self._random.sample(self._pictures, min(pictures, len(self._pictures)))
         data = {key: _CHOICES[key] for key in keys if key in _CHOICES}
         self._planned.append(
-            _Planned(post_id, organization, content, keys, due, made, media, list(thread), data, waits)
+            _PlannedPost(post_id, organization, content, keys, due, made, media, list(thread), data, waits)
         )
 
     def write(self) -> None:
         """Write what was planned, in the order in which it was made: the API lists the newest first."""
         for post in sorted(self._planned, key=lambda post: post.made):
-            self._insert(post)
+            self._insert_post(post)
             if post.due and not post.waits:
-                self._publish(post.id, to_ms(post.due) + 12_000)
+                self._publish_post(post.id, to_ms(post.due) + 12_000)
         # Only now: what went out before a connection ran out was published.
         self._db.execute(
             "UPDATE accounts SET status = 'expired' WHERE has_refresh_capability = 0 AND expires_at <= ?",
             (to_ms(self._now),),
         )
 
-    def _insert(self, post: "_Planned") -> None:
+    def _insert_post(self, post: "_PlannedPost") -> None:
         made = to_ms(post.made)
         self._db.execute(
             "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, media_urls, thread, "
@@ -286,22 +290,22 @@ class _Writer:
             [(post.id, self._accounts[post.organization.key, key], position) for position, key in enumerate(post.keys)],
         )
 
-    def _publish(self, post_id: str, at: int) -> None:
+    def _publish_post(self, post_id: str, at: int) -> None:
         post = self._db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
         accounts = self._db.execute(
             "SELECT a.* FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
             (post_id,),
         ).fetchall()
-        done = [publish_to(self._db, post, account, at=at, now=to_ms(self._now)) for account in accounts]
+        done = [publish_to_account(self._db, post, account, at=at, now=to_ms(self._now)) for account in accounts]
         status = "published" if all(done) else "partial" if any(done) else "failed"
         self._db.execute(
             "UPDATE posts SET status = ?, published_at = ?, updated_at = ? WHERE id = ?",
             (status, at if any(done) else None, at, post_id),
         )
 
-    def _picture(self, organization: str, number: int) -> str:
+    def _store_picture(self, organization: str, number: int) -> str:
         """Store one of the drawn pictures and return its public URL."""
-        name, content = pictures.draw(number)
+        name, content = pictures.draw_picture(number)
         key = f"uploads/{organization}/demo/{name}"
         path = self._storage.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -309,6 +313,6 @@ class _Writer:
         made = to_ms(self._now - timedelta(days=190))
         self._db.execute(
             "INSERT OR IGNORE INTO media VALUES (?, ?, ?, 'image/png', ?, ?, ?, ?, ?)",
-            (key, organization, name, len(content), made, made, made, pictures.digest(content)),
+            (key, organization, name, len(content), made, made, made, pictures.hash_content(content)),
         )
         return self._storage.public_url(key)

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from ttp_mcp.sandbox import networks
-from ttp_mcp.sandbox.clock import iso, to_ms
+from ttp_mcp.sandbox.clock import to_iso, to_ms
 from ttp_mcp.sandbox.storage import split_url
 
 FORMAT = "ttp-mcp sandbox workspace"
@@ -76,7 +76,7 @@ def check_json(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Instant = Annotated[int, BeforeValidator(parse_instant), PlainSerializer(iso), Field(ge=0, le=LAST_MS)]
+Instant = Annotated[int, BeforeValidator(parse_instant), PlainSerializer(to_iso), Field(ge=0, le=LAST_MS)]
 Count = Annotated[int, Field(ge=0, le=10**12, strict=True)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 # No part begins with a dot, so a key can't lead out of the media folder.
@@ -281,7 +281,7 @@ class Workspace(Part):
                 for number, target in enumerate(post.targets):
                     here = f"{place}.targets[{number}] (still to be published)"
                     yield here, (post.id, target.account_id)
-                    yield here, networks.external_id(post.id, target.account_id)
+                    yield here, networks.create_external_id(post.id, target.account_id)
 
     def _name_published(self) -> Iterator[tuple[str, Hashable]]:
         """Yield what the networks have."""

@@ -20,19 +20,19 @@ _SCENES = (
 Color = tuple[int, int, int]
 
 
-def draw(number: int) -> tuple[str, bytes]:
+def draw_picture(number: int) -> tuple[str, bytes]:
     """One picture as file name and PNG bytes."""
     name, sky, shape = _SCENES[number % len(_SCENES)]
-    rows = (_row(y, sky, shape, number) for y in range(SIDE))
-    return name, _png(rows)
+    rows = (_draw_row(y, sky, shape, number) for y in range(SIDE))
+    return name, _encode_png(rows)
 
 
-def digest(content: bytes) -> str:
+def hash_content(content: bytes) -> str:
     """SHA-256, as the storage keeps it."""
     return hashlib.sha256(content).hexdigest()
 
 
-def _row(y: int, sky: Color, shape: Color, number: int) -> bytes:
+def _draw_row(y: int, sky: Color, shape: Color, number: int) -> bytes:
     shade = 1 - 0.25 * y / SIDE
     back = bytes(round(part * shade) for part in sky)
     middle, height, radius = SIDE // 2, SIDE * (45 + number * 4) // 100, SIDE * 28 // 100
@@ -44,7 +44,7 @@ def _row(y: int, sky: Color, shape: Color, number: int) -> bytes:
     return back * (middle - half) + front * (2 * half) + back * (SIDE - middle - half)
 
 
-def _png(rows: Iterable[bytes]) -> bytes:
+def _encode_png(rows: Iterable[bytes]) -> bytes:
     raw = b"".join(b"\0" + row for row in rows)
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b""))

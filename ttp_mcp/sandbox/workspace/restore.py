@@ -91,10 +91,10 @@ def restore_workspace(store: Store, storage: MediaStorage, workspace: Workspace,
 def _fill_with_demo(store: Store, storage: MediaStorage, *, at: datetime | None, empty: bool) -> None:
     clock = StoredClock(store)
     if at is None:
-        clock.real()
+        clock.follow_machine()
     else:
         clock.set(at)
-    demo.fill(store, ManualClock(at or clock.now()), storage, empty=empty)
+    demo.fill_workspace(store, ManualClock(at or clock.now()), storage, empty=empty)
 
 
 def _clear(db: sqlite3.Connection) -> None:
