@@ -1,24 +1,26 @@
-"""The operating-system process: descriptors, core dumps, forced exit."""
+"""The operating-system process: descriptors, signals, core dumps, forced exit."""
 
+import asyncio
 import gc
 import os
+import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 
 
 def reopen_nonblocking(fd: int, mode: int, undo: ExitStack) -> int:
-    """A non-blocking descriptor of the same pipe, socket or terminal; a file never blocks and is duplicated.
+    """Return a non-blocking descriptor of the same pipe, socket or terminal; a file never blocks and is duplicated.
 
-    A pipe that is opened again has flags of its own. A duplicate shares them with every process that holds the
-    original, so they are put back at the end.
+    A reopened pipe has flags of its own. A duplicate shares them with every process that holds the
+    original, so `undo` restores them.
 
     Args:
         fd: An open descriptor.
         mode: `os.O_RDONLY` or `os.O_WRONLY`.
-        undo: Closes what was opened and puts the flags back.
+        undo: Closes what was opened and restores the flags.
     """
     copy = os.dup(fd)
     undo.callback(os.close, copy)
@@ -26,7 +28,7 @@ def reopen_nonblocking(fd: int, mode: int, undo: ExitStack) -> int:
         return copy
     try:
         own = os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # a socket, another user's pipe, or no Linux
+    except OSError:  # a socket, another user's pipe, or not Linux
         undo.callback(os.set_blocking, copy, os.get_blocking(copy))
         os.set_blocking(copy, False)
         return copy
@@ -35,7 +37,7 @@ def reopen_nonblocking(fd: int, mode: int, undo: ExitStack) -> int:
 
 
 def redirect_fd(fd: int, target: int, undo: ExitStack) -> None:
-    """Let `fd` lead where `target` does until `undo`; `target` itself is closed."""
+    """Redirect `fd` to where `target` leads until `undo`; `target` itself is closed."""
     original = os.dup(fd)
     undo.callback(os.close, original)
     undo.callback(os.dup2, original, fd)
@@ -48,30 +50,58 @@ def _can_block(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
 
 
-# After the drain, how long the process may take to close what it holds before it leaves all the same.
+def call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+    """Call a function in the event loop from a thread or signal handler, unless the loop is closed."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
+
+
+@contextmanager
+def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
+    """Call `handle` in the running event loop at each signal that asks the process to end, with its number.
+
+    `signal.signal` works with every event loop; `add_signal_handler` is missing on Windows.
+    """
+    loop = asyncio.get_running_loop()
+    with ExitStack() as undo:
+        for number in _shutdown_signals():
+            previous = signal.signal(number, lambda received, _: call_in_loop(loop, handle, received))
+            undo.callback(signal.signal, number, previous or signal.SIG_DFL)
+        yield
+
+
+def _shutdown_signals() -> list[signal.Signals]:
+    """SIGTERM, SIGINT, SIGHUP of a closed terminal unless `nohup` ignores it, and Ctrl+Break on Windows."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":  # pragma: no cover - Windows only
+        return [*numbers, signal.SIGBREAK]
+    return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
+
+
+# How long the process may take to close its resources after the drain, before it is forced to exit.
 LEAVE_SECONDS = 0.4
 
 
 def force_exit_after(
-    code: int, *, seconds: float = LEAVE_SECONDS, leave: Callable[[int], object] = os._exit
+    code: int, *, seconds: float = LEAVE_SECONDS, exit_process: Callable[[int], object] = os._exit
 ) -> threading.Timer:
-    """Leave with this code after so many seconds, if the process has not ended by itself by then.
+    """Exit with `code` if the process is still running after `seconds`.
 
-    For the last moment of a process: Python waits for worker threads, and one may be looking up a name for half a minute.
-    It also searches everything that was ever imported for cycles, a quarter of a start's CPU time, and is told not to.
+    Python waits for worker threads at exit, and a DNS lookup in one can take half a minute. The final garbage collection
+    is skipped: it takes a quarter of the CPU time of a start.
     """
     gc.freeze()
-    timer = threading.Timer(seconds, leave, (code,))
+    timer = threading.Timer(seconds, exit_process, (code,))
     timer.daemon = True
     timer.start()
     return timer
 
 
 def forbid_core_dumps() -> None:
-    """Keep the memory, which holds the token, out of core files and, on Linux, out of reach of the user's other programs."""
+    """Keep the memory, which contains the token, out of core files and, on Linux, out of reach of the user's other programs."""
     if sys.platform == "win32":  # pragma: no cover - Windows has no core files
         return
-    # Both only here: one is missing on Windows, the other costs a few milliseconds.
+    # Imported here: one is missing on Windows, the other takes a few milliseconds.
     import ctypes
     import resource
 

@@ -284,7 +284,7 @@ REMOVED: dict[str, Removal] = {
         f"{WRITES}/test_cancel.py::test_closing_the_server_leaves_no_write_without_an_outcome",
     ),
     "given up before the drain of stdio is over": Removal(
-        "transports.stdio.shutdown:Shutdown._give_up_writes",
+        "transports.stdio.shutdown:Shutdown._abandon_writes",
         no_check,
         "tests/transports/stdio/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
     ),
@@ -560,6 +560,11 @@ REMOVED: dict[str, Removal] = {
         "config:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
+    ),
+    "queued lines after a signal": Removal(
+        "transports.stdio.transport:Lines.drop",
+        no_check,
+        "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),
     "placeholders in settings": Removal(
         "config:clean_value",

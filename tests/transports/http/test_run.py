@@ -249,7 +249,7 @@ async def test_a_second_signal_leaves_at_once(settings):
         await go.wait()
 
     async with (
-        on_a_port(settings, Upstream(before=before), leave=left.append) as (url, service, _),
+        on_a_port(settings, Upstream(before=before), exit_process=left.append) as (url, service, _),
         httpx2.AsyncClient() as http,
         anyio.create_task_group() as tasks,
     ):

@@ -23,7 +23,17 @@ from pydantic import BaseModel
 
 from ttp_mcp.logs import configure
 from ttp_mcp.process import force_exit_after
+from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS
 from ttp_mcp.transports.stdio.transport import DRAIN_SECONDS, LINE_BYTES, serve_stdio
+
+
+class Mode:
+    """How servers of the tests read and write: by the event loop, or by threads as on Windows."""
+
+    threads = False
+
+
+mode = Mode()
 
 
 class Answer(BaseModel):
@@ -186,7 +196,7 @@ class Peer:
 @contextmanager
 def process(outcomes: Path, *options: str, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
     """The small server in a process of its own, initialized when its stdin is a pipe."""
-    command = [sys.executable, __file__, str(outcomes), *options]
+    command = [sys.executable, __file__, str(outcomes), *options, *(["--threads"] if mode.threads else [])]
     started = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
     peer = Peer(started)
     try:
@@ -258,7 +268,14 @@ async def served(server: MCPServer, pipes=None, **options):
 
     async def run() -> None:
         low = server._lowlevel_server if isinstance(server, MCPServer) else server
-        peer.code = await serve_stdio(low, input_fd=input_fd, output_fd=output_fd, leave=peer.left.append, **options)
+        peer.code = await serve_stdio(
+            low,
+            input_fd=input_fd,
+            output_fd=output_fd,
+            threads=mode.threads,
+            exit_process=peer.left.append,
+            **options,
+        )
 
     try:
         with anyio.fail_after(10):
@@ -280,6 +297,8 @@ def main() -> None:
     parser.add_argument("--drain", type=float, default=DRAIN_SECONDS)
     parser.add_argument("--line-bytes", type=int, default=LINE_BYTES)
     parser.add_argument("--level", default="WARNING")
+    parser.add_argument("--threads", action="store_true")
+    parser.add_argument("--parent-seconds", type=float, default=PARENT_SECONDS)
     parser.add_argument("--blocking-log", action="store_true")
     chosen = parser.parse_args()
     outcomes = Outcomes(chosen.outcomes)
@@ -295,6 +314,8 @@ def main() -> None:
             writes=outcomes,
             drain_seconds=chosen.drain,
             line_bytes=chosen.line_bytes,
+            threads=chosen.threads,
+            parent_seconds=chosen.parent_seconds,
         )
         force_exit_after(code)
         return code

@@ -1,6 +1,7 @@
 """The stdio transport: lines in, answers out, and every way to end, over real pipes."""
 
 import asyncio
+import codecs
 import gc
 import inspect
 import os
@@ -37,6 +38,15 @@ from tests.transports.stdio.stdio_fixture import (
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import force_exit_after
 from ttp_mcp.transports.stdio.transport import Lines, serve_stdio
+
+MARK = codecs.BOM_UTF8
+
+
+@pytest.fixture(autouse=True, params=["loop", "threads"])
+def threads(request, monkeypatch):
+    """Each test runs with the event loop's pipes and with the threads that Windows needs."""
+    monkeypatch.setattr(stdio_fixture.mode, "threads", request.param == "threads")
+    return request.param == "threads"
 
 
 @pytest.fixture
@@ -112,6 +122,10 @@ async def test_a_line_over_the_cap_is_refused_and_the_next_call_is_answered(serv
         (b'{"jsonrpc":"2.0","id":7,"result":7}\n', None, -32600),
         (b'{"jsonrpc":"2.0","id":true,"method":7}\n', None, -32600),
         (b"[]\n", None, -32600),
+        (b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"text":"caf\xe9"}}\n', 7, -32700),
+        (b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"text":"a\tb\x01"}}\n', 7, -32700),
+        (b'{"jsonrpc":"1.0","id":7,"method":"ping\\ud83d"}\n', 7, -32700),
+        (b'{"jsonrpc":"1.0","id":"\\ud83d","method":"ping"}\n', "\ud83d", -32700),
     ],
 )
 async def test_a_line_that_is_no_message_gets_an_error_and_the_next_call_an_answer(server, bad, number, code):
@@ -121,6 +135,64 @@ async def test_a_line_that_is_no_message_gets_an_error_and_the_next_call_an_answ
         peer.send(bad if bad.endswith(b"\n") else bad + b"\n", call(2, "read"))
         assert (await peer.answer(number))["error"]["code"] == code
         assert text_of(await peer.answer(2)) == "read"
+
+
+@pytest.mark.requirement("stdio.marks")
+async def test_byte_order_mark_is_skipped_before_any_line(server):
+    """Clients on Windows write one at the beginning, and some before each line."""
+    async with served(server) as peer:
+        peer.send(MARK + line(INITIALIZE), MARK + b"\n", INITIALIZED, MARK + line(call(1, "read")))
+        assert "serverInfo" in (await peer.answer("start"))["result"]
+        assert text_of(await peer.answer(1)) == "read"
+        peer.send(MARK + b"nonsense\n", call(2, "read"))
+        assert (await peer.answer(None))["error"]["code"] == -32700
+        assert text_of(await peer.answer(2)) == "read"
+
+
+@pytest.mark.requirement("stdio.cut-characters")
+@pytest.mark.parametrize(
+    ("text", "arrives"),
+    [
+        (rb"a\ud83d", False),
+        (rb"\ude00b", False),
+        (rb"\ud83d\ud83d\ude00", False),
+        (rb"\uD83Dx\uDE00", False),
+        (rb"\ud83d\ude00", True),
+        (rb"\\ud83d", True),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", MARK])
+async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that_the_model_sees(
+    server, text, arrives, mark
+):
+    """JavaScript leaves half of a surrogate pair where it cuts a text at a length; JSON carries it as an escape."""
+    request = line(call(9, "echo", text="TEXT")).replace(b"TEXT", text)
+    async with served(server) as peer:
+        peer.start()
+        peer.send(mark + request)
+        result = (await peer.answer(9))["result"]
+        assert result.get("isError", False) is not arrives
+        if not arrives:
+            assert result["content"][0]["text"] == (
+                "Tool not called: text holds half of an emoji, so the text was cut within a character. "
+                "Send the whole text again. Nothing was sent, so repeating is safe."
+            )
+
+
+@pytest.mark.requirement("stdio.cut-characters")
+async def test_half_an_emoji_outside_the_arguments_is_replaced(server):
+    """In a client's name, a tool's name or an answer of the client: the message counts, and none is left waiting."""
+    initialize = line(INITIALIZE).replace(b'"peer"', rb'"peer\ud83d"')
+    async with served(server) as peer:
+        peer.send(initialize, INITIALIZED, line(call(1, "NAME")).replace(b"NAME", rb"read\ud83d"), call("c", "ask"))
+        assert "serverInfo" in (await peer.answer("start"))["result"]
+        assert "read\ufffd" in str(await peer.answer(1))
+        while not peer.received:
+            await peer.read()
+        question = peer.received.pop()
+        reply = line({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline", "note": "NOTE"}})
+        peer.send(reply.replace(b"NOTE", rb"\ud83d"))
+        assert text_of(await peer.answer("c")) == "decline"
 
 
 # Both eras, through the SDK's own client
@@ -264,7 +336,7 @@ async def test_a_question_that_the_client_answers_reaches_the_tool(server):
 
 
 @pytest.mark.requirement("stdio.signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_released(server, outcomes, number):
     """The write gets the drain, the read half a second and an error, and what was not begun is not begun."""
     async with served(server, **options(outcomes)) as peer:
@@ -290,6 +362,70 @@ async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
         os.kill(os.getpid(), signal.SIGTERM)
         assert (await peer.answer(1))["error"]["message"] == "Connection closed"
     assert (peer.code, peer.left) == (0, [])
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
+    """`nohup ttp-mcp` survives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with served(server, **options(outcomes)) as peer:
+            peer.start()
+            await peer.answer("start")
+            os.kill(os.getpid(), signal.SIGHUP)
+            peer.send(call(1, "read"))
+            assert text_of(await peer.answer(1)) == "read"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_handlers_of_signals_are_restored(server):
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    async with served(server) as peer:
+        peer.start()
+        await peer.answer("start")
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_calls_that_are_queued_when_a_signal_arrives_are_not_begun(server, outcomes, tmp_path):
+    """Their lines are read already; a write that nobody waits for must not begin."""
+
+    @server.tool(structured_output=False)
+    async def hang_up() -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return "hung up"
+
+    path = tmp_path / "requests.jsonl"
+    calls = [call("first", "hang_up"), *(call(number, "write", number=number, seconds=0) for number in range(300))]
+    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
+    async with served(server, pipes, **options(outcomes)) as peer:
+        await peer.answer("first")
+    begun_writes = outcomes.path.read_text().count("begun") if outcomes.path.exists() else 0
+    assert begun_writes < 300
+    assert not lost_writes(outcomes.path)
+
+
+@pytest.mark.requirement("stdio.parent")
+def test_server_whose_parent_has_ended_shuts_down_although_its_input_is_open(tmp_path):
+    """Another program may have inherited the pipes, so that the end of the client is never seen on them."""
+    waiting, release = os.pipe()
+    script = f"import os, subprocess, sys; subprocess.Popen(sys.argv[1:]); os.read({waiting}, 1)"
+    command = [sys.executable, stdio_fixture.__file__, str(tmp_path / "o"), "--parent-seconds", "0.05"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", script, *command], pass_fds=[waiting], **pipes) as parent:
+        peer = stdio_fixture.Peer(parent)
+        peer.send(INITIALIZE, INITIALIZED)
+        peer.answer("start")
+        os.close(release)
+        # Its end of the output closes with the server.
+        assert not peer.read(stdio_fixture.PATIENCE)
+        assert parent.stderr.read().endswith(b"The process that started this server has ended; shutting down.\n")
+    os.close(waiting)
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -420,7 +556,7 @@ def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
 def test_not_lingering_leaves_with_the_code_it_was_given():
     """After the time, from a thread that nothing waits for."""
     left = []
-    timer = force_exit_after(7, seconds=0, leave=left.append)
+    timer = force_exit_after(7, seconds=0, exit_process=left.append)
     timer.join(5)
     gc.unfreeze()
     assert left == [7]
@@ -462,13 +598,14 @@ async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(s
 
 
 @pytest.mark.requirement("stdio.whole-lines")
-async def test_answers_wait_for_a_pipe_that_is_full_already(server):
+async def test_answers_wait_for_a_pipe_that_is_full_already(server, threads):
     """Nothing of them fits at first; all of them arrive."""
     pipes = (*os.pipe(), *os.pipe())
     os.set_blocking(pipes[3], False)
     with pytest.raises(BlockingIOError):
         while True:
             os.write(pipes[3], b"{}".ljust(4095) + b"\n")
+    os.set_blocking(pipes[3], threads)
     async with served(server, pipes) as peer:
         peer.start()
         peer.send(call(1, "read"))
@@ -515,7 +652,7 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
 
 
 @pytest.mark.requirement("stdio.descriptors")
-async def test_sockets_serve_as_well_and_get_their_flags_back(server):
+async def test_sockets_serve_as_well_and_get_their_flags_back(server, threads):
     """Some clients start servers with socket pairs; those can't be opened again, so flags change for the time only."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -524,7 +661,7 @@ async def test_sockets_serve_as_well_and_get_their_flags_back(server):
             peer.start()
             peer.send(call(1, "read"))
             assert text_of(await peer.answer(1)) == "read"
-            assert not os.get_blocking(ours.fileno())
+            assert os.get_blocking(ours.fileno()) == threads
             theirs.shutdown(socket.SHUT_WR)
         assert os.get_blocking(ours.fileno())
     assert peer.code == 0

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Generator
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ttp_mcp.process import handle_signals
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
 from ttp_mcp.transports.http.timeouts import TimedProtocol
@@ -48,7 +48,7 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
             opened.bind(address)
             opened.listen(1024)
         except OSError as problem:
-            raise BindProblem(_words(host, port, problem)) from None
+            raise BindProblem(_describe_bind_error(host, port, problem)) from None
         yield opened
 
 
@@ -78,11 +78,11 @@ async def serve_http(
     drain_seconds: int = DRAIN_SECONDS,
     most_connections: int = MOST_CONNECTIONS,
     protocol: type[TimedProtocol] = TimedProtocol,
-    leave: Callable[[int], object] = os._exit,
+    exit_process: Callable[[int], object] = os._exit,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code.
 
-    After the signal nothing new is accepted, and what is under way gets `drain_seconds`; a second signal leaves at once.
+    After the signal nothing new is accepted, and calls in flight get `drain_seconds`; a second signal exits at once.
 
     Args:
         service: What is served.
@@ -91,7 +91,7 @@ async def serve_http(
         drain_seconds: The longest wait for what is under way.
         most_connections: Beyond them requests are answered with 503.
         protocol: HTTP on a connection.
-        leave: Ends the process without ceremony; called with the exit code at a second signal.
+        exit_process: Ends the process immediately; called with the exit code at a second signal.
 
     Returns:
         0, or 1 if a write had to be given up. After a second signal the process has left with 130 or 143.
@@ -112,7 +112,7 @@ async def serve_http(
         ),
         service,
         ready,
-        leave,
+        exit_process,
     )
     async with service.running():
         await server.serve([opened])
@@ -137,13 +137,17 @@ class _Server(uvicorn.Server):
     """uvicorn with our signals and our end."""
 
     def __init__(
-        self, config: uvicorn.Config, service: HttpService, ready: Callable[[], None], leave: Callable[[int], object]
+        self,
+        config: uvicorn.Config,
+        service: HttpService,
+        ready: Callable[[], None],
+        exit_process: Callable[[int], object],
     ) -> None:
         super().__init__(config)
         self.drained = True
         self._service = service
         self._ready = ready
-        self._leave = leave
+        self._exit_process = exit_process
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -178,26 +182,16 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        if sys.platform == "win32":  # pragma: no cover - no such handlers there: a signal ends the process
+        with handle_signals(self._handle_signal):
             yield
-            return
-        for number in numbers:
-            loop.add_signal_handler(number, self._signalled, number)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
-    def _signalled(self, number: int) -> None:
+    def _handle_signal(self, number: int) -> None:
         if self.should_exit:
-            self._leave(128 + number)
+            self._exit_process(128 + number)
         self.should_exit = True
 
 
-def _words(host: str, port: int, problem: OSError) -> str:
+def _describe_bind_error(host: str, port: int, problem: OSError) -> str:
     if problem.errno == errno.EADDRINUSE:
         return f"Port {port} is taken, perhaps by another ttp-mcp. End that one, or pass another --port; 0 takes a free one."
     return f"Port {port} of {host} can't be used ({problem.strerror}). Pass another --host or --port."

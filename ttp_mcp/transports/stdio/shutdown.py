@@ -1,8 +1,9 @@
-"""How a stdio server ends: why it leaves, what it still waits for, and for how long."""
+"""Graceful shutdown of a stdio server: why it ends, what it still waits for, and for how long."""
 
 import asyncio
 import logging
-import signal
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,93 +11,104 @@ from typing import Literal, Protocol
 
 import mcp_types as types
 
-from ttp_mcp.process import LEAVE_SECONDS
+from ttp_mcp.process import LEAVE_SECONDS, handle_signals
 
 _log = logging.getLogger(__name__)
 
-# After a signal, how long a call may go on that has no write in flight: enough for an answer that is being put together.
+Reason = Literal["end of input", "signal", "output broken"]
+
+# After a signal, how long a call without a write in flight may continue: enough for a response that is being built.
 SETTLE_SECONDS = 0.5
-# What is left of the drain when writes are given up: enough for each to note that, and for its answer.
+# Writes are abandoned this long before the deadline: enough for each to note its outcome and be answered.
 NOTING_SECONDS = 1.0
 POLL_SECONDS = 0.02
+# How often to check that the process which started this one still exists.
+PARENT_SECONDS = 5.0
 
 # Open until the client ends it, so the end of input must not wait for it.
 _NEVER_ENDING = "subscriptions/listen"
 
 
 class Writing(Protocol):
-    """What a shutdown waits for; `InFlight` is one."""
+    """The writes that a shutdown waits for; `InFlight` is one."""
 
     count: int
-    """How many writes, and steps that belong to one, are running."""
+    """Number of writes, and of steps that belong to one, in flight."""
 
     @property
     def unresolved(self) -> int:
-        """How many writes have no outcome in the ledger."""
+        """Number of writes without an outcome in the ledger."""
         ...
 
     async def abandon(self) -> object:
-        """Stop what is in flight; each write notes its outcome, and no other is begun."""
+        """Stop the writes in flight; each notes its outcome, and no other begins."""
         ...
 
 
 class Shutdown:
-    """Why the server is leaving, and what it still waits for."""
+    """Reason of the shutdown, and everything that it still waits for."""
 
-    def __init__(self, writes: Writing, drain_seconds: float, leave: Callable[[int], object]) -> None:
-        self.reason: Literal["end of input", "signal", "output broken"] | None = None
+    def __init__(
+        self,
+        writes: Writing,
+        drain_seconds: float,
+        exit_process: Callable[[int], object],
+        parent_seconds: float = PARENT_SECONDS,
+    ) -> None:
+        self.reason: Reason | None = None
         self.unanswered: set[str | int] = set()
         """Ids of requests that were read and not answered."""
         self.asked: set[str | int] = set()
-        """Ids of our own requests to the client that it has not answered."""
+        """Ids of our own requests that the client has not answered."""
         self.closed: deque[str | int] = deque()
-        """Ids of those that it can't answer any more; the tool that waits has yet to hear of it."""
+        """Ids of our own requests that the client can't answer any more; the tool that waits is not informed yet."""
         self._loop = asyncio.get_running_loop()
         self._writes = writes
         self._drain_seconds = drain_seconds
-        self._leave = leave
+        self._exit_process = exit_process
+        self._parent_seconds = parent_seconds
         self._deadline = float("inf")
-        self._quiet = 0.0
+        self._quiet_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
-        self._giving_up: asyncio.Task[object] | None = None
+        self._abandoning: asyncio.Task[object] | None = None
         self._sleeper: asyncio.Future[None] | None = None
 
-    def begin(self, reason: Literal["end of input", "signal", "output broken"]) -> None:
-        """Start to leave; a later reason may shorten the wait, never lengthen it."""
+    def begin(self, reason: Reason) -> None:
+        """Begin the shutdown; a later reason may shorten the wait, never lengthen it."""
         now = self._loop.time()
         if self.reason is None:
             self._deadline = now + self._drain_seconds
-            self._timers = [
-                self._loop.call_at(self._deadline - NOTING_SECONDS, self._give_up_writes),
-                self._loop.call_at(self._deadline + LEAVE_SECONDS, self._leave_anyway),
+            self._timers += [
+                self._loop.call_at(self._deadline - NOTING_SECONDS, self._abandon_writes),
+                self._loop.call_at(self._deadline + LEAVE_SECONDS, self._force_exit),
             ]
-        self._quiet = now + SETTLE_SECONDS
+        self._quiet_at = now + SETTLE_SECONDS
         self.reason = reason
         self.fail_pending_requests()
 
     def fail_pending_requests(self) -> None:
-        """Nobody reads the client's answers any more: whoever waits for one is told so."""
+        """Answer our own requests with an error, since the client's answers aren't read any more."""
         self.closed.extend(self.asked)
         self.asked.clear()
         self.wake()
 
-    def settled(self, *, unread: bool) -> bool:
-        """Whether nothing is left to wait for; `unread` says that answers have not reached the pipe yet."""
+    def is_complete(self, *, unread: bool) -> bool:
+        """Check whether nothing is left to wait for; `unread` means that responses have not reached the pipe yet."""
         now = self._loop.time()
-        busy = self._writes.count > 0
-        if busy:
-            self._quiet = now + SETTLE_SECONDS
+        is_writing = self._writes.count > 0
+        if is_writing:
+            self._quiet_at = now + SETTLE_SECONDS
         if now >= self._deadline:
             return True
-        answering = bool(self.unanswered) or unread
+        is_answering = bool(self.unanswered) or unread
         if self.reason == "output broken":
-            answering = False
+            is_answering = False
         elif self.reason == "signal":
-            answering = answering and now < self._quiet
-        return not busy and not answering
+            is_answering = is_answering and now < self._quiet_at
+        return not is_writing and not is_answering
 
-    def received(self, message: types.JSONRPCMessage) -> None:
-        """Keep count of what is to be answered, by us and by the client."""
+    def note_received(self, message: types.JSONRPCMessage) -> None:
+        """Keep track of what is to be answered, by the server and by the client."""
         if isinstance(message, types.JSONRPCRequest):
             if message.method != _NEVER_ENDING:
                 self.unanswered.add(message.id)
@@ -108,20 +120,20 @@ class Shutdown:
         elif message.id is not None:
             self.asked.discard(message.id)
 
-    def answered(self, request_id: str | int) -> None:
-        """A request has its answer."""
+    def note_answered(self, request_id: str | int) -> None:
+        """Note that a request was answered."""
         self.unanswered.discard(request_id)
         if self.reason is not None:
             self.wake()
 
-    def asking(self, request_id: str | int) -> None:
-        """A question to the client is on the wire."""
+    def note_asked(self, request_id: str | int) -> None:
+        """Note that a request to the client was sent."""
         self.asked.add(request_id)
         if self.reason is not None:
             self.fail_pending_requests()
 
     async def sleep(self, *, readable: int | None = None, seconds: float | None = None) -> None:
-        """Wait until a descriptor can be read, a time has passed, or somebody calls `wake`."""
+        """Wait until a descriptor is readable, a time has passed, or `wake` is called."""
         self._sleeper = self._loop.create_future()
         timer = self._loop.call_later(seconds, self.wake) if seconds is not None else None
         if readable is not None:
@@ -141,32 +153,36 @@ class Shutdown:
             self._sleeper.set_result(None)
 
     @contextmanager
-    def on_signals(self) -> Generator[None]:
-        """SIGTERM and SIGINT begin the end; the second one of either leaves at once."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            self._loop.add_signal_handler(number, self._signalled, number)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                self._loop.remove_signal_handler(number)
+    def watch_process(self) -> Generator[None]:
+        """Begin the shutdown at a signal or when the parent process ends. A second signal exits at once."""
+        with handle_signals(self._handle_signal):
+            self._watch_parent(os.getppid())
+            try:
+                yield
+            finally:
+                for timer in self._timers:
+                    timer.cancel()
 
-    def close(self) -> None:
-        """Nothing needs to be waited for any more."""
-        for timer in self._timers:
-            timer.cancel()
-
-    def _signalled(self, number: int) -> None:
+    def _handle_signal(self, number: int) -> None:
         if self.reason == "signal":
-            self._leave(128 + number)
+            self._exit_process(128 + number)
         else:
             self.begin("signal")
 
-    def _give_up_writes(self) -> None:
-        self._giving_up = self._loop.create_task(self._writes.abandon())
+    def _watch_parent(self, parent: int) -> None:
+        """Another process may hold the pipes open, so that the end of the client would never be seen."""
+        if sys.platform == "win32":  # pragma: no cover - there the number never changes
+            return
+        if os.getppid() == parent:
+            self._timers[:1] = [self._loop.call_later(self._parent_seconds, self._watch_parent, parent)]
+        elif self.reason is None:
+            _log.warning("The process that started this server has ended; shutting down.")
+            self.begin("signal")
 
-    def _leave_anyway(self) -> None:
+    def _abandon_writes(self) -> None:
+        self._abandoning = self._loop.create_task(self._writes.abandon())
+
+    def _force_exit(self) -> None:
         writes = self._writes.unresolved
-        _log.warning("left after %.0f s with %d writes without an outcome", self._drain_seconds, writes)
-        self._leave(1 if writes else 0)
+        _log.warning("exited after %.0f s with %d writes without an outcome", self._drain_seconds, writes)
+        self._exit_process(1 if writes else 0)

@@ -1,44 +1,48 @@
-"""The stdio transport: MCP over the process's own pipes, on the event loop, ending in good order.
+"""The stdio transport: MCP over the process's own pipes, with a graceful shutdown.
 
-No thread reads or writes, so none has to be joined at the end, and a call costs about half of what it costs through the
-SDK's transport. What the SDK's does not have: a cap on the length of a line, an answer to a line that can't be read, and
-an end that waits for writes.
+It costs about half of the SDK's transport per call, and adds what that lacks: a limit on the length of a line, an error response
+to a line that can't be read, and a shutdown that waits for writes. Where the event loop can't wait for pipes (Windows), a thread
+reads and a thread writes.
 """
 
 import asyncio
+import codecs
+import json
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Self, cast
+from functools import partial
+from typing import Any, Self
 
 import anyio
 import mcp_types as types
 from mcp.server import Server
-from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from ttp_mcp.process import redirect_fd, reopen_nonblocking
-from ttp_mcp.transports.stdio.shutdown import POLL_SECONDS, SETTLE_SECONDS, Shutdown, Writing
+from ttp_mcp.transports.messages import describe_invalid, find_cut_arguments, refuse_cut_arguments, repair
+from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS, POLL_SECONDS, SETTLE_SECONDS, Shutdown, Writing
+from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
 
 LINE_BYTES = 8 * 1024 * 1024
 DRAIN_SECONDS = 10.0
-# A peer that sends on without reading its answers is not read from beyond this.
+# Input is not read while more than this waits for the client to read it.
 UNREAD_BYTES = 32 * 1024 * 1024
-# What a full pipe holds on Linux.
+# Capacity of a pipe on Linux.
 _CHUNK_BYTES = 64 * 1024
 
 
 class _NoWrites:
-    """Of a server that only reads."""
+    """Writes of a server that only reads."""
 
     count = 0
     unresolved = 0
 
     async def abandon(self) -> None:
-        """Nothing to give up."""
+        """Nothing to abandon."""
 
 
 async def serve_stdio(
@@ -48,49 +52,46 @@ async def serve_stdio(
     drain_seconds: float = DRAIN_SECONDS,
     line_bytes: int = LINE_BYTES,
     unread_bytes: int = UNREAD_BYTES,
+    parent_seconds: float = PARENT_SECONDS,
     input_fd: int = 0,
     output_fd: int = 1,
-    leave: Callable[[int], object] = os._exit,
+    threads: bool = sys.platform == "win32",
+    exit_process: Callable[[int], object] = os._exit,
 ) -> int:
-    """Serve until stdin closes, stdout breaks, or SIGTERM or SIGINT arrives, and return the exit code.
+    """Serve until stdin closes, stdout breaks, the parent process ends or a signal arrives, and return the exit code.
 
     At the end of input every call may finish and is answered; after a signal only writes may, and reads get half a
     second; after a broken stdout only writes, unanswered. All of that takes at most `drain_seconds`; a write that would
-    take longer is given up a second before, so that it notes its outcome and is answered. A second signal leaves at once.
-    While serving, the two descriptors lead to the null device and to stderr, so a stray `print` can't break the wire.
-
-    On Windows pipes can't be waited for by the event loop, so the SDK's transport serves there: no cap on the length
-    of a line, no waiting for writes, and a signal ends the process at once.
+    take longer is abandoned a second before, so that it notes its outcome and is answered. A second signal exits at once.
+    While serving, the two descriptors lead to the null device and to stderr, so a stray `print` can't corrupt the output.
 
     Args:
-        server: What to serve.
-        writes: The writes that it makes; asked every 20 ms during the drain.
-        drain_seconds: The longest wait for what is under way, at any kind of end.
+        server: The server.
+        writes: Its writes; asked every 20 ms during the shutdown.
+        drain_seconds: Maximum time of a shutdown.
         line_bytes: A longer line is answered with an error and not kept.
         unread_bytes: Reading stops while more than this waits for the client to read it.
-        input_fd: Where requests come from: a pipe, a socket, a terminal or a file.
-        output_fd: Where answers go.
-        leave: Ends the process without ceremony; called with the exit code when something can't be waited for.
+        parent_seconds: Interval of the check that the parent process still exists.
+        input_fd: Source of requests: a pipe, a socket, a terminal or a file.
+        output_fd: Destination of responses.
+        threads: Read and write by threads instead of the event loop.
+        exit_process: Ends the process immediately; called with the exit code when something can't be waited for.
 
     Returns:
-        0, or 1 if a write has no outcome in the ledger. After a second signal the process has left with
-        130 (SIGINT) or 143 (SIGTERM).
+        0, or 1 if a write has no outcome in the ledger. After a second signal the process has exited with
+        128 and the number of the signal.
     """
-    if sys.platform == "win32":  # pragma: no cover - Windows only
-        async with stdio_server() as (read_stream, write_stream):
-            await _run(server, read_stream, write_stream)
-        return 0
     writes = writes or _NoWrites()
-    with _wire(input_fd, output_fd) as (reading_fd, writing_fd):
-        ending = Shutdown(writes, drain_seconds, leave)
-        writer = _Writer(writing_fd, ending)
-        reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, ending)
-        with ending.on_signals():
+    with _redirected(input_fd, output_fd, threads) as (reading_fd, writing_fd):
+        shutdown = Shutdown(writes, drain_seconds, exit_process, parent_seconds)
+        writer = _Writer(writing_fd, shutdown, threads)
+        reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, shutdown, threads)
+        with shutdown.watch_process():
             try:
                 await _run(server, reader, writer)
                 await writer.flush()
             finally:
-                ending.close()
+                reader.close()
                 writer.close()
     return 1 if writes.unresolved else 0
 
@@ -100,20 +101,20 @@ async def _run(server: Server[Any], reader: Any, writer: Any) -> None:
 
 
 class Lines:
-    """Cuts bytes into lines, however they are chunked, keeping no more of a line than the limit."""
+    """Splits bytes into lines, however they are chunked, and keeps no more of a line than the limit."""
 
-    __slots__ = ("_limit", "_part", "_skipping", "waiting")
+    __slots__ = ("_is_skipping", "_limit", "_part", "waiting")
 
     def __init__(self, limit: int) -> None:
-        """No line of more than `limit` bytes, its newline not counted, is kept."""
+        """Keep no line of more than `limit` bytes, its newline not counted."""
         self.waiting: deque[bytes | None] = deque()
-        """Lines without their newline, oldest first; None stands for one that was too long. Empty lines are left out."""
+        """Lines without their newline, oldest first; None replaces one that was too long. Empty lines are left out."""
         self._limit = limit
         self._part = bytearray()
-        self._skipping = False
+        self._is_skipping = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes."""
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             self._add(piece)
@@ -121,31 +122,31 @@ class Lines:
         self._add(rest)
 
     def end(self) -> None:
-        """End the current line, as a newline does; what it held is waiting now."""
-        if self._skipping:
+        """End the current line, as a newline does."""
+        if self._is_skipping:
             self.waiting.append(None)
         elif self._part.strip():
             self.waiting.append(bytes(self._part))
         self._part = bytearray()
-        self._skipping = False
+        self._is_skipping = False
 
     def drop(self) -> None:
-        """Forget everything that has not been taken."""
+        """Discard everything that has not been taken."""
         self.waiting.clear()
         self._part = bytearray()
 
     def _add(self, piece: bytes) -> None:
-        if self._skipping:
+        if self._is_skipping:
             return
         if len(self._part) + len(piece) > self._limit:
             self._part = bytearray()
-            self._skipping = True
+            self._is_skipping = True
         else:
             self._part += piece
 
 
 class _Stream:
-    """What the SDK asks of either stream beyond reading and writing; the descriptors are closed elsewhere."""
+    """Methods that the SDK needs of either stream beyond reading and writing; descriptors are closed elsewhere."""
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -158,34 +159,40 @@ class _Stream:
 
 
 class _Writer(_Stream):
-    """Messages to a descriptor that never blocks: what does not fit waits, each line whole, in order.
+    """Sends messages without ever waiting: lines that don't fit into the pipe are queued, whole and in order.
 
-    Sending never waits. A call that is cancelled while its answer is on the way can therefore not leave half a line.
+    A call that is cancelled while its response is being sent can therefore not leave half a line.
     """
 
-    def __init__(self, fd: int, ending: Shutdown) -> None:
+    def __init__(self, fd: int, shutdown: Shutdown, threads: bool) -> None:
         self.unread_bytes = 0
         self._fd = fd
-        self._ending = ending
+        self._shutdown = shutdown
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[memoryview] = deque()
         self._flushed = asyncio.Event()
         self._flushed.set()
+        self._behind = WriteBehind(fd, self._note_written) if threads else None
 
     async def send(self, item: SessionMessage, /) -> None:
-        """Put one message on the wire, or in line for it."""
+        """Send one message, or queue it."""
         message = item.message
         self.push(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
         if isinstance(message, types.JSONRPCRequest):
-            self._ending.asking(message.id)
+            self._shutdown.note_asked(message.id)
         elif not isinstance(message, types.JSONRPCNotification) and message.id is not None:
-            self._ending.answered(message.id)
+            self._shutdown.note_answered(message.id)
 
     def push(self, line: bytes) -> None:
-        """Put one line on the wire, or in line for it."""
-        if self._ending.reason == "output broken":
+        """Send one line, or queue it."""
+        if self._shutdown.reason == "output broken":
             return
         rest = memoryview(line + b"\n")
+        if self._behind is not None:
+            self._flushed.clear()
+            self.unread_bytes += len(rest)
+            self._behind.write(rest)
+            return
         if not self._waiting:
             rest = self._write(rest)
         if not rest:
@@ -197,18 +204,32 @@ class _Writer(_Stream):
         self.unread_bytes += len(rest)
 
     async def flush(self) -> None:
-        """Wait until everything is on the wire, for as long as an answer may take after a signal."""
+        """Wait until everything is sent, for as long as a response may take after a signal."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._flushed.wait()
 
     def close(self) -> None:
-        """Forget what is not on the wire yet."""
-        if not self._flushed.is_set():
+        """Stop sending."""
+        self._discard()
+        if self._behind is not None:
+            self._behind.close()
+
+    def _discard(self) -> None:
+        if self._behind is None and not self._flushed.is_set():
             self._loop.remove_writer(self._fd)
-            self._flushed.set()
+        self._flushed.set()
         self._waiting.clear()
         self.unread_bytes = 0
+
+    def _note_written(self, size: int | None) -> None:
+        if size is None:
+            self._discard()
+            self._shutdown.begin("output broken")
+            return
+        self.unread_bytes = max(0, self.unread_bytes - size)
+        if not self.unread_bytes:
+            self._flushed.set()
 
     def _continue(self) -> None:
         line = self._waiting.popleft()
@@ -217,30 +238,35 @@ class _Writer(_Stream):
         if rest:
             self._waiting.appendleft(rest)
         elif not self._waiting:
-            self.close()
+            self._discard()
 
     def _write(self, line: memoryview) -> memoryview:
-        """Write what fits and return the rest; nothing is left when nobody is there to read it."""
+        """Write what fits and return the rest; nothing is left if the pipe is broken."""
         try:
             return line[os.write(self._fd, line) :]
         except BlockingIOError:
             return line
         except OSError:
-            self.close()
-            self._ending.begin("output broken")
+            self._discard()
+            self._shutdown.begin("output broken")
             return line[:0]
 
 
 class _Reader(_Stream):
-    """Messages from a descriptor, read only as fast as they are taken. Ends when the ending has settled."""
+    """Receives messages, reading only as fast as they are taken. Ends when the shutdown is complete."""
 
-    def __init__(self, fd: int, line_bytes: int, unread_bytes: int, writer: _Writer, ending: Shutdown) -> None:
-        self._fd = fd
+    def __init__(
+        self, fd: int, line_bytes: int, unread_bytes: int, writer: _Writer, shutdown: Shutdown, threads: bool
+    ) -> None:
         self._unread_bytes = unread_bytes
         self._line_bytes = line_bytes
         self._lines = Lines(line_bytes)
         self._writer = writer
-        self._ending = ending
+        self._shutdown = shutdown
+        self._ahead = ReadAhead(fd, _CHUNK_BYTES, shutdown.wake) if threads else None
+        self._read_chunk = self._ahead.read if self._ahead else partial(os.read, fd, _CHUNK_BYTES)
+        # A thread wakes the reader by itself.
+        self._readable = None if threads else fd
 
     def __aiter__(self) -> Self:
         return self
@@ -251,37 +277,42 @@ class _Reader(_Stream):
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
+    def close(self) -> None:
+        """Stop reading."""
+        if self._ahead is not None:
+            self._ahead.close()
+
     async def receive(self) -> SessionMessage:
-        """The next message.
+        """Return the next message.
 
         Raises:
-            anyio.EndOfStream: The end has come, and what had to be waited for is done or out of time.
+            anyio.EndOfStream: The shutdown is complete, or out of time.
         """
-        ending = self._ending
+        shutdown = self._shutdown
         while True:
-            if ending.closed:
-                return SessionMessage(_no_answer(ending.closed.popleft()))
-            if ending.reason in ("signal", "output broken"):
+            if shutdown.closed:
+                return SessionMessage(_to_error_response(shutdown.closed.popleft()))
+            if shutdown.reason in ("signal", "output broken"):
                 self._lines.drop()
             if self._lines.waiting:
-                message = self._understand(self._lines.waiting.popleft())
+                message = self._parse_or_answer(self._lines.waiting.popleft())
                 if message is not None:
                     return SessionMessage(message)
-            elif ending.reason is None:
+            elif shutdown.reason is None:
                 await self._read()
-            elif ending.settled(unread=self._writer.unread_bytes > 0):
+            elif shutdown.is_complete(unread=self._writer.unread_bytes > 0):
                 raise anyio.EndOfStream
             else:
-                await ending.sleep(seconds=POLL_SECONDS)
+                await shutdown.sleep(seconds=POLL_SECONDS)
 
     async def _read(self) -> None:
         if self._writer.unread_bytes > self._unread_bytes:
-            await self._ending.sleep(seconds=POLL_SECONDS)
+            await self._shutdown.sleep(seconds=POLL_SECONDS)
             return
         try:
-            chunk = os.read(self._fd, _CHUNK_BYTES)
+            chunk = self._read_chunk()
         except BlockingIOError:
-            await self._ending.sleep(readable=self._fd)
+            await self._shutdown.sleep(readable=self._readable)
             return
         except OSError:  # a terminal or a socket whose other end is gone
             chunk = b""
@@ -289,55 +320,60 @@ class _Reader(_Stream):
             self._lines.feed(chunk)
         else:
             self._lines.end()
-            self._ending.begin("end of input")
+            self._shutdown.begin("end of input")
         if len(chunk) == _CHUNK_BYTES:
             await asyncio.sleep(0)
 
-    def _understand(self, line: bytes | None) -> types.JSONRPCMessage | None:
-        """The message that a line holds; one that holds none is answered here, since the SDK would drop it."""
+    def _parse_or_answer(self, line: bytes | None) -> types.JSONRPCMessage | None:
+        """Parse a line. One without a message is answered here, since the SDK would drop it."""
         if line is None:
             self._refuse(types.INVALID_REQUEST, f"A line of more than {self._line_bytes} bytes is not read", None)
             return None
+        line = line.removeprefix(codecs.BOM_UTF8)
         try:
             message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValueError:
-            self._refuse(*_what_is_wrong(line))
+            message = self._parse_repaired(line)
+        if message is not None:
+            self._shutdown.note_received(message)
+        return message
+
+    def _parse_repaired(self, line: bytes) -> types.JSONRPCMessage | None:
+        try:
+            message = types.jsonrpc_message_adapter.validate_json(repair(line), by_name=False)
+        except ValueError:
+            if line.strip():
+                self._refuse(*describe_invalid(line))
             return None
-        self._ending.received(message)
+        if isinstance(message, types.JSONRPCRequest) and (cut := find_cut_arguments(line)):
+            self._writer.push(to_json({"jsonrpc": "2.0", "id": message.id, "result": refuse_cut_arguments(cut)}))
+            return None
         return message
 
     def _refuse(self, code: int, text: str, request_id: str | int | None) -> None:
         error = {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}}
-        self._writer.push(to_json(error))
+        # An id may hold half a surrogate pair, which only an escape can carry.
+        self._writer.push(json.dumps(error).encode())
 
 
-def _what_is_wrong(line: bytes) -> tuple[int, str, str | int | None]:
-    """Error code, text, and the id to answer; only a request's own id is repeated, so no other call is answered by it."""
-    try:
-        value: Any = from_json(line)
-    except ValueError:
-        return types.PARSE_ERROR, "Parse error: the line is not valid JSON", None
-    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    request_id = fields.get("id") if "method" in fields else None
-    if isinstance(request_id, bool) or not isinstance(request_id, str | int):
-        request_id = None
-    return types.INVALID_REQUEST, "Invalid request: not one JSON-RPC 2.0 message", request_id
-
-
-def _no_answer(request_id: str | int) -> types.JSONRPCError:
+def _to_error_response(request_id: str | int) -> types.JSONRPCError:
     error = types.ErrorData(code=types.CONNECTION_CLOSED, message="The client has gone")
     return types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error)
 
 
 @contextmanager
-def _wire(input_fd: int, output_fd: int) -> Generator[tuple[int, int]]:
-    """Descriptors of our own for both directions; the two given ones lead elsewhere meanwhile."""
+def _redirected(input_fd: int, output_fd: int, threads: bool) -> Generator[tuple[int, int]]:
+    """Yield descriptors of our own for both directions; in the meantime the given ones lead elsewhere."""
     with ExitStack() as undo:
-        reading_fd = reopen_nonblocking(input_fd, os.O_RDONLY, undo)
-        writing_fd = reopen_nonblocking(output_fd, os.O_WRONLY, undo)
-        redirect_fd(input_fd, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), undo)
+        if threads:
+            # Closed by the threads that use them.
+            reading_fd, writing_fd = os.dup(input_fd), os.dup(output_fd)
+        else:
+            reading_fd = reopen_nonblocking(input_fd, os.O_RDONLY, undo)
+            writing_fd = reopen_nonblocking(output_fd, os.O_WRONLY, undo)
+        redirect_fd(input_fd, os.open(os.devnull, os.O_RDONLY), undo)
         redirect_fd(output_fd, os.dup(2), undo)
-        # Whatever was printed meanwhile still sits in a buffer and belongs to stderr.
+        # Flush stray prints to stderr before restoring stdout.
         undo.callback(_flush_stray_output)
         yield reading_fd, writing_fd
 
