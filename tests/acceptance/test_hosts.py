@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ttp_mcp import config
-from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, http, ssrf, upload
+from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, download, http, ssrf, upload
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.download import DownloadProblem, MediaDownloader
 from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import open_below
@@ -192,6 +193,48 @@ async def test_a7_goes_red_when_a_guard_is_removed(network, file, monkeypatch, g
         await check_addresses(network, file)
 
 
+async def check_downloads(network):
+    """The same of files that are fetched by URL; each is a download of its own, so a name may lead elsewhere by then."""
+    for url in BLOCKED:
+        with pytest.raises(DownloadProblem):
+            await MediaDownloader().fetch(url, lambda head: True)
+        assert network == [], url
+    for name in ("media.example.com", "both.example.com"):
+        for _ in range(2):
+            with pytest.raises(DownloadProblem):
+                await MediaDownloader().fetch(f"https://{name}/key", lambda head: True)
+        assert network == [(address, 443) for address in NAMES[name]]
+        network.clear()
+    return len(BLOCKED)
+
+
+@pytest.mark.requirement("acceptance.a7")
+async def test_a7_downloads_connect_to_nothing_but_checked_public_addresses(network):
+    """The URLs of agents meet the same rules as those of the API."""
+    count = await check_downloads(network)
+    print(f"\nA7: {count} download addresses refused, 0 connections; 2 names pinned")  # noqa: T201 - the row's counts
+
+
+@pytest.mark.requirement("acceptance.a7")
+@pytest.mark.parametrize("guard", ["text", "public", "pinned"])
+async def test_a7_downloads_go_red_when_a_guard_is_removed(network, monkeypatch, guard):
+    """Each guard is what keeps the connections away."""
+
+    def any_place(url, *, loopback):
+        parts = urlsplit(url)
+        return ssrf.UploadTarget("https", parts.hostname or "media.example.com", 443, parts.path or "/", loopback=False)
+
+    if guard == "text":
+        monkeypatch.setattr(download, "parse_upload_url", any_place)
+    elif guard == "public":
+        monkeypatch.setattr(ssrf, "is_public", lambda address: True)
+    else:
+        real = ssrf.resolve_public
+        monkeypatch.setattr(download, "resolve_public", lambda place, resolve: (real(place, resolve), (place.host,))[1])
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        await check_downloads(network)
+
+
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("url", BAD_BASES)
 def test_a7_base_url_that_is_not_https_is_refused(url):
@@ -353,7 +396,7 @@ async def test_a8_only_the_api_gets_the_token(file, monkeypatch):
 async def test_a8_goes_red_when_a_guard_is_removed(file, monkeypatch, guard):
     """Each guard is what keeps the token at home."""
     if guard == "own host":
-        monkeypatch.setattr(http, "_only_to", lambda home, url: None)
+        monkeypatch.setattr(http, "_check_origin", lambda home, url: None)
     else:
         forced(monkeypatch, trust_env=True)
     with pytest.raises(AssertionError):

@@ -8,7 +8,9 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.support.media_files import POSITION, TURNED, box, exif, ftyp, jpeg, movie_header, png, segment, track
+from tests.support.web_server import serving
 from ttp_mcp.api import UploadFailed
+from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.factory import create_tool_context
 from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.store import open_store
@@ -154,14 +156,68 @@ async def test_progress_is_told_to_the_client(connect, pictures):
     assert told[-1] == (len(PNG), len(PNG), "0.2 MB of 0.2 MB")
 
 
-async def test_https_url_needs_no_upload(connect):
-    """Nothing is fetched and nothing is sent."""
-    async with connect() as agent:
-        text, data = await agent.ok("upload_media", source="https://example.com/a.jpg")
-        assert text == "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post."
-        assert data == {"public_url": "https://example.com/a.jpg", "uploaded": False}
-        _, data = await agent.ok("upload_media", source="HTTPS://Example.com:443/a.jpg?b#c")
-        assert data["public_url"] == "HTTPS://Example.com:443/a.jpg?b#c"
+def ok(content):
+    """A whole answer with this content."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+
+
+@pytest.mark.requirement("tools.upload_media.url")
+@pytest.mark.parametrize("local_files", [True, False])
+async def test_file_of_a_url_becomes_a_public_url(connect, monkeypatch, local_files):
+    """Also where local files are off; private metadata is left out as of a file."""
+    block = exif(TURNED, place=POSITION)
+    content = jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
+    async with connect() as agent, serving(ok(content)) as (origin, heads):
+        context = replace(agent.assembly.app, local_files=local_files)
+        agent.assembly.server._app_of = lambda _: context
+        to_origin(monkeypatch, context, origin)
+        text, data = await agent.ok("upload_media", source="https://pictures.example/a/pic?id=3")
+        key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
+        stored = agent.sandbox.storage.path(key).read_bytes()
+        facts = await context.media_facts.find([data["public_url"]])
+    assert stored == jpeg(segment(0xE1, b"Exif\0\0" + exif(TURNED)), width=1200, height=900)
+    assert text.startswith(f"Uploaded «pic.jpg»: image/jpeg, {len(stored)} bytes, 900 x 1200 pixels (turned by EXIF).")
+    assert data["filename"] == "pic.jpg"
+    assert heads[0].startswith("GET /a/pic?id=3 HTTP/1.1")
+    assert facts == {data["public_url"]: MediaFacts("image/jpeg", len(stored), 900, 1200)}
+
+
+def to_origin(monkeypatch, context, origin):
+    """Let a public address lead to the web server of the test; everything else is as it is."""
+    local = MediaDownloader(loopback=True, seconds=5)
+    real = local.fetch
+
+    async def fetch(url, accept):
+        return await real(url.replace("https://pictures.example", origin), accept)
+
+    monkeypatch.setattr(context.api.downloads, "fetch", fetch)
+
+
+@pytest.mark.requirement("tools.upload_media.url")
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ok(b"<!doctype html>" + bytes(500)), "its bytes are no image or video that the API takes"),
+        (ok(PNG[:-12]), "«a.png»: it ends too early."),
+        (b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", "from its URL: its server answered 404. Pass another URL"),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "from its URL: its server answered 503. Try again later"),
+    ],
+)
+async def test_url_without_a_usable_file_is_refused(connect, monkeypatch, answer, words):
+    """Nothing is sent to the storage."""
+    async with connect() as agent, serving(answer) as (origin, _):
+        to_origin(monkeypatch, agent.assembly.app, origin)
+        before = presigned(agent.sandbox)
+        assert words in await agent.refused("upload_media", source="https://pictures.example/a.png")
+        assert presigned(agent.sandbox) == before
+
+
+@pytest.mark.requirement("tools.upload_media.url")
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "169.254.169.254", "intranet", "[::1]"])
+async def test_url_of_a_private_place_is_refused(agent, host):
+    """Whatever the API's own address is: the sandbox is on this machine."""
+    words = await agent.refused("upload_media", source=f"https://{host}/a.png")
+    assert words.startswith("Not uploaded: the file could not be fetched from its URL: the address ")
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
@@ -186,8 +242,8 @@ async def test_https_url_needs_no_upload(connect):
 async def test_url_that_posts_cannot_use_is_refused(agent, source):
     """Plain http, too long, not printable, or without a host."""
     assert await agent.refused("upload_media", source=source) == (
-        "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters that names a host. Pass such "
-        "a URL, or the path of a local file; repeating the same call does not help."
+        "Not uploaded: a URL has to be a plain https URL of at most 2048 characters that names a host. Pass such a URL, or "
+        "the path of a local file; repeating the same call does not help."
     )
 
 

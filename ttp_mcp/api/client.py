@@ -4,6 +4,7 @@ from starlette.types import ASGIApp
 
 from ttp_mcp.api.analytics import AnalyticsApi
 from ttp_mcp.api.clock import ApiClock
+from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.integrations import IntegrationsApi
 from ttp_mcp.api.media import MediaApi
@@ -36,6 +37,7 @@ class ApiClient:
                 resolve=resolve,
             ),
         )
+        self.downloads = MediaDownloader(resolve=resolve)
         self.analytics = AnalyticsApi(http)
 
     @property

@@ -55,6 +55,12 @@ class OpenFile:
     inode: int
     _found: tuple[int, ...] = ()
 
+    @classmethod
+    def adopt(cls, descriptor: int, name: str) -> "OpenFile":
+        """Use an open file, which is closed with the result; `name` may be any text."""
+        found = os.fstat(descriptor)
+        return cls(descriptor, _shorten_name(name), found.st_size, found.st_mtime_ns, found.st_ino, _identity(found))
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes from an offset; fewer than asked for only at the end.
 
@@ -301,7 +307,7 @@ def _check_opened(descriptor: int, name: str) -> OpenFile:
     if problem:
         os.close(descriptor)
         raise refuse_file(name, *problem)
-    return OpenFile(descriptor, _shorten_name(name), found.st_size, found.st_mtime_ns, found.st_ino, _identity(found))
+    return OpenFile.adopt(descriptor, name)
 
 
 def _find_problem(found: os.stat_result) -> tuple[str, str] | None:

@@ -121,12 +121,17 @@ def _correct_extension(name: str, kind: str, shown: str) -> str:
     stem, _, extension = name.rpartition(".")
     if extension.lower() in EXTENSIONS[kind]:
         return name
-    if not stem or not any(extension.lower() in each for each in EXTENSIONS.values()):
+    if not stem or not has_media_extension(name):
         raise FileRefused(
             f"Not uploaded: {shown}: its bytes are {kind}, which its name does not say. "
             f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
         )
     return f"{stem}.{EXTENSIONS[kind][0]}"
+
+
+def has_media_extension(name: str) -> bool:
+    """Check whether a name ends like one of a type that the API takes."""
+    return any(name.rpartition(".")[2].lower() in each for each in EXTENSIONS.values()) and "." in name
 
 
 def _check_damage(shown: str, facts: MediaFacts, damage: str | None) -> None:

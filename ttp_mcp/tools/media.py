@@ -8,11 +8,12 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
+from ttp_mcp.api.download import DownloadProblem
 from ttp_mcp.errors import Refusal
 from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import OpenFile, open_below
-from ttp_mcp.media.probe import Examination, examine
+from ttp_mcp.media.probe import EXTENSIONS, Examination, examine, has_media_extension, sniff
 from ttp_mcp.text import clean_text, quote_text, show_url
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -89,7 +90,8 @@ class UploadMedia(ToolInput):
         Field(
             min_length=1,
             max_length=4096,
-            description="Path of an image or video below a folder of TTP_MEDIA_DIRS: absolute, below ~, or relative to it.",
+            description="Path of an image or video below a folder of TTP_MEDIA_DIRS (absolute, below ~, or relative to it), or an "
+            "https URL.",
         ),
     ]
 
@@ -110,22 +112,46 @@ class UploadedMedia(ToolOutput):
 
 @toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
 async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[UploadedMedia]:
-    """Upload a local image or video and get the public URL that posts use.
+    """Upload an image or video, from a local file or an https URL, and get the public URL that posts use.
 
-    JPEG, PNG, GIF, WebP, MP4 or MOV. An https URL needs no upload: pass it in media_urls. Whoever has the public URL can see
-    the file. A failed upload leaves nothing that a post uses; repeating is safe.
+    JPEG, PNG, GIF, WebP, MP4 or MOV. A URL that stays public needs no upload: pass it in media_urls. Whoever has the public URL
+    can see the file. A failed upload leaves nothing that a post uses; repeating is safe.
     """
-    if args.source.lower().startswith(("https://", "http://")):
-        return _hosted(args.source)
-    if not context.local_files:
+    by_url = args.source.strip().lower().startswith(("https://", "http://"))
+    if not by_url and not context.local_files:
         raise Refusal(
             "Not uploaded: this server runs elsewhere and can't see the user's files. Use presign_media and PUT the file "
-            "from where it is, or pass an https URL in media_urls; repeating does not help."
+            "from where it is, or pass an https URL; repeating does not help."
         )
-    with await anyio.to_thread.run_sync(open_below, args.source, context.settings.media_dirs) as file:
-        found = await anyio.to_thread.run_sync(examine, file.read_at, file.size, file.name)
+    opened = await (_fetch(args.source.strip(), context) if by_url else _open(args.source, context))
+    with opened as file:
+        # The extension of a URL promises nothing; examine() gives the name one of its type.
+        name = (
+            file.name
+            if not by_url or has_media_extension(file.name)
+            else f"{file.name.partition('.')[0] or 'file'}.jpg"
+        )
+        found = await anyio.to_thread.run_sync(examine, file.read_at, file.size, name)
         public_url = await _send(EditedFile(file, found.edits) if found.edits else file, found, context)
-        return _render(file.name, found, public_url)
+        return _render(found.name if by_url else file.name, found, public_url)
+
+
+async def _open(source: str, context: ToolContext) -> OpenFile:
+    return await anyio.to_thread.run_sync(open_below, source, context.settings.media_dirs)
+
+
+async def _fetch(url: str, context: ToolContext) -> OpenFile:
+    """Fetch a file by its URL."""
+    _check_url(url)
+    try:
+        return await context.api.downloads.fetch(url, lambda head: sniff(head) in EXTENSIONS)
+    except DownloadProblem as problem:
+        next_step = "Try again later" if problem.transient else "Pass another URL, or the path of a local file"
+        repeating = "repeating is safe" if problem.transient else "repeating the same call does not help"
+        raise FileRefused(
+            f"Not uploaded: the file could not be fetched from its URL: {problem.reason}. {next_step}; nothing was sent, "
+            f"{repeating}."
+        ) from None
 
 
 async def _send(source: OpenFile | EditedFile, found: Examination, context: ToolContext) -> str:
@@ -141,23 +167,19 @@ async def _send(source: OpenFile | EditedFile, found: Examination, context: Tool
     return public_url
 
 
-def _hosted(url: str) -> Answer[UploadedMedia]:
+def _check_url(url: str) -> None:
     if len(url) > 2048 or not url.isprintable() or " " in url or not _names_a_host(url):
         raise FileRefused(
-            "Not uploaded: a URL in media_urls has to be a plain https URL of at most 2048 characters that names a host. Pass "
-            "such a URL, or the path of a local file; repeating the same call does not help."
+            "Not uploaded: a URL has to be a plain https URL of at most 2048 characters that names a host. Pass such a URL, or "
+            "the path of a local file; repeating the same call does not help."
         )
-    return Answer(
-        "Nothing needs uploading: this is a URL already. Pass it in media_urls of create_post.",
-        UploadedMedia(public_url=url, uploaded=False),
-    )
 
 
 def _names_a_host(url: str) -> bool:
-    """Whether it is an https URL that leads somewhere."""
+    """Check for an https URL with a host."""
     try:
         parts = urlsplit(url)
-        # A port that is none is noticed only when it is asked for.
+        # urlsplit checks the port only on access.
         _ = parts.port
     except ValueError:
         return False

@@ -1,0 +1,214 @@
+"""Fetching media by URL, from servers that misbehave."""
+
+import asyncio
+import gzip
+import threading
+
+import anyio
+import pytest
+
+from tests.support.web_server import serving
+from ttp_mcp.api.download import MOST_REDIRECTS, DownloadProblem, MediaDownloader
+
+pytestmark = pytest.mark.requirement("downloads.bounded")
+
+CONTENT = bytes(range(256)) * 400
+
+
+def ok(content=CONTENT, more=b""):
+    """A whole answer."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(content), more) + content
+
+
+def redirect(location, status=302):
+    """An answer that leads elsewhere."""
+    return f"HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+def downloader(**options):
+    """One that may reach this machine."""
+    return MediaDownloader(**{"loopback": True, "seconds": 5.0, **options})
+
+
+async def fetch(url, accept=lambda head: True, **options):
+    """Name and content of a file."""
+    with anyio.fail_after(10), await downloader(**options).fetch(url, accept) as file:
+        return file.name, file.read_at(0, file.size + 1)
+
+
+async def problem(url, **options):
+    """The reason of a failure, and whether another try may succeed."""
+    before = threading.active_count()
+    with pytest.raises(DownloadProblem) as caught:
+        await fetch(url, **options)
+    assert threading.active_count() <= before + 1
+    return caught.value.reason, caught.value.transient
+
+
+async def test_file_is_fetched_with_nothing_of_ours():
+    """Header by header; the name is the last part of the path."""
+    async with serving(ok()) as (origin, heads):
+        assert await fetch(f"{origin}/a/my%20photo.png?x=1#part") == ("my photo.png", CONTENT)
+    assert heads == [
+        f"GET /a/my%20photo.png?x=1 HTTP/1.1\r\nHost: {origin[7:]}\r\nAccept: image/*, video/*\r\nAccept-Encoding: identity\r\n\r\n"
+    ]
+
+
+async def test_path_in_another_script_is_encoded():
+    """As browsers do it."""
+    async with serving(ok()) as (origin, heads):
+        assert (await fetch(f"{origin}/動画.mp4"))[0] == "動画.mp4"
+    assert heads[0].startswith("GET /%E5%8B%95%E7%94%BB.mp4 HTTP/1.1")
+
+
+async def test_chunks_are_put_together():
+    """A server that doesn't know the length."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    async with serving(chunked) as (origin, _):
+        assert (await fetch(f"{origin}/a"))[1] == b"abcde"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_is_followed_to_an_address_that_is_checked(status):
+    """Within the same rules, relative ones too."""
+
+    def answer(head, _):
+        return ok() if head.startswith("GET /b.png") else redirect("/b.png", status)
+
+    async with serving(answer) as (origin, heads):
+        assert await fetch(f"{origin}/a") == ("b.png", CONTENT)
+    assert len(heads) == 2
+
+
+@pytest.mark.requirement("downloads.addresses")
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://example.com/a.png",
+        "https://10.0.0.1/a.png",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::ffff:127.0.0.1]/",
+        "https://example.com:8443/a.png",
+        "https://user@example.com/a.png",
+        "file:///etc/passwd",
+        "ftp://example.com/a.png",
+        "//10.0.0.1/a.png",
+        "https://intranet/a.png",
+    ],
+)
+async def test_redirect_to_a_forbidden_address_is_refused(location):
+    """The same rules as for the first URL."""
+    async with serving(redirect(location)) as (origin, heads):
+        reason, transient = await problem(f"{origin}/a")
+    assert reason.startswith("the address ")
+    assert not transient
+    assert len(heads) == 1
+
+
+@pytest.mark.parametrize("location", ["https://[::1/", "https://[x]/"])
+async def test_redirect_to_no_url_is_refused(location):
+    """It can't be taken apart."""
+    async with serving(redirect(location)) as (origin, _):
+        reason, transient = await problem(f"{origin}/a")
+    assert not transient
+    assert "redirects to something" in reason or "the address" in reason
+
+
+@pytest.mark.requirement("downloads.addresses")
+async def test_redirect_to_a_name_with_a_private_address_is_refused():
+    """Every address of a name has to be public."""
+    async with serving(redirect("https://rebound.example.com/a")) as (origin, _):
+        reason, _ = await problem(f"{origin}/a", resolve=lambda host, port: ["93.184.216.34", "10.0.0.1"])
+    assert reason == "the address leads into a private network"
+
+
+async def test_endless_redirects_are_given_up():
+    """After three."""
+    async with serving(redirect("/again")) as (origin, heads):
+        assert await problem(f"{origin}/a") == (f"it redirects more than {MOST_REDIRECTS} times", False)
+    assert len(heads) == MOST_REDIRECTS + 1
+
+
+async def test_compressed_answer_is_never_unpacked():
+    """A small one could become a large one."""
+    async with serving(ok(gzip.compress(bytes(10**6)), b"Content-Encoding: gzip\r\n")) as (origin, _):
+        assert await problem(f"{origin}/a") == ("its server sent it compressed, which is never unpacked", False)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_file_that_is_too_large_is_given_up(announced):
+    """By its announced length, or when it goes on for ever."""
+
+    async def endless(_, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(bytes(10_000))
+            await writer.drain()
+
+    async with serving(ok(bytes(2000)) if announced else endless) as (origin, _):
+        reason, transient = await problem(f"{origin}/a", most_bytes=1000)
+    assert (reason, transient) == ("it has more than the 1000 bytes that are fetched by URL", False)
+
+
+async def test_file_of_another_kind_is_not_received_whole():
+    """The first bytes decide."""
+    seen = []
+
+    async def endless(_, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"<html>" * 1000)
+            await writer.drain()
+
+    def accept(head):
+        seen.append(head)
+        return False
+
+    async with serving(endless) as (origin, _):
+        _, content = await fetch(f"{origin}/a", accept)
+    assert seen == [(b"<html>" * 11)[:64]]
+    assert len(content) <= 256 * 1024
+
+
+@pytest.mark.parametrize("stage", ["head", "body"])
+async def test_slow_server_is_given_up(stage):
+    """A byte now and then keeps no thread busy for ever."""
+
+    async def slow(_, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nX: " if stage == "head" else b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(slow) as (origin, _):
+        assert await problem(f"{origin}/a", seconds=0.3) == ("it was not received within 0 s", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (ok()[:-1], ("the connection to its server broke", True)),
+        (b"", ("the connection to its server broke", True)),
+        (b"nonsense\r\n\r\n", ("the connection to its server broke", True)),
+        (ok(b""), ("it is empty", False)),
+        (b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 404", False)),
+        (b"HTTP/1.1 206 X\r\nContent-Length: 1\r\n\r\na", ("its server answered 206", False)),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 503", True)),
+        (b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 429", True)),
+    ],
+)
+async def test_answer_without_a_whole_file_is_a_problem(answer, expected):
+    """With the reason, and whether another try may help."""
+    async with serving(answer) as (origin, _):
+        assert await problem(f"{origin}/a") == expected
+
+
+async def test_server_that_is_not_there_may_come_back():
+    """No connection, and no such name."""
+
+    def unknown(host, port):
+        raise OSError("no such name")
+
+    assert await problem("http://127.0.0.1:1/a") == ("its server could not be reached", True)
+    assert await problem("https://example.com/a", resolve=unknown) == ("its host name could not be resolved", True)
