@@ -116,7 +116,7 @@ def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
         "trip//beach.jpg",
         "photo.jpg/",
         "",
-        "trip\\beach.jpg",
+        pytest.param("trip\\beach.jpg", marks=needs_posix_paths),
         "photo.jpg\x00.png",
         "photo\n.jpg",
         "gpj.\u202eotohp",
@@ -445,7 +445,7 @@ def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, mon
     monkeypatch.setattr(files.os, "access", lambda path, _: path != unreadable)
     (tmp_path / "like-home" / ".ssh").mkdir(parents=True)
     path = {
-        "/": Path("/"),
+        "/": Path(folder.anchor),
         "home": Path.home(),
         "above home": tmp_path,
         "holds .ssh": tmp_path / "like-home",
@@ -461,6 +461,7 @@ def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, mon
     assert folder_problems([folder, path]) == [f"entry 2 of TTP_MEDIA_DIRS {why}"]
 
 
+@pytest.mark.skipif(WINDOWS, reason="Wine finds no path of more than 260 characters by handle")
 def test_opened_file_has_a_short_name_with_its_extension(folder):
     """The name goes to the API; folders do not."""
     long = "n" * 200 + ".jpeg"
@@ -480,6 +481,8 @@ def test_opened_file_has_a_short_name_with_its_extension(folder):
 @pytest.mark.parametrize("change", ["append", "truncate", "replace", "remove", "rewrite"])
 def test_change_after_opening_is_noticed(folder, change):
     """Size, times, file and number of names have to stay."""
+    if WINDOWS and change in ("replace", "remove"):
+        pytest.skip("Windows keeps the name of an open file")
     path = folder / "photo.jpg"
     os.utime(path, ns=(10**9, 10**9))
     with open_below("photo.jpg", [folder]) as file:
