@@ -22,7 +22,7 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox import ManualClock
-from ttp_mcp.tools.posts import reschedule
+from ttp_mcp.writes.replacement import Replacer
 from ttp_mcp.writes.writer import Writer
 
 __all__ = ["clock", "connect", "demo_folder", "open_sandbox", "settings"]
@@ -288,7 +288,7 @@ class Sequence:
         if not result.is_error:
             new_id = result.structured_content["post_id"]
             self.check(post_id not in after and after.get(new_id) == wanted, "rescheduled, but not as told")
-        elif crashes or "may exist" in told or "may have" in told:
+        elif crashes or "the replacement may exist" in told or "may have" in told:
             self.unclear |= wanted
         else:
             self.check_refused(told, post_id, wanted, before, after)
@@ -296,7 +296,7 @@ class Sequence:
     async def reschedule_and_crash(self, before: Posts) -> None:
         """Reschedule and stop before the replacement is made, after that, or before the end is noted."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reschedule, self.chance.choice(("_created", "_replace", "_note")), crash)
+            patch.setattr(Replacer, self.chance.choice(("_create", "_swap", "_close")), crash)
             await self.reschedule(before, crashes=True)
 
     def check_none_is_lost(self, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
@@ -309,17 +309,19 @@ class Sequence:
 
     def check_named(self, told: Told, after: Posts) -> None:
         """Posts of which an answer says that they stand, do; and those that are told as gone, are."""
-        stand = told.ids(f"{ID} (?:still )?stands") | told.ids("an earlier call made .* so both stand")
+        stand = told.ids(f"{ID} (?:(?:still )?exists|is as before|was not changed)") | told.ids(
+            "an earlier call created .* so both exist"
+        )
         self.check(stand <= after.keys(), "a post was told as standing and is gone")
         self.check(not told.ids(f"{ID} is gone") & after.keys(), "a post was told as gone and stands")
-        either = told.ids("Both may stand: .*")
+        either = told.ids("Both may exist: .*")
         self.check(not either or either & after.keys(), "two posts were told as maybe standing and both are gone")
 
     def check_refused(self, told: Told, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
         """What is said of a post that was not replaced is so, and a replacement that stands beside it is named."""
         new = after.keys() - before.keys()
         if new and post_id in after:
-            self.check(new | {post_id} <= told.ids("Both may stand: .*"), "two posts stand and are not named")
+            self.check(new | {post_id} <= told.ids("Both may exist: .*"), "two posts stand and are not named")
         if there := told.ids("at that time already, as .*?, (?:but|so) "):
             self.check(post_id not in there, "the post that is replaced is told as in the way")
             others = {each: places for each, places in before.items() if each != post_id}
@@ -410,10 +412,10 @@ async def test_c5_goes_red_when_accounts_without_a_post_are_not_told(row: Row, m
 async def test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """A post would be removed because another one is as wanted, which is not for all of its accounts."""
 
-    async def resting(old, prepared, app):
-        return await app.writer.create(prepared.post, tool="reschedule_post", existing=prepared.others, replaces=old.id)
+    async def is_own(*_):
+        return True
 
-    monkeypatch.setattr(reschedule, "_created", resting)
+    monkeypatch.setattr(Replacer, "_is_own", is_own)
     with pytest.raises(AssertionError, match="an account lost its post by a reschedule"):
         await row.run(SEQUENCES)
 

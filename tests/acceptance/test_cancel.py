@@ -182,7 +182,7 @@ async def check(run: Run) -> None:
     noted = {record.post_id for record in await run.ledger.read_history(START - timedelta(days=1))}
     made = {post.id for post in await run.api.posts.list() if post.content in _texts(run)}
     counts["made but not noted"] = len(made - noted)
-    counts["in flight"] = run.writes.in_flight
+    counts["in flight"] = run.writes.in_flight.count
     counts["requests left"] = run.slow.active
     calls = sum(count for name, count in counts.items() if name.endswith((" answered", " cancelled")))
     print(f"\nB9: {calls} calls, seed {SEED}: {dict(sorted(counts.items()))}")  # noqa: T201 - each row prints its counts

@@ -45,6 +45,51 @@ async def test_a_post_that_differs_is_no_duplicate(world, change: str) -> None:
     assert (await world.writes.create(other, tool="create_post")).outcome == "created"
 
 
+SAME_TO_A_READER = {
+    "line end": "Caf\u00e9 opens\nat ten\n",
+    "CRLF": "Caf\u00e9 opens\r\nat ten",
+    "line separator": "Caf\u00e9 opens\u2028at ten",
+    "decomposed": "Cafe\u0301 opens\nat ten",
+    "outer space": " \tCaf\u00e9 opens\nat ten\u00a0",
+    "space at a line's end": "Caf\u00e9 opens  \nat ten",
+    "zero width space": "Caf\u00e9 opens\u200b\nat ten",
+    "byte order mark": "\ufeffCaf\u00e9 opens\nat ten",
+}
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("part", ["content", "thread"])
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("difference", SAME_TO_A_READER)
+async def test_retry_that_differs_in_nothing_visible_is_a_duplicate(
+    world, difference: str, lost: bool, part: str
+) -> None:
+    """Also if the first response was lost and the post has to be found."""
+    posts = [
+        replace(world.post(account="twitter"), **{part: text if part == "content" else (text,)})
+        for text in ("Caf\u00e9 opens\nat ten", SAME_TO_A_READER[difference])
+    ]
+    world.faults.script = ["lost after commit"] if lost else []
+    world.faults.reads_fail = lost
+    first = await world.writes.create(posts[0], tool="create_post")
+    world.faults.reads_fail = False
+
+    second = await world.another().create(posts[1], tool="create_post")
+
+    assert first.outcome == ("unknown" if lost else "created")
+    assert (second.outcome, second.reconciled) == ("already_created", lost)
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("text", ["Caf\u00e9 opens at ten", "Caf\u00e9 opens\n\nat ten", "caf\u00e9 opens\nat ten"])
+async def test_text_that_looks_different_is_another_post(world, text: str) -> None:
+    """A line break, an empty line and a capital letter are visible."""
+    await world.writes.create(world.post("Caf\u00e9 opens\nat ten"), tool="create_post")
+
+    assert (await world.writes.create(world.post(text), tool="create_post")).outcome == "created"
+
+
 @pytest.mark.requirement("writes.duplicates")
 async def test_one_account_in_common_makes_a_duplicate(world) -> None:
     """The same post to more accounts would reach the common one twice."""

@@ -7,6 +7,7 @@ import pytest
 from tests.virtual_time import START
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.writes.outcomes import EarlierAttempt
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
@@ -127,3 +128,32 @@ async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(wo
 
     assert created.outcome == ("unknown" if rival else "created")
     assert len(created.candidates) == (1 if rival else 0)
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_equal_post_that_was_created_long_after_the_attempt_is_not_taken_for_it(world) -> None:
+    """A write has its outcome within a minute and a half. A later post was made by someone else."""
+    world.faults.script = ["lost before commit"]
+    await world.writes.create(world.post(), tool="create_post")
+    world.time.clock.move(300)
+    await world.api.posts.create(world.post())
+
+    with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response was lost"):
+        await world.writes.create(world.post(), tool="create_post")
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_that_another_process_claimed_first_is_only_a_candidate(world) -> None:
+    """Both processes found it; the ledger gives it to the first."""
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    await world.writes.create(world.post(), tool="create_post")
+    world.faults.reads_fail = False
+    prior = await world.ledger.find_prior_create(world.post())
+    world.ledger = StaleLedger(world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
+
+    first = await world.another().duplicates.recall(prior, world.post())
+    second = await world.another().duplicates.recall(prior, world.post())
+
+    assert (first.outcome, second.outcome) == ("already_created", "unknown")
+    assert second.candidates == (first.post_id,)

@@ -318,12 +318,12 @@ async def test_looking_makes_no_table_and_many_may_make_it_at_once(postgresql_ur
 
 @pytest.mark.requirement("state.expiry")
 async def test_postgresql_clears_away_what_is_expired_for_a_day(postgresql_url: str, scope: str) -> None:
-    """With a process's first commit, and by no clock that is ahead of the server's: it could lose what is still of use."""
-    past = datetime(2020, 1, 1, tzinfo=UTC)
-    far = datetime(2900, 1, 1, tzinfo=UTC)
+    """With a process's first commit. A clock that is ahead of the server's doesn't count."""
+    past, later, far = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2500, 2900))
     state = opened(postgresql_url)
-    await state.commit(scope, [Put("kind", "old", {}, past), Put("kind", "kept", {}, far - HOUR)], past - HOUR)
+    await state.commit(scope, [Put("kind", "old", {}, past), Put("kind", "kept", {}, later)], past - HOUR)
     await state.aclose()
+    state = opened(postgresql_url)
     await state.commit(f"{scope} of another", [Put("kind", "new", {}, far)], far - timedelta(minutes=1))
     await state.aclose()
     again = opened(postgresql_url)

@@ -1,6 +1,8 @@
 """A reschedule whose process ends half way: nothing is lost, both ids are named, and the same call finishes it."""
 
+import anyio
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ttp_mcp.writes.replacement import Replacer
 
@@ -173,3 +175,47 @@ async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, cloc
     assert moved["post_id"] in said
     assert moved["post_id"] in await fresh.refused("reschedule_post", post_id=old, scheduled_at=LATER)
     assert len(fresh.standing()) == 2
+
+
+class HoldAfterCreate:
+    """Holds the first read of a post after a reschedule created its replacement."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._posts = 0
+        self.held, self.release = anyio.Event(), anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_check = scope["method"] == "GET" and "/posts/" in scope["path"]
+        self._posts += scope["method"] == "POST"
+        if is_check and self._posts == 2 and not self.held.is_set():
+            self.held.set()
+            await self.release.wait()
+        await self._app(scope, receive, send)
+
+
+async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
+    """The create has ended and the delete hasn't begun: without waiting, both posts would be left."""
+    holds: list[HoldAfterCreate] = []
+
+    def hold(app: ASGIApp) -> ASGIApp:
+        holds.append(HoldAfterCreate(app))
+        return holds[-1]
+
+    async with connect(demo_posts=False, through=hold) as agent:
+        old = await scheduled(agent)
+        drained: list[bool] = []
+
+        async def drain() -> None:
+            drained.append(await agent.assembly.app.writer.in_flight.drain(60))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: agent.call("reschedule_post", post_id=old, scheduled_at=LATER))
+            await holds[-1].held.wait()
+            tasks.start_soon(drain)
+            await anyio.wait_all_tasks_blocked()
+            holds[-1].release.set()
+
+        assert drained == [True]
+        assert len(agent.standing()) == 1
+        assert not agent.wire(old)

@@ -213,7 +213,7 @@ class SqliteStore:
         if self._commits % PRUNE_EVERY == 1:
             db.execute(
                 "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)",
-                (to_milliseconds(min(now, datetime.now(UTC)) - CLEAR_AFTER), PRUNE_ROWS),
+                (to_milliseconds(_earlier_clock(now) - CLEAR_AFTER), PRUNE_ROWS),
             )
 
     def _close(self) -> None:
@@ -308,6 +308,11 @@ def _check_version(db: sqlite3.Connection) -> int:
 
 def _parse_row(row: tuple[str, str, str, int]) -> Entry:
     return decode_value(*row)
+
+
+def _earlier_clock(now: datetime) -> datetime:
+    """Return the caller's time, or this machine's if the caller's clock is ahead."""
+    return min(now, datetime.now(UTC))
 
 
 def _result_code(error: Exception) -> int:
