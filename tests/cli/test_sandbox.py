@@ -309,7 +309,7 @@ def test_fault_at_a_path_is_ordered_by_the_whole_command_line(data, capsys):
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_fault_refusals_name_what_there_is(refusal):
     """A kind that does not exist."""
-    assert refusal("fault", "flood").startswith("Nothing was changed. There is no fault 'flood'. Known are delay, ")
+    assert refusal("fault", "flood").startswith("Nothing was changed. Unknown fault: 'flood'. Known are delay, ")
 
 
 def test_help_of_fault_names_every_kind(capsys):

@@ -149,7 +149,7 @@ def trace(started: Callable[[], None]):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.org"])
 async def test_other_machines_are_refused(host):
-    """The page needs no token, so nobody else may reach it."""
+    """The page needs no token, so other machines must not reach it."""
     with pytest.raises(ServeProblem, match=r"only for this machine: .* is not one of 127\.0\.0\.1, ::1, localhost"):
         async with serve_on_ports(host=host):
             pass

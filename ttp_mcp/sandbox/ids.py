@@ -1,4 +1,4 @@
-"""Ids in the form that the reference shows: 25 characters that begin with cmb8."""
+"""Ids in the documented form: 25 characters that start with cmb8."""
 
 import secrets
 from collections.abc import Callable
@@ -7,5 +7,5 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def new_id(pick: Callable[[str], str] = secrets.choice) -> str:
-    """A fresh id; `pick` chooses one of the characters."""
+    """Create an id; `pick` chooses each character."""
     return "cmb8" + "".join(pick(_DIGITS) for _ in range(21))

@@ -1,4 +1,4 @@
-"""The simulated networks: ids and addresses of what is published, and how much attention it gets over time.
+"""The simulated networks: ids, addresses and engagement of publications, and what their accounts offer.
 
 Everything follows from the ids, so the same workspace always fares the same.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-# Share of followers that see a post, and of viewers that like it. Invented, of a believable size.
+# Share of followers who see a post, and of viewers who like it. Invented, but plausible.
 _REACH = {"instagram": 0.35, "twitter": 0.2, "linkedin": 0.3, "tiktok": 0.9, "pinterest": 0.25}
 _LIKES = {"instagram": 0.06, "twitter": 0.02, "linkedin": 0.035, "tiktok": 0.08, "pinterest": 0.03}
 
-# When each network's people look, by local hour and by weekday (Monday first). The analytics find these again.
+# Active hours (local) and weekdays (Monday first) of each network's users. The analytics should find these.
 _PEAKS = {"instagram": (18, 12), "twitter": (9, 17), "linkedin": (8, 12), "tiktok": (20, 16), "pinterest": (21, 14)}
 _WEEKDAYS = {
     "instagram": (0.8, 1.0, 0.95, 1.05, 1.1, 0.9, 0.75),
@@ -24,7 +24,7 @@ _WEEKDAYS = {
     "pinterest": (0.8, 0.8, 0.85, 0.9, 1.0, 1.2, 1.25),
 }
 
-# Two thirds of the attention come within this time; after SETTLED_HOURS nothing is added.
+# Two thirds of the engagement arrive within this time; after SETTLED_HOURS it no longer grows.
 GROWTH_HOURS = 14.0
 SETTLED_HOURS = 14 * 24.0
 
@@ -37,7 +37,7 @@ _ADDRESSES = {
 }
 
 
-# What every TikTok account here offers for a post.
+# Options of every TikTok account.
 TIKTOK_PRIVACY = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
 CREATOR_SETTINGS: Mapping[str, Any] = {
     "privacy_level_options": list(TIKTOK_PRIVACY),
@@ -50,7 +50,7 @@ CREATOR_SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A Pinterest board; `pins` counts those that were made elsewhere."""
+    """A Pinterest board; `pins` counts the pins created outside the sandbox."""
 
     id: str
     name: str
@@ -58,7 +58,7 @@ class Board:
     pins: int
 
 
-# The boards of every Pinterest account here.
+# Boards of every Pinterest account.
 BOARDS = (
     Board("board-coffee-and-harbor", "Coffee & Harbor", "PUBLIC", 64),
     Board("board-recipes", "Recipes", "PUBLIC", 41),
@@ -69,7 +69,7 @@ BOARDS = (
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """What a publication gathered so far."""
+    """Engagement of a publication."""
 
     likes: int
     comments: int
@@ -78,25 +78,25 @@ class Engagement:
 
 
 def create_external_id(post_id: str, account_id: str) -> str:
-    """The network's own id of a publication."""
+    """Return the network's own id of a publication."""
     return str(int.from_bytes(_hash_ids(post_id, account_id)[:8], "big"))
 
 
 def create_url(platform: str, name: str, publication_id: str) -> str:
-    """Where a follower would find it. The host names are reserved ones that lead nowhere."""
+    """Return the address of a publication, under a reserved host name that leads nowhere."""
     handle = name.lstrip("@").replace(" ", "")
     pattern = _ADDRESSES.get(platform, "https://network.example/{handle}/{id}")
     return pattern.format(id=publication_id, handle=handle)
 
 
 def compute_engagement(account: Mapping[str, Any], post_id: str, published: datetime, age_hours: float) -> Engagement:
-    """What a publication has gathered at an age.
+    """Compute the engagement of a publication at an age.
 
     Args:
         account: Row of the account: `id`, `platform`, `followers`.
         post_id: Id of the post.
-        published: When it went out, in the organization's zone.
-        age_hours: How long ago.
+        published: Publication time, in the organization's zone.
+        age_hours: Hours since then.
     """
     platform = account["platform"]
     digest = _hash_ids(post_id, account["id"])
@@ -156,7 +156,7 @@ def _compute_rate(figures: Mapping[str, int | float]) -> float:
 
 
 def _weigh_time(platform: str, published: datetime) -> float:
-    """1 is an ordinary moment; the peaks are about twice that."""
+    """Return the weight of a time: 1 on average, about 2 at the peaks."""
     first, second = _PEAKS.get(platform, (12, 18))
     hour = published.hour + published.minute / 60
     by_hour = 0.5 + 1.5 * _measure_closeness(hour, first) + 0.9 * _measure_closeness(hour, second)

@@ -28,7 +28,7 @@ TICK_SECONDS = 1.0
 
 
 class Sandbox:
-    """The REST API over a folder: for rehearsals, and for somebody's own tests.
+    """The REST API over a folder, for rehearsals and for your own tests.
 
         with Sandbox(clock=ManualClock(datetime(2026, 12, 1, 9, tzinfo=UTC))) as sandbox:
             api = ApiClient(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app)
@@ -36,12 +36,12 @@ class Sandbox:
             sandbox.clock.move(3600)
             sandbox.tick()
 
-    Any number may be open at once, each over its own folder, or several over one, in one process or in many.
+    Any number may be open at once, with one folder each or a shared one, in one process or in several.
 
     Attributes:
         folder: Where the data are.
-        clock: The present that was given, or `stored_clock`.
-        stored_clock: The clock that lies in the folder, shared by all processes; moved by `ttp-mcp sandbox clock`.
+        clock: The clock that was given, or `stored_clock`.
+        stored_clock: The clock of the folder, shared by all processes; `ttp-mcp sandbox clock` moves it.
         store: The data (SQLite).
         app: The API below `/api`, and the page beside it, as an ASGI application.
         storage_app: The media storage, which is another origin, as an ASGI application.
@@ -65,11 +65,11 @@ class Sandbox:
 
         Args:
             folder: Where the data are; a temporary one, removed by `close`, when omitted.
-            clock: The present; by default the machine's, as moved with `ttp-mcp sandbox clock`.
+            clock: The clock; by default the stored one.
             empty: Leave a new folder with one organization and no accounts or posts.
-            workspace: A file of `ttp-mcp sandbox export` for a new folder; its times move along, so that its present is
-                that of `clock` where one is given.
-            label: Name of the token that is made for this opening.
+            workspace: A file of `ttp-mcp sandbox export` for a new folder; its times move along to
+                `clock`, if one is given.
+            label: Name of the token that is created for this instance.
             api_origin: Where `app` is reachable.
             storage_origin: Where `storage_app` is reachable.
             faults_by_header: Let a request ask for a fault: `x-sandbox-fault: reset-after`.
@@ -87,7 +87,7 @@ class Sandbox:
         self.clock: Clock = clock or self.stored_clock
         self.storage = MediaStorage(self.folder / "media", storage_origin, self.store, self.clock)
         try:
-            self._fill_when_new(clock, empty=empty, workspace=workspace)
+            self._fill_if_new(clock, empty=empty, workspace=workspace)
         except BaseException:
             self.close()
             raise
@@ -102,10 +102,10 @@ class Sandbox:
 
     @cached_property
     def token(self) -> str:
-        """A token of this opening, made when it is first asked for and forgotten by `close`."""
+        """Token of this instance, created on first access and deleted by `close`."""
         return tokens.create_token(self.store, self.clock, label=self._label)
 
-    def _fill_when_new(self, clock: Clock | None, *, empty: bool, workspace: Path | None) -> None:
+    def _fill_if_new(self, clock: Clock | None, *, empty: bool, workspace: Path | None) -> None:
         if workspace is None:
             demo.fill_if_new(self.store, self.clock, self.storage, empty=empty)
             return
@@ -119,7 +119,7 @@ class Sandbox:
                 restore_workspace(self.store, self.storage, found, at=clock.now() if clock else None)
 
     def tick(self) -> int:
-        """Publish what is due now; returns how many posts were finished."""
+        """Publish due posts. Returns the number of finished posts."""
         return self.scheduler.tick()
 
     @asynccontextmanager
@@ -137,18 +137,18 @@ class Sandbox:
             try:
                 await anyio.to_thread.run_sync(self.tick)
             except Exception:
-                # A full disk or a locked file must not end the worker: what is due stays due.
+                # A full disk or a locked file must not end the worker: due posts stay due.
                 log.exception("The sandbox could not publish; it tries again.")
             await anyio.sleep(TICK_SECONDS)
 
     def export(self) -> str:
-        """The workspace as `ttp-mcp sandbox export` writes it: JSON that `workspace=` takes for a new folder."""
+        """Return the workspace as JSON, as `ttp-mcp sandbox export` writes it and `workspace=` takes it."""
         from ttp_mcp.sandbox.workspace.export import export_workspace
 
         return export_workspace(self.store, self.storage, self.clock).to_text()
 
     def close(self) -> None:
-        """Forget this opening's token and close the data; a temporary folder is removed."""
+        """Delete the token of this instance, close the data, and remove a temporary folder."""
         if "token" in self.__dict__:
             tokens.delete_token(self.store, self.token)
         self.store.close()

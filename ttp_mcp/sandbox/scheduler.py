@@ -1,4 +1,4 @@
-"""Publishes what is due, exactly once, whatever process dies in between.
+"""Publishes due posts exactly once, even if a process dies in between.
 
 A worker claims a post with a lease and a fence, works, and records effect and status in one transaction that holds only
 under that fence. A lease that ran out is claimed again with a higher fence, so the slow first worker can record nothing.
@@ -17,7 +17,7 @@ from ttp_mcp.sandbox.store import Store
 
 LEASE_SECONDS = 60.0
 BATCH = 20
-# A scheduler that looks every minute publishes a little after the time that was set.
+# A scheduler that runs every minute publishes a little after the scheduled time.
 TICK_MS = 20_000
 MEASURE_EVERY_MS = 5 * 60 * 1000
 
@@ -41,7 +41,7 @@ class Scheduler:
         lease_seconds: float = LEASE_SECONDS,
         real_time: Callable[[], float] = time.time,
     ) -> None:
-        """Set up.
+        """Keep the data and the clocks.
 
         Args:
             store: The data.
@@ -55,7 +55,7 @@ class Scheduler:
         self._real_time = real_time
 
     def tick(self) -> int:
-        """Publish all that is due and bring engagement up to date; returns how many posts were finished.
+        """Publish due posts and update engagement. Returns the number of finished posts.
 
         Raises:
             ExceptionGroup: Some posts failed. The others had their turn; these get another when their lease is over.
@@ -74,7 +74,7 @@ class Scheduler:
         return finished
 
     def claim(self) -> list[Claim]:
-        """Take due posts, and those whose worker did not finish in time.
+        """Claim due posts, and posts whose worker did not finish in time.
 
         A lease that ends later than one of now would was given before the machine's clock was put back: it counts as over.
         """
@@ -96,7 +96,7 @@ class Scheduler:
         return [Claim(row["id"], row["fence"] + 1) for row in rows]
 
     def publish(self, claim: Claim) -> bool:
-        """Publish one post to each of its accounts; False when the claim was lost meanwhile."""
+        """Publish a post to each of its accounts. Returns False if another worker has claimed it since."""
         with self._store.writing() as db:
             post = db.execute(
                 "SELECT p.*, o.time_zone FROM posts p JOIN organizations o ON o.id = p.organization_id "
@@ -109,7 +109,7 @@ class Scheduler:
         return True
 
     def measure(self) -> int:
-        """Let the engagement of publications grow to its present figure; returns how many were brought up to date."""
+        """Update the engagement of publications. Returns the number of updated ones."""
         now = to_ms(self._clock.now())
         with self._store.reading() as db:
             rows = db.execute(
@@ -125,7 +125,7 @@ class Scheduler:
         return len(rows)
 
     def _is_anything_due(self, now: int, real: int) -> bool:
-        """A look without the write lock, since most of the time nothing is due."""
+        """Check without the write lock, because usually nothing is due."""
         with self._store.reading() as db:
             found = db.execute(
                 "SELECT EXISTS (SELECT 1 FROM posts WHERE status = 'scheduled' AND scheduled_at <= ?) "
@@ -137,7 +137,7 @@ class Scheduler:
     def _record_results(self, db: sqlite3.Connection, post: sqlite3.Row) -> None:
         now = to_ms(self._clock.now())
         due: int | None = post["scheduled_at"]
-        # Never before its time, even where the clock was put back since it was claimed.
+        # Never before its time, even if the clock was moved back after the claim.
         out = now if due is None else min(max(now, due), due + TICK_MS)
         accounts = db.execute(
             "SELECT a.* FROM post_targets t JOIN accounts a ON a.id = t.account_id WHERE t.post_id = ? ORDER BY t.position",
@@ -152,7 +152,7 @@ class Scheduler:
 
 
 def publish_to_account(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, *, at: int, now: int) -> bool:
-    """Record what one network makes of a post; `at` is when it went out, `now` up to when engagement is counted."""
+    """Record the result of a post on one network: published at `at`, with engagement up to `now`."""
     problem = _find_connection_problem(account, at) or networks.find_rejection(
         account["platform"], json.loads(post["platform_data"])
     )
@@ -210,7 +210,7 @@ def _update_engagement(db: sqlite3.Connection, row: sqlite3.Row, now: int) -> No
     account = {"id": row["account_id"], "platform": row["platform"], "followers": row["followers"]}
     found = networks.compute_engagement(account, row["post_id"], local, age_hours)
     db.execute(
-        # Of two workers the one that is late must not take figures back.
+        # A late worker must not overwrite newer figures.
         "UPDATE publications SET likes = ?, comments = ?, shares = ?, views = ?, measured_at = ?, settled = ? "
         "WHERE id = ? AND measured_at <= ?",
         (

@@ -1,9 +1,9 @@
-"""The sandbox on ports of this machine: the API with its page on one, the storage on another, which makes it another origin.
+"""The sandbox on ports of this machine: API and page on one, storage on another, so that it is another origin.
 
     async with serve_on_ports() as sandbox:
         sandbox.api_url, sandbox.page_url, sandbox.token   # real HTTP
 
-Only whoever serves imports this module: it brings an HTTP server.
+Imported only to serve, because it imports an HTTP server.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _PORTS_TRIED = 50
 
 
 class ServeProblem(Exception):
-    """The sandbox can't be served there; the text says why and what to do."""
+    """Raised when the sandbox can't be served. `str()` says why and what to do."""
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def serve_on_ports(
     grace_seconds: float = GRACE_SECONDS,
     **options: Any,
 ) -> AsyncGenerator[Sandbox]:
-    """Serve a sandbox while the block runs; it answers as soon as the block begins.
+    """Serve a sandbox while the block runs. It accepts requests when the block begins.
 
     Args:
         folder: Where the data are; a temporary one when omitted.
@@ -72,7 +72,7 @@ async def serve_on_ports(
 
 @contextmanager
 def open_socket(host: str, port: int) -> Generator[socket.socket]:
-    """A socket that waits for connections.
+    """Open a socket that accepts connections.
 
     Raises:
         ServeProblem: The host is not of this machine, or the port is taken.
@@ -80,7 +80,7 @@ def open_socket(host: str, port: int) -> Generator[socket.socket]:
     if host not in HOSTS:
         raise ServeProblem(
             f"The sandbox is only for this machine: {host[:60]} is not one of {', '.join(HOSTS)}. "
-            "Its page needs no token, so nobody else may reach it."
+            "Its page needs no token, so other machines must not reach it."
         )
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as opened:
@@ -102,7 +102,7 @@ def _describe_bind_error(host: str, port: int, problem: OSError) -> str:
 
 @contextmanager
 def _open_next_free(host: str, port: int) -> Generator[socket.socket]:
-    """A socket on one of the ports after `port`; any free one where that is 0 or they are all taken."""
+    """Open a socket on one of the ports after `port`, or on any free one if it is 0 or they are taken."""
     with ExitStack() as stack:
         opened = None
         for candidate in range(port + 1, min(port + _PORTS_TRIED, 65536)) if port else ():
@@ -121,7 +121,7 @@ def _get_origin(host: str, opened: socket.socket) -> str:
 
 @asynccontextmanager
 async def _serve_app(app: ASGIApp, opened: socket.socket, grace_seconds: float) -> AsyncGenerator[None]:
-    """Serve an application on a socket until the block ends, and let answers under way finish."""
+    """Serve an application on a socket until the block ends; pending responses finish first."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -149,7 +149,7 @@ async def _serve_app(app: ASGIApp, opened: socket.socket, grace_seconds: float) 
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the process's signals alone and tells when it answers."""
+    """A server without signal handlers that sets an event when it accepts requests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -165,7 +165,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Offers its requests a way to drop the connection, which a fault on request may take."""
+    """Gives requests a way to drop the connection, which faults use."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
         super().connection_made(transport)
@@ -176,7 +176,7 @@ class _Protocol(H11Protocol):
             try:
                 await app({**scope, "extensions": extensions}, receive, send)  # pyright: ignore[reportArgumentType] - uvicorn names its own types
             except asyncio.CancelledError:
-                # The server ends and has waited long enough; the client learns it from its connection.
+                # The grace period of the shutdown is over: close the connection.
                 transport.abort()
                 await wait_for_disconnect(receive)
 

@@ -1,4 +1,4 @@
-"""Handlers of /media, and the storage: another origin, with signed uploads and public files."""
+"""The media storage: another origin, with signed uploads and public files."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ from ttp_mcp.sandbox.clock import Clock, to_ms
 from ttp_mcp.sandbox.store import Store
 
 CONTENT_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "video/mp4", "video/quicktime")
-# The reference says that sizes are validated and not how; this is the sandbox's own bound.
+# The reference does not say how sizes are validated; this is the sandbox's own limit.
 MOST_BYTES = 5 * 1024**3
 EXPIRES_SECONDS = 300
 WRITE_BYTES = 1024 * 1024
@@ -27,12 +27,12 @@ _SIGNED = ("type", "size", "expires")
 
 
 class MediaStorage:
-    """Files in a folder, reachable at an origin of their own."""
+    """Files in a folder, served at their own origin."""
 
     def __init__(
         self, folder: Path, origin: str, store: Store, clock: Clock, *, lifetime_seconds: int = EXPIRES_SECONDS
     ) -> None:
-        """Keep files below `folder`, which is made when it is missing."""
+        """Keep files below `folder`."""
         self.folder = folder
         self.origin = origin.rstrip("/")
         self.store = store
@@ -41,11 +41,11 @@ class MediaStorage:
         self._key = _load_signing_key(store)
 
     def public_url(self, key: str) -> str:
-        """Where anybody can see the file once it is uploaded."""
+        """Return the public URL of an uploaded file."""
         return f"{self.origin}/{quote(key)}"
 
     def to_current_url(self, url: str) -> str:
-        """A media URL as it can be fetched now: our own files move with the port that this opening has."""
+        """Return a media URL with the current origin: the port changes with each start."""
         parts = split_url(url)
         if parts is None:
             return url
@@ -53,16 +53,16 @@ class MediaStorage:
         return self.origin + parts.path if ours and parts.scheme == "http" else url
 
     def upload_url(self, key: str, content_type: str, size: int, expires: int) -> str:
-        """Where the bytes go: signed over key, type, size and expiry (milliseconds)."""
+        """Return an upload URL, signed over key, type, size and expiry (milliseconds)."""
         query = {"type": content_type, "size": str(size), "expires": str(expires)}
         return f"{self.public_url(key)}?{urlencode({**query, 'signature': self._sign(key, query)})}"
 
     def path(self, key: str) -> Path:
-        """The file of a key. Keys hold nothing of a caller's choice but a cleaned name, so they stay below the folder."""
+        """Return the file of a key. Callers choose only its cleaned name, so it stays below the folder."""
         return self.folder / key
 
     def is_signed(self, key: str, query: dict[str, str]) -> bool:
-        """Whether an upload URL is ours and unaltered."""
+        """Check whether an upload URL was signed here and is unaltered."""
         return set(query) == {*_SIGNED, "signature"} and hmac.compare_digest(
             self._sign(key, query).encode(), query["signature"].encode()
         )
@@ -72,7 +72,7 @@ class MediaStorage:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def app(self) -> Starlette:
-        """The storage as an application of its own."""
+        """Return the storage as an application."""
         return Starlette(routes=[Route("/{key:path}", self._serve, methods=["GET", "HEAD", "PUT"])])
 
     async def _serve(self, request: Request) -> Response:
@@ -82,7 +82,7 @@ class MediaStorage:
         with self.store.reading() as db:
             row = db.execute("SELECT * FROM media WHERE key = ? AND uploaded_at IS NOT NULL", (key,)).fetchone()
         if row is None or not self.path(key).is_file():
-            return PlainTextResponse("There is no such file.", 404)
+            return PlainTextResponse("No such file.", 404)
         headers = {
             "X-Content-Type-Options": "nosniff",
             "Content-Disposition": "inline",
@@ -102,7 +102,7 @@ class MediaStorage:
                 return PlainTextResponse(f"The body must have exactly {size} bytes.", 400)
             return await anyio.to_thread.run_sync(self._store_upload, key, temporary, digest)
         except ClientDisconnect:
-            return PlainTextResponse("The upload was broken off.", 400)
+            return PlainTextResponse("The upload was interrupted.", 400)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -139,7 +139,7 @@ class MediaStorage:
 
 
 async def _receive_body(stream: AsyncIterator[bytes], file: BinaryIO, size: int) -> str | None:
-    """Write a body to disk, a megabyte at a time; its SHA-256, or None when it has another size."""
+    """Write a body to disk, a megabyte at a time. Returns its SHA-256, or None if the size differs."""
     digest, received = hashlib.sha256(), 0
     waiting: list[bytes] = []
     waiting_bytes = 0
@@ -149,7 +149,7 @@ async def _receive_body(stream: AsyncIterator[bytes], file: BinaryIO, size: int)
             return None
         waiting.append(chunk)
         waiting_bytes += len(chunk)
-        # A hop into a thread costs more than writing one chunk of a network read.
+        # Starting a thread costs more than writing one chunk.
         if waiting_bytes >= WRITE_BYTES or received == size:
             await anyio.to_thread.run_sync(_write_chunk, file.write, digest.update, b"".join(waiting))
             waiting.clear()
@@ -167,7 +167,7 @@ def _write_chunk(write: Callable[[bytes], int], update: Callable[[bytes], None],
 
 
 def split_url(url: str) -> SplitResult | None:
-    """The parts of a URL; None where it is none: a bracket without its other, a host with signs that stand for a slash."""
+    """Return the parts of a URL, or None if it can't be parsed."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -175,7 +175,7 @@ def split_url(url: str) -> SplitResult | None:
 
 
 def _load_signing_key(store: Store) -> bytes:
-    """The key of this data folder, made once; every process over it signs alike."""
+    """Return the signing key of the data folder, created once and shared by all processes."""
     with store.writing() as db:
         db.execute("INSERT OR IGNORE INTO meta VALUES ('signing_key', ?)", (secrets.token_hex(32),))
         return bytes.fromhex(db.execute("SELECT value FROM meta WHERE key = 'signing_key'").fetchone()["value"])

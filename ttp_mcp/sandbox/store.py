@@ -1,4 +1,4 @@
-"""SQLite: one connection for each thread, transactions, durability, and the version of the schema."""
+"""The SQLite database: a connection for each thread, transactions, durability and schema versions."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 SCHEMA_VERSION = 2
-# How long a writer waits for another process's write. One takes a few milliseconds; a slow disk may take seconds.
+# Wait this long for another process's write. A write takes a few milliseconds, on a slow disk seconds.
 BUSY_SECONDS = 30.0
 
 # Statements that bring a file from version N to N + 1.
@@ -24,20 +24,20 @@ _UNREADABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class StoreProblem(Exception):
-    """The data can't be used; the text says why and what to do.
+    """Raised when the data can't be used. `str()` says why and what to do.
 
     Attributes:
-        is_unreadable: Whether the file itself is why (no database, damaged, of a newer version), so that trying again is in vain.
+        is_unreadable: The file itself is the cause (not a database, damaged, or newer), so a retry is pointless.
     """
 
-    def __init__(self, words: str, *, is_unreadable: bool = False) -> None:
-        """Say why."""
-        super().__init__(words)
+    def __init__(self, message: str, *, is_unreadable: bool = False) -> None:
+        """Keep the message."""
+        super().__init__(message)
         self.is_unreadable = is_unreadable
 
 
 class _ThreadConnection:
-    """The connection of one thread. It is closed with the thread: a server's threads come and go."""
+    """The connection of one thread, closed when the thread ends."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
@@ -53,7 +53,7 @@ class Store:
         """Open the file, creating or migrating it.
 
         Raises:
-            StoreProblem: It is from a newer version, or is no database.
+            StoreProblem: The file is newer than this program, damaged, or not a database.
         """
         self.path = path
         self._local = threading.local()
@@ -72,7 +72,7 @@ class Store:
             ) from error
 
     def _prepare(self) -> None:
-        # A look first: a file that is up to date is opened without a write, even where there is no room for one.
+        # Read the version first: opening a current file must not need a write, which a full disk would refuse.
         if self._version() == SCHEMA_VERSION:
             return
         with self.writing() as db:
@@ -92,11 +92,11 @@ class Store:
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _version(self) -> int:
-        """The version of the file's schema; 0 for a new file."""
+        """Return the schema version of the file; 0 for a new file."""
         return self.connection().execute("PRAGMA user_version").fetchone()[0]
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection, in autocommit mode."""
+        """Return this thread's connection, in autocommit mode."""
         held: _ThreadConnection | None = getattr(self._local, "held", None)
         if held is None:
             held = _ThreadConnection(
@@ -113,7 +113,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """A consistent view; nested in a write it is part of that write."""
+        """Open a consistent view; inside a write it is part of that write."""
         db = self.connection()
         if db.in_transaction:
             yield db
@@ -126,7 +126,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start; nested ones join it.
+        """Open a transaction that holds the write lock from its start; nested ones join it.
 
         An error of the commit itself leaves open whether the disk has it, as with any database.
         """
@@ -152,31 +152,31 @@ class Store:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, so that its mode is ours from the start; the log beside it copies the mode."""
-    # One that is there is not even opened: to close it would end the locks that a connection of this process has on it.
-    # Where it can't be made, SQLite says why.
+    """Create the file before SQLite does, with a private mode that SQLite copies to its log."""
+    # Never open an existing file: closing it would release the locks of this process's connections.
+    # If it can't be created, SQLite reports the cause.
     with suppress(OSError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _end_transaction(db: sqlite3.Connection, how: str) -> None:
-    """End a transaction, unless SQLite has done so by itself: it does on a full or a failing disk."""
+    """End a transaction, unless SQLite rolled it back itself, as it does on a full or failing disk."""
     if db.in_transaction:
         db.execute(how)
 
 
 def _suggest_fix(code: int) -> str:
-    """What to do about an error on opening. Only data that are no longer of use are to be moved away."""
+    """Return the next step after an error on opening. Only unreadable data should be moved away."""
     if code & 0xFF in _UNREADABLE:
         return "Move it away, or run `ttp-mcp sandbox reset`."
     if code & 0xFF == sqlite3.SQLITE_ERROR:
-        # A database, but with other tables: perhaps another program's.
+        # A database with other tables, perhaps another program's.
         return "Move it away, or name another folder."
     return "Check the folder's rights and free space, and whether a process holds the file; then try again."
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. While others open a new file too SQLite refuses at once instead of waiting, so we wait."""
+    """Switch to the write-ahead log. SQLite doesn't wait while other processes open a new file, so this does."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -190,7 +190,7 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 
 def _split_statements(script: str) -> Iterator[str]:
-    """The statements of a script; `executescript` would end the transaction it runs in."""
+    """Yield the statements of a script. `executescript` would commit the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

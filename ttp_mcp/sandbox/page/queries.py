@@ -1,6 +1,6 @@
-"""What the page shows, read from the store: a few queries for each page, whatever the workspace holds.
+"""Queries of the page: a few for each page, whatever the size of the workspace.
 
-Instants are milliseconds since 1970. Texts are cut in the database, so that a long post does not travel for its first words.
+Instants are milliseconds since 1970. Texts are cut in the database, so that a long post is not read for its first words.
 """
 
 import json
@@ -23,7 +23,7 @@ _BRIEF = (
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request for a page: whose workspace, at what time, over one consistent view of the data."""
+    """A request for a page: an organization, a time, and a consistent view of the data."""
 
     db: sqlite3.Connection
     storage: MediaStorage
@@ -32,7 +32,7 @@ class Visit:
     now: datetime
 
     def local(self, at: int) -> datetime:
-        """An instant of the store in the organization's zone."""
+        """Return an instant of the store in the organization's zone."""
         instant = from_ms(at)
         try:
             return instant.astimezone(self.organization.zone)
@@ -40,13 +40,13 @@ class Visit:
             return instant
 
     def path(self, *parts: str) -> str:
-        """Path of one of the organization's pages."""
+        """Return the path of one of the organization's pages."""
         return "/".join(("/o", self.organization.id, *parts))
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a post: shown when it lies in the sandbox's storage, otherwise only linked."""
+    """A file of a post: shown if it is in the sandbox's storage, otherwise only linked."""
 
     url: str
     name: str
@@ -55,7 +55,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An account that a post goes to, and what came of it."""
+    """An account that a post goes to, and its result."""
 
     account_id: str
     platform: str
@@ -68,7 +68,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A post at a glance."""
+    """Summary of a post."""
 
     id: str
     status: str
@@ -81,7 +81,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The first posts of a time window, and how many it holds."""
+    """The first posts of a time window, and the count of all."""
 
     count: int
     cards: Sequence[Card]
@@ -89,7 +89,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class FullPost:
-    """A post with everything that is known of it."""
+    """A post in full."""
 
     card: Card
     thread: Sequence[str]
@@ -101,7 +101,7 @@ class FullPost:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a follower sees."""
+    """A publication as a follower sees it."""
 
     post_id: str | None
     account: sqlite3.Row
@@ -111,7 +111,7 @@ class Publication:
 
 
 def read_days(visit: Visit, windows: Sequence[tuple[int, int]], most: int, skip: int = 0) -> list[Day]:
-    """The posts of each window (from, to; the end excluded), by time, at most so many of each."""
+    """Return the posts of each window (from, to; the end excluded) by time, at most `most` of each."""
     values = ", ".join(f"({number}, {start}, {stop})" for number, (start, stop) in enumerate(windows))
     inside = "organization_id = ? AND scheduled_at >= d.start AND scheduled_at < d.stop"
     counts = visit.db.execute(
@@ -130,10 +130,10 @@ def read_days(visit: Visit, windows: Sequence[tuple[int, int]], most: int, skip:
 
 
 def read_drafts(visit: Visit, most: int, skip: int) -> Day:
-    """Posts without a time, newest first."""
+    """Return posts without a time, newest first."""
     where = "FROM posts p WHERE organization_id = ? AND scheduled_at IS NULL"
     rows = visit.db.execute(
-        # The plus keeps SQLite from walking through all posts in order to find the few drafts.
+        # The plus keeps SQLite from scanning all posts in order to find the few drafts.
         f"SELECT {_BRIEF} {where} ORDER BY +sequence DESC LIMIT ? OFFSET ?",
         (visit.organization.id, most, skip),
     ).fetchall()
@@ -142,7 +142,7 @@ def read_drafts(visit: Visit, most: int, skip: int) -> Day:
 
 
 def read_failures(visit: Visit, since: datetime, most: int) -> list[Card]:
-    """Posts that did not reach all of their accounts since then, the latest first."""
+    """Return posts since then that failed on some account, latest first."""
     rows = visit.db.execute(
         f"SELECT {_BRIEF} FROM posts p WHERE organization_id = ? AND scheduled_at > ? AND status IN ('failed', 'partial') "  # noqa: S608 - words of our own
         "ORDER BY scheduled_at DESC LIMIT ?",
@@ -152,7 +152,7 @@ def read_failures(visit: Visit, since: datetime, most: int) -> list[Card]:
 
 
 def count_by_status(visit: Visit) -> dict[str, int]:
-    """How many posts are in each status."""
+    """Count the posts of each status."""
     rows = visit.db.execute(
         "SELECT status, count(*) FROM posts WHERE organization_id = ? GROUP BY status",
         (visit.organization.id,),
@@ -161,7 +161,7 @@ def count_by_status(visit: Visit) -> dict[str, int]:
 
 
 def sum_engagement(visit: Visit, window_days: int) -> sqlite3.Row:
-    """What the publications of the last days gathered: `posts`, `likes`, `comments`, `shares`, `views`."""
+    """Sum up the last days: `posts`, `likes`, `comments`, `shares`, `views`."""
     return visit.db.execute(
         "SELECT count(DISTINCT post_id) AS posts, coalesce(sum(likes), 0) AS likes, coalesce(sum(comments), 0) AS comments, "
         "coalesce(sum(shares), 0) AS shares, coalesce(sum(views), 0) AS views FROM publications "
@@ -171,7 +171,7 @@ def sum_engagement(visit: Visit, window_days: int) -> sqlite3.Row:
 
 
 def read_post(visit: Visit, post_id: str) -> FullPost | None:
-    """One post of the organization; None when it has no such post."""
+    """Return a post of the organization, or None if it is unknown."""
     row = visit.db.execute(
         "SELECT *, json_array_length(thread) AS parts FROM posts WHERE id = ? AND organization_id = ?",
         (post_id, visit.organization.id),
@@ -190,7 +190,7 @@ def read_post(visit: Visit, post_id: str) -> FullPost | None:
 
 
 def read_accounts(visit: Visit) -> list[sqlite3.Row]:
-    """The organization's accounts in their order, each with `last_at`, when it last published."""
+    """Return the accounts in their order, each with `last_at`, the time of its last publication."""
     return visit.db.execute(
         "SELECT a.*, (SELECT max(published_at) FROM publications WHERE account_id = a.id) AS last_at FROM accounts a "
         "WHERE organization_id = ? ORDER BY position",
@@ -199,13 +199,13 @@ def read_accounts(visit: Visit) -> list[sqlite3.Row]:
 
 
 def is_expired(visit: Visit, account: sqlite3.Row) -> bool:
-    """Whether a post to the account would fail now."""
+    """Check whether a post to the account would fail now."""
     lapsed = account["expires_at"] is not None and account["expires_at"] <= to_ms(visit.now)
     return account["status"] != "connected" or (lapsed and not account["has_refresh_capability"])
 
 
 def read_media(visit: Visit, most: int, skip: int) -> tuple[int, list[sqlite3.Row]]:
-    """How many files there are, and some of them, newest first."""
+    """Return the count of all files, and some of them, newest first."""
     count = visit.db.execute(
         "SELECT count(*) FROM media WHERE organization_id = ?", (visit.organization.id,)
     ).fetchone()[0]
@@ -217,7 +217,7 @@ def read_media(visit: Visit, most: int, skip: int) -> tuple[int, list[sqlite3.Ro
 
 
 def read_feed(visit: Visit, account_id: str | None, most: int, skip: int) -> list[Publication]:
-    """What the networks show of one account, or of all, the latest first. Deleted posts stay there, without `post_id`."""
+    """Return publications of one account or of all, latest first; those of deleted posts have no `post_id`."""
     by, value = ("account_id", account_id) if account_id else ("organization_id", visit.organization.id)
     rows = visit.db.execute(
         f"SELECT u.*, p.id AS live_id FROM publications u LEFT JOIN posts p ON p.id = u.post_id WHERE u.{by} = ? "  # noqa: S608 - one of our two words
@@ -240,7 +240,7 @@ def read_feed(visit: Visit, account_id: str | None, most: int, skip: int) -> lis
 
 
 def read_activity(visit: Visit, most: int) -> list[sqlite3.Row]:
-    """What was asked last: for this organization, or refused before it was known for which."""
+    """Return the latest requests for this organization, and those refused before theirs was known."""
     return visit.db.execute(
         "SELECT * FROM activity WHERE organization_id = ? OR organization_id IS NULL ORDER BY id DESC LIMIT ?",
         (visit.organization.id, most),
@@ -283,7 +283,7 @@ def _read_cards(visit: Visit, rows: Sequence[sqlite3.Row]) -> list[Card]:
 
 
 def _find_files(visit: Visit, urls: Iterable[str]) -> dict[str, File]:
-    """Which addresses are files in the organization's storage. Their origin may be of an earlier start on another port."""
+    """Return the URLs that are files in the organization's storage. Their origin may be that of an earlier start."""
     keys = {url: unquote(_get_path(url)).lstrip("/") for url in urls}
     marks = ", ".join("?" * len(set(keys.values())))
     rows = visit.db.execute(

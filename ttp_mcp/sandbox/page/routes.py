@@ -118,7 +118,7 @@ class _PageServer:
         return serve
 
     def serve_missing(self, request: Request) -> Response:
-        """Answer a request for which there is no page."""
+        """Respond that the page does not exist."""
         missing = Page("not_found.html", "Nothing is here")
         return self._check_host(request) or self._respond(404, render_notice(missing, style=self._style))
 

@@ -1,4 +1,4 @@
-"""What was asked of the API last, for people to look at. Never a token, never a signed URL."""
+"""Log of recent API requests for the page, without tokens and signed URLs."""
 
 import logging
 import sqlite3
@@ -25,9 +25,9 @@ def record_request(
     answer: Response,
     body: JsonObject,
 ) -> None:
-    """Note one request. Unlike data, a note may be lost with the power, so it does not wait for the disk.
+    """Record a request. A record may be lost on power failure, so it does not wait for the disk.
 
-    A note that can't be written is lost too: the request is done, and its answer must say so.
+    If it can't be written it is dropped: the request succeeded, and its response must say so.
     """
     db = store.connection()
     db.execute("PRAGMA synchronous = NORMAL")

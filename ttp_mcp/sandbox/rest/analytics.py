@@ -1,8 +1,8 @@
-"""Handlers of /analytics, computed from what the publications really gathered.
+"""Handlers of /analytics, computed from the stored engagement of the publications.
 
 Method: each publication's engagement (likes + 2 × comments + 3 × shares) is divided by the mean of its account, so that a
-large account does not drown a small one. An hour's value is the mean of its publications, drawn towards the overall mean as
-if four average ones had been added, so that one lucky post does not win; the best hour then has the score 1. Weekdays alike.
+large account does not drown a small one. An hour's value is the mean of its publications, shrunk towards the overall mean as
+if four average posts had been added, so that one lucky post does not win; the best hour then has the score 1. Weekdays alike.
 Hours and weekdays are those of the organization's zone. Only publications of the last 180 days that are a day old count.
 """
 
@@ -182,7 +182,7 @@ def read_points(
     ]
     for column, value in (("platform", platform), ("account_id", account_id)):
         if value is not None:
-            query += f" AND {column} = ?"  # the column is one of our two words
+            query += f" AND {column} = ?"  # a constant
             values.append(value)
     by_account: dict[str, list[sqlite3.Row]] = defaultdict(list)
     for row in db.execute(query, values):
@@ -197,7 +197,7 @@ def read_points(
 
 
 def create_recommendation(found: Sequence[Point]) -> JsonObject:
-    """The documented shape: top 5 hours, top 3 days, how many points, and a message."""
+    """Return the documented shape: top 5 hours, top 3 days, the number of points, and a message."""
     hours = sorted(_score_groups((at.hour for at, _ in found), found), key=_best_first)[:5]
     days = sorted(_score_groups((at.weekday() for at, _ in found), found), key=_best_first)[:3]
     return {

@@ -1,4 +1,4 @@
-"""The REST API as an application: who is calling, is the request well formed, which handler; and one shape for every refusal."""
+"""The REST API as an application: authentication, request parsing, routing, and one shape for every error."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -65,7 +65,7 @@ ENDPOINTS = (
 def create_api(
     store: Store, clock: Clock, storage: MediaStorage, more: list[Route], *, faults_by_header: bool = False
 ) -> ASGIApp:
-    """The application: the API below /api, and further routes beside it."""
+    """Create the application: the API below /api, and further routes beside it."""
 
     def serve_path(methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
@@ -76,7 +76,7 @@ def create_api(
                 # Raised after authentication: without a token the answer is 401.
                 body = problem
             except ClientDisconnect:
-                body = Problem(400, "The request was broken off.")
+                body = Problem(400, "The request was interrupted.")
             return await anyio.to_thread.run_sync(_handle_request, store, clock, storage, request, endpoint, body)
 
         return serve
@@ -90,7 +90,7 @@ def create_api(
         routes=[*routes, *more],
         exception_handlers={HTTPException: _respond_to_http_exception, Exception: _respond_to_failure},
     )
-    # A path with a slash at its end is another path: no redirects.
+    # A path with a trailing slash is another path: no redirects.
     app.router.redirect_slashes = False
     return _DateMiddleware(FaultMiddleware(app, store, clock, storage, by_header=faults_by_header), clock)
 
@@ -98,7 +98,7 @@ def create_api(
 def _handle_request(
     store: Store, clock: Clock, storage: MediaStorage, request: Request, endpoint: Endpoint, body: JsonObject | Problem
 ) -> Response:
-    """Authenticate, choose the organization, handle, remember. Runs in a worker thread, where SQLite may block."""
+    """Authenticate, choose the organization, handle and record a request. Runs in a worker thread, where SQLite may block."""
     caller: tokens.Caller | None = None
     organization: organizations.Organization | None = None
     try:
@@ -162,7 +162,7 @@ async def _read_body(request: Request) -> JsonObject:
         raise Problem(415, "Content-Type must be application/json.")
     try:
         body: Any = from_json(bytes(content), allow_inf_nan=False)
-        # 1e999 is no number that JSON can be written with again.
+        # 1e999 parses as infinity, which can't be written as JSON.
         json.dumps(body, allow_nan=False)
     except (ValueError, RecursionError):
         raise Problem(400, "The body is not valid JSON.") from None
@@ -172,8 +172,8 @@ async def _read_body(request: Request) -> JsonObject:
 
 
 def _respond_to_failure(_: Request, __: Exception) -> Response:
-    """The answer to what should not happen: a bug, a full disk. The exception itself goes on to the server's log."""
-    # A server drops the connection after an exception: a client that kept it would lose its next request.
+    """Respond to an unexpected exception, which the server logs."""
+    # The server drops the connection after an exception; a client that reused it would lose its next request.
     return respond_error(500, "The sandbox failed; its log says why.", {"Connection": "close"})
 
 
@@ -184,7 +184,7 @@ def _respond_to_http_exception(_: Request, exception: Exception) -> Response:
 
 
 class _DateMiddleware:
-    """Gives every answer the sandbox's own date, so that a client learns which time it is here."""
+    """Adds the sandbox's time to every response as `Date`."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app

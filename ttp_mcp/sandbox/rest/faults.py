@@ -1,4 +1,4 @@
-"""Misbehaviour on request: what a person ordered with `ttp-mcp sandbox fault`, or what a test asks for in a header.
+"""Faults on request: scheduled with `ttp-mcp sandbox fault`, or requested by a test in a header.
 
 A header is `x-sandbox-fault: delay;seconds=1` and is honoured only where the sandbox was opened for it. Faults hit the API
 alone, never the page. What no application can do with a socket is in `fault_server`.
@@ -25,7 +25,7 @@ Kind = Literal[
     "delay", "429", "500", "503", "reset-before", "reset-after", "truncated", "html", "drip", "expired-presign"
 ]
 
-# What each kind does, as the command line and the documentation say it.
+# Effect of each kind, as the command line and the documentation describe it.
 KINDS: dict[Kind, str] = {
     "delay": "wait for --seconds (2), then answer as usual",
     "429": "refuse with 429 and Retry-After: --seconds (2); nothing is done",
@@ -40,10 +40,10 @@ KINDS: dict[Kind, str] = {
 }
 SECONDS: dict[Kind, float] = {"delay": 2.0, "429": 2.0, "drip": 0.4}
 MOST_SECONDS, MOST_TIMES = 3600.0, 1_000_000
-# More than the API takes, so that it still gets to say that a body is too large.
+# More than the API accepts, so that it can still respond that a body is too large.
 MOST_BODY_BYTES = 2 * 1024 * 1024
 METHODS = ("GET", "POST", "DELETE", "HEAD")
-# Offered by our own server (serve.py): drops the connection without another byte.
+# Extension of the server in serve.py: drops the connection without another byte.
 ABORT = "ttp_mcp.abort"
 
 _HEADER = b"x-sandbox-fault"
@@ -51,12 +51,12 @@ _PAGE = b"<!doctype html><title>Sign in</title><h1>Sign in to the guest network<
 
 
 class FaultProblem(ValueError):
-    """A fault can't be ordered; the text says why and what can."""
+    """Raised when a fault can't be scheduled. `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one request."""
+    """A fault for one request."""
 
     kind: Kind
     seconds: float = 0.0
@@ -64,7 +64,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class PendingFault:
-    """A fault that waits for requests: of any method and path where those are None; `path` is below /api."""
+    """A fault that waits for requests; None as method or path means any. `path` is below /api."""
 
     id: int
     kind: Kind
@@ -75,13 +75,13 @@ class PendingFault:
 
 
 def create_fault(kind: str, seconds: float | None = None) -> Fault:
-    """A fault of a kind, with the kind's own seconds where none are given.
+    """Create a fault; `seconds` defaults to those of the kind.
 
     Raises:
-        FaultProblem: There is no such kind, it takes no seconds, or they are out of range.
+        FaultProblem: The kind is unknown, takes no seconds, or they are out of range.
     """
     if kind not in KINDS:
-        raise FaultProblem(f"There is no fault {kind[:40]!r}. Known are {', '.join(KINDS)}.")
+        raise FaultProblem(f"Unknown fault: {kind[:40]!r}. Known are {', '.join(KINDS)}.")
     usual = SECONDS.get(kind)
     if seconds is None:
         return Fault(kind, usual or 0.0)
@@ -101,7 +101,7 @@ def schedule_fault(
     method: str | None = None,
     path: str | None = None,
 ) -> PendingFault:
-    """Let the next requests misbehave; each of them uses up one of `times`, in whatever process it arrives.
+    """Schedule a fault for the next requests; each uses up one of `times`, in any process.
 
     Args:
         store: The data of the sandbox.
@@ -133,13 +133,13 @@ def schedule_fault(
 
 
 def list_faults(store: Store) -> list[PendingFault]:
-    """What waits, in the order in which it hits."""
+    """Return the pending faults, in the order in which they apply."""
     with store.reading() as db:
         return [_to_pending_fault(row) for row in db.execute("SELECT * FROM faults WHERE remaining > 0 ORDER BY id")]
 
 
 def clear_faults(store: Store) -> int:
-    """Forget all; returns how many faults waited."""
+    """Remove all pending faults. Returns their number."""
     with store.writing() as db:
         return db.execute("DELETE FROM faults").rowcount
 
@@ -151,10 +151,10 @@ _FITTING = (
 
 
 def take_fault(store: Store, method: str, path: str) -> Fault | None:
-    """The fault that hits a request at `path` below /api, which is then used up once."""
+    """Take the fault for a request at `path` below /api, which uses it up once."""
     request = {"method": method, "path": path}
     with store.reading() as db:
-        # A look without the write lock, since most of the time nothing is ordered.
+        # Check without the write lock, because usually no fault is pending.
         if db.execute(_FITTING, request).fetchone() is None:
             return None
     with store.writing() as db:
@@ -167,14 +167,14 @@ def take_fault(store: Store, method: str, path: str) -> Fault | None:
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client is no longer there."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """One request in the hands of a fault."""
+    """A request that a fault handles."""
 
     fault: Fault
     app: ASGIApp
@@ -185,7 +185,7 @@ class _Exchange:
     send: Send
 
     async def receive_request(self) -> list[Message]:
-        """The request's body, as far as the API would read it."""
+        """Receive the request body, as far as the API would read it."""
         messages: list[Message] = []
         size, more = 0, True
         while more and size <= MOST_BODY_BYTES:
@@ -195,7 +195,7 @@ class _Exchange:
         return messages
 
     async def handle(self) -> tuple[Message, bytes]:
-        """Do what was asked and keep the answer: its start and its body."""
+        """Handle the request. Returns the start and the body of the response without sending them."""
         kept: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -205,13 +205,13 @@ class _Exchange:
         return kept[0], b"".join(message.get("body", b"") for message in kept[1:])
 
     async def refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
-        """Refuse in the documented shape."""
+        """Send an error in the documented shape."""
         words = {429: "Too many requests.", 503: "The service is not available for a moment."}
         response = respond_error(status, words.get(status, "Something went wrong."), headers)
         await response(self.scope, self.receive, self.send)
 
     async def send_start(self, message: Message, length: int) -> None:
-        """Send the head of an answer whose body has so many bytes."""
+        """Send the head of a response with a body of `length` bytes."""
         kept = [pair for pair in message["headers"] if pair[0].lower() != b"content-length"]
         await self.send({**message, "headers": [*kept, (b"content-length", str(length).encode())]})
 
@@ -220,16 +220,16 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": part, "more_body": more})
 
     async def drop_connection(self) -> None:
-        """Drop the connection. In one process there is none: the caller gets what a dropped connection raises."""
+        """Drop the connection. In one process there is none, so raise what a dropped connection raises."""
         abort: Callable[[], None] | None = self.scope.get("extensions", {}).get(ABORT)
         if abort is None:
-            raise ConnectionResetError("The sandbox closed the connection, as it was told to.")
+            raise ConnectionResetError("The sandbox closed the connection because of a fault.")
         abort()
         await wait_for_disconnect(self.receive)
 
 
 async def _delay_handling(exchange: _Exchange) -> None:
-    """What has arrived is done, also when the client has given up by then: a late commit."""
+    """Handle the request after a delay, even if the client has disconnected: a late commit."""
     arrived = await exchange.receive_request()
     await anyio.sleep(exchange.fault.seconds)
 
@@ -314,10 +314,10 @@ _HANDLERS: dict[Kind, Callable[[_Exchange], Awaitable[None]]] = {
 
 
 class FaultMiddleware:
-    """The API, with its faults."""
+    """The API with its faults."""
 
     def __init__(self, app: ASGIApp, store: Store, clock: Clock, storage: MediaStorage, *, by_header: bool) -> None:
-        """Stand before `app`; `by_header` also lets requests ask for a fault themselves."""
+        """Wrap `app`; `by_header` lets requests ask for a fault themselves."""
         self._app = app
         self._store = store
         self._clock = clock
@@ -350,7 +350,7 @@ class FaultMiddleware:
 
 
 def _parse_header(header: str) -> Fault:
-    """`kind` or `kind;seconds=1`."""
+    """Parse `kind` or `kind;seconds=1`."""
     kind, *options = (part.strip() for part in header.split(";"))
     seconds = None
     for option in options:

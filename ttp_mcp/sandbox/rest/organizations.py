@@ -1,4 +1,4 @@
-"""Organizations, the plans they are on, and which of them a request is for."""
+"""Organizations, their plans, and the organization of a request."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ttp_mcp.sandbox.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan allows. The reference names plan limits but no figures: these are the sandbox's own."""
+    """Limits of a plan. The reference gives no figures; these are the sandbox's own."""
 
     name: str
     posts_per_month: int | None
@@ -30,7 +30,7 @@ PLANS = {
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """The organization that a request is for."""
+    """The organization of a request."""
 
     id: str
     name: str
@@ -43,7 +43,7 @@ def _to_organization(row: sqlite3.Row) -> Organization:
 
 
 def find_organization(store: Store, caller: Caller, wanted: str | None) -> Organization:
-    """The caller's active organization, or the one named by `x-ttp-org` when it is their own.
+    """Return the caller's active organization, or the one in `x-ttp-org` if it is their own.
 
     Raises:
         Problem: 403 for an organization that is unknown or of others.
@@ -60,7 +60,7 @@ def find_organization(store: Store, caller: Caller, wanted: str | None) -> Organ
 
 
 def list_organizations(store: Store) -> list[Organization]:
-    """All organizations, in the order of their making."""
+    """Return all organizations in the order of creation."""
     with store.reading() as db:
         return [_to_organization(row) for row in db.execute("SELECT * FROM organizations ORDER BY rowid")]
 
@@ -79,7 +79,7 @@ def check_post_allowed(db: sqlite3.Connection, clock: Clock, organization: Organ
     """
     if (most := organization.plan.posts_per_month) is not None:
         since = to_ms(clock.now() - timedelta(days=30))
-        # Counted only as far as it matters: a large workspace on the small plan is as fast as any.
+        # Counted only up to the limit, so that a large workspace is as fast as a small one.
         made = db.execute(
             "SELECT count(*) FROM (SELECT 1 FROM posts WHERE organization_id = ? AND created_at > ? LIMIT ?)",
             (organization.id, since, most + 1),

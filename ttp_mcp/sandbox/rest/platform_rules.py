@@ -1,4 +1,4 @@
-"""What the platforms refuse, as 400s that a person can act on. Figures: vendor's client and site, as the contract tags them."""
+"""Rules of the platforms, as 400s with the next step. The contract gives the source of each figure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def check_rules(
     data: dict[str, Any],
     scheduled: bool,
 ) -> None:
-    """Refuse what a platform would refuse.
+    """Refuse a post that a platform would refuse.
 
     Lengths and the types in `data` hold for drafts too; what is still missing (media, TikTok's choices, Pinterest's board)
     only stops a scheduled post.

@@ -17,14 +17,14 @@ from ttp_mcp.sandbox.rest.responses import VISIBLE, JsonObject, Problem, respond
 from ttp_mcp.sandbox.storage import MediaStorage, split_url
 
 THREAD_PARTS, THREAD_CHARACTERS = 24, 280
-# The reference gives no limits for these; they keep one request from filling the disk.
+# Limits of our own, so that one request can't fill the disk.
 CONTENT_CHARACTERS, MEDIA_URLS, TEXT_CHARACTERS, TARGETS = 100_000, 50, 2048, 100
 
 PUBLISHABLE = ("draft", "scheduled", "failed")
 FIELDS = ("content", "accountIds", "platforms", "mediaUrls", "thread", "scheduledAt", "platformData")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 
-# https, or http on this machine, where the sandbox's own storage is. Without a user, and encoded where a URL has to be.
+# https, or http on this machine for the sandbox's own storage. Without credentials, and percent-encoded.
 _MEDIA_URL = re.compile(
     r"(https://[^\x00-\x20\x7f/?#@\\:\[\]]+|http://(localhost|127\.0\.0\.1|\[::1\]|([A-Za-z0-9-]+\.)+localhost))"
     r"(:[0-9]{1,5})?([/?#][^\x00-\x20\x7f]*)?"
@@ -125,7 +125,7 @@ def _check_publishable(db: sqlite3.Connection, call: ApiRequest, row: sqlite3.Ro
 
 @dataclass(frozen=True, slots=True)
 class NewPost:
-    """A body of `POST /posts` that keeps the documented rules."""
+    """A valid body of `POST /posts`."""
 
     content: str
     account_ids: list[str]
@@ -157,7 +157,7 @@ class NewPost:
 
 
 def insert_post(db: sqlite3.Connection, call: ApiRequest, post: NewPost, account_ids: list[str]) -> str:
-    """Write a post with its targets; returns its id."""
+    """Insert a post with its targets. Returns its id."""
     post_id, now = new_id(), to_ms(call.clock.now())
     db.execute(
         "INSERT INTO posts (id, organization_id, content, status, scheduled_at, created_at, updated_at, media_urls, thread, "
@@ -183,7 +183,7 @@ def insert_post(db: sqlite3.Connection, call: ApiRequest, post: NewPost, account
 
 
 def to_json(row: sqlite3.Row, targets: list[sqlite3.Row], storage: MediaStorage) -> JsonObject:
-    """A post as the API shows it. What the reference does not name is tagged as an assumption in the contract."""
+    """Return a post as the API shows it; the contract tags undocumented fields as assumptions."""
     return {
         "id": row["id"],
         "content": row["content"],
@@ -230,7 +230,7 @@ def _read_targets(db: sqlite3.Connection, post_id: str) -> list[sqlite3.Row]:
 
 
 def _find_accounts(db: sqlite3.Connection, call: ApiRequest, post: NewPost) -> list[sqlite3.Row]:
-    """The accounts that are targeted: by id in the order given, or all of each platform."""
+    """Return the targeted accounts: by id in the given order, or all of each platform."""
     own = db.execute(
         "SELECT * FROM accounts WHERE organization_id = ? ORDER BY position", (call.organization.id,)
     ).fetchall()

@@ -1,4 +1,4 @@
-"""What a handler gets: one request that is authenticated, bound to an organization, and read."""
+"""A request as handlers get it: authenticated, bound to an organization, and parsed."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One request."""
+    """An authenticated request."""
 
     store: Store
     clock: Clock
@@ -27,7 +27,7 @@ class ApiRequest:
     body: JsonObject
 
     def check_query(self, *known: str) -> None:
-        """Refuse query parameters that the endpoint does not have: ignored, a filter would seem to have worked.
+        """Refuse unknown query parameters: if ignored, a filter would seem to work.
 
         Raises:
             Problem: 400 that names one.

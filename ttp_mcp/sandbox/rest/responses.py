@@ -1,4 +1,4 @@
-"""Answers in the documented shape, and the one exception that becomes one."""
+"""Responses in the documented shape, and the exception that becomes one."""
 
 import re
 from typing import Any
@@ -7,12 +7,12 @@ from starlette.responses import JSONResponse
 
 JsonObject = dict[str, Any]
 
-# A character that can be seen: neither a control character nor one of Unicode's spaces.
+# A visible character: neither a control character nor a Unicode space.
 VISIBLE = re.compile(r"[^\x00- \x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]")
 
 
 class Problem(Exception):
-    """A request that is refused: becomes `{"success": false, "message": …}` with its status."""
+    """Raised to refuse a request; becomes `{"success": false, "message": …}` with its status."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         """Keep status, message and further headers."""
@@ -23,10 +23,10 @@ class Problem(Exception):
 
 
 def respond_ok(status: int = 200, **fields: Any) -> JSONResponse:
-    """`{"success": true, …}`."""
+    """Return `{"success": true, …}`."""
     return JSONResponse({"success": True, **fields}, status)
 
 
 def respond_error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """`{"success": false, "message": …}`."""
+    """Return `{"success": false, "message": …}`."""
     return JSONResponse({"success": False, "message": message}, status, headers)

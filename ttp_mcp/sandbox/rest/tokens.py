@@ -1,4 +1,4 @@
-"""API tokens: made and shown once, kept as a hash, and never handled over the API."""
+"""API tokens: shown once, stored as a hash, and never managed over the API."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ CAPABILITIES = ("read", "draft", "publish")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a valid token belongs to."""
+    """The owner of a valid token."""
 
     token_id: str
     user_id: str
@@ -36,13 +36,13 @@ def create_token(
     expires_days: int | None = None,
     capability: str = "publish",
 ) -> str:
-    """Make a token and return it, this one time.
+    """Create a token and return it; afterwards only its hash exists.
 
     Args:
         store: Where its hash is kept.
-        clock: For the day it was made.
-        label: What it is for.
-        user_id: Whose it is; the first user's by default.
+        clock: Gives the creation time.
+        label: Purpose of the token.
+        user_id: Owner; by default the first user.
         expires_days: 1–365, or None for never.
         capability: The highest of `CAPABILITIES` that it has.
 
@@ -66,13 +66,13 @@ def create_token(
 
 
 def verify_token(store: Store, clock: Clock, token: str) -> Caller | None:
-    """Who a token belongs to; None when it is malformed, unknown, expired or revoked."""
+    """Return the owner of a token, or None if it is malformed, unknown, expired or revoked."""
     if not FORM.fullmatch(token):
         return None
     digest = _hash_token(token)
     with store.reading() as db:
         row: sqlite3.Row | None = db.execute("SELECT * FROM tokens WHERE hash = ?", (digest,)).fetchone()
-    # The index finds the row by its digest, which tells nothing of the token; the comparison that decides takes constant time.
+    # The lookup by digest reveals nothing of the token; the decisive comparison takes constant time.
     if row is None or not hmac.compare_digest(row["hash"], digest) or row["revoked_at"] is not None:
         return None
     if row["expires_at"] is not None and row["expires_at"] <= to_ms(clock.now()):
@@ -82,7 +82,7 @@ def verify_token(store: Store, clock: Clock, token: str) -> Caller | None:
 
 
 def list_tokens(store: Store) -> list[dict[str, str | None]]:
-    """All tokens, oldest first, without anything of the tokens themselves."""
+    """Return all tokens, oldest first, without the secrets."""
     with store.reading() as db:
         rows = db.execute("SELECT * FROM tokens ORDER BY created_at, id").fetchall()
     return [
@@ -99,7 +99,7 @@ def list_tokens(store: Store) -> list[dict[str, str | None]]:
 
 
 def revoke_token(store: Store, clock: Clock, token_id: str) -> bool:
-    """Revoke a token for good; False when there is no such token."""
+    """Revoke a token. Returns False if it is unknown."""
     with store.writing() as db:
         changed = db.execute(
             "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?", (to_ms(clock.now()), token_id)
@@ -108,7 +108,7 @@ def revoke_token(store: Store, clock: Clock, token_id: str) -> bool:
 
 
 def delete_token(store: Store, token: str) -> None:
-    """Remove a token as if it had never been; for those that live only as long as a process."""
+    """Delete a token that lives only as long as a process."""
     with store.writing() as db:
         db.execute("DELETE FROM tokens WHERE hash = ?", (_hash_token(token),))
 

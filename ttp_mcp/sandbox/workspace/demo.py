@@ -21,7 +21,7 @@ from ttp_mcp.sandbox.workspace.demo_texts import CAFE, DRAFTS, STUDIO, THREAD, U
 
 SEED = 20261124
 WEEKS = 26
-# The connection of one account ran out so many days ago; what was due there since then failed.
+# Days since the connection of one account expired; posts that were due on it since then failed.
 EXPIRED_DAYS = 9
 
 
@@ -45,7 +45,7 @@ class _Organization:
 
 @dataclass(frozen=True, slots=True)
 class _PlannedPost:
-    """A post before it is written. `due` is None for a draft; one that waits is still to come."""
+    """A post before it is written. `due` is None for a draft; `waits` marks a post that is still to come."""
 
     id: str
     organization: _Organization
@@ -83,7 +83,7 @@ NORDLICHT = _Organization(
 )
 
 _WITH_PICTURE = ("instagram", "tiktok", "pinterest")
-# What TikTok and Pinterest want to be told for each post.
+# Choices that TikTok and Pinterest require for each post.
 _CHOICES: dict[str, dict[str, object]] = {
     "tiktok": {
         "privacy": "PUBLIC_TO_EVERYONE",
@@ -96,25 +96,25 @@ _CHOICES: dict[str, dict[str, object]] = {
     "pinterest": {"boardId": "board-coffee-and-harbor"},
 }
 
-# When this team likes to post: local hour and the weight of picking it.
+# Local hours at which the team posts, with weights.
 _HOURS = ((8, 3), (9, 4), (10, 2), (12, 5), (14, 2), (16, 2), (17, 3), (18, 6), (19, 2), (20, 3), (21, 1))
 
 
 def fill_if_new(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
-    """Fill a new folder: with the demo workspace, or with one organization and nothing in it."""
+    """Fill a new folder with the demo workspace, or with one empty organization."""
     with store.writing():
         if is_new(store):
             fill_workspace(store, clock, storage, empty=empty)
 
 
 def is_new(store: Store) -> bool:
-    """Whether the folder holds no organization yet."""
+    """Check whether the data hold no organization yet."""
     with store.reading() as db:
         return db.execute("SELECT 1 FROM organizations LIMIT 1").fetchone() is None
 
 
 def fill_workspace(store: Store, clock: Clock, storage: MediaStorage, *, empty: bool) -> None:
-    """Write the demo workspace, or one organization and nothing in it, into tables that are empty."""
+    """Write the demo workspace, or one empty organization, into empty tables."""
     with store.writing() as db:
         db.execute("INSERT INTO users VALUES ('usr_demo', 'Demo User')")
         if empty:
@@ -173,7 +173,7 @@ class _Writer:
             )
 
     def plan_harbor(self) -> None:
-        """Half a year of the café, last week's failures, and what is coming."""
+        """Plan half a year of the café, last week's failures, and upcoming posts."""
         self._pictures = [self._store_picture(HARBOR.key, number) for number in range(6)]
         zone = ZoneInfo(HARBOR.zone)
         self._plan_history(HARBOR, CAFE, zone, per_week=4)
@@ -199,7 +199,7 @@ class _Writer:
             self._plan_post(HARBOR, text, keys, due=None)
 
     def plan_nordlicht(self) -> None:
-        """A quieter neighbour, to try a second organization with."""
+        """Plan a second, smaller organization."""
         zone = ZoneInfo(NORDLICHT.zone)
         self._pictures = [self._store_picture(NORDLICHT.key, 6)]
         self._plan_history(NORDLICHT, STUDIO, zone, per_week=1)
@@ -210,7 +210,7 @@ class _Writer:
     def _plan_history(
         self, organization: _Organization, texts: Sequence[str], zone: ZoneInfo, *, per_week: int
     ) -> None:
-        """Posts that went well: on one or two accounts, each text again only after all the others."""
+        """Plan published posts on one or two accounts; a text repeats only after all others."""
         hours, weights = zip(*_HOURS, strict=True)
         order = self._random.sample(texts, len(texts))
         number = 0
@@ -224,7 +224,7 @@ class _Writer:
                 number += 1
 
     def _choose_accounts(self, organization: _Organization, due: datetime) -> list[str]:
-        """One or two accounts that were connected then; the small ones are used less."""
+        """Choose one or two accounts that were connected at `due`; small ones less often."""
         lost = self._now - timedelta(days=EXPIRED_DAYS + 1)
         open_then = [account for account in organization.accounts if not account.expired or due < lost]
         weights = [1 if account.platform == "pinterest" or account.expired else 4 for account in open_then]
@@ -246,7 +246,7 @@ class _Writer:
         thread: Sequence[str] = (),
         waits: bool = False,
     ) -> None:
-        """Plan one post; `write` orders them. One that does not wait is over: then what became of it is written too."""
+        """Plan a post. Unless it `waits`, its results are written too."""
         post_id = new_id(self._random.choice)
         made = min(self._now, due or self._now) - timedelta(hours=self._random.randint(20, 90))
         media = self._random.sample(self._pictures, min(pictures, len(self._pictures)))
@@ -256,12 +256,12 @@ class _Writer:
         )
 
     def write(self) -> None:
-        """Write what was planned, in the order in which it was made: the API lists the newest first."""
+        """Write the planned posts in the order of creation, by which the API lists them."""
         for post in sorted(self._planned, key=lambda post: post.made):
             self._insert_post(post)
             if post.due and not post.waits:
                 self._publish_post(post.id, to_ms(post.due) + 12_000)
-        # Only now: what went out before a connection ran out was published.
+        # Last, because posts that were due before the expiry were published.
         self._db.execute(
             "UPDATE accounts SET status = 'expired' WHERE has_refresh_capability = 0 AND expires_at <= ?",
             (to_ms(self._now),),

@@ -1,4 +1,4 @@
-"""What the demo workspace says."""
+"""Texts of the demo workspace."""
 
 CAFE = (
     "First light over the harbor, first shot of the day. We are open from seven.",

@@ -195,7 +195,7 @@ class Post(Part):
 
 
 class Publication(Part):
-    """What a simulated network shows; it stays when its post is deleted."""
+    """A publication on a simulated network; it stays when its post is deleted."""
 
     id: str = Field(min_length=1)
     post_id: Id

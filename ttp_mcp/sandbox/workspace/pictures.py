@@ -1,4 +1,4 @@
-"""Small pictures for the demo workspace, drawn here: a cup, a sun, a harbour, in a few colours."""
+"""Small pictures for the demo workspace, drawn in a few colors."""
 
 import hashlib
 import struct
@@ -21,14 +21,14 @@ Color = tuple[int, int, int]
 
 
 def draw_picture(number: int) -> tuple[str, bytes]:
-    """One picture as file name and PNG bytes."""
+    """Draw a picture. Returns its file name and PNG bytes."""
     name, sky, shape = _SCENES[number % len(_SCENES)]
     rows = (_draw_row(y, sky, shape, number) for y in range(SIDE))
     return name, _encode_png(rows)
 
 
 def hash_content(content: bytes) -> str:
-    """SHA-256, as the storage keeps it."""
+    """Return the SHA-256, as the storage keeps it."""
     return hashlib.sha256(content).hexdigest()
 
 
