@@ -40,8 +40,8 @@ async def test_platform_is_understood_as_people_write_it(agent, platform):
     ("points", "words"),
     [
         (None, "Best times, from a number of posts that the API does not state:"),
-        (1, "Best times, from 1 data point, which is few: treat it as a hint:"),
-        (19, "Best times, from 19 data points, which is few: treat it as a hint:"),
+        (1, "Best times, from 1 data point, a small sample: treat it as a hint:"),
+        (19, "Best times, from 19 data points, a small sample: treat it as a hint:"),
         (20, "Best times, from 20 data points:"),
     ],
 )
@@ -92,9 +92,9 @@ async def test_few_data_points_of_an_account_are_called_few(connect):
     async with connect(through=reading({"/analytics/optimal-times/by-account": reply})) as agent:
         text, _ = await agent.ok("optimal_times_by_account")
     assert text.partition(RANKINGS + "\n")[2].splitlines() == [
-        "twitter @a: 19 data points, which is few: treat it as a hint.",
+        "twitter @a: 19 data points, a small sample: treat it as a hint.",
         "c: no data points, so no best times yet.",
-        "a ranking: 1 data point, which is few: treat it as a hint.",
+        "a ranking: 1 data point, a small sample: treat it as a hint.",
     ]
 
 
@@ -112,8 +112,8 @@ async def test_owner_of_a_ranking_can_not_speak_for_the_server(connect):
     async with connect(through=reading({"/analytics/optimal-times/by-account": reply})) as agent:
         text, _ = await agent.ok("optimal_times_by_account")
     assert text.partition(RANKINGS + "\n")[2].splitlines() == [
-        f"twitter «{speech}»: 3 data points, which is few: treat it as a hint.",
-        f"«{speech}» «a › b»: 3 data points, which is few: treat it as a hint.",
+        f"twitter «{speech}»: 3 data points, a small sample: treat it as a hint.",
+        f"«{speech}» «a › b»: 3 data points, a small sample: treat it as a hint.",
         f"«{speech}»: no data points, so no best times yet.",
         "a ranking: no data points, so no best times yet.",
     ]
@@ -195,7 +195,11 @@ async def test_best_times_without_a_message_say_no_more(connect):
         ("optimal_times_by_account", "accounts", RANKINGS),
         ("next_optimal_time", "nextOptimalTime", None),
         ("weekly_schedule", "schedule", "The API does not state the time zone of these hours."),
-        ("engagement_summary", "summary", "The API does not state which period these figures cover."),
+        (
+            "engagement_summary",
+            "summary",
+            "These figures can't be narrowed by post, platform or period; the API doesn't state the period.",
+        ),
     ],
 )
 async def test_undocumented_replies_are_passed_on_whole(agent, tool, key, note):

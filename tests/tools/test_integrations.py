@@ -15,8 +15,8 @@ async def test_accounts_are_listed_with_ids_and_health(agent):
 6 connected accounts:
 - <instagram@harbor.cafe>  instagram @harbor.cafe «Harbor Café»: connected
 - <twitter@harborcafe>  twitter @harborcafe «Harbor Café»: connected
-- <twitter@harborcafe_berlin>  twitter @harborcafe_berlin «Harbor Café Berlin»: expired; has to be reconnected
-    in the dashboard before it can publish
+- <twitter@harborcafe_berlin>  twitter @harborcafe_berlin «Harbor Café Berlin»: expired; posts to it fail
+    until a person reconnects it in the TimeToPost dashboard
 - <linkedin>  linkedin «Harbor Café»: connected
 - <tiktok@harbor.cafe>  tiktok @harbor.cafe «Harbor Café»: connected
 - <pinterest@harborcafe>  pinterest @harborcafe «Harbor Café»: connected\

@@ -31,13 +31,14 @@ async def test_everything_is_looked_at_in_order(connect, tmp_path):
     """One line each; the heading counts the problems."""
     async with connect(media_dirs=(tmp_path,)) as agent:
         text, data = await agent.ok("check_setup")
-    assert agent.shown(text) == snapshot("""\
+    assert agent.shown(text.replace(str(tmp_path), "<folder>")) == snapshot("""\
 1 problem found.
-ok      token: accepted by the local sandbox, where nothing is public
-ok      accounts: 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
+ok      token: accepted by the local sandbox, where nothing is public. For a real account restart this server
+    without --sandbox and set TTP_API_TOKEN
+ok      accounts: 5 of 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
     @harborcafe_berlin, linkedin «Harbor Café», tiktok @harbor.cafe and pinterest @harborcafe
-PROBLEM account: twitter @harborcafe_berlin is expired. A person reconnects it in the dashboard; until then it
-    can't publish.
+PROBLEM account: twitter @harborcafe_berlin is expired; posts to it fail until a person reconnects it in the
+    TimeToPost dashboard.
 ok      best times: available, from 128 data points
 ok      clock: agrees with the API's
 ok      time zone: Europe/Paris, for times without an offset (TTP_TIMEZONE); now Tue 24 Nov 2026 09:02
@@ -45,8 +46,8 @@ ok      time zone: Europe/Paris, for times without an offset (TTP_TIMEZONE); now
 ok      access: full: tools may publish and delete (TTP_ACCESS)
 ok      confirmation: auto: the human is asked before what can't be taken back, where the client can ask
     (TTP_CONFIRM)
-ok      media folders: 1 folder allowed (TTP_MEDIA_DIRS)
-ok      ledger: usable: nothing is sent twice\
+ok      media folders: «<folder>» (TTP_MEDIA_DIRS)
+ok      ledger: works: nothing is sent twice\
 """)
     assert not data["ok"]
     assert [item["name"] for item in data["items"] if item["state"] == "problem"] == ["account"]
@@ -136,7 +137,7 @@ async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, ref
 async def test_status_that_is_not_stated_is_no_ailment(connect):
     """The reference promises only ids."""
     async with connect(through=reading({"/integrations": [{"id": "acc_1"}]})) as agent:
-        assert await lines(agent, "accounts") == ["ok: 1 account connected: not stated acc_1"]
+        assert await lines(agent, "accounts") == ["ok: 1 of 1 account connected: not stated acc_1"]
         assert await lines(agent, "account") == []
 
 
@@ -145,7 +146,7 @@ async def test_status_that_is_not_stated_is_no_ailment(connect):
     [
         (403, "notice: not part of this plan; plan_posts then spreads posts over common hours."),
         ({"bestHours": [{"hour": 9}]}, "ok: available, data points not stated"),
-        ({"bestHours": [], "dataPoints": 3}, "ok: available, from 3 data points, which is few"),
+        ({"bestHours": [], "dataPoints": 3}, "ok: available, from 3 data points, a small sample"),
     ],
 )
 async def test_best_times_are_a_feature_of_the_plan(connect, reply, line):
@@ -177,7 +178,7 @@ async def test_clock_is_compared_with_the_api(connect, seconds, line):
 async def test_api_that_tells_no_time_is_noticed(connect):
     """Then our own clock has to do."""
     async with connect(through=reading({"/integrations": [{"id": "a"}], "/analytics/optimal-times": 403})) as agent:
-        assert await lines(agent, "clock") == ["notice: the API did not say which time it is there."]
+        assert await lines(agent, "clock") == ["notice: the API sent no `Date` header, so the clock can't be checked."]
 
 
 @pytest.mark.parametrize(
@@ -319,3 +320,12 @@ async def test_zone_that_can_not_be_told_is_a_notice(connect):
     (line,) = [line for line in text.splitlines() if " time zone: " in line]
     assert line.startswith("note")
     assert "Set TTP_TIMEZONE to an IANA name" in line
+
+
+async def test_zone_without_summer_time_names_the_zone_that_is_meant(connect):
+    """10:00 in July in New York isn't 10:00 EST."""
+    async with connect(zone=ZoneInfo("EST")) as agent:
+        (line,) = await lines(agent, "time zone")
+    assert line.startswith(
+        "notice: EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean local time there."
+    )

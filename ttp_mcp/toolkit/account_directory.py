@@ -11,11 +11,15 @@ from ttp_mcp.api.client import ApiClient
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import keys as known_platforms
 from ttp_mcp.platforms.rules import spellings as platform_spellings
-from ttp_mcp.text import quote_text, show_id, show_word
+from ttp_mcp.text import fold_text, quote_text, show_id, show_word
 from ttp_mcp.toolkit.concurrency import run_both
 
 T = TypeVar("T")
 _MARKS = str.maketrans("", "", '«»“”"')
+
+
+# The fate of posts for an account with healthy=False, after its status.
+EXPIRED = "posts to it fail until a person reconnects it in the TimeToPost dashboard"
 
 
 # Without slots: its names are made once, on first use.
@@ -65,17 +69,15 @@ class AccountCache:
     def _meant(self, wanted: str) -> list[Integration]:
         word = _spoken(wanted)
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
-        # `instagram @harbor.cafe`, as answers show an account, is unambiguous where the handle alone is not.
-        found = by_id or [
-            each for each in self.accounts if word in (_spoken(account_label(each)), _spoken(full_account_label(each)))
-        ]
+        # A label such as `instagram @harbor.cafe` is unambiguous where the handle alone isn't.
+        found = by_id or [each for each in self.accounts if _label_key(wanted) in _label_keys(each)]
         if found:
             return found
         # An account that is called like a platform is on another one: a post for it would go to the wrong place.
         return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names(each)]
 
     def _called_in_part(self, wanted: str) -> list[Integration]:
-        word = wanted.strip().casefold()
+        word = _spoken(wanted)
         if not word or word.startswith("@") or self._is_platform(word):
             return []
         return [account for account in self.accounts if any(word in name for name in _names(account))]
@@ -166,11 +168,22 @@ def platform_key(platform: str) -> str:
 
 def _spoken(text: str) -> str:
     """As a person or an agent writes it: in any case, with or without the quotation marks of our answers."""
-    return text.translate(_MARKS).strip().casefold()
+    return fold_text(text.translate(_MARKS).strip())
+
+
+def _label_key(label: str) -> tuple[str, str]:
+    """Return a label for comparison, its platform in the API's spelling: `x @harborcafe` is `twitter @harborcafe`."""
+    platform, _, name = _spoken(label).partition(" ")
+    return platform_key(platform), name.strip()
+
+
+def _label_keys(account: Integration) -> set[tuple[str, str]]:
+    names = {(platform_key(account.platform), name) for name in _names(account)}
+    return {_label_key(account_label(account)), _label_key(full_account_label(account)), *names}
 
 
 def _names(account: Integration) -> set[str]:
     """What an account is called, in full: its name, and its handle with @ and without."""
-    handle, name = ((text or "").casefold() for text in (account.handle, account.name))
+    handle, name = (_spoken(text or "") for text in (account.handle, account.name))
     bare = handle.removeprefix("@")
     return {each for each in (bare, bare and f"@{bare}", name, name.removeprefix("@")) if each}

@@ -112,7 +112,7 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
 async def optimal_times_by_account(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Rank the best hours and weekdays for each connected account.
 
-    As optimal_times, one ranking per account. Undocumented shape.
+    The same as optimal_times, one ranking per account, as the API returns it.
     """
     reply = await context.api.analytics.optimal_times_by_account()
     return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
@@ -120,9 +120,9 @@ async def optimal_times_by_account(args: NoArguments, context: ToolContext) -> A
 
 @toolset.tool(title="Next best time", effect="read", failure="Next best time not read")
 async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[Reply]:
-    """Say the next good moment to post, counted from now.
+    """Return the next recommended posting time.
 
-    Its instant can be passed to create_post as scheduled_at. Undocumented shape.
+    Pass it to create_post as scheduled_at. The rest is as the API returns it.
     """
     reply = await context.api.analytics.next_optimal_time()
     return _pass_on("Next best time", reply, *_readings(reply, context))
@@ -132,7 +132,7 @@ async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[R
 async def weekly_schedule(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Return the API's recommended posting schedule of a week.
 
-    To see what is already scheduled call list_posts with status scheduled. Undocumented shape.
+    To see what is already scheduled call list_posts with status scheduled.
     """
     note = "The API does not state the time zone of these hours."
     return _pass_on("Weekly schedule", await context.api.analytics.weekly_schedule(), note)
@@ -140,18 +140,18 @@ async def weekly_schedule(args: NoArguments, context: ToolContext) -> Answer[Rep
 
 @toolset.tool(title="Engagement summary", effect="read", failure="Engagement not read")
 async def engagement_summary(args: NoArguments, context: ToolContext) -> Answer[Reply]:
-    """Add up likes, comments, shares and views of the organization.
+    """Return likes, comments, shares and views of the whole organization.
 
-    The period is the API's own and not stated. Undocumented shape.
+    Can't be narrowed by post, platform or period; the API doesn't state the period.
     """
-    note = "The API does not state which period these figures cover."
+    note = "These figures can't be narrowed by post, platform or period; the API doesn't state the period."
     return _pass_on("Engagement", await context.api.analytics.engagement_summary(), note)
 
 
 def _points(count: int | None) -> str:
     if count is None:
         return "a number of posts that the API does not state"
-    few = ", which is few: treat it as a hint" if count < FEW_POINTS else ""
+    few = ", a small sample: treat it as a hint" if count < FEW_POINTS else ""
     return _data_points(count) + few
 
 

@@ -4,7 +4,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
 from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.toolkit.account_directory import full_account_label
+from ttp_mcp.toolkit.account_directory import EXPIRED, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -37,8 +37,8 @@ class AccountList(ToolOutput):
 async def list_integrations(args: ListIntegrations, context: ToolContext) -> Answer[AccountList]:
     """List the connected social accounts with their ids and health.
 
-    Call this first: account_ids of create_post takes these ids, handles or names. An account whose connection expired can't
-    publish until a person reconnects it in the dashboard.
+    account_ids takes these ids, handles, names or labels. Posts to an expired account fail until a person reconnects it in the
+    dashboard.
     """
     accounts = (await context.accounts.fresh()).accounts
     if not accounts:
@@ -56,7 +56,7 @@ def _line(account: Integration) -> str:
 
 def _health(account: Integration) -> str:
     if account.healthy is False:
-        return f"{account.status or 'not connected'}; has to be reconnected in the dashboard before it can publish"
+        return f"{account.status or 'not connected'}; {EXPIRED}"
     return account.status or "status not stated"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Literal
+from urllib.parse import urlsplit
 
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
@@ -10,9 +11,9 @@ from ttp_mcp.ledger.records import Unfinished
 from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
-from ttp_mcp.text import quote_text, shorten_line, show_id
+from ttp_mcp.text import quote_text, quote_words, shorten_line, show_id
 from ttp_mcp.times import show
-from ttp_mcp.toolkit.account_directory import account_label
+from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -22,6 +23,9 @@ from ttp_mcp.tools.posts.rendering import count_noun, join_words
 toolset = Toolset("setup")
 
 State = Literal["ok", "notice", "problem"]
+SANDBOX = "the local sandbox, where nothing is public. For a real account restart this server without --sandbox and set TTP_API_TOKEN"
+# Zones without summer time, and the zone that people there mean.
+FIXED_ZONES = {"EST": "America/New_York", "MST": "America/Denver", "Etc/GMT+5": "America/New_York"}
 # A connection that ends within this time is worth a word, unless it renews itself.
 SOON = timedelta(days=7)
 
@@ -81,7 +85,7 @@ def _item(name: str, state: State, text: str) -> SetupItem:
 
 
 async def _token(context: ToolContext) -> tuple[bool, SetupItem]:
-    where = "the local sandbox, where nothing is public" if context.sandbox else context.api.base_url
+    where = SANDBOX if context.sandbox else context.api.base_url
     try:
         await context.accounts.fresh()
     except (TokenMissing, TokenMalformed, NotAuthenticated) as error:
@@ -101,13 +105,13 @@ async def _accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
         return
     bad = [account for account in accounts if account.healthy is False]
     names = join_words([account_label(account) for account in accounts[:12]])
-    yield _item("accounts", "ok", f"{count_noun(len(accounts), 'account')} connected: {names}")
+    connected = f"{len(accounts) - len(bad)} of {count_noun(len(accounts), 'account')} connected"
+    yield _item("accounts", "ok", f"{connected}: {names}")
     for account in bad:
         yield _item(
             "account",
             "problem",
-            f"{account_label(account)} is {account.status or 'not connected'}. A person reconnects it in the dashboard; "
-            "until then it can't publish.",
+            f"{account_label(account)} is {account.status or 'not connected'}; {EXPIRED}{_dashboard_link(context)}.",
         )
     for account in accounts:
         ends = account.expires_at
@@ -128,14 +132,20 @@ async def _best_times(context: ToolContext) -> SetupItem:
         return _item("best times", "notice", agent_text(error, "Not read") or "")
     if found.data_points is None:
         return _item("best times", "ok", "available, data points not stated")
-    few = ", which is few" if found.data_points < FEW_POINTS else ""
+    few = ", a small sample" if found.data_points < FEW_POINTS else ""
     return _item("best times", "ok", f"available, from {found.data_points} data points{few}")
+
+
+def _dashboard_link(context: ToolContext) -> str:
+    """Return the site of the configured API, from the settings only."""
+    site = urlsplit(context.api.base_url)
+    return "" if context.sandbox else f" ({site.scheme}://{site.netloc})"
 
 
 def _clock(context: ToolContext) -> SetupItem:
     skew = context.api.clock.skew_seconds
     if skew is None:
-        return _item("clock", "notice", "the API did not say which time it is there.")
+        return _item("clock", "notice", "the API sent no `Date` header, so the clock can't be checked.")
     if abs(skew) <= 5:
         return _item("clock", "ok", "agrees with the API's")
     way = "behind" if skew > 0 else "ahead of"
@@ -151,6 +161,13 @@ def _time_zone(context: ToolContext) -> SetupItem:
             "notice",
             "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
             f"name, for example Europe/Paris; now {show(context.now(), context.zone)}",
+        )
+    if meant := FIXED_ZONES.get(context.zone.key):
+        return _item(
+            "time zone",
+            "notice",
+            f"{context.zone.key} has no summer time: set TTP_TIMEZONE to {meant} if you mean local time there. "
+            f"Now {show(context.now(), context.zone)}",
         )
     return _item(
         "time zone",
@@ -193,7 +210,8 @@ def _folders(context: ToolContext) -> list[SetupItem]:
         ]
     advice = "so upload_media reads no file. Name a folder in its place that holds only media, and restart this server."
     problems = [_item(name, "problem", f"{problem}, {advice}") for problem in folder_problems(folders)]
-    return problems or [_item(name, "ok", f"{count_noun(len(folders), 'folder')} allowed (TTP_MEDIA_DIRS)")]
+    named = quote_words(map(str, folders), 200)
+    return problems or [_item(name, "ok", f"{named} (TTP_MEDIA_DIRS)")]
 
 
 async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
@@ -203,7 +221,7 @@ async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
     except LedgerProblem as problem:
         yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
         return
-    yield _item("ledger", "ok", "usable: nothing is sent twice")
+    yield _item("ledger", "ok", "works: nothing is sent twice")
     for write in unfinished[:10]:
         yield _item("unfinished", "notice", _render_unfinished(write, context))
     for each in half_replaced[:10]:

@@ -101,8 +101,8 @@ Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00
     counts
 Error: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
 Error: Instagram needs at least one image or video; a caption alone is refused: add media_urls.
-Warning: twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired and can't publish until a person
-    reconnects it in the dashboard.
+Warning: twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired; posts to it fail until a person
+    reconnects it in the TimeToPost dashboard.
 Warning: platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter
     @harborcafe_berlin); the API does not say whether it posts to all of them. account_ids says it exactly.
 Nothing was sent. Mend what is named as an error, then check again.\
@@ -125,7 +125,7 @@ async def test_account_that_can_not_publish_is_a_warning(fresh):
     berlin = await fresh.account("twitter @harborcafe_berlin")
     _, data = await fresh.ok("check_post", **POST | {"account_ids": [berlin]})
     assert data["warnings"] == [
-        f"twitter @harborcafe_berlin ({berlin}) is expired and can't publish until a person reconnects it in the dashboard."
+        f"twitter @harborcafe_berlin ({berlin}) is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard."
     ]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from ttp_mcp.api import Integration, Post, PostCreate
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import find_text_warnings, show_id
-from ttp_mcp.toolkit.account_directory import account_label
+from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.rendering import join_words
 
@@ -74,8 +74,7 @@ def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_F
     for account in targets:
         if account.healthy is False:
             status = account.status or "not connected"
-            fate = "can't publish until a person reconnects it in the dashboard."
-            yield "warning", f"{account_label(account)} ({show_id(account.id)}) is {status} and {fate}"
+            yield "warning", f"{account_label(account)} ({show_id(account.id)}) is {status}; {EXPIRED}."
     for platform in post.platforms:
         same = [account_label(account) for account in targets if account.platform == platform]
         if len(same) > 1:
