@@ -109,7 +109,7 @@ async def test_move_thursdays_post_to_friday_nine(agent):
 async def test_what_failed_this_week_and_why(agent):
     """The list tells accounts and reasons: a call for each of the two statuses."""
     call = Calls(agent)
-    week = {"after": "2026-11-18", "before": "2026-11-25"}
+    week = {"after": "2026-11-18", "before": "2026-11-24"}
     partial, first = await call("list_posts", status="partial", **week)
     failed, second = await call("list_posts", status="failed", **week)
     really = rows(agent, "status IN ('partial', 'failed') AND scheduled_at >= 1795046400000")
@@ -130,7 +130,7 @@ async def test_cancel_everything_on_linkedin_next_week(agent):
     before = rows(agent)
     call = Calls(agent)
     _, found = await call(
-        "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-07", limit=100
+        "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-06", limit=100
     )
     assert found["matched"] == len(found["posts"]) >= 2
     replaced = {}
@@ -152,6 +152,6 @@ async def test_cancel_everything_on_linkedin_next_week(agent):
     same = ("content", "media_urls", "thread", "scheduled_at", "status")
     assert [stands[name] for name in same] == [workshop[name] for name in same]
     _, left = await agent.ok(
-        "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-07"
+        "list_posts", status="scheduled", platform="linkedin", after="2026-11-30", before="2026-12-06"
     )
     assert left["matched"] == 0
