@@ -11,8 +11,8 @@ from datetime import time as wall
 from zoneinfo import ZoneInfo
 
 from ttp_mcp.planning.calendar import draw_calendar
-from ttp_mcp.planning.model import Booked, PostRequest, Ranking
-from ttp_mcp.planning.planner import make_plan, plan_id
+from ttp_mcp.planning.model import Booking, PostRequest, Ranking
+from ttp_mcp.planning.planner import make_plan, make_plan_id
 
 ZONE = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 24, 9, 2, tzinfo=UTC)
@@ -41,11 +41,13 @@ def one_plan(posts: int, accounts: int, days: int):
         spacing_minutes=60,
         at_most_per_day=None,
         hours={
-            each: Ranking.of([((18 + 3 * place) % 24, 0.9 - place / 10) for place in range(5)], [("Tuesday", 0.8)], 64)
+            each: Ranking.from_pairs(
+                [((18 + 3 * place) % 24, 0.9 - place / 10) for place in range(5)], [("Tuesday", 0.8)], 64
+            )
             for each in ids
         },
         booked=[
-            Booked(each, NOW + timedelta(hours=9 + 24 * day), f"booked_{day}") for each in ids for day in range(days)
+            Booking(each, NOW + timedelta(hours=9 + 24 * day), f"booked_{day}") for each in ids for day in range(days)
         ],
     )
 
@@ -60,12 +62,12 @@ def main() -> None:
     for _ in range(30):
         begun = time.process_time()
         made = one_plan(**size)
-        plan_id(made)
+        make_plan_id(made)
         draw_calendar(made, ZONE)
         times.append((time.process_time() - begun) * 1000)
     print(
         f"{size['posts']} posts, {size['accounts']} accounts, {size['days']} days: {statistics.median(times):.1f} ms CPU "
-        f"(worst {max(times):.1f}); {len(made.placed)} placed, {len(made.unplaced)} not"
+        f"(worst {max(times):.1f}); {len(made.scheduled)} scheduled, {len(made.unscheduled)} not"
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
 from pathlib import Path, PurePath, PurePosixPath
 from zoneinfo import ZoneInfo
@@ -12,6 +12,8 @@ _FORM = re.compile(
     r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d:?\d\d)?)?",
     re.IGNORECASE | re.ASCII,
 )
+# A post that is due sooner may reach the API too late.
+SEND_LEAD = timedelta(seconds=60)
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 # Written out: strftime would follow the locale of the machine.
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -88,7 +90,7 @@ def _in_zone(wall: datetime, zone: ZoneInfo) -> datetime:
     )
 
 
-def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead_seconds: float = 60) -> None:
+def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead: timedelta = SEND_LEAD) -> None:
     """Refuse an instant that is over, or too close to reach the API in time.
 
     Raises:
@@ -96,8 +98,8 @@ def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead_seconds: flo
     """
     if when <= now:
         problem = f"scheduled_at {show(when, zone)} is in the past"
-    elif when < now + timedelta(seconds=lead_seconds):
-        problem = f"scheduled_at {show(when, zone)} is less than {lead_seconds:.0f} s away"
+    elif when < now + lead:
+        problem = f"scheduled_at {show(when, zone)} is less than {lead.total_seconds():.0f} s away"
     else:
         return
     raise TimeProblem(
@@ -142,7 +144,7 @@ def show_short(when: datetime, zone: ZoneInfo) -> str:
     return f"{show_day(local)} {local:%Y %H:%M} ({when.astimezone(UTC):%Y-%m-%dT%H:%MZ})"
 
 
-def show_day(local: datetime) -> str:
+def show_day(local: date) -> str:
     """Return a day as `Fri 27 Nov`."""
     return f"{WEEKDAYS[local.weekday()][:3]} {local.day} {_MONTHS[local.month - 1]}"
 

@@ -495,12 +495,12 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_posts.py::test_post_that_is_publishing_is_refused",
     ),
     "plans that were altered": Removal(
-        "tools.plans.stored_plan:refuse_altered",
+        "tools.plans.stored_plan:StoredPlan.refuse_altered",
         no_check,
         f"{TOOLS}/plans/test_plans.py::test_plan_that_was_altered_is_refused",
     ),
     "plans whose time has passed": Removal(
-        "tools.plans.apply:_refuse_passed",
+        "tools.plans.apply:_refuse_late",
         no_check,
         f"{TOOLS}/plans/test_plans.py::test_plan_whose_times_passed_is_refused",
     ),
@@ -515,7 +515,7 @@ REMOVED: dict[str, Removal] = {
         "tests/toolkit/test_confirmation.py::test_reschedule_to_at_once_is_asked_about",
     ),
     "what an unclear apply made": Removal(
-        "tools.plans.undo:_look_again",
+        "tools.plans.undo:_recall_attempts",
         later([]),
         f"{TOOLS}/plans/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made",
     ),

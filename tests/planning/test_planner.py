@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 from ttp_mcp.planning.calendar import draw_calendar
-from ttp_mcp.planning.model import Booked, PostRequest, Ranking
-from ttp_mcp.planning.planner import LEAD, canonical, make_plan, plan_id
+from ttp_mcp.planning.model import Booking, PostRequest, Ranking
+from ttp_mcp.planning.planner import SLOT_LEAD, make_plan, make_plan_id, serialize_plan
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
-KNOWN = Ranking.of([(18, 0.92), (12, 0.85), (9, 0.6)], [("Tuesday", 0.8), ("thursday", 0.7), ("Someday", 1)], 64)
+KNOWN = Ranking.from_pairs(
+    [(18, 0.92), (12, 0.85), (9, 0.6)], [("Tuesday", 0.8), ("thursday", 0.7), ("Someday", 1)], 64
+)
 
 
 def at(day, hour, minute=0, zone=PARIS):
@@ -50,7 +53,7 @@ def wishes(count, *account_ids, **bounds):
 
 def times(made_plan, zone=PARIS):
     """The local times of a plan, by index."""
-    by_index = sorted(made_plan.placed, key=lambda each: each.wish.index)
+    by_index = sorted(made_plan.scheduled, key=lambda each: each.post.index)
     return [f"{each.at.astimezone(zone):%a %d %H:%M}" for each in by_index]
 
 
@@ -59,21 +62,21 @@ def test_posts_get_the_best_hour_of_the_best_days_in_list_order():
     """Tuesday and Thursday are the account's best days; a day gets its second post only when others are used."""
     result = made(wishes(3))
     assert times(result)[0:2] == ["Tue 24 18:00", "Thu 26 18:00"]
-    assert [each.wish.index for each in result.placed] == [0, 1, 2]
-    assert result.placed[0].reason == "best hour of this account (score 0.92, 64 data points)"
-    assert len({each.at.date() for each in made(wishes(7)).placed}) == 7
+    assert [each.post.index for each in result.scheduled] == [0, 1, 2]
+    assert result.scheduled[0].reason == "best hour of this account (score 0.92, 64 data points)"
+    assert len({each.at.date() for each in made(wishes(7)).scheduled}) == 7
 
 
 @pytest.mark.requirement("planning.best")
 def test_taken_hour_gives_the_second_best_and_says_what_takes_it():
     """The booked post is named, as is a planned one."""
     bounds = {"earliest": at(24, 10), "latest": at(24, 22)}
-    booked = [Booked("acc_1", at(24, 18, 10), "cmb8x2k4p0031"), Booked("acc_2", at(24, 12), "other")]
-    (placed,) = made(wishes(1, **bounds), booked=booked).placed
+    booked = [Booking("acc_1", at(24, 18, 10), "cmb8x2k4p0031"), Booking("acc_2", at(24, 12), "other")]
+    (placed,) = made(wishes(1, **bounds), booked=booked).scheduled
     assert placed.at == at(24, 12)
     expected = "second-best hour of this account (score 0.85, 64 data points); 18:00 is taken by cmb8x2k4p0031"
     assert placed.reason == expected
-    reasons = [each.reason for each in made(wishes(2, **bounds)).placed]
+    reasons = [each.reason for each in made(wishes(2, **bounds)).scheduled]
     assert reasons[0].endswith("; 18:00 is taken by post 2")
 
 
@@ -81,24 +84,24 @@ def test_taken_hour_gives_the_second_best_and_says_what_takes_it():
 def test_reasons_say_what_else_keeps_a_post_from_the_best_hour():
     """Quiet hours, bounds, the neighbourhood of another post, or that the day would be full."""
     early = {"latest": at(24, 13)}
-    assert made(wishes(1, **early)).placed[0].reason.endswith("; 18:00 is out of bounds that day")
+    assert made(wishes(1, **early)).scheduled[0].reason.endswith("; 18:00 is out of bounds that day")
     quiet = {"quiet_from": time(17), "quiet_until": time(9)}
-    assert made(wishes(1), **quiet).placed[0].reason.endswith("; 18:00 is in quiet hours")
-    booked = [Booked("acc_1", at(24, 20, 30), "later")]
+    assert made(wishes(1), **quiet).scheduled[0].reason.endswith("; 18:00 is in quiet hours")
+    booked = [Booking("acc_1", at(24, 20, 30), "later")]
     today = {"earliest": at(24, 10), "latest": at(24, 22)}
-    assert made(wishes(1, **today), booked=booked).placed[0].reason.endswith("; 18:00 is too close to later")
+    assert made(wishes(1, **today), booked=booked).scheduled[0].reason.endswith("; 18:00 is too close to later")
     only_night = {"earliest": at(24, 7), "latest": at(25, 8), "index": 0, "account_ids": ("acc_1",)}
-    (placed,) = made([PostRequest(**only_night)], hours={"acc_1": Ranking({23: 1.0})}).placed
+    (placed,) = made([PostRequest(**only_night)], hours={"acc_1": Ranking({23: 1.0})}).scheduled
     assert placed.reason == "outside the best hours of this account; 23:00 is in quiet hours"
     many = Ranking({hour: 1 - hour / 100 for hour in range(10, 17)}, data_points=None)
-    (placed,) = made(wishes(1, earliest=at(25, 16), latest=at(25, 16)), hours={"acc_1": many}).placed
+    (placed,) = made(wishes(1, earliest=at(25, 16), latest=at(25, 16)), hours={"acc_1": many}).scheduled
     assert placed.reason == "7th-best hour of this account (score 0.84); 10:00 is out of bounds that day"
 
 
 @pytest.mark.requirement("planning.best")
 def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
     """They count for all accounts, beside each account's own history."""
-    (placed,) = made(wishes(1, earliest=at(25, 8), latest=at(25, 22)), weekly={2: {12: 0.9}}).placed
+    (placed,) = made(wishes(1, earliest=at(25, 8), latest=at(25, 22)), weekly={2: {12: 0.9}}).scheduled
     assert placed.at == at(25, 12)
     assert placed.reason == "second-best hour of this account (score 0.85, 64 data points)"
 
@@ -106,10 +109,10 @@ def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
 @pytest.mark.requirement("planning.best")
 def test_scores_that_are_no_numbers_are_left_out():
     """JSON can hold NaN and infinity, and an API any hour."""
-    odd = Ranking.of([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
+    odd = Ranking.from_pairs([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
     assert odd == Ranking({18: 0.9}, {}, 64)
     bounds = {"earliest": at(25, 8), "latest": at(25, 22)}
-    (placed,) = made(wishes(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).placed
+    (placed,) = made(wishes(1, **bounds), hours={"acc_1": odd}, weekly={2: {9: float("nan")}}).scheduled
     assert placed.at == at(25, 18)
 
 
@@ -118,10 +121,10 @@ def test_a_post_has_one_instant_for_all_of_its_accounts():
     """By the mean of their scores; an account twice counts once."""
     other = Ranking({10: 0.9, 18: 0.5}, data_points=20)
     result = made(wishes(1, "acc_1", "acc_2", "acc_1", latest=at(24, 21)), hours={"acc_1": KNOWN, "acc_2": other})
-    assert result.placed[0].at == at(24, 18)
-    assert result.placed[0].reason == "best hour of these 2 accounts (mean score 0.71)"
+    assert result.scheduled[0].at == at(24, 18)
+    assert result.scheduled[0].reason == "best hour of these 2 accounts (mean score 0.71)"
     half = made(wishes(1, "acc_1", "acc_new", latest=at(24, 21)))
-    assert half.placed[0].reason == "best hour of these 2 accounts (score 0.92, 64 data points)"
+    assert half.scheduled[0].reason == "best hour of these 2 accounts (score 0.92, 64 data points)"
 
 
 @pytest.mark.requirement("planning.thin")
@@ -136,10 +139,10 @@ def test_a_post_has_one_instant_for_all_of_its_accounts():
 def test_without_history_posts_are_spread_over_the_window_at_common_hours(ranking, reason):
     """The first and the last day first, then the middle; noon or six."""
     result = made(wishes(3), hours={"acc_1": ranking} if ranking else {})
-    days = [each.at.astimezone(PARIS).day for each in result.placed]
+    days = [each.at.astimezone(PARIS).day for each in result.scheduled]
     assert min(later - earlier for earlier, later in pairwise(days)) >= 2
-    assert {each.at.astimezone(PARIS).hour for each in result.placed} <= {12, 18}
-    assert {each.reason for each in result.placed} == {reason}
+    assert {each.at.astimezone(PARIS).hour for each in result.scheduled} <= {12, 18}
+    assert {each.reason for each in result.scheduled} == {reason}
 
 
 @pytest.mark.requirement("planning.constrained")
@@ -154,32 +157,32 @@ def test_the_most_constrained_post_chooses_first():
 @pytest.mark.parametrize(
     ("bounds", "changes", "words"),
     [
-        ({}, {"end": NOW + timedelta(minutes=9)}, "the window holds no quarter hour"),
-        ({}, {"end": NOW - timedelta(days=1)}, "the window holds no quarter hour"),
+        ({}, {"end": NOW + timedelta(minutes=9)}, "the window has no quarter hour"),
+        ({}, {"end": NOW - timedelta(days=1)}, "the window has no quarter hour"),
         ({"latest": NOW}, {}, "its earliest and latest leave no quarter hour"),
         ({"earliest": at(25, 12), "latest": at(25, 11)}, {}, "its earliest and latest leave no quarter hour"),
         ({"earliest": at(24, 23), "latest": at(25, 6)}, {}, "quiet hours 22:00–07:00"),
-        ({}, {"spacing_minutes": 100_000, "booked": [Booked("acc_1", NOW, "old")]}, "closer than 100000 minutes"),
+        ({}, {"spacing_minutes": 100_000, "booked": [Booking("acc_1", NOW, "old")]}, "closer than 100000 minutes"),
         (
             {"latest": at(24, 21)},
-            {"at_most_per_day": 1, "booked": [Booked("acc_1", at(24, 1), "x")]},
+            {"at_most_per_day": 1, "booked": [Booking("acc_1", at(24, 1), "x")]},
             "has at_most_per_day (1)",
         ),
     ],
 )
 def test_a_post_without_a_time_says_what_would_help(bounds, changes, words):
     """And the others get theirs."""
-    (unplaced,) = made(wishes(1, **bounds), **changes).unplaced
+    (unplaced,) = made(wishes(1, **bounds), **changes).unscheduled
     assert words in unplaced.reason
     mixed = made([PostRequest(0, ("acc_1",), **bounds), PostRequest(1, ("acc_9",), content="free")], **changes)
-    assert [each.wish.index for each in mixed.unplaced if each.wish.index == 0] == [0]
-    assert len(mixed.placed) == (0 if "window" in words.partition("leave")[0] else 1)
+    assert [each.post.index for each in mixed.unscheduled if each.post.index == 0] == [0]
+    assert len(mixed.scheduled) == (0 if "window" in words.partition("leave")[0] else 1)
 
 
 @pytest.mark.requirement("planning.unplaced")
 def test_a_post_without_accounts_is_not_placed():
     """It says which argument names them."""
-    (unplaced,) = made([PostRequest(0, ())]).unplaced
+    (unplaced,) = made([PostRequest(0, ())]).unscheduled
     assert "account_ids" in unplaced.reason
 
 
@@ -188,7 +191,7 @@ def test_clocks_that_change_shift_no_post_by_an_hour():
     """On 29 March 2026 two o'clock does not exist in Paris; six in the evening is still six there."""
     now = datetime(2026, 3, 28, 20, tzinfo=UTC)
     result = made(wishes(2), now=now, start=now, end=now + timedelta(days=2), spacing_minutes=60)
-    assert [f"{each.at:%d %H:%M}" for each in result.placed] == ["29 16:00", "30 16:00"]
+    assert [f"{each.at:%d %H:%M}" for each in result.scheduled] == ["29 16:00", "30 16:00"]
     night = made(
         wishes(8),
         now=now,
@@ -198,14 +201,14 @@ def test_clocks_that_change_shift_no_post_by_an_hour():
         quiet_from=time(3),
         quiet_until=time(1),
     )
-    assert {each.at.astimezone(PARIS).hour for each in night.placed} == {1}
+    assert {each.at.astimezone(PARIS).hour for each in night.scheduled} == {1}
 
 
 @pytest.mark.requirement("planning.bounds")
 def test_first_time_is_at_least_five_minutes_ahead():
     """At 9:11 that is the next quarter hour but one."""
     now = at(24, 9, 11)
-    (placed,) = made(wishes(1), now=now, start=now - timedelta(hours=1), end=at(24, 9, 30)).placed
+    (placed,) = made(wishes(1), now=now, start=now - timedelta(hours=1), end=at(24, 9, 30)).scheduled
     assert placed.at == at(24, 9, 30)
 
 
@@ -213,12 +216,12 @@ def test_first_time_is_at_least_five_minutes_ahead():
 def test_window_longer_than_a_year_is_cut():
     """So that a wrong year in a date costs no memory."""
     far = made(wishes(1, earliest=NOW + timedelta(days=367)), end=NOW + timedelta(days=30_000))
-    assert "its earliest and latest leave no quarter hour" in far.unplaced[0].reason
+    assert "its earliest and latest leave no quarter hour" in far.unscheduled[0].reason
 
 
 @pytest.mark.requirement("planning.calendar")
 def test_calendar_reads_as_a_table_with_reasons():
-    """Names where they are known, texts cut and cleaned, and what has no time at the end."""
+    """Names where they are known, texts cut and cleaned, each reason once, and the posts without a time at the end."""
     text = "New\u200b «winter» 👨‍👩‍👧 menu\nwith soup and everything that is warm"
     result = made(
         [
@@ -227,15 +230,20 @@ def test_calendar_reads_as_a_table_with_reasons():
             PostRequest(2, ("acc_1",), content="Late", latest=NOW),
         ]
     )
-    assert draw_calendar(result, PARIS, {"acc_1": "instagram @harbor.cafe"}) == (
-        "Tue 24 Nov  18:00  «New ‹winter› 👨‍👩‍👧 menu with so…»  instagram @harbor.cafe  "
-        "best hour of this account (score 0.92, 64 data points)\n"
-        "Wed 25 Nov  09:00  «Hi»                                acc_2, acc_3            "
-        "no history of these 2 accounts, so spread evenly over common hours\n"
-        "\n"
-        "Without a time:\n"
-        "- post 3 «Late»: its earliest and latest leave no quarter hour in the window; widen them or the window"
-    )
+    assert draw_calendar(result, PARIS, {"acc_1": "instagram @harbor.cafe"}) == snapshot("""\
+Tue 24 Nov  18:00  post 1  «New ‹winter› 👨\u200d👩\u200d👧 menu with so…»  instagram @harbor.cafe
+Wed 25 Nov  09:00  post 2  «Hi»                                acc_2, acc_3
+
+Why these times:
+- post 1: best hour of this account (score 0.92, 64 data points)
+- post 2: no history of these 2 accounts, so spread evenly over common hours
+
+Without a time:
+- post 3: its earliest and latest leave no quarter hour in the window; widen them or the window
+
+Days without a post:
+- Thu 26 Nov – Tue 1 Dec: outside earliest and latest of the posts\
+""")
     assert draw_calendar(made([]), PARIS) == ""
 
 
@@ -265,7 +273,7 @@ FULL = PostRequest(
 )
 def test_plan_id_changes_with_whatever_was_agreed(change):
     """Text, targets, media, thread, platform data, and the instant that a bound leads to."""
-    assert plan_id(made([FULL])) != plan_id(made([dataclasses.replace(FULL, **change)]))
+    assert make_plan_id(made([FULL])) != make_plan_id(made([dataclasses.replace(FULL, **change)]))
 
 
 @pytest.mark.requirement("planning.id")
@@ -279,9 +287,9 @@ def test_plan_id_does_not_change_with_orders_that_mean_nothing():
         platform_data={"pinterest": {"title": "t", "boardId": "b"}},
     )
     one, same = made([FULL, other]), made([other, shuffled])
-    assert plan_id(one) == plan_id(same)
-    assert len(plan_id(one)) == 12
-    assert canonical(one) == canonical(same)
+    assert make_plan_id(one) == make_plan_id(same)
+    assert len(make_plan_id(one)) == 12
+    assert serialize_plan(one) == serialize_plan(same)
 
 
 ACCOUNTS = st.lists(st.sampled_from(["acc_1", "acc_2", "acc_3"]), min_size=0, max_size=3).map(tuple)
@@ -304,7 +312,7 @@ SETTINGS = st.fixed_dictionaries(
         "at_most_per_day": st.none() | st.integers(1, 3),
         "hours": st.dictionaries(st.sampled_from(["acc_1", "acc_2"]), RANKINGS),
         "booked": st.lists(
-            st.builds(Booked, st.sampled_from(["acc_1", "acc_2"]), INSTANTS, st.text("ab", min_size=1)), max_size=4
+            st.builds(Booking, st.sampled_from(["acc_1", "acc_2"]), INSTANTS, st.text("ab", min_size=1)), max_size=4
         ),
         "weekly": st.none() | st.dictionaries(st.integers(0, 6), st.dictionaries(st.integers(0, 23), st.floats(0, 5))),
     }
@@ -332,14 +340,14 @@ def test_every_plan_keeps_every_bound(posts, settings):
     """Never in the past, outside the window or a post's bounds, in quiet hours, too close, or on a full day."""
     result = made(posts, **settings)
     zone, taken, per_day = settings["zone"], [(each.account_id, each.at) for each in settings["booked"]], {}
-    for each in result.placed:
-        assert each.at >= settings["now"] + LEAD
+    for each in result.scheduled:
+        assert each.at >= settings["now"] + SLOT_LEAD
         assert settings["start"] <= each.at <= settings["end"]
-        assert (each.wish.earliest or each.at) <= each.at <= (each.wish.latest or each.at)
+        assert (each.post.earliest or each.at) <= each.at <= (each.post.latest or each.at)
         local = each.at.astimezone(zone)
         assert not is_quiet(local.time(), settings["quiet_from"], settings["quiet_until"])
         assert local.minute % 15 == local.second == local.microsecond == 0
-        for account_id in set(each.wish.account_ids):
+        for account_id in set(each.post.account_ids):
             distances = [abs(each.at - other) for account, other in taken if account == account_id]
             assert all(distance >= timedelta(minutes=max(settings["spacing_minutes"], 1)) for distance in distances)
             taken.append((account_id, each.at))
@@ -347,7 +355,7 @@ def test_every_plan_keeps_every_bound(posts, settings):
         for account_id, instant in taken:
             per_day.setdefault((account_id, instant.astimezone(zone).date()), []).append(instant)
         planned = {
-            (account, each.at.astimezone(zone).date()) for each in result.placed for account in each.wish.account_ids
+            (account, each.at.astimezone(zone).date()) for each in result.scheduled for account in each.post.account_ids
         }
         assert all(len(per_day[day]) <= most for day in planned)
 
@@ -358,8 +366,8 @@ def test_every_plan_keeps_every_bound(posts, settings):
 def test_every_post_is_placed_or_has_a_reason(posts, settings):
     """Exactly once, and each says why."""
     result = made(posts, **settings)
-    both = [*result.placed, *result.unplaced]
-    assert sorted(each.wish.index for each in both) == [post.index for post in posts]
+    both = [*result.scheduled, *result.unscheduled]
+    assert sorted(each.post.index for each in both) == [post.index for post in posts]
     assert all(each.reason for each in both)
 
 
@@ -374,4 +382,4 @@ def test_the_same_input_gives_the_same_plan_in_whatever_order(posts, settings, r
     random.shuffle(shuffled["booked"])
     result = made(posts, **settings)
     assert made(others, **shuffled) == result
-    assert plan_id(made(others, **shuffled)) == plan_id(result)
+    assert make_plan_id(made(others, **shuffled)) == make_plan_id(result)

@@ -1,1 +1,1 @@
-"""Find a time for each of many posts. Pure: no I/O."""
+"""Planning: a time for each of many posts. Pure: no I/O."""

@@ -1,58 +1,74 @@
 """Draw a plan as a text calendar."""
 
-import unicodedata
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from ttp_mcp.planning.model import WEEKDAYS, Plan
+from ttp_mcp.planning.model import EmptyDay, Plan, PostRequest, Scheduled
+from ttp_mcp.text import quote_text
+from ttp_mcp.times import show_day
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+EXCERPT_CHARACTERS = 32
 
 
 def draw_calendar(plan: Plan, zone: ZoneInfo, names: Mapping[str, str] | None = None) -> str:
-    """The plan as lines for a reader: day, time, text, accounts, reason; then what has no time.
+    """Draw a plan: a line for each post, then the reasons, the posts without a time and the empty days.
 
     Args:
         plan: The plan.
-        zone: For days and times.
-        names: Names by account id, such as `instagram @harbor.cafe`; the id where there is none.
+        zone: Time zone of days and times.
+        names: Account names by id, such as `instagram @harbor.cafe`; ids are the fallback.
     """
+    sections = [_draw_rows(plan.scheduled, zone, names or {})]
+    if plan.scheduled:
+        reasons = group_posts((each.reason, each.post) for each in plan.scheduled)
+        sections.append(["Why these times:", *(f"- {posts}: {reason}" for reason, posts in reasons)])
+    if plan.unscheduled:
+        reasons = group_posts((each.reason, each.post) for each in plan.unscheduled)
+        sections.append(["Without a time:", *(f"- {posts}: {reason}" for reason, posts in reasons)])
+    if plan.empty_days:
+        sections.append(["Days without a post:", *_group_days(plan.empty_days)])
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _draw_rows(scheduled: Sequence[Scheduled], zone: ZoneInfo, names: Mapping[str, str]) -> list[str]:
     rows = [
         (
-            day_name(each.at.astimezone(zone)),
+            show_day(each.at.astimezone(zone)),
             f"{each.at.astimezone(zone):%H:%M}",
-            excerpt(each.wish.content),
-            ", ".join((names or {}).get(account_id, account_id) for account_id in each.wish.account_ids),
-            each.reason,
+            f"post {each.post.index + 1}",
+            quote_text(each.post.content, EXCERPT_CHARACTERS),
+            ", ".join(names.get(account_id, account_id) for account_id in each.post.account_ids),
         )
-        for each in plan.placed
+        for each in scheduled
     ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def group_posts(reasons: Iterable[tuple[str, PostRequest]]) -> list[tuple[str, str]]:
+    """Group posts by reason, so that each reason is printed once: reason, then `post 1` or `posts 1, 3`."""
+    groups: dict[str, list[int]] = {}
+    for reason, post in reasons:
+        groups.setdefault(reason, []).append(post.index + 1)
+    return [
+        (reason, f"post{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}")
+        for reason, numbers in groups.items()
     ]
-    if plan.unplaced:
-        lines += ["", "Without a time:"]
-        lines += [f"- post {each.wish.index + 1} {excerpt(each.wish.content)}: {each.reason}" for each in plan.unplaced]
-    return "\n".join(lines)
 
 
-def day_name(local: datetime) -> str:
-    """`Mon 30 Nov`, in English whatever the machine's language is."""
-    return f"{WEEKDAYS[local.weekday()]} {local.day:>2} {_MONTHS[local.month - 1]}"
+def _group_days(empty: Sequence[EmptyDay]) -> list[str]:
+    """Join neighboring days with the same reason."""
+    groups: list[list[EmptyDay]] = []
+    for each in empty:
+        last = groups[-1][-1] if groups else None
+        if last and last.reason == each.reason and each.day - last.day == timedelta(days=1):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return [f"- {_name_days(group)}: {group[0].reason}" for group in groups]
 
 
-# Of the control characters, those that end words, and the joiner inside an emoji.
-_KEPT = "\t\n\r\u200d"
-_ENDS = " \u200d"
-
-
-def excerpt(text: str, characters: int = 32) -> str:
-    shown = "".join(each for each in text[: characters * 8] if each in _KEPT or unicodedata.category(each)[0] != "C")
-    line = " ".join(shown.split()).replace("«", "‹").replace("»", "›")
-    return (
-        f"«{line[: characters - 1].rstrip(_ENDS)}…»"
-        if len(line) > characters or len(text) > characters * 8
-        else f"«{line}»"
-    )
+def _name_days(group: Sequence[EmptyDay]) -> str:
+    first, last = show_day(group[0].day), show_day(group[-1].day)
+    return first if first == last else f"{first} – {last}"

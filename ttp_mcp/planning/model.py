@@ -2,31 +2,34 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from math import isfinite
 from typing import Any
 
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+from ttp_mcp.times import parse_weekday
+
 # With fewer data points an account's best hours are chance.
 FEWEST_DATA_POINTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class PostRequest:
-    """A post to be given a time.
+    """A post that needs a time.
 
     Args:
-        index: Its place in the list, from 0; unique.
-        account_ids: All accounts it goes to, at one instant.
-        earliest: Not before this instant.
-        latest: Not after this instant.
-        content: Its text; like all that follows, only carried into the plan and its id.
+        index: Position in the list, from 0; unique.
+        account_ids: Accounts that get the post, all at the same instant.
+        earliest: Lower bound of its time, included.
+        latest: Upper bound of its time, included.
+        fixed_at: The time that the user chose; the plan keeps it and works around it.
+        content: The text. Planning copies it and the fields below into the plan and its id.
     """
 
     index: int
     account_ids: tuple[str, ...]
     earliest: datetime | None = None
     latest: datetime | None = None
+    fixed_at: datetime | None = None
     content: str = ""
     platforms: tuple[str, ...] = ()
     media_urls: tuple[str, ...] = ()
@@ -36,9 +39,9 @@ class PostRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What history says of one account: scores by hour (0–23, in the plan's zone) and by weekday (0 is Monday).
+    """Scores of one account by hour (0–23, in the plan's zone) and by weekday (0 is Monday).
 
-    Hours and weekdays that are not named are ordinary. `data_points` is what the scores rest on, None where it is not said.
+    Hours and weekdays without a score are ordinary. `data_points` is the sample size, None where it isn't stated.
     """
 
     hours: Mapping[int, float]
@@ -46,27 +49,27 @@ class Ranking:
     data_points: int | None = None
 
     @classmethod
-    def of(
+    def from_pairs(
         cls, hours: Iterable[tuple[int, float]], days: Iterable[tuple[str, float]] = (), data_points: int | None = None
     ) -> "Ranking":
-        """From pairs as the API has them, weekdays by their English names; what makes no sense is left out."""
-        numbers = {name.lower(): number for number, name in enumerate(WEEKDAYS)}
-        weekdays = {numbers[day[:3].lower()]: score for day, score in days if day[:3].lower() in numbers}
+        """Build a ranking from the API's pairs, weekdays by English name. Unusable pairs are dropped."""
+        numbered = ((parse_weekday(name), score) for name, score in days)
+        weekdays = {number: score for number, score in numbered if number is not None}
         return cls(usable_scores(dict(hours), 24), usable_scores(weekdays, 7), data_points)
 
     @property
     def is_known(self) -> bool:
-        """Whether there is enough history to go by."""
+        """Check whether the sample is large enough to plan with."""
         return bool(self.hours) and (self.data_points is None or self.data_points >= FEWEST_DATA_POINTS)
 
 
-def usable_scores(scores: Mapping[int, float], places: int) -> dict[int, float]:
-    """Scores of hours or weekdays that exist. JSON can hold NaN and infinity, which would make any order of times chance."""
-    return {key: score for key, score in scores.items() if 0 <= key < places and isfinite(score)}
+def usable_scores(scores: Mapping[int, float], size: int) -> dict[int, float]:
+    """Keep finite scores of keys below `size`. JSON can contain NaN and infinity, which can't be ordered."""
+    return {key: score for key, score in scores.items() if 0 <= key < size and isfinite(score)}
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class Booking:
     """A post that already has a time on an account."""
 
     account_id: str
@@ -76,24 +79,33 @@ class Booked:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A post with its instant, aware UTC, and why this one."""
+    """A post with its time (aware UTC) and the reason for it."""
 
-    wish: PostRequest
+    post: PostRequest
     at: datetime
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unscheduled:
-    """A post that could not be given a time, and what would help."""
+    """A post without a time, with the cause and a fix."""
 
-    wish: PostRequest
+    post: PostRequest
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDay:
+    """A day of the window that got no post, and why."""
+
+    day: date
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Posts with a time, by time, and those without, by index."""
+    """Posts with a time, in order of time; posts without one, in list order; days of the window that got no post."""
 
-    placed: tuple[Scheduled, ...]
-    unplaced: tuple[Unscheduled, ...]
+    scheduled: tuple[Scheduled, ...]
+    unscheduled: tuple[Unscheduled, ...]
+    empty_days: tuple[EmptyDay, ...] = ()

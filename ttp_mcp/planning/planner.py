@@ -1,19 +1,24 @@
-"""Planning: a time for each of many posts, from best hours, what is booked, spacing and quiet hours.
+"""Find a time for each of many posts, from best hours, bookings, spacing and quiet hours.
 
-Pure and deterministic: nothing is read or sent, and the same input gives the same plan, whatever the order of its mappings.
+Pure and deterministic: no I/O, and the same input gives the same plan, whatever the order of its mappings.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from ttp_mcp.planning.model import Booked, Plan, PostRequest, Ranking, Scheduled, Unscheduled
-from ttp_mcp.planning.reasons import Reasons
-from ttp_mcp.planning.slots import QuietHours, SlotBoard, Slots
+from ttp_mcp.planning import wording
+from ttp_mcp.planning.model import Booking, EmptyDay, Plan, PostRequest, Ranking, Scheduled, Unscheduled
+from ttp_mcp.planning.reasons import Explainer
+from ttp_mcp.planning.slots import Obstacle, QuietHours, SlotBoard, Slots, quarters
+from ttp_mcp.times import SEND_LEAD
 
-LEAD = timedelta(minutes=5)
+# The first slot is at least this far ahead, so that the user has time to agree to the plan.
+SLOT_LEAD = timedelta(minutes=5)
+
+_Choice = tuple[PostRequest, datetime]
 
 
 def make_plan(
@@ -29,87 +34,141 @@ def make_plan(
     at_most_per_day: int | None,
     hours: Mapping[str, Ranking],
     weekly: Mapping[int, Mapping[int, float]] | None = None,
-    booked: Sequence[Booked] = (),
+    booked: Sequence[Booking] = (),
 ) -> Plan:
-    """Give each post one instant for all of its accounts, at a full quarter hour.
+    """Give each post one time for all of its accounts.
 
-    A post never gets a time in the past, outside `start` to `end` or its own bounds, in quiet hours, closer than the spacing to
-    another post on one of its accounts, or on a day that is full. The most constrained posts choose first. Posts with the same
-    accounts and bounds go out in the order of the list.
+    A post with `fixed_at` keeps that time, whatever the rules. Every other post gets a full quarter hour that is not in the
+    past, outside `start` to `end` or its own bounds, in quiet hours, closer than the spacing to another post on one of its
+    accounts, or on a full day. The most constrained posts choose first. Posts with the same accounts and bounds go out in list
+    order.
 
     Args:
         posts: At most a few hundred.
-        now: The present, aware.
-        start: Beginning of the window, aware; included.
-        end: End of the window, aware; included. A window of more than 366 days is cut.
-        zone: For hours, weekdays, days and quiet hours.
-        quiet_from: Beginning of the quiet hours, included; they may go past midnight. Equal to `quiet_until`: none.
-        quiet_until: Their end, not included.
-        spacing_minutes: Least distance between two posts on one account, booked ones too.
-        at_most_per_day: Posts on one account on one day of the zone, booked ones too; None is no limit.
+        now: Current time, aware.
+        start: Start of the window, aware, included.
+        end: End of the window, aware, included. A window of more than 366 days is cut.
+        zone: Time zone of hours, weekdays, days and quiet hours.
+        quiet_from: Start of the quiet hours, included; they may cross midnight. Equal to `quiet_until`: none.
+        quiet_until: End of the quiet hours, not included.
+        spacing_minutes: Minimum minutes between two posts on one account, booked posts included.
+        at_most_per_day: Maximum posts on one account on one day of the zone, booked posts included; None for any number.
         hours: Rankings by account id.
         weekly: Scores by weekday and hour, for all accounts.
-        booked: What already has a time.
+        booked: Posts that already have a time.
     """
     board = SlotBoard(
-        slots=Slots(max(start, now + LEAD), end, zone, QuietHours(quiet_from, quiet_until)),
+        slots=Slots(max(start, now + SLOT_LEAD), end, zone, QuietHours(quiet_from, quiet_until)),
         spacing=timedelta(minutes=max(spacing_minutes, 1)),
         at_most_per_day=at_most_per_day,
         rankings=hours,
         weekly=weekly or {},
     )
     for each in booked:
-        board.take(each.account_id, each.at)
-    wishes = sorted(posts, key=lambda wish: wish.index)
-    chosen: list[tuple[PostRequest, datetime]] = []
-    unplaced: list[Unscheduled] = []
-    for wish in sorted(wishes, key=lambda wish: (board.room(wish), -len(wish.account_ids), wish.index)):
-        at = board.best(wish)
-        if at is None:
-            unplaced.append(Unscheduled(wish, board.why_unplaced(wish)))
-            continue
-        for account_id in set(wish.account_ids):
-            board.take(account_id, at)
-        chosen.append((wish, at))
-    ordered = _in_list_order(chosen)
-    reasons = Reasons(board, ordered, booked)
-    placed = (Scheduled(wish, at, reasons.of(wish, at)) for wish, at in ordered)
+        board.book(each.account_id, each.at)
+    in_order = sorted(posts, key=lambda post: post.index)
+    fixed, refused = _keep_fixed(board, in_order, now)
+    chosen, unplaced = _choose(board, [post for post in in_order if post.fixed_at is None])
+    explainer = Explainer(board, [*fixed, *chosen], booked)
+    scheduled = [Scheduled(post, at, wording.FIXED) for post, at in fixed]
+    scheduled += [Scheduled(post, at, wording.render_reason(explainer.explain(post, at))) for post, at in chosen]
     return Plan(
-        placed=tuple(sorted(placed, key=lambda each: (each.at, each.wish.index))),
-        unplaced=tuple(sorted(unplaced, key=lambda each: each.wish.index)),
+        scheduled=tuple(sorted(scheduled, key=lambda each: (each.at, each.post.index))),
+        unscheduled=tuple(sorted([*refused, *unplaced], key=lambda each: each.post.index)),
+        empty_days=tuple(_find_empty_days(board, in_order, scheduled)),
     )
 
 
-def canonical(plan: Plan) -> bytes:
-    """What was agreed, as bytes: texts, targets, media and instants; neither reasons nor orders that mean nothing."""
+def _keep_fixed(
+    board: SlotBoard, posts: Sequence[PostRequest], now: datetime
+) -> tuple[list[_Choice], list[Unscheduled]]:
+    """Book the posts that have a time; refuse those that can't be sent then."""
+    kept: list[_Choice] = []
+    refused: list[Unscheduled] = []
+    for post in posts:
+        if post.fixed_at is None:
+            continue
+        if not post.account_ids:
+            refused.append(Unscheduled(post, wording.render_obstacle("no_account", board)))
+        elif post.fixed_at < now + SEND_LEAD:
+            refused.append(Unscheduled(post, wording.TOO_LATE))
+        else:
+            _book(board, post, post.fixed_at)
+            kept.append((post, post.fixed_at))
+    return kept, refused
+
+
+def _choose(board: SlotBoard, posts: Sequence[PostRequest]) -> tuple[list[_Choice], list[Unscheduled]]:
+    """Choose a time for each post, the most constrained first."""
+    chosen: list[_Choice] = []
+    unplaced: list[Unscheduled] = []
+    for post in sorted(posts, key=lambda post: (board.free_slots(post), -len(post.account_ids), post.index)):
+        at = board.best(post)
+        if at is None:
+            obstacle = board.find_obstacle(post, board.slots.start, board.slots.end) or "day_limit"
+            unplaced.append(Unscheduled(post, wording.render_obstacle(obstacle, board)))
+            continue
+        _book(board, post, at)
+        chosen.append((post, at))
+    return _sort_alike(chosen), unplaced
+
+
+def _book(board: SlotBoard, post: PostRequest, at: datetime) -> None:
+    for account_id in set(post.account_ids):
+        board.book(account_id, at)
+
+
+def _sort_alike(chosen: Sequence[_Choice]) -> list[_Choice]:
+    """Put posts with the same accounts and bounds into list order."""
+    groups: dict[tuple[frozenset[str], datetime | None, datetime | None], list[_Choice]] = {}
+    for post, at in chosen:
+        groups.setdefault((frozenset(post.account_ids), post.earliest, post.latest), []).append((post, at))
+    ordered: list[_Choice] = []
+    for group in groups.values():
+        posts = sorted((post for post, _ in group), key=lambda post: post.index)
+        ordered.extend(zip(posts, sorted(at for _, at in group), strict=True))
+    return ordered
+
+
+def _find_empty_days(
+    board: SlotBoard, posts: Sequence[PostRequest], scheduled: Sequence[Scheduled]
+) -> Iterator[EmptyDay]:
+    """Explain the days of the window without a post. Where all times are fixed, the user chose the days."""
+    zone = board.slots.zone
+    alike = {(frozenset(post.account_ids), post.earliest, post.latest): post for post in posts if not post.fixed_at}
+    movable = [post for post in alike.values() if post.account_ids]
+    used = {each.at.astimezone(zone).date() for each in scheduled}
+    days = dict.fromkeys(at.astimezone(zone).date() for at in quarters(board.slots.start, board.slots.end))
+    for day in days if movable else ():
+        if day not in used:
+            first, last = (_midnight(each, zone) for each in (day, day + timedelta(days=1)))
+            last -= timedelta(microseconds=1)
+            obstacles: list[Obstacle | None] = [board.find_obstacle(post, first, last) for post in movable]
+            yield EmptyDay(day, wording.render_day_obstacle(None if None in obstacles else obstacles[0], board))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def serialize_plan(plan: Plan) -> bytes:
+    """Serialize the part of a plan that the user agrees to: texts, accounts, media and times, in an order of its own."""
     posts = [
         {
-            "account_ids": sorted(set(each.wish.account_ids)),
+            "account_ids": sorted(set(each.post.account_ids)),
             "at": each.at.astimezone(UTC).isoformat(),
-            "content": each.wish.content,
-            "media_urls": each.wish.media_urls,
-            "platform_data": each.wish.platform_data,
-            "platforms": sorted(set(each.wish.platforms)),
-            "thread": each.wish.thread,
+            "content": each.post.content,
+            "media_urls": each.post.media_urls,
+            "platform_data": each.post.platform_data,
+            "platforms": sorted(set(each.post.platforms)),
+            "thread": each.post.thread,
         }
-        for each in plan.placed
+        for each in plan.scheduled
     ]
     lines = sorted(json.dumps(post, sort_keys=True, separators=(",", ":")) for post in posts)
     return ("[" + ",\n".join(lines) + "]").encode()
 
 
-def plan_id(plan: Plan) -> str:
-    """Twelve hexadecimal digits that stand for exactly what was agreed."""
-    return hashlib.sha256(canonical(plan)).hexdigest()[:12]
-
-
-def _in_list_order(chosen: list[tuple[PostRequest, datetime]]) -> list[tuple[PostRequest, datetime]]:
-    """Among posts with the same accounts and bounds, the first in the list goes out first."""
-    alike: dict[tuple[frozenset[str], datetime | None, datetime | None], list[tuple[PostRequest, datetime]]] = {}
-    for wish, at in chosen:
-        alike.setdefault((frozenset(wish.account_ids), wish.earliest, wish.latest), []).append((wish, at))
-    ordered: list[tuple[PostRequest, datetime]] = []
-    for group in alike.values():
-        wishes = sorted((wish for wish, _ in group), key=lambda wish: wish.index)
-        ordered.extend(zip(wishes, sorted(at for _, at in group), strict=True))
-    return ordered
+def make_plan_id(plan: Plan) -> str:
+    """Return twelve hexadecimal digits of the digest of `serialize_plan`."""
+    return hashlib.sha256(serialize_plan(plan)).hexdigest()[:12]

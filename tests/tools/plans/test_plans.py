@@ -41,14 +41,19 @@ async def test_plan_is_a_calendar_with_reasons_and_sends_nothing(fresh):
 Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)). Nothing is sent yet; apply_plan(plan_id="<plan>") schedules it.
 
-Wed 25 Nov  08:00  «New winter menu»  linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
-    points)
-Sat 28 Nov  08:00  «Six years»        linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
-    points)
-Tue  1 Dec  08:00  «Roasting day»     linkedin «Harbor Café»  best hour of this account (score 1.00, 33 data
-    points)
+Wed 25 Nov  08:00  post 1  «New winter menu»  linkedin «Harbor Café»
+Sat 28 Nov  08:00  post 3  «Six years»        linkedin «Harbor Café»
+Tue 1 Dec   08:00  post 2  «Roasting day»     linkedin «Harbor Café»
 
-Best hours come from the API, which does not say their time zone; read here as Europe/Paris.\
+Why these times:
+- posts 1, 2, 3: best hour of this account (score 1.00, 33 data points)
+
+Days without a post:
+- Tue 24 Nov: free, but the posts fit better on other days
+- Thu 26 Nov – Fri 27 Nov: free, but the posts fit better on other days
+- Sun 29 Nov – Mon 30 Nov: free, but the posts fit better on other days
+
+Best hours come from the API, which doesn't state their time zone; read as Europe/Paris.\
 """)
     assert [(each["index"], each["accounts"], each["warnings"]) for each in data["planned"]] == [
         (each["index"], ["linkedin «Harbor Café»"], []) for each in data["planned"]
@@ -150,9 +155,7 @@ async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fre
         " Nothing was sent. apply_plan can't be used for it: the ledger (ledger.db in TTP_STATE_DIR) can't be used: "
         in heading
     )
-    assert heading.endswith(
-        " Once that is mended call plan_posts again, or create_post for each post of this calendar."
-    )
+    assert heading.endswith(" After fixing that, call plan_posts again, or create_post for each post of this calendar.")
     assert [post["content"] in calendar for post in THREE] == [True, True, True]
     assert "plan_id" not in data
     assert len(data["planned"]) == 3
@@ -174,7 +177,10 @@ async def test_warnings_stand_beside_their_post(fresh):
         ({"posts": [{"platforms": ["linkedin"]}]}, "plan_posts not called: posts.0.content is required."),
         ({"posts": ["words"]}, "plan_posts not called: posts.0 must be an object."),
         ({"posts": [{"content": "x", "when": "now"}]}, "plan_posts not called: posts.0.when is not known here."),
-        ({"posts": THREE, "quiet_from": "25:00"}, "plan_posts not called: quiet_from has the wrong form."),
+        (
+            {"posts": THREE, "quiet_from": "25:00"},
+            "plan_posts not called: quiet_from must be a time of day; write it as 07:00.",
+        ),
         ({"posts": THREE, "spacing_minutes": 5}, "plan_posts not called: spacing_minutes must be at least 15."),
         ({"posts": [{"content": "x"}]}, "Posts not planned: post 1: pass exactly one of account_ids and platforms;"),
         (
@@ -262,7 +268,10 @@ async def test_plan_is_applied_exactly_as_shown(fresh):
     assert data["complete"]
     assert {outcome for _, outcome in outcomes(data)} == {"created"}
     assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts scheduled now."
-    assert text.splitlines()[-1] == "Nothing is public yet; undo_plan takes it back, delete_post a single post."
+    assert text.splitlines()[-2:] == [
+        "Nothing is public yet; undo_plan deletes these posts, delete_post a single one.",
+        "Sandbox: nothing here becomes public.",
+    ]
     _, listed = await fresh.ok("list_posts", order="soonest")
     assert [post["scheduled_at"] for post in listed["posts"]] == [each["scheduled_at"] for each in shown]
 
@@ -371,12 +380,11 @@ async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
             return
         assert [outcome for _, outcome in outcomes(data)] == ["created", "unknown"]
         assert (
-            text.splitlines()[-1]
-            == "It stopped there, so that nothing is sent twice; what was created is not sent again."
+            text.splitlines()[-2] == "Stopped there so that nothing is sent twice; what was created isn't sent again."
         )
         reason = data["steps"][1]["reason"]
         assert reason.startswith(
-            "the API, or a gateway before it, failed (500). API said: «Something failed.». Look with list_posts. "
+            "the API, or a gateway before it, failed (500). API said: «Something failed.». Look for it with list_posts. "
         )
         assert len(agent.standing()) == 1
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -576,7 +584,7 @@ async def test_plan_whose_times_passed_is_refused(fresh, clock):
 async def test_unknown_plan_is_refused(fresh, tool, plan_id):
     """An id is twelve characters of plan_posts."""
     words = await fresh.refused(tool, plan_id=plan_id)
-    assert f": there is no plan «{plan_id}». plan_posts makes one and says its id; nothing was sent." in words
+    assert f": there is no plan «{plan_id}». Call plan_posts to make one; nothing was sent." in words
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
@@ -613,7 +621,7 @@ async def test_undo_takes_back_what_the_plan_made(fresh):
     plan_id, _ = await planned(fresh)
     await fresh.ok("apply_plan", plan_id=plan_id)
     text, data = await fresh.ok("undo_plan", plan_id=plan_id)
-    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts taken back."
+    assert text.splitlines()[0] == f"Plan {plan_id}: 3 of 3 posts deleted."
     assert {outcome for _, outcome in outcomes(data)} == {"deleted"}
     assert data["complete"]
     assert fresh.standing() == [("Mine", "draft")]
@@ -680,7 +688,7 @@ async def test_post_that_can_not_be_removed_is_told_and_tried_again(connect):
             text, data = await agent.ok("undo_plan", plan_id=plan_id)
             assert {each for _, each in outcomes(data)} == {outcome}
             assert not data["complete"]
-            assert text.splitlines()[-1] == "undo_plan with the same plan_id tries again what is left."
+            assert text.splitlines()[-1] == "Call undo_plan with the same plan_id to retry what is left."
         fault.turn = None
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert data["complete"]
@@ -700,9 +708,9 @@ async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(co
         text, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
         assert data["steps"][0]["reason"] == (
-            "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
+            "it is not found (404) but may still exist; look for it with list_posts and call undo_plan again in two minutes"
         )
-        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        assert text.endswith("Call undo_plan with the same plan_id to retry what is left.")
         clock.move(10 + 2 * abs(behind_seconds))
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert (outcomes(data), data["complete"]) == ([(1, "already_gone")], True)
@@ -810,7 +818,7 @@ async def test_human_is_asked_about_what_undo_really_deletes(connect, mode):
         await agent.ok("reschedule_post", post_id=old, content="New words", scheduled_at="2026-12-20T10:00")
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert agent.questions[-1].splitlines() == [
-            f"Delete 1 post that plan {plan_id} created, as far as they are not out yet?",
+            f"Delete 1 post that plan {plan_id} created, unless published by then?",
             "Sun 20 Dec 2026 10:00 Europe/Paris (09:00Z), linkedin «Harbor Café»:",
             "│ New words",
         ]
@@ -874,7 +882,7 @@ def code_in(words):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"content": "Other words"}, "it was changed or rescheduled while this call ran, "),
+        ({"content": "Other words"}, "it was changed or rescheduled during this call, "),
         ({"status": "published"}, "it is published"),
     ],
 )
@@ -893,13 +901,13 @@ async def test_post_that_changes_while_the_human_is_asked_is_kept(connect, mode,
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
         post_id = data["steps"][0]["post_id"]
         if mode == "auto" and "content" in change:
-            assert "the human's answer was for other arguments" in await agent.refused("undo_plan", plan_id=plan_id)
+            assert "the user's answer was for other arguments" in await agent.refused("undo_plan", plan_id=plan_id)
         else:
             text, data = await agent.ok("undo_plan", plan_id=plan_id)
             assert outcomes(data) == [(1, "kept")]
             assert data["steps"][0]["reason"].startswith(reason)
             assert data["complete"] is ("content" not in change)
-            assert text.endswith("tries again what is left.") is ("content" in change)
+            assert text.endswith("to retry what is left.") is ("content" in change)
         assert len(agent.standing()) == 1
         if "content" in change:
             _, data = await agent.ok("undo_plan", plan_id=plan_id)
@@ -938,7 +946,7 @@ async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect
         agent.sandbox.app.happens = happens
         text, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert (outcomes(data), data["complete"]) == ([(1, "kept")], False)
-        assert text.endswith("undo_plan with the same plan_id tries again what is left.")
+        assert text.endswith("Call undo_plan with the same plan_id to retry what is left.")
         assert agent.standing() == [("New words", "scheduled")]
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert outcomes(data) == [(1, "deleted")]
@@ -977,7 +985,7 @@ async def test_post_that_stands_for_some_of_its_accounts_is_not_done(fresh):
 
     text, data = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
     assert not data["complete"]
-    assert f"{there['post_id']} has the same text and time already, but is not for all of its accounts" in text
+    assert f"{there['post_id']} has the same text and time but not all of the accounts" in text
     assert f"account_ids {linkedin} sends it to the rest" in text
 
     await fresh.ok("create_post", content="Soup", account_ids=[linkedin], scheduled_at=when)
@@ -1033,5 +1041,113 @@ async def test_post_with_a_replacement_under_way_is_not_half_undone(fresh, clock
     clock.move(271)
     text, data = await fresh.ok("undo_plan", plan_id=plan_id)
     assert (outcomes(data), data["complete"]) == ([(1, "unknown")], False)
-    assert "a reschedule of it did not end" in text
+    assert "a reschedule of it did not finish" in text
     assert len(fresh.standing()) == 2
+
+
+@pytest.mark.requirement("tools.plans.fixed")
+async def test_fixed_time_is_kept_and_other_posts_are_planned_around_it(fresh):
+    """In quiet hours and off the quarter hour; the other post keeps its distance."""
+    posts = [
+        {"content": "Fixed", "platforms": ["linkedin"], "scheduled_at": "2026-11-25T06:40"},
+        {"content": "Free", "platforms": ["linkedin"], "latest": "2026-11-25", "earliest": "2026-11-25"},
+    ]
+    text, data = await fresh.ok("plan_posts", posts=posts)
+    fixed, free = data["planned"]
+    assert (fixed["scheduled_at"], fixed["reason"]) == ("2026-11-25T06:40:00+01:00", "the time you gave")
+    assert free["scheduled_at"] >= "2026-11-25T10:40"
+    assert "08:00 is too close to post 1" in text
+    _, data = await fresh.ok("apply_plan", plan_id=data["plan_id"])
+    assert [step["scheduled_at"] for step in data["steps"]] == [fixed["scheduled_at"], free["scheduled_at"]]
+
+
+@pytest.mark.requirement("tools.plans.fixed")
+async def test_fixed_times_that_are_close_are_noted(fresh):
+    """Both are kept: the user chose them."""
+    posts = [
+        {"content": "One", "platforms": ["linkedin"], "scheduled_at": "2026-11-25T10:00"},
+        {"content": "Two", "platforms": ["linkedin"], "scheduled_at": "2026-11-25T10:20"},
+    ]
+    text, data = await fresh.ok("plan_posts", posts=posts)
+    assert [each["warnings"] for each in data["planned"]] == [[], ["Post 1 is 20 min apart on the same account."]]
+    assert "Note on post 2: Post 1 is 20 min apart on the same account." in text
+
+
+@pytest.mark.requirement("tools.plans.fixed")
+@pytest.mark.parametrize("when", ["2026-11-24T09:00", "2026-11-24T09:02:59"])
+async def test_fixed_time_that_has_passed_or_is_too_close_is_not_planned(fresh, when):
+    _, data = await fresh.ok("plan_posts", posts=[{"content": "x", "platforms": ["linkedin"], "scheduled_at": when}])
+    assert data["planned"] == []
+    reason = "scheduled_at has passed or is less than 60 s ahead; pass a later one"
+    assert data["unplanned"] == [{"index": 1, "reason": reason}]
+
+
+@pytest.mark.requirement("tools.plans.fixed")
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"scheduled_at": "2026-11-25T10:00", "latest": "2026-11-26"},
+            "Posts not planned: post 1, pass either scheduled_at or earliest and latest, not both. Nothing was sent.",
+        ),
+        ({"scheduled_at": "2026-11-25"}, "Posts not planned: post 1, scheduled_at: a time must be ISO 8601"),
+        ({"scheduledAt": "tomorrow"}, "Posts not planned: post 1, scheduled_at: a time must be ISO 8601"),
+    ],
+)
+async def test_fixed_time_that_can_not_be_read_is_refused(fresh, fields, words):
+    refusal = await fresh.refused("plan_posts", posts=[{"content": "x", "platforms": ["linkedin"], **fields}])
+    assert refusal.startswith(words)
+
+
+@pytest.mark.requirement("tools.plans.days")
+async def test_calendar_says_once_why_times_were_chosen_and_days_are_empty(fresh):
+    """Each reason is printed once, with the posts or days that it is for."""
+    posts = [{"content": f"Post {number}", "platforms": ["linkedin"]} for number in range(3)]
+    for day in (26, 27):
+        await fresh.ok("create_post", content=f"{day}", platforms=["linkedin"], scheduled_at=f"2026-11-{day}T23:00")
+    text, _ = await fresh.ok("plan_posts", posts=posts, at_most_per_day=1, end="2026-11-30")
+    assert text.count("best hour of this account (") == 1
+    assert "- Thu 26 Nov – Fri 27 Nov: at_most_per_day (1) is reached" in text.splitlines()
+    text, _ = await fresh.ok("plan_posts", posts=posts[:1], end="2026-11-26")
+    assert text.count(": free, but the posts fit better on other days") == 2
+
+
+@pytest.mark.parametrize(("given", "first"), [("7:00", "07:00"), ("07:00", "07:00"), ("9:30", "09:30")])
+async def test_time_of_day_needs_no_leading_zero(fresh, given, first):
+    await fresh.ok("plan_posts", posts=THREE, quiet_until=given)
+    _, found = await planned(fresh, THREE[:1], quiet_from="12:00", quiet_until=given)
+    assert found[0]["scheduled_at"][11:16] >= first
+
+
+@pytest.mark.parametrize("given", ["7", "7am", "24:00", "7:5", "07:00:00", "٠٧:٠٠"])
+@pytest.mark.parametrize("name", ["quiet_from", "quiet_until"])
+async def test_other_forms_of_a_time_of_day_are_refused_with_the_right_one(fresh, name, given):
+    words = await fresh.refused("plan_posts", posts=THREE, **{name: given})
+    assert words == f"plan_posts not called: {name} must be a time of day; write it as 07:00. Nothing was sent."
+
+
+async def test_applied_plan_returns_what_was_created(fresh):
+    """Text and length as each platform counts it, thread, media, accounts and time: no get_post is needed."""
+    account = await fresh.account("twitter @harborcafe")
+    posts = [
+        {
+            "content": "Read https://harbor.com/a-very-long-address-of-a-page-about-coffee-and-cake",
+            "account_ids": [account],
+            "thread": ["Second"],
+            "media_urls": ["https://media.example/a.jpg"],
+            "scheduled_at": "2026-11-25T10:00",
+        }
+    ]
+    plan_id, _ = await planned(fresh, posts)
+    text, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    (step,) = data["steps"]
+    assert fresh.shown(text).replace(plan_id, "<plan>") == snapshot("""\
+Plan <plan>: 1 of 1 post scheduled now.
+- post 1, Wed 25 Nov 2026 10:00 Europe/Paris (09:00Z): created <post 1> for twitter @harborcafe, «Read
+    https://harbor.com/a-very-long-address-of-a-page-about-coffee-and-cake» (28 of 280 on twitter), part 2
+    «Second» (6 of 280 on twitter), 1 media file a.jpg
+Nothing is public yet; undo_plan deletes these posts, delete_post a single one.
+Sandbox: nothing here becomes public.\
+""")
+    assert (step["scheduled_at"], step["accounts"]) == ("2026-11-25T10:00:00+01:00", ["twitter @harborcafe"])
+    assert step["contents"] in text

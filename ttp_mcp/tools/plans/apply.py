@@ -4,40 +4,42 @@ from collections.abc import Sequence
 
 from ttp_mcp.api import ApiError, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text, why
-from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.planning import model
+from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import show, to_wire
+from ttp_mcp.times import SEND_LEAD, show, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.concurrency import run_both, shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import Confirmation
 from ttp_mcp.tools.plans.stored_plan import (
-    LEAD,
     NOT_APPLIED,
     PlanId,
     PlanProgress,
     Step,
-    call_again,
-    load_plan,
-    note_step,
-    posts_done,
-    render_steps,
-    render_steps_in_full,
+    StoredPlan,
+    render_question_item,
     to_post_create,
-    tool_named,
     toolset,
-    was_removed,
+    was_deleted,
 )
-from ttp_mcp.tools.posts.rendering import count_noun
+from ttp_mcp.tools.posts.contents import render_contents
+from ttp_mcp.tools.posts.rendering import count_noun, to_iso
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
+
+NOTHING_LEFT = "Nothing left to do: every post of the plan was created before."
+# The last line of an answer, by the first outcome that occurs.
+CLOSING = {
+    "unknown": "Stopped there so that nothing is sent twice; what was created isn't sent again.",
+    "stopped": "Stopped there. Call apply_plan with the same plan_id to continue; what was created isn't sent again.",
+    "created": "Nothing is public yet; undo_plan deletes these posts, delete_post a single one.",
+}
 
 
 class ApplyPlan(ToolInput):
-    """Which plan."""
+    """Arguments of apply_plan."""
 
     plan_id: PlanId
     confirmation: Confirmation = None
@@ -47,135 +49,164 @@ class ApplyPlan(ToolInput):
 async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgress]:
     """Schedule every post of a plan, exactly as plan_posts showed it.
 
-    Stops at the first unclear outcome; calling it again goes on where it stopped and sends nothing twice. undo_plan takes back
-    what is not out yet.
+    Returns what was created for each post. Stops at the first unclear outcome; call it again to continue, nothing is sent
+    twice. undo_plan deletes the posts that aren't published yet.
     """
-    kept, found = await load_plan(args.plan_id, context, NOT_APPLIED)
-    kept = await _without_removed(kept, found, context)
-    todo = [each for each in found.placed if not posts_done(kept, each.wish.index)]
-    if not todo:
-        return _progress(kept, found, [], context, "Nothing left to do: every post of the plan was created before.")
-    _refuse_passed(todo, context)
-    book, existing = await run_both(context.accounts.fresh, context.api.posts.list)
+    stored = await StoredPlan.load(args.plan_id, context, NOT_APPLIED)
+    await _reopen_deleted(stored, context)
+    pending = stored.pending()
+    if not pending:
+        return Answer(NOTHING_LEFT, stored.progress([], complete=True))
+    _refuse_late(pending, context)
+    accounts, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     await require_confirmation(
         context,
-        _apply_question(kept.id, todo, book, context),
-        binding={"tool": "apply_plan", "plan_id": kept.id, "posts": [each.wish.index for each in todo]},
+        _build_question(stored.id, pending, accounts, context),
+        binding={"tool": "apply_plan", "plan_id": stored.id, "posts": [entry.post.index for entry in pending]},
         irreversible=True,
         confirmation=args.confirmation,
     )
-    # Once more: who was asked may have taken their time, and by now the API has told which time it is there.
-    _refuse_passed(todo, context)
-    steps: list[Step] = []
-    for number, each in enumerate(todo):
-        await context.user.report_progress(number, len(todo), f"{number} of {count_noun(len(todo), 'post')} scheduled")
-        step = await _apply_one(kept, each, existing, context)
-        steps.append(step)
-        if step.outcome in ("unknown", "stopped"):
-            break
-    await context.user.report_progress(len(steps), len(todo), f"{len(steps)} of {count_noun(len(todo), 'post')} done")
-    return _progress(await call_again(kept, context), found, steps, context, None)
+    # Again: the user may have taken a while to answer, and the API has sent its time since.
+    _refuse_late(pending, context)
+    steps = await _create_posts(stored, pending, existing, context)
+    await stored.reload()
+    _add_contents(steps, pending, accounts, context)
+    return _applied_answer(stored, steps, context)
 
 
-async def _without_removed(kept: KeptPlan, found: model.Plan, context: ToolContext) -> KeptPlan:
-    """The plan once the steps are open again whose posts were deleted through us since, as far as their time is ahead."""
-    ahead = {str(each.wish.index) for each in found.placed if each.at >= context.now() + LEAD}
-    removed = [
-        step for step, note in kept.steps.items() if step in ahead and await was_removed(note["post_id"], context)
-    ]
-    for step in removed:
-        await context.ledger.plans.note_step(kept.id, step, None)
-    return await call_again(kept, context) if removed else kept
+async def _reopen_deleted(stored: StoredPlan, context: ToolContext) -> None:
+    """Make entries pending again whose posts were deleted through this server, if their time is still ahead."""
+    reopened = False
+    for entry in stored.posts:
+        post_id = stored.post_id(entry)
+        if post_id and entry.at >= context.now() + SEND_LEAD and await was_deleted(post_id, context):
+            await stored.reopen(entry)
+            reopened = True
+    if reopened:
+        await stored.reload()
 
 
-def _refuse_passed(todo: Sequence[model.Scheduled], context: ToolContext) -> None:
-    late = [each for each in todo if each.at < context.now() + LEAD]
+def _refuse_late(pending: Sequence[Scheduled], context: ToolContext) -> None:
+    late = [entry for entry in pending if _is_late(entry, context)]
     if late:
         raise Refusal(
-            f"{NOT_APPLIED}: the time of post {late[0].wish.index + 1}, {show(late[0].at, context.zone)}, has passed or is too close "
-            f"({len(late)} of {len(todo)} posts). Call plan_posts again for the posts that are left; nothing was sent."
+            f"{NOT_APPLIED}: the time of post {late[0].post.index + 1}, {show(late[0].at, context.zone)}, has passed or is too close "
+            f"({len(late)} of {len(pending)} posts). Call plan_posts again for the posts that are left; nothing was sent."
         )
 
 
-def _apply_question(plan_id: str, todo: Sequence[model.Scheduled], book: AccountCache, context: ToolContext) -> str:
-    lines = [f"Schedule these {count_noun(len(todo), 'post')} of plan {plan_id}? Times are in {context.zone.key}."]
+def _is_late(entry: Scheduled, context: ToolContext) -> bool:
+    return entry.at < context.now() + SEND_LEAD
+
+
+def _build_question(plan_id: str, pending: Sequence[Scheduled], accounts: AccountCache, context: ToolContext) -> str:
+    lines = [f"Schedule these {count_noun(len(pending), 'post')} of plan {plan_id}? Times are in {context.zone.key}."]
     lines += [
-        render_steps_in_full(
-            each.at, [book.named(account_id) for account_id in each.wish.account_ids], to_post_create(each), context
-        )
-        for each in todo
+        render_question_item(entry.at, _account_names(entry, accounts), to_post_create(entry), context)
+        for entry in pending
     ]
     return "\n".join(lines)
 
 
-async def _apply_one(kept: KeptPlan, each: model.Scheduled, existing: Sequence[Post], context: ToolContext) -> Step:
-    """Create one post and note it, as one step that a cancel can't cut in two."""
+def _account_names(entry: Scheduled, accounts: AccountCache) -> list[str]:
+    return [accounts.named(account_id) for account_id in entry.post.account_ids]
+
+
+async def _create_posts(
+    stored: StoredPlan, pending: Sequence[Scheduled], existing: Sequence[Post], context: ToolContext
+) -> list[Step]:
+    """Create the posts in order, up to the first outcome that concerns the next ones too."""
+    steps: list[Step] = []
+    total = count_noun(len(pending), "post")
+    for number, entry in enumerate(pending):
+        await context.user.report_progress(number, len(pending), f"{number} of {total} scheduled")
+        steps.append(await _create_step(stored, entry, existing, context))
+        if steps[-1].outcome in ("unknown", "stopped"):
+            break
+    await context.user.report_progress(len(steps), len(pending), f"{len(steps)} of {total} done")
+    return steps
+
+
+async def _create_step(stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], context: ToolContext) -> Step:
+    """Create one post and return its outcome."""
+    if _is_late(entry, context):
+        reason = "its time has passed or is too close; plan_posts finds another"
+        return Step(index=entry.post.index + 1, outcome="refused", reason=reason)
 
     async def create_and_note() -> Created:
-        with context.writer.in_flight.track():
-            created = await context.writer.create(to_post_create(each), tool=tool_named(kept), existing=existing)
-            if created.missing_accounts:
-                return created
-            existed = created.outcome == "already_created" and not await _is_own(kept, each, context)
-            # Without the note the post stands all the same; applying again finds it as one that exists.
-            await note_step(kept, each.wish.index, {"post_id": created.post_id, "existed": existed}, context)
-            return created
+        return await _create_and_note(stored, entry, existing, context)
 
-    number = each.wish.index + 1
-    if each.at < context.now() + LEAD:
-        reason = "its time has passed or is too close; plan_posts finds another"
-        return Step(index=number, outcome="refused", reason=reason)
     try:
-        created = await shielded(create_and_note)
+        return _created_step(entry, await shielded(create_and_note))
     except (ApiError, WriteRefused, LedgerProblem) as problem:
-        if isinstance(problem, EarlierAttempt) and not problem.in_progress:
-            reason = f"{agent_text(problem, f'Post {number} not created')} {_by_hand(each)}"
-            return Step(index=number, outcome="unknown", reason=reason)
-        # A post that the API refuses stops only itself; what concerns the next ones too stops them.
-        outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
-        return Step(index=number, outcome=outcome, reason=agent_text(problem, f"Post {number} not created"))
+        return _failed_step(entry, problem)
+
+
+async def _create_and_note(
+    stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], context: ToolContext
+) -> Created:
+    """Create a post and note it, as one step that a cancellation can't split."""
+    with context.writer.in_flight.track():
+        created = await context.writer.create(to_post_create(entry), tool=stored.creator, existing=existing)
+        if not created.missing_accounts:
+            existed = created.outcome == "already_created" and not await stored.was_created_here(entry)
+            await stored.note_post(entry.post.index, created.post_id, existed=existed)
+        return created
+
+
+def _created_step(entry: Scheduled, created: Created) -> Step:
+    number = entry.post.index + 1
     if created.missing_accounts:
-        ids = ", ".join(map(show_id, created.missing_accounts))
+        missing = ", ".join(map(show_id, created.missing_accounts))
         reason = (
-            f"{show_id(created.post_id or '')} has the same text and time already, but is not for all of its accounts: create_post "
-            f"with the same content and media, scheduled_at {to_wire(each.at)} and account_ids {ids} sends it to the rest"
+            f"{show_id(created.post_id or '')} has the same text and time but not all of the accounts; create_post with the same content "
+            f"and media, scheduled_at {to_wire(entry.at)} and account_ids {missing} sends it to the rest"
         )
         return Step(index=number, outcome="refused", reason=reason)
     if created.post_id is None:
-        cause = why(created.cause) if created.cause else "The call ended before there was an answer."
-        return Step(index=number, outcome="unknown", reason=f"{cause} Look with list_posts. {_by_hand(each)}")
+        cause = why(created.cause) if created.cause else "The call ended before there was a response."
+        return Step(
+            index=number, outcome="unknown", reason=f"{cause} Look for it with list_posts. {_advise_manual(entry)}"
+        )
     return Step(index=number, outcome=created.outcome, post_id=clean_text(created.post_id))
 
 
-async def _is_own(kept: KeptPlan, each: model.Scheduled, context: ToolContext) -> bool:
-    """Whether the post that was there already was made by an earlier attempt to apply this plan."""
-    try:
-        earlier = await context.ledger.find_prior_create(to_post_create(each))
-    except LedgerProblem:
-        return False
-    return earlier is not None and earlier.tool == tool_named(kept)
+def _failed_step(entry: Scheduled, problem: Exception) -> Step:
+    number = entry.post.index + 1
+    reason = agent_text(problem, f"Post {number} not created")
+    if isinstance(problem, EarlierAttempt) and not problem.in_progress:
+        return Step(index=number, outcome="unknown", reason=f"{reason} {_advise_manual(entry)}")
+    # A post that the API rejects fails alone; every other problem would fail the next posts too.
+    outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
+    return Step(index=number, outcome=outcome, reason=reason)
 
 
-def _by_hand(each: model.Scheduled) -> str:
-    """How to go on when nobody can say whether a post of the plan exists: exactly this, so that the plan takes it for its own."""
-    accounts = ", ".join(show_id(account_id) for account_id in each.wish.account_ids)
+def _advise_manual(entry: Scheduled) -> str:
+    """Say how to continue after an unclear outcome: exactly this call, so that the plan recognizes the post."""
+    accounts = ", ".join(show_id(account_id) for account_id in entry.post.account_ids)
     return (
-        f"Is it not there, create_post with the same content and media, account_ids {accounts}, scheduled_at {to_wire(each.at)} "
-        "and allow_duplicate=true, then apply_plan again."
+        f"If it isn't there, call create_post with the same content and media, account_ids {accounts}, scheduled_at "
+        f"{to_wire(entry.at)} and allow_duplicate=true, then apply_plan again."
     )
 
 
-def _progress(
-    kept: KeptPlan, found: model.Plan, steps: Sequence[Step], context: ToolContext, nothing: str | None
-) -> Answer[PlanProgress]:
-    done = sum(posts_done(kept, each.wish.index) is not None for each in found.placed)
-    lines = [nothing or f"Plan {kept.id}: {done} of {count_noun(len(found.placed), 'post')} scheduled now."]
-    lines += render_steps(found, steps, context)
-    if any(step.outcome == "unknown" for step in steps):
-        lines.append("It stopped there, so that nothing is sent twice; what was created is not sent again.")
-    elif any(step.outcome == "stopped" for step in steps):
-        lines.append("It stopped there. apply_plan with the same plan_id goes on; what was created is not sent again.")
-    elif any(step.outcome == "created" for step in steps):
-        lines.append("Nothing is public yet; undo_plan takes it back, delete_post a single post.")
-    data = PlanProgress(plan_id=kept.id, complete=done == len(found.placed), steps=list(steps))
-    return Answer("\n".join(lines), data)
+def _add_contents(
+    steps: Sequence[Step], pending: Sequence[Scheduled], accounts: AccountCache, context: ToolContext
+) -> None:
+    """Add to each created post what it consists of, so that no get_post is needed to verify it."""
+    platforms = {account.id: account.platform for account in accounts.accounts}
+    for step, entry in zip(steps, pending, strict=False):
+        if step.post_id:
+            step.scheduled_at = to_iso(entry.at, context.zone)
+            step.accounts = _account_names(entry, accounts)
+            on = [platforms[account_id] for account_id in entry.post.account_ids if account_id in platforms]
+            step.contents = render_contents(to_post_create(entry), on)
+
+
+def _applied_answer(stored: StoredPlan, steps: Sequence[Step], context: ToolContext) -> Answer[PlanProgress]:
+    total, outcomes = len(stored.posts), {step.outcome for step in steps}
+    done = total - len(stored.pending())
+    lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render(steps)]
+    lines += [words for outcome, words in CLOSING.items() if outcome in outcomes][:1]
+    lines += sandbox_note(context)
+    return Answer("\n".join(lines), stored.progress(steps, complete=done == total))

@@ -1,4 +1,4 @@
-"""What the analytics know of each account, read for planning. Only one of the three replies has a documented shape."""
+"""Read best times from the analytics for planning. Only one of the three responses has a documented shape."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,17 @@ from typing import Any, cast
 
 from ttp_mcp.api import ApiError, Forbidden, Integration, Recommendation
 from ttp_mcp.planning.model import Ranking
+from ttp_mcp.times import parse_weekday
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.rendering import join_words
 
 JsonObject = dict[str, Any]
 
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Rankings by account id, scores by weekday (0 is Monday) and hour for all of them, and what is missing, in words."""
+    """Rankings by account id, scores by weekday (0 is Monday) and hour for all accounts, and what is missing, in words."""
 
     hours: Mapping[str, Ranking]
     weekly: Mapping[int, Mapping[int, float]]
@@ -25,14 +24,14 @@ class History:
 
 
 async def read_history(context: ToolContext, accounts: Sequence[Integration]) -> History:
-    """Ask the analytics; without an answer the plan goes by common hours and says so."""
+    """Read the analytics; without a response the plan uses common hours and says so."""
     try:
-        by_account = rankings(await context.api.analytics.optimal_times_by_account())
-        weekly = week(await context.api.analytics.weekly_schedule())
+        by_account = parse_rankings(await context.api.analytics.optimal_times_by_account())
+        weekly = parse_week(await context.api.analytics.weekly_schedule())
         unknown = [account for account in accounts if account.id not in by_account]
         hours = dict(by_account)
         if unknown:
-            overall = ranking(await context.api.analytics.optimal_times())
+            overall = to_ranking(await context.api.analytics.optimal_times())
             hours |= {account.id: overall for account in unknown}
     except Forbidden:
         return History({}, {}, "the plan of this organization has no best times, so posts are spread over common hours")
@@ -42,37 +41,38 @@ async def read_history(context: ToolContext, accounts: Sequence[Integration]) ->
     return History({account.id: hours[account.id] for account in accounts}, weekly, shared if unknown else None)
 
 
-def ranking(found: Recommendation) -> Ranking:
-    """A recommendation as planning takes it."""
-    return Ranking.of(
+def to_ranking(found: Recommendation) -> Ranking:
+    """Convert a recommendation of the API."""
+    return Ranking.from_pairs(
         [(hour.hour, hour.score) for hour in found.best_hours],
         [(day.day, day.score) for day in found.best_days],
         found.data_points,
     )
 
 
-def rankings(reply: JsonObject) -> dict[str, Ranking]:
-    """Rankings by account id, wherever the reply has them: in a list of entries, or by id."""
+def parse_rankings(response: JsonObject) -> dict[str, Ranking]:
+    """Find rankings by account id, in a list of entries or in objects named by an id."""
     found: dict[str, Ranking] = {}
-    for entry in _objects(reply):
+    for entry in _find_objects(response):
         account_id = entry.get("accountId") or entry.get("integrationId") or entry.get("id")
         holder = entry.get("recommendation") if isinstance(entry.get("recommendation"), dict) else entry
         if isinstance(account_id, str) and isinstance(holder, dict) and "bestHours" in holder:
-            found[account_id] = ranking(Recommendation.from_json(cast("JsonObject", holder)))
+            found[account_id] = to_ranking(Recommendation.from_json(cast("JsonObject", holder)))
     return found
 
 
-def week(reply: JsonObject) -> dict[int, dict[int, float]]:
-    """Scores by weekday and hour, wherever the reply has entries with a day and hours."""
+def parse_week(response: JsonObject) -> dict[int, dict[int, float]]:
+    """Find scores by weekday and hour, in entries that have a day and hours."""
     found: dict[int, dict[int, float]] = {}
-    for entry in _objects(reply):
+    for entry in _find_objects(response):
         day, hours = entry.get("day"), entry.get("hours")
-        if isinstance(day, str) and day.lower() in _DAYS and isinstance(hours, list):
-            found[_DAYS.index(day.lower())] = dict(_scores(cast("list[object]", hours)))
+        number = parse_weekday(day) if isinstance(day, str) else None
+        if number is not None and isinstance(hours, list):
+            found[number] = dict(_parse_scores(cast("list[object]", hours)))
     return found
 
 
-def _scores(hours: list[object]) -> Iterator[tuple[int, float]]:
+def _parse_scores(hours: list[object]) -> Iterator[tuple[int, float]]:
     for each in hours:
         entry = cast("JsonObject", each) if isinstance(each, dict) else {"hour": each}
         hour, score = entry.get("hour"), entry.get("score", 1.0)
@@ -80,12 +80,12 @@ def _scores(hours: list[object]) -> Iterator[tuple[int, float]]:
             yield hour, float(score)
 
 
-def _objects(reply: JsonObject) -> Iterator[JsonObject]:
-    """The entries of every list directly in the reply, and objects in it that are named by an id."""
-    for key, value in reply.items():
+def _find_objects(response: JsonObject) -> Iterator[JsonObject]:
+    """Yield the entries of every list directly in the response, and its objects, with the id that names them."""
+    for key, value in response.items():
         if isinstance(value, list):
             yield from (cast("JsonObject", entry) for entry in cast("list[object]", value) if isinstance(entry, dict))
         elif isinstance(value, dict):
             inner = cast("JsonObject", value)
             yield {"id": key, **inner} if "bestHours" in inner or "recommendation" in inner else inner
-            yield from _objects(inner) if not {"bestHours", "recommendation", "hours"} & inner.keys() else ()
+            yield from _find_objects(inner) if not {"bestHours", "recommendation", "hours"} & inner.keys() else ()

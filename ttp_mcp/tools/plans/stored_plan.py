@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,10 +11,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.errors import Refusal
-from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
+from ttp_mcp.ledger.plans import PlanRecord
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.planning import model, planner
-from ttp_mcp.planning.model import PostRequest
+from ttp_mcp.planning.model import Plan, PostRequest, Scheduled
+from ttp_mcp.planning.planner import make_plan_id
 from ttp_mcp.text import quote_text
 from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.context import ToolContext
@@ -23,63 +23,174 @@ from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.posts.rendering import join_words, quote_all
 
 toolset = Toolset("plans")
-# An applied post needs a moment to be sent.
-LEAD = timedelta(seconds=60)
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
 PlanId = Annotated[str, Field(min_length=1, max_length=40, description="Id of the plan, from plan_posts.")]
 
 
 class Step(ToolOutput):
-    """One post of a plan: its place, what became of it now, and its id."""
+    """One post of a plan: its number, its outcome in this call, and what was sent."""
 
     index: int
     outcome: str
     post_id: str | SkipJsonSchema[None] = None
     reason: str | SkipJsonSchema[None] = None
+    scheduled_at: str | SkipJsonSchema[None] = None
+    accounts: list[str] | SkipJsonSchema[None] = None
+    contents: str | SkipJsonSchema[None] = None
 
 
 class PlanProgress(ToolOutput):
-    """How far a plan is; `complete` when nothing is left to do."""
+    """Progress of a plan; `complete` when nothing is left to do."""
 
     plan_id: str
     complete: bool
     steps: list[Step]
 
 
-def to_post_create(each: model.Scheduled) -> PostCreate:
-    wish = each.wish
+class StoredPlan:
+    """A plan exactly as plan_posts showed it, with the post that was created for each of its entries.
+
+    `record` is a snapshot of the ledger; `reload` renews it.
+    """
+
+    def __init__(self, record: PlanRecord, context: ToolContext) -> None:
+        self.record = record
+        self.posts = _parse_document(record.document)
+        self._context = context
+
+    @classmethod
+    async def save(cls, plan: Plan, context: ToolContext) -> str:
+        """Store a plan and return its id."""
+        plan_id = make_plan_id(plan)
+        await context.ledger.plans.save(plan_id, _to_document(plan))
+        return plan_id
+
+    @classmethod
+    async def load(cls, plan_id: str, context: ToolContext, failure: str) -> "StoredPlan":
+        """Load a plan by its id.
+
+        Raises:
+            Refusal: There is no such plan, or its content no longer matches its id.
+        """
+        wanted = plan_id.strip().lower()
+        record = await context.ledger.plans.load(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
+        if record is None:
+            raise Refusal(
+                f"{failure}: there is no plan {quote_text(plan_id, 40)}. Call plan_posts to make one; nothing was sent."
+            )
+        stored = cls(record, context)
+        stored.refuse_altered(failure)
+        return stored
+
+    @property
+    def id(self) -> str:
+        """The plan's id."""
+        return self.record.id
+
+    @property
+    def creator(self) -> str:
+        """The name under which the ledger records the posts of this plan."""
+        return f"apply_plan {self.id}"
+
+    def refuse_altered(self, failure: str) -> None:
+        """Refuse a plan that differs from what its id was made of."""
+        if make_plan_id(Plan(self.posts, ())) != self.id:
+            raise Refusal(
+                f"{failure}: plan {self.id} was altered since it was shown. Call plan_posts again; nothing was sent."
+            )
+
+    async def reload(self) -> None:
+        """Read the progress from the ledger again."""
+        self.record = await self._context.ledger.plans.load(self.id) or self.record
+
+    def post_id(self, entry: Scheduled) -> str | None:
+        """Return the id of the post for an entry; None before it is applied and after it is undone."""
+        note = self.record.steps.get(str(entry.post.index))
+        return note["post_id"] if note else None
+
+    def origin(self, entry: Scheduled) -> Literal["created", "existed"] | None:
+        """Check whether the post of an entry was created by this plan or existed before; None without a post."""
+        if self.post_id(entry) is None:
+            return None
+        return "existed" if self.record.steps[str(entry.post.index)].get("existed") else "created"
+
+    def pending(self) -> list[Scheduled]:
+        """List the entries without a post."""
+        return [entry for entry in self.posts if self.post_id(entry) is None]
+
+    def having(self, origin: Literal["created", "existed"]) -> list[Scheduled]:
+        """List the entries whose post has this origin."""
+        return [entry for entry in self.posts if self.origin(entry) == origin]
+
+    async def note_post(self, index: int, post_id: str | None, *, existed: bool = False) -> None:
+        """Record the post of an entry. A ledger that can't record it doesn't undo what happened."""
+        note = {"post_id": post_id, "existed": existed} if post_id else None
+        with suppress(LedgerProblem):
+            await self._context.ledger.plans.note_step(self.id, str(index), note)
+
+    async def reopen(self, entry: Scheduled) -> None:
+        """Make an entry pending again, because its post is gone."""
+        await self._context.ledger.plans.note_step(self.id, str(entry.post.index), None)
+
+    async def was_created_here(self, entry: Scheduled) -> bool:
+        """Check whether the ledger knows an attempt of this plan to create the post of an entry."""
+        try:
+            prior = await self._context.ledger.find_prior_create(to_post_create(entry))
+        except LedgerProblem:
+            return False
+        return prior is not None and prior.tool == self.creator
+
+    def render(self, steps: Sequence[Step]) -> list[str]:
+        """Render steps as a list: number, time, outcome, post, reason."""
+        times = {entry.post.index + 1: show(entry.at, self._context.zone) for entry in self.posts}
+        return [f"- post {step.index}, {times[step.index]}: {_render_step(step)}" for step in steps]
+
+    def progress(self, steps: Sequence[Step], *, complete: bool) -> PlanProgress:
+        """Return the structured answer."""
+        return PlanProgress(plan_id=self.id, complete=complete, steps=list(steps))
+
+
+def _render_step(step: Step) -> str:
+    words = step.outcome.replace("_", " ") + (f" {step.post_id}" if step.post_id else "")
+    if step.contents:
+        words += f" for {join_words(step.accounts or [])}, {step.contents}"
+    return f"{words}: {step.reason}" if step.reason else words
+
+
+def to_post_create(entry: Scheduled) -> PostCreate:
+    """Return the request body of an entry. Accounts are sent by id: `platforms` is ambiguous with several accounts."""
+    post = entry.post
     return PostCreate(
-        content=wish.content,
-        account_ids=wish.account_ids,
-        media_urls=wish.media_urls,
-        thread=wish.thread,
-        scheduled_at=each.at,
-        platform_data=wish.platform_data,
+        content=post.content,
+        account_ids=post.account_ids,
+        media_urls=post.media_urls,
+        thread=post.thread,
+        scheduled_at=entry.at,
+        platform_data=post.platform_data,
     )
 
 
-def to_document(found: model.Plan) -> dict[str, Any]:
-    """A plan as it is kept: all that its id stands for, and the reasons."""
+def _to_document(plan: Plan) -> dict[str, Any]:
     return {
         "posts": [
             {
-                "index": each.wish.index,
-                "at": to_wire(each.at),
-                "account_ids": list(each.wish.account_ids),
-                "content": each.wish.content,
-                "media_urls": list(each.wish.media_urls),
-                "thread": list(each.wish.thread),
-                "platform_data": each.wish.platform_data,
-                "reason": each.reason,
+                "index": entry.post.index,
+                "at": to_wire(entry.at),
+                "account_ids": list(entry.post.account_ids),
+                "content": entry.post.content,
+                "media_urls": list(entry.post.media_urls),
+                "thread": list(entry.post.thread),
+                "platform_data": entry.post.platform_data,
+                "reason": entry.reason,
             }
-            for each in found.placed
+            for entry in plan.scheduled
         ]
     }
 
 
-def from_document(document: dict[str, Any]) -> model.Plan:
-    placed = [
-        model.Scheduled(
+def _parse_document(document: dict[str, Any]) -> tuple[Scheduled, ...]:
+    return tuple(
+        Scheduled(
             PostRequest(
                 index=post["index"],
                 account_ids=tuple(post["account_ids"]),
@@ -92,76 +203,22 @@ def from_document(document: dict[str, Any]) -> model.Plan:
             post["reason"],
         )
         for post in document["posts"]
-    ]
-    return model.Plan(tuple(placed), ())
-
-
-async def load_plan(plan_id: str, context: ToolContext, what: str) -> tuple[KeptPlan, model.Plan]:
-    """A plan as it was shown; one that is no longer what its id stands for is refused."""
-    wanted = plan_id.strip().lower()
-    kept = await context.ledger.plans.load(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
-    if kept is None:
-        raise Refusal(
-            f"{what}: there is no plan {quote_text(plan_id, 40)}. plan_posts makes one and says its id; nothing was sent."
-        )
-    found = from_document(kept.document)
-    refuse_altered(kept, found, what)
-    return kept, found
-
-
-def refuse_altered(kept: KeptPlan, found: model.Plan, what: str) -> None:
-    if planner.plan_id(found) != kept.id:
-        raise Refusal(
-            f"{what}: plan {kept.id} was altered since it was shown. Call plan_posts again; nothing was sent."
-        )
-
-
-async def call_again(kept: KeptPlan, context: ToolContext) -> KeptPlan:
-    return await context.ledger.plans.load(kept.id) or kept
-
-
-def posts_done(kept: KeptPlan, index: int) -> Literal["created", "existed"] | None:
-    note = kept.steps.get(str(index))
-    if note is None or note["post_id"] is None:
-        return None
-    return "existed" if note.get("existed") else "created"
-
-
-async def was_removed(first_id: str | None, context: ToolContext) -> bool:
-    """Whether a post of a plan was deleted for good; not so when it only made way for a replacement."""
-    if first_id is None:
-        return False
-    post_id = await context.ledger.replacements.find_successor(first_id) or first_id
-    # While a replacement has no end, or lost it in a crash, the old post is gone and a new one may stand.
-    return (
-        await context.ledger.find_deleted_post(post_id) is not None
-        and await context.ledger.replacements.find_pending(post_id) is None
     )
 
 
-def render_steps_in_full(
+async def was_deleted(post_id: str, context: ToolContext) -> bool:
+    """Check whether a post was deleted through this server, other than by a reschedule that replaced it."""
+    current = await context.ledger.replacements.find_successor(post_id) or post_id
+    # While a replacement is pending, also after a crash, the old post is gone and a new one may exist.
+    return (
+        await context.ledger.find_deleted_post(current) is not None
+        and await context.ledger.replacements.find_pending(current) is None
+    )
+
+
+def render_question_item(
     when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, context: ToolContext
 ) -> str:
-    """One post of a question, with all that it shows."""
+    """Render one post of a question in full."""
     due = show(when, context.zone) if when else "no time set"
     return f"{due}, {join_words(accounts)}:\n{quote_all(post)}"
-
-
-def tool_named(kept: KeptPlan) -> str:
-    """Who creates the posts of a plan, as the ledger knows it: two plans are told apart."""
-    return f"apply_plan {kept.id}"
-
-
-async def note_step(kept: KeptPlan, index: int, note: dict[str, Any] | None, context: ToolContext) -> None:
-    """Remember what became of a post; what happened has happened, also where the ledger can't take it."""
-    with suppress(LedgerProblem):
-        await context.ledger.plans.note_step(kept.id, str(index), note)
-
-
-def render_steps(found: model.Plan, steps: Sequence[Step], context: ToolContext) -> list[str]:
-    when = {each.wish.index + 1: show(each.at, context.zone) for each in found.placed}
-    return [
-        f"- post {step.index}, {when[step.index]}: {step.outcome.replace('_', ' ')}"
-        f"{f' {step.post_id}' if step.post_id else ''}{f': {step.reason}' if step.reason else ''}"
-        for step in steps
-    ]

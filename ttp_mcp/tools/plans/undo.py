@@ -6,10 +6,9 @@ from datetime import timedelta
 
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import agent_text
-from ttp_mcp.ledger.plans import PlanRecord as KeptPlan
 from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.planning import model
+from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
@@ -20,16 +19,11 @@ from ttp_mcp.tools.plans.stored_plan import (
     PlanId,
     PlanProgress,
     Step,
-    call_again,
-    load_plan,
-    note_step,
-    posts_done,
-    render_steps,
-    render_steps_in_full,
+    StoredPlan,
+    render_question_item,
     to_post_create,
-    tool_named,
     toolset,
-    was_removed,
+    was_deleted,
 )
 from ttp_mcp.tools.posts.guards import replacement_under_way
 from ttp_mcp.tools.posts.prepare import visible_fields
@@ -37,194 +31,190 @@ from ttp_mcp.tools.posts.rendering import account_labels, count_noun
 from ttp_mcp.writes.outcomes import WriteRefused
 from ttp_mcp.writes.replacement import REPLACEABLE
 
-CHANGED = "it was changed or rescheduled while this call ran, so it is not what was agreed to; undo_plan again asks about it as it is now"
+CHANGED = "it was changed or rescheduled during this call, so the confirmation doesn't cover it; call undo_plan again"
+MAYBE_CREATED = "it may have been created, but no single post equals it; look for it with list_posts"
+NOT_FOUND = (
+    "it is not found (404) but may still exist; look for it with list_posts and call undo_plan again in two minutes"
+)
+EXISTED = "it existed before the plan was applied; delete_post removes it"
+RESPONSE_LOST = "the response was lost; check with get_post"
 
 
 class UndoPlan(ToolInput):
-    """Which plan."""
+    """Arguments of undo_plan."""
 
     plan_id: PlanId
     confirmation: Confirmation = None
 
 
-@toolset.tool(title="Undo a plan", effect="remove", failure=NOT_UNDONE)
-async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress]:
-    """Delete what apply_plan created from a plan and is not out yet.
-
-    What a network already shows stays there. Posts from before the plan are not touched.
-    """
-    kept, found = await load_plan(args.plan_id, context, NOT_UNDONE)
-    unclear = await _look_again(kept, found, context)
-    kept = await call_again(kept, context)
-    created = [each for each in found.placed if posts_done(kept, each.wish.index) == "created"]
-    before = _kept_as_before(kept, found) + unclear
-    if not created:
-        known = "known to be " if unclear else ""
-        nothing = f"Nothing to undo: this plan has created no post that is {known}still there."
-        return _undone(kept, found, before, context, nothing)
-    made = await _made(kept, created, context)
-    standing = [each.found for each in made if isinstance(each.found, Post)]
-    if standing:
-        await require_confirmation(
-            context,
-            await _undo_question(kept.id, standing, context),
-            binding={
-                "tool": "undo_plan",
-                "plan_id": kept.id,
-                "posts": [[post.id, *visible_fields(post)] for post in standing],
-            },
-            irreversible=True,
-            confirmation=args.confirmation,
-        )
-    steps = before
-    for number, each in enumerate(made):
-        await context.user.report_progress(number, len(made), f"{number} of {count_noun(len(made), 'post')} looked at")
-        steps.append(await _undo_one(kept, each, context))
-    await context.user.report_progress(len(made), len(made), f"{count_noun(len(made), 'post')} looked at")
-    return _undone(await call_again(kept, context), found, steps, context, None)
-
-
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """A post that a plan created, by the id that it has now: as it stands, or what became of it that is not to be undone."""
+class _Target:
+    """A post that the plan created, by its present id: the post to delete, or the step that says why it is left alone."""
 
     index: int
     post_id: str
-    found: Post | Step
+    state: Post | Step
+
+    def step(self, outcome: str, reason: str | None = None) -> Step:
+        """Return the step for this post."""
+        return _post_step(self.index, self.post_id, outcome, reason)
 
 
-async def _undo_question(plan_id: str, posts: Sequence[Post], context: ToolContext) -> str:
-    """What will be deleted as it is now: it may have been rescheduled since the plan was applied."""
-    book = await context.accounts.names()
-    lines = [f"Delete {count_noun(len(posts), 'post')} that plan {plan_id} created, as far as they are not out yet?"]
-    lines += [render_steps_in_full(post.scheduled_at, account_labels(post, book), post, context) for post in posts]
-    return "\n".join(lines)
+def _post_step(index: int, post_id: str, outcome: str, reason: str | None = None) -> Step:
+    return Step(index=index + 1, outcome=outcome, post_id=clean_text(post_id), reason=reason)
 
 
-async def _look_again(kept: KeptPlan, found: model.Plan, context: ToolContext) -> list[Step]:
-    """Find out about attempts of this plan that have no known post: what is found is noted, the rest are steps."""
-    steps: list[Step] = []
-    for each in found.placed:
-        earlier = (
-            None if posts_done(kept, each.wish.index) else await context.ledger.find_prior_create(to_post_create(each))
+@toolset.tool(title="Undo a plan", effect="remove", failure=NOT_UNDONE)
+async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress]:
+    """Delete the posts that apply_plan created from a plan and that aren't published yet.
+
+    Published posts stay on their networks. Posts that existed before the plan are not touched.
+    """
+    stored = await StoredPlan.load(args.plan_id, context, NOT_UNDONE)
+    unclear = await _recall_attempts(stored, context)
+    await stored.reload()
+    steps = [
+        _post_step(entry.post.index, stored.post_id(entry) or "", "kept", EXISTED) for entry in stored.having("existed")
+    ]
+    steps += unclear
+    if not stored.having("created"):
+        known = "known to be " if unclear else ""
+        return _undone_answer(
+            stored, steps, context, f"Nothing to undo: this plan has created no post that is {known}still there."
         )
-        if earlier is None or earlier.tool != tool_named(kept):
+    targets = await _read_targets(stored, context)
+    await _confirm(stored, [each.state for each in targets if isinstance(each.state, Post)], args, context)
+    for number, target in enumerate(targets):
+        await context.user.report_progress(
+            number, len(targets), f"{number} of {count_noun(len(targets), 'post')} checked"
+        )
+        steps.append(await _undo_target(stored, target, context))
+    await context.user.report_progress(len(targets), len(targets), f"{count_noun(len(targets), 'post')} checked")
+    return _undone_answer(stored, steps, context)
+
+
+async def _recall_attempts(stored: StoredPlan, context: ToolContext) -> list[Step]:
+    """Look for posts of attempts with an unknown outcome. Note those that are found; return a step for each other one."""
+    steps: list[Step] = []
+    for entry in stored.pending():
+        prior = await context.ledger.find_prior_create(to_post_create(entry))
+        if prior is None or prior.tool != stored.creator:
             continue
-        known = await context.writer.duplicates.recall(earlier, to_post_create(each))
+        known = await context.writer.duplicates.recall(prior, to_post_create(entry))
         if known is not None and known.post_id is not None:
-            await note_step(kept, each.wish.index, {"post_id": known.post_id, "existed": False}, context)
+            await stored.note_post(entry.post.index, known.post_id)
         elif known is not None:
-            reason = "it may have been created, and no single post is equal to it; look with list_posts"
-            steps.append(Step(index=each.wish.index + 1, outcome="unknown", reason=reason))
+            steps.append(Step(index=entry.post.index + 1, outcome="unknown", reason=MAYBE_CREATED))
     return steps
 
 
-async def _made(kept: KeptPlan, created: Sequence[model.Scheduled], context: ToolContext) -> list[_Made]:
-    """The posts that a plan created as they are now."""
-    there = {post.id for post in await context.api.posts.list()}
-    made: list[_Made] = []
-    for each in created:
-        index = each.wish.index
-        first_id = str(kept.steps[str(index)]["post_id"])
-        # A post of the plan that was rescheduled since has another id now.
-        post_id = await context.ledger.replacements.find_successor(first_id) or first_id
-        found: Post | Step
-        try:
-            # Not from the list, which may show less of it than the look before the delete.
-            post = await context.api.posts.get(post_id)
-            # Threads and accounts are not promised: what the API leaves out of the plan's own post is as it was sent.
-            sent = to_post_create(each).body() if post_id == first_id else {}
-            found = _kept_if_out(index, post_id, post) or Post({**sent, **post.raw, "id": post_id})
-        except NotFound:
-            found = await _not_found(index, post_id, there, context)
-        made.append(_Made(index, post_id, found))
-    return made
+async def _read_targets(stored: StoredPlan, context: ToolContext) -> list[_Target]:
+    """Read the posts that the plan created, as they are now."""
+    listed = {post.id for post in await context.api.posts.list()}
+    return [await _read_target(stored, entry, listed, context) for entry in stored.having("created")]
 
 
-async def _not_found(index: int, post_id: str, there: Collection[str], context: ToolContext) -> Step:
-    """What to say of a post that is not found, where `there` are the ids of a list that was just read."""
-    if await _is_gone(post_id, there, context):
-        return Step(index=index + 1, outcome="already_gone", post_id=clean_text(post_id))
-    reason = "it is not found (404), but it may still stand; look with list_posts, and undo_plan again in two minutes"
-    return Step(index=index + 1, outcome="unknown", post_id=clean_text(post_id), reason=reason)
+async def _read_target(stored: StoredPlan, entry: Scheduled, listed: Collection[str], context: ToolContext) -> _Target:
+    index, first_id = entry.post.index, stored.post_id(entry) or ""
+    # A post that was rescheduled has a new id.
+    post_id = await context.ledger.replacements.find_successor(first_id) or first_id
+    try:
+        # By id: lists may show less of a post than the read before the delete.
+        post = await context.api.posts.get(post_id)
+    except NotFound:
+        return _Target(index, post_id, await _missing_step(index, post_id, listed, context))
+    # The API may leave out threads and accounts. For the plan's own post they are as they were sent.
+    sent = to_post_create(entry).body() if post_id == first_id else {}
+    return _Target(index, post_id, _kept_step(index, post) or Post({**sent, **post.raw, "id": post_id}))
 
 
-async def _is_gone(post_id: str, there: Collection[str], context: ToolContext) -> bool:
-    """Whether a post that is not found is really gone: a copy of the API that lags can say so too."""
-    if await was_removed(post_id, context):
+async def _missing_step(index: int, post_id: str, listed: Collection[str], context: ToolContext) -> Step:
+    """Return the step for a post that isn't found, where `listed` are the ids of a list that was just read."""
+    if await _is_gone(post_id, listed, context):
+        return _post_step(index, post_id, "already_gone")
+    return _post_step(index, post_id, "unknown", NOT_FOUND)
+
+
+async def _is_gone(post_id: str, listed: Collection[str], context: ToolContext) -> bool:
+    """Check whether a post that isn't found is gone: a replica of the API that lags answers 404 too."""
+    if await was_deleted(post_id, context):
         return True
-    if post_id in there or await context.ledger.replacements.find_pending(post_id) is not None:
+    if post_id in listed or await context.ledger.replacements.find_pending(post_id) is not None:
         return False
-    # The ledger goes by this machine's clock: however far that is off, looking back farther only takes longer.
+    # The ledger uses this machine's clock. However far that is off, looking back farther only takes longer.
     since = context.now() - timedelta(seconds=abs(context.api.clock.skew_seconds or 0)) - LONGEST_WRITE
     return all(each.post_id != post_id for each in await context.ledger.read_history(since) if each.kind == "create")
 
 
-def _kept_if_out(index: int, post_id: str, post: Post) -> Step | None:
-    if post.status in REPLACEABLE:
-        return None
-    return Step(index=index + 1, outcome="kept", post_id=clean_text(post_id), reason=f"it is {post.status}")
+def _kept_step(index: int, post: Post) -> Step | None:
+    """Return the step for a post that is out or about to be; None where it can be deleted."""
+    return None if post.status in REPLACEABLE else _post_step(index, post.id, "kept", f"it is {post.status}")
 
 
-async def _undo_one(kept: KeptPlan, made: _Made, context: ToolContext) -> Step:
-    step = made.found
+async def _confirm(stored: StoredPlan, posts: Sequence[Post], args: UndoPlan, context: ToolContext) -> None:
+    """Require confirmation for the posts as they are now: they may have been rescheduled since."""
+    if not posts:
+        return
+    accounts = await context.accounts.names()
+    lines = [f"Delete {count_noun(len(posts), 'post')} that plan {stored.id} created, unless published by then?"]
+    lines += [render_question_item(post.scheduled_at, account_labels(post, accounts), post, context) for post in posts]
+    await require_confirmation(
+        context,
+        "\n".join(lines),
+        binding={
+            "tool": "undo_plan",
+            "plan_id": stored.id,
+            "posts": [[post.id, *visible_fields(post)] for post in posts],
+        },
+        irreversible=True,
+        confirmation=args.confirmation,
+    )
+
+
+async def _undo_target(stored: StoredPlan, target: _Target, context: ToolContext) -> Step:
+    step = target.state
     if isinstance(step, Post):
         try:
-            step = await _delete_as_shown(made, step, context)
+            step = await _delete_as_shown(target, step, context)
         except (ApiError, WriteRefused, LedgerProblem) as problem:
-            reason = agent_text(problem, f"Post {made.index + 1} not deleted")
-            step = Step(index=made.index + 1, outcome="failed", post_id=clean_text(made.post_id), reason=reason)
+            step = target.step("failed", agent_text(problem, f"Post {target.index + 1} not deleted"))
     if step.outcome in ("deleted", "already_gone"):
-        await note_step(kept, made.index, None, context)
+        await stored.note_post(target.index, None)
     return step
 
 
-async def _delete_as_shown(made: _Made, asked_about: Post, context: ToolContext) -> Step:
-    """Delete a post, unless it is another one than the human was asked about: who was asked may have taken their time."""
-    number, post_id = made.index + 1, clean_text(made.post_id)
+async def _delete_as_shown(target: _Target, shown: Post, context: ToolContext) -> Step:
+    """Delete a post, unless it differs from the one that the user confirmed: answering may have taken a while."""
     try:
-        post = await context.api.posts.get(made.post_id)
+        post = await context.api.posts.get(target.post_id)
     except NotFound:
         post = None
-    if await context.ledger.replacements.find_successor(made.post_id) is not None:
-        return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
+    if await context.ledger.replacements.find_successor(target.post_id) is not None:
+        return target.step("kept", CHANGED)
     if post is None:
-        return await _not_found(made.index, made.post_id, [each.id for each in await context.api.posts.list()], context)
-    if step := _kept_if_out(made.index, made.post_id, post):
+        listed = [each.id for each in await context.api.posts.list()]
+        return await _missing_step(target.index, target.post_id, listed, context)
+    if step := _kept_step(target.index, post):
         return step
     if other := await replacement_under_way(post.id, context):
-        reason = f"a reschedule of it did not end, and {show_id(other)} stands beside it: delete_post for both, or for the one not wanted"
-        return Step(index=number, outcome="unknown", post_id=post_id, reason=reason)
-    # What this answer leaves out says nothing.
-    if visible_fields(Post({**asked_about.raw, **post.raw})) != visible_fields(asked_about):
-        return Step(index=number, outcome="kept", post_id=post_id, reason=CHANGED)
-    deleted = await context.writer.delete(made.post_id, tool="undo_plan", post=post)
-    reason = "the answer was lost; check with get_post" if deleted.outcome == "unknown" else None
-    return Step(index=number, outcome=deleted.outcome, post_id=post_id, reason=reason)
-
-
-def _kept_as_before(kept: KeptPlan, found: model.Plan) -> list[Step]:
-    """Steps for the posts that the plan did not make: to be known, since they go out all the same."""
-    reason = "it existed before the plan was applied; delete_post removes it"
-    return [
-        Step(
-            index=each.wish.index + 1,
-            outcome="kept",
-            post_id=clean_text(str(kept.steps[str(each.wish.index)]["post_id"])),
-            reason=reason,
+        return target.step(
+            "unknown",
+            f"a reschedule of it did not finish, and {show_id(other)} exists too; delete both, or the one not wanted, with delete_post",
         )
-        for each in found.placed
-        if posts_done(kept, each.wish.index) == "existed"
-    ]
+    # A field that this response leaves out is unchanged.
+    if visible_fields(Post({**shown.raw, **post.raw})) != visible_fields(shown):
+        return target.step("kept", CHANGED)
+    deleted = await context.writer.delete(target.post_id, tool="undo_plan", post=post)
+    return target.step(deleted.outcome, RESPONSE_LOST if deleted.outcome == "unknown" else None)
 
 
-def _undone(
-    kept: KeptPlan, found: model.Plan, steps: Sequence[Step], context: ToolContext, nothing: str | None
+def _undone_answer(
+    stored: StoredPlan, steps: Sequence[Step], context: ToolContext, heading: str | None = None
 ) -> Answer[PlanProgress]:
-    gone = sum(step.outcome in ("deleted", "already_gone") for step in steps)
-    lines = [nothing or f"Plan {kept.id}: {gone} of {count_noun(len(steps), 'post')} taken back."]
-    lines += render_steps(found, steps, context)
+    deleted = sum(step.outcome in ("deleted", "already_gone") for step in steps)
+    lines = [heading or f"Plan {stored.id}: {deleted} of {count_noun(len(steps), 'post')} deleted."]
+    lines += stored.render(steps)
     complete = not any(step.outcome in ("failed", "unknown") or step.reason == CHANGED for step in steps)
     if not complete:
-        lines.append("undo_plan with the same plan_id tries again what is left.")
-    return Answer("\n".join(lines), PlanProgress(plan_id=kept.id, complete=complete, steps=list(steps)))
+        lines.append("Call undo_plan with the same plan_id to retry what is left.")
+    return Answer("\n".join(lines), stored.progress(steps, complete=complete))
