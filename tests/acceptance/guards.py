@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from http import cookiejar
 from pathlib import Path
 from typing import Any
@@ -508,6 +509,26 @@ REMOVED: dict[str, Removal] = {
         "tools.plans.apply:require_confirmation",
         later(False),
         f"{TOOLS}/plans/test_plans.py::test_human_is_asked_once_for_the_whole_plan",
+    ),
+    "declined plan in required mode": Removal(
+        "tools.plans.apply:require_confirmation",
+        later(False),
+        f"{TOOLS}/plans/test_guards.py::test_declined_plan_is_not_applied_in_required_mode",
+    ),
+    "declined undo in required mode": Removal(
+        "tools.plans.undo:require_confirmation",
+        later(False),
+        f"{TOOLS}/plans/test_guards.py::test_declined_plan_is_not_undone_in_required_mode",
+    ),
+    "code for what was left of a plan": Removal(
+        "toolkit.confirmation:digest_of",
+        always("the same"),
+        f"{TOOLS}/plans/test_guards.py::test_code_for_the_rest_of_a_plan_does_not_cover_more_of_it",
+    ),
+    "lead before a planned time": Removal(
+        "tools.plans.apply:SEND_LEAD",
+        constant(timedelta(0)),
+        f"{TOOLS}/plans/test_guards.py::test_post_that_is_due_in_less_than_a_minute_is_not_applied",
     ),
     "human is asked about a replacement": Removal(
         "tools.posts.reschedule:require_confirmation",

@@ -1,0 +1,77 @@
+"""Guards of plans: confirmation in required mode, and the minimum lead before a time."""
+
+import re
+
+import pytest
+
+LATER = [
+    {"content": f"Post {number}", "platforms": ["linkedin"], "scheduled_at": f"2026-11-2{number + 5}T10:00"}
+    for number in range(2)
+]
+eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+
+async def make_plan(agent, posts=LATER):
+    """Return the id of a plan."""
+    _, data = await agent.ok("plan_posts", posts=posts)
+    return data["plan_id"]
+
+
+def code_in(words):
+    """Return the confirmation code of a preview."""
+    return re.search(r"confirmation (\S+) \(once", words)[1]
+
+
+@pytest.mark.requirement("tools.plans.confirmed")
+@eras
+@pytest.mark.parametrize("answer", [False, "cancel"])
+async def test_declined_plan_is_not_applied_in_required_mode(connect, mode, answer):
+    async with connect(answer=answer, mode=mode, confirm="required", demo_posts=False) as agent:
+        words = await agent.refused("apply_plan", plan_id=await make_plan(agent))
+        assert "declined" in words
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans.confirmed")
+@eras
+@pytest.mark.parametrize("answer", [False, "cancel"])
+async def test_declined_plan_is_not_undone_in_required_mode(connect, mode, answer):
+    answers = [True, answer]
+
+    async with connect(answer=lambda: answers.pop(0), mode=mode, confirm="required", demo_posts=False) as agent:
+        plan_id = await make_plan(agent)
+        await agent.ok("apply_plan", plan_id=plan_id)
+        words = await agent.refused("undo_plan", plan_id=plan_id)
+        assert "declined" in words
+        assert len(agent.standing()) == 2
+
+
+@pytest.mark.requirement("tools.plans.confirmed")
+async def test_code_for_the_rest_of_a_plan_does_not_cover_more_of_it(connect):
+    """A post that was applied and then deleted is pending again, and the user was not shown it."""
+    async with connect(confirm="required", max_posts_per_hour=1, demo_posts=False) as agent:
+        plan_id = await make_plan(agent)
+        code = code_in(await agent.refused("apply_plan", plan_id=plan_id))
+        _, data = await agent.ok("apply_plan", plan_id=plan_id, confirmation=code)
+        assert [step["outcome"] for step in data["steps"]] == ["created", "stopped"]
+        for_the_rest = code_in(await agent.refused("apply_plan", plan_id=plan_id))
+        post_id = data["steps"][0]["post_id"]
+        delete = code_in(await agent.refused("delete_post", post_id=post_id))
+        await agent.ok("delete_post", post_id=post_id, confirmation=delete)
+        words = await agent.refused("apply_plan", plan_id=plan_id, confirmation=for_the_rest)
+        assert "or for other arguments" in words
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans.lead")
+@pytest.mark.parametrize(("seconds", "sent"), [(240, True), (241, False), (299, False)])
+async def test_post_that_is_due_in_less_than_a_minute_is_not_applied(fresh, clock, seconds, sent):
+    """It would reach the API too late. The plan is made at 09:02:00, the post is due at 09:07:00."""
+    posts = [{"content": "Soon", "platforms": ["linkedin"], "scheduled_at": "2026-11-24T09:07"}]
+    plan_id = await make_plan(fresh, posts)
+    clock.move(seconds)
+    if sent:
+        await fresh.ok("apply_plan", plan_id=plan_id)
+    else:
+        assert "has passed or is too close" in await fresh.refused("apply_plan", plan_id=plan_id)
+    assert len(fresh.standing()) == sent
