@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from ttp_mcp.times import (
     TimeProblem,
+    find_summer_neighbour,
     from_now,
+    is_fixed_offset,
     parse_when,
     refuse_past,
     show,
@@ -271,3 +273,19 @@ def test_zone_of_the_machine_is_told_by_its_name(tmp_path, link, timezone, tz, n
         (etc / "timezone").write_text(timezone, "latin-1")
     found = system_zone(tz, tmp_path)
     assert (found and found.key) == name
+
+
+@pytest.mark.requirement("times.system-zone")
+@pytest.mark.parametrize(
+    ("name", "neighbour"),
+    [("EST", "America/New_York"), ("MST", "America/Denver"), ("HST", "America/Adak"), ("Etc/GMT+5", None)],
+)
+def test_fixed_offset_is_recognized_with_the_zone_that_has_summer_time(name, neighbour):
+    assert is_fixed_offset(name)
+    assert find_summer_neighbour(name) == neighbour
+
+
+@pytest.mark.requirement("times.system-zone")
+@pytest.mark.parametrize("name", ["UTC", "Etc/UTC", "GMT", "Europe/Paris", "EST5EDT", "Asia/Tokyo", "America/Phoenix"])
+def test_other_zones_are_not_fixed_offsets(name):
+    assert not is_fixed_offset(name)

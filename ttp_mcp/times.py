@@ -174,6 +174,21 @@ def zone_named(name: str) -> ZoneInfo:
         raise TimeProblem("there is no such time zone; pass an IANA name, for example Europe/Paris.") from None
 
 
+# Fixed offsets, and the zone beside each that has summer time.
+_SUMMER_NEIGHBOURS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "America/Adak"}
+_FIXED_OFFSET = re.compile(r"(?:Etc/)?(?:GMT|UTC)[+-]\d{1,2}")
+
+
+def is_fixed_offset(name: str) -> bool:
+    """Check for a zone without summer time whose name suggests a place or a group of zones that has it."""
+    return name in _SUMMER_NEIGHBOURS or _FIXED_OFFSET.fullmatch(name) is not None
+
+
+def find_summer_neighbour(name: str) -> str | None:
+    """Return the zone with summer time that users of a fixed offset such as EST usually mean, if there is one."""
+    return _SUMMER_NEIGHBOURS.get(name)
+
+
 def system_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:
     """The zone of this machine; None where it can't be told by its name.
 
