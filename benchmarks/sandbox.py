@@ -28,12 +28,12 @@ from ttp_mcp.sandbox.rest import organizations
 NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
 AIM = 1.5
 CALLS, DUE = 20, 20
-# Of a hundred posts: so many are published, so many of them young enough to gain engagement; the rest waits or is a draft.
+# Of a hundred posts: published ones, and those of them young enough to gain engagement; the rest are scheduled or drafts.
 PUBLISHED, GROWING, SCHEDULED = 80, 10, 15
 
 
 class Workspace:
-    """A sandbox with so many posts in one organization, and a client of it."""
+    """Open a sandbox with `count` posts in one organization, and a client."""
 
     def __init__(self, stack: ExitStack, folder: Path, count: int) -> None:
         self.clock = ManualClock(NOW)
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=100_000, help="posts in the large workspace")
     parser.add_argument("--small", type=int, default=1_000, help="posts in the small one")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--folder", type=Path, help="where the data go meanwhile")
+    parser.add_argument("--folder", type=Path, help="folder for the data")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     found = anyio.run(run, arguments)

@@ -73,7 +73,7 @@ def is_uri(value: object) -> bool:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A Wednesday morning that stands still."""
+    """A manual clock on a Wednesday morning."""
     return ManualClock(datetime(2026, 6, 24, 9, 30, tzinfo=UTC))
 
 

@@ -1,4 +1,4 @@
-"""A sandbox with a clock that stands still, and clients of its two origins."""
+"""A sandbox with a manual clock, and clients of its two origins."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime

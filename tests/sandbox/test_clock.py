@@ -27,13 +27,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
-    """What stands for the machine's clock."""
+    """Replacement of the machine's clock."""
     found = ManualClock(NOW)
     monkeypatch.setattr(time, "time_ns", lambda: to_ms(found.now()) * 1_000_000)
     return found
 
 
-def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
+def test_manual_clock_only_moves_when_it_is_moved() -> None:
     """In UTC, whatever zone it was given in."""
     clock = ManualClock(NOW.astimezone(timezone(timedelta(hours=2))))
     assert (clock.now(), clock.now().tzinfo) == (NOW, UTC)
@@ -43,7 +43,7 @@ def test_a_manual_clock_stands_still_until_it_is_moved() -> None:
 
 
 def test_a_stored_clock_follows_the_machine(store: Store, machine: ManualClock) -> None:
-    """Unless somebody moved it."""
+    """Unless it was moved."""
     clock = StoredClock(store)
     assert clock.now() == NOW
     machine.move(60)
@@ -59,8 +59,8 @@ def test_a_moved_clock_runs_on_by_that_much(store: Store, machine: ManualClock) 
     assert clock.now() == NOW + timedelta(hours=3, minutes=1, seconds=-0.25)
 
 
-def test_a_stopped_clock_stands_still_and_can_be_moved(store: Store, machine: ManualClock) -> None:
-    """It moves from where it stands."""
+def test_stopped_clock_can_be_moved(store: Store, machine: ManualClock) -> None:
+    """It moves from the time at which it was stopped."""
     clock = StoredClock(store)
     clock.stop_at(NOW + timedelta(days=1))
     machine.move(60)

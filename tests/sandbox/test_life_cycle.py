@@ -20,7 +20,7 @@ from ttp_mcp.sandbox.rest import organizations
 pytestmark = pytest.mark.requirement("sandbox.life-cycle")
 
 START = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
-# Of the caller's organization, and of one that the caller is no member of.
+# Of the caller's organization, and of one that the caller is not a member of.
 OWN, FOREIGN = ("acc_a", "acc_b", "acc_c"), "acc_foreign"
 PROFILE = settings(
     max_examples=200 if os.environ.get("TTP_ACCEPTANCE") == "full" else 12,
@@ -45,7 +45,7 @@ class Model:
 
 
 class LifeCycle(RuleBasedStateMachine):
-    """One organization with three accounts, and one of somebody else with one."""
+    """One organization with three accounts, and another user's with one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class LifeCycle(RuleBasedStateMachine):
 
 
 def test_every_history_follows_the_model() -> None:
-    """Creates, deletes, time, expired connections, plans, dead workers, and somebody else's posts."""
+    """Creates, deletes, time, expired connections, plans, dead workers, and posts of other users."""
     run_state_machine_as_test(LifeCycle, settings=PROFILE)
 
 

@@ -1,4 +1,4 @@
-"""The `Sandbox` class inside somebody's own tests."""
+"""The `Sandbox` class in tests of its users."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ def test_a_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
 
 
 def test_the_token_of_an_opening_ends_with_it(tmp_path):
-    """It is made when it is first asked for; one that nobody asked for is never made."""
+    """It is created on first access, and otherwise never."""
     with Sandbox(tmp_path, clock=ManualClock(NOW), label="tests") as first:
         assert tokens.list_tokens(first.store) == []
         assert first.token == first.token

@@ -159,7 +159,7 @@ def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
 def test_a_connection_that_lapsed_fails_unless_it_renews_itself(
     feed: Feed, connect: Connect, refreshes: int, status: str
 ) -> None:
-    """What counts is the time at which the post goes out. A name stands in where there is no handle."""
+    """The publication time counts. Without a handle the message has the name."""
     connect("pinterest")
     with feed.store.writing() as db:
         db.execute(
@@ -222,7 +222,7 @@ def test_a_claim_is_lost_with_a_post_that_is_gone(feed: Feed) -> None:
 
 
 def test_a_post_that_can_not_be_published_does_not_hold_up_the_others(feed: Feed) -> None:
-    """It stays as it was, is told of, and gets another turn when its lease is over."""
+    """It stays as it was, is reported, and is retried after its lease."""
     feed.post("broken", "acc_twitter")
     feed.post("fine", "acc_twitter")
     with feed.store.writing() as db:

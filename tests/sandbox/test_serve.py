@@ -36,7 +36,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port that somebody else listens on."""
+    """A port that another process listens on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         yield other.getsockname()[1]
 
@@ -81,7 +81,7 @@ async def test_resets_break_the_real_connection(sandbox, client, kind, made):
 
 @pytest.mark.requirement("faults.kinds")
 async def test_delay_commits_late_when_the_client_has_given_up(sandbox, client):
-    """The worst case for whoever looks whether a post was made: it is not there yet, and then it is."""
+    """The worst case for a client that looks for its post: it appears later."""
     before = number_of_posts(sandbox)
     with pytest.raises(httpx2.ReadTimeout):
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": "delay;seconds=0.5"}, timeout=0.05)
@@ -178,13 +178,13 @@ async def test_a_port_that_the_system_refuses_is_named(monkeypatch):
 
 
 async def test_storage_takes_the_next_free_port():
-    """Not one that somebody else has."""
+    """Not one that another process has."""
     with closing(socket.create_server(("127.0.0.1", 0))) as first:
         port = first.getsockname()[1]
     try:
         other = socket.create_server(("127.0.0.1", port + 1))
     except OSError:
-        other = socket.socket()  # somebody else has it already, which is as good
+        other = socket.socket()  # another process has it already, which is just as good
     with closing(other):
         async with serve_on_ports(clock=ManualClock(NOW), port=port) as sandbox:
             storage = urlsplit(sandbox.storage.origin).port

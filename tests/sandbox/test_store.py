@@ -79,18 +79,18 @@ def test_a_view_does_not_change_while_it_is_read(store: Store) -> None:
 
     def write() -> None:
         with store.writing() as other:
-            note(other, "written meanwhile")
+            note(other, "written in between")
 
     with store.reading():
         assert notes(store) == []
         with ThreadPoolExecutor(1) as pool:
             pool.submit(write).result(5)
         assert notes(store) == []
-    assert notes(store) == ["written meanwhile"]
+    assert notes(store) == ["written in between"]
 
 
 def test_a_transaction_that_sqlite_ended_itself_leaves_its_own_error(store: Store) -> None:
-    """On a full disk SQLite rolls back by itself; the error that is told is the disk's, and the next write works."""
+    """On a full disk SQLite rolls back by itself; the error names the disk, and the next write works."""
     for transaction in (store.writing, store.reading):
         with pytest.raises(sqlite3.OperationalError, match="no room"), transaction() as db:
             db.execute("ROLLBACK")
@@ -260,7 +260,7 @@ def test_the_connection_of_a_thread_that_ended_is_closed(store: Store) -> None:
 
 
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
-    """A last note of a thread that is late is no failure."""
+    """A late write of an ending thread is not a failure."""
     store.close()
     assert notes(store) == []
 

@@ -1,4 +1,4 @@
-"""Requests that are no good in themselves, the note that is taken of each, and the date of the answers."""
+"""Invalid requests, the record of each request, and the date of responses."""
 
 import json
 from collections.abc import Callable
@@ -203,7 +203,7 @@ async def test_broken_off_request_does_nothing(
 
 @pytest.mark.requirement("sandbox.errors")
 async def test_failure_of_the_sandbox_has_the_shape_too(empty: Sandbox) -> None:
-    """Here a table is gone; nothing of the reason is told."""
+    """Here a table is missing; the response does not reveal it."""
     headers = {"Authorization": f"Bearer {empty.token}"}
     transport = httpx2.ASGITransport(empty.app, raise_app_exceptions=False)
     with empty.store.writing() as db:

@@ -151,7 +151,7 @@ async def test_drip_stops_when_the_client_has_gone(sandbox):
 
 
 async def test_expired_presign_issues_a_url_that_storage_refuses(sandbox, client):
-    """The API answers as usual; the PUT is told that the URL has expired, and the next one works."""
+    """The API responds as usual; the PUT gets an expired URL, and the next one works."""
     faults.schedule_fault(sandbox.store, "expired-presign")
     body = {"filename": "a.png", "contentType": "image/png", "size": 3}
     await client.get("/posts")
@@ -175,7 +175,7 @@ async def test_expired_presign_leaves_a_refusal_as_it_is(client):
 async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
     """Then no exception is raised; the request ends when the connection has."""
     dropped: list[str] = []
-    told = iter(({"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}))
+    messages = iter(({"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}))
     scope = {
         "type": "http",
         "method": "GET",
@@ -186,7 +186,7 @@ async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
     }
 
     async def receive() -> dict[str, object]:
-        return next(told)
+        return next(messages)
 
     async def send(message: dict[str, object]) -> None:
         raise AssertionError(message)

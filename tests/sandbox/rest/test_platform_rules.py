@@ -1,4 +1,4 @@
-"""What the platforms take, told in words that a person can act on."""
+"""Rules of the platforms, with messages that name the next step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -102,7 +102,7 @@ async def test_instagram_needs_media_once_it_has_a_time(
 async def test_tiktok_needs_media_and_its_owners_choices(
     empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
-    """All that is missing is told at once."""
+    """The message lists everything that is missing."""
     connect("tiktok")
     assert await post(empty_api, "tiktok") == (400, "TikTok needs a video or an image: add mediaUrls.")
     privacy = "privacy (PUBLIC_TO_EVERYONE, MUTUAL_FOLLOW_FRIENDS, FOLLOWER_OF_CREATOR, SELF_ONLY)"

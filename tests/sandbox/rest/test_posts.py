@@ -199,7 +199,7 @@ async def test_thread_has_at_most_24_parts_of_280(
 
 
 async def test_longest_thread_is_accepted(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """24 parts of 280 code points; none at all is no thread."""
+    """24 parts of 280 code points; an empty list is not a thread."""
     longest = ["🙂" * 280] * 24
     assert (await create(empty_api, thread=longest))["thread"] == longest
     assert (await create(empty_api, thread=[]))["thread"] == []
@@ -438,5 +438,5 @@ async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id:
 async def test_a_media_url_whose_host_stands_for_more_than_a_host_is_refused(
     empty_api: httpx2.AsyncClient, x: str, host: str
 ) -> None:
-    """`℀` is `a/c` to whoever would fetch it."""
+    """A client that fetches `℀` normalizes it to `a/c`."""
     assert await refusal(empty_api, mediaUrls=[f"https://{host}/a.jpg"]) == NO_URL

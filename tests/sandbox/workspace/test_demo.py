@@ -78,7 +78,7 @@ def test_demo_workspace_has_two_accounts_of_one_platform_and_one_that_expired(sa
 
 
 def test_demo_workspace_keeps_the_rules_of_the_platforms(sandbox):
-    """Nothing stands there that the API would have refused."""
+    """The API would have accepted everything in it."""
     for row in rows(sandbox, "SELECT * FROM posts"):
         platforms = [
             target["platform"]

@@ -1,4 +1,4 @@
-"""Workspaces made anew, written to files and read back."""
+"""Workspaces that are reset, exported and read back."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -125,7 +125,7 @@ async def test_the_form_of_the_file(used):
 
 
 def test_large_media_are_named_and_not_contained(sandbox, tmp_path):
-    """What is above 256 KiB, and what is no longer there."""
+    """Files above 256 KiB, and files that are missing."""
     with sandbox.store.writing() as db:
         first, second = (row["key"] for row in db.execute("SELECT key FROM media ORDER BY rowid LIMIT 2"))
         db.execute("UPDATE media SET size = 262145 WHERE key = ?", (first,))
@@ -194,7 +194,7 @@ def test_reset_without_a_time_follows_the_machine_again(sandbox):
 
 @pytest.mark.requirement("workspace.same")
 def test_a_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
-    """Each instant by the same distance; a clock that stood still stands still there."""
+    """Each instant by the same distance; a stopped clock stays stopped."""
     with Sandbox(sandbox.folder) as other:
         text = other.export()
         at = NOW + timedelta(days=1000)
@@ -352,7 +352,7 @@ def test_a_workspace_for_a_folder_that_is_not_new_leaves_it_as_it_is(sandbox, tm
 
 
 def test_times_without_an_offset_are_utc(tmp_path, sandbox):
-    """In a file there is nobody whose zone it could be."""
+    """A file has no user whose zone it could be."""
     text = sandbox.export().replace('"now": "2026-06-24T09:30:00.000Z"', '"now": "2026-06-24T09:30"')
     assert read_workspace(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
 
