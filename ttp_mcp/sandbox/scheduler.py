@@ -20,6 +20,10 @@ BATCH = 20
 # A scheduler that runs every minute publishes a little after the scheduled time.
 TICK_MS = 20_000
 MEASURE_EVERY_MS = 5 * 60 * 1000
+_PUBLICATION = (
+    "SELECT p.id, p.post_id, p.published_at, a.id AS account_id, a.platform, a.followers, o.time_zone FROM publications p "
+    "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,7 @@ class Scheduler:
         now = to_ms(self._clock.now())
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT p.id, p.post_id, p.published_at, a.id AS account_id, a.platform, a.followers, o.time_zone FROM publications p "
-                "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id "
-                "WHERE p.settled = 0 AND p.measured_at <= ? LIMIT 500",
+                f"{_PUBLICATION} WHERE p.settled = 0 AND p.measured_at <= ? LIMIT 500",
                 (now - MEASURE_EVERY_MS,),
             ).fetchall()
         if rows:
@@ -162,37 +164,27 @@ def publish_to_account(db: sqlite3.Connection, post: sqlite3.Row, account: sqlit
             (problem, post["id"], account["id"]),
         )
         return False
+    publication_id = _insert_publication(db, post, account, at)
+    if now - at >= MEASURE_EVERY_MS:
+        row = db.execute(f"{_PUBLICATION} WHERE p.id = ?", (publication_id,)).fetchone()
+        _update_engagement(db, row, now)
+    return True
+
+
+def _insert_publication(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, at: int) -> str:
     publication_id = networks.create_external_id(post["id"], account["id"])
     url = networks.create_url(account["platform"], account["handle"] or account["name"], publication_id)
+    thread = post["thread"] if account["platform"] == "twitter" else "[]"
     db.execute(
         "INSERT INTO publications (id, post_id, organization_id, account_id, platform, content, thread, media_urls, url, published_at, "
-        "measured_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            publication_id,
-            post["id"],
-            post["organization_id"],
-            account["id"],
-            account["platform"],
-            post["content"],
-            post["thread"] if account["platform"] == "twitter" else json.dumps([]),
-            post["media_urls"],
-            url,
-            at,
-            at,
-        ),
+        "measured_at) SELECT ?, id, organization_id, ?, ?, content, ?, media_urls, ?, ?, ? FROM posts WHERE id = ?",
+        (publication_id, account["id"], account["platform"], thread, url, at, at, post["id"]),
     )
     db.execute(
         "UPDATE post_targets SET status = 'published', external_id = ?, url = ?, published_at = ? WHERE post_id = ? AND account_id = ?",
         (publication_id, url, at, post["id"], account["id"]),
     )
-    if now - at >= MEASURE_EVERY_MS:
-        row = db.execute(
-            "SELECT p.id, p.post_id, p.published_at, a.id AS account_id, a.platform, a.followers, o.time_zone FROM publications p "
-            "JOIN accounts a ON a.id = p.account_id JOIN organizations o ON o.id = p.organization_id WHERE p.id = ?",
-            (publication_id,),
-        ).fetchone()
-        _update_engagement(db, row, now)
-    return True
+    return publication_id
 
 
 def _find_connection_problem(account: sqlite3.Row, at: int) -> str | None:
