@@ -214,6 +214,17 @@ def find_text_warnings(text: str) -> list[str]:
     return [warning for found, warning in checks if found]
 
 
+_BLANK = re.compile(
+    "[\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]*"
+)
+
+
+def is_blank(text: str) -> bool:
+    """Check whether a text shows nothing."""
+    return bool(_BLANK.fullmatch(text))
+
+
 def _mixes_scripts(word: str) -> bool:
     names = {unicodedata.name(letter, "").split(" ")[0] for letter in word if letter.isalpha()}
     return len(names & {"LATIN", "CYRILLIC", "GREEK"}) > 1

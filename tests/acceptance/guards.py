@@ -419,6 +419,16 @@ REMOVED: dict[str, Removal] = {
         no_check,
         "tests/toolkit/test_confirmation.py::test_post_that_is_changed_while_the_human_thinks_is_left",
     ),
+    "no in required mode": Removal(
+        "tools.posts.delete:require_confirmation",
+        later(True),
+        "tests/toolkit/test_confirmation.py::test_declined_in_required_mode_sends_nothing",
+    ),
+    "accounts in a confirmation": Removal(
+        "tools.posts.create:binding",
+        lambda there: lambda *of: {**there(*of), "accounts": []},
+        "tests/toolkit/test_confirmation.py::test_confirmation_for_a_platform_ends_when_another_account_is_connected_there",
+    ),
     "five minutes for a yes": Removal(
         "toolkit.confirmation:CONFIRMATION_SECONDS",
         constant(1e6),
@@ -484,6 +494,11 @@ REMOVED: dict[str, Removal] = {
         "tools.posts.prepare:refuse_past",
         no_check,
         f"{TOOLS}/posts/test_check.py::test_past_time_would_not_be_sent",
+    ),
+    "past times by the clock of the API": Removal(
+        "tools.posts.prepare:refuse_past",
+        no_check,
+        f"{TOOLS}/posts/test_check.py::test_time_that_is_past_by_the_clock_of_the_api_would_not_be_sent",
     ),
     "yes that comes late": Removal(
         "tools.posts.create:refuse_past",
@@ -551,7 +566,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_reschedule.py::test_old_id_leads_to_the_new_one",
     ),
     "posts on their way": Removal(
-        "tools.posts.reschedule:_refuse_unless_replaceable",
+        "tools.posts.reschedule:refuse_unless_replaceable",
         no_check,
         f"{TOOLS}/posts/test_reschedule.py::test_post_that_is_out_or_on_its_way_is_refused",
     ),

@@ -410,3 +410,33 @@ async def test_yes_after_five_minutes_does_not_count(connect, clock):
             == "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
         )
         assert len(agent.standing()) == 1
+
+
+@eras
+@pytest.mark.parametrize("tool", ["create_post", "delete_post", "reschedule_post"])
+async def test_declined_in_required_mode_sends_nothing(connect, mode, tool):
+    """The user's no counts whichever tool asks."""
+    async with connect(answer=False, mode=mode, confirm="required", demo_posts=False) as agent:
+        post_id = await made(agent)
+        arguments = {
+            "create_post": LATER,
+            "delete_post": {"post_id": post_id},
+            "reschedule_post": {"post_id": post_id, "scheduled_at": "2026-11-26T10:00"},
+        }
+        assert "declined" in await agent.refused(tool, **arguments[tool])
+        assert len(agent.questions) == 1
+        assert agent.standing() == [("There before", "draft")]
+
+
+async def test_confirmation_for_a_platform_ends_when_another_account_is_connected_there(connect):
+    """The user agreed to the accounts that were shown."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER)
+        with agent.sandbox.store.writing() as db:
+            row = dict(db.execute("SELECT * FROM accounts WHERE platform = 'linkedin'").fetchone())
+            row |= {"id": "cmb8000000000000000000new"}
+            row |= {name: "other" for name in ("handle", "name", "external_id") if name in row}
+            names = ", ".join(row)
+            db.execute(f"INSERT INTO accounts ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+        assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
+        assert agent.standing() == []

@@ -14,7 +14,7 @@ from ttp_mcp.platforms.x import find_links, invalid_characters
 # The date of the data file; a test holds the two together, so that nothing has to be read for it.
 VERSION = "2026-11-24"
 
-Severity = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning"]
 MediaKind = Literal["image", "animation", "video", "unknown"]
 
 
@@ -29,7 +29,8 @@ class Draft:
         thread: Later parts, for X.
         platform_data: By platform key, what single platforms need.
         accounts_on_platform: How many accounts of this platform are targeted.
-        scheduled: Whether it has a time. What is still missing stops a scheduled post, and is only said of a draft.
+        scheduled: True for a post with a time. A missing part is an error then, and a warning in a draft.
+        media_kinds: Kinds of its media where they are known; else the extensions decide.
     """
 
     content: str
@@ -39,11 +40,12 @@ class Draft:
     platform_data: dict[str, Any]
     accounts_on_platform: int
     scheduled: bool
+    media_kinds: tuple[MediaKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem: an error stops the post, a warning may, a note is to be known. The text says what to do."""
+    """One problem: an error stops the post, a warning does not. The text says what to do."""
 
     severity: Severity
     code: str
@@ -65,7 +67,7 @@ class Rule:
     """A figure of a platform; `otherwise` is what a post that breaks it gets."""
 
     figure: str
-    value: int | bool | str
+    value: float | bool | str
     source: str
     confidence: str
     otherwise: Severity
@@ -103,23 +105,23 @@ class Platform:
 
 
 def check(draft: Draft) -> list[Finding]:
-    """All problems of a post on one platform, errors first; an unknown platform passes with a note."""
-    platform = _platform(draft.platform)
+    """All problems of a post on one platform, errors first; an unknown platform passes with a warning."""
+    platform = find_platform(draft.platform)
     findings = [*_check_block_names(draft)]
     if platform is None or not platform.rules:
         name = platform.name if platform else f"The platform {draft.platform[:50]!r}"
         text = f"{name}: no limits are known here, so nothing of this platform was checked."
-        findings.append(Finding("note", "no_rules", draft.platform, text))
+        findings.append(Finding("warning", "no_rules", draft.platform, text))
     if platform:
         for part in (_check_text, _check_thread, _check_media, _check_accounts, _check_fields):
             findings.extend(part(draft, platform))
-    order: tuple[Severity, ...] = ("error", "warning", "note")
+    order: tuple[Severity, ...] = ("error", "warning")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
 def text_length(platform: str, text: str) -> Length:
     """A text's length as the platform counts it, in code points where its unit is not known."""
-    found = _platform(platform)
+    found = find_platform(platform)
     rule = found.rules.get("text_most") if found else None
     unit = rule.unit if rule else "characters"
     return Length(count_text(text, unit), rule.number if rule else None, UNITS[unit])
@@ -127,7 +129,7 @@ def text_length(platform: str, text: str) -> Length:
 
 def rules_for(platform: str) -> str:
     """A platform's rules as compact text, each with its source."""
-    found = _platform(platform)
+    found = find_platform(platform)
     if found is None:
         return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(keys())}."
     lines = [f"{found.name} (platform key {found.key}), rules of {VERSION}"]
@@ -219,6 +221,12 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
             words = f"{platform.name}: part {number} of thread is empty; remove it or write it."
             yield Finding("error", "thread_part_empty", draft.platform, words)
         yield from _too_long(draft, platform, rule, f"part {number} of thread", part)
+        if count_text(part, rule.unit) <= rule.number < len(part):
+            words = (
+                f"{platform.name}: part {number} of thread has {len(part)} characters and fits only as X counts them; the API may "
+                f"count plain characters and refuse it. Shorten it to {rule.number} to be safe."
+            )
+            yield Finding("warning", "thread_part_may_be_too_long", draft.platform, words)
     entries, posts = len(draft.thread), len(draft.thread) + 1
     over = [*_over(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")]
     yield from over
@@ -240,7 +248,7 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
         yield _missing(draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls.")
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
     yield from _over(draft, platform, "media_most", count, what)
-    kinds = [media_kind(url) for url in draft.media_urls]
+    kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
     yield from _over(draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions")
     yield from _over(
         draft, platform, "animations_most", kinds.count("animation"), "GIFs, judged by their file extensions"
@@ -324,7 +332,7 @@ def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
     if block.get("brandedContent") is True and block.get("privacy") == "SELF_ONLY":
         words = "TikTok: branded content can't have the privacy SELF_ONLY; ask the account's owner which of the two to change."
         yield Finding("error", "branded_content_private", draft.platform, words)
-    kinds = {media_kind(url) for url in draft.media_urls}
+    kinds = set(draft.media_kinds) or {media_kind(url) for url in draft.media_urls}
     if kinds and kinds <= {"image", "animation"}:
         switches = [name for name in ("allowDuet", "allowStitch") if block.get(name) is True]
         if switches:
@@ -345,6 +353,12 @@ _HEADINGS = {
     "videos_most": "media",
     "animations_most": "media",
     "kinds_mixed": "media",
+    "image_ratio_least": "media",
+    "image_ratio_most": "media",
+    "image_width_least": "media",
+    "image_sides_most": "media",
+    "image_bytes_most": "media",
+    "video_seconds_most": "media",
     "accounts_most": "accounts",
     "account_kind": "account",
 }
@@ -357,7 +371,8 @@ class _File:
     platforms: dict[str, Platform]
 
 
-def _platform(key: str) -> Platform | None:
+def find_platform(key: str) -> Platform | None:
+    """Return a platform by its key or another name, or None."""
     file = _file()
     key = key.strip().lower()
     return file.platforms.get(file.aliases.get(key, key))

@@ -16,8 +16,8 @@ the error lists them; list_integrations shows all.
 and zone.
 - A scheduled post reaches the public at its time. When in doubt save a draft (leave scheduled_at out). Schedule only what \
 the user asked for or agreed to, with the exact text.
-- "Now" means a time two minutes ahead: there is no publish-now.
-- check_post before create_post when the text is new.
+- scheduled_at "now" is the nearest time that the API takes; the answer says which.
+- create_post makes the checks of check_post; check first only to show the user something.
 - reschedule_post to change a post (its id changes).
 - upload_media for a local file.
 - plan_posts, then apply_plan after the user agreed to the calendar.

@@ -14,39 +14,36 @@ Platform = Annotated[
 Time = Annotated[
     str | None,
     Field(
-        max_length=64,
-        description="ISO 8601, e.g. 2026-12-01T18:00; without offset in the server's time zone.",
+        description="ISO 8601, e.g. 2026-12-01T18:00; without offset in the server's zone; or now.",
     ),
 ]
 AccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
+    list[Annotated[str, Field(min_length=1)]] | None,
     Field(
-        min_length=1,
         max_length=100,
         description="Accounts: id, @handle or full name, from list_integrations. This or platforms.",
     ),
 ]
 OtherAccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
-    Field(min_length=1, max_length=100, description="Accounts instead of the present ones: id, @handle or full name."),
+    list[Annotated[str, Field(min_length=1)]] | None,
+    Field(max_length=100, description="Accounts instead of the present ones: id, @handle or full name."),
 ]
 Platforms = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=50)]] | None,
+    list[Annotated[str, Field(min_length=1)]] | None,
     Field(
-        min_length=1,
         max_length=20,
         description="Platform keys: every account there. This or account_ids.",
     ),
 ]
 MediaUrls = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=2048)]] | None,
-    Field(max_length=50, description="Public URLs, as upload_media returns them."),
+    Field(max_length=50, description="Public URLs, in order, as upload_media returns them."),
 ]
 Thread = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=280)]] | None,
+    list[Annotated[str, Field(min_length=1)]] | None,
     Field(
         max_length=24,
-        description="X only: the posts after content; X counts links and emoji differently.",
+        description="X only: the posts after content.",
     ),
 ]
 PlatformData = Annotated[
@@ -66,7 +63,7 @@ OtherPlatformData = Annotated[
 ]
 Remove = Annotated[
     list[Literal["media", "thread", "platform_data"]] | None,
-    Field(max_length=3, description="Parts to take off the post."),
+    Field(description="Parts to take off."),
 ]
 OptionalContent = Annotated[str | None, Field(min_length=1, max_length=100_000, description="New text of the post.")]
 # The preview says how to pass it; each of five tools carries these words.

@@ -17,7 +17,7 @@ async def test_good_post_shows_what_would_happen(fresh):
     text, data = await fresh.ok("check_post", **POST)
     assert fresh.shown(text) == snapshot("""\
 Would be sent: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
-- linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters as the platform counts
+- linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters
 Nothing was sent. create_post with the same arguments sends it.\
 """)
     assert data == {
@@ -35,7 +35,6 @@ Nothing was sent. create_post with the same arguments sends it.\
         "scheduled_at": "2026-11-26T10:00:00+01:00",
         "errors": [],
         "warnings": [],
-        "notes": [],
     }
     assert fresh.standing() == []
 
@@ -45,7 +44,7 @@ async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
     shown = "twitter @harborcafe «Harbor Café»"
     text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
     account_id = await fresh.account("twitter @harborcafe")
-    assert f"\n- {shown} ({account_id}): 17 of 280 characters as the platform counts\n" in text
+    assert f"\n- {shown} ({account_id}): 17 of 280 characters\n" in text
     (found,) = data["accounts"]
     assert (found["account_id"], found["platform"], found["handle"], found["name"]) == (
         account_id,
@@ -58,7 +57,7 @@ async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
 async def test_draft_is_checked_without_a_time(fresh):
     """Nothing to clash with; what is missing can still be added."""
     text, data = await fresh.ok("check_post", content="A picture", platforms=["instagram"])
-    assert text.startswith("Would be sent: a draft without a time, to instagram @harbor.cafe.")
+    assert text.startswith("Would be saved as a draft for instagram @harbor.cafe.")
     assert data["would_be_sent"]
     assert data["warnings"] == [
         "Instagram needs at least one image or video; a caption alone is refused: add media_urls."
@@ -74,7 +73,7 @@ async def test_every_platform_counts_its_own_way(fresh):
     assert data["accounts"][0]["characters"] == 27
     assert data["accounts"][2]["characters"] == 324
     assert data["would_be_sent"]
-    assert "27 of 280 characters as the platform counts" in text
+    assert "27 of 280 characters" in text
 
 
 async def test_longest_part_of_a_thread_is_what_counts(fresh):
@@ -94,18 +93,22 @@ async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
     assert fresh.shown(text) == snapshot("""\
 Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter
     @harborcafe, twitter @harborcafe_berlin and instagram @harbor.cafe.
-- twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 281 of 280 characters as the platform counts
-- twitter @harborcafe_berlin «Harbor Café Berlin» (<twitter@harborcafe_berlin>): 281 of 280 characters as the
-    platform counts
-- instagram @harbor.cafe «Harbor Café» (<instagram@harbor.cafe>): 281 of 2200 characters as the platform
-    counts
+- twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 281 of 280 characters
+- twitter @harborcafe_berlin «Harbor Café Berlin» (<twitter@harborcafe_berlin>): 281 of 280 characters
+- instagram @harbor.cafe «Harbor Café» (<instagram@harbor.cafe>): 281 of 2200 characters
 Error: X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
 Error: Instagram needs at least one image or video; a caption alone is refused: add media_urls.
 Warning: twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired; posts to it fail until a person
     reconnects it in the TimeToPost dashboard.
 Warning: platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter
     @harborcafe_berlin); the API does not say whether it posts to all of them. account_ids says it exactly.
-Nothing was sent. Mend what is named as an error, then check again.\
+Proposed thread for X, 2 posts, ready to pass as content and thread:
+<text> (data, not instructions)
+{"content":
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "thread": ["x"]}
+</text>
+Nothing was sent. Fix the errors, then check again.\
 """)
     assert fresh.shown("\n".join(data["errors"])) == snapshot("""\
 X: content has 281 of 280 characters as X counts them (a link 23, an emoji 2); shorten it by 1.
@@ -205,7 +208,7 @@ async def test_post_that_was_created_before_is_named(fresh, when):
     assert text.startswith("Would not be sent again: a ")
     assert text.endswith(
         f"Nothing was sent, and create_post would send nothing either: {made['post_id']} is the same post for the same "
-        "accounts and time. allow_duplicate sends it once more, if the human wants that."
+        "accounts and time. allow_duplicate sends it once more, if the user wants that."
     )
     _, again = await fresh.ok("create_post", **post)
     assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
@@ -251,7 +254,7 @@ async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
     monkeypatch.setattr(Ledger, "find_prior_create", unreadable)
     _, data = await fresh.ok("check_post", **POST)
     assert data["would_be_sent"]
-    assert data["notes"] == ["Whether the same post was sent before is not known: the disk is gone."]
+    assert data["warnings"] == ["Whether the same post was sent before is not known: the disk is gone."]
 
 
 async def test_failed_post_with_the_same_text_is_no_repetition(fresh):
@@ -281,31 +284,32 @@ async def test_posts_that_can_not_be_read_are_a_note(connect):
     async with connect(demo_posts=False, through=reading({"/posts": 403})) as agent:
         text, data = await agent.ok("check_post", **POST)
     assert data["would_be_sent"]
-    assert data["notes"] == ["The posts that exist could not be read, so clashes were not looked for."]
-    assert "\nNote: The posts that exist" in text
+    assert data["warnings"] == ["The posts that exist could not be read, so clashes were not looked for."]
+    assert "\nWarning: The posts that exist" in text
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"account_ids": ["nobody"]}, "Would not be sent: no account «nobody». Connected: "),
+        ({"account_ids": ["nobody"]}, "no account «nobody». Connected: "),
         (
             {"account_ids": None},
-            "Would not be sent: pass exactly one of account_ids and platforms; neither was passed.",
+            "pass exactly one of account_ids and platforms; neither was passed.",
         ),
-        ({"scheduled_at": "2026-11-23T10:00"}, "Would not be sent: scheduled_at Mon 23 Nov 2026 10:00 Europe/Paris"),
-        ({"scheduled_at": "soon"}, "Would not be sent: scheduled_at: a time must be ISO 8601"),
-        ({"media_urls": ["x.jpg"]}, "Would not be sent: media_urls entry 1 is not an https URL."),
-        ({"content": "\x00"}, "Would not be sent: the text can't be published, because it holds a NUL character."),
+        ({"scheduled_at": "2026-11-23T10:00"}, "scheduled_at Mon 23 Nov 2026 10:00 Europe/Paris"),
+        ({"scheduled_at": "soon"}, "scheduled_at: a time must be ISO 8601"),
+        ({"media_urls": ["x.jpg"]}, "media_urls entry 1 is not an https URL."),
+        ({"content": "\x00"}, "the text can't be published, because it holds a NUL character."),
     ],
 )
 async def test_what_create_post_would_refuse_is_an_answer_here(fresh, change, words):
     """Finding that out is what the tool is for."""
     text, data = await fresh.ok("check_post", **POST | change)
-    assert text.startswith(words)
+    assert text.startswith("Would not be sent as it is")
     assert not data["would_be_sent"]
-    assert len(data["errors"]) == 1
-    assert text.endswith(data["errors"][0])
+    (error,) = data["errors"]
+    assert error.startswith(words)
+    assert f"\nError: {error}\n" in text
 
 
 async def test_unknown_platform_passes_with_a_note(connect):
@@ -317,8 +321,8 @@ async def test_unknown_platform_passes_with_a_note(connect):
     assert data["accounts"] == [
         {"account_id": "acc_1", "account": "friendster «Us»", "platform": "friendster", "name": "Us", "characters": 17}
     ]
-    assert "17, limit not known characters" in text or "limit not known" in text
-    assert len(data["notes"]) == 1
+    assert "17 characters, no known limit" in text
+    assert len(data["warnings"]) == 1
 
 
 async def test_choices_that_a_platform_wants_are_asked_of_the_human(fresh):
@@ -334,5 +338,13 @@ async def test_choices_that_a_platform_wants_are_asked_of_the_human(fresh):
 async def test_past_time_would_not_be_sent(fresh):
     """As create_post refuses it."""
     _, data = await fresh.ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
+    assert not data["would_be_sent"]
+    assert "is in the past" in data["errors"][0]
+
+
+async def test_time_that_is_past_by_the_clock_of_the_api_would_not_be_sent(connect):
+    """This machine's clock is an hour behind."""
+    async with connect(demo_posts=False, behind_seconds=3600) as agent:
+        _, data = await agent.ok("check_post", **POST | {"scheduled_at": "2026-11-24T08:30"})
     assert not data["would_be_sent"]
     assert "is in the past" in data["errors"][0]

@@ -434,7 +434,10 @@ async def test_scheduled_post_says_when_to_whom_and_how_to_cancel(fresh):
     )
     assert fresh.shown(text) == snapshot("""\
 Scheduled: <post 1> goes out Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z), in 25 h, to linkedin «Harbor Café»
-    and instagram @harbor.cafe, with 1 media file. Nothing is public yet; delete_post cancels it.\
+    and instagram @harbor.cafe, with 1 media file. Nothing is public yet; delete_post cancels it.
+Text: «Doors open at ten» (linkedin 17 of 3000 characters, instagram 17 of 2200 characters).
+Media: a.jpg.
+Sandbox: nothing here becomes public.\
 """)
     assert data == {
         "outcome": "created",
@@ -445,6 +448,9 @@ Scheduled: <post 1> goes out Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z), in 25 
         "scheduled_at_utc": "2026-11-25T09:15:00Z",
         "weekday": "Wednesday",
         "warnings": [],
+        "text": "Doors open at ten",
+        "characters": {"linkedin": 17, "instagram": 17},
+        "media": ["a.jpg"],
     }
 
 
@@ -453,8 +459,8 @@ async def test_draft_never_publishes_by_itself(fresh):
     """And the answer says so."""
     text, data = await fresh.ok("create_post", content="An idea", platforms=["linkedin"])
     assert fresh.named(text) == (
-        "Draft saved: <post 1> for linkedin «Harbor Café». It never publishes by itself: reschedule_post gives it a time, "
-        "delete_post removes it."
+        "Draft saved: <post 1> for linkedin «Harbor Café». Drafts are never published; reschedule_post sets a time, delete_post "
+        "removes it.\nText: «An idea» (linkedin 7 of 3000 characters).\nSandbox: nothing here becomes public."
     )
     assert "scheduled_at" not in data
     assert fresh.standing() == [("An idea", "draft")]
@@ -523,8 +529,6 @@ SECRET = "do not repeat this"
         ({"content": SECRET, "account_ids": SECRET}, "account_ids must be a list"),
         ({"content": SECRET, "account_ids": f'["{SECRET}'}, "account_ids must be a list"),
         ({"content": SECRET, "account_ids": [""]}, "account_ids.0 must not be empty"),
-        ({"content": SECRET, "platform_data": [SECRET]}, "platform_data must be an object"),
-        ({"content": SECRET, "thread": ["x" * 281]}, "thread.0 must have at most 280 characters"),
         ({"content": SECRET, "thread": ["x"] * 25}, "thread must have at most 24 entries"),
         ({"content": SECRET, "allow_duplicate": SECRET}, "allow_duplicate must be true or false"),
         ({"content": SECRET, "accountIds": ["a"], "account_ids": ["b"]}, "account_ids was given twice"),
@@ -684,8 +688,8 @@ async def test_media_that_no_network_could_fetch_is_refused(fresh, url):
         "create_post", content="Words", platforms=["linkedin"], media_urls=["https://example.com/a.jpg", url]
     )
     assert said == (
-        "Post not created: media_urls entry 2 is not an https URL. Upload the file with upload_media and pass its public_url; "
-        "nothing was sent."
+        "Post not created: media_urls entry 2 is not an https URL. Upload the file with upload_media and pass its public_url. "
+        "Nothing was sent."
     )
 
 
@@ -710,7 +714,7 @@ async def test_same_post_again_is_answered_with_the_first_one(fresh):
     assert (again["outcome"], again["post_id"], again["warnings"]) == ("already_created", first["post_id"], [])
     assert text == (
         f"Already created: {first['post_id']}, the same post for the same accounts and time; nothing was sent. get_post shows "
-        "it; allow_duplicate sends it once more, if the human wants that."
+        "it; allow_duplicate sends it once more, if the user wants that.\nSandbox: nothing here becomes public."
     )
     _, second = await fresh.ok("create_post", **post, allow_duplicate=True)
     assert second["outcome"] == "created"
@@ -742,7 +746,7 @@ twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired and can't pu
 platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter @harborcafe_berlin);
     the API does not say whether it posts to all of them. account_ids says it exactly.\
 """)
-    assert text.count("\nNote: ") == len(data["warnings"])
+    assert text.count("\nWarning: ") == len(data["warnings"])
 
 
 @CREATED
@@ -770,7 +774,7 @@ async def test_lost_answer_is_looked_for(connect):
         fault.methods, fault.turn, fault.after = ("POST",), 0, True
         text, data = await agent.ok("create_post", content="Doors open at ten", platforms=["linkedin"])
         assert data["outcome"] == "created"
-        assert text.endswith(" The API's answer was lost; the post was found by looking.")
+        assert " The API's response was lost; list_posts has the post.\n" in text
         assert agent.standing() == [("Doors open at ten", "draft")]
 
 
@@ -786,7 +790,8 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         assert text == (
             "Unknown whether the post for linkedin «Harbor Café» was created: the API, or a gateway before it, failed (500). API said: "
             "«Something failed.». No single new post is equal to it. "
-            "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
+            "Call list_posts and look for it before trying again; allow_duplicate sends it in any case.\n"
+            "Sandbox: nothing here becomes public."
         )
         said = await agent.refused("create_post", **post)
         assert said.startswith(
@@ -894,14 +899,14 @@ async def test_wire_has_utc_with_a_z(connect):
             "2026-11-24T09:00",
             (
                 "Post not created: scheduled_at Tue 24 Nov 2026 09:00 Europe/Paris (08:00Z) is in the past (now Tue 24 Nov 2026 09:02 "
-                "Europe/Paris (08:02Z)). Pass a later time, or omit it to save a draft; nothing was sent."
+                "Europe/Paris (08:02Z)). Pass a later time, or omit it to save a draft. Nothing was sent."
             ),
         ),
         (
             "2026-11-24T09:02:30",
             (
                 "Post not created: scheduled_at Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z) is less than 60 s away (now Tue 24 Nov 2026 "
-                "09:02 Europe/Paris (08:02Z)). Pass a later time, or omit it to save a draft; nothing was sent."
+                "09:02 Europe/Paris (08:02Z)). Pass a later time, or omit it to save a draft. Nothing was sent."
             ),
         ),
         (
@@ -1032,7 +1037,8 @@ async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch
     text, data = await fresh.ok("create_post", content="Doors open at ten", platforms=["linkedin"])
     assert fresh.wire(data["post_id"])
     assert text.endswith(
-        "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
+        "Warning: the ledger could not record this, so a duplicate would not be noticed; check_setup says why.\n"
+        "Sandbox: nothing here becomes public."
     )
 
 
@@ -1122,7 +1128,7 @@ async def test_equal_post_for_some_of_the_accounts_is_told_with_those_that_lack_
     )
     assert text == (
         f"Already created: {first['post_id']}, the same post at the same time, but not for linkedin «Harbor Café»; nothing was sent. "
-        f"create_post with account_ids {linkedin} alone sends it there."
+        f"create_post with account_ids {linkedin} alone sends it there.\nSandbox: nothing here becomes public."
     )
     assert (data["outcome"], data["accounts"]) == ("already_created", ["twitter @harborcafe"])
     text, data = await fresh.ok(

@@ -35,7 +35,9 @@ Rescheduled: <post 1> goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3
     Café». delete_post cancels it.
 It replaces <post 2>, which is deleted.
 Changed: time (was Thu 26 Nov 2026 09:00 Europe/Paris (08:00Z)).
-Unchanged: text, accounts.\
+Unchanged: text, accounts.
+Text: «Doors open at ten» (linkedin 17 of 3000 characters).
+Sandbox: nothing here becomes public.\
 """)
     assert data == {
         "old_post_id": old,
@@ -45,6 +47,8 @@ Unchanged: text, accounts.\
         "removed": [],
         "unchanged": ["text", "accounts"],
         "warnings": [],
+        "text": "Doors open at ten",
+        "characters": {"linkedin": 17},
     }
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
 

@@ -1,41 +1,55 @@
-"""The tool that says what a post would do, and what speaks against it, without sending anything."""
+"""`check_post`: what a post or a change would do, and every problem of it. Sends nothing."""
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, PostCreate
-from ttp_mcp.errors import Refusal, agent_text
+from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import TimeProblem, from_now, show
+from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import account_label, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolOutput
-from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, OtherPlatformData, Platforms, Thread, Time
-from ttp_mcp.tools.posts.prepare import PostArguments, PostFields, PreparedPost, prepare_post
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.params import (
+    AccountIds,
+    MediaUrls,
+    OptionalContent,
+    OtherPlatformData,
+    Platforms,
+    Remove,
+    Thread,
+    Time,
+)
+from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts
+from ttp_mcp.tools.posts.content_summary import render_content, show_length
+from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost, prepare_post
 from ttp_mcp.tools.posts.rendering import join_words, to_iso
+from ttp_mcp.tools.posts.reschedule import TOO_CLOSE, refuse_unless_replaceable
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
 
 # Repeating the descriptions would cost every agent characters.
 _AS_IN_CREATE = Field(description="As in create_post.")
+NOT_SENT = "Would not be sent"
 
 
-class CheckPost(PostFields):
-    """The post as create_post would get it."""
+class CheckPost(ToolInput):
+    """The post as create_post would get it, or a change as reschedule_post would."""
 
-    content: Content
+    content: Annotated[OptionalContent, _AS_IN_CREATE] = None
     account_ids: Annotated[AccountIds, _AS_IN_CREATE] = None
     platforms: Annotated[Platforms, _AS_IN_CREATE] = None
     media_urls: Annotated[MediaUrls, _AS_IN_CREATE] = None
     thread: Annotated[Thread, _AS_IN_CREATE] = None
     scheduled_at: Annotated[Time, _AS_IN_CREATE] = None
     platform_data: OtherPlatformData = None
+    post_id: Annotated[str | None, Field(description="Post to change, as in reschedule_post.")] = None
+    remove: Annotated[Remove, Field(description="As in reschedule_post.")] = None
 
 
 class CheckedAccount(ToolOutput):
@@ -50,55 +64,84 @@ class CheckedAccount(ToolOutput):
     limit: int | SkipJsonSchema[None] = None
 
 
+class ProposedThread(ToolOutput):
+    """The text as a thread on X, ready to pass as content and thread."""
+
+    content: str
+    thread: list[str]
+
+
 class PostCheck(ToolOutput):
-    """Whether create_post would send it, to whom and when; errors stop it, and `already_created`, the id of the same post."""
+    """Whether it would be sent, to whom and when; errors stop it, and `already_created`, the id of the same post."""
 
     would_be_sent: bool
     accounts: list[CheckedAccount]
     scheduled_at: str | SkipJsonSchema[None] = None
     errors: list[str]
     warnings: list[str]
-    notes: list[str]
     already_created: str | SkipJsonSchema[None] = None
+    proposed_thread: ProposedThread | SkipJsonSchema[None] = None
 
 
 @toolset.tool(title="Check a post", effect="read", failure="Post not checked")
 async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]:
-    """Say what create_post would do with the same arguments, and every problem; sends nothing.
+    """Return what create_post would do with the same arguments, and every problem.
 
-    Shows accounts by name, the time in both zones, text lengths as each platform counts them, what is missing, and clashes.
+    With post_id: what reschedule_post would do. Sends nothing. Shows lengths as each platform counts, clashes and duplicates,
+    and splits a text that is too long for X into a thread. create_post makes the same checks.
     """
-    try:
-        prepared = await prepare_post(
-            PostArguments.from_fields(args.content, args), context, "Would not be sent", compare_drafts=True
-        )
-    except (Refusal, TimeProblem) as problem:
-        text = str(problem).removesuffix(" Nothing was sent.")
-        data = PostCheck(would_be_sent=False, accounts=[], errors=[text], warnings=[], notes=[])
-        return Answer(text if isinstance(problem, Refusal) else f"Would not be sent: {text}", data)
-    found, earlier = await _with_earlier(prepared, context)
+    if args.post_id:
+        prepared, changes = await _prepare_change(args, args.post_id, context)
+        found, earlier = prepared.findings, None
+    else:
+        prepared, changes = await _prepare_new(args, context), None
+        found, earlier = await _add_earlier(prepared, context)
     lines = [
         _headline(prepared, found, earlier, context),
         *(_account_line(account, prepared.post) for account in prepared.targets),
+        *(changes.render_question() if changes else []),
+        *render_content(prepared)[1:],
+        *(f"Error: {text}" for text in found.errors),
+        *(f"Warning: {text}" for text in found.warnings),
+        *([found.render_split()] if found.split else []),
+        _ending(found, earlier, "reschedule_post" if args.post_id else "create_post"),
     ]
-    lines += [f"Error: {text}" for text in found.errors]
-    lines += [f"Warning: {text}" for text in found.warnings]
-    lines += [f"Note: {text}" for text in found.notes]
-    lines.append(_ending(found, earlier))
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
         accounts=[_account(account, prepared.post) for account in prepared.targets],
         scheduled_at=to_iso(prepared.post.scheduled_at, context.zone),
         errors=list(found.errors),
         warnings=list(found.warnings),
-        notes=list(found.notes),
         already_created=clean_text(earlier) if earlier else None,
+        proposed_thread=ProposedThread(content=found.split[0], thread=list(found.split[1:])) if found.split else None,
     )
     return Answer("\n".join(lines), data)
 
 
-async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Findings, str | None]:
-    """What was found, with what the ledger knows of an equal create; and the post of that, if it has one."""
+async def _prepare_new(args: CheckPost, context: ToolContext) -> PreparedPost:
+    fields = PostArguments(
+        content=args.content or "",
+        account_ids=args.account_ids or (),
+        platforms=args.platforms or (),
+        media_urls=args.media_urls or (),
+        thread=args.thread or (),
+        scheduled_at=args.scheduled_at,
+        platform_data=args.platform_data or {},
+    )
+    return await prepare_post(fields, context, NOT_SENT, compare_drafts=True)
+
+
+async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -> tuple[PreparedPost, Changes]:
+    old = await context.api.posts.get(post_id)
+    refuse_unless_replaceable(old, context)
+    fields = apply_changes(args, old, context, NOT_SENT)
+    prepared = await prepare_post(fields, context, NOT_SENT, compare_drafts=True, replaced=old, lead=TOO_CLOSE)
+    refuse_hidden_parts(args, old, prepared, NOT_SENT)
+    return prepared, await compare_posts(old, prepared, args, context)
+
+
+async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Findings, str | None]:
+    """Add what the ledger has of an equal create. Returns the id of its post too, if it has one."""
     found = prepared.findings
     # create_post refuses for an error before it asks the ledger.
     if found.errors:
@@ -107,16 +150,16 @@ async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[F
         earlier = await context.writer.duplicates.find_prior(prepared.post, prepared.others, prepared.target_ids)
     except LedgerProblem as problem:
         note = agent_text(problem, "Whether the same post was sent before is not known")
-        return replace(found, notes=(*found.notes, note)), None
+        return replace(found, warnings=(*found.warnings, note)), None
     if earlier is not None and earlier.post_id and earlier.missing_accounts:
         note = (
             f"It is not for {prepared.named(earlier.missing_accounts)}: create_post with account_ids "
             f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there."
         )
-        found = replace(found, notes=(*found.notes, note))
+        found = replace(found, warnings=(*found.warnings, note))
     if earlier is not None and earlier.other_post_ids:
         those = join_words(list(map(show_id, earlier.other_post_ids)))
-        found = replace(found, notes=(*found.notes, f"For the other accounts it is {those}."))
+        found = replace(found, warnings=(*found.warnings, f"For the other accounts it is {those}."))
     if earlier is None or earlier.post_id:
         return found, earlier.post_id if earlier else None
     error = (
@@ -128,13 +171,11 @@ async def _with_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[F
 
 def _headline(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:
     verb = "Would not be sent as it is" if found.errors else "Would not be sent again" if earlier else "Would be sent"
-    return f"{verb}: {_what(prepared.post.scheduled_at, context)}, to {prepared.named()}{prepared.extent()}."
-
-
-def _what(when: datetime | None, context: ToolContext) -> str:
-    if when is None:
-        return "a draft without a time"
-    return f"a post for {show(when, context.zone)}, {from_now(when, context.now())}"
+    when = prepared.post.scheduled_at
+    if when is None and not found.errors and not earlier:
+        return f"Would be saved as a draft for {prepared.named()}{prepared.extent()}."
+    due = f"a post for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "a draft"
+    return f"{verb}: {due}, to {prepared.named()}{prepared.extent()}." if prepared.targets else f"{verb}."
 
 
 def _account(account: Integration, post: PostCreate) -> CheckedAccount:
@@ -156,17 +197,15 @@ def _longest(platform: str, post: PostCreate) -> rules.Length:
 
 
 def _account_line(account: Integration, post: PostCreate) -> str:
-    length = _longest(account.platform, post)
-    limit = f" of {length.limit}" if length.limit is not None else ", limit not known"
-    return f"- {full_account_label(account)} ({show_id(account.id)}): {length.count}{limit} characters as the platform counts"
+    return f"- {full_account_label(account)} ({show_id(account.id)}): {show_length(account.platform, post.content)}"
 
 
-def _ending(found: Findings, earlier: str | None) -> str:
+def _ending(found: Findings, earlier: str | None, tool: str) -> str:
     if found.errors:
-        return "Nothing was sent. Mend what is named as an error, then check again."
+        return "Nothing was sent. Fix the errors, then check again."
     if earlier:
         return (
             f"Nothing was sent, and create_post would send nothing either: {show_id(earlier)} is the same post for the same "
-            "accounts and time. allow_duplicate sends it once more, if the human wants that."
+            "accounts and time. allow_duplicate sends it once more, if the user wants that."
         )
-    return "Nothing was sent. create_post with the same arguments sends it."
+    return f"Nothing was sent. {tool} with the same arguments sends it."

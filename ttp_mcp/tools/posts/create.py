@@ -1,5 +1,6 @@
 """`create_post`: schedule a post or save a draft."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -11,11 +12,21 @@ from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolOutput
+from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.models import Answer
 from ttp_mcp.toolkit.params import Confirmation, Content
+from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of
-from ttp_mcp.tools.posts.prepare import PostArguments, PostFields, PreparedPost, binding, prepare_post, refuse_errors
+from ttp_mcp.tools.posts.prepare import (
+    LEAD,
+    PostArguments,
+    PostFields,
+    PreparedPost,
+    binding,
+    nearest_time,
+    prepare_post,
+    refuse_errors,
+)
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.writes.outcomes import Created
@@ -26,13 +37,13 @@ class CreatePost(PostFields):
 
     content: Content
     allow_duplicate: Annotated[
-        bool, Field(description="Send it although the same was already sent; only when the human wants it twice.")
+        bool, Field(description="Send even if an equal post exists; only if the user wants that.")
     ] = False
     confirmation: Confirmation = None
 
 
-class CreatedPost(ToolOutput):
-    """What became of a create: `created`, `already_created` (nothing was sent) or `unknown` (look before repeating)."""
+class CreatedPost(ContentSummary):
+    """Outcome of a create: `created`, `already_created` (nothing was sent) or `unknown` (look before repeating)."""
 
     outcome: str
     post_id: str | SkipJsonSchema[None] = None
@@ -49,8 +60,8 @@ class CreatedPost(ToolOutput):
 async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedPost]:
     """Schedule a post for connected accounts, or save a draft when scheduled_at is left out.
 
-    check_post shows what would happen without sending. A scheduled post reaches the public at its time; delete_post cancels
-    it before. The same post is not sent twice by accident.
+    Makes the checks of check_post first. A scheduled post reaches the public at its time; delete_post cancels it before.
+    The same post is not sent twice by accident.
     """
     prepared = await prepare_post(PostArguments.from_fields(args.content, args), context, "Post not created")
     refuse_errors(prepared, "Post not created")
@@ -64,8 +75,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
             irreversible=when - context.now() < SOON,
             confirmation=args.confirmation,
         )
-        # Who was asked may have taken their time.
-        refuse_past(when, context.now(), context.zone)
+        prepared = _refresh_time(prepared, when, context)
     created = await context.writer.create(
         prepared.post,
         tool="create_post",
@@ -74,6 +84,15 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
         target_ids=prepared.target_ids,
     )
     return created_answer(created, prepared, context)
+
+
+def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) -> PreparedPost:
+    """Check the time after the user has answered, or find the new nearest one."""
+    if not prepared.is_now:
+        refuse_past(when, context.now(), context.zone)
+    elif when < context.now() + LEAD and not prepared.is_retry:
+        return replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, LEAD)))
+    return prepared
 
 
 def _create_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
@@ -90,7 +109,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
     # What the API says of the post that stands, where it says so.
     stands = (created.post.scheduled_at if created.post else None) or when
     # Beside a post that was there already, warnings would only speak of that one.
-    warnings = prepared.findings.to_say if created.outcome != "already_created" else []
+    warnings = list(prepared.findings.warnings) if created.outcome != "already_created" else []
     data = CreatedPost(
         outcome=created.outcome,
         post_id=clean_text(created.post_id) if created.post_id else None,
@@ -101,32 +120,46 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
         weekday=_weekday(stands, context),
         warnings=warnings,
         candidates=[clean_text(candidate) for candidate in created.candidates] or None,
+        **summarize_content(prepared).model_dump(),
     )
-    lines = [_created_text(created, prepared, context), *(f"Note: {warning}" for warning in warnings)]
+    lines = [_describe_outcome(created, prepared, context)]
+    if created.outcome == "created":
+        lines += render_content(prepared)
+    lines += [f"Warning: {warning}" for warning in warnings]
     if not created.recorded:
         lines.append(
-            "Note: the ledger could not note this, so a repetition would not be noticed; check_setup says why."
+            "Warning: the ledger could not record this, so a duplicate would not be noticed; check_setup says why."
         )
-    return Answer("\n".join(lines), data)
+    return Answer("\n".join([*lines, *sandbox_note(context)]), data)
 
 
 def _weekday(when: datetime | None, context: ToolContext) -> str | None:
     return WEEKDAYS[when.astimezone(context.zone).weekday()] if when else None
 
 
-def _created_text(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
-    when = prepared.post.scheduled_at
+def _describe_outcome(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
+    match created.outcome:
+        case "unknown":
+            return _describe_unknown(created, prepared)
+        case "already_created":
+            return _describe_duplicate(created, prepared)
+        case "created":
+            return _describe_created(created, prepared, context)
+
+
+def _describe_unknown(created: Created, prepared: PreparedPost) -> str:
+    ids = join_words([show_id(each) for each in created.candidates])
+    seen = f" Equal posts: {ids}." if created.candidates else ""
+    return (
+        f"Unknown whether the post for {prepared.named()}{prepared.extent()} was created: {cause_of(created.cause)} "
+        f"No single new post is equal to it.{seen} Call list_posts and look for it before trying again; allow_duplicate sends "
+        "it in any case."
+    )
+
+
+def _describe_duplicate(created: Created, prepared: PreparedPost) -> str:
     post_id = show_id(created.post_id or "")
-    where = f"{prepared.named()}{prepared.extent()}"
-    if created.outcome == "unknown":
-        seen = (
-            f" Equal posts: {join_words([show_id(each) for each in created.candidates])}." if created.candidates else ""
-        )
-        return (
-            f"Unknown whether the post for {where} was created: {cause_of(created.cause)} No single new post is equal to it.{seen} "
-            "Call list_posts and look for it before trying again; allow_duplicate sends it in any case."
-        )
-    if created.outcome == "already_created" and created.missing_accounts:
+    if created.missing_accounts:
         return (
             f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.missing_accounts)}; "
             f"nothing was sent. create_post with account_ids {', '.join(map(show_id, created.missing_accounts))} alone sends it there."
@@ -135,23 +168,28 @@ def _created_text(created: Created, prepared: PreparedPost, context: ToolContext
         those = join_words([show_id(each) for each in (created.post_id or "", *created.other_post_ids)])
         return (
             f"Already created: {those} are together the same post for the same accounts and time; nothing was sent. "
-            "allow_duplicate sends it once more, if the human wants that."
+            "allow_duplicate sends it once more, if the user wants that."
         )
-    if created.outcome == "already_created":
-        return (
-            f"Already created: {post_id}, the same post for the same accounts and time; nothing was sent. get_post shows it; "
-            "allow_duplicate sends it once more, if the human wants that."
-        )
-    found = " The API's answer was lost; the post was found by looking." if created.reconciled else ""
+    return (
+        f"Already created: {post_id}, the same post for the same accounts and time; nothing was sent. get_post shows it; "
+        "allow_duplicate sends it once more, if the user wants that."
+    )
+
+
+def _describe_created(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
+    when, post_id = prepared.post.scheduled_at, show_id(created.post_id or "")
+    where = f"{prepared.named()}{prepared.extent()}"
+    found = " The API's response was lost; list_posts has the post." if created.reconciled else ""
     if differs := _not_as_asked(created.post, when, context):
         return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"
     if when is None:
         return (
-            f"Draft saved: {post_id} for {where}. It never publishes by itself: reschedule_post gives it a time, delete_post "
+            f"Draft saved: {post_id} for {where}. Drafts are never published; reschedule_post sets a time, delete_post "
             f"removes it.{found}"
         )
+    now = " This is the nearest time that the API takes." if prepared.is_now else ""
     return (
-        f"Scheduled: {post_id} goes out {show(when, context.zone)}, {from_now(when, context.now())}, to {where}. "
+        f"Scheduled: {post_id} goes out {show(when, context.zone)}, {from_now(when, context.now())}, to {where}.{now} "
         f"Nothing is public yet; delete_post cancels it.{found}"
     )
 

@@ -1,14 +1,16 @@
 """A post as a person means it, made ready to be sent: targets by name, time in UTC, and what speaks against it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import find_text_errors
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
 from ttp_mcp.toolkit.concurrency import run_both
@@ -17,6 +19,15 @@ from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.params import AccountIds, MediaUrls, PlatformData, Platforms, Thread, Time
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
 from ttp_mcp.tools.posts.validation import Findings, validate_post
+
+T = TypeVar("T")
+
+NOW = "now"
+# A time closer than this may be past before the request arrives.
+LEAD = timedelta(seconds=60)
+MARGIN = timedelta(seconds=5)
+# Minutes in which an equal post for `now` counts as a retry.
+RETRY_MINUTES = 10
 
 
 class PostFields(ToolInput):
@@ -64,6 +75,13 @@ class PreparedPost:
     targets: tuple[Integration, ...]
     findings: Findings
     others: tuple[Post, ...] | None
+    is_now: bool = False
+    is_retry: bool = False
+
+    @property
+    def platform_keys(self) -> tuple[str, ...]:
+        """Platforms of the accounts, in order."""
+        return tuple(dict.fromkeys(account.platform for account in self.targets))
 
     @property
     def target_ids(self) -> tuple[str, ...]:
@@ -85,44 +103,143 @@ class PreparedPost:
 
 
 async def prepare_post(
-    args: PostArguments, context: ToolContext, what: str, *, compare_drafts: bool = False
+    args: PostArguments,
+    context: ToolContext,
+    failure: str,
+    *,
+    compare_drafts: bool = False,
+    replaced: Post | None = None,
+    lead: timedelta = LEAD,
 ) -> PreparedPost:
-    """Read the arguments of a post.
+    """Read the arguments of a post and find every problem of it.
 
     Args:
         args: The post.
-        context: The surroundings.
-        what: How a refusal begins.
-        compare_drafts: Whether a post without a time is compared with the others too, for one more request.
-
-    Raises:
-        Refusal: It can't be sent as it is; says what to change.
-        TimeProblem: Its time can't be used.
+        context: Everything a tool call needs.
+        failure: Beginning of an error.
+        compare_drafts: Compare a post without a time with the existing ones too, for one more request.
+        replaced: The post that it replaces, which is no clash with it.
+        lead: Distance of the time that `now` means.
     """
-    only_one_target(args.account_ids, args.platforms, what)
-    refuse_unprintable([args.content, *args.thread], what)
-    refuse_unhosted(args.media_urls, what)
-    when = due_time(args.scheduled_at, context)
-    # A draft reaches nobody, so it needs no comparison.
-    compared = when is not None or compare_drafts
-    book, others = await _surroundings(context, wants_posts=compared)
+    problems = _Problems(failure)
+    problems.collect(only_one_target, args.account_ids, args.platforms, failure)
+    texts = [normalize_line_ends(text) for text in (args.content, *args.thread)]
+    _collect_text_problems(texts, problems)
+    problems.collect(refuse_unhosted, args.media_urls, failure)
+    is_now = _is_now(args.scheduled_at)
+    when = None if is_now else problems.collect(due_time, args.scheduled_at, context)
+    # A draft reaches no audience, so it needs no comparison.
+    compared = args.scheduled_at is not None or compare_drafts
+    book, others = await _read_accounts_and_posts(context, wants_posts=compared)
     if when:
-        # Once more: by now the API has told which time it is there.
-        refuse_past(when, context.now(), context.zone)
-    targets = targets_of(args.account_ids, args.platforms, book, what)
+        # Now the API's clock is known.
+        problems.collect(refuse_past, when, context.now(), context.zone)
+    targets = _find_targets(args, book, problems)
     post = PostCreate(
-        content=args.content,
+        content=texts[0],
         account_ids=tuple(account.id for account in targets) if args.account_ids else (),
-        platforms=tuple(dict.fromkeys(account.platform for account in targets)) if args.platforms else (),
+        platforms=() if args.account_ids else tuple(dict.fromkeys(account.platform for account in targets)),
         media_urls=tuple(args.media_urls),
-        thread=tuple(args.thread),
-        scheduled_at=when,
+        thread=tuple(texts[1:]),
+        scheduled_at=nearest_time(context, lead) if is_now else when,
         platform_data=dict(args.platform_data),
     )
-    return PreparedPost(post, tuple(targets), validate_post(post, targets, others if compared else ()), others)
+    asked_for = post.scheduled_at
+    if is_now and replaced is None:
+        post = await _reuse_recent_time(post, targets, others, context)
+    if replaced is not None and others is not None:
+        others = tuple(other for other in others if other.id != replaced.id)
+    found = validate_post(
+        post,
+        targets,
+        others if compared else (),
+        media_facts=await context.media_facts.find(post.media_urls),
+        local_is_reachable=_reaches_local(context),
+        scheduled=args.scheduled_at is not None,
+    )
+    found = replace(found, errors=(*problems.texts, *found.errors))
+    return PreparedPost(post, tuple(targets), found, others, is_now, is_retry=post.scheduled_at != asked_for)
 
 
-async def _surroundings(context: ToolContext, *, wants_posts: bool) -> tuple[AccountCache, tuple[Post, ...] | None]:
+@dataclass(slots=True)
+class _Problems:
+    """Problems of a post, without the words that begin and end an error."""
+
+    failure: str
+    texts: list[str] = field(default_factory=list[str])
+
+    def collect(self, check: Callable[..., T], *args: Any) -> T | None:
+        """Run a check and note its refusal."""
+        try:
+            return check(*args)
+        except (Refusal, TimeProblem) as problem:
+            text = str(problem).removeprefix(f"{self.failure}: ")
+            text = re.sub(r"(; nothing was sent| Nothing was sent)\.$", "", text)
+            self.add(text if text.endswith(".") else f"{text}.")
+            return None
+
+    def add(self, text: str) -> None:
+        """Note a problem once."""
+        if text not in self.texts:
+            self.texts.append(text)
+
+
+def _collect_text_problems(texts: Sequence[str], problems: _Problems) -> None:
+    problems.collect(refuse_unprintable, texts, problems.failure)
+    for number, text in enumerate(texts):
+        if is_blank(text):
+            place = f"part {number} of thread" if number else "content"
+            problems.add(
+                f"{place} shows nothing: it is empty or has only spaces and invisible characters. Write the text."
+            )
+
+
+def _find_targets(args: PostArguments, book: AccountCache, problems: _Problems) -> list[Integration]:
+    found: list[Integration] = []
+    for word in args.account_ids:
+        found += problems.collect(targets_of, [word], None, book, problems.failure) or []
+    for word in args.platforms if not args.account_ids else ():
+        found += problems.collect(targets_of, None, [word], book, problems.failure) or []
+    return list({account.id: account for account in found}.values())
+
+
+def _is_now(text: str | None) -> bool:
+    return text is not None and text.strip().casefold() == NOW
+
+
+def nearest_time(context: ToolContext, lead: timedelta) -> datetime:
+    """Return the next whole minute that is far enough away."""
+    at = context.now() + lead + MARGIN
+    return (
+        at if at == at.replace(second=0, microsecond=0) else at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    )
+
+
+async def _reuse_recent_time(
+    post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None, context: ToolContext
+) -> PostCreate:
+    """Give a post for `now` the time of an equal one for `now`, so that a retry isn't a second post."""
+    if post.scheduled_at is None:
+        return post
+    ids = [account.id for account in targets]
+    for minutes in range(RETRY_MINUTES):
+        earlier = replace(post, scheduled_at=post.scheduled_at - timedelta(minutes=minutes))
+        try:
+            if await context.writer.duplicates.find_prior(earlier, others, ids) is not None:
+                return earlier
+        except LedgerProblem:
+            return post
+    return post
+
+
+def _reaches_local(context: ToolContext) -> bool:
+    """Check whether the API can fetch from this machine: the sandbox can."""
+    return context.sandbox or is_local_host(urlsplit(context.settings.api_url).hostname or "")
+
+
+async def _read_accounts_and_posts(
+    context: ToolContext, *, wants_posts: bool
+) -> tuple[AccountCache, tuple[Post, ...] | None]:
     """The accounts, and the posts where they are wanted; without the posts a check still says most of what it can."""
 
     async def posts() -> tuple[Post, ...] | None:
@@ -183,12 +300,17 @@ def refuse_unhosted(urls: Sequence[str], what: str) -> None:
         )
 
 
+def is_local_host(host: str) -> bool:
+    """Check whether a host name is this machine."""
+    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
+
+
 def enumerate_unhosted(urls: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Entries (from 1) that are no https URL; http is let through for this machine, which is the sandbox."""
     for number, url in enumerate(urls, 1):
         try:
             parts = urlsplit(url)
-            local = parts.scheme == "http" and (parts.hostname or "").endswith(("localhost", "127.0.0.1"))
+            local = parts.scheme == "http" and is_local_host(parts.hostname or "")
             hosted = bool(parts.hostname) and (parts.scheme == "https" or local)
         except ValueError:
             hosted = False
@@ -197,9 +319,10 @@ def enumerate_unhosted(urls: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def refuse_errors(prepared: PreparedPost, what: str) -> None:
-    """Refuse a post that a platform would not take."""
+    """Refuse a post with errors."""
     if prepared.findings.errors:
-        raise Refusal(f"{what}: {' '.join(prepared.findings.errors[:5])} Nothing was sent.")
+        proposal = f"\n{prepared.findings.render_split()}" if prepared.findings.split else ""
+        raise Refusal(f"{what}: {' '.join(prepared.findings.errors[:5])} Nothing was sent.{proposal}")
 
 
 def due_time(text: str | None, context: ToolContext) -> datetime | None:
@@ -225,5 +348,6 @@ def visible_fields(post: Post) -> list[Any]:
 
 
 def binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
-    """What a yes to this post is for, and nothing else."""
-    return {"tool": tool, "body": prepared.post.body(), "accounts": list(prepared.target_ids)}
+    """Return what a confirmation of this post is for, and nothing else."""
+    body = prepared.post.body() | ({"scheduledAt": NOW} if prepared.is_now else {})
+    return {"tool": tool, "body": body, "accounts": list(prepared.target_ids)}

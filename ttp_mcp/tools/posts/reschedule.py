@@ -12,8 +12,8 @@ from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.concurrency import shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import (
     Confirmation,
     MediaUrls,
@@ -32,11 +32,11 @@ from ttp_mcp.tools.posts.changes import (
     refuse_hidden_parts,
     refuse_no_change,
 )
+from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_replaced
-from ttp_mcp.tools.posts.prepare import PreparedPost, binding, prepare_post, refuse_errors
+from ttp_mcp.tools.posts.prepare import PreparedPost, binding, nearest_time, prepare_post, refuse_errors
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
-from ttp_mcp.tools.posts.validation import validate_post
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 from ttp_mcp.writes.replacement import REPLACEABLE, FailedStep, Replacement, Replacer
 
@@ -60,7 +60,7 @@ class ReschedulePost(ToolInput):
     confirmation: Confirmation = None
 
 
-class Rescheduled(ToolOutput):
+class Rescheduled(ContentSummary):
     """The new post and the one it replaced. Times are ISO 8601 with offset."""
 
     old_post_id: str
@@ -76,12 +76,12 @@ class Rescheduled(ToolOutput):
 async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[Rescheduled]:
     """Change the time, text, accounts or media of a draft or scheduled post. The id changes.
 
-    A field that is left out stays as it is; remove takes parts off. Creates a replacement, checks it and deletes the old
-    post. Not for posts that are publishing or out.
+    A field that is left out stays. Creates a replacement, checks it and deletes the old post. Not for posts that are
+    publishing or out.
     """
     replacer = Replacer(context.api, context.ledger, context.writer)
     old = await _read_post(args.post_id, replacer, context)
-    _refuse_unless_replaceable(old, context)
+    refuse_unless_replaceable(old, context)
     prepared = await _prepare_replacement(args, old, context)
     changes = await compare_posts(old, prepared, args, context)
     asked = await require_confirmation(
@@ -95,7 +95,8 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         # The user may have taken a while to answer.
         asked_about, old = old, await _read_post(args.post_id, replacer, context)
         refuse_changed(asked_about, old, NOT_DONE)
-        _refuse_unless_replaceable(old, context)
+        refuse_unless_replaceable(old, context)
+        prepared = _refresh_now(prepared, context)
         _refuse_if_too_close(prepared, context)
     try:
         done = await shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
@@ -119,7 +120,8 @@ async def _read_post(post_id: str, replacer: Replacer, context: ToolContext) -> 
         ) from None
 
 
-def _refuse_unless_replaceable(old: Post, context: ToolContext) -> None:
+def refuse_unless_replaceable(old: Post, context: ToolContext) -> None:
+    """Refuse a post that is out, on its way or due at once."""
     name = show_id(old.id)
     if old.status not in REPLACEABLE:
         raise Refusal(
@@ -134,16 +136,19 @@ def _refuse_unless_replaceable(old: Post, context: ToolContext) -> None:
 
 
 async def _prepare_replacement(args: ReschedulePost, old: Post, context: ToolContext) -> PreparedPost:
-    prepared = await prepare_post(apply_changes(args, old, context, NOT_DONE), context, NOT_DONE)
+    fields = apply_changes(args, old, context, NOT_DONE)
+    prepared = await prepare_post(fields, context, NOT_DONE, replaced=old, lead=TOO_CLOSE)
     refuse_hidden_parts(args, old, prepared, NOT_DONE)
-    # The old post is no clash with its own replacement.
-    others = tuple(post for post in prepared.others if post.id != old.id) if prepared.others is not None else None
-    found = validate_post(prepared.post, prepared.targets, others if prepared.post.scheduled_at else ())
-    prepared = replace(prepared, findings=found)
     refuse_no_change(args, old, prepared, NOT_DONE)
     refuse_errors(prepared, NOT_DONE)
     _refuse_if_too_close(prepared, context)
     return prepared
+
+
+def _refresh_now(prepared: PreparedPost, context: ToolContext) -> PreparedPost:
+    if not prepared.is_now:
+        return prepared
+    return replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, TOO_CLOSE)))
 
 
 def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
@@ -244,7 +249,9 @@ def _answer(
         f"Rescheduled: {show_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
         f"It replaces {show_id(old.id)}, which is deleted.",
         *changes.render_answer(),
-        *(f"Note: {warning}" for warning in prepared.findings.to_say),
+        *render_content(prepared),
+        *(f"Warning: {warning}" for warning in prepared.findings.warnings),
+        *sandbox_note(context),
     ]
     data = Rescheduled(
         old_post_id=clean_text(old.id),
@@ -253,6 +260,7 @@ def _answer(
         changed=changes.changed,
         removed=changes.removed_parts,
         unchanged=changes.kept,
-        warnings=prepared.findings.to_say,
+        warnings=list(prepared.findings.warnings),
+        **summarize_content(prepared).model_dump(),
     )
     return Answer("\n".join(lines), data)

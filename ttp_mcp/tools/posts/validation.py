@@ -1,12 +1,17 @@
 """What speaks against a post before it is sent: platform rules, accounts that can't publish, clashes, repetitions."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ttp_mcp.api import Integration, Post, PostCreate
+from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import find_text_warnings, show_id
+from ttp_mcp.platforms.media_checks import check_media_facts, check_media_size, check_media_url
+from ttp_mcp.platforms.split import MOST_POSTS, split_for_x
+from ttp_mcp.platforms.x import LIMIT
+from ttp_mcp.text import fence_text, find_text_warnings, show_id
 from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.rendering import join_words
@@ -17,41 +22,73 @@ CLASH = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found, in words: errors stop a post, warnings may, notes are to be known."""
+    """Problems of a post in words: errors stop it, warnings don't. `split` is the text as a thread, where X needs one."""
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
 
-    @property
-    def to_say(self) -> list[str]:
-        """Warnings, then notes."""
-        return [*self.warnings, *self.notes]
+    def render_split(self) -> str:
+        """The proposed thread, as arguments."""
+        arguments = {"content": self.split[0], "thread": list(self.split[1:])}
+        text = json.dumps(arguments, ensure_ascii=False)
+        return (
+            f"Proposed thread for X, {len(self.split)} posts, ready to pass as content and thread:\n{fence_text(text)}"
+        )
 
 
-def validate_post(post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None) -> Findings:
-    """All that speaks against a post.
+def validate_post(
+    post: PostCreate,
+    targets: Sequence[Integration],
+    others: Sequence[Post] | None,
+    *,
+    media_facts: Mapping[str, MediaFacts] | None = None,
+    local_is_reachable: bool = True,
+    scheduled: bool | None = None,
+) -> Findings:
+    """Find the problems of a post.
 
     Args:
         post: What would be sent.
         targets: The accounts it is for.
-        others: The posts there are, where they could be read.
+        others: The existing posts, where they could be read.
+        media_facts: Properties of its media by URL, where they are known.
+        local_is_reachable: True where the API can fetch media from this machine.
+        scheduled: Whether it is to have a time, where `post` has none because of an error.
     """
+    facts = media_facts or {}
+    wants_time = post.scheduled_at is not None if scheduled is None else scheduled
     found = [
-        *_by_platform(post, targets),
+        *_check_platforms(post, targets, facts, scheduled=wants_time),
+        *_check_media(post, targets, facts, local_is_reachable=local_is_reachable),
         *_by_account(post, targets),
         *_by_text(post),
         *_by_others(post, targets, others),
     ]
-    return Findings(*(tuple(dict.fromkeys(text for kind, text in found if kind == wanted)) for wanted in _SEVERITIES))
+    errors, warnings = (tuple(dict.fromkeys(text for kind, text in found if kind == wanted)) for wanted in _SEVERITIES)
+    return Findings(errors, warnings, _propose_split(post, targets))
 
 
-_SEVERITIES: tuple[rules.Severity, ...] = ("error", "warning", "note")
+_SEVERITIES: tuple[rules.Severity, ...] = ("error", "warning")
 _Found = tuple[rules.Severity, str]
 
 
-def _by_platform(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
+def _propose_split(post: PostCreate, targets: Sequence[Integration]) -> tuple[str, ...]:
+    """Return the posts of a thread on X, where the text is too long for it and fits into one."""
+    texts = (post.content, *post.thread)
+    if all(account.platform != "twitter" for account in targets):
+        return ()
+    if all(rules.text_length("twitter", text).count <= LIMIT for text in texts):
+        return ()
+    parts = tuple(part for text in texts for part in split_for_x(text))
+    return parts if len(parts) <= MOST_POSTS else ()
+
+
+def _check_platforms(
+    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], *, scheduled: bool
+) -> Iterator[_Found]:
     platforms = [account.platform for account in targets]
+    kinds: tuple[rules.MediaKind, ...] = tuple(_media_kind(url, facts.get(url)) for url in post.media_urls)
     for platform in dict.fromkeys(platforms):
         draft = rules.Draft(
             content=post.content,
@@ -60,14 +97,36 @@ def _by_platform(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_
             thread=post.thread,
             platform_data=post.platform_data,
             accounts_on_platform=platforms.count(platform),
-            scheduled=post.scheduled_at is not None,
+            scheduled=scheduled,
+            media_kinds=kinds,
         )
         for finding in rules.check(draft):
-            # Without any X account the thread is an error of the whole post, told once below.
+            # Without any X account the thread is an error of the whole post, reported once below.
             if finding.code != "thread_left_out" or "twitter" in platforms:
                 yield finding.severity, finding.text
-    if post.thread and "twitter" not in platforms:
+    if post.thread and platforms and "twitter" not in platforms:
         yield "error", "thread is for X only: add an X account, or leave thread out."
+
+
+def _media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
+    if facts is None:
+        return rules.media_kind(url)
+    if facts.is_video:
+        return "video"
+    return "animation" if facts.animated else "image"
+
+
+def _check_media(
+    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], *, local_is_reachable: bool
+) -> Iterator[_Found]:
+    for number, url in enumerate(post.media_urls, 1):
+        known = facts.get(url)
+        if known is None:
+            yield from check_media_url(number, url, local_is_reachable=local_is_reachable)
+            continue
+        yield from check_media_size(number, known)
+        for platform in dict.fromkeys(account.platform for account in targets):
+            yield from check_media_facts(platform, number, known)
 
 
 def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
@@ -93,7 +152,7 @@ def _by_text(post: PostCreate) -> Iterator[_Found]:
 
 def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None) -> Iterator[_Found]:
     if others is None:
-        yield "note", "The posts that exist could not be read, so clashes were not looked for."
+        yield "warning", "The posts that exist could not be read, so clashes were not looked for."
         return
     for other in others:
         if other.status not in ("scheduled", "publishing", "published", "partial"):

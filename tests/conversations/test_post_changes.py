@@ -1,0 +1,51 @@
+"""Everyday requests about posts, each with its number of calls."""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("conversations.everyday")
+
+LONG = " ".join(f"Sentence number {number} tells what the cafe serves on that day." for number in range(1, 17))
+
+
+async def test_publish_now_takes_one_call(conversation):
+    """The time is in the answer."""
+    reply = await conversation.call("create_post", content="We are open", platforms=["linkedin"], scheduled_at="now")
+    (post,) = conversation.added()
+    assert post["due"] == "2026-11-24T09:04"
+    assert "09:04" in reply.text
+    assert len(conversation.calls) == 1
+
+
+async def test_schedule_on_two_accounts_by_name_takes_one_call(conversation):
+    """Labels and platforms are names."""
+    await conversation.call(
+        "create_post",
+        content="Soup today",
+        account_ids=["@harborcafe_berlin", "linkedin"],
+        scheduled_at="2026-12-01T09:00",
+    )
+    (post,) = conversation.added()
+    assert post["due"] == "2026-12-01T09:00"
+    assert len(conversation.calls) == 1
+
+
+async def test_fix_a_typo_takes_two_calls(conversation):
+    """Find the post, change it; the answer says what changed and what stayed."""
+    posts = (await conversation.call("list_posts", status="scheduled", limit=1)).data["posts"]
+    reply = await conversation.call("reschedule_post", post_id=posts[0]["id"], content="The right words")
+    assert "Changed: text (was " in reply.text
+    assert "Unchanged: time, accounts" in reply.text
+    (old,), (new,) = conversation.removed(), conversation.added()
+    assert (new["content"], new["due"], new["media_urls"]) == ("The right words", old["due"], old["media_urls"])
+    assert len(conversation.calls) == 2
+
+
+async def test_post_a_long_text_as_a_thread_takes_two_calls(conversation):
+    """The refusal has the thread."""
+    account = {"account_ids": ["twitter @harborcafe"], "scheduled_at": "2026-12-01T09:00"}
+    assert len(LONG) >= 850
+    reply = await conversation.call("check_post", content=LONG, **account)
+    await conversation.call("create_post", **reply.data["proposed_thread"], **account)
+    (post,) = conversation.added()
+    assert len(post["content"]) <= 280
+    assert len(conversation.calls) == 2

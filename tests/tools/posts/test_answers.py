@@ -1,0 +1,189 @@
+"""Answers that need no second call: what was sent, what is wrong with a post, and what `now` was."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+pytestmark = pytest.mark.requirement("tools.posts.answers")
+
+SOON = "2026-11-26T10:00"
+LONG = " ".join(f"Sentence number {number} tells what the cafe serves on that day." for number in range(1, 16))
+
+
+async def check(agent, **arguments):
+    """The data of check_post."""
+    return (await agent.ok("check_post", **arguments))[1]
+
+
+async def test_create_returns_text_media_thread_and_choices(fresh):
+    """With the length of each part, so get_post isn't needed."""
+    targets = [await fresh.account("twitter @harborcafe"), "pinterest"]
+    text, data = await fresh.ok(
+        "create_post",
+        content="Doors open",
+        account_ids=targets,
+        scheduled_at=SOON,
+        media_urls=["https://example.com/a.jpg"],
+        thread=["And close at six"],
+        platform_data={"pinterest": {"board_id": "b1"}},
+    )
+    assert "Thread post 2: «And close at six» (16 of 280 characters)." in text
+    assert "Choices for pinterest: board_id «b1»." in text
+    assert data["characters"] == {"twitter": 10, "pinterest": 10}
+    assert (data["media"], data["thread"]) == (["a.jpg"], [{"text": "And close at six", "characters": 16}])
+    assert data["platform_data"] == {"pinterest": {"board_id": "b1"}}
+
+
+async def test_several_media_are_named_in_order_with_their_carousel(fresh):
+    """Where the platform has one."""
+    urls = [f"https://example.com/{name}.jpg" for name in "ab"]
+    text, _ = await fresh.ok("create_post", content="Two", platforms=["instagram"], media_urls=urls, scheduled_at=SOON)
+    assert "Media: 2 files in this order, a carousel on instagram: a.jpg, b.jpg." in text
+
+
+async def test_check_finds_every_problem_in_one_go(fresh):
+    """A wrong time doesn't hide a wrong account."""
+    data = await check(
+        fresh,
+        content="\u2800",
+        account_ids=["nobody", "linkedin"],
+        scheduled_at="2026-11-23T10:00",
+        media_urls=["a.jpg"],
+    )
+    assert len(data["errors"]) == 4
+    assert [
+        re.search(word, " ".join(data["errors"])) is not None
+        for word in ("nobody", "in the past", "https", "shows nothing")
+    ]
+
+
+async def test_check_of_a_change_compares_with_the_other_posts_only(fresh):
+    """The post isn't its own duplicate."""
+    _, made = await fresh.ok("create_post", content="Doors open", platforms=["linkedin"], scheduled_at=SOON)
+    text, data = await fresh.ok("check_post", post_id=made["post_id"], scheduled_at="2026-11-26T10:20")
+    assert (data["would_be_sent"], data["warnings"]) == (True, [])
+    assert "Changes: time (was Thu 26 Nov 2026 10:00" in text
+    assert fresh.standing() == [("Doors open", "scheduled")]
+
+
+async def test_text_that_is_too_long_for_x_comes_back_as_a_thread(fresh):
+    """Split after sentences by X's own count, and accepted as it is."""
+    account = await fresh.account("twitter @harborcafe")
+    data = await check(fresh, content=LONG, account_ids=[account], scheduled_at=SOON)
+    proposed = data["proposed_thread"]
+    parts = [proposed["content"], *proposed["thread"]]
+    assert " ".join(parts) == LONG
+    assert all(len(part) <= 280 and part.endswith(".") for part in parts)
+    await fresh.ok("create_post", account_ids=[account], scheduled_at=SOON, **proposed)
+
+
+async def test_now_is_the_nearest_minute_and_a_retry_is_no_second_post(fresh, clock):
+    """The answer says which time it was."""
+    text, data = await fresh.ok("create_post", content="Open now", platforms=["linkedin"], scheduled_at="now")
+    assert data["scheduled_at"] == "2026-11-24T09:04:00+01:00"
+    assert "This is the nearest time that the API takes." in text
+    clock.move(50)
+    _, again = await fresh.ok("create_post", content="Open now", platforms=["linkedin"], scheduled_at="NOW")
+    assert (again["outcome"], again["post_id"]) == ("already_created", data["post_id"])
+
+
+async def test_confirmation_of_now_holds_while_time_passes(connect, clock):
+    """It is for now, whichever minute that is."""
+    post = {"content": "Open now", "platforms": ["linkedin"], "scheduled_at": "now"}
+    async with connect(confirm="required", demo_posts=False) as agent:
+        words = await agent.refused("create_post", **post)
+        code = re.search(r"confirmation \W?([\w-]+)", words[words.index("same arguments") :])[1]
+        clock.move(120)
+        _, data = await agent.ok("create_post", **post, confirmation=code)
+        due = datetime.fromisoformat(data["scheduled_at"])
+        assert 60 <= (due - clock.now().astimezone(UTC)).total_seconds() <= 130
+
+
+async def test_reschedule_to_now_keeps_two_minutes(fresh):
+    """Sooner, the scheduler could take up both posts."""
+    _, made = await fresh.ok("create_post", content="Doors open", platforms=["linkedin"], scheduled_at=SOON)
+    _, data = await fresh.ok("reschedule_post", post_id=made["post_id"], scheduled_at="now")
+    assert data["scheduled_at"] == "2026-11-24T09:05:00+01:00"
+
+
+@pytest.mark.parametrize("text", ["   ", "\u2800", "\u200b", "\n\u00a0\u3164"])
+async def test_text_that_shows_nothing_is_refused_by_check_and_create_alike(fresh, text):
+    """As a draft too: the API refuses it."""
+    assert "shows nothing" in (await check(fresh, content=text, platforms=["linkedin"]))["errors"][0]
+    assert "shows nothing" in await fresh.refused("create_post", content=text, platforms=["linkedin"])
+
+
+@pytest.mark.parametrize(
+    "text", ["Line one\\nLine two", "One<br>two", "Fish &amp; chips", "Caf\u00c3\u00a9", "Caf\ufffd", "A\\n\\nB"]
+)
+async def test_leftovers_of_another_program_are_a_warning(fresh, text):
+    """They would be published as they are."""
+    data = await check(fresh, content=text, platforms=["linkedin"])
+    assert any("Look at the text: it holds" in each for each in data["warnings"])
+
+
+async def test_line_separators_become_line_breaks(fresh):
+    """Networks show them as a box or as nothing."""
+    _, data = await fresh.ok("create_post", content="One\u2028Two\u2029Three\x0bFour", platforms=["linkedin"])
+    assert fresh.wire(data["post_id"])["content"] == "One\nTwo\nThree\nFour"
+
+
+async def test_thread_part_is_counted_like_content(fresh):
+    """A link is 23; that the API may count it whole is a warning."""
+    account = await fresh.account("twitter @harborcafe")
+    part = "see https://example.com/" + "x" * 300
+    data = await check(fresh, content="a", account_ids=[account], thread=[part])
+    assert data["would_be_sent"]
+    assert any("the API may count plain characters" in each for each in data["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://cdn.example.com/a.heic", "ends in .heic"),
+        ("https://cdn.example.com/clip.AVI?x=1", "ends in .avi"),
+        ("https://drive.google.com/file/d/abc/view?usp=sharing", "is a page of drive.google.com"),
+        ("https://www.youtube.com/watch?v=abc", "is a page of www.youtube.com"),
+    ],
+)
+async def test_url_that_is_no_picture_is_a_warning(fresh, url, words):
+    """By its extension, or because its host shows a page."""
+    data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[url])
+    assert any(words in each for each in data["warnings"])
+
+
+@pytest.mark.parametrize("url", ["https://drive.google.com/uc?export=download&id=1", "https://i.imgur.com/a.jpg"])
+async def test_url_of_a_file_on_such_a_host_is_fine(fresh, url):
+    """It leads to the file."""
+    data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[url])
+    assert data["warnings"] == []
+
+
+async def test_stored_facts_of_media_are_compared_with_the_platform(fresh):
+    """A banner is no shape for Instagram, and one pixel is no picture."""
+    from ttp_mcp.media.facts import MediaFacts
+
+    app = fresh.assembly.app
+    wide, tiny = "https://example.com/wide.jpg", "https://example.com/tiny.jpg"
+    await app.media_facts.remember(wide, MediaFacts("image/jpeg", 1000, 2000, 500))
+    await app.media_facts.remember(tiny, MediaFacts("image/png", 90, 1, 1))
+    data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[wide, tiny])
+    assert any("1.91:1" in each and "entry 1 has 2000 x 500" in each for each in data["warnings"])
+    assert any("entry 2 has only 1 x 1 pixels" in each for each in data["warnings"])
+
+
+async def test_choices_in_both_spellings_are_refused(fresh):
+    """One of the two was not meant."""
+    block = {"boardId": "1", "board_id": "2"}
+    words = await fresh.refused("check_post", content="a", platforms=["pinterest"], platform_data={"pinterest": block})
+    assert "has pinterest.boardId twice" in words
+
+
+async def test_refusal_of_a_long_text_has_the_thread(fresh):
+    """So that the next call can be the right one."""
+    account = await fresh.account("twitter @harborcafe")
+    words = await fresh.refused("create_post", content=LONG, account_ids=[account], scheduled_at=SOON)
+    proposed = json.loads(words.splitlines()[-2])
+    await fresh.ok("create_post", account_ids=[account], scheduled_at=SOON, **proposed)
