@@ -1,25 +1,23 @@
-"""Logging to stderr that gives no secret away and never blocks, not even when nobody reads.
+"""Logging to stderr, redacted, that never blocks the server.
 
-A pipe holds 64 KiB; a client may ignore stderr. So lines are written without waiting, a thousand wait in memory, and
-what comes on top is dropped and counted. No thread is needed for it, so none has to end.
+A client may ignore stderr, and a pipe holds only 64 KiB (4 KiB on Windows). A daemon thread therefore writes the lines; a thousand
+are queued, and more are dropped and counted.
 """
 
-import asyncio
 import logging
 import os
+import queue
 import re
-import select
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from logging.handlers import QueueHandler
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ttp_mcp.credentials import redact
-from ttp_mcp.process import reopen_nonblocking
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -28,38 +26,39 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MOST_LINES = 1000
-# Up to this size a pipe takes a line as a whole or not at all (PIPE_BUF on Linux).
+# PIPE_BUF on Linux: a pipe takes a line of at most this size as a whole or not at all.
 LINE_BYTES = 4096
 _HEAD_BYTES = 1000
-# How long the last lines may take when the process ends.
+# Maximum wait for each of the last lines when the process ends.
 _FLUSH_SECONDS = 0.1
-# Line ends and other controls would start a second line; the rest reorders what a terminal shows.
+_RETRY_SECONDS = 0.02
+# Line ends and other controls would start a second line; the rest reorders text in a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _FORMAT = "%(asctime)sZ %(levelname)s %(name)s: %(message)s"
-# These write whole URLs at INFO, signatures included.
-_TALKATIVE = ("httpx2", "httpcore2", "httpx", "httpcore")
+# At INFO these log whole URLs, signatures included.
+_VERBOSE_LOGGERS = ("httpx2", "httpcore2", "httpx", "httpcore")
 
 
 def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
-    """Send every log record, warning and unhandled exception to stderr: one line each, redacted, never waiting.
+    """Send every log record, warning and unhandled exception to stderr: one line each, redacted, never blocking.
 
-    Replaces whatever handlers are there, so it may be called before or after a server is built.
+    Existing handlers are replaced, so the order of this call and the creation of a server doesn't matter.
 
     Args:
         level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
-        fd: Where the lines go.
+        fd: Destination of the lines.
 
     Returns:
-        A function that puts back what was there before.
+        A function that restores the previous configuration.
     """
-    _be_open(fd)
+    _ensure_open(fd)
     undo = ExitStack()
     root = logging.getLogger()
-    handler = NeverBlockingHandler(reopen_nonblocking(fd, os.O_WRONLY, undo))
+    handler = StderrHandler(fd)
     undo.callback(handler.close)
     undo.callback(_set_handlers, root, root.handlers.copy(), root.level)
     _set_handlers(root, [handler], logging.getLevelNamesMapping()[level])
-    for logger in map(logging.getLogger, _TALKATIVE):
+    for logger in map(logging.getLogger, _VERBOSE_LOGGERS):
         undo.callback(logger.setLevel, logger.level)
         logger.setLevel(max(root.level, logging.WARNING))
     undo.callback(logging.captureWarnings, False)
@@ -75,7 +74,7 @@ def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
 
 
 class LineFormatter(logging.Formatter):
-    """One line per record, traceback included, with secrets removed as the last step. Times are UTC."""
+    """Formats a record, traceback included, as one line with UTC time and removes secrets as the last step."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -85,101 +84,94 @@ class LineFormatter(logging.Formatter):
         super().__init__(_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record on one line; line ends are shown as `\\n`."""
+        """Format a record as one line; line ends become `\\n`."""
         return _UNPRINTABLE.sub(_escape, redact(super().format(record)))
 
 
-class NeverBlockingHandler(logging.Handler):
-    """Writes lines to a non-blocking descriptor; what it does not take waits, and what can't wait is counted."""
+class StderrHandler(QueueHandler):
+    """Formats records in the thread that logs and writes them in a thread of its own, which alone may wait for a reader.
+
+    Records beyond `most_lines` are dropped and counted.
+    """
 
     def __init__(self, fd: int, most_lines: int = MOST_LINES) -> None:
-        """At most `most_lines` lines of at most 4,096 bytes each wait for a reader of `fd`."""
-        super().__init__()
+        """Write to a duplicate of `fd`, which the thread closes."""
+        self._lines: queue.Queue[bytes] = queue.Queue(most_lines)
+        super().__init__(self._lines)
         self.setFormatter(LineFormatter())
-        self._fd = fd
-        self._most_lines = most_lines
-        self._waiting: deque[bytes] = deque()
+        self._fd = os.dup(fd)
         self._dropped = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
+        self._has_progressed = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or keep it, or count it; never wait and never raise."""
-        if len(self._waiting) >= self._most_lines:
-            self._write()
-        if len(self._waiting) >= self._most_lines:
-            self._dropped += 1
-            return
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """Format a record, redacted, before it is queued."""
         try:
             line = self.format(record)
-        except Exception as error:  # noqa: BLE001 - a record that can't be formatted must not stop what logged it
+        except Exception as error:  # noqa: BLE001 - a record that can't be formatted must not stop the code that logged it
             line = f"A log record of {record.name} could not be formatted: {type(error).__name__}"
-        self._waiting.append(_cut(line))
-        self._write()
-        if self._waiting:
-            self._go_on_when_writable()
+        return _cut(line)
+
+    def enqueue(self, record: Any) -> None:
+        """Queue a line, or count it as dropped."""
+        if self._is_closed:
+            return
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+        if self._thread is None:
+            # Not before the first record: most processes log nothing.
+            self._thread = threading.Thread(target=self._write_lines, name="stderr", daemon=True)
+            self._thread.start()
 
     def flush(self) -> None:
-        """Write what waits, giving a reader a tenth of a second between one line and the next."""
-        self.acquire()
-        try:
-            while self._waiting and _writable(self._fd, _FLUSH_SECONDS):
-                self._write()
-        finally:
-            self.release()
+        """Wait until all lines are written, but no longer than 0.1 s for each."""
+        while not self._is_closed and self._lines.unfinished_tasks and self._has_progressed.wait(_FLUSH_SECONDS):
+            self._has_progressed.clear()
 
     def close(self) -> None:
-        """Write what a reader takes, and never touch the descriptor again."""
-        self.flush()
-        self._stop_watching()
-        self._waiting.clear()
-        self._fd = -1
+        """Write the lines that a reader takes, and nothing later."""
+        if not self._is_closed:
+            self.flush()
+            self._is_closed = True
+            if self._thread is None:
+                os.close(self._fd)
+            else:
+                with suppress(queue.Full):
+                    self._lines.put_nowait(b"")
         super().close()
 
-    def _write(self) -> None:
-        while self._waiting:
-            line = self._waiting[0]
+    def _write_lines(self) -> None:
+        """Run in the thread: write lines until an empty one."""
+        while line := self._lines.get():
+            if self._is_closed or not self._write(line):
+                break
+            if self._dropped and self._lines.empty():
+                dropped, self._dropped = self._dropped, 0
+                self._write(f"{dropped} lines dropped: stderr was not read\n".encode())
+            self._lines.task_done()
+            self._has_progressed.set()
+        self._is_closed = True
+        os.close(self._fd)
+
+    def _write(self, line: bytes) -> bool:
+        """Write a whole line; False if nothing can be written any more."""
+        while line:
             try:
-                written = os.write(self._fd, line)
-            except BlockingIOError:
-                return
-            except OSError:  # nobody will ever read these
-                self._waiting.clear()
-                return
-            if written < len(line):
-                self._waiting[0] = line[written:]
-                continue
-            self._waiting.popleft()
-            if self._dropped and not self._waiting:
-                self._waiting.append(f"{self._dropped} lines dropped: stderr was not read\n".encode())
-                self._dropped = 0
-
-    def _go_on_when_writable(self) -> None:
-        """Without a loop in this thread the next record goes on."""
-        if self._loop is not None and not self._loop.is_closed():
-            return
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._loop.add_writer(self._fd, self._go_on)
-
-    def _go_on(self) -> None:
-        self.acquire()
-        try:
-            self._write()
-            if not self._waiting:
-                self._stop_watching()
-        finally:
-            self.release()
-
-    def _stop_watching(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_writer(self._fd)
-        self._loop = None
+                line = line[os.write(self._fd, line) :]
+            except BlockingIOError:  # another process made the descriptor non-blocking
+                if self._is_closed:
+                    return False
+                time.sleep(_RETRY_SECONDS)
+            except OSError:
+                return False
+        return True
 
 
-def _be_open(fd: int) -> None:
-    """A process started without stderr gets the null device, before some other file is given its number."""
+def _ensure_open(fd: int) -> None:
+    """Open the null device if the process was started without stderr, before another file gets its number."""
     try:
         os.fstat(fd)
     except OSError:
@@ -199,19 +191,13 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _cut(line: str) -> bytes:
-    """The line in bytes with its end; of one that is too long the beginning and, for a traceback, the end."""
+    """Encode a line; of a long one keep the beginning and, for a traceback, the end."""
     encoded = line.encode(errors="backslashreplace")
     if len(encoded) < LINE_BYTES:
         return encoded + b"\n"
     mark = " […] "
     tail = encoded[_HEAD_BYTES + len(mark.encode()) + 1 - LINE_BYTES :].decode(errors="ignore")
     return (encoded[:_HEAD_BYTES].decode(errors="ignore") + mark + tail).encode() + b"\n"
-
-
-def _writable(fd: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _unhandled(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import stat
@@ -78,12 +79,18 @@ def _shutdown_signals() -> list[signal.Signals]:
     return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
 
 
+def exit_now(code: int) -> None:
+    """Exit without waiting for threads; only the last log lines are written."""
+    logging.shutdown()
+    os._exit(code)
+
+
 # How long the process may take to close its resources after the drain, before it is forced to exit.
 LEAVE_SECONDS = 0.4
 
 
 def force_exit_after(
-    code: int, *, seconds: float = LEAVE_SECONDS, exit_process: Callable[[int], object] = os._exit
+    code: int, *, seconds: float = LEAVE_SECONDS, exit_process: Callable[[int], object] = exit_now
 ) -> threading.Timer:
     """Exit with `code` if the process is still running after `seconds`.
 

@@ -595,7 +595,7 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_logs.py::test_a_record_is_one_line_with_its_time_in_utc",
     ),
     "talkative loggers": Removal(
-        "logs:_TALKATIVE",
+        "logs:_VERBOSE_LOGGERS",
         constant(()),
         f"{SERVER}/test_logs.py::test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet",
     ),
@@ -641,6 +641,21 @@ REMOVED: dict[str, Removal] = {
         constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
     ),
+    "headers that come twice": Removal(
+        "transports.http.guard:_ONCE",
+        constant(frozenset()),
+        "tests/transports/http/test_guard.py::test_header_that_comes_twice_is_refused",
+    ),
+    "two lengths of a body": Removal(
+        "transports.http.guard:_check_unambiguous",
+        no_check,
+        "tests/transports/http/test_guard.py::test_two_ways_to_give_the_length_are_refused",
+    ),
+    "a write that outlives its call over SSE": Removal(
+        "transports.http.app:HttpService.is_busy",
+        constant(property(lambda service: service.metrics.in_flight > 0)),
+        "tests/transports/http/test_run.py::test_streams_stay_open_while_a_write_is_in_flight",
+    ),
     "queued lines after a signal": Removal(
         "transports.stdio.transport:Lines.drop",
         no_check,
@@ -677,7 +692,7 @@ REMOVED: dict[str, Removal] = {
         "tests/cli/test_main.py::test_token_on_the_command_line_is_refused_and_not_repeated",
     ),
     "no token in a URL": Removal(
-        "transports.http.guard:_no_token_in",
+        "transports.http.guard:_check_query",
         no_check,
         "tests/transports/http/test_guard.py::test_a_token_in_a_url_is_refused",
     ),

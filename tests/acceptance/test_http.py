@@ -274,8 +274,8 @@ class Mixing(HttpService):
 
     _first = None
 
-    def _app_of(self, context):
-        self._first = self._first or super()._app_of(context)
+    def _find_context(self, context):
+        self._first = self._first or super()._find_context(context)
         return self._first
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver import MCPServer
 
-from ttp_mcp.logs import LineFormatter, NeverBlockingHandler, configure
+from ttp_mcp.logs import LineFormatter, StderrHandler, configure
 
 TOKEN = "ttp_" + "0123456789ab" * 4
 
@@ -39,7 +39,7 @@ def configured(pipe):
     reading, writing = pipe
     undo = configure("INFO", fd=writing)
     try:
-        yield lambda: os.read(reading, 1 << 20).decode().splitlines()
+        yield lambda: logging.getLogger().handlers[0].flush() or os.read(reading, 1 << 20).decode().splitlines()
     finally:
         undo()
 
@@ -88,10 +88,10 @@ def test_a_long_record_keeps_its_beginning_and_its_end(piece, times):
     """A pipe takes 4,096 bytes as a whole or not at all; a traceback's end says most."""
     reading, writing = os.pipe()
     try:
-        handler = NeverBlockingHandler(writing)
+        handler = StderrHandler(writing)
         handler.emit(record("begin " + piece * times * 4 + " end"))
-        written = os.read(reading, 1 << 16)
         handler.close()
+        written = os.read(reading, 1 << 16)
     finally:
         os.close(reading)
         os.close(writing)
@@ -150,7 +150,7 @@ def test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
     with configured(pipe) as lines:
         MCPServer("later", log_level="DEBUG")
         (handler,) = logging.getLogger().handlers
-        assert isinstance(handler, NeverBlockingHandler)
+        assert isinstance(handler, StderrHandler)
         for name in ("httpx2", "httpcore2.connection"):
             logging.getLogger(name).info("GET https://store.example/?sig=1")
         logging.getLogger("small").info("said")
@@ -190,23 +190,28 @@ def filled(writing):
         try:
             count += os.write(writing, b"x" * 4096)
         except BlockingIOError:
+            os.set_blocking(writing, True)
             return count
 
 
 @pytest.mark.requirement("logs.never-block")
 def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
-    """Once somebody reads, what waited comes in order, then the number of lost lines, then the new line."""
+    """One line is being written and two are queued; once they are read, the number of lost lines follows."""
     reading, writing = pipe
     full = filled(writing)
-    handler = NeverBlockingHandler(writing, most_lines=2)
+    handler = StderrHandler(writing, most_lines=2)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for number in range(5):
+    handler.emit(record("line 0"))
+    while not handler.queue.empty():
+        os.sched_yield()
+    for number in range(1, 5):
         handler.emit(record(f"line {number}"))
     assert os.read(reading, full) == b"x" * full
+    handler.flush()
     handler.emit(record("line 5"))
     handler.close()
     assert os.read(reading, 1 << 16).decode().splitlines() == [
-        "line 0", "line 1", "3 lines dropped: stderr was not read", "line 5",
+        "line 0", "line 1", "line 2", "2 lines dropped: stderr was not read", "line 5",
     ]  # fmt: skip
 
 
@@ -215,7 +220,7 @@ def test_closing_waits_for_no_reader(pipe):
     """The process ends with lines unread; nothing is written afterwards."""
     _, writing = pipe
     filled(writing)
-    handler = NeverBlockingHandler(writing)
+    handler = StderrHandler(writing)
     handler.emit(record("unread"))
     handler.close()
     handler.emit(record("too late"))
@@ -223,10 +228,10 @@ def test_closing_waits_for_no_reader(pipe):
 
 @pytest.mark.requirement("logs.never-block")
 async def test_waiting_lines_arrive_as_soon_as_somebody_reads(pipe):
-    """The loop goes on with them; no further record is needed."""
+    """No further record is needed."""
     reading, writing = pipe
     full = filled(writing)
-    handler = NeverBlockingHandler(writing)
+    handler = StderrHandler(writing)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for number in range(100):
         handler.emit(record(f"{number} " + "y" * 3000))
@@ -240,21 +245,17 @@ async def test_waiting_lines_arrive_as_soon_as_somebody_reads(pipe):
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_loop_that_is_closed_is_not_used_again(pipe):
-    """Lines that wait when a loop ends go on with the next record or the next loop."""
+@pytest.mark.parametrize("blocking", [True, False])
+def test_logging_goes_on_while_nothing_is_read(pipe, blocking):
+    """A client that starts the server and ignores its stderr; another program may have made the pipe non-blocking."""
     reading, writing = pipe
-    full = filled(writing)
-    handler = NeverBlockingHandler(writing)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-
-    async def emit(text):
-        handler.emit(record(text))
-
-    asyncio.run(emit("first"))
-    asyncio.run(emit("second"))
-    os.read(reading, full)
+    os.set_blocking(writing, blocking)
+    handler = StderrHandler(writing)
+    for number in range(3000):
+        handler.emit(record(f"{number} " + "y" * 200))
     handler.close()
-    assert os.read(reading, 1 << 16) == b"first\nsecond\n"
+    first = os.read(reading, 1 << 20).splitlines()[0]
+    assert b"WARNING small: 0 y" in first
 
 
 @pytest.mark.requirement("logs.never-block")
@@ -286,7 +287,7 @@ def test_a_stderr_that_is_gone_is_no_error():
     """The reader closed its end: lines are lost, the server goes on."""
     reading, writing = os.pipe()
     os.close(reading)
-    handler = NeverBlockingHandler(writing)
+    handler = StderrHandler(writing)
     handler.emit(record("lost"))
     handler.close()
     os.close(writing)

@@ -124,7 +124,7 @@ def _serve_http(settings: config.Settings, options: "Options", with_sandbox: boo
 
 async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
     from ttp_mcp.transports.http.app import HttpService
-    from ttp_mcp.transports.http.run import address_of, listening, serve_http
+    from ttp_mcp.transports.http.run import listening, serve_http, to_url
 
     async with AsyncExitStack() as stack:
         opened = stack.enter_context(listening(options.host, options.port))
@@ -133,7 +133,7 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
         service = HttpService(settings, options, sandbox, port=port)
         stack.push_async_callback(service.aclose)
         name = "streamable HTTP" if options.transport == "http" else "SSE"
-        said = f"ttp-mcp: serving MCP at {address_of(options, port)} ({name})"
+        said = f"ttp-mcp: serving MCP at {to_url(options, port)} ({name})"
         return await serve_http(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
 
 

@@ -1,17 +1,20 @@
 """What a request must be before the server looks at it: addressed to it, from a known place, with one meaning."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transports.http.conftest import said
+from tests.transports.http.conftest import KEY, MODERN, request, said
+from tests.transports.http.upstream import Upstream, token_of
 from ttp_mcp.transports.http.guard import Guard, GuardRules, parse_authority, parse_origin
 
 pytestmark = pytest.mark.requirement("http.guard")
 
 
-async def status_of(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
-    """The status of a request whose headers are exactly these, and the words of its refusal."""
+async def exchange(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
+    """Status and body of the response to a request with exactly these headers."""
     sent = []
 
     async def receive():
@@ -34,7 +37,15 @@ async def status_of(web, *, method="POST", path="/mcp", headers=(), body=b"{}"):
         "server": ("127.0.0.1", 8000),
     }
     await web.service.app(scope, receive, send)
-    return sent[0]["status"]
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
+
+
+def accepted_request(**headers):
+    """Headers and body of a request that is accepted; a test of a refusal changes one thing."""
+    wanted = request("tools/list")
+    body = json.dumps(wanted["json"]).encode()
+    named = {"host": "localhost:8000", "content-type": "application/json", **wanted["headers"], **headers}
+    return {"headers": [(name.encode(), value.encode()) for name, value in named.items()], "body": body}
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:8000"])
@@ -72,18 +83,48 @@ async def test_any_other_host_is_refused_with_421(web, host):
 
 
 async def test_a_request_without_a_host_is_refused_with_400(web):
-    assert await status_of(web) == 400
+    accepted = accepted_request()
+    assert (await exchange(web, **accepted))[0] == 200
+    accepted["headers"] = [(name, value) for name, value in accepted["headers"] if name != b"host"]
+    status, text = await exchange(web, **accepted)
+    assert status == 400
+    assert "no Host header" in text
 
 
-@pytest.mark.parametrize("name", [b"host", b"origin", b"authorization", b"content-length", b"x-timetopost-token"])
-async def test_a_header_that_comes_twice_is_refused_with_400(web, name):
-    headers = [(b"host", b"localhost:8000"), (name, b"1"), (name, b"1")]
-    assert await status_of(web, headers=headers) == 400
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", "localhost:8000"),
+        ("origin", "http://localhost:8000"),
+        ("authorization", f"Bearer {KEY}"),
+        ("content-length", None),
+        ("content-type", "application/json"),
+        ("transfer-encoding", "chunked"),
+        ("mcp-protocol-version", MODERN),
+        ("x-timetopost-token", token_of(1)),
+    ],
+)
+async def test_header_that_comes_twice_is_refused(serve, name, value):
+    """Also with the same value: the request is accepted as soon as one of the two is gone."""
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
+        accepted = accepted_request(authorization=f"Bearer {KEY}", **{"x-timetopost-token": token_of(1)})
+        header = (name.encode(), (value or str(len(accepted["body"]))).encode())
+        others = [other for other in accepted["headers"] if other[0] != header[0]]
+        assert (await exchange(web, headers=[*others, header], body=accepted["body"]))[0] == 200
+        status, text = await exchange(web, headers=[*others, header, header], body=accepted["body"])
+    assert status == 400
+    assert f"two headers {name}" in text
 
 
-async def test_two_ways_to_say_the_length_are_refused_with_400(web):
-    headers = [(b"host", b"localhost:8000"), (b"content-length", b"2"), (b"transfer-encoding", b"chunked")]
-    assert await status_of(web, headers=headers) == 400
+async def test_two_ways_to_give_the_length_are_refused(web):
+    """Each of them alone is accepted."""
+    accepted = accepted_request()
+    length = (b"content-length", str(len(accepted["body"])).encode())
+    chunked = (b"transfer-encoding", b"chunked")
+    for headers, expected in (([length], 200), ([chunked], 200), ([length, chunked], 400), ([chunked, length], 400)):
+        status, text = await exchange(web, headers=[*accepted["headers"], *headers], body=accepted["body"])
+        assert status == expected
+        assert ("both content-length and transfer-encoding" in text) == (expected == 400)
 
 
 @pytest.mark.parametrize("given", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
@@ -151,14 +192,35 @@ async def test_only_the_methods_of_the_transport_are_taken(web, method):
 
 
 @pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/MCP", "/docs", "/healthz//"])
-async def test_there_is_nothing_at_another_path(web, path):
-    assert (await web.http.post(path)).status_code == 404
+async def test_another_path_is_refused_and_the_path_of_mcp_named(serve, path):
+    async with serve(options={"path": "/social/mcp"}) as web:
+        response = await web.http.post(path)
+    assert response.status_code == 404
+    assert said(response) == "There is nothing at this path. MCP is at /social/mcp."
+
+
+@pytest.mark.parametrize("configured", ["/mcp", "/mcp/"])
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+async def test_final_slash_makes_no_difference_and_redirects_nobody(serve, configured, path):
+    """Clients and gateways add and remove it by themselves."""
+    async with serve(options={"path": configured}) as web:
+        response = await web.http.post(path, **request("tools/list"))
+        probe = await web.http.get("/healthz/")
+    assert (response.status_code, response.history) == (200, [])
+    assert len(response.json()["result"]["tools"]) > 10
+    assert probe.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+async def test_key_is_needed_with_and_without_the_final_slash(serve, path):
+    async with serve(server_key=KEY) as web:
+        assert (await web.http.post(path, **request("tools/list"))).status_code == 401
 
 
 async def test_a_token_in_a_url_is_refused(web):
     response = await web.http.post("/mcp?token=TTP_" + "0" * 48)
     assert response.status_code == 400
-    assert "token must not stand in a URL" in response.text
+    assert "token must not be in a URL" in response.text
     assert "0000" not in response.text
 
 

@@ -39,7 +39,7 @@ async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve):
 
 
 async def test_a_server_that_leaves_is_alive_and_not_ready(web):
-    web.service.leave()
+    web.service.stop_accepting()
     assert (await web.http.get("/readyz")).text == "leaving\n"
     assert (await web.http.get("/healthz")).status_code == 200
 
@@ -108,8 +108,8 @@ async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
 
     context = type("Context", (), {"method": "tools/call", "params": None})()
     with pytest.raises(TimeoutError):
-        await web.service.metrics.watch(context, cut_off)
-    assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.text()
+        await web.service.metrics.measure_call(context, cut_off)
+    assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.render()
 
 
 async def test_an_outcome_that_was_not_noted_is_not_counted(web, monkeypatch):
@@ -118,6 +118,6 @@ async def test_an_outcome_that_was_not_noted_is_not_counted(web, monkeypatch):
 
     monkeypatch.setattr(Ledger, "finish", not_noted)
     ledger = CountedLedger(web.service.state, "scope")
-    ledger.wrote = web.service.metrics.wrote
+    ledger.on_outcome = web.service.metrics.count_write
     assert await ledger.finish(None, "created") is False
-    assert "ttp_mcp_writes_total{" not in web.service.metrics.text()
+    assert "ttp_mcp_writes_total{" not in web.service.metrics.render()

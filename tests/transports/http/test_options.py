@@ -136,7 +136,7 @@ def test_this_machine_is_served_as_it_is(settings, host):
     options = Options("http", host=host)
     check_options(settings, options)
     written = f"[{host}]" if ":" in host else host
-    assert (written, 8000) in guard_rules(settings, options, 8000, with_metrics=True).hosts
+    assert (written, 8000) in guard_rules(settings, options, 8000).hosts
 
 
 def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
@@ -147,10 +147,10 @@ def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
 
 
 def test_what_there_is_depends_on_the_transport(settings):
-    http = guard_rules(settings, Options("http"), 8000, with_metrics=False).methods
-    sse = guard_rules(settings, Options("sse", path="/events"), 8000, with_metrics=True).methods
-    oauth = guard_rules(replace(settings, **ISSUER), Options("http", path="/x"), 8000, with_metrics=False).methods
-    assert set(http) == {"/mcp", "/healthz", "/readyz"}
+    http = guard_rules(settings, Options("http"), 8000).methods
+    sse = guard_rules(settings, Options("sse", path="/events"), 8000).methods
+    oauth = guard_rules(replace(settings, **ISSUER), Options("http", path="/x"), 8000).methods
+    assert set(http) == {"/mcp", "/metrics", "/healthz", "/readyz"}
     assert set(sse) == {"/events", "/messages/", "/metrics", "/healthz", "/readyz"}
     assert set(oauth) == {"/x", "/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz"}
 
@@ -160,5 +160,5 @@ def test_figures_are_for_whoever_has_the_key_or_is_on_this_machine(settings):
     assert has_metrics(keyed, Options("http", **OUTSIDE))
     assert has_metrics(settings, Options("http"))
     assert not has_metrics(replace(settings, **ISSUER), Options("http"))
-    assert "/metrics" in guard_rules(keyed, Options("http"), 8000, with_metrics=True).any_host
-    assert "/metrics" not in guard_rules(settings, Options("http"), 8000, with_metrics=True).any_host
+    assert "/metrics" in guard_rules(keyed, Options("http"), 8000).any_host
+    assert "/metrics" not in guard_rules(settings, Options("http"), 8000).any_host

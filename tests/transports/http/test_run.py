@@ -21,7 +21,7 @@ from tests.transports.http.conftest import KEY, chosen_options, request
 from tests.transports.http.upstream import Upstream, mark_of, token_of
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
-from ttp_mcp.transports.http.run import BindProblem, address_of, allow_many_connections, listening, serve_http
+from ttp_mcp.transports.http.run import BindProblem, allow_many_connections, listening, serve_http, to_url
 from ttp_mcp.transports.http.timeouts import TimedProtocol
 
 pytestmark = pytest.mark.requirement("http.serving")
@@ -45,8 +45,8 @@ async def on_a_port(settings, upstream=None, *, transport="http", options=None, 
             tasks.start_soon(run)
             with anyio.fail_after(5):
                 await ready.wait()
-            yield address_of(chosen, port), service, codes
-            if not service.health.leaving:
+            yield to_url(chosen, port), service, codes
+            if not service.health.is_draining:
                 os.kill(os.getpid(), signal.SIGTERM)
         await service.aclose()
 
@@ -128,7 +128,7 @@ async def test_writes_and_calls_under_way_are_finished_after_the_signal_and_noth
             tasks.start_soon(call)
             await until(waiting.is_set)
             os.kill(os.getpid(), signal.SIGTERM)
-            await until(lambda: service.health.leaving)
+            await until(lambda: service.health.is_draining)
             with pytest.raises(OSError):
                 await anyio.connect_tcp("127.0.0.1", port)
             assert codes == []
@@ -157,7 +157,7 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
             await http.post(url, **request("tools/call", {"name": "create_post", "arguments": arguments}))
 
         async def write():
-            with service._app.writer.in_flight.track():
+            with service._context.writer.in_flight.track():
                 await anyio.sleep_forever()
 
         tasks.start_soon(write)
@@ -167,6 +167,51 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
         await until(lambda: codes)
         tasks.cancel_scope.cancel()
     assert codes == [1]
+
+
+async def test_streams_stay_open_while_a_write_is_in_flight(settings):
+    """A write may outlive its call, and the client of a stream is still told its outcome."""
+    closed, go = anyio.Event(), anyio.Event()
+    async with (
+        on_a_port(settings, transport="sse") as (url, service, codes),
+        httpx2.AsyncClient(timeout=30) as http,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def write():
+            with service._context.writer.in_flight.track():
+                await go.wait()
+
+        async def listen(*, task_status):
+            async with http.stream("GET", url) as stream:
+                task_status.started()
+                with suppress(httpx2.TransportError):
+                    async for _ in stream.aiter_bytes():
+                        pass
+            closed.set()
+
+        tasks.start_soon(write)
+        await tasks.start(listen)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with anyio.move_on_after(1.5):
+            await closed.wait()
+        assert not closed.is_set()
+        go.set()
+        await until(lambda: codes)
+    assert codes == [0]
+
+
+async def test_messages_of_sse_below_a_prefix_are_posted_below_it(settings):
+    """A proxy that passes `/social/` on delivers them."""
+    options = {"path": "/social/sse"}
+    async with on_a_port(settings, transport="sse", options=options) as (url, _, _), httpx2.AsyncClient() as http:
+        async with http.stream("GET", url) as stream:
+            async for text in stream.aiter_text():
+                assert "data: /social/messages/?session_id=" in text
+                break
+        async with Client(sse_client(url)) as client:
+            answer = await client.call_tool("list_posts", {})
+    assert mark_of(Upstream().token) in answer.content[0].text
 
 
 class SlowToWrite(Upstream):
@@ -256,7 +301,7 @@ async def test_a_second_signal_leaves_at_once(settings):
         tasks.start_soon(lambda: http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
         await until(waiting.is_set)
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: service.health.leaving)
+        await until(lambda: service.health.is_draining)
         os.kill(os.getpid(), signal.SIGINT)
         await until(lambda: left)
         go.set()
@@ -322,7 +367,7 @@ def test_a_port_that_is_taken_is_said_in_words():
 
 
 def test_an_address_of_elsewhere_is_said_in_words():
-    with pytest.raises(BindProblem, match="no address of this machine"), listening("no such name", 1):
+    with pytest.raises(BindProblem, match="isn't an address of this machine"), listening("no such name", 1):
         pass
     with pytest.raises(BindProblem, match="can't be used"), listening("192.0.2.1", 0):
         pass
@@ -340,8 +385,8 @@ def test_the_limit_on_open_files_is_never_lowered():
 
 
 def test_addresses_are_written_as_clients_take_them():
-    assert address_of(Options("http", host="::1"), 80) == "http://[::1]:80/mcp"
-    assert address_of(Options("sse", path="/events"), 81) == "http://127.0.0.1:81/events"
+    assert to_url(Options("http", host="::1"), 80) == "http://[::1]:80/mcp"
+    assert to_url(Options("sse", path="/events"), 81) == "http://127.0.0.1:81/events"
 
 
 async def program(*arguments, **environment):

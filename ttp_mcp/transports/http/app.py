@@ -1,4 +1,4 @@
-"""One ASGI application out of the parts: guard, probes, figures, client authentication, and the SDK's transport."""
+"""The ASGI application: guard, probes, metrics, client authentication, and the SDK's transport."""
 
 import hmac
 import logging
@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from mcp.server.context import ServerRequestContext
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from ttp_mcp.api import Limits
@@ -26,7 +27,8 @@ from ttp_mcp.server.mcp_server import NAME, TtpServer
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.transports.http import metrics
 from ttp_mcp.transports.http import options as configured
-from ttp_mcp.transports.http.auth import APP, ClientAuth, ServerKey
+from ttp_mcp.transports.http.auth import CONTEXT, ClientAuth, ServerKey
+from ttp_mcp.transports.http.body import refuse_cut_calls, repair_bodies
 from ttp_mcp.transports.http.guard import Guard
 from ttp_mcp.transports.http.health import ALIVE, READY, Health
 from ttp_mcp.transports.http.jwks import IssuerKeys
@@ -42,15 +44,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BODY_BYTES = 4 * 1024 * 1024
-# One user of several must not take all the places of the process.
+# One of several users must not occupy all connections of the process.
 TENANT_CONNECTIONS = 8
 
-# The guard has looked at Host and Origin; the SDK's comparison of beginnings has no say.
+# The guard checks Host and Origin; the SDK compares prefixes only.
 _CHECKED_BY_GUARD = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 class HttpService:
-    """The server as an ASGI application, and what has to be waited for when it ends."""
+    """The server as an ASGI application, and the state that a shutdown waits for."""
 
     def __init__(
         self,
@@ -70,178 +72,168 @@ class HttpService:
         Args:
             settings: As read from the environment.
             options: As read from the command line.
-            sandbox: Stands for the API when given.
-            port: Where it is really reached.
-            state: Where the ledger is; as configured when omitted.
-            body_bytes: A larger body is refused.
-            issuer_app: Stands for the OAuth issuer when given.
-            tenants: Makes the keeper of users.
-            clocks: `now` and `monotonic`, as `assemble` takes them.
+            sandbox: Replaces the API if given.
+            port: Actual port of the socket.
+            state: Store of the ledger; as configured if omitted.
+            body_bytes: Maximum size of a body.
+            issuer_app: Replaces the OAuth issuer if given.
+            tenants: Creates the collection of users.
+            clocks: `now` and `monotonic`, as `create_tool_context` takes them.
 
         Raises:
             SettingProblem: The configuration can't be served.
         """
         configured.check_options(settings, options)
         self.state = state or open_store(settings)
-        self._key = ServerKey(settings.server_key) if settings.server_key else None
-        self._tenants: Tenants | None = None
-        self._tasks: TaskGroup | None = None
-        self._app: ToolContext | None = None
         offered = offered_tools(settings)
         self.metrics = Metrics(frozenset(tool.name for tool in offered))
-        make = partial(self._surroundings, settings=settings, sandbox=sandbox, clocks=clocks)
-        if options.multi_tenant:
-            self._tenants = tenants(make)
-        else:
-            self._app = make(None)
+        create = partial(self._create_context, settings=settings, sandbox=sandbox, clocks=clocks)
+        self._tenants = tenants(create) if options.multi_tenant else None
+        self._context = None if options.multi_tenant else create(None)
+        self._tasks: TaskGroup | None = None
         server = TtpServer(
             offered,
-            self._app_of,
+            self._find_context,
             with_confirmation=settings.confirm == "required",
-            middleware=[self.metrics.watch],
-            state_security=_sealing(settings.server_key),
+            middleware=[self.metrics.measure_call, refuse_cut_calls],
+            state_security=_create_state_security(settings.server_key),
         )
-        self._finish(server, settings, options, port, body_bytes, self._oauth(settings, issuer_app))
+        self._mcp = build_mcp_app(server, options, body_bytes, _oauth_options(settings, issuer_app))
+        self.health = Health(self._add_authentication(settings, options, body_bytes), self.state)
+        self.app: ASGIApp = Guard(self.health, configured.guard_rules(settings, options, port))
 
     @property
-    def busy(self) -> bool:
-        """Whether a call is under way, or a write, which may outlive its call."""
+    def is_busy(self) -> bool:
+        """True while a call or a write is in flight; a write may outlive its call."""
         writes = self._tenants.writes_in_flight if self._tenants is not None else 0
-        return (
-            self.metrics.in_flight > 0 or writes > 0 or (self._app is not None and self._app.writer.in_flight.count > 0)
-        )
+        writes += self._context.writer.in_flight.count if self._context is not None else 0
+        return self.metrics.in_flight > 0 or writes > 0
 
-    def leave(self) -> None:
-        """Take no new work: `/readyz` says so."""
-        self.health.leaving = True
+    def stop_accepting(self) -> None:
+        """Report on `/readyz` that no new work is accepted."""
+        self.health.is_draining = True
 
     async def drain(self, seconds: float) -> bool:
-        """Wait until no write is in flight; what is left after so many seconds is given up. False if any was."""
+        """Wait until no write is in flight; abandon those left after `seconds`. False if any was abandoned."""
         if self._tenants is not None:
             return await self._tenants.drain(seconds)
-        return await self._app.writer.in_flight.drain(seconds) if self._app else True
+        return await self._context.writer.in_flight.drain(seconds) if self._context else True
 
     async def aclose(self) -> None:
-        """Close the connections and the state."""
+        """Close the connections and the store."""
         if self._tenants is not None:
             await self._tenants.aclose()
-        if self._app is not None:
-            await self._app.api.aclose()
+        if self._context is not None:
+            await self._context.api.aclose()
         await self.state.aclose()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """What runs beside the requests; for whoever serves the application without a lifespan of its own."""
+        """Run the background tasks; an alternative to the lifespan of an ASGI server."""
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             if self._tenants is not None:
                 tasks.start_soon(self._tenants.sweep_forever)
                 self._tasks = tasks
-            if self._app is not None:
-                tasks.start_soon(startup_report.report_unfinished_writes, self._app.ledger)
+            if self._context is not None:
+                tasks.start_soon(startup_report.report_unfinished_writes, self._context.ledger)
             await stack.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             yield
 
-    def _finish(
-        self,
-        server: TtpServer,
-        settings: Settings,
-        options: configured.Options,
-        port: int,
-        body_bytes: int,
-        oauth: dict[str, Any],
-    ) -> None:
-        with_metrics = configured.has_metrics(settings, options)
-        if options.transport == "http":
-            self._mcp = server.streamable_http_app(
-                streamable_http_path=options.endpoint,
-                json_response=True,
-                stateless_http=True,
-                max_request_body_size=body_bytes,
-                transport_security=_CHECKED_BY_GUARD,
-                **oauth,
-            )
-            protected = {options.endpoint}
-        else:
-            log.warning("SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can")
-            self._mcp = build_sse_app(
-                server,
-                sse_path=options.endpoint,
-                message_path=options.messages,
-                max_request_body_size=body_bytes,
-                transport_security=_CHECKED_BY_GUARD,
-                **oauth,
-            )
-            protected = {options.endpoint, options.messages}
+    def _add_authentication(self, settings: Settings, options: configured.Options, body_bytes: int) -> ASGIApp:
         open_paths = {ALIVE, READY}
         if settings.oauth_resource:
             open_paths.add(configured.metadata_path(settings.oauth_resource))
-        inner: ASGIApp = self.metrics.page(self._mcp) if with_metrics else self._mcp
-        inner = ClientAuth(
-            inner,
-            key=self._key,
+        app = repair_bodies(self._mcp, body_bytes)
+        return ClientAuth(
+            self.metrics.serve_page(app) if configured.has_metrics(settings, options) else app,
+            key=_parse_server_key(settings),
             open_paths=open_paths,
             tenants=self._tenants,
-            oauth_paths=protected if settings.oauth_issuer else (),
-            userless_paths={metrics.PATH},
+            oauth_paths=options.mcp_paths if settings.oauth_issuer else (),
+            tenantless_paths={metrics.PATH},
         )
-        self.health = Health(inner, self.state)
-        guard_rules = configured.guard_rules(settings, options, port, with_metrics=with_metrics)
-        self.app: ASGIApp = Guard(self.health, guard_rules)
 
-    def _surroundings(
+    def _create_context(
         self, token: Token | None, *, settings: Settings, sandbox: "Sandbox | None", clocks: dict[str, Any]
     ) -> ToolContext:
-        app = create_tool_context(
+        context = create_tool_context(
             settings,
             sandbox,
             state=self.state,
             tenant=token,
             limits=Limits(connections=TENANT_CONNECTIONS) if token else None,
-            ledger_of=self._ledger,
+            ledger_of=self._create_ledger,
             local_files=False,
             **clocks,
         )
         if token is not None and self._tasks is not None:
-            # Of several users nobody is known before their first call.
+            # A tenant is unknown before its first call.
             user = f"The user with the token {token.fingerprint}: "
-            self._tasks.start_soon(partial(startup_report.report_unfinished_writes, app.ledger, user=user))
-        return app
+            self._tasks.start_soon(partial(startup_report.report_unfinished_writes, context.ledger, user=user))
+        return context
 
-    def _ledger(self, *arguments: Any) -> Ledger:
+    def _create_ledger(self, *arguments: Any) -> Ledger:
         ledger = CountedLedger(*arguments)
-        ledger.wrote = self._wrote
+        ledger.on_outcome = self._note_outcome
         return ledger
 
-    def _wrote(self, write: Write, outcome: Outcome) -> None:
-        self.metrics.wrote(write, outcome)
-        # The answer that says so may not reach anybody any more.
-        if outcome == "unknown" and self.health.leaving:
+    def _note_outcome(self, write: Write, outcome: Outcome) -> None:
+        self.metrics.count_write(write, outcome)
+        # During a shutdown the response may not reach the client.
+        if outcome == "unknown" and self.health.is_draining:
             log.warning(
                 "The server ends before write %s (%s) has its answer: it may have happened", write.id, write.kind
             )
 
-    def _app_of(self, mcp_request: ServerRequestContext[Any, Any]) -> ToolContext:
-        if self._app is not None:
-            return self._app
-        # Set for each request by ClientAuth, and by nothing else; without it there is no call.
+    def _find_context(self, mcp_request: ServerRequestContext[Any, Any]) -> ToolContext:
+        if self._context is not None:
+            return self._context
+        # Set by ClientAuth for each request; without it there is no call.
         request: Any = mcp_request.request
-        return request.scope[APP]
-
-    def _oauth(self, settings: Settings, issuer_app: ASGIApp | None) -> dict[str, Any]:
-        issuer, resource = settings.oauth_issuer, settings.oauth_resource
-        if issuer is None or resource is None:
-            return {}
-        keys = IssuerKeys(issuer, app=issuer_app)
-        return {
-            "auth": auth_settings(issuer, resource),
-            "token_verifier": AccessTokens(issuer, resource, keys, self._key),
-        }
+        return request.scope[CONTEXT]
 
 
-def _sealing(server_key: str | None) -> RequestStateSecurity:
-    """How what clients carry for us is sealed: alike on all replicas that share a key."""
+def build_mcp_app(server: TtpServer, options: configured.Options, body_bytes: int, oauth: dict[str, Any]) -> Starlette:
+    """Build the SDK's application for the chosen transport."""
+    if options.transport == "http":
+        return server.streamable_http_app(
+            streamable_http_path=options.endpoint,
+            json_response=True,
+            stateless_http=True,
+            max_request_body_size=body_bytes,
+            transport_security=_CHECKED_BY_GUARD,
+            **oauth,
+        )
+    log.warning("SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can")
+    return build_sse_app(
+        server,
+        sse_path=options.endpoint,
+        message_path=options.messages,
+        max_request_body_size=body_bytes,
+        transport_security=_CHECKED_BY_GUARD,
+        **oauth,
+    )
+
+
+def _parse_server_key(settings: Settings) -> ServerKey | None:
+    return ServerKey(settings.server_key) if settings.server_key else None
+
+
+def _oauth_options(settings: Settings, issuer_app: ASGIApp | None) -> dict[str, Any]:
+    issuer, resource = settings.oauth_issuer, settings.oauth_resource
+    if issuer is None or resource is None:
+        return {}
+    keys = IssuerKeys(issuer, app=issuer_app)
+    return {
+        "auth": auth_settings(issuer, resource),
+        "token_verifier": AccessTokens(issuer, resource, keys, _parse_server_key(settings)),
+    }
+
+
+def _create_state_security(server_key: str | None) -> RequestStateSecurity:
+    """Seal the state that clients carry, with the same key on all replicas that share a server key."""
     if server_key is None:
         return RequestStateSecurity.ephemeral(audience=NAME)
     return RequestStateSecurity(

@@ -1,7 +1,7 @@
-"""Who calls: the server key that clients send, and, where each user brings their own account, the user's token.
+"""Client authentication: the server key of all clients, and with several tenants each user's API token.
 
-The two travel in headers of their own and are never taken for each other. A user's token in `Authorization` is refused, so
-that it can't be passed on by accident, and a request without a user's token is never served with somebody else's.
+Each has its own header and is never accepted in place of the other. An API token in `Authorization` is rejected, so that it
+can't be forwarded by accident, and a request without a token is never served with another user's.
 """
 
 import base64
@@ -21,10 +21,10 @@ from ttp_mcp.transports.http.guard import TENANT_HEADER
 from ttp_mcp.transports.http.responses import Rejection
 from ttp_mcp.transports.http.tenants import Tenants, TenantsBusy
 
-# Where the surroundings of a call are found in the scope of its request.
-APP = "ttp_mcp.app"
+# Key of the tool context in the scope of a request.
+CONTEXT = "ttp_mcp.context"
 
-# An API token, whole or cut short, at the beginning of a word. Not anywhere: keys and base64 hold `ttp_` by chance.
+# An API token, complete or cut short, at the beginning of a word: elsewhere keys and base64 contain `ttp_` by chance.
 _API_TOKEN = re.compile(rb"(?:^|[\s:])ttp_[0-9a-f]{6}", re.IGNORECASE)
 
 _BEARER = ((b"www-authenticate", b'Bearer realm="ttp-mcp"'),)
@@ -35,7 +35,7 @@ _NO_KEY = Rejection(
 _PASSED_ON = Rejection(
     401,
     "An API token does not belong in Authorization: that header is for this server's own key. "
-    "On a server for several users it goes into X-TimeToPost-Token.",
+    "On a server for several users send it as X-TimeToPost-Token.",
     _BEARER,
 )
 _NO_TOKEN = Rejection(
@@ -47,31 +47,31 @@ _NOT_HERE = Rejection(
 )
 _BUSY = Rejection(
     503,
-    "This server is busy with as many users as it serves at once. Nothing was done; try again.",
+    "This server is busy with as many users as it serves at once. Nothing was done. Try again; that is safe.",
     ((b"retry-after", b"2"),),
 )
 
 
 class ServerKey:
-    """The key that clients share with the server, compared in a time that tells nothing of it."""
+    """The key that clients share with the server, compared in constant time."""
 
     def __init__(self, text: str) -> None:
-        """Keep its digest alone."""
+        """Keep only its digest."""
         self._digest = hashlib.sha256(text.encode()).digest()
 
-    def is_(self, given: bytes) -> bool:
-        """Whether this is the key."""
+    def matches(self, given: bytes) -> bool:
+        """Compare a given key with this one."""
         return hmac.compare_digest(hashlib.sha256(given).digest(), self._digest)
 
 
-def bearer(header: bytes) -> bytes | None:
-    """The value of `Authorization: Bearer`; None for another scheme."""
+def parse_bearer(header: bytes) -> bytes | None:
+    """Return the value of `Authorization: Bearer`; None for another scheme."""
     scheme, _, value = header.partition(b" ")
     return value.strip(b" ") if scheme.lower() == b"bearer" else None
 
 
-def holds_api_token(header: bytes) -> bool:
-    """Whether an API token stands in this `Authorization`, under any scheme, also as a user or password of `Basic`."""
+def has_api_token(header: bytes) -> bool:
+    """Check whether `Authorization` contains an API token, under any scheme, also as a user or password of `Basic`."""
     if _API_TOKEN.search(header):
         return True
     scheme, _, value = header.partition(b" ")
@@ -84,7 +84,7 @@ def holds_api_token(header: bytes) -> bool:
 
 
 class ClientAuth:
-    """ASGI middleware behind the guard. It reads headers only, so no body is kept for a stranger."""
+    """ASGI middleware behind the guard. It reads headers only, so no body of an unauthenticated client is kept."""
 
     def __init__(
         self,
@@ -94,64 +94,64 @@ class ClientAuth:
         open_paths: Collection[str],
         tenants: Tenants | None = None,
         oauth_paths: Collection[str] = (),
-        userless_paths: Collection[str] = (),
+        tenantless_paths: Collection[str] = (),
     ) -> None:
         """Set up.
 
         Args:
-            app: What is protected.
-            key: Required of every request when given.
-            open_paths: Paths that need nothing.
-            tenants: The users, where each brings their own token.
-            oauth_paths: Paths where the application itself checks `Authorization`; it knows the key, too.
-            userless_paths: Paths that need the key, where there is one, and act for no user.
+            app: The protected application.
+            key: Required in every request if given.
+            open_paths: Paths without authentication.
+            tenants: The users, if each sends their own token.
+            oauth_paths: Paths where the application checks `Authorization` itself; it accepts the key, too.
+            tenantless_paths: Paths that need the key, if there is one, but no user.
         """
         self._app = AuthContextMiddleware(app) if tenants is not None else app
         self._key = key
         self._open_paths = frozenset(open_paths)
         self._oauth_paths = frozenset(oauth_paths)
-        self._userless_paths = frozenset(userless_paths)
+        self._tenantless_paths = frozenset(tenantless_paths)
         self._tenants = tenants
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on with the user's surroundings."""
+        """Reject the request, or pass it on with the user's tool context."""
         if scope["type"] != "http" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        refusal = self._not_a_client(scope["path"], headers.get(b"authorization"))
-        if refusal is not None:
-            await refusal.answer(send)
-        elif scope["path"] in self._userless_paths:
+        rejection = self._check_client(scope["path"], headers.get(b"authorization"))
+        if rejection is not None:
+            await rejection.send(send)
+        elif scope["path"] in self._tenantless_paths:
             await self._app(scope, receive, send)
         elif self._tenants is not None:
-            await self._for_tenant(self._tenants, headers.get(TENANT_HEADER), scope, receive, send)
+            await self._serve_tenant(self._tenants, headers.get(TENANT_HEADER), scope, receive, send)
         elif TENANT_HEADER in headers:
-            await _NOT_HERE.answer(send)
+            await _NOT_HERE.send(send)
         else:
             await self._app(scope, receive, send)
 
-    def _not_a_client(self, path: str, given: bytes | None) -> Rejection | None:
-        value = bearer(given or b"")
-        if self._key is not None and value is not None and self._key.is_(value):
+    def _check_client(self, path: str, given: bytes | None) -> Rejection | None:
+        value = parse_bearer(given or b"")
+        if self._key is not None and value is not None and self._key.matches(value):
             return None
-        # Whatever its scheme: neither a proxy nor we should ever have had it.
-        if given is not None and holds_api_token(given):
+        # Under any scheme: neither a proxy nor this server should have received it.
+        if given is not None and has_api_token(given):
             return _PASSED_ON
         return None if self._key is None or path in self._oauth_paths else _NO_KEY
 
-    async def _for_tenant(
+    async def _serve_tenant(
         self, tenants: Tenants, given: bytes | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         try:
             token = Token((given or b"").decode("latin-1"))
         except TokenProblem:
-            await _NO_TOKEN.answer(send)
+            await _NO_TOKEN.send(send)
             return
         try:
             async with tenants.use(token) as tenant:
-                # The SDK binds what it keeps for a client (an SSE session, a sealed state) to this name.
+                # The SDK binds SSE sessions and sealed states to this name.
                 user = AuthenticatedUser(AccessToken(token="", client_id=tenant.name, scopes=[]))
-                await self._app({**scope, APP: tenant.app, "user": user}, receive, send)
+                await self._app({**scope, CONTEXT: tenant.context, "user": user}, receive, send)
         except TenantsBusy:
-            await _BUSY.answer(send)
+            await _BUSY.send(send)

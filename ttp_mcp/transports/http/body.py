@@ -18,6 +18,9 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
             await app(scope, receive, send)
             return
         is_first = True
+        # Applications may copy the scope, so the list is shared and filled later.
+        cut: list[str] = []
+        scope = {**scope, _CUT_ARGUMENTS: cut}
 
         async def receive_repaired() -> Message:
             nonlocal is_first
@@ -28,7 +31,7 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
             body = message.get("body", b"")
             repaired = repair(body)
             if repaired != body:
-                scope[_CUT_ARGUMENTS] = find_cut_arguments(body)
+                cut.extend(find_cut_arguments(body))
             return {**message, "body": repaired}
 
         await app(scope, receive_repaired, send)
@@ -36,12 +39,12 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
     return serve
 
 
-async def refuse_cut_calls(context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def refuse_cut_calls(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware of the MCP server: answer a call whose arguments were repaired with an error that the model sees."""
-    cut: list[str] = getattr(context.request, "scope", {}).get(_CUT_ARGUMENTS, [])
-    if context.method == "tools/call" and cut:
+    cut: list[str] = getattr(ctx.request, "scope", {}).get(_CUT_ARGUMENTS, [])
+    if ctx.method == "tools/call" and cut:
         return refuse_cut_arguments(cut)
-    return await call_next(context)
+    return await call_next(ctx)
 
 
 async def _receive_whole(receive: Receive, most_bytes: int) -> Message:

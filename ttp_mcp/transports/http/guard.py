@@ -1,6 +1,6 @@
-"""The first thing a request meets: is it for this server, from where it may come, and in a form that has one meaning?
+"""First check of a request: addressed to this server, from an allowed origin, and unambiguous.
 
-Names are taken apart and compared whole, as (host, port) and (scheme, host, port): a comparison of beginnings takes
+Names are parsed and compared as (host, port) and (scheme, host, port): a prefix comparison would take
 `localhost:1@evil.example` for `localhost`. Nothing here waits, and no body is read before it.
 """
 
@@ -22,7 +22,7 @@ _AUTHORITY = re.compile(_NAME, re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]{{0,30}})://{_NAME}", re.IGNORECASE | re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Two of one of these have no one meaning: a proxy may take the first and we the last.
+# Reject duplicates: a proxy might use the first value and we the last.
 _ONCE = frozenset(
     {
         b"host",
@@ -44,13 +44,13 @@ _PREFLIGHT_SECONDS = b"600"
 
 
 def parse_authority(text: str, default_port: int) -> Authority | None:
-    """Host and port of a `Host` header or of a setting; None when it is not exactly that."""
+    """Parse a `Host` header or a setting; None if it is anything but host and port."""
     found = _AUTHORITY.fullmatch(text)
     return _host_and_port(found, default_port) if found else None
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Scheme, host and port of an `Origin` header or of a setting; None when it is not exactly that, as for `null`."""
+    """Parse an `Origin` header or a setting; None if it is anything but scheme, host and port, for example `null`."""
     found = _ORIGIN.fullmatch(text)
     if found is None:
         return None
@@ -66,16 +66,16 @@ def _host_and_port(found: re.Match[str], default_port: int) -> Authority | None:
 
 @dataclass(frozen=True, slots=True)
 class GuardRules:
-    """What is let through.
+    """Requests that are let through.
 
     Attributes:
-        hosts: What a request may be addressed to.
-        origins: Where a browser's request may come from; one without an origin is not a browser's.
-        shared_with: Those of them whose scripts may read the answers (CORS).
-        methods: For each path that there is, its methods.
+        hosts: Allowed values of `Host`.
+        origins: Allowed values of `Origin`; a request without one is not a browser's.
+        shared_with: Origins whose scripts may read responses (CORS).
+        methods: Methods of each path.
         endpoint: Path of MCP.
-        any_host: Paths that reveal nothing, so whatever they are addressed to is served: a kubelet uses the pod's IP.
-        default_port: What a `Host` without a port means: 443 behind a proxy with TLS, else 80.
+        any_host: Paths that reveal nothing and are served with any `Host`: a kubelet uses the pod's IP.
+        default_port: Port of a `Host` without one: 443 behind a proxy with TLS, else 80.
     """
 
     hosts: frozenset[Authority]
@@ -88,7 +88,7 @@ class GuardRules:
 
 
 class Guard:
-    """ASGI middleware, outermost. The server behind it sees only requests that passed."""
+    """Outermost ASGI middleware. The server behind it sees only requests that passed."""
 
     def __init__(self, app: ASGIApp, rules: GuardRules) -> None:
         """Guard an application by rules."""
@@ -96,7 +96,7 @@ class Guard:
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, answer a preflight, or pass on."""
+        """Reject the request, answer a preflight, or pass it on."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -104,14 +104,14 @@ class Guard:
             return
         scope = self._ignore_final_slash(scope)
         headers = dict(scope["headers"])
-        shared = self._shared_with(headers)
-        if shared is not None:
-            send = _shared(send, shared)
-        refusal = self._judge(scope, headers)
-        if refusal is not None:
-            await refusal.answer(send)
+        origin = self._find_shared_origin(headers)
+        if origin is not None:
+            send = _add_cors_headers(send, origin)
+        rejection = self._check(scope, headers)
+        if rejection is not None:
+            await rejection.send(send)
         elif scope["method"] == "OPTIONS":
-            await _preflight(send, self._rules.methods[scope["path"]])
+            await _send_preflight(send, self._rules.methods[scope["path"]])
         else:
             await self._app(scope, receive, send)
 
@@ -123,51 +123,51 @@ class Guard:
             return scope
         return {**scope, "path": other, "raw_path": other.encode()}
 
-    def _judge(self, scope: Scope, headers: dict[bytes, bytes]) -> Rejection | None:
+    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> Rejection | None:
         return (
-            _one_meaning(scope["headers"])
-            or self._addressed(scope["path"], headers.get(b"host"))
-            or self._from_somewhere_known(headers.get(b"origin"))
-            or self._exists(scope["path"], scope["method"], headers)
-            or _no_token_in(scope)
+            _check_unambiguous(scope["headers"])
+            or self._check_host(scope["path"], headers.get(b"host"))
+            or self._check_origin(headers.get(b"origin"))
+            or self._check_path(scope["path"], scope["method"], headers)
+            or _check_query(scope)
         )
 
-    def _addressed(self, path: str, host: bytes | None) -> Rejection | None:
+    def _check_host(self, path: str, host: bytes | None) -> Rejection | None:
         if path in self._rules.any_host:
             return None
         if host is None:
-            return Rejection(400, "The request names no Host.")
+            return Rejection(400, "The request has no Host header.")
         if parse_authority(host.decode("latin-1"), self._rules.default_port) not in self._rules.hosts:
             return Rejection(
                 421, "This server is not addressed by that Host. Its operator can add it to TTP_ALLOWED_HOSTS."
             )
         return None
 
-    def _from_somewhere_known(self, given: bytes | None) -> Rejection | None:
+    def _check_origin(self, given: bytes | None) -> Rejection | None:
         if given is None or parse_origin(given.decode("latin-1")) in self._rules.origins:
             return None
         return Rejection(403, "Web pages of that Origin may not call. The operator can add it to TTP_ALLOWED_ORIGINS.")
 
-    def _exists(self, path: str, method: str, headers: dict[bytes, bytes]) -> Rejection | None:
+    def _check_path(self, path: str, method: str, headers: dict[bytes, bytes]) -> Rejection | None:
         methods = self._rules.methods.get(path)
         if methods is None:
             return Rejection(404, f"There is nothing at this path. MCP is at {self._rules.endpoint}.")
         if method in methods:
             return None
         if method == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers:
-            if self._shared_with(headers) is not None:
+            if self._find_shared_origin(headers) is not None:
                 return None
             return Rejection(
                 403, "Web pages of that Origin may not call. The operator can add it to TTP_ALLOWED_ORIGINS."
             )
         return Rejection(405, f"{path} takes {', '.join(methods)}.", ((b"allow", ", ".join(methods).encode()),))
 
-    def _shared_with(self, headers: dict[bytes, bytes]) -> bytes | None:
+    def _find_shared_origin(self, headers: dict[bytes, bytes]) -> bytes | None:
         given = headers.get(b"origin")
         return given if given and parse_origin(given.decode("latin-1")) in self._rules.shared_with else None
 
 
-def _one_meaning(headers: Iterable[tuple[bytes, bytes]]) -> Rejection | None:
+def _check_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> Rejection | None:
     seen: set[bytes] = set()
     for name, _ in headers:
         if name in seen and name in _ONCE:
@@ -178,15 +178,16 @@ def _one_meaning(headers: Iterable[tuple[bytes, bytes]]) -> Rejection | None:
     return None
 
 
-def _no_token_in(scope: Scope) -> Rejection | None:
+def _check_query(scope: Scope) -> Rejection | None:
     if b"ttp_" in scope.get("query_string", b"").lower():
         return Rejection(
-            400, "An API token must not stand in a URL, which logs keep. Revoke that token, and use a header."
+            400,
+            "An API token must not be in a URL, which logs keep. Revoke that token, and send a new one in a header.",
         )
     return None
 
 
-async def _preflight(send: Send, methods: Collection[str]) -> None:
+async def _send_preflight(send: Send, methods: Collection[str]) -> None:
     headers: Headers = (
         (b"access-control-allow-methods", ", ".join(methods).encode()),
         (b"access-control-allow-headers", _ALLOWED_HEADERS),
@@ -196,10 +197,10 @@ async def _preflight(send: Send, methods: Collection[str]) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _shared(send: Send, given: bytes) -> Send:
-    """Let scripts of that origin read the answer: exactly that one is named, and only ours is said."""
+def _add_cors_headers(send: Send, origin: bytes) -> Send:
+    """Allow scripts of this origin, and no other, to read the response."""
 
-    async def answer(message: Message) -> None:
+    async def send_shared(message: Message) -> None:
         if message["type"] == "http.response.start":
             kept = [
                 (name, value)
@@ -207,11 +208,11 @@ def _shared(send: Send, given: bytes) -> Send:
                 if name.lower() not in (b"access-control-allow-origin", b"access-control-allow-credentials")
             ]
             named = [
-                (b"access-control-allow-origin", given),
+                (b"access-control-allow-origin", origin),
                 (b"access-control-expose-headers", b"www-authenticate"),
                 (b"vary", b"Origin"),
             ]
             message = {**message, "headers": [*kept, *named]}
         await send(message)
 
-    return answer
+    return send_shared

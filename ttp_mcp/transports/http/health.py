@@ -1,4 +1,4 @@
-"""Answers for whoever watches the process: is it up, and can it work? Neither asks the API or tells more than that."""
+"""Liveness and readiness probes. Neither calls the API or reveals more than one word."""
 
 import logging
 
@@ -14,31 +14,31 @@ log = logging.getLogger(__name__)
 ALIVE = "/healthz"
 READY = "/readyz"
 METHODS = ("GET", "HEAD")
-# A probe waits three seconds; a store that takes longer is of no use to a call either.
+# A kubelet's probe waits three seconds; a slower store is useless to calls as well.
 _STORE_SECONDS = 2.0
 
 
 class Health:
-    """ASGI middleware for the two paths of probes."""
+    """ASGI middleware that serves both probes."""
 
     def __init__(self, app: ASGIApp, state: Store) -> None:
-        """Readiness is that of the store."""
-        self.leaving = False
-        """Whether the server takes no new work, since it is about to end."""
+        """Readiness depends on the store."""
+        self.is_draining = False
+        """True once the server is shutting down and takes no new work."""
         self._app = app
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a probe, or pass on."""
+        """Answer a probe, or pass the request on."""
         if scope["type"] != "http" or scope["path"] not in (ALIVE, READY):
             await self._app(scope, receive, send)
             return
-        problem = None if scope["path"] == ALIVE else await self._problem()
+        problem = None if scope["path"] == ALIVE else await self._find_problem()
         body = b"" if scope["method"] == "HEAD" else (problem or "ok").encode() + b"\n"
         await send_rejection(send, 503 if problem else 200, b"text/plain", body)
 
-    async def _problem(self) -> str | None:
-        if self.leaving:
+    async def _find_problem(self) -> str | None:
+        if self.is_draining:
             return "leaving"
         try:
             with anyio.fail_after(_STORE_SECONDS):

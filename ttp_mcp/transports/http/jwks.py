@@ -1,4 +1,4 @@
-"""The public keys of an OAuth issuer, found by its metadata, fetched when a token needs them and kept for an hour."""
+"""Public keys of an OAuth issuer, located by its metadata, fetched on demand and cached for an hour."""
 
 import logging
 import time
@@ -15,8 +15,8 @@ from ttp_mcp.config import is_loopback_host
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 3600.0
-# A token that names an unknown key makes us look again, but strangers can name any key they like.
-LOOK_AGAIN_SECONDS = 60.0
+# An unknown key triggers a new fetch, but not more often: anyone can send a token with an unknown key.
+REFETCH_SECONDS = 60.0
 _MOST_BYTES = 256 * 1024
 _TIMEOUT_SECONDS = 5.0
 
@@ -27,12 +27,12 @@ class IssuerKeys:
     def __init__(
         self, issuer: str, *, app: ASGIApp | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nothing is fetched yet.
+        """Fetch nothing yet.
 
         Args:
-            issuer: As tokens name it.
-            app: An application in this process that stands for the issuer.
-            monotonic: Seconds of a clock that never goes back.
+            issuer: URL as tokens contain it.
+            app: An application in this process that replaces the issuer.
+            monotonic: Monotonic clock.
         """
         self._issuer = issuer
         self._app = app
@@ -42,11 +42,11 @@ class IssuerKeys:
         self._tried_at = float("-inf")
 
     async def find(self, kid: str) -> dict[str, Any] | None:
-        """A key; None when the issuer has none of that name, or can't be asked."""
+        """Return a key; None if the issuer has no such key or can't be reached."""
         now = self._monotonic()
         fresh = now - self._fetched_at < KEEP_SECONDS
-        if not (fresh and kid in self._keys) and now - self._tried_at >= LOOK_AGAIN_SECONDS:
-            # Noted before the wait: of many calls at once only one asks.
+        if not (fresh and kid in self._keys) and now - self._tried_at >= REFETCH_SECONDS:
+            # Set before the wait, so that only one of many concurrent calls fetches.
             self._tried_at = now
             await self._fetch()
         return self._keys.get(kid)
@@ -57,18 +57,18 @@ class IssuerKeys:
             async with httpx2.AsyncClient(
                 transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False
             ) as client:
-                keys = await _json(client, await self._key_url(client))
+                keys = await _fetch_json(client, await self._find_key_url(client))
             found = cast("list[dict[str, Any]]", keys["keys"])
             self._keys = {str(key["kid"]): key for key in found if "kid" in key}
             self._fetched_at = self._tried_at
         except (httpx2.HTTPError, httpx2.InvalidURL, LookupError, TypeError, ValueError) as error:
-            # The old keys stay: an issuer that is down for a while must not lock everybody out.
+            # Keep the old keys: a temporary outage of the issuer must not lock all clients out.
             log.warning("The keys of TTP_OAUTH_ISSUER could not be fetched: %s", type(error).__name__)
 
-    async def _key_url(self, client: httpx2.AsyncClient) -> str:
+    async def _find_key_url(self, client: httpx2.AsyncClient) -> str:
         for address in metadata_urls(self._issuer):
             try:
-                metadata = await _json(client, address)
+                metadata = await _fetch_json(client, address)
             except httpx2.HTTPStatusError:
                 continue
             # RFC 8414, section 3.3: metadata of another issuer must not be used.
@@ -78,7 +78,7 @@ class IssuerKeys:
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
-    """Where an issuer's metadata may be: by RFC 8414, and by OpenID Connect Discovery."""
+    """Possible URLs of an issuer's metadata: by RFC 8414, and by OpenID Connect Discovery."""
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
     root = f"{parts.scheme}://{parts.netloc}"
@@ -89,14 +89,14 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 
 
 def is_protected(url: str) -> bool:
-    """Whether nobody on the way can change what comes from there: https, or this machine."""
+    """Check whether a URL can't be tampered with in transit: https, or this machine."""
     parts = urlsplit(url)
     return bool(parts.hostname) and (
         parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))
     )
 
 
-async def _json(client: httpx2.AsyncClient, url: str) -> Any:
+async def _fetch_json(client: httpx2.AsyncClient, url: str) -> Any:
     content = b""
     async with client.stream("GET", url, headers={"accept": "application/json"}) as response:
         response.raise_for_status()

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, in its text format: calls, their time, writes by outcome. No argument and no user is in them."""
+"""Prometheus metrics in text format: calls, their duration, and writes by outcome. They contain no arguments and no users."""
 
 import time
 from collections import Counter, defaultdict
@@ -17,15 +17,15 @@ from ttp_mcp.transports.http.responses import send_rejection
 PATH = "/metrics"
 METHODS = ("GET",)
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-# Seconds; from an answer of the ledger alone to the longest a call may take.
+# Seconds, from a call that only reads the ledger to the longest that a call may take.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Counts since the start of this process."""
+    """Counters since the start of this process."""
 
     def __init__(self, tools: frozenset[str], monotonic: Callable[[], float] = time.perf_counter) -> None:
-        """Count calls of these tools by name; any other name is `unknown`, so that nobody can invent labels."""
+        """Count calls of these tools by name; any other name is `unknown`, so that clients can't invent labels."""
         self.in_flight = 0
         self._tools = tools
         self._monotonic = monotonic
@@ -34,8 +34,8 @@ class Metrics:
         self._within: Counter[tuple[str, float]] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware of the MCP server: count a call of a tool."""
+    async def measure_call(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """MCP middleware that measures tool calls."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
         name = (ctx.params or {}).get("name")
@@ -45,21 +45,21 @@ class Metrics:
         outcome = "cancelled"
         try:
             result = await call_next(ctx)
-            outcome = _outcome(result)
+            outcome = _outcome_of(result)
         except MCPError:
             outcome = "rejected"
             raise
         finally:
             self.in_flight -= 1
-            self._called(tool, outcome, self._monotonic() - started)
+            self._count_call(tool, outcome, self._monotonic() - started)
         return result
 
-    def wrote(self, write: Write, outcome: Outcome) -> None:
-        """Count a write that has its outcome."""
+    def count_write(self, write: Write, outcome: Outcome) -> None:
+        """Count a write by its outcome."""
         self._writes[write.kind, outcome] += 1
 
-    def text(self) -> str:
-        """Everything, as Prometheus reads it."""
+    def render(self) -> str:
+        """Render everything in Prometheus' text format."""
         lines = ["# HELP ttp_mcp_calls_total Calls of tools.", "# TYPE ttp_mcp_calls_total counter"]
         for (tool, outcome), count in sorted(self._calls.items()):
             lines.append(f'ttp_mcp_calls_total{{tool="{tool}",outcome="{outcome}"}} {count}')
@@ -80,18 +80,18 @@ class Metrics:
             lines.append(f'ttp_mcp_writes_total{{kind="{kind}",outcome="{outcome}"}} {count}')
         return "\n".join(lines) + "\n"
 
-    def page(self, app: ASGIApp) -> ASGIApp:
-        """ASGI middleware that serves the figures at their path."""
+    def serve_page(self, app: ASGIApp) -> ASGIApp:
+        """ASGI middleware that serves the metrics at their path."""
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http" and scope["path"] == PATH:
-                await send_rejection(send, 200, CONTENT_TYPE, self.text().encode())
+                await send_rejection(send, 200, CONTENT_TYPE, self.render().encode())
             else:
                 await app(scope, receive, send)
 
         return serve
 
-    def _called(self, tool: str, outcome: str, seconds: float) -> None:
+    def _count_call(self, tool: str, outcome: str, seconds: float) -> None:
         self._calls[tool, outcome] += 1
         self._seconds[tool] += seconds
         for bound in BUCKETS:
@@ -99,20 +99,20 @@ class Metrics:
 
 
 class CountedLedger(Ledger):
-    """A ledger that tells when a write has its outcome."""
+    """A ledger that reports the outcome of each write."""
 
-    wrote: Callable[[Write, Outcome], None]
+    on_outcome: Callable[[Write, Outcome], None]
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
-        """As the ledger does, then tell."""
+        """Record the outcome, then report it."""
         noted = await super().finish(write, outcome, post, claim=claim)
         if noted:
-            self.wrote(write, outcome)
+            self.on_outcome(write, outcome)
         return noted
 
 
-def _outcome(result: HandlerResult) -> str:
-    """What came of a call, from its answer as it goes on the wire."""
+def _outcome_of(result: HandlerResult) -> str:
+    """Outcome of a call, from its result as sent to the client."""
     answer = cast("dict[str, Any]", result)
     if answer.get("resultType") == "input_required":
         return "asked"

@@ -1,4 +1,4 @@
-"""OAuth access tokens: whether the configured issuer made one for this server, by its signature and claims (RFC 9068)."""
+"""OAuth access tokens, verified by signature and claims (RFC 9068)."""
 
 import logging
 from typing import Any
@@ -13,25 +13,25 @@ from ttp_mcp.transports.http.jwks import IssuerKeys
 
 log = logging.getLogger(__name__)
 
-# Signatures that only the issuer can make: none with a shared secret, and never `none`.
+# Asymmetric signatures only: no shared secrets, and never `none`.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-# A token of another kind of the same issuer, an ID token above all, is not for us; that without a kind may be.
+# Other kinds of tokens of the same issuer, such as ID tokens, are rejected; a missing kind is accepted.
 _KINDS = (None, "JWT", "at+jwt", "application/at+jwt")
 _CLOCK_SECONDS = 30
 _MOST_CHARACTERS = 16 * 1024
 
 
 class AccessTokens:
-    """The SDK's `TokenVerifier` for one issuer and one resource."""
+    """`TokenVerifier` of the SDK for one issuer and one resource."""
 
     def __init__(self, issuer: str, resource: str, keys: IssuerKeys, server_key: ServerKey | None = None) -> None:
         """Set up.
 
         Args:
-            issuer: What `iss` must be.
-            resource: What `aud` must hold: this server's public URL.
-            keys: The issuer's.
-            server_key: Also accepted, for clients that can't do OAuth.
+            issuer: Required `iss`.
+            resource: Required `aud`: this server's public URL.
+            keys: Keys of the issuer.
+            server_key: Also accepted, for clients without OAuth.
         """
         self._issuer = issuer
         self._resource = resource
@@ -40,19 +40,19 @@ class AccessTokens:
         self._server_key = server_key
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """What a token allows; None when it is not for us."""
-        if self._server_key is not None and self._server_key.is_(token.encode()):
+        """Verify a token; None if it isn't valid for this server."""
+        if self._server_key is not None and self._server_key.matches(token.encode()):
             return AccessToken(token="", client_id="TTP_SERVER_KEY", scopes=[], resource=self._resource)
         if len(token) > _MOST_CHARACTERS:
             return None
         try:
-            claims = await self._claims(token)
+            claims = await self._verify_claims(token)
         except jwt.PyJWTError as error:
             log.info("access token refused: %s", type(error).__name__)
             return None
-        return None if claims is None else _access(claims, self._resource)
+        return None if claims is None else _to_access_token(claims, self._resource)
 
-    async def _claims(self, token: str) -> dict[str, Any] | None:
+    async def _verify_claims(self, token: str) -> dict[str, Any] | None:
         header = jwt.get_unverified_header(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(kid, str) or algorithm not in ALGORITHMS or header.get("typ") not in _KINDS:
@@ -72,13 +72,13 @@ class AccessTokens:
 
 
 def auth_settings(issuer: str, resource: str) -> AuthSettings:
-    """The SDK's settings of a resource server."""
+    """Settings of a resource server for the SDK."""
     return AuthSettings(
         issuer_url=AnyHttpUrl(issuer), resource_server_url=AnyHttpUrl(resource), validate_token_resource=True
     )
 
 
-def _access(claims: dict[str, Any], resource: str) -> AccessToken:
+def _to_access_token(claims: dict[str, Any], resource: str) -> AccessToken:
     subject = str(claims["sub"]) if "sub" in claims else None
     client = claims.get("client_id") or claims.get("azp") or subject or "unknown"
     scope = claims.get("scope")

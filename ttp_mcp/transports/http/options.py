@@ -1,5 +1,6 @@
 """Options of the HTTP transport: which combinations are refused, and the guard's rules for the others."""
 
+import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from ttp_mcp.transports.http.jwks import is_protected
 
 DEFAULT_PATHS = {"http": "/mcp", "sse": "/sse"}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}")
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _RESERVED = (health.ALIVE, health.READY, metrics.PATH, "/messages")
 
 
@@ -42,9 +42,19 @@ class Options:
         return f"{self.endpoint.rpartition('/')[0]}/messages/"
 
     @property
+    def mcp_paths(self) -> set[str]:
+        """Paths of the MCP transport."""
+        return {self.endpoint} if self.transport == "http" else {self.endpoint, self.messages}
+
+    @property
     def on_this_machine(self) -> bool:
         """True if only programs of this machine can connect."""
-        return is_loopback_host(self.host)
+        if is_loopback_host(self.host):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def default_port(self) -> int:
@@ -76,8 +86,8 @@ def check_options(settings: Settings, options: Options) -> None:
     _check_reach(settings, options)
 
 
-def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics: bool) -> GuardRules:
-    """The rules of the guard for a server on this port.
+def guard_rules(settings: Settings, options: Options, port: int) -> GuardRules:
+    """Rules of the guard for a server on this port.
 
     Raises:
         SettingProblem: `TTP_ALLOWED_HOSTS` or `TTP_ALLOWED_ORIGINS` can't be read.
@@ -97,9 +107,9 @@ def guard_rules(settings: Settings, options: Options, port: int, *, with_metrics
     if settings.oauth_resource:
         methods[metadata_path(settings.oauth_resource)] = ("GET",)
     any_host = {health.ALIVE, health.READY}
-    if with_metrics:
+    if has_metrics(settings, options):
         methods[metrics.PATH] = metrics.METHODS
-        # A page that reaches us by a name of its own has no key; a Prometheus that has it may use the pod's IP.
+        # A web page with a rebound name has no key; a Prometheus with the key may use the pod's IP.
         any_host |= {metrics.PATH} if settings.server_key else set()
     return GuardRules(
         hosts=frozenset(hosts),
@@ -120,7 +130,7 @@ def has_metrics(settings: Settings, options: Options) -> bool:
 
 
 def metadata_path(resource: str) -> str:
-    """Where OAuth clients look for what this server needs (RFC 9728)."""
+    """Path of the metadata that OAuth clients look for (RFC 9728)."""
     return build_resource_metadata_url(AnyHttpUrl(resource)).path or "/"
 
 
@@ -130,8 +140,8 @@ def _find_exposure(settings: Settings, options: Options) -> str | None:
         return f"--host {options.host}"
     if options.behind_tls_proxy:
         return "--behind-tls-proxy"
-    hosts = {host.strip("[]") for host, _ in _hosts(settings, options.default_port)}
-    return None if hosts <= _LOOPBACK else "TTP_ALLOWED_HOSTS"
+    hosts = _hosts(settings, options.default_port)
+    return None if all(is_loopback_host(host.strip("[]")) for host, _ in hosts) else "TTP_ALLOWED_HOSTS"
 
 
 def _check_reach(settings: Settings, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Refusals over HTTP: a status, one sentence or two, and nothing of what was sent."""
+"""Rejections over HTTP: a status and a message that repeats nothing of the request."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ from starlette.types import Message, Send
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# JSON-RPC has no code for what HTTP refuses; this is the one for a request that is none.
+# JSON-RPC has no code for an HTTP rejection; this one means an invalid request.
 _INVALID_REQUEST = -32600
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a request is not served. `headers` come on top of the usual ones."""
+    """Reason why a request is not served. `headers` are added to the usual ones."""
 
     status: int
-    words: str
+    message: str
     headers: Headers = ()
 
-    async def answer(self, send: Send) -> None:
-        """Send it as a JSON-RPC error without an id, so that MCP clients show the words. The connection ends with it."""
-        error = {"jsonrpc": "2.0", "id": None, "error": {"code": _INVALID_REQUEST, "message": self.words}}
-        # What follows on this connection may be the rest of a body that nobody reads.
+    async def send(self, send: Send) -> None:
+        """Send a JSON-RPC error without an id, so that MCP clients show the message, and close the connection."""
+        error = {"jsonrpc": "2.0", "id": None, "error": {"code": _INVALID_REQUEST, "message": self.message}}
+        # Close the connection: the rest of an unread body may follow on it.
         await send_rejection(
             send, self.status, b"application/json", to_json(error), (*self.headers, (b"connection", b"close"))
         )
 
 
 async def send_rejection(send: Send, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-    """Send a whole answer that no cache keeps."""
+    """Send a complete response that must not be cached."""
     start: Message = {
         "type": "http.response.start",
         "status": status,

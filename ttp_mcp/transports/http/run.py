@@ -1,4 +1,4 @@
-"""Serving an application on a socket until a signal says to leave, and leaving in good order."""
+"""Serve the HTTP application on a socket until a signal, then shut down gracefully."""
 
 import asyncio
 import errno
@@ -11,36 +11,38 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ttp_mcp.process import handle_signals
+from ttp_mcp.process import exit_now, handle_signals
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
 from ttp_mcp.transports.http.timeouts import TimedProtocol
 
 DRAIN_SECONDS = 10
-# Longer than load balancers keep an idle connection, so that they end it and not we: else a request can meet the end.
+# Longer than load balancers keep idle connections, so that the load balancer closes first; otherwise a request can race our close.
 KEEP_ALIVE_SECONDS = 75
-# Connections at once; what is beyond is answered with 503. Each takes about 20 KiB.
+# Maximum concurrent connections; more are answered with 503. Each takes about 20 KiB.
 MOST_CONNECTIONS = 8_000
-# How long the end waits for answers after the last write, and for a connection to close.
+# How long a shutdown waits for responses after the last write, and for a connection to close.
 _SETTLE_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 
 class BindProblem(Exception):
-    """The address can't be listened to; the text says why and what to do."""
+    """The address can't be used; the text says why and what to do."""
 
 
 @contextmanager
 def listening(host: str, port: int) -> Generator[socket.socket]:
-    """A socket that waits for connections.
+    """Open a socket that listens.
 
     Raises:
-        BindProblem: The host is not of this machine, or the port is taken or not allowed.
+        BindProblem: The host isn't an address of this machine, or the port is taken or not allowed.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
-        raise BindProblem(f"--host {host} is no address of this machine. Nothing is served.") from None
+        raise BindProblem(
+            f"--host {host} isn't an address of this machine. Change it, or leave it out for 127.0.0.1."
+        ) from None
     with socket.socket(family, kind, protocol) as opened:
         if os.name == "posix":  # pragma: no branch - on Windows this would let two servers share a port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,7 +55,7 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
 
 
 def allow_many_connections() -> None:
-    """Lift the limit on open files as far as this user may; each connection is one."""
+    """Raise the limit on open files as far as allowed; each connection is one."""
     if sys.platform == "win32":  # pragma: no cover - Windows has no such limit
         return
     import resource
@@ -64,8 +66,8 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def address_of(options: Options, port: int) -> str:
-    """Where MCP is, as a client on this machine writes it."""
+def to_url(options: Options, port: int) -> str:
+    """URL of MCP for a client on this machine."""
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"http://{host}:{port}{options.endpoint}"
 
@@ -78,27 +80,27 @@ async def serve_http(
     drain_seconds: int = DRAIN_SECONDS,
     most_connections: int = MOST_CONNECTIONS,
     protocol: type[TimedProtocol] = TimedProtocol,
-    exit_process: Callable[[int], object] = os._exit,
+    exit_process: Callable[[int], object] = exit_now,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code.
 
     After the signal nothing new is accepted, and calls in flight get `drain_seconds`; a second signal exits at once.
 
     Args:
-        service: What is served.
+        service: The service.
         opened: A socket that listens.
         ready: Called as soon as requests are answered.
-        drain_seconds: The longest wait for what is under way.
-        most_connections: Beyond them requests are answered with 503.
-        protocol: HTTP on a connection.
+        drain_seconds: Maximum wait for calls in flight.
+        most_connections: Maximum connections; more are answered with 503.
+        protocol: HTTP protocol of a connection.
         exit_process: Ends the process immediately; called with the exit code at a second signal.
 
     Returns:
-        0, or 1 if a write had to be given up. After a second signal the process has left with 130 or 143.
+        0, or 1 if a write was abandoned. After a second signal the process has exited with 128 and its number.
     """
     server = _Server(
         uvicorn.Config(
-            _quiet_at_the_end(service),
+            _ignore_late_cancels(service),
             http=protocol,
             ws="none",
             lifespan="off",
@@ -116,25 +118,25 @@ async def serve_http(
     )
     async with service.running():
         await server.serve([opened])
-    return 0 if server.drained else 1
+    return 0 if server.is_drained else 1
 
 
-def _quiet_at_the_end(service: HttpService) -> ASGIApp:
-    """The application, where a call that outlasts the drain is no error: uvicorn would log its traceback."""
+def _ignore_late_cancels(service: HttpService) -> ASGIApp:
+    """Wrap the application, so that uvicorn logs no traceback for a call that outlasts the shutdown."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await service.app(scope, receive, send)
         except asyncio.CancelledError:
-            # Its connection is closed already, so there is nobody to answer.
-            if not service.health.leaving:
+            # Its connection is closed already, so no response is possible.
+            if not service.health.is_draining:
                 raise
 
     return app
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with our signals and our end."""
+    """uvicorn with our signal handling and shutdown."""
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class _Server(uvicorn.Server):
         exit_process: Callable[[int], object],
     ) -> None:
         super().__init__(config)
-        self.drained = True
+        self.is_drained = True
         self._service = service
         self._ready = ready
         self._exit_process = exit_process
@@ -154,27 +156,27 @@ class _Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.leave()
+        self._service.stop_accepting()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0)
         closing = asyncio.create_task(self._close_streams(deadline))
         await super().shutdown(sockets)
         closing.cancel()
-        # A write goes on when its request was cut off, or has ended without it.
-        self.drained &= await self._service.drain(max(_SETTLE_SECONDS, deadline - loop.time()))
+        # A write may outlive its request.
+        self.is_drained &= await self._service.drain(max(_SETTLE_SECONDS, deadline - loop.time()))
 
     async def _close_streams(self, deadline: float) -> None:
-        """End what would stay open for ever (SSE): once no write is in flight and answers had a moment to leave.
+        """Close streams that never end (SSE), once no write is in flight and responses had a moment to be sent.
 
-        Writes that take too long are given up while their connections are open, so that their calls can still say so.
+        Writes that take too long are abandoned while their connections are open, so that their calls can report it.
         """
         loop = asyncio.get_running_loop()
         await asyncio.sleep(_SETTLE_SECONDS)
         while True:
-            if not self._service.busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
+            if not self._service.is_busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        self.drained &= await self._service.drain(0)
+        self.is_drained &= await self._service.drain(0)
         await asyncio.sleep(_SETTLE_SECONDS / 2)
         for connection in list(self.server_state.connections):
             if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others

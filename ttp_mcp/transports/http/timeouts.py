@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket as uvicorn speaks it, and with two clocks that it does not have: for headers and for a body."""
+"""uvicorn's HTTP/1.1 protocol with two timeouts that it lacks: for headers and for a body."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ BODY_SECONDS = 30.0
 
 
 class TimedProtocol(H11Protocol):
-    """Closes a connection whose request does not arrive in time, so that half a request can't hold a place for ever."""
+    """Closes a connection whose request doesn't arrive in time, so that half a request can't occupy it forever."""
 
     header_seconds = HEADER_SECONDS
     body_seconds = BODY_SECONDS
@@ -18,43 +18,43 @@ class TimedProtocol(H11Protocol):
     _state: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as uvicorn's own
-        """A first request is due."""
+        """Start the timeout of the first request."""
         super().connection_made(transport)
-        self._watch()
+        self._update_timeout()
 
     def data_received(self, data: bytes) -> None:
-        """See how far the request is."""
+        """Update the timeout to the state of the request."""
         super().data_received(data)
-        self._watch()
+        self._update_timeout()
 
     def on_response_complete(self) -> None:
-        """A further request may have begun while this one was answered."""
+        """Start the timeout of a request that arrived while this one was answered."""
         super().on_response_complete()
         if self.conn.trailing_data[0]:
-            self._watch()
+            self._update_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is due any more."""
-        self._stop()
+        """Stop the timeout."""
+        self._stop_timeout()
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
-        """Run the clock of the part that is arriving; a part that goes on keeps the time it began with."""
-        state = self._arriving()
+    def _update_timeout(self) -> None:
+        """Start the timeout of the part that is arriving; one that is still arriving keeps its own."""
+        state = self._arriving_part()
         if state is self._state:
             return
-        self._stop()
+        self._stop_timeout()
         limits: dict[object, float] = {h11.IDLE: self.header_seconds, h11.SEND_BODY: self.body_seconds}
         seconds = limits.get(state)
         if seconds is not None:
             self._state = state
             self._clock = self.loop.call_later(seconds, self.transport.close)
 
-    def _stop(self) -> None:
+    def _stop_timeout(self) -> None:
         self._state = None
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
 
-    def _arriving(self) -> object:
+    def _arriving_part(self) -> object:
         return self.conn.their_state

@@ -22,7 +22,7 @@ from mcp.server import Server
 from mcp.shared.message import SessionMessage
 from pydantic_core import to_json
 
-from ttp_mcp.process import redirect_fd, reopen_nonblocking
+from ttp_mcp.process import exit_now, redirect_fd, reopen_nonblocking
 from ttp_mcp.transports.messages import describe_invalid, find_cut_arguments, refuse_cut_arguments, repair
 from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS, POLL_SECONDS, SETTLE_SECONDS, Shutdown, Writing
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
@@ -56,7 +56,7 @@ async def serve_stdio(
     input_fd: int = 0,
     output_fd: int = 1,
     threads: bool = sys.platform == "win32",
-    exit_process: Callable[[int], object] = os._exit,
+    exit_process: Callable[[int], object] = exit_now,
 ) -> int:
     """Serve until stdin closes, stdout breaks, the parent process ends or a signal arrives, and return the exit code.
 

@@ -1,0 +1,72 @@
+"""Bodies with a byte order mark or half an emoji, over HTTP."""
+
+import codecs
+import json
+
+import pytest
+
+from tests.transports.http.conftest import KEY, request, text_of
+
+pytestmark = pytest.mark.requirement("http.body")
+
+MARK = codecs.BOM_UTF8
+CUT = (
+    "Tool not called: content holds half of an emoji, so the text was cut within a character. "
+    "Send the whole text again. Nothing was sent, so repeating is safe."
+)
+
+
+def body_of(content):
+    """Keywords of a call of check_post; the content is JSON text."""
+    wanted = request(
+        "tools/call", {"name": "check_post", "arguments": {"content": "CONTENT", "platforms": ["linkedin"]}}
+    )
+    body = json.dumps(wanted["json"]).encode().replace(b"CONTENT", content)
+    return {"content": body, "headers": {**wanted["headers"], "content-type": "application/json"}}
+
+
+async def test_byte_order_mark_before_a_body_is_skipped(web):
+    wanted = body_of(b"Doors open at ten")
+    plain = await web.http.post("/mcp", **wanted)
+    marked = await web.http.post("/mcp", **{**wanted, "content": MARK + wanted["content"]})
+    assert (marked.status_code, marked.json()) == (200, plain.json())
+
+
+@pytest.mark.parametrize("content", [rb"a\ud83d", rb"\ude00", rb"\ud83d\ud83d\ude00"])
+async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that_the_model_sees(web, content):
+    response = await web.http.post("/mcp", **body_of(content))
+    assert (response.status_code, response.json()["id"]) == (200, 1)
+    assert response.json()["result"]["isError"] is True
+    assert text_of(response) == CUT
+
+
+@pytest.mark.parametrize("content", [rb"\ud83d\ude00", rb"\\ud83d", rb"caf\u00e9"])
+async def test_other_escapes_arrive_as_they_are(web, content):
+    response = await web.http.post("/mcp", **body_of(content))
+    assert CUT not in response.text
+    assert response.json()["result"].get("isError", False) is False
+
+
+async def test_body_in_many_parts_is_repaired_as_a_whole(web):
+    """The mark and an escape may be split between two parts."""
+    wanted = body_of(rb"a\ud83d")
+
+    async def parts():
+        for byte in MARK + wanted["content"]:
+            yield bytes([byte])
+
+    response = await web.http.post("/mcp", **{**wanted, "content": parts()})
+    assert text_of(response) == CUT
+
+
+async def test_body_of_a_client_without_a_key_is_not_read(serve):
+    """Repairing must not come before authentication."""
+    read = []
+
+    async def parts():
+        read.append(True)
+        yield b"{}"
+
+    async with serve(server_key=KEY) as web:
+        response = await web.http.post("/mcp", **{**body_of(b"x"), "content": parts()})
+    assert response.status_code == 401
