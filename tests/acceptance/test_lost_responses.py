@@ -23,7 +23,7 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.writes import writer as writes_module
+from ttp_mcp.writes import reconcile
 from ttp_mcp.writes.outcomes import EarlierAttempt
 from ttp_mcp.writes.writer import Writer
 
@@ -207,7 +207,7 @@ async def test_sending_again_after_a_lost_answer_is_noticed(run: Run, monkeypatc
 async def test_not_looking_for_a_lost_answer_is_noticed(run: Run) -> None:
     """Without the search far too much is unknown."""
     await run.prepare(100)
-    await run.create_all(_writes(run, deadline_seconds=0, least_look_seconds=0))
+    await run.create_all(_writes(run, deadline_seconds=0, min_search_seconds=0))
 
     with pytest.raises(AssertionError, match="unknown"):
         await check(run)
@@ -215,7 +215,7 @@ async def test_not_looking_for_a_lost_answer_is_noticed(run: Run) -> None:
 
 async def test_taking_an_old_post_for_the_new_one_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the comparison of dates a post from before is given out as created."""
-    monkeypatch.setattr(writes_module, "CLOCK_MARGIN", timedelta(days=1))
+    monkeypatch.setattr(reconcile, "CLOCK_MARGIN", timedelta(days=1))
     await run.prepare(100)
     await run.create_all(_writes(run))
 
