@@ -345,24 +345,33 @@ def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, caps
     path.write_text(json.dumps({"mcpServers": {"timetopost": entry}}))
     install.run(arguments("cursor"))
     said = capsys.readouterr().out
-    assert "Note: The token itself stands in this file." in said
+    assert "Note: This file contains the token itself." in said
     assert "0" * 48 not in said
 
 
-def test_install_over_a_server_at_a_url_says_what_it_took_out(machine_of_run, capsys):
-    """The backup holds the old entry; a second run has nothing to say."""
+@pytest.mark.requirement("install.refuses")
+def test_install_over_an_entry_with_a_url_names_the_command_that_removes_it(machine_of_run, capsys):
+    """The file stays as it is."""
     path = cursor_file(machine_of_run)
     path.parent.mkdir(parents=True)
-    path.write_text('{"mcpServers": {"timetopost": {"url": "https://mcp.example/mcp", "headers": {"A": "b"}}}}')
+    path.write_text('{"mcpServers": {"timetopost": {"url": "https://mcp.example/mcp"}}}')
+    assert install.run(arguments("cursor")) == 1
+    assert "`ttp-mcp install cursor --remove`" in capsys.readouterr().err
+    assert "mcp.example" in path.read_text()
+
+
+@pytest.mark.requirement("install.writes")
+@pytest.mark.parametrize("other", [{"command": "uvx", "args": ["ttp-mcp"]}, {"command": "C:\\bin\\ttp-mcp.exe"}])
+def test_install_names_another_entry_that_starts_this_program(machine_of_run, capsys, other):
+    """Two entries would show every tool twice."""
+    path = cursor_file(machine_of_run)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"mcpServers": {"TimeToPost": other, "else": {"command": "x"}}}))
     install.run(arguments("cursor"))
-    lines = capsys.readouterr().out.splitlines()
-    assert "mcp.example" in Path(lines[1].removeprefix("Backup: ")).read_text()
-    assert lines[2] == (
-        "Note: It was connected through a URL. The URL and its headers were taken out of the entry; the backup holds them."
-    )
-    assert set(json.loads(path.read_text())["mcpServers"]["timetopost"]) == {"command", "args", "env"}
-    install.run(arguments("cursor"))
-    assert "URL" not in capsys.readouterr().out
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: ")]
+    assert notes == [
+        "Note: Another entry, 'TimeToPost', also starts ttp-mcp, which shows every tool twice. Remove one of the two."
+    ]
 
 
 @pytest.mark.requirement("install.token-file")
@@ -380,7 +389,7 @@ def test_token_in_the_file_of_a_client_without_references_is_left_there_too(arou
     env = json.loads(path.read_text())[client.servers]["timetopost"]["env"]
     assert env == {"TTP_API_TOKEN": token, "TTP_MEDIA_DIRS": str(tmp_path)}
     assert report.token_file is None
-    assert report.notes[0].startswith("The token itself stands in this file.")
+    assert report.notes[0].startswith("This file contains the token itself.")
     assert not around.state_dir.exists()
 
 
@@ -448,11 +457,9 @@ def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tm
     assert CLIENTS[0].path(found) == settings / "claude_desktop_config.json"
 
 
-@pytest.mark.requirement("install.command")
-@pytest.mark.parametrize(("variable", "below"), [("TTP_STATE_DIR", ""), ("XDG_DATA_HOME", "ttp-mcp")])
-def test_here_makes_the_state_folder_absolute(monkeypatch, tmp_path, variable, below):
-    """The client starts the server in another folder."""
-    monkeypatch.delenv("TTP_STATE_DIR", raising=False)
-    monkeypatch.setenv(variable, "state")
-    monkeypatch.chdir(tmp_path)
-    assert install.here().state_dir == tmp_path / "state" / below
+@pytest.mark.requirement("install.refuses")
+def test_install_reports_a_setting_that_cannot_be_used(monkeypatch, capsys):
+    """A relative state folder: the client starts the server in another one."""
+    monkeypatch.setenv("TTP_STATE_DIR", "state")
+    assert install.run(arguments("cursor")) == 1
+    assert capsys.readouterr().err.startswith("Nothing was changed: TTP_STATE_DIR must name an absolute path")

@@ -2,12 +2,13 @@
 
 import json
 import tomllib
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from ttp_mcp.client_config.clients import CLIENTS, Launch
-from ttp_mcp.client_config.entry import is_remote, literal_token, new_entry
+from ttp_mcp.client_config.entry import literal_token, new_entry
 from ttp_mcp.client_config.jsonc import InvalidFile
 from ttp_mcp.client_config.merge import merge_entry, remove_entry, render_settings
 
@@ -62,7 +63,7 @@ def test_merge_into_codex_adds_one_table_at_the_end():
         "args = []\n"
         'env_vars = ["TTP_API_TOKEN"]\n'
         "startup_timeout_sec = 30\n"
-        'env = { TTP_API_TOKEN_FILE = "/home/ada/.local/share/ttp-mcp/token" }\n'
+        'env = {TTP_API_TOKEN_FILE = "/home/ada/.local/share/ttp-mcp/token"}\n'
     )
 
 
@@ -209,9 +210,9 @@ def test_remove_between_other_servers_keeps_both():
         ("claude-desktop", '{"a": 1,}', "line 1: a comma before a closing bracket, which this client does not allow"),
         ("vscode", '{"inputs": {}}', "inputs is not a list"),
         ("codex", "a = \n", "line 1: not valid TOML"),
-        ("codex", "mcp_servers = { a = {} }", "mcp_servers can't be edited without rewriting the file"),
+        ("codex", "mcp_servers = 1", "mcp_servers is not a table"),
         ("codex", "a = [", "the end: not valid TOML"),
-        ("codex", "mcp_servers.timetopost.command = 'x'", "mcp_servers.timetopost is not a table of its own"),
+        ("codex", "mcp_servers.timetopost = 1", "mcp_servers.timetopost would not be a table"),
     ],
 )
 def test_merge_into_an_invalid_file_is_refused_with_the_line(name, text, problem):
@@ -233,11 +234,50 @@ def test_remove_leaves_a_table_of_servers_that_is_no_table_alone():
     assert remove_entry(BY_NAME["cursor"], '{"mcpServers": 1}') == '{"mcpServers": 1}'
 
 
-@pytest.mark.requirement("clients.invalid")
-def test_remove_from_dotted_keys_is_refused():
-    """What can't be taken out as a whole is left whole."""
-    with pytest.raises(InvalidFile, match="take it out by hand"):
-        remove_entry(BY_NAME["codex"], "mcp_servers.timetopost.command = 'x'\n")
+OTHER_FORMS = {
+    "dotted": "mcp_servers.timetopost.command = 'x' # ours\nmcp_servers.other.command = 'y'\n",
+    "inline servers": "mcp_servers = { timetopost = { command = 'x' }, other = { command = 'y' } } # all\n",
+    "inline entry": "[mcp_servers]\ntimetopost = { command = 'x' }\nother = { command = 'y' } # keep\n[z]\na = 1\n",
+    "dotted env": "[mcp_servers.timetopost]\ncommand = 'x'\nenv.MINE = '1' # c\n[mcp_servers.other]\ncommand = 'y'\n",
+    "apart": "[mcp_servers.timetopost]\ncommand = 'x'\n[mcp_servers.other]\ncommand = 'y'\n"
+    "[mcp_servers.timetopost.env]\nMINE = '1'\n",
+}
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+@pytest.mark.parametrize("text", OTHER_FORMS.values(), ids=OTHER_FORMS)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_codex_entry_in_any_toml_form_is_updated_and_removed(text, newline):
+    """Dotted keys, inline tables and tables in several places."""
+    text = text.replace("\n", newline)
+    updated = merge_entry(BY_NAME["codex"], text, LAUNCH)
+    assert entry_of(BY_NAME["codex"], updated)["command"] == "/opt/bin/ttp-mcp"
+    assert entry_of(BY_NAME["codex"], updated)["env"]["TTP_API_TOKEN_FILE"] == LAUNCH.token_file
+    assert merge_entry(BY_NAME["codex"], updated, LAUNCH) == updated
+    assert updated.count("\n") == updated.count(newline)
+    removed = tomllib.loads(remove_entry(BY_NAME["codex"], updated))
+    assert removed["mcp_servers"] == {"other": {"command": "y"}}
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_codex_entry_is_added_to_an_inline_table():
+    """No header can extend an inline table."""
+    after = merge_entry(BY_NAME["codex"], "mcp_servers = { a = {} } # mine\n", SANDBOX)
+    assert entry_of(BY_NAME["codex"], after)["args"] == ["--sandbox"]
+    assert after.endswith(" # mine\n")
+    assert tomllib.loads(remove_entry(BY_NAME["codex"], after)) == {"mcp_servers": {"a": {}}}
+
+
+@pytest.mark.requirement("clients.merge.keeps")
+def test_codex_update_keeps_comments_in_place():
+    """A new key goes before the comments of the next table."""
+    text = (
+        "[mcp_servers.timetopost] # ours\ncommand = 'x' # path\nargs = []\n\n# env\n[mcp_servers.timetopost.env]\n"
+        "MINE = '1'\n\n# other\n[mcp_servers.other]\ncommand = 'y'\n"
+    )
+    assert merge_entry(BY_NAME["codex"], text, LAUNCH) == text.replace("'x' #", '"/opt/bin/ttp-mcp" #').replace(
+        "args = []\n", 'args = []\nenv_vars = ["TTP_API_TOKEN"]\n'
+    ).replace("MINE = '1'\n", f"MINE = '1'\nTTP_API_TOKEN_FILE = \"{LAUNCH.token_file}\"\n")
 
 
 @pytest.mark.requirement("clients.token")
@@ -264,7 +304,7 @@ def test_token_that_someone_wrote_into_the_file_is_left_there_and_seen():
     assert not literal_token(BY_NAME["cursor"], "{}")
 
 
-def before_of(client, **entry):
+def entry_by_hand(client, **entry):
     """A file in which someone wrote an entry by hand."""
     if client.format == "toml":
         return "[mcp_servers.timetopost]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in entry.items())
@@ -283,7 +323,7 @@ def toml_value(value):
 def test_token_by_hand_stays_the_only_way_to_it(client):
     """With another folder, in the sandbox and back: no empty file takes its place, in any client."""
     by_hand = {"TTP_API_TOKEN": "ttp_" + "a" * 48}
-    before = before_of(client, command="/opt/bin/ttp-mcp", args=[], env=by_hand)
+    before = entry_by_hand(client, command="/opt/bin/ttp-mcp", args=[], env=by_hand)
     launch = replace(LAUNCH, media_dirs="/tmp")
     for text in (
         merge_entry(client, before, launch),
@@ -300,7 +340,7 @@ def test_token_by_hand_stays_the_only_way_to_it(client):
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_reference_to_a_token_by_hand_stays(client):
     """It is not ours, so that it is not ours to change; the file stands behind it where it is not filled in."""
-    before = before_of(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
+    before = entry_by_hand(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
     env = entry_of(client, merge_entry(client, before, LAUNCH))["env"]
     file = {} if client.prompts else {"TTP_API_TOKEN_FILE": LAUNCH.token_file}
     assert env == {"TTP_API_TOKEN": "${env:MY_TOKEN}", **file}
@@ -323,7 +363,7 @@ def test_reference_to_a_token_by_hand_stays(client):
 def test_arguments_that_the_person_added_stay(client, command, args):
     """Whatever started this program before, for the API, for the sandbox and back."""
     own = ["--log-level", "DEBUG"]
-    before = before_of(client, command=command, args=[*args, *own])
+    before = entry_by_hand(client, command=command, args=[*args, *own])
     uvx = replace(LAUNCH, command="uvx", args=("ttp-mcp",))
     api, sandbox = merge_entry(client, before, uvx), merge_entry(client, before, SANDBOX)
     assert entry_of(client, api)["args"] == ["ttp-mcp", *own]
@@ -336,7 +376,7 @@ def test_arguments_that_the_person_added_stay(client, command, args):
 @pytest.mark.parametrize("args", [["mcp-remote", "https://mcp.example/mcp"], "mcp-remote", [1]])
 def test_arguments_of_another_program_go_with_it(args):
     """They would stop ours at its start."""
-    before = before_of(BY_NAME["cursor"], command="npx", args=args)
+    before = entry_by_hand(BY_NAME["cursor"], command="npx", args=args)
     assert entry_of(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], before, LAUNCH))["args"] == []
 
 
@@ -344,7 +384,7 @@ def test_arguments_of_another_program_go_with_it(args):
 def test_order_of_the_persons_arguments_stays():
     """The sandbox stands where they put it, and a value is not taken for the name of the program."""
     args = ["--path", "/ttp-mcp", "--sandbox"]
-    before = before_of(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
+    before = entry_by_hand(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
     assert merge_entry(BY_NAME["codex"], before, SANDBOX) == before
 
 
@@ -364,23 +404,8 @@ REMOTE = {
     "gemini": {"httpUrl": URL, "headers": {"Authorization": "Bearer x"}, "authProviderType": "x", "oauth": {}},
     "windsurf": {"serverUrl": URL, "headers": {"Authorization": "Bearer x"}},
     "zed": {"type": "http", "url": URL, "headers": {"Authorization": "Bearer x"}},
+    "codex": {"url": URL, "http_headers": {"Authorization": "Bearer x"}},
 }
-CODEX_REMOTE = f"""\
-[mcp_servers.timetopost]
-url = "{URL}" # there
-bearer_token_env_var = "A"
-env_http_headers = {{ A = "B" }}
-tool_timeout_sec = 9 # mine
-
-[mcp_servers.timetopost.http_headers]
-Authorization = "Bearer x"
-
-[mcp_servers.timetopost.oauth]
-client_id = "x"
-
-[mcp_servers.other]
-url = "{URL}"
-"""
 
 
 def entry_of(client, text):
@@ -391,52 +416,23 @@ def entry_of(client, text):
 @pytest.mark.requirement("clients.merge.remote")
 @pytest.mark.parametrize("name", REMOTE)
 @pytest.mark.parametrize("launch", [LAUNCH, SANDBOX], ids=["api", "sandbox"])
-def test_merge_over_a_server_at_a_url_leaves_nothing_of_that_way(name, launch):
-    """The same entry as a new one has; clients refuse a mixture, or go on using the URL."""
+def test_merge_refuses_an_entry_with_a_url(name, launch):
+    """Removing the entry first makes way for the new one."""
     client = BY_NAME[name]
-    before = json.dumps({client.servers: {"timetopost": {**REMOTE[name], "mine": 1}, "other": {"url": URL}}})
-    assert is_remote(client, before)
-    after = merge_entry(client, before, launch)
-    assert entry_of(client, after) == {**new_entry(client, launch), "mine": 1}
-    assert json.loads(after)[client.servers]["other"] == {"url": URL}
-    assert not is_remote(client, after)
-    assert merge_entry(client, after, launch) == after
+    before = entry_by_hand(client, **REMOTE[name])
+    with pytest.raises(InvalidFile, match=f"connects to a URL. Remove it with `ttp-mcp install {name} --remove`"):
+        merge_entry(client, before, launch)
+    removed = remove_entry(client, before)
+    assert entry_of(client, merge_entry(client, removed, launch))["command"] == launch.command
 
 
 @pytest.mark.requirement("clients.merge.remote")
-@pytest.mark.parametrize("launch", [LAUNCH, SANDBOX], ids=["api", "sandbox"])
-def test_merge_over_a_server_at_a_url_in_codex(launch):
-    """Codex reads no file at all that holds both; headers can be a table of their own."""
-    client = BY_NAME["codex"]
-    assert is_remote(client, CODEX_REMOTE)
-    after = merge_entry(client, CODEX_REMOTE, launch)
-    new = tomllib.loads(merge_entry(client, "", launch))["mcp_servers"]["timetopost"]
-    assert entry_of(client, after) == {**new, "tool_timeout_sec": 9}
-    assert after.endswith(f'\n[mcp_servers.other]\nurl = "{URL}"\n')
-    assert "tool_timeout_sec = 9 # mine\n" in after
-    assert merge_entry(client, after, launch) == after
-    assert entry_of(client, merge_entry(client, CODEX_REMOTE + "startup_timeout_sec = 5\n", launch)) == entry_of(
-        client, after
-    )
-    slow = CODEX_REMOTE.replace("tool_timeout_sec", "startup_timeout_sec")
-    assert entry_of(client, merge_entry(client, slow, launch))["startup_timeout_sec"] == 9
-
-
-@pytest.mark.requirement("clients.merge.remote")
-def test_merge_over_headers_as_dotted_keys_in_codex_is_refused():
-    """What can't be taken out as a whole is left whole."""
-    text = f'[mcp_servers.timetopost]\nurl = "{URL}"\nhttp_headers.A = "b"\n'
-    with pytest.raises(InvalidFile, match="has a URL or headers as dotted keys"):
-        merge_entry(BY_NAME["codex"], text, LAUNCH)
-
-
-@pytest.mark.requirement("clients.merge.remote")
-def test_type_alone_makes_an_entry_remote_unless_it_is_stdio():
-    """An entry that someone began, and one that is only started."""
-    claude = BY_NAME["claude-code"]
-    assert is_remote(claude, '{"mcpServers": {"timetopost": {"type": "sse"}}}')
-    assert not is_remote(claude, '{"mcpServers": {"timetopost": {"type": "stdio", "command": "x"}}}')
-    assert not is_remote(claude, "{}")
+@pytest.mark.parametrize(("kind", "refused"), [("sse", True), ("stdio", False)])
+def test_merge_refuses_any_type_but_stdio(kind, refused):
+    """An entry may name its type before its URL."""
+    text = entry_by_hand(BY_NAME["claude-code"], type=kind, command="x")
+    with pytest.raises(InvalidFile, match="connects to a URL") if refused else nullcontext():
+        merge_entry(BY_NAME["claude-code"], text, LAUNCH)
 
 
 @pytest.mark.requirement("clients.invalid")

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it on this machine and print what happened. 0: done or nothing to do; 1: refused, nothing changed."""
     try:
         report = install(args, here(uvx=args.uvx))
-    except InstallRefused as problem:
+    except (InstallRefused, config.SettingProblem) as problem:
         if args.json:
             print(json.dumps({"client": args.client, "outcome": "refused", "problem": str(problem)}))
         else:
@@ -164,7 +164,7 @@ def install(args: argparse.Namespace, around: Environment) -> Report | None:
         data = _encoded(before or b"", new)
     except InvalidFile as problem:
         raise InstallRefused(
-            f"{path} can't be edited safely ({problem}). Mend it there, or add by hand what --print shows."
+            f"{path} can't be edited safely ({problem}). Fix it there, or paste what --print shows."
         ) from None
     return _finish(args, client, around, path, before, data)
 
@@ -183,7 +183,7 @@ def _finish(
         next_step = f"Restart {client.title} to drop the tools." if changed else None
         return Report(client.name, "removed" if changed else "absent", str(path), _text(backup), next=next_step)
     outcome: Outcome = "written" if changed else "unchanged"
-    notes = _notes(client, _decoded(before or b""), new)
+    notes = _list_notes(client, new)
     token = _text(token_file if token_file and not token_file.stat().st_size else None)
     return Report(client.name, outcome, str(path), _text(backup), token, notes, client.next_step)
 
@@ -336,15 +336,16 @@ def _token_file(client: Client, around: Environment, new: str) -> Path | None:
     return path
 
 
-_TAKEN_OUT = (
-    "It was connected through a URL. The URL and its headers were taken out of the entry; the backup holds them."
-)
-_LEFT_THERE = "The token itself stands in this file. It was left there; moving it out is safer (docs/install.md)."
+_LITERAL_NOTE = "This file contains the token itself. It was kept; moving it out is safer (docs/install.md)."
 
 
-def _notes(client: Client, old: str, new: str) -> tuple[str, ...]:
-    remote = (_TAKEN_OUT,) if entry.is_remote(client, old) else ()
-    return (*remote, *((_LEFT_THERE,) if entry.literal_token(client, new) else ()))
+def _list_notes(client: Client, new: str) -> tuple[str, ...]:
+    notes = [_LITERAL_NOTE] if entry.literal_token(client, new) else []
+    notes += [
+        f"Another entry, {name!r}, also starts ttp-mcp, which shows every tool twice. Remove one of the two."
+        for name in entry.other_entries_of_program(client, new)
+    ]
+    return tuple(notes)
 
 
 def _words(report: Report) -> str:

@@ -1,42 +1,42 @@
 """One server entry in a client's settings: read it, check it, build it."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from typing import cast
 
-from ttp_mcp.client_config import jsonc, toml
+from ttp_mcp.client_config import jsonc
 from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT_ID, Client, Launch
 from ttp_mcp.client_config.jsonc import InvalidFile
 
-# What only an entry for a server at a URL has, in the words of all clients: Codex does not start at all when it finds them
-# beside a command, and others go on using the URL.
-_ADDRESSES = ("url", "serverUrl", "httpUrl")
-REMOTE = (
-    *_ADDRESSES,
-    "headers",
-    "headersHelper",
-    "http_headers",
-    "http_headers_helper",
-    "env_http_headers",
-    "bearer_token",
-    "bearer_token_env_var",
-    "auth",
-    "authProviderType",
-    "oauth",
-    "oauth_resource",
-)
+# A URL under the key of each client.
+_URL_KEYS = ("url", "serverUrl", "httpUrl")
 # The argument that names this program, for what starts programs: a module, a package with its version, a path, an image.
 _PROGRAM = re.compile(r"(?:.*[/\\])?ttp[-_]mcp(?:\.exe)?(?:[@\[=:][^/\\]*)?")
 
 
-def is_remote(client: Client, text: str) -> bool:
-    """Whether the file names a server at a URL; `merge` takes that way to it out, and the person is told."""
+def refuse_url(client: Client, text: str) -> None:
+    """Refuse an entry for a server at a URL: clients reject a mix of URL and command, or keep using the URL.
+
+    Raises:
+        InvalidFile: The entry has a URL, or a type other than stdio.
+    """
     entry = as_dict(read_entry(client, read_settings(client, text)))
-    return any(key in entry for key in _ADDRESSES) or entry.get("type", "stdio") != "stdio"
+    if any(key in entry for key in _URL_KEYS) or entry.get("type", "stdio") != "stdio":
+        raise InvalidFile(
+            f"{client.servers}.{SERVER_NAME} connects to a URL. Remove it with "
+            f"`ttp-mcp install {client.name} --remove` and run this again"
+        )
+
+
+def other_entries_of_program(client: Client, text: str) -> list[str]:
+    """Return the names of other entries that start ttp-mcp."""
+    servers = as_dict(read_settings(client, text).get(client.servers))
+    return [name for name, entry in servers.items() if name != SERVER_NAME and _starts_program(as_dict(entry))]
 
 
 def literal_token(client: Client, text: str) -> bool:
-    """Whether someone wrote the token itself into the file; it is left alone, and the person is told."""
+    """Return whether the file holds the token itself, which is kept, with a note."""
     return is_literal(env_variables(client, text).get("TTP_API_TOKEN"))
 
 
@@ -49,9 +49,22 @@ def is_literal(token: object) -> bool:
     return isinstance(token, str) and token != "" and not token.startswith("$")
 
 
+def parse_toml(text: str) -> dict[str, object]:
+    """Parse a TOML file.
+
+    Raises:
+        InvalidFile: Not TOML; the message names the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        found = re.search(r"line \d+", str(problem))
+        raise InvalidFile(f"{found[0] if found else 'the end'}: not valid TOML") from None
+
+
 def read_settings(client: Client, text: str) -> dict[str, object]:
     if client.format == "toml":
-        return toml.read(text)
+        return parse_toml(text)
     return jsonc.read(text, strict=client.format == "json") if text.strip() else {}
 
 
@@ -109,11 +122,19 @@ def args_of(launch: Launch, present: object = None) -> list[object]:
 
 def own_args(entry: Mapping[str, object]) -> list[object]:
     """What follows the name of this program. The arguments of another program mean nothing to ours."""
-    args = entry.get("args")
-    words = [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
+    words = _command_line(entry)
     names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
     # Not the first one where another program starts ours: `uvx --from ttp-mcp[postgresql] ttp-mcp`.
     return words[(0 if 0 in names else names[-1]) + 1 :] if names else []
+
+
+def _command_line(entry: Mapping[str, object]) -> list[object]:
+    args = entry.get("args")
+    return [entry.get("command"), *(cast("list[object]", args) if isinstance(args, list) else [])]
+
+
+def _starts_program(entry: Mapping[str, object]) -> bool:
+    return any(isinstance(word, str) and _PROGRAM.fullmatch(word) for word in _command_line(entry))
 
 
 def wanted_env(client: Client, launch: Launch, present: Mapping[str, object]) -> dict[str, object]:

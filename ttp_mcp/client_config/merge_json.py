@@ -3,11 +3,9 @@
 from ttp_mcp.client_config import jsonc
 from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT, Client, Launch
 from ttp_mcp.client_config.entry import (
-    REMOTE,
     args_of,
     env_variables,
     inputs_of,
-    is_remote,
     is_stale,
     literal_token,
     new_entry,
@@ -24,13 +22,9 @@ def merge_json(client: Client, text: str, launch: Launch) -> str:
         text = _put_prompt(text, document)
     if not isinstance(read_entry(client, document), dict):
         return jsonc.put(text, path, new_entry(client, launch))
-    present, remote = env_variables(client, text), is_remote(client, text)
+    present = env_variables(client, text)
     text = jsonc.put(text, (*path, "command"), launch.command)
     text = jsonc.put(text, (*path, "args"), args_of(launch, read_entry(client, document)))
-    if remote:
-        text = jsonc.put(text, (*path, "type"), "stdio") if client.typed else jsonc.drop(text, (*path, "type"))
-        for key in REMOTE:
-            text = jsonc.drop(text, (*path, key))
     for name in is_stale(client, launch, present):
         text = jsonc.drop(text, (*path, "env", name))
     for name, value in wanted_env(client, launch, present).items():
