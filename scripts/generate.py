@@ -19,7 +19,7 @@ from typing import Any
 from ttp_mcp import __version__
 from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
-from ttp_mcp.toolkit.schemas import derived_input_schema, derived_output_schema, schema_key
+from ttp_mcp.toolkit.schemas import input_schema
 from ttp_mcp.tools import Tool, every_tool
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,7 +105,7 @@ def _example(tool: Tool) -> str:
 
 
 def _arguments(tool: Tool) -> str:
-    schema = derived_input_schema(tool.input)
+    schema = input_schema(tool.input)
     properties: dict[str, dict[str, Any]] = schema.get("properties", {})
     if not properties:
         return "No arguments."
@@ -200,15 +200,6 @@ def kustomization(text: str) -> str:
     return re.sub(r"(?<=newTag: )\S+", __version__, text)
 
 
-def schemas_json() -> str:
-    """The schemas of all tools, read at start instead of derived."""
-    schemas: dict[str, Any] = {}
-    for tool in every_tool():
-        schemas[schema_key(tool.input)] = derived_input_schema(tool.input)
-        schemas[schema_key(tool.output)] = derived_output_schema(tool.output)
-    return json.dumps(schemas, ensure_ascii=False, indent=1) + "\n"
-
-
 def blocks(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
     """A file with its generated blocks renewed.
 
@@ -233,7 +224,6 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "docs/configuration.md": lambda _: configuration_page(),
         "docs/tools.md": lambda _: tools_page(),
         "server.json": lambda text: server_json(text, bundle),
-        "ttp_mcp/toolkit/schemas.json": lambda _: schemas_json(),
         "mcpb/manifest.json": manifest_json,
         "deploy/kubernetes/kustomization.yaml": kustomization,
     }

@@ -28,7 +28,6 @@ DATA = {
     "ttp_mcp/py.typed",
     "ttp_mcp/platforms/unicode.json",
     "ttp_mcp/platforms/rules.json",
-    "ttp_mcp/toolkit/schemas.json",
     "ttp_mcp/sandbox/page/icon.svg",
     "ttp_mcp/sandbox/page/style.css",
     "ttp_mcp/sandbox/schema.sql",

@@ -71,7 +71,7 @@ async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
         await agent.ok("delete_post", post_id=post_id)
         assert agent.standing() == []
         assert agent.named("".join(agent.questions)) == (
-            "Delete this post?\n<post 1> is draft, no time set: it does not publish by itself. For: linkedin «Harbor Café».\n"
+            "Delete this post?\n<post 1> is draft, no time set: it isn't published until reschedule_post sets one. For: linkedin «Harbor Café».\n"
             "│ There before"
         )
 
@@ -219,7 +219,7 @@ async def test_confirmation_ends_after_five_minutes(connect, clock):
         assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
 
 
-@pytest.mark.parametrize("code", ["", "guess", "0" * 200])
+@pytest.mark.parametrize("code", ["guess", "0" * 200])
 async def test_confirmation_can_not_be_guessed(connect, code):
     """A code that was never given."""
     async with connect(confirm="required", demo_posts=False) as agent:
@@ -253,8 +253,8 @@ async def replied(agent, tool, arguments, state, reply=None):
 
 
 REPLAYED = (
-    "Not done: the human's answer was for other arguments, was used already or came after five minutes. Call again to ask "
-    "anew; nothing was sent."
+    "Not done: the user's answer was for other arguments, was used already, or came after five minutes. Call again for a new "
+    "prompt; nothing was sent."
 )
 
 
@@ -351,7 +351,7 @@ async def test_client_that_fails_to_ask_is_told_apart_from_a_no(connect, setting
     finally:
         await assembly.aclose()
     assert text_of(result) == (
-        "Not done: the client was asked to show a question to the human and failed to. Ask them in your own words what to do; "
+        "Not done: the client failed to show a question to the user. Ask them in your own words what to do; "
         "nothing was sent."
     )
 

@@ -203,7 +203,7 @@ def test_tools_stay_within_their_characters(record_property):
         record_property(name, size)
     assert len(own) == 11
     assert sizes["as a model reads them"] <= 15_000
-    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 15_000
+    assert sizes["as a model reads them, with TTP_CONFIRM=required"] <= 15_500
     assert sizes["whole"] <= 30_000
     assert sizes["endpoint tools, as a model reads them"] <= 10_000
     assert sizes["endpoint tools, whole"] <= 18_000
@@ -280,7 +280,10 @@ def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
 @pytest.mark.requirement("tools.arguments")
 @tools
 async def test_unknown_argument_is_refused_by_its_name(agent, tool):
-    """And not ignored: it may have been meant to change what happens."""
+    """Ignored, it could hide a misspelling. A tool without arguments has none to misspell, and some clients always send one."""
+    if not seen(tool, with_confirmation=False).input_schema["properties"]:
+        await agent.ok(tool.name, random_string="x")
+        return
     words = await agent.refused(tool.name, **ARGUMENTS.get(tool.name, {}), surprise="hidden value")
     assert words.startswith(f"{tool.name} not called: unknown argument surprise (")
     assert words.endswith("Nothing was sent.")

@@ -28,7 +28,7 @@ LONGEST_URL = 8000
 class PresignMedia(ToolInput):
     """What the API needs to know of a file."""
 
-    also: ClassVar = {"size": "size_bytes"}
+    aliases: ClassVar = {"size": "size_bytes"}
 
     filename: Annotated[str, Field(min_length=1, max_length=255, description="Name of the file without folders.")]
     content_type: Annotated[

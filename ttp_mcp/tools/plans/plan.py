@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, Post
@@ -18,10 +18,9 @@ from ttp_mcp.planning.planner import make_plan
 from ttp_mcp.text import show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
-from ttp_mcp.toolkit.arguments import camel_case
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput, without_nulls
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolObject, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
@@ -47,10 +46,8 @@ Bound = Annotated[str | None, Field(max_length=64)]
 Texts = Annotated[list[str] | None, Field(min_length=1, max_length=100)]
 
 
-class PlanPost(BaseModel):
+class PlanPost(ToolObject):
     """A post of the list."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     content: Annotated[str, Field(min_length=1, max_length=100_000)]
     account_ids: Texts = None
@@ -61,16 +58,6 @@ class PlanPost(BaseModel):
     scheduled_at: Bound = None
     earliest: Bound = None
     latest: Bound = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _api_spelling(cls, value: Any) -> Any:
-        """Accept the API's spelling and nulls, as at the top level."""
-        if not isinstance(value, dict):
-            return value
-        names = {camel_case(name): name for name in cls.model_fields}
-        renamed: dict[Any, Any] = {names.get(key, key): entry for key, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # raw arguments
-        return without_nulls(cls, renamed)
 
 
 class PlanPosts(ToolInput):

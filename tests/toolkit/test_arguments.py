@@ -1,0 +1,58 @@
+"""What clients send for an argument, beside its plain value."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.requirement("toolkit.arguments")
+
+DUE = "2026-12-10T10:00"
+
+
+@pytest.mark.parametrize(
+    "platforms", ["linkedin, twitter", '["linkedin", "twitter"]', ["linkedin", "twitter"], "linkedin,twitter,"]
+)
+async def test_platforms_are_a_list_however_they_are_written(agent, platforms):
+    text, data = await agent.ok("check_post", content="Hello", platforms=platforms, scheduled_at=DUE)
+    assert {account["platform"] for account in data["accounts"]} == {"linkedin", "twitter"}, text
+
+
+async def test_accounts_are_split_at_commas_and_texts_are_not(fresh):
+    post = {"content": "Hello", "thread": "One, two", "scheduled_at": DUE}
+    _, data = await fresh.ok("create_post", account_ids="@harborcafe_berlin, linkedin", **post)
+    row = fresh.wire(data["post_id"])
+    assert json.loads(row["thread"]) == ["One, two"]
+    assert len(data["accounts"]) == 2
+
+
+async def test_one_url_is_a_list_of_one(fresh):
+    url = "https://example.com/a,b.jpg"
+    _, data = await fresh.ok("create_post", content="Hello", platforms="linkedin", media_urls=url, scheduled_at=DUE)
+    assert json.loads(fresh.wire(data["post_id"])["media_urls"]) == [url]
+
+
+@pytest.mark.parametrize("filler", ["", " ", [], {}, None])
+@pytest.mark.parametrize(
+    "name", ["status", "platform", "cursor", "account", "text", "after", "before", "order", "limit"]
+)
+async def test_filler_of_an_optional_argument_is_as_left_out(agent, name, filler):
+    plain, _ = await agent.ok("list_posts")
+    filled, _ = await agent.ok("list_posts", **{name: filler})
+    assert filled == plain
+
+
+async def test_objects_inside_lists_are_read_as_leniently(fresh):
+    """Other spellings, one value for a list, fillers."""
+    posts = [{"content": "Hello", "accountIds": "linkedin", "mediaUrls": "", "platform_data": {}, "latest": ""}]
+    _, data = await fresh.ok("plan_posts", posts=posts)
+    assert len(data["planned"]) == 1
+
+
+async def test_misspelt_name_inside_an_object_is_refused(fresh):
+    said = await fresh.refused("plan_posts", posts=[{"content": "Hello", "platfroms": ["linkedin"]}])
+    assert said == "plan_posts not called: posts.0.platfroms is not known here. Nothing was sent."
+
+
+async def test_tool_without_arguments_ignores_a_filler(agent):
+    plain, _ = await agent.ok("list_integrations")
+    assert (await agent.ok("list_integrations", random_string="x"))[0] == plain
