@@ -112,7 +112,7 @@ class UploadedMedia(ToolOutput):
 
 @toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
 async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[UploadedMedia]:
-    """Upload an image or video, from a local file or an https URL, and get the public URL that posts use.
+    """Upload an image or video from a file or https URL; returns the public URL that posts use.
 
     JPEG, PNG, GIF, WebP, MP4 or MOV. A URL that stays public needs no upload: pass it in media_urls. Whoever has the public URL
     can see the file. A failed upload leaves nothing that a post uses; repeating is safe.
