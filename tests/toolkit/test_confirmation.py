@@ -71,7 +71,8 @@ async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
         await agent.ok("delete_post", post_id=post_id)
         assert agent.standing() == []
         assert agent.named("".join(agent.questions)) == (
-            "Delete this post?\n<post 1> is draft, no time set: it isn't published until reschedule_post sets one. For: linkedin «Harbor Café».\n"
+            "Delete this post?\n<post 1> is draft, no time set: it isn't published until reschedule_post sets one. "
+            "For: linkedin «Harbor Café».\n"
             "│ There before"
         )
 
