@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
 from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, to_path, unquote
-from ttp_mcp.times import TimeProblem, system_zone, zone_named
+from ttp_mcp.times import TimeProblem, detect_zone, find_zone
 
 Access = Literal["read", "draft", "full"]
 Confirm = Literal["auto", "required", "off"]
@@ -294,7 +294,7 @@ def _read_count(environ: Mapping[str, str], name: str) -> int | None:
 def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
     name = _read_text(environ, "TTP_TIMEZONE")
     if name is None:
-        zone = system_zone(environ.get("TZ", "").strip())
+        zone = detect_zone(environ.get("TZ", "").strip())
         if zone is None:
             log.warning(
                 "The time zone of this machine can't be told, so times without an offset are read in UTC. "
@@ -302,14 +302,14 @@ def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
             )
         return zone
     try:
-        return zone_named(name)
+        return find_zone(name)
     except TimeProblem:
         return _read_zone_in_any_case(name)
 
 
 def _read_zone_in_any_case(name: str) -> ZoneInfo:
     try:
-        return zone_named(next(zone for zone in available_timezones() if zone.lower() == name.lower()))
+        return find_zone(next(zone for zone in available_timezones() if zone.lower() == name.lower()))
     except (StopIteration, TimeProblem):
         raise SettingProblem("TTP_TIMEZONE must be an IANA time zone, for example Europe/Paris.") from None
 

@@ -1,4 +1,4 @@
-"""The API token, which nothing prints by accident, and redaction: the last step of every answer and log line."""
+"""The API token, which no code prints by accident, and redaction: the last step of every answer and log line."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 
-# What people paste along with a token: a line of an .env file, a header, quotation marks, a byte order mark.
+# Text around a pasted token: a line of an .env file, a header, quotation marks, a byte order mark.
 _WRAPPING = re.compile(
     r"\A(?:[\s\"'“‘\ufeff]+|export\s|(?:TTP|TIMETOPOST)_API_TOKEN\s*=|Authorization:|Bearer\s)|[\s\"'”’]+\Z",
     re.IGNORECASE,
@@ -30,7 +30,7 @@ _WRAPPING = re.compile(
 
 
 class TokenProblem(ValueError):
-    """A token has the wrong form. The text names the rule and never the value."""
+    """A token has the wrong form. `str()` names the rule and never the value."""
 
 
 class Token:
@@ -50,12 +50,12 @@ class Token:
         self._text = text
 
     def reveal(self) -> str:
-        """The token itself, for the Authorization header."""
+        """Return the token itself, for the Authorization header."""
         return self._text
 
     @property
     def fingerprint(self) -> str:
-        """First 8 hexadecimal digits of the SHA-256: identifies a token without revealing any of it."""
+        """First 8 hexadecimal digits of the SHA-256, which identify a token without revealing any of it."""
         return hashlib.sha256(self._text.encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:
@@ -72,10 +72,10 @@ class Token:
 
 
 def parse_token(text: str) -> Token:
-    """Read a token as it is pasted: in quotation marks, after `Bearer` or `TTP_API_TOKEN=`, with a byte order mark.
+    """Parse a pasted token: also in quotation marks, after `Bearer` or `TTP_API_TOKEN=`, or with a byte order mark.
 
     Raises:
-        TokenProblem: What is left has the wrong form.
+        TokenProblem: The rest has the wrong form.
     """
     while (inner := _WRAPPING.sub("", text)) != text:
         text = inner
@@ -95,7 +95,7 @@ def _mark_redacted(found: re.Match[str]) -> str:
 
 
 def redact_tokens(text: str) -> str:
-    """Remove tokens only. A signed URL that was asked for is useless without its signature."""
+    """Remove tokens only. A signed URL that the caller requested is useless without its signature."""
     return _TOKEN_LIKE.sub("[redacted]", text) if may_hold_token(text.encode(errors="replace")) else text
 
 
@@ -115,4 +115,4 @@ def _broken_rule(text: str) -> str:
         return "it must begin with ttp_."
     if len(text) != 52:
         return f"it must have 52 characters and has {len(text)}."
-    return "after ttp_ it must hold only the digits 0–9 and a–f."
+    return "after ttp_ it must have only the digits 0–9 and a–f."

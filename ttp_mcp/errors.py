@@ -1,4 +1,4 @@
-"""Texts of exceptions for an agent: the only place that words them.
+"""Texts of exceptions for an agent. Exceptions hold facts; only this module words them.
 
 The form is `<What failed>: <cause>. <Next step>. <Safe to retry or not>.`
 """
@@ -47,20 +47,20 @@ def agent_text(error: Exception, what: str) -> str | None:
     if isinstance(error, TimeProblem | LedgerProblem | WriteRefused):
         return redact(f"{what}: {error}")
     if isinstance(error, api.ApiError):
-        return _fit(f"{what}: {_word(error)}")
+        return _redact_and_cut(f"{what}: {_describe_error(error)}")
     return None
 
 
-def why(error: api.ApiError) -> str:
+def describe_cause(error: api.ApiError) -> str:
     """Return the cause and the next step, without the advice on retries."""
-    return _fit(_word(error).replace(_retry_advice(error), "").replace("  ", " ").strip())
+    return _redact_and_cut(_describe_error(error).replace(_advise_on_retry(error), "").replace("  ", " ").strip())
 
 
-def _word(error: api.ApiError) -> str:
-    return next(word for kind, word in _WORDS if isinstance(error, kind))(error)
+def _describe_error(error: api.ApiError) -> str:
+    return next(describe for kind, describe in _DESCRIPTIONS if isinstance(error, kind))(error)
 
 
-def _fit(text: str) -> str:
+def _redact_and_cut(text: str) -> str:
     whole = redact(text)
     if len(whole) <= LIMIT:
         return whole
@@ -72,7 +72,7 @@ def _quote_message(error: api.ApiError) -> str:
     return f" API said: {quote_text(error.message, 160)}." if error.message else ""
 
 
-def _retry_advice(error: api.ApiError) -> str:
+def _advise_on_retry(error: api.ApiError) -> str:
     if error.path == "/media/presign":
         return "At most an unused upload URL was created; trying again is safe."
     if error.may_have_happened:
@@ -80,45 +80,45 @@ def _retry_advice(error: api.ApiError) -> str:
     return "Nothing was changed; trying again is safe."
 
 
-def _validation(error: api.ApiError) -> str:
+def _describe_validation(error: api.ApiError) -> str:
     return f"the API refused the request ({error.status}).{_quote_message(error)} Correct that, then call again; nothing was changed."
 
 
-def _token(error: api.ApiError) -> str:
+def _describe_unauthenticated(error: api.ApiError) -> str:
     return (
         f"the API did not accept the token (401).{_quote_message(error)} It may have expired or been revoked: create a new one "
         "under Settings → API and set TTP_API_TOKEN; retrying won't help until then."
     )
 
 
-def _forbidden(error: api.ApiError) -> str:
+def _describe_forbidden(error: api.ApiError) -> str:
     return f"the plan or the permissions don't allow it (403).{_quote_message(error)} Nothing was changed; retrying won't help."
 
 
-def _not_found(error: api.ApiError) -> str:
+def _describe_not_found(error: api.ApiError) -> str:
     if error.status is None:
         return "no post can have this id. Call list_posts for the ids that exist; nothing was sent."
     nearby = "Call list_posts for the ids that exist" if "{" in error.path else "Check TTP_API_URL"
     return f"not found (404): it doesn't exist, or belongs to another organization. {nearby}; retrying won't help."
 
 
-def _rate(error: api.ApiError) -> str:
+def _describe_rate_limit(error: api.ApiError) -> str:
     wait = error.retry_after_seconds
     when = f"in {wait:.0f} s" if wait else "in a minute"
     return f"the API limits requests (429). Nothing was changed; call again {when}."
 
 
-def _server(error: api.ApiError) -> str:
-    return f"the API, or a gateway before it, failed ({error.status}).{_quote_message(error)} {_retry_advice(error)}"
+def _describe_server_error(error: api.ApiError) -> str:
+    return f"the API, or a gateway before it, failed ({error.status}).{_quote_message(error)} {_advise_on_retry(error)}"
 
 
-def _redirected(error: api.ApiError) -> str:
+def _describe_redirect(error: api.ApiError) -> str:
     host = getattr(error, "target_host", None)
     where = f" to the host {quote_text(host, 100)}" if host else ""
     return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; retrying won't help."
 
 
-def _bad_answer(error: api.ApiError) -> str:
+def _describe_bad_answer(error: api.ApiError) -> str:
     reason = {
         "html": "a web page instead of JSON, probably from a proxy, a gateway or a login page",
         "json": "something that isn't valid JSON",
@@ -128,14 +128,16 @@ def _bad_answer(error: api.ApiError) -> str:
         "encoding": "a response with broken compression",
     }.get(getattr(error, "reason", ""), "an unreadable response")
     status = f" ({error.status})" if error.status and error.status >= 300 else ""
-    return f"the API's address sent {reason}{status}. {_retry_advice(error)} If it keeps happening, check TTP_API_URL."
+    return (
+        f"the API's address sent {reason}{status}. {_advise_on_retry(error)} If it keeps happening, check TTP_API_URL."
+    )
 
 
-def _rejected(error: api.ApiError) -> str:
+def _describe_rejection(error: api.ApiError) -> str:
     return f"the API reported a failure.{_quote_message(error)} Correct that, then call again; nothing was changed."
 
 
-def _not_reached(error: api.ApiError) -> str:
+def _describe_not_reached(error: api.ApiError) -> str:
     reason, variable = getattr(error, "reason", "unknown"), getattr(error, "variable", None)
     if reason in ("proxy_setting", "ca_setting"):
         return f"{_UNUSABLE[reason].format(variable or 'a setting of the system')} Nothing was sent."
@@ -146,24 +148,24 @@ def _not_reached(error: api.ApiError) -> str:
     return f"{cause.format(place)}. {step} Nothing was sent; trying again is safe."
 
 
-def _no_answer(error: api.ApiError) -> str:
+def _describe_no_answer(error: api.ApiError) -> str:
     seconds = getattr(error, "after_seconds", None)
     limit = f" within {seconds:.0f} s" if seconds else f" in time ({error.status})" if error.status else ""
-    return f"no response{limit}. {_retry_advice(error)}"
+    return f"no response{limit}. {_advise_on_retry(error)}"
 
 
-def _token_missing(_: api.ApiError) -> str:
+def _describe_missing_token(_: api.ApiError) -> str:
     return f"no API token is set. {HOW_TO_CONNECT} Nothing was sent."
 
 
-def _token_malformed(error: api.ApiError) -> str:
+def _describe_malformed_token(error: api.ApiError) -> str:
     problem = getattr(error, "problem", "it is malformed.")
-    # Users of TTP_API_TOKEN_FILE must not be told to set TTP_API_TOKEN: it takes precedence.
+    # TTP_API_TOKEN takes precedence over TTP_API_TOKEN_FILE, so don't advise setting it.
     how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_CONNECT
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 
-def _access(error: api.ApiError) -> str:
+def _describe_access(error: api.ApiError) -> str:
     setting = getattr(error, "setting", "")
     return (
         f"this server's {setting} setting doesn't allow it. Only the person who configured the server can change that; "
@@ -171,26 +173,26 @@ def _access(error: api.ApiError) -> str:
     )
 
 
-def _upload(error: api.ApiError) -> str:
-    return f"{_not_stored(error)}. No post uses it; trying again is safe."
+def _describe_failed_upload(error: api.ApiError) -> str:
+    return f"{_describe_not_stored(error)}. No post uses it; trying again is safe."
 
 
-def _upload_refused(error: api.ApiError) -> str:
-    return f"{_not_stored(error)}. No post uses it; retrying won't help until that changes."
+def _describe_refused_upload(error: api.ApiError) -> str:
+    return f"{_describe_not_stored(error)}. No post uses it; retrying won't help until that changes."
 
 
-def _not_stored(error: api.ApiError) -> str:
+def _describe_not_stored(error: api.ApiError) -> str:
     reason = getattr(error, "reason", None)
     return f"the file was not stored{f' ({reason})' if reason else ''}"
 
 
-def _other(error: api.ApiError) -> str:
+def _describe_other(error: api.ApiError) -> str:
     status = f" ({error.status})" if error.status else ""
-    return f"the API refused it{status}.{_quote_message(error)} {_retry_advice(error)}"
+    return f"the API refused it{status}.{_quote_message(error)} {_advise_on_retry(error)}"
 
 
 _TRUST_CA = "Set SSL_CERT_FILE to the file with your company's CA and restart this server."
-# Cause, with the API or the proxy filled in, and next step.
+# Cause, with the API or the proxy inserted, and next step.
 _NOT_REACHED: dict[str, tuple[str, str]] = {
     "name": ("the host name of {} was not found", "Check the network and TTP_API_URL."),
     "refused": ("{} refused the connection", "Check TTP_API_URL and whether a firewall blocks it."),
@@ -228,22 +230,22 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((Refusal, FileRefused, TimeProblem, LedgerProblem, WriteRefused), "refused"),
 )
 # The first kind that matches is used.
-_WORDS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
-    (api.TokenMissing, _token_missing),
-    (api.TokenMalformed, _token_malformed),
-    (api.AccessRefused, _access),
-    (api.NotAuthenticated, _token),
-    (api.Forbidden, _forbidden),
-    (api.NotFound, _not_found),
-    (api.RateLimited, _rate),
-    (api.ValidationFailed, _validation),
-    (api.ServerError, _server),
-    (api.Redirected, _redirected),
-    (api.BadAnswer, _bad_answer),
-    (api.Rejected, _rejected),
-    (api.NotReached, _not_reached),
-    (api.NoAnswer, _no_answer),
-    (api.UploadFailed, _upload),
-    (api.UploadRefused, _upload_refused),
-    (api.ApiError, _other),
+_DESCRIPTIONS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
+    (api.TokenMissing, _describe_missing_token),
+    (api.TokenMalformed, _describe_malformed_token),
+    (api.AccessRefused, _describe_access),
+    (api.NotAuthenticated, _describe_unauthenticated),
+    (api.Forbidden, _describe_forbidden),
+    (api.NotFound, _describe_not_found),
+    (api.RateLimited, _describe_rate_limit),
+    (api.ValidationFailed, _describe_validation),
+    (api.ServerError, _describe_server_error),
+    (api.Redirected, _describe_redirect),
+    (api.BadAnswer, _describe_bad_answer),
+    (api.Rejected, _describe_rejection),
+    (api.NotReached, _describe_not_reached),
+    (api.NoAnswer, _describe_no_answer),
+    (api.UploadFailed, _describe_failed_upload),
+    (api.UploadRefused, _describe_refused_upload),
+    (api.ApiError, _describe_other),
 )

@@ -1,4 +1,4 @@
-"""Times: what a person means by one, and how one is shown. Inside everything is aware UTC."""
+"""Parsing and formatting of times. Internally every time is aware UTC."""
 
 import re
 import sys
@@ -15,26 +15,26 @@ _FORM = re.compile(
 # A post that is due sooner may reach the API too late.
 SEND_LEAD = timedelta(seconds=60)
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
-# Written out: strftime would follow the locale of the machine.
+# Written out, since strftime follows the machine's locale.
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class TimeProblem(ValueError):
-    """A time can't be used; the text says why and what to pass."""
+    """A time can't be used. `str()` is the cause and the time to pass instead."""
 
 
 def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = False) -> datetime:
-    """Read an instant, to the millisecond: what is finer is cut off, as in `to_wire`.
+    """Parse an instant, truncated to milliseconds like `to_wire`.
 
     Args:
-        text: ISO 8601 with an offset, or without one: then it is read in `zone`.
-        zone: For times without an offset.
-        now: The present, aware; only for the example in an error.
-        date_ok: Whether a date alone is accepted, as the start of that day.
+        text: ISO 8601, with or without an offset.
+        zone: Time zone of times without an offset.
+        now: Current time, aware; used only for the example in an error.
+        date_ok: Accept a date alone, as the start of that day.
 
     Raises:
-        TimeProblem: The form is wrong, the time does not exist in the zone, or exists twice.
+        TimeProblem: The format is wrong, or the time doesn't exist or is ambiguous in the zone.
     """
     found = _FORM.fullmatch(text.strip())
     if not found or (found[4] is None and not date_ok):
@@ -43,28 +43,28 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     if not EARLIEST_YEAR <= year <= LATEST_YEAR:
         raise TimeProblem(f"the year must be from {EARLIEST_YEAR} to {LATEST_YEAR}.")
-    # The API keeps no more, and an instant that it shows again must be equal to the one that was asked for.
+    # The API keeps milliseconds, and the instant that it returns must equal the one that was sent.
     microsecond = 1000 * int((found[7] or "0").ljust(3, "0")[:3])
     try:
-        wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is decided below
+        wall = datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the zone is chosen below
     except ValueError:
-        raise TimeProblem("there is no such day or time of day.") from None
+        raise TimeProblem("that day or time of day doesn't exist.") from None
     if found[4] is None:
-        return _start_of_day(wall, zone)
+        return _find_day_start(wall, zone)
     if offset := found[8]:
-        return _with_offset(wall, offset)
-    return _in_zone(wall, zone)
+        return _apply_offset(wall, offset)
+    return _resolve_in_zone(wall, zone)
 
 
-def _start_of_day(midnight: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant of a day. Where clocks change at midnight it is the change, or the first of two midnights."""
+def _find_day_start(midnight: datetime, zone: ZoneInfo) -> datetime:
+    """Find the first instant of a day. If clocks change at midnight it is the change, or the first of two midnights."""
     start = midnight.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if start.astimezone(zone).date() != midnight.date():
-        raise TimeProblem(f"{midnight.date()} does not exist in {zone.key}: that day was left out.")
+        raise TimeProblem(f"{midnight.date()} does not exist in {zone.key}, which skipped that day.")
     return start
 
 
-def _with_offset(wall: datetime, offset: str) -> datetime:
+def _apply_offset(wall: datetime, offset: str) -> datetime:
     if offset in "Zz":
         return wall.replace(tzinfo=UTC)
     hours, minutes = int(offset[1:3]), int(offset[-2:])
@@ -74,7 +74,7 @@ def _with_offset(wall: datetime, offset: str) -> datetime:
     return (wall + distance if offset[0] == "-" else wall - distance).replace(tzinfo=UTC)
 
 
-def _in_zone(wall: datetime, zone: ZoneInfo) -> datetime:
+def _resolve_in_zone(wall: datetime, zone: ZoneInfo) -> datetime:
     first, second = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() == second.utcoffset():
         return first.astimezone(UTC)
@@ -91,10 +91,10 @@ def _in_zone(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead: timedelta = SEND_LEAD) -> None:
-    """Refuse an instant that is over, or too close to reach the API in time.
+    """Refuse an instant that is past, or too soon to reach the API in time.
 
     Raises:
-        TimeProblem: With the present, and what to do.
+        TimeProblem: With the current time and the next step.
     """
     if when <= now:
         problem = f"scheduled_at {show(when, zone)} is in the past"
@@ -108,12 +108,12 @@ def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead: timedelta =
 
 
 def to_wire(when: datetime) -> str:
-    """`2026-07-01T15:00:00.000Z`, as the API writes instants."""
+    """Format an instant like the API: `2026-07-01T15:00:00.000Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_end(text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """Read the end of a range, included: a date alone is the end of that day.
+    """Parse the inclusive end of a range: a date alone is the end of that day.
 
     Raises:
         TimeProblem: As in `parse_when`.
@@ -126,31 +126,31 @@ def parse_end(text: str, zone: ZoneInfo, now: datetime) -> datetime:
 
 
 def parse_weekday(name: str) -> int | None:
-    """Return the number of a weekday by its English name or its first three letters (0 is Monday); None for other words."""
+    """Return the number of a weekday (0 is Monday) by its English name or first three letters; None for other words."""
     short = name[:3].lower()
     return next((number for number, day in enumerate(WEEKDAYS) if day[:3].lower() == short), None)
 
 
 def show(when: datetime, zone: ZoneInfo) -> str:
-    """`Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)`; the UTC date is added where it is another day."""
+    """Format an instant as `Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z)`, with the UTC date if it differs."""
     local, utc = when.astimezone(zone), when.astimezone(UTC)
     day = "" if local.date() == utc.date() else f"{utc.day} {_MONTHS[utc.month - 1]} "
     return f"{show_day(local)} {local:%Y %H:%M} {zone.key} ({day}{utc:%H:%M}Z)"
 
 
 def show_short(when: datetime, zone: ZoneInfo) -> str:
-    """`Fri 27 Nov 2026 12:00 (2026-11-27T11:00Z)`, for lists whose heading names the zone."""
+    """Format an instant as `Fri 27 Nov 2026 12:00 (2026-11-27T11:00Z)`, for lists whose heading names the zone."""
     local = when.astimezone(zone)
     return f"{show_day(local)} {local:%Y %H:%M} ({when.astimezone(UTC):%Y-%m-%dT%H:%MZ})"
 
 
 def show_day(local: date) -> str:
-    """Return a day as `Fri 27 Nov`."""
+    """Format a day as `Fri 27 Nov`."""
     return f"{WEEKDAYS[local.weekday()][:3]} {local.day} {_MONTHS[local.month - 1]}"
 
 
 def from_now(when: datetime, now: datetime) -> str:
-    """`in 25 h`, `3 days ago`: how far off an instant is."""
+    """Format the distance of an instant from now: `in 25 h`, `3 days ago`."""
     seconds = (when - now).total_seconds()
     size = abs(seconds)
     if size < 90 * 60:
@@ -162,19 +162,19 @@ def from_now(when: datetime, now: datetime) -> str:
     return f"in {amount}" if seconds >= 0 else f"{amount} ago"
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """The zone with an IANA name.
+def find_zone(name: str) -> ZoneInfo:
+    """Return the zone with an IANA name.
 
     Raises:
-        TimeProblem: There is no such zone.
+        TimeProblem: The name is unknown.
     """
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise TimeProblem("there is no such time zone; pass an IANA name, for example Europe/Paris.") from None
+        raise TimeProblem("the time zone is unknown; pass an IANA name, for example Europe/Paris.") from None
 
 
-# Fixed offsets, and the zone beside each that has summer time.
+# Fixed offsets, and the zone with summer time that each suggests.
 _SUMMER_NEIGHBOURS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "America/Adak"}
 _FIXED_OFFSET = re.compile(r"(?:Etc/)?(?:GMT|UTC)[+-]\d{1,2}")
 
@@ -189,55 +189,55 @@ def find_summer_neighbour(name: str) -> str | None:
     return _SUMMER_NEIGHBOURS.get(name)
 
 
-def system_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:
-    """The zone of this machine; None where it can't be told by its name.
+def detect_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:
+    """Detect the zone of this machine; None if it has no IANA name.
 
     Args:
-        tz: The variable `TZ`: an IANA name or a file of the zone database, a colon before it or not. Empty for none.
-        root: Where the machine's files are.
+        tz: The variable `TZ`: an IANA name or a file of the zone database, optionally after a colon. Empty if unset.
+        root: Root of the machine's files.
     """
     if tz:
-        # It stands for the whole session, so what the machine says otherwise does not count, even if this can't be read.
-        return _zone_or_none(_name_in(PurePosixPath(tz.removeprefix(":"))))
+        # TZ applies to the whole session: the machine's files don't count, even if TZ is unusable.
+        return _try_zone(_parse_zone_name(PurePosixPath(tz.removeprefix(":"))))
     if sys.platform == "win32":  # pragma: no cover - Windows only
-        return _zone_of_windows()
-    return _zone_or_none(_linked(root / "etc/localtime")) or _zone_or_none(_first_line(root / "etc/timezone"))
+        return _detect_windows_zone()
+    return _try_zone(_read_link(root / "etc/localtime")) or _try_zone(_read_first_line(root / "etc/timezone"))
 
 
-def _name_in(path: PurePath) -> str:
-    """`Europe/Paris` of `/usr/share/zoneinfo/Europe/Paris`, and of itself."""
+def _parse_zone_name(path: PurePath) -> str:
+    """Return `Europe/Paris` for `/usr/share/zoneinfo/Europe/Paris`, and for itself."""
     parts = path.parts
     start = len(parts) - parts[::-1].index("zoneinfo") if "zoneinfo" in parts else 0
     return "/".join(parts[start:])
 
 
-def _linked(link: Path) -> str:
+def _read_link(link: Path) -> str:
     try:
-        return _name_in(link.resolve())
+        return _parse_zone_name(link.resolve())
     except (OSError, RuntimeError):
-        # Up to Python 3.12 a link to itself is a RuntimeError.
+        # Up to Python 3.12 a link to itself raises RuntimeError.
         return ""
 
 
-def _first_line(file: Path) -> str:
-    """What /etc/timezone says; there it is where /etc/localtime is a copy."""
+def _read_first_line(file: Path) -> str:
+    """Read /etc/timezone, which Debian has even where /etc/localtime is a copy."""
     try:
         return file.read_text("ascii")[:200].partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _zone_or_none(name: str) -> ZoneInfo | None:
+def _try_zone(name: str) -> ZoneInfo | None:
     try:
-        return zone_named(name)
+        return find_zone(name)
     except TimeProblem:
         return None
 
 
-def _zone_of_windows() -> ZoneInfo | None:  # pragma: no cover - Windows only
-    # Windows has names of its own. Loaded here alone: it costs 15 ms, and is installed on Windows only.
+def _detect_windows_zone() -> ZoneInfo | None:  # pragma: no cover - Windows only
+    # Windows has its own names. Imported lazily: it costs 15 ms and is installed on Windows only.
     tzlocal = import_module("tzlocal")
     try:
-        return _zone_or_none(tzlocal.get_localzone_name())
+        return _try_zone(tzlocal.get_localzone_name())
     except (LookupError, OSError):
         return None

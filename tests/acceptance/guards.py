@@ -227,7 +227,7 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_classification.py::test_redirect_names_only_the_host",
     ),
     "refusals of a proxy": Removal(
-        "api.responses:_foreign_reason",
+        "api.responses:_find_foreign_reason",
         always(None),
         f"{API}/test_classification.py::test_refusal_that_is_not_the_apis_json_is_a_bad_answer",
     ),

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
+from ttp_mcp.api.download import DownloadProblem, MediaDownloader
 from ttp_mcp.credentials import Token
 from ttp_mcp.errors import agent_text
 
@@ -182,3 +183,19 @@ async def test_certificates_that_can_not_be_read_are_named(monkeypatch, tmp_path
     error, text = await fail("https://api.invalid/api")
     assert (error.reason, error.variable) == ("ca_setting", variable)
     assert text.startswith(f"Posts not listed: {variable} names certificates that can't be read.")
+
+
+async def test_download_names_a_certificate_that_is_not_trusted(make_certificate):
+    """Another address of the host has the same certificate, so none is tried."""
+    server, _ = make_certificate()
+    async with serving(tls=server) as port:
+        with pytest.raises(DownloadProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
+            await MediaDownloader(loopback=True).fetch(f"https://localhost:{port}/a.png", lambda head: True)
+    assert not caught.value.transient
+
+
+async def test_download_names_certificates_that_can_not_be_read(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(DownloadProblem, match="the file that SSL_CERT_FILE names can't be read") as caught:
+        await MediaDownloader(loopback=True).fetch("https://localhost:9/a.png", lambda head: True)
+    assert not caught.value.transient

@@ -48,7 +48,7 @@ class Bytes:
             raise OSError(5, "Input/output error")
         return self.content[offset : offset + length]
 
-    def unchanged(self):
+    def is_unchanged(self):
         self.looks.append(1)
         return len(self.looks) <= self.changes_after
 

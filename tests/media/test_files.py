@@ -486,7 +486,7 @@ def test_change_after_opening_is_noticed(folder, change):
     path = folder / "photo.jpg"
     os.utime(path, ns=(10**9, 10**9))
     with open_below("photo.jpg", [folder]) as file:
-        assert file.unchanged()
+        assert file.is_unchanged()
         if change == "append":
             with path.open("ab") as more:
                 more.write(b"!")
@@ -500,7 +500,7 @@ def test_change_after_opening_is_noticed(folder, change):
             path.unlink()
         else:
             path.write_bytes(b"PICTURE")
-        assert not file.unchanged()
+        assert not file.is_unchanged()
 
 
 @pytest.mark.requirement("uploads.identity")
@@ -509,7 +509,7 @@ def test_copy_outlives_the_original(folder):
     with open_below("photo.jpg", [folder]) as file:
         copy = file.copy()
     assert copy.read_at(3, 4) == b"ture"
-    assert copy.unchanged()
+    assert copy.is_unchanged()
     copy.close()
 
 

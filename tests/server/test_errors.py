@@ -175,5 +175,5 @@ def test_everything_else_is_a_bug_without_words(error):
 
 def test_most_special_kind_speaks_first():
     """No kind stands behind one that includes it."""
-    order = [kind for kind, _ in errors._WORDS]
+    order = [kind for kind, _ in errors._DESCRIPTIONS]
     assert all(not issubclass(later, earlier) for at, earlier in enumerate(order) for later in order[at + 1 :])

@@ -13,7 +13,7 @@ from ttp_mcp.factory import create_server
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.base import Delete, Put, RateCap, Store
-from ttp_mcp.times import zone_named
+from ttp_mcp.times import find_zone
 from ttp_mcp.writes.outcomes import Created, Deleted, WriteRefused
 from ttp_mcp.writes.writer import Writer
 
@@ -297,7 +297,7 @@ async def test_drain_waits_for_what_is_in_flight(world) -> None:
 async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_path: Path) -> None:
     """What the drain did not wait for is noted as unknown before the connections close."""
     world.sandbox.app = world.faults
-    settings = Settings(zone=zone_named("UTC"), state_dir=tmp_path / "own")
+    settings = Settings(zone=find_zone("UTC"), state_dir=tmp_path / "own")
     assembly = create_server(settings, world.sandbox, now=world.time.clock.now)
     world.faults.script = ["held, then committed"]
     answers: list[Created] = []

@@ -7,7 +7,7 @@ import pytest
 
 from ttp_mcp.api import ValidationFailed
 from ttp_mcp.config import Settings
-from ttp_mcp.times import zone_named
+from ttp_mcp.times import find_zone
 from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -17,7 +17,7 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room(world) -> None:
     """Each of the three limits is told by its setting."""
     settings = Settings(
-        zone=zone_named("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=1, max_uploads_per_hour=1
+        zone=find_zone("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=1, max_uploads_per_hour=1
     )
     writes = world.another(limits=HourlyLimits.from_settings(settings))
     first = await writes.create(world.post("One"), tool="create_post")

@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 import anyio
 import anyio.to_thread
-import httpx2
 
+from ttp_mcp.api import network
 from ttp_mcp.api.ssrf import Resolver, UploadTarget, UploadUrlRefused, parse_upload_url, resolve_public, system_resolver
 from ttp_mcp.media.files import OpenFile
 
@@ -30,12 +30,12 @@ AT_ONCE = 4
 HEAD_BYTES = 64
 _BLOCK_BYTES = 256 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
-# Characters of a URL that have a meaning of their own; all others are encoded.
+# Characters with a meaning in URLs; all others are encoded.
 _SAFE = "%/:?[]@!$&'()*+,;=~-._"
 
 
 class DownloadProblem(Exception):
-    """A file could not be fetched. `reason` is ours and has nothing of the URL; `transient` if another try may succeed."""
+    """A file could not be fetched. `reason` contains nothing of the URL; `transient` if another attempt may succeed."""
 
     def __init__(self, reason: str, *, transient: bool = False) -> None:
         """Keep the facts."""
@@ -59,9 +59,9 @@ class MediaDownloader:
         """Open nothing.
 
         Args:
-            loopback: Also allow this machine, over http and on any port; for tests.
-            resolve: How a host name becomes addresses; may block.
-            tls: Which certificates are trusted, instead of the usual ones.
+            loopback: Allow this machine too, over http and on any port; for tests.
+            resolve: Returns the addresses of a host name; may block.
+            tls: Replaces the usual TLS context.
             most_bytes: Largest file.
             seconds: Longest time for one file, redirects included.
         """
@@ -77,7 +77,7 @@ class MediaDownloader:
 
         Args:
             url: An https URL.
-            accept: Checks the first bytes. A file that it rejects is returned with little more than these.
+            accept: Checks the first bytes. The rest of a file that it rejects isn't fetched.
 
         Raises:
             DownloadProblem: The file was not fetched.
@@ -96,7 +96,7 @@ class MediaDownloader:
 
 
 class _Fetching:
-    """One download, in a thread of its own."""
+    """One download, in its own thread."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class _Fetching:
         self._socket: socket.socket | None = None
 
     def stop(self) -> None:
-        """Wake up a thread that waits for the network; without effect once it has ended."""
+        """Wake up a thread that waits for the network; no effect once it has ended."""
         self._stopped = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
@@ -125,7 +125,7 @@ class _Fetching:
         """Follow a URL to its file.
 
         Raises:
-            DownloadProblem: There is none that can be used.
+            DownloadProblem: The file was not fetched.
         """
         with tempfile.TemporaryFile() as file:
             for _ in range(MOST_REDIRECTS + 1):
@@ -133,8 +133,8 @@ class _Fetching:
                 location = self._fetch(target, file)
                 if location is None:
                     file.flush()
-                    return OpenFile.adopt(os.dup(file.fileno()), _name_of(url))
-                url = _join(url, location)
+                    return OpenFile.adopt(os.dup(file.fileno()), _get_file_name(url))
+                url = _join_url(url, location)
         raise DownloadProblem(f"it redirects more than {MOST_REDIRECTS} times")
 
     def _check(self, url: str) -> UploadTarget:
@@ -143,32 +143,40 @@ class _Fetching:
         try:
             return parse_upload_url(quote(urldefrag(url)[0], safe=_SAFE), loopback=self._loopback)
         except (UploadUrlRefused, ValueError) as refused:
-            raise DownloadProblem(_reword(refused)) from None
+            raise DownloadProblem(_reword_refusal(refused)) from None
 
     def _fetch(self, target: UploadTarget, file: IO[bytes]) -> str | None:
-        """Write the file of a URL; returns where it redirects to instead, if it does."""
-        try:
-            addresses = resolve_public(target, self._resolve)
-        except UploadUrlRefused as refused:
-            raise DownloadProblem(_reword(refused)) from None
-        except (OSError, UnicodeError):
-            raise DownloadProblem("its host name could not be resolved", transient=True) from None
-        for address in addresses:
+        """Write the file of a URL, or return the target of its redirect."""
+        problem = DownloadProblem("its server could not be reached", transient=True)
+        for address in self._find_addresses(target):
             try:
                 connection = self._connect(target, address)
-            except OSError:
+            except network.UnusableSetting as setting:
+                raise DownloadProblem(f"the file that {setting.variable} names can't be read") from None
+            except OSError as error:
+                problem = _describe_failed_connection(error)
+                if not problem.transient:
+                    break
                 continue
             with connection:
                 return self._exchange(target, connection, file)
-        raise DownloadProblem("its server could not be reached", transient=True)
+        raise problem
+
+    def _find_addresses(self, target: UploadTarget) -> tuple[str, ...]:
+        try:
+            return resolve_public(target, self._resolve)
+        except UploadUrlRefused as refused:
+            raise DownloadProblem(_reword_refusal(refused)) from None
+        except (OSError, UnicodeError):
+            raise DownloadProblem("its host name could not be resolved", transient=True) from None
 
     def _connect(self, target: UploadTarget, address: str) -> socket.socket:
         if self._stopped:
             raise DownloadProblem("it was cancelled")
+        tls = None if target.scheme == "http" else self._tls or network.create_tls_context()
         connection = socket.create_connection((address, target.port), CONNECT_SECONDS)
-        if target.scheme == "https":
-            # The certificate has to be the name's, though the connection goes to an address.
-            tls = self._tls or httpx2.create_ssl_context()
+        if tls is not None:
+            # The certificate must be for the name, although the connection goes to an address.
             connection = tls.wrap_socket(connection, server_hostname=target.host.strip("[]"))
         self._socket = connection
         connection.settimeout(READ_SECONDS)
@@ -226,17 +234,25 @@ class _Fetching:
         return DownloadProblem(f"it has more than the {self._most_bytes} bytes that are fetched by URL")
 
 
-def _join(url: str, location: str) -> str:
+def _describe_failed_connection(error: OSError) -> DownloadProblem:
+    if network.find_reason(error) in ("issuer", "certificate"):
+        return DownloadProblem(
+            "the certificate of its server isn't trusted; SSL_CERT_FILE has to name your company's CA"
+        )
+    return DownloadProblem("its server could not be reached", transient=True)
+
+
+def _join_url(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise DownloadProblem("it redirects to something that is no URL") from None
+        raise DownloadProblem("it redirects to something that isn't a URL") from None
 
 
-def _reword(refused: Exception) -> str:
+def _reword_refusal(refused: Exception) -> str:
     return str(refused).replace("the upload address", "the address")
 
 
-def _name_of(url: str) -> str:
-    """Return the last part of a URL's path; not yet fit to be shown."""
+def _get_file_name(url: str) -> str:
+    """Return the last part of a URL's path, not cleaned for display."""
     return unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")

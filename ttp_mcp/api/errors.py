@@ -82,7 +82,7 @@ class NotReached(ApiError):
         """Keep the facts.
 
         Args:
-            reason: Why there is no connection.
+            reason: Cause of the failed connection.
             variable: Environment variable that names the proxy in use, or that can't be used itself.
             facts: As for `ApiError`.
         """

@@ -108,7 +108,7 @@ class MediaApi:
                     return Uploaded(key=outcome.key, public_url=outcome.public_url, puts=attempt)
                 permanent = outcome.kind in ("changed", "permanent") or (outcome.kind == "expired" and renewed)
                 if permanent or attempt == PUTS:
-                    raise _upload_error(outcome)
+                    raise _to_api_error(outcome)
                 renewed = renewed or outcome.kind == "expired"
                 if outcome.kind == "retryable":
                     await self._http.clocks.sleep(retry.delay_seconds(attempt, self._http.clocks.jitter()))
@@ -143,7 +143,7 @@ async def _report_progress(progress: Progress, sent: ByteCounter, size: int, ove
             await over.wait()
 
 
-def _upload_error(problem: UploadProblem) -> errors.ApiError:
+def _to_api_error(problem: UploadProblem) -> errors.ApiError:
     refused = problem.kind == "permanent" or (problem.kind == "expired" and problem.status is not None)
     kind = errors.UploadRefused if refused else errors.UploadFailed
     return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

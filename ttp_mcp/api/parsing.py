@@ -114,16 +114,16 @@ def as_message(value: object, depth: int = 0) -> str | None:
     text = as_message(first_present(fields, "message", "msg", "reason", "detail", "error"), depth + 1)
     if text is None:
         return as_message([_name_reason(name, reason, depth) for name, reason in fields.items()], depth + 1)
-    return _label(first_present(fields, "field", "param", "path", "loc"), text)
+    return _label_reason(first_present(fields, "field", "param", "path", "loc"), text)
 
 
 def _name_reason(name: str, reason: object, depth: int) -> str | None:
-    # `{"content": ["is too long"]}`; a flag or a code says nothing that a reader could use.
+    # `{"content": ["is too long"]}`; a flag or a code means nothing to a reader.
     text = None if isinstance(reason, bool | int | float) else as_message(reason, depth + 1)
-    return _label(name, text) if text else None
+    return _label_reason(name, text) if text else None
 
 
-def _label(place: object, text: str) -> str:
+def _label_reason(place: object, text: str) -> str:
     parts = cast("list[object]", place) if isinstance(place, list) else [place]
     name = ".".join(part for part in map(as_str, parts) if part)
     return f"{name}: {text}" if name else text

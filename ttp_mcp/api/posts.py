@@ -143,8 +143,8 @@ class PostCreate:
     scheduled_at: datetime | None = None
     platform_data: JsonObject = field(default_factory=dict[str, Any])
 
-    def body(self) -> JsonObject:
-        """The JSON body, with only the fields that are set."""
+    def to_body(self) -> JsonObject:
+        """Return the JSON body, with only the fields that are set."""
         body: JsonObject = {"content": self.content}
         if self.account_ids:
             body["accountIds"] = list(self.account_ids)
@@ -199,7 +199,7 @@ class PostsApi:
         Source: API reference, Posts; `platformData` from the vendor's client; the envelope is undocumented.
         """
         need = "publish" if post.scheduled_at else "draft"
-        reply = await self._http.request("POST", "/posts", "/posts", need=need, body=post.body())
+        reply = await self._http.request("POST", "/posts", "/posts", need=need, body=post.to_body())
         found = unwrap_object(reply, "post")
         if found is None or not Post(found).id:
             raise errors.BadAnswer(method="POST", path="/posts", reason="shape", may_have_happened=True)

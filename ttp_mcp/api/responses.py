@@ -91,10 +91,10 @@ def error_from_response(
         "method": info.method,
         "path": info.route,
         "status": status,
-        "request_id": _request_id(headers.get("x-request-id")),
+        "request_id": _parse_request_id(headers.get("x-request-id")),
     }
     if status < 400:
-        return errors.Redirected(target_host=_host(headers.get("location")), **facts)
+        return errors.Redirected(target_host=_parse_host(headers.get("location")), **facts)
     facts["message"] = extract_message(content or b"")
     if status >= 500:
         return errors.ServerError(may_have_happened=info.has_side_effects, **facts)
@@ -104,7 +104,7 @@ def error_from_response(
     if status == 429:
         wait = retry.parse_retry_after(headers.get("retry-after"), now)
         return errors.RateLimited(retry_after_seconds=wait, **facts)
-    if reason := _foreign_reason(headers.get("content-type", ""), content):
+    if reason := _find_foreign_reason(headers.get("content-type", ""), content):
         # A proxy or gateway refused: this says nothing about token, plan, arguments, or what exists.
         return errors.BadAnswer(reason=reason, may_have_happened=info.has_side_effects, **facts)
     return _FINAL.get(status, errors.ValidationFailed)(**facts)
@@ -137,7 +137,7 @@ def parse_response(info: RequestInfo, status: int, content_type: str, content: b
         reply = parse_json(content)
     except (ValueError, RecursionError):
         raise errors.BadAnswer(
-            reason=_why_unreadable(content_type, content),
+            reason=_classify_unreadable(content_type, content),
             method=info.method,
             path=info.route,
             status=status,
@@ -181,11 +181,11 @@ def extract_message(content: bytes) -> str | None:
     return ": ".join(dict.fromkeys(part for part in (summary, reasons) if part)) or None
 
 
-def _request_id(header: str | None) -> str | None:
+def _parse_request_id(header: str | None) -> str | None:
     return header if header and _REQUEST_ID.fullmatch(header) else None
 
 
-def _host(location: str | None) -> str | None:
+def _parse_host(location: str | None) -> str | None:
     """Return the host of a redirect's target and nothing else; None for a path or an invalid URL."""
     try:
         host = urlsplit(location or "").hostname or ""
@@ -194,17 +194,17 @@ def _host(location: str | None) -> str | None:
     return host if _HOST.fullmatch(host) else None
 
 
-def _foreign_reason(content_type: str, content: bytes | None) -> str | None:
+def _find_foreign_reason(content_type: str, content: bytes | None) -> str | None:
     """Explain why a refusal isn't the API's own, which is always a JSON object; None if it may be."""
     if content is None:
         return None if "json" in content_type else "truncated"
     try:
         return None if isinstance(parse_json(content), dict) else "shape"
     except (ValueError, RecursionError):
-        return _why_unreadable(content_type, content)
+        return _classify_unreadable(content_type, content)
 
 
-def _why_unreadable(content_type: str, content: bytes) -> str:
+def _classify_unreadable(content_type: str, content: bytes) -> str:
     start = content.lstrip()[:15].lower()
     if start.startswith((b"<!doctype", b"<html")) or "html" in content_type:
         return "html"

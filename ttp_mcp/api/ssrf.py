@@ -128,7 +128,7 @@ def is_public(address: str) -> bool:
         given = ipaddress.ip_address(address)
     except ValueError:
         return False
-    ip = _unwrap(given)
+    ip = _unwrap_ipv4(given)
     ordinary = ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
     return (
         ordinary
@@ -138,7 +138,7 @@ def is_public(address: str) -> bool:
     )
 
 
-def _unwrap(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _unwrap_ipv4(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the IPv4 address inside a mapped, 6to4 or NAT64 one."""
     if ip.version == 4:
         return ip

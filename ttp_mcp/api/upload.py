@@ -55,7 +55,7 @@ class UploadSource(Protocol):
         """Read at an offset; returns no bytes beyond the end."""
         ...
 
-    def unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Check whether the file is as it was when it was opened."""
         ...
 
@@ -143,8 +143,8 @@ class PresignedUploader:
         _check_status(status)
         if sent.count != source.size:
             raise UploadProblem("retryable", "the storage answered before it had the whole file")
-        if not source.unchanged():
-            raise _changed_problem()
+        if not source.is_unchanged():
+            raise _create_change_problem()
 
     def slot(self) -> anyio.CapacityLimiter:
         """Return the limiter to hold during a whole upload: more at once would starve everything else that needs a thread."""
@@ -186,7 +186,7 @@ class _Transfer:
             self._source.close()
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not the method of a TLS socket, which would first drop its encryption.
+                # The method of a TLS socket would first drop the encryption.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
                 if sys.platform == "win32":  # pragma: no cover - Windows only
                     # There only closing wakes a blocked call; the Python method would wait for readers of the response.
@@ -210,7 +210,9 @@ class _Transfer:
                 except network.UnusableSetting as setting:
                     raise UploadProblem("permanent", f"the file that {setting.variable} names can't be read") from None
                 except OSError as error:
-                    problem = _connect_problem(error)
+                    problem = _describe_failed_connection(error)
+                    if problem.kind == "permanent":
+                        break
                     continue
                 return self._send(connection)
         finally:
@@ -239,7 +241,7 @@ class _Transfer:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is None:
             return connection
-        # The certificate has to be for the name, though the connection goes to an address.
+        # The certificate must be for the name, although the connection goes to an address.
         return context.wrap_socket(connection, server_hostname=self._target.host.strip("[]"))
 
     def _exchange(self, connection: socket.socket) -> int:
@@ -293,13 +295,13 @@ class _Transfer:
             except OSError:
                 raise UploadProblem("permanent", "the file could not be read") from None
             offset += len(block)
-            if not block or (offset == size and not self._source.unchanged()):
-                raise _changed_problem()
+            if not block or (offset == size and not self._source.is_unchanged()):
+                raise _create_change_problem()
             yield block
             self._sent.count = offset
 
 
-def _connect_problem(error: OSError) -> UploadProblem:
+def _describe_failed_connection(error: OSError) -> UploadProblem:
     if network.find_reason(error) in ("issuer", "certificate"):
         return UploadProblem(
             "permanent", "the storage's certificate isn't trusted; SSL_CERT_FILE has to name your company's CA"
@@ -307,7 +309,7 @@ def _connect_problem(error: OSError) -> UploadProblem:
     return UploadProblem("retryable", "the storage could not be reached")
 
 
-def _changed_problem() -> UploadProblem:
+def _create_change_problem() -> UploadProblem:
     return UploadProblem("changed", "the file changed while it was sent")
 
 

@@ -250,7 +250,7 @@ class Ledger:
 
     async def _begin(self, write: Write, more: Sequence[Put], max_per_hour: int | None) -> CommitResult:
         record = _to_record(write)
-        intent = {**record, "body": write.post.body() if write.post else None}
+        intent = {**record, "body": write.post.to_body() if write.post else None}
         steps = [
             *more,
             self._store.put("open", write.id, intent, KEEP_UNFINISHED),

@@ -32,9 +32,9 @@ class EditedFile:
             start += len(piece)
         return b"".join(found)
 
-    def unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Check that the file was not changed since it was opened."""
-        return self._file.unchanged()
+        return self._file.is_unchanged()
 
     def copy(self) -> "EditedFile":
         """Return the same on a descriptor of its own."""

@@ -73,7 +73,7 @@ class OpenFile:
                 return os.read(self.descriptor, length)
         return os.pread(self.descriptor, length, offset)
 
-    def unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Check that the file was not written to, replaced or removed since it was opened."""
         return _identity(os.fstat(self.descriptor)) == self._found
 

@@ -111,7 +111,7 @@ class Writer:
         """
         try:
             # Failing during the send would leave an unresolved write in the ledger.
-            encode_body(post.body())
+            encode_body(post.to_body())
         except (ValueError, RecursionError):
             raise WriteRefused("it can't be written as JSON. Nothing was sent. Retrying doesn't help.") from None
         begin = partial(

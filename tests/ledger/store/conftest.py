@@ -13,7 +13,7 @@ from tests.ledger.store.servers import MISSING, Server, find_postgresql
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger import store
 from ttp_mcp.ledger.store.base import Store
-from ttp_mcp.times import zone_named
+from ttp_mcp.times import find_zone
 
 Open = Callable[..., Store]
 
@@ -73,4 +73,4 @@ def scope() -> str:
 
 def settings(folder: Path, state_url: str | None = None) -> Settings:
     """The defaults, with a folder and a store."""
-    return Settings(zone=zone_named("UTC"), state_dir=folder, state_url=state_url)
+    return Settings(zone=find_zone("UTC"), state_dir=folder, state_url=state_url)

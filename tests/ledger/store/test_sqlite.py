@@ -18,7 +18,7 @@ from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap
 from ttp_mcp.ledger.store.sqlite import SqliteStore
-from ttp_mcp.times import zone_named
+from ttp_mcp.times import find_zone
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -419,7 +419,7 @@ async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
 
 
 def settings(folder: Path, state_url: str | None = None) -> Settings:
-    return Settings(zone=zone_named("UTC"), state_dir=folder, state_url=state_url)
+    return Settings(zone=find_zone("UTC"), state_dir=folder, state_url=state_url)
 
 
 @pytest.mark.requirement("state.choice")

@@ -80,7 +80,7 @@ def test_clients_are_loaded_only_where_they_are_configured() -> None:
     """A server with files starts without them."""
     code = (
         "import sys, pathlib; from ttp_mcp.config import Settings; from ttp_mcp.ledger.store import open_store; "
-        "from ttp_mcp.times import zone_named; open_store(Settings(zone_named('UTC'), pathlib.Path('/nowhere'))); "
+        "from ttp_mcp.times import find_zone; open_store(Settings(find_zone('UTC'), pathlib.Path('/nowhere'))); "
         "print([name for name in ('psycopg',) if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -215,7 +215,7 @@ async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
     ("arguments", "words"),
     [
         ({"after": "yesterday"}, "Posts not listed: after: a time must be ISO 8601, for example 2026-11-25T18:00"),
-        ({"before": "2026-02-30"}, "Posts not listed: before: there is no such day or time of day."),
+        ({"before": "2026-02-30"}, "Posts not listed: before: that day or time of day doesn't exist."),
         ({"account": "nobody"}, "Posts not listed: no account «nobody». Connected: "),
         ({"cursor": "abc"}, "Posts not listed: cursor is not one that list_posts returned."),
         (

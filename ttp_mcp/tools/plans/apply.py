@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ttp_mcp.api import ApiError, Post, ValidationFailed
-from ttp_mcp.errors import Refusal, agent_text, why
+from ttp_mcp.errors import Refusal, agent_text, describe_cause
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
@@ -164,7 +164,7 @@ def _created_step(entry: Scheduled, created: Created) -> Step:
         )
         return Step(index=number, outcome="refused", reason=reason)
     if created.post_id is None:
-        cause = why(created.cause) if created.cause else "The call ended before there was a response."
+        cause = describe_cause(created.cause) if created.cause else "The call ended before there was a response."
         return Step(
             index=number, outcome="unknown", reason=f"{cause} Look for it with list_posts. {_advise_manual(entry)}"
         )

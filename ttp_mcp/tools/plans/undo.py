@@ -124,7 +124,7 @@ async def _read_target(stored: StoredPlan, entry: Scheduled, listed: Collection[
     except NotFound:
         return _Target(index, post_id, await _missing_step(index, post_id, listed, context))
     # The API may leave out threads and accounts. For the plan's own post they are as they were sent.
-    sent = to_post_create(entry).body() if post_id == first_id else {}
+    sent = to_post_create(entry).to_body() if post_id == first_id else {}
     return _Target(index, post_id, _kept_step(index, post) or Post({**sent, **post.raw, "id": post_id}))
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from ttp_mcp.api import ApiError, NotFound, Post
-from ttp_mcp.errors import Refusal, why
+from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import show_id
 from ttp_mcp.toolkit.context import ToolContext
@@ -45,4 +45,4 @@ async def replacement_under_way(post_id: str, context: ToolContext) -> str | Non
 
 
 def cause_of(error: ApiError | None) -> str:
-    return why(error) if error else "the call ended before there was an answer."
+    return describe_cause(error) if error else "the call ended before there was an answer."

@@ -349,5 +349,5 @@ def visible_fields(post: Post) -> list[Any]:
 
 def binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
     """Return what a confirmation of this post is for, and nothing else."""
-    body = prepared.post.body() | ({"scheduledAt": NOW} if prepared.is_now else {})
+    body = prepared.post.to_body() | ({"scheduledAt": NOW} if prepared.is_now else {})
     return {"tool": tool, "body": body, "accounts": list(prepared.target_ids)}
