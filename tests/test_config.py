@@ -503,3 +503,15 @@ def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name
         "IANA name, for example Europe/Paris."
     )
     assert [record.getMessage() for record in caplog.records] == ([] if known else [warning])
+
+
+@pytest.mark.requirement("times.system-zone")
+@pytest.mark.parametrize("environ", [{"TTP_TIMEZONE": "EST"}, {"TTP_TIMEZONE": "est"}, {"TZ": "EST"}])
+def test_zone_without_summer_time_is_a_warning_that_names_its_neighbour(caplog, environ):
+    """In July 10:00 EST is 11:00 in New York."""
+    assert load(environ).zone_name == "EST"
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Times without an offset are read in EST. EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean "
+        "local time there."
+    )

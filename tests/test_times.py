@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from ttp_mcp.times import (
     TimeProblem,
+    describe_fixed_offset,
     detect_zone,
-    find_summer_neighbour,
     find_zone,
     from_now,
-    is_fixed_offset,
     parse_when,
     refuse_past,
     show,
@@ -277,15 +276,20 @@ def test_zone_of_the_machine_is_told_by_its_name(tmp_path, link, timezone, tz, n
 
 @pytest.mark.requirement("times.system-zone")
 @pytest.mark.parametrize(
-    ("name", "neighbour"),
-    [("EST", "America/New_York"), ("MST", "America/Denver"), ("HST", "America/Adak"), ("Etc/GMT+5", None)],
+    ("name", "meant"),
+    [
+        ("EST", "EST has no summer time: set TTP_TIMEZONE to America/New_York"),
+        ("MST", "MST has no summer time: set TTP_TIMEZONE to America/Denver"),
+        ("HST", "HST has no summer time: set TTP_TIMEZONE to America/Adak"),
+        ("Etc/GMT+5", "Etc/GMT+5 is a fixed offset without summer time: set TTP_TIMEZONE to the zone of a city"),
+        ("Etc/GMT-10", "Etc/GMT-10 is a fixed offset without summer time"),
+    ],
 )
-def test_fixed_offset_is_recognized_with_the_zone_that_has_summer_time(name, neighbour):
-    assert is_fixed_offset(name)
-    assert find_summer_neighbour(name) == neighbour
+def test_fixed_offset_is_described_with_the_zone_that_has_summer_time(name, meant):
+    assert describe_fixed_offset(find_zone(name).key).startswith(meant)
 
 
 @pytest.mark.requirement("times.system-zone")
 @pytest.mark.parametrize("name", ["UTC", "Etc/UTC", "GMT", "Europe/Paris", "EST5EDT", "Asia/Tokyo", "America/Phoenix"])
 def test_other_zones_are_not_fixed_offsets(name):
-    assert not is_fixed_offset(name)
+    assert describe_fixed_offset(name) is None

@@ -5,6 +5,7 @@ for placeholders, quotes and empty values. A setting that restricts the server i
 """
 
 import codecs
+import contextlib
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
 from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, to_path, unquote
-from ttp_mcp.times import TimeProblem, detect_zone, find_zone
+from ttp_mcp.times import TimeProblem, describe_fixed_offset, detect_zone, find_zone
 
 Access = Literal["read", "draft", "full"]
 Confirm = Literal["auto", "required", "off"]
@@ -293,21 +294,20 @@ def _read_count(environ: Mapping[str, str], name: str) -> int | None:
 
 def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
     name = _read_text(environ, "TTP_TIMEZONE")
-    if name is None:
-        zone = detect_zone(environ.get("TZ", "").strip())
-        if zone is None:
-            log.warning(
-                "The time zone of this machine can't be told, so times without an offset are read in UTC. "
-                "Set TTP_TIMEZONE to an IANA name, for example Europe/Paris."
-            )
-        return zone
-    try:
+    zone = _find_zone_in_any_case(name) if name else detect_zone(environ.get("TZ", "").strip())
+    if zone is None:
+        log.warning(
+            "The time zone of this machine can't be told, so times without an offset are read in UTC. "
+            "Set TTP_TIMEZONE to an IANA name, for example Europe/Paris."
+        )
+    elif notice := describe_fixed_offset(zone.key):
+        log.warning("Times without an offset are read in %s. %s", zone.key, notice)
+    return zone
+
+
+def _find_zone_in_any_case(name: str) -> ZoneInfo:
+    with contextlib.suppress(TimeProblem):
         return find_zone(name)
-    except TimeProblem:
-        return _read_zone_in_any_case(name)
-
-
-def _read_zone_in_any_case(name: str) -> ZoneInfo:
     try:
         return find_zone(next(zone for zone in available_timezones() if zone.lower() == name.lower()))
     except (StopIteration, TimeProblem):

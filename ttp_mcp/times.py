@@ -174,19 +174,21 @@ def find_zone(name: str) -> ZoneInfo:
         raise TimeProblem("the time zone is unknown; pass an IANA name, for example Europe/Paris.") from None
 
 
-# Fixed offsets, and the zone with summer time that each suggests.
+# Fixed offsets, and the zone with summer time that users usually mean.
 _SUMMER_NEIGHBOURS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "America/Adak"}
 _FIXED_OFFSET = re.compile(r"(?:Etc/)?(?:GMT|UTC)[+-]\d{1,2}")
 
 
-def is_fixed_offset(name: str) -> bool:
-    """Check for a zone without summer time whose name suggests a place or a group of zones that has it."""
-    return name in _SUMMER_NEIGHBOURS or _FIXED_OFFSET.fullmatch(name) is not None
-
-
-def find_summer_neighbour(name: str) -> str | None:
-    """Return the zone with summer time that users of a fixed offset such as EST usually mean, if there is one."""
-    return _SUMMER_NEIGHBOURS.get(name)
+def describe_fixed_offset(name: str) -> str | None:
+    """Describe a zone such as EST, which has no summer time while the places that its name suggests have it; None for others."""
+    if meant := _SUMMER_NEIGHBOURS.get(name):
+        return f"{name} has no summer time: set TTP_TIMEZONE to {meant} if you mean local time there."
+    if _FIXED_OFFSET.fullmatch(name):
+        return (
+            f"{name} is a fixed offset without summer time: set TTP_TIMEZONE to the zone of a city, for example Europe/Paris, "
+            "if you mean local time there."
+        )
+    return None
 
 
 def detect_zone(tz: str = "", root: Path = Path("/")) -> ZoneInfo | None:

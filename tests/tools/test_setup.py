@@ -322,10 +322,20 @@ async def test_zone_that_can_not_be_told_is_a_notice(connect):
     assert "Set TTP_TIMEZONE to an IANA name" in line
 
 
-async def test_zone_without_summer_time_names_the_zone_that_is_meant(connect):
+@pytest.mark.parametrize(
+    ("zone", "notice"),
+    [
+        ("EST", "notice: EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean local time there."),
+        ("HST", "notice: HST has no summer time: set TTP_TIMEZONE to America/Adak"),
+        (
+            "Etc/GMT+5",
+            "notice: Etc/GMT+5 is a fixed offset without summer time: set TTP_TIMEZONE to the zone of a city",
+        ),
+        ("America/Phoenix", "ok: America/Phoenix, for times without an offset"),
+    ],
+)
+async def test_zone_without_summer_time_names_the_zone_that_is_meant(connect, zone, notice):
     """10:00 in July in New York isn't 10:00 EST."""
-    async with connect(zone=ZoneInfo("EST")) as agent:
+    async with connect(zone=ZoneInfo(zone)) as agent:
         (line,) = await lines(agent, "time zone")
-    assert line.startswith(
-        "notice: EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean local time there."
-    )
+    assert line.startswith(notice)

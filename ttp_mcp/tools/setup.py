@@ -12,7 +12,7 @@ from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
 from ttp_mcp.text import quote_text, quote_words, shorten_line, show_id
-from ttp_mcp.times import show
+from ttp_mcp.times import describe_fixed_offset, show
 from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -24,8 +24,6 @@ toolset = Toolset("setup")
 
 State = Literal["ok", "notice", "problem"]
 SANDBOX = "the local sandbox, where nothing is public. For a real account restart this server without --sandbox and set TTP_API_TOKEN"
-# Zones without summer time, and the zone that people there mean.
-FIXED_ZONES = {"EST": "America/New_York", "MST": "America/Denver", "Etc/GMT+5": "America/New_York"}
 # A connection that ends within this time is worth a word, unless it renews itself.
 SOON = timedelta(days=7)
 
@@ -162,13 +160,8 @@ def _time_zone(context: ToolContext) -> SetupItem:
             "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
             f"name, for example Europe/Paris; now {show(context.now(), context.zone)}",
         )
-    if meant := FIXED_ZONES.get(context.zone.key):
-        return _item(
-            "time zone",
-            "notice",
-            f"{context.zone.key} has no summer time: set TTP_TIMEZONE to {meant} if you mean local time there. "
-            f"Now {show(context.now(), context.zone)}",
-        )
+    if notice := describe_fixed_offset(context.zone.key):
+        return _item("time zone", "notice", f"{notice} Now {show(context.now(), context.zone)}")
     return _item(
         "time zone",
         "ok",

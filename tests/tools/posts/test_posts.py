@@ -379,7 +379,7 @@ async def test_line_separators_are_shown_as_line_breaks(fresh):
     [
         ("2026-12-05 10:00:00", "due Sat 5 Dec 2026 11:00 Europe/Paris (10:00Z), in 11 days"),
         (1796464800000, "due Sat 5 Dec 2026 11:00 Europe/Paris (10:00Z), in 11 days"),
-        ("next week", "scheduled for a time that can't be read"),
+        ("next week", "due at a time that can't be read: call reschedule_post with scheduled_at"),
         (None, "no time set"),
     ],
 )

@@ -212,6 +212,27 @@ async def test_accounts_that_the_api_does_not_show_have_to_be_passed(connect):
     )
 
 
+@pytest.mark.parametrize("written", ["next week", None])
+async def test_time_that_can_not_be_read_has_to_be_passed(connect, written):
+    """Without it a scheduled post would become a draft."""
+    odd = {
+        "id": "p1",
+        "content": "Words",
+        "status": "scheduled",
+        "thread": [],
+        "platformData": {},
+        "scheduledAt": written,
+    }
+    async with connect(demo_posts=False) as plain:
+        odd["accountIds"] = [await plain.account("twitter @harborcafe")]
+    async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": odd}})) as agent:
+        words = await agent.refused("reschedule_post", post_id="p1", content="Other words")
+    assert words == (
+        "Post not rescheduled: p1 is scheduled, but the API shows no time that can be read. Pass scheduled_at; nothing was "
+        "changed."
+    )
+
+
 async def test_thread_and_choices_that_the_api_does_not_show_have_to_be_passed(connect):
     """They would be lost without a word."""
     bare = {"id": "p1", "content": "Words", "status": "draft", "mediaUrls": ["https://example.com/a.jpg"]}

@@ -20,7 +20,7 @@ from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
-from ttp_mcp.tools.posts.rendering import join_words, quote_all
+from ttp_mcp.tools.posts.rendering import describe_missing_time, join_words, quote_all
 
 toolset = Toolset("plans")
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
@@ -220,5 +220,5 @@ def render_question_item(
     when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, context: ToolContext
 ) -> str:
     """Render one post of a question in full."""
-    due = show(when, context.zone) if when else "no time set"
+    due = show(when, context.zone) if when else describe_missing_time(post) if isinstance(post, Post) else "no time set"
     return f"{due}, {join_words(accounts)}:\n{quote_all(post)}"

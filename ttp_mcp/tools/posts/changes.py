@@ -37,7 +37,7 @@ def apply_changes(args: ChangeFields, old: Post, context: ToolContext, failure: 
     """Return the post with its changes.
 
     Raises:
-        Refusal: Nothing changes, a part is both set and removed, or the API doesn't show which accounts the post is for.
+        Refusal: Nothing changes, a part is both set and removed, or the API doesn't show the accounts or the time of the post.
     """
     removed = {_REMOVED[word] for word in args.remove or ()}
     if all(getattr(args, name) is None for name in CHANGES):
@@ -46,13 +46,12 @@ def apply_changes(args: ChangeFields, old: Post, context: ToolContext, failure: 
         raise Refusal(
             f"{failure}: {join_words(sorted(both))} is both set and removed. Pass one of the two; nothing was changed."
         )
-    due = to_iso(old.scheduled_at, context.zone) if old.status == "scheduled" else None
     return PostArguments(
         content=args.content or old.content,
         account_ids=args.account_ids or _known_accounts(old, failure),
         media_urls=() if "media_urls" in removed else args.media_urls or old.media_urls,
         thread=() if "thread" in removed else args.thread or old.thread,
-        scheduled_at=args.scheduled_at or due,
+        scheduled_at=args.scheduled_at or _known_time(old, context, failure),
         platform_data={} if "platform_data" in removed else _merge(old.platform_data, args.platform_data or {}),
     )
 
@@ -64,6 +63,19 @@ def _known_accounts(old: Post, failure: str) -> list[str]:
             f"{failure}: the API does not show which accounts {show_id(old.id)} is for. Pass account_ids; nothing was changed."
         )
     return found
+
+
+def _known_time(old: Post, context: ToolContext, failure: str) -> str | None:
+    """Return the time of a scheduled post, which its replacement keeps; None for a draft."""
+    if old.status != "scheduled":
+        return None
+    if old.scheduled_at is None:
+        # Without a time the replacement would be a draft.
+        raise Refusal(
+            f"{failure}: {show_id(old.id)} is scheduled, but the API shows no time that can be read. Pass scheduled_at; "
+            "nothing was changed."
+        )
+    return to_iso(old.scheduled_at, context.zone)
 
 
 def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +160,10 @@ class Changes:
         return [part for part, _ in self.removed]
 
 
+def _describe_no_time(old: Post) -> str:
+    return "at a time that can't be read" if old.status == "scheduled" else "a draft"
+
+
 async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, context: ToolContext) -> Changes:
     """Compare a post with its replacement."""
     book = await context.accounts.names()
@@ -155,7 +171,7 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
     post = prepared.post
     due = old.scheduled_at if old.status == "scheduled" else None
     parts = [
-        ("time", due, post.scheduled_at, f"was {show(due, context.zone)}" if due else "was a draft"),
+        ("time", due, post.scheduled_at, f"was {show(due, context.zone) if due else _describe_no_time(old)}"),
         ("text", old.content, post.content, f"was {quote_text(old.content, 100)}"),
         ("accounts", set(old.target_ids), set(prepared.target_ids), f"was {join_words(labels)}"),
         ("media", old.media_urls, list(post.media_urls), f"was {_show_files(old.media_urls)}"),

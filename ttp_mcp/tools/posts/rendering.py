@@ -110,7 +110,7 @@ def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummar
 def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     """Render a post of a list: id, status, time and accounts, then the beginning of its text, its links and its failures."""
     when = post.published_at or post.scheduled_at
-    shown = show_short(when, zone) if when else _describe_missing_time(post)
+    shown = show_short(when, zone) if when else describe_missing_time(post)
     first = f"{show_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
     lines = [first, f"  {quote_text(short.content, SHORT)} ({_extent(post)})"]
     if short.links:
@@ -182,8 +182,10 @@ def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetim
     elif post.scheduled_at:
         verb = "due" if post.scheduled_at > now else "was due"
         line += f", {verb} {show(post.scheduled_at, zone)}, {from_now(post.scheduled_at, now)}"
+    elif post.has_unreadable_time:
+        line += f", {describe_missing_time(post)}: call reschedule_post with scheduled_at to set it"
     else:
-        line += f", {_describe_missing_time(post)}: it isn't published until reschedule_post sets one"
+        line += f", {describe_missing_time(post)}: it isn't published until reschedule_post sets one"
     return f"{line}. For: {', '.join(accounts) or 'not stated'}."
 
 
@@ -195,10 +197,9 @@ def _describe_status(post: Post) -> str:
     return f"is {post.status}: it failed on {where}" if failed else f"is {post.status}"
 
 
-def _describe_missing_time(post: Post) -> str:
-    if post.raw.get("scheduledAt"):
-        return "scheduled for a time that can't be read"
-    return "no time set"
+def describe_missing_time(post: Post) -> str:
+    """Describe why a post has no time to show."""
+    return "due at a time that can't be read" if post.has_unreadable_time else "no time set"
 
 
 def quote_all(post: Post | PostCreate) -> str:
