@@ -139,13 +139,18 @@ def _describe_rejection(error: api.ApiError) -> str:
 
 def _describe_not_reached(error: api.ApiError) -> str:
     reason, variable = getattr(error, "reason", "unknown"), getattr(error, "variable", None)
-    if reason in ("proxy_setting", "ca_setting"):
-        return f"{_UNUSABLE[reason].format(variable or 'a setting of the system')} Nothing was sent."
+    if reason in _UNUSABLE:
+        return f"{describe_unusable_setting(reason, variable)} Nothing was sent."
     cause, step = _NOT_REACHED.get(reason, _NOT_REACHED["unknown"])
     place = "the proxy" if reason == "proxy_refused" else "the API"
     if variable and reason in _OF_THE_PROXY:
         place, step = f"the proxy named by {variable}", f"Correct {variable}, or remove it."
     return f"{cause.format(place)}. {step} Nothing was sent; trying again is safe."
+
+
+def describe_unusable_setting(reason: str, variable: str | None, host: str = "timetopost.co") -> str:
+    """Describe a proxy or certificate setting that can't be used to reach a host, with the next step."""
+    return _UNUSABLE[reason].format(variable or "a setting of the system", host)
 
 
 def _describe_no_answer(error: api.ApiError) -> str:
@@ -214,10 +219,10 @@ _NOT_REACHED: dict[str, tuple[str, str]] = {
 _OF_THE_PROXY = ("name", "refused", "timeout", "unknown", "proxy_refused")
 _UNUSABLE = {
     "proxy_setting": (
-        "{} doesn't name an HTTP proxy, and this server speaks no SOCKS. Set HTTPS_PROXY to an HTTP proxy, or "
-        "NO_PROXY=timetopost.co to connect without one, and restart this server."
+        "{0} doesn't name an HTTP proxy, and this server speaks no SOCKS. Set HTTPS_PROXY to an HTTP proxy, or "
+        "NO_PROXY={1} to connect without one, and restart this server."
     ),
-    "ca_setting": "{} names certificates that can't be read. Correct or remove it, and restart this server.",
+    "ca_setting": "{0} names certificates that can't be read. Correct or remove it, and restart this server.",
 }
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (

@@ -626,7 +626,7 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_errors.py::test_words_of_the_api_are_quoted_in_one_line_without_a_token",
     ),
     "is repeating safe": Removal(
-        "errors:_retry_advice",
+        "errors:_advise_on_retry",
         always(""),
         f"{SERVER}/test_errors.py::test_words_say_what_why_what_next_and_whether_repeating_is_safe",
     ),

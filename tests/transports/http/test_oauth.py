@@ -242,3 +242,35 @@ async def test_several_users_need_an_access_token_and_their_own(serve, issuer):
             )
         ]
     assert statuses == [401, 401, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        (
+            "ALL_PROXY",
+            "socks5://user:secret@127.0.0.1:9/",
+            (
+                "ALL_PROXY doesn't name an HTTP proxy, and this server speaks no SOCKS. Set HTTPS_PROXY to an HTTP proxy, or "
+                "NO_PROXY=login.example.com to connect without one, and restart this server."
+            ),
+        ),
+        (
+            "SSL_CERT_FILE",
+            "/nowhere/ca.pem",
+            "SSL_CERT_FILE names certificates that can't be read. Correct or remove it, and restart this server.",
+        ),
+    ],
+)
+async def test_network_setting_that_can_not_be_used_is_a_warning_with_the_next_step(
+    monkeypatch, caplog, variable, value, cause
+):
+    """The API client has the same words; a token is refused until then."""
+    for name in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+    assert await IssuerKeys(ISSUER).find("a") is None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The keys of TTP_OAUTH_ISSUER could not be fetched: {cause}"
+    ]

@@ -10,7 +10,9 @@ import httpx2
 from pydantic_core import from_json
 from starlette.types import ASGIApp
 
+from ttp_mcp.api import network
 from ttp_mcp.config import is_loopback_host
+from ttp_mcp.errors import describe_unusable_setting
 
 log = logging.getLogger(__name__)
 
@@ -52,29 +54,55 @@ class IssuerKeys:
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:
-        transport = httpx2.ASGITransport(self._app) if self._app else None
         try:
-            async with httpx2.AsyncClient(
-                transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=False
-            ) as client:
-                keys = await _fetch_json(client, await self._find_key_url(client))
+            keys = await self._fetch_json(await self._find_key_url())
             found = cast("list[dict[str, Any]]", keys["keys"])
             self._keys = {str(key["kid"]): key for key in found if "kid" in key}
             self._fetched_at = self._tried_at
+        except network.UnusableSetting as problem:
+            host = urlsplit(self._issuer).hostname or ""
+            cause = describe_unusable_setting(problem.reason, problem.variable, host)
+            log.warning("The keys of TTP_OAUTH_ISSUER could not be fetched: %s", cause)
         except (httpx2.HTTPError, httpx2.InvalidURL, LookupError, TypeError, ValueError) as error:
             # Keep the old keys: a temporary outage of the issuer must not lock all clients out.
             log.warning("The keys of TTP_OAUTH_ISSUER could not be fetched: %s", type(error).__name__)
 
-    async def _find_key_url(self, client: httpx2.AsyncClient) -> str:
+    async def _find_key_url(self) -> str:
         for address in metadata_urls(self._issuer):
             try:
-                metadata = await _fetch_json(client, address)
+                metadata = await self._fetch_json(address)
             except httpx2.HTTPStatusError:
                 continue
             # RFC 8414, section 3.3: metadata of another issuer must not be used.
             if metadata["issuer"] == self._issuer and is_protected(str(metadata["jwks_uri"])):
                 return str(metadata["jwks_uri"])
         raise LookupError
+
+    async def _fetch_json(self, url: str) -> Any:
+        content = b""
+        async with (
+            self._create_client(url) as client,
+            client.stream("GET", url, headers={"accept": "application/json"}) as response,
+        ):
+            response.raise_for_status()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MOST_BYTES:
+                    raise ValueError("too large")
+        return from_json(content)
+
+    def _create_client(self, url: str) -> httpx2.AsyncClient:
+        if self._app is not None:
+            return httpx2.AsyncClient(transport=httpx2.ASGITransport(self._app), verify=False)
+        # Plain http is for this machine only, without a proxy.
+        plain = urlsplit(url).scheme == "http"
+        return httpx2.AsyncClient(
+            verify=False if plain else network.create_tls_context(),
+            proxy=None if plain else network.find_proxy(url)[0],
+            timeout=_TIMEOUT_SECONDS,
+            follow_redirects=False,
+            trust_env=False,
+        )
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
@@ -94,14 +122,3 @@ def is_protected(url: str) -> bool:
     return bool(parts.hostname) and (
         parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))
     )
-
-
-async def _fetch_json(client: httpx2.AsyncClient, url: str) -> Any:
-    content = b""
-    async with client.stream("GET", url, headers={"accept": "application/json"}) as response:
-        response.raise_for_status()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > _MOST_BYTES:
-                raise ValueError("too large")
-    return from_json(content)
