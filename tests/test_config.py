@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ttp_mcp import config
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.http import Http
-from ttp_mcp.config import SETTINGS, SettingProblem, load
+from ttp_mcp.config import SETTINGS, SettingProblem, load_settings
 from ttp_mcp.tools import TOOLSETS
 
 TEXT = "ttp_" + "0123456789ab" * 4
@@ -22,20 +22,20 @@ TEXT = "ttp_" + "0123456789ab" * 4
 def test_defaults_need_no_variable(monkeypatch):
     """Everything but the zone and the folder, which are the machine's."""
     monkeypatch.setattr(os, "environ", {})
-    settings = load()
+    settings = load_settings()
     assert (settings.token, settings.token_problem, settings.api_url) == (None, None, "https://timetopost.co/api")
     assert (settings.access, settings.confirm, settings.log_level) == ("full", "auto", "WARNING")
     assert (settings.toolsets, settings.media_dirs, settings.max_posts_per_hour) == (None, (), None)
     assert settings.state_dir == Path.home() / ".local" / "share" / "ttp-mcp"
     assert settings.zone_name == settings.zone.key
-    assert config.environment() == {}
+    assert config.read_environment() == {}
     assert config.no_color() is False
 
 
 @pytest.mark.requirement("config.values")
 def test_every_setting_is_read():
     """And each alias."""
-    settings = load(
+    settings = load_settings(
         {
             "TIMETOPOST_API_TOKEN": TEXT,
             "TIMETOPOST_API_URL": "HTTP://LocalHost:8765/api/",
@@ -85,7 +85,7 @@ def test_every_setting_is_read():
 def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
     """And is not repeated."""
     with pytest.raises(SettingProblem) as caught:
-        load({name: value})
+        load_settings({name: value})
     assert str(caught.value).startswith(name)
     assert value not in str(caught.value)
 
@@ -118,7 +118,7 @@ every_setting = pytest.mark.parametrize("name", [setting.name for setting in SET
 def outcome(name, value):
     """The settings, or the text of the problem."""
     try:
-        settings = load({"TZ": "Europe/Paris", name: value})
+        settings = load_settings({"TZ": "Europe/Paris", name: value})
     except SettingProblem as problem:
         return str(problem)
     return settings.token_problem or settings
@@ -128,7 +128,7 @@ def outcome(name, value):
 @every_setting
 @pytest.mark.parametrize("value", ["", " ", "\t\r\n", '""', "''", "${user_config.anything}", ' "${user_config.a.b}" '])
 def test_setting_that_was_left_empty_is_not_set(name, value):
-    assert outcome(name, value) == load({"TZ": "Europe/Paris"})
+    assert outcome(name, value) == load_settings({"TZ": "Europe/Paris"})
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -137,7 +137,7 @@ def test_setting_that_was_left_empty_is_not_set(name, value):
 def test_blanks_and_quotes_around_a_value_are_taken_off(name, form):
     plain = outcome(name, VALID[name])
     assert outcome(name, form.format(VALID[name])) == plain
-    assert plain != load({"TZ": "Europe/Paris"})
+    assert plain != load_settings({"TZ": "Europe/Paris"})
 
 
 PLACEHOLDERS = (
@@ -251,8 +251,8 @@ def test_computer_without_a_home_folder_is_one_line(monkeypatch):
 
     monkeypatch.setattr(Path, "home", classmethod(no_home))
     with pytest.raises(SettingProblem, match="TTP_STATE_DIR"):
-        load({})
-    assert load({"TTP_STATE_DIR": "/state"}).state_dir == Path("/state")
+        load_settings({})
+    assert load_settings({"TTP_STATE_DIR": "/state"}).state_dir == Path("/state")
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -331,7 +331,7 @@ def test_groups_of_tools_are_those_that_exist():
 def test_base_url_that_could_mislead_is_refused(url):
     """The token goes where this says."""
     with pytest.raises(SettingProblem, match="TTP_API_URL must be an https URL"):
-        load({"TTP_API_URL": url})
+        load_settings({"TTP_API_URL": url})
 
 
 @pytest.mark.requirement("config.values")
@@ -349,7 +349,7 @@ def test_base_url_that_could_mislead_is_refused(url):
 )
 def test_base_url_is_normalized(url, read):
     """Scheme and host in lower case, since others compare them."""
-    assert load({"TTP_API_URL": url}).api_url == read
+    assert load_settings({"TTP_API_URL": url}).api_url == read
 
 
 @pytest.mark.requirement("config.values")
@@ -357,7 +357,7 @@ def test_base_url_is_normalized(url, read):
 def test_accepted_base_url_means_the_same_to_the_client(url):
     """Whatever is accepted has one host, as every reader of URLs sees it."""
     try:
-        accepted = load({"TTP_API_URL": url}).api_url
+        accepted = load_settings({"TTP_API_URL": url}).api_url
     except SettingProblem:
         return
     seen = httpx2.URL(accepted)
@@ -371,7 +371,7 @@ def test_accepted_base_url_means_the_same_to_the_client(url):
 @pytest.mark.parametrize("value", ["hello", "ttp_short", TEXT + "0", "Basic " + TEXT])
 def test_malformed_token_does_not_stop_the_start(value):
     """It becomes a problem that each call tells."""
-    settings = load({"TTP_API_TOKEN": value})
+    settings = load_settings({"TTP_API_TOKEN": value})
     assert settings.token is None
     assert settings.token_problem is not None
     assert value not in settings.token_problem
@@ -380,14 +380,14 @@ def test_malformed_token_does_not_stop_the_start(value):
 @pytest.mark.requirement("config.token")
 def test_token_that_a_bundle_left_empty_is_not_set():
     """And the alias is still looked at."""
-    assert load({"TTP_API_TOKEN": "${user_config.api_token}"}).token_problem is None
-    assert load({"TTP_API_TOKEN": "${user_config.api_token}", "TIMETOPOST_API_TOKEN": TEXT}).token is not None
+    assert load_settings({"TTP_API_TOKEN": "${user_config.api_token}"}).token_problem is None
+    assert load_settings({"TTP_API_TOKEN": "${user_config.api_token}", "TIMETOPOST_API_TOKEN": TEXT}).token is not None
 
 
 @pytest.mark.requirement("config.token")
 @pytest.mark.parametrize("environ", [{"TTP_API_TOKEN": "${input:token}"}, {"TTP_API_TOKEN_FILE": "${HOME}/token"}])
 def test_placeholder_instead_of_a_token_is_a_problem_that_each_call_reports(environ):
-    settings = load(environ)
+    settings = load_settings(environ)
     assert settings.token is None
     assert settings.token_problem is not None
     assert settings.token_problem.startswith(f"{next(iter(environ))} holds a placeholder that was not replaced.")
@@ -416,7 +416,7 @@ def test_token_is_found_within_what_was_copied_with_it(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
     for environ in ({"TTP_API_TOKEN": text}, {"TTP_API_TOKEN_FILE": str(path)}):
-        token = load(environ).token
+        token = load_settings(environ).token
         assert token is not None
         assert token.reveal() == TEXT
 
@@ -429,7 +429,7 @@ def test_token_file_of_windows_tools_is_read(tmp_path, encoding):
     mark = "\ufeff" if encoding.endswith("e") else ""
     path.write_bytes(f"{mark}{TEXT}\r\n".encode(encoding))
     path.chmod(0o600)
-    settings = load({"TTP_API_TOKEN_FILE": str(path)})
+    settings = load_settings({"TTP_API_TOKEN_FILE": str(path)})
     assert settings.token_problem is None
     assert settings.token is not None
 
@@ -442,7 +442,7 @@ def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warn
     path.write_text(TEXT + "\n", encoding="utf-8")
     path.chmod(mode)
     with caplog.at_level(logging.WARNING):
-        settings = load({"TTP_API_TOKEN_FILE": str(path)})
+        settings = load_settings({"TTP_API_TOKEN_FILE": str(path)})
     assert settings.token is not None
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == warned
@@ -458,15 +458,15 @@ def test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block(tmp_path)
     empty.write_bytes(b"\n")
     empty.chmod(0o600)
     for path in (pipe, binary, tmp_path, "/dev/zero", "/a\x00b", f"/{'x' * 300}"):
-        settings = load({"TTP_API_TOKEN_FILE": str(path)})
+        settings = load_settings({"TTP_API_TOKEN_FILE": str(path)})
         assert settings.token_problem == "TTP_API_TOKEN_FILE names a file that can't be read as text."
-    missing = load({"TTP_API_TOKEN_FILE": str(tmp_path / "none")}).token_problem
+    missing = load_settings({"TTP_API_TOKEN_FILE": str(tmp_path / "none")}).token_problem
     assert missing == "TTP_API_TOKEN_FILE names a file that isn't there."
     for path in ("token", "./token", "~nobody-of-that-name/x"):
-        problem = load({"TTP_API_TOKEN_FILE": path}).token_problem
+        problem = load_settings({"TTP_API_TOKEN_FILE": path}).token_problem
         assert problem is not None
         assert problem.startswith("TTP_API_TOKEN_FILE must name an absolute path or one below ~.")
-    assert load({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
+    assert load_settings({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
 
 
 @pytest.mark.requirement("config.values")
@@ -496,7 +496,7 @@ def test_settings_are_documented_once():
 )
 def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name, known):
     """A time without an offset must not be read in another zone than the user's without a word."""
-    settings = load(environ)
+    settings = load_settings(environ)
     assert (settings.zone_name, settings.zone_is_known) == (name, known)
     warning = (
         "The time zone of this machine can't be told, so times without an offset are read in UTC. Set TTP_TIMEZONE to an "
@@ -509,7 +509,7 @@ def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name
 @pytest.mark.parametrize("environ", [{"TTP_TIMEZONE": "EST"}, {"TTP_TIMEZONE": "est"}, {"TZ": "EST"}])
 def test_zone_without_summer_time_is_a_warning_that_names_its_neighbour(caplog, environ):
     """In July 10:00 EST is 11:00 in New York."""
-    assert load(environ).zone_name == "EST"
+    assert load_settings(environ).zone_name == "EST"
     (record,) = caplog.records
     assert record.getMessage() == (
         "Times without an offset are read in EST. EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean "

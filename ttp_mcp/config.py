@@ -18,7 +18,7 @@ from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
-from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, to_path, unquote
+from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, strip_quotes, to_path
 from ttp_mcp.times import TimeProblem, describe_fixed_offset, detect_zone, find_zone
 
 Access = Literal["read", "draft", "full"]
@@ -175,7 +175,7 @@ class Settings:
         return self.zone.key
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check all settings.
 
     Raises:
@@ -235,7 +235,7 @@ def is_loopback_host(host: str) -> bool:
     return host.strip("[]") in ("localhost", "127.0.0.1", "::1")
 
 
-def environment() -> Mapping[str, str]:
+def read_environment() -> Mapping[str, str]:
     """Return the current environment, for code that needs a variable which is not one of our settings (APPDATA)."""
     return dict(os.environ)
 
@@ -259,7 +259,7 @@ def _read_list(environ: Mapping[str, str], name: str, separator: str = ",") -> t
     value = _read_text(environ, name)
     if value is None:
         return ()
-    entries = tuple(unquote(entry.strip()) for entry in value.split(separator) if entry.strip())
+    entries = tuple(strip_quotes(entry.strip()) for entry in value.split(separator) if entry.strip())
     if not entries:
         raise SettingProblem(f"{name} lists nothing. Write at least one entry, or remove {name}.")
     return entries

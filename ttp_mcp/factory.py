@@ -95,7 +95,7 @@ def offered_tools(settings: Settings) -> list[tools.Tool]:
     unknown = [name for name in settings.toolsets or () if name not in known]
     if unknown:
         raise SettingProblem(f"TTP_TOOLSETS may name {', '.join(known)}. Change it, or remove it for all of them.")
-    return tools.select(settings.toolsets, settings.access)
+    return tools.select_tools(settings.toolsets, settings.access)
 
 
 def create_tool_context(

@@ -39,7 +39,7 @@ _FORMAT = "%(asctime)sZ %(levelname)s %(name)s: %(message)s"
 _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "httpx", "httpcore")
 
 
-def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
+def configure_logging(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
     """Send every log record, warning and unhandled exception to stderr: one line each, redacted, never blocking.
 
     Existing handlers are replaced, so the order of this call and the creation of a server doesn't matter.
@@ -64,9 +64,9 @@ def configure(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
     undo.callback(logging.captureWarnings, False)
     logging.captureWarnings(True)
     for place, name, hook in (
-        (sys, "excepthook", _unhandled),
+        (sys, "excepthook", _log_unhandled),
         (threading, "excepthook", _unhandled_in_thread),
-        (sys, "unraisablehook", _unraisable),
+        (sys, "unraisablehook", _log_unraisable),
     ):
         undo.callback(setattr, place, name, getattr(place, name))
         setattr(place, name, hook)
@@ -85,7 +85,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as one line; line ends become `\\n`."""
-        return _UNPRINTABLE.sub(_escape, redact(super().format(record)))
+        return _UNPRINTABLE.sub(_escape_match, redact(super().format(record)))
 
 
 class StderrHandler(QueueHandler):
@@ -111,7 +111,7 @@ class StderrHandler(QueueHandler):
             line = self.format(record)
         except Exception as error:  # noqa: BLE001 - a record that can't be formatted must not stop the code that logged it
             line = f"A log record of {record.name} could not be formatted: {type(error).__name__}"
-        return _cut(line)
+        return _encode_line(line)
 
     def enqueue(self, record: Any) -> None:
         """Queue a line, or count it as dropped."""
@@ -186,11 +186,11 @@ def _set_handlers(logger: logging.Logger, handlers: list[logging.Handler], level
     logger.setLevel(level)
 
 
-def _escape(found: re.Match[str]) -> str:
+def _escape_match(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 
 
-def _cut(line: str) -> bytes:
+def _encode_line(line: str) -> bytes:
     """Encode a line; of a long one keep the beginning and, for a traceback, the end."""
     encoded = line.encode(errors="backslashreplace")
     if len(encoded) < LINE_BYTES:
@@ -200,7 +200,7 @@ def _cut(line: str) -> bytes:
     return (encoded[:_HEAD_BYTES].decode(errors="ignore") + mark + tail).encode() + b"\n"
 
 
-def _unhandled(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _log_unhandled(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         _log.warning("interrupted")
     else:
@@ -209,9 +209,9 @@ def _unhandled(kind: type[BaseException], error: BaseException, traceback: Trace
 
 def _unhandled_in_thread(found: threading.ExceptHookArgs) -> None:
     if found.exc_value is not None:
-        _unhandled(found.exc_type, found.exc_value, found.exc_traceback)
+        _log_unhandled(found.exc_type, found.exc_value, found.exc_traceback)
 
 
-def _unraisable(found: "UnraisableHookArgs") -> None:
+def _log_unraisable(found: "UnraisableHookArgs") -> None:
     error: Any = found.exc_value
     _log.error("exception ignored in %r", found.object, exc_info=error)

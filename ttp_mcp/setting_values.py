@@ -31,7 +31,7 @@ def clean_value(name: str, value: str, *, secret: bool = False) -> str | None:
     Raises:
         SettingProblem: The value is a placeholder that was never replaced.
     """
-    value = unquote(value.strip().removeprefix("\ufeff"))
+    value = strip_quotes(value.strip().removeprefix("\ufeff"))
     if not value or _LEFT_EMPTY.fullmatch(value):
         return None
     if (_SECRET_PLACEHOLDER if secret else _PLACEHOLDER).search(value):
@@ -41,7 +41,7 @@ def clean_value(name: str, value: str, *, secret: bool = False) -> str | None:
     return value
 
 
-def unquote(value: str) -> str:
+def strip_quotes(value: str) -> str:
     """Take one pair of quotes off, unless it holds further quotes."""
     inner = value[1:-1]
     is_quoted = len(value) >= 2 and value[0] + value[-1] in _QUOTES and value[-1] not in inner

@@ -425,7 +425,7 @@ REMOVED: dict[str, Removal] = {
         "tests/toolkit/test_confirmation.py::test_declined_in_required_mode_sends_nothing",
     ),
     "accounts in a confirmation": Removal(
-        "tools.posts.create:binding",
+        "tools.posts.create:confirmation_binding",
         lambda there: lambda *of: {**there(*of), "accounts": []},
         "tests/toolkit/test_confirmation.py::test_confirmation_for_a_platform_ends_when_another_account_is_connected_there",
     ),
@@ -506,7 +506,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_posts.py::test_yes_that_comes_too_late_sends_nothing",
     ),
     "posts that are publishing": Removal(
-        "tools.posts.delete:_deletable",
+        "tools.posts.delete:_read_deletable",
         constant(any_post),
         f"{TOOLS}/posts/test_posts.py::test_post_that_is_publishing_is_refused",
     ),

@@ -182,7 +182,7 @@ async def check(connect, sandbox, files, log_file, calls):
     answers = []
     signatures = set()
     with log_file.open("wb") as file:
-        restore = logs.configure("DEBUG", fd=file.fileno())
+        restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
             async with connect(confirm="off", media_dirs=(files,)) as side:
                 tools = (await side.client.list_tools()).tools
@@ -258,6 +258,6 @@ async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files
 
 async def test_a1_goes_red_when_a_tool_breaks(connect, sandbox, files, tmp_path, monkeypatch):
     """A value that is not thought of is a mistake of our own, which the check sees."""
-    monkeypatch.setattr(sys.modules["ttp_mcp.tools.analytics"], "_points", lambda _: 1 / 0)
+    monkeypatch.setattr(sys.modules["ttp_mcp.tools.analytics"], "_describe_points", lambda _: 1 / 0)
     with pytest.raises(AssertionError, match="mistake of its own"):
         await check(connect, sandbox, files, tmp_path / "log", 60)

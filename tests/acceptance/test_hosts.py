@@ -240,7 +240,7 @@ async def test_a7_downloads_go_red_when_a_guard_is_removed(network, monkeypatch,
 def test_a7_base_url_that_is_not_https_is_refused(url):
     """Before anything is sent."""
     with pytest.raises(config.SettingProblem):
-        config.load({"TTP_API_URL": url})
+        config.load_settings({"TTP_API_URL": url})
 
 
 class Listener:

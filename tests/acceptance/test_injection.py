@@ -363,7 +363,7 @@ GUARDS = {
     "names": ("toolkit.account_directory", "show_word", clean_text),
     "addresses": ("tools.posts.rendering", "show_url", clean_text),
     "platforms of a post": ("tools.posts.rendering", "show_word", clean_text),
-    "owners of rankings": ("tools.analytics", "_owner", lambda part: clean_text(str(part.get("name") or ""))),
+    "owners of rankings": ("tools.analytics", "_name_owner", lambda part: clean_text(str(part.get("name") or ""))),
     "weekdays": ("tools.analytics", "show_word", clean_text),
     "quotation": ("text", "_INNER_MARKS", {}),
 }

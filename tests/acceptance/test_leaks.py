@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse
 from tests.server.conftest import text_of
 from ttp_mcp import credentials, logs
 from ttp_mcp.api import PresignedUpload
-from ttp_mcp.config import load
+from ttp_mcp.config import load_settings
 from ttp_mcp.credentials import Token
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a9")]
@@ -164,7 +164,7 @@ async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
     shown = []
     log_file = tmp_path / "debug.log"
     with log_file.open("wb") as file:
-        restore = logs.configure("DEBUG", fd=file.fileno())
+        restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
             async with connect(confirm="off", media_dirs=(files,)) as side:
                 # Once whole: how many functions each call passes through, and that it works.
@@ -280,7 +280,7 @@ async def hunt_repeated_token(connect, sandbox, tmp_path):
     sandbox.app = repeating(token)
     log_file = tmp_path / "repeated.log"
     with log_file.open("wb") as file:
-        restore = logs.configure("DEBUG", fd=file.fileno())
+        restore = logs.configure_logging("DEBUG", fd=file.fileno())
         try:
             async with connect() as side:
                 shown = [
@@ -343,7 +343,7 @@ async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path
 def check_holder(token):
     """No way of showing or copying the holder of a token gives it away."""
     secrets = pieces(token.reveal())
-    holder = SimpleNamespace(token=token, settings=load({"TTP_API_TOKEN": token.reveal()}))
+    holder = SimpleNamespace(token=token, settings=load_settings({"TTP_API_TOKEN": token.reveal()}))
     upload = PresignedUpload(
         key="k", upload_url=f"https://x/?sig={token.reveal()}", public_url="https://x", expires_in_seconds=1
     )
@@ -408,7 +408,7 @@ def test_a9_crash_of_the_process_does_not_show_the_token():
 def test_a9_goes_red_when_a_crash_is_shown_as_python_does():
     """Without the hook and the redaction the traceback has it."""
     token = "ttp_" + "fedcba9876543210" * 3
-    ended = crash(token, unguarded="logs.configure = lambda level: None")
+    ended = crash(token, unguarded="logs.configure_logging = lambda level: None")
     with pytest.raises(AssertionError):
         check_clean([("stderr", ended.stderr)], pieces(token))
 

@@ -14,7 +14,7 @@ from tests.support.media_files import png, png_chunk
 from ttp_mcp.media import files, paths
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import open_below
-from ttp_mcp.media.probe import examine
+from ttp_mcp.media.probe import examine_file
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a6")]
 
@@ -169,7 +169,7 @@ def sent(path, folders):
     """The bytes that would be uploaded; None when it is refused, in words without a folder of this machine."""
     try:
         with open_below(path, folders) as file:
-            examine(file.read_at, file.size, file.name)
+            examine_file(file.read_at, file.size, file.name)
             return file.read_at(0, file.size)
     except FileRefused as refusal:
         assert str(folders[0].parent) not in str(refusal) or folders[0] == Path("/")
@@ -210,7 +210,7 @@ GUARDS = {
     "parts": lambda patch: patch.setattr(files, "check_parts", only_nul),
     "regular file, one name": lambda patch: patch.setattr(files, "_find_problem", lambda found: None),
     "folders": lambda patch: patch.setattr(files, "_resolve_root", lambda root, number: root.resolve()),
-    "types": lambda patch: patch.setitem(globals(), "examine", lambda read_at, size, name: None),
+    "types": lambda patch: patch.setitem(globals(), "examine_file", lambda read_at, size, name: None),
     "file URLs": lambda patch: patch.setattr(paths, "_parse_file_url", lambda url, windows: url.split("media/")[-1]),
 }
 

@@ -29,7 +29,7 @@ from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.transports.http.guard import Guard
 from ttp_mcp.transports.http.options import Options, guard_rules
-from ttp_mcp.transports.http.run import listening
+from ttp_mcp.transports.http.run import open_listener
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -109,7 +109,7 @@ async def serve(port: int, state: Path, *, stateless: bool) -> None:
     app = create_tool_context(settings, sandbox, state=open_store(settings))
     server = FixtureServer(offered_tools(settings), lambda _: app)
     options = Options("http", port=port)
-    with listening(options.host, port) as opened:
+    with open_listener(options.host, port) as opened:
         port = opened.getsockname()[1]
         allowed = guard_rules(settings, options, port, with_metrics=False)
         if not stateless:

@@ -26,7 +26,7 @@ from tests.support.media_files import (
 from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import open_below
-from ttp_mcp.media.probe import examine
+from ttp_mcp.media.probe import examine_file
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:Description "
 PIXELS = webp_chunk(b"VP8 ", bytes(30))
@@ -48,7 +48,7 @@ def upload(tmp_path):
     def run(name, content):
         (tmp_path / name).write_bytes(content)
         with open_below(name, [tmp_path]) as file:
-            found = examine(file.read_at, file.size, file.name)
+            found = examine_file(file.read_at, file.size, file.name)
             source = EditedFile(file, found.edits)
             sent = source.read_at(0, source.size + 1)
             assert len(sent) == source.size == found.facts.size_bytes

@@ -23,7 +23,7 @@ from tests.support.media_files import (
 )
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.facts import MediaFacts
-from ttp_mcp.media.probe import EXTENSIONS, examine, facts_of, sniff
+from ttp_mcp.media.probe import EXTENSIONS, examine_file, facts_of, sniff_type
 
 PNG = png(640, 480)
 GIF = gif(320, 200)
@@ -51,7 +51,7 @@ def reading(content):
 
 def examined(content, name):
     """The facts of these bytes under this name."""
-    return examine(reading(content)[0], len(content), name)
+    return examine_file(reading(content)[0], len(content), name)
 
 
 def refusal(content, name):
@@ -106,7 +106,7 @@ def refusal(content, name):
 )
 def test_facts_are_read_from_the_movie_header(content, name, facts):
     """Sizes, length, and nothing where the file does not tell."""
-    kind = sniff(content)
+    kind = sniff_type(content)
     assert name.rpartition(".")[2].lower() in EXTENSIONS[kind]
     assert facts_of(reading(content)[0], len(content), kind) == replace(facts, size_bytes=len(content))
 
@@ -116,7 +116,7 @@ def test_few_bytes_are_read_of_a_large_film_whose_header_is_at_the_end():
     """What lies between is stepped over."""
     film = ftyp(b"isom") + box(b"mdat", bytes(2_000_000)) + box(b"moov", movie_header() + track(1280, 720))
     read_at, asked = reading(film)
-    assert examine(read_at, len(film), "film.mp4").facts == MediaFacts("video/mp4", len(film), 1280, 720, 12.5)
+    assert examine_file(read_at, len(film), "film.mp4").facts == MediaFacts("video/mp4", len(film), 1280, 720, 12.5)
     assert sum(asked) < 1000
 
 
@@ -139,7 +139,7 @@ def test_few_bytes_are_read_of_a_large_film_whose_header_is_at_the_end():
 )
 def test_picture_without_a_readable_size_is_refused(content):
     """It is cut off, damaged, or something else that begins like a picture."""
-    kind = sniff(content)
+    kind = sniff_type(content)
     assert "has no readable picture size" in refusal(content, f"a.{EXTENSIONS[kind][0]}")
 
 
@@ -193,7 +193,7 @@ def test_anything_else_is_refused_under_any_name(content):
 )
 def test_name_of_no_media_file_is_refused_with_the_right_extension(content, name):
     """A file that isn't named as an image or a video stays where it is, whatever its bytes."""
-    kind = sniff(content)
+    kind = sniff_type(content)
     assert refusal(content, name) == (
         f"Not uploaded: «{name}»: its bytes are {kind}, which its name does not say. "
         f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
@@ -208,13 +208,13 @@ def test_file_that_cannot_be_read_is_refused_without_the_systems_words():
         raise OSError(5, "Input/output error", "/home/someone/a.png")
 
     with pytest.raises(FileRefused, match=r"^Not uploaded: «a\.png»: it could not be read\. Check the disk"):
-        examine(broken, 10, "a.png")
+        examine_file(broken, 10, "a.png")
 
 
 @pytest.mark.requirement("uploads.types")
 def test_type_of_the_first_bytes_is_no_guess():
     """Every type has its signature."""
-    assert [sniff(content) for content in (PNG, GIF, WEBP, JPEG, MP4, MOV, b"")] == [
+    assert [sniff_type(content) for content in (PNG, GIF, WEBP, JPEG, MP4, MOV, b"")] == [
         "image/png",
         "image/gif",
         "image/webp",
@@ -238,7 +238,7 @@ def test_any_bytes_give_facts_with_bounded_reads(start, cut, more, kind):
     assert facts.content_type == kind
     assert (facts.width is None) == (facts.height is None)
     assert sum(asked) <= 1024 * 17
-    sniff(content[:64])
+    sniff_type(content[:64])
 
 
 @pytest.mark.requirement("uploads.facts")

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver import MCPServer
 
-from ttp_mcp.logs import LineFormatter, StderrHandler, configure
+from ttp_mcp.logs import LineFormatter, StderrHandler, configure_logging
 
 TOKEN = "ttp_" + "0123456789ab" * 4
 
@@ -37,7 +37,7 @@ def pipe():
 def configured(pipe):
     """Logging to a pipe at INFO; gives the lines written so far. No fixture: the test runner adds handlers after those."""
     reading, writing = pipe
-    undo = configure("INFO", fd=writing)
+    undo = configure_logging("INFO", fd=writing)
     try:
         yield lambda: logging.getLogger().handlers[0].flush() or os.read(reading, 1 << 20).decode().splitlines()
     finally:
@@ -164,7 +164,7 @@ def test_undoing_puts_back_what_was_there(pipe):
     """Handlers, level and hooks."""
     root = logging.getLogger()
     before = (root.handlers.copy(), root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
-    undo = configure("DEBUG", fd=pipe[1])
+    undo = configure_logging("DEBUG", fd=pipe[1])
     assert root.level == logging.DEBUG
     undo()
     assert (root.handlers, root.level, sys.excepthook, threading.excepthook, sys.unraisablehook) == before
@@ -266,7 +266,7 @@ def test_a_line_that_goes_out_in_parts_is_not_torn():
         ours, _ = listening.accept()
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 6000)
-        undo = configure("WARNING", fd=ours.fileno())
+        undo = configure_logging("WARNING", fd=ours.fileno())
         handler = logging.getLogger().handlers[0]
         for number in range(900):
             handler.emit(record(f"{number} " + "z" * 3900))
@@ -302,9 +302,9 @@ def test_no_core_file_and_no_look_into_the_memory_and_logging_still_works():
     """Both limits are set, and stderr can still be opened again."""
     script = (
         "import ctypes, logging, resource\n"
-        "from ttp_mcp.logs import configure\nfrom ttp_mcp.process import forbid_core_dumps\n"
+        "from ttp_mcp.logs import configure_logging\nfrom ttp_mcp.process import forbid_core_dumps\n"
         "forbid_core_dumps()\n"
-        "configure()\n"
+        "configure_logging()\n"
         "logging.warning('%s %s', resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -317,8 +317,8 @@ def test_a_process_without_stderr_can_log():
     script = (
         "import os; os.close(2)\n"
         "import logging\n"
-        "from ttp_mcp.logs import configure\n"
-        "configure()\n"
+        "from ttp_mcp.logs import configure_logging\n"
+        "configure_logging()\n"
         "logging.warning('nobody')\n"
         "print(os.readlink('/proc/self/fd/2'))\n"
     )
@@ -330,7 +330,7 @@ def test_a_process_without_stderr_can_log():
 def test_a_descriptor_that_is_closed_becomes_the_null_device():
     """Whatever its number: what is logged goes nowhere and nothing is raised."""
     closed = 987
-    undo = configure(fd=closed)
+    undo = configure_logging(fd=closed)
     logging.getLogger("small").warning("nobody")
     undo()
     assert os.fstat(closed).st_rdev == Path(os.devnull).stat().st_rdev

@@ -208,7 +208,7 @@ async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, e
         assert await complete(side, POSTS, newest) == [newest]
         assert await complete(side, POSTS, "nothing begins like this") == []
         assert await complete(side, RULES, "tik", "platform") == ["tiktok"]
-        assert await complete(side, RULES, "", "platform") == list(rules.keys())
+        assert await complete(side, RULES, "", "platform") == list(rules.platform_keys())
 
 
 @eras

@@ -23,7 +23,7 @@ from ttp_mcp.server import mcp_server, rendering
 from ttp_mcp.server.instructions import INSTRUCTIONS
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.server.rendering import ERROR_KIND
-from ttp_mcp.tools import TOOLSETS, every_tool, select
+from ttp_mcp.tools import TOOLSETS, every_tool, select_tools
 
 pytestmark = pytest.mark.requirement("server.answers")
 
@@ -98,7 +98,7 @@ def test_instructions_are_short_and_say_how_the_tools_work_together():
 async def test_instructions_name_only_tools_that_are_offered(connect, toolset, access):
     """A tool that is not there would be called in vain."""
     toolsets = None if toolset is None else (toolset,)
-    left_out = {tool.name for tool in every_tool()} - {tool.name for tool in select(toolsets, access)}
+    left_out = {tool.name for tool in every_tool()} - {tool.name for tool in select_tools(toolsets, access)}
     async with connect(toolsets=toolsets, access=access) as side:
         said = side.client.instructions
     assert [

@@ -67,7 +67,7 @@ def find_proxy(url: str) -> tuple[str | None, str | None]:
 
 def _variable_of(scheme: str) -> str | None:
     """Find the variable that Python's `getproxies` prefers: the lower-case one."""
-    environ = config.environment()
+    environ = config.read_environment()
     return max((name for name in environ if name.lower() == f"{scheme}_proxy" and environ[name]), default=None)
 
 
@@ -77,7 +77,7 @@ def create_tls_context() -> ssl.SSLContext:
     Raises:
         UnusableSetting: They can't be read.
     """
-    environ = config.environment()
+    environ = config.read_environment()
     variable = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
     try:
         if variable == "SSL_CERT_DIR":

@@ -140,7 +140,7 @@ async def connected(settings: config.Settings, *, with_sandbox: bool) -> AsyncGe
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
         assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
-        stack.callback(logs.configure(settings.log_level))
+        stack.callback(logs.configure_logging(settings.log_level))
         yield await stack.enter_async_context(Client(assembly.server))
 
 

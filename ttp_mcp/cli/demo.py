@@ -149,7 +149,7 @@ async def _demo(tell: _Teller) -> Exception | None:
         # Nobody is there to be asked.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
         assembly = create_server(settings, sandbox)
-        restore = logs.configure("ERROR")
+        restore = logs.configure_logging("ERROR")
         try:
             async with Client(assembly.server) as client:
                 try:

@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 def here(*, uvx: bool = False) -> Environment:
     """This machine."""
-    environ = config.environment()
+    environ = config.read_environment()
     system = _system(sys.platform)
     packages = _claude_packages(environ) if system == "windows" else ()
     return Environment(

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         settings = settings_of(args)
         options = _http_options(args, settings)
         process.forbid_core_dumps()
-        logs.configure(settings.log_level)
+        logs.configure_logging(settings.log_level)
         if options is None:
             return anyio.run(_serve_stdio, settings, args.sandbox)
         return _serve_http(settings, options, args.sandbox)
@@ -84,10 +84,10 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
     """
     from ttp_mcp.ledger.store import open_store
 
-    environ = dict(config.environment())
+    environ = dict(config.read_environment())
     if getattr(args, "log_level", None) is not None:
         environ["TTP_LOG_LEVEL"] = config.clean_value("--log-level", args.log_level) or environ.get("TTP_LOG_LEVEL", "")
-    settings = config.load(environ)
+    settings = config.load_settings(environ)
     # A wrong TTP_STATE_URL must show before a task group runs, which would wrap the error.
     open_store(settings)
     return settings
@@ -124,10 +124,10 @@ def _serve_http(settings: config.Settings, options: "Options", with_sandbox: boo
 
 async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
     from ttp_mcp.transports.http.app import HttpService
-    from ttp_mcp.transports.http.run import listening, serve_http, to_url
+    from ttp_mcp.transports.http.run import open_listener, serve_http, to_url
 
     async with AsyncExitStack() as stack:
-        opened = stack.enter_context(listening(options.host, options.port))
+        opened = stack.enter_context(open_listener(options.host, options.port))
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
         port = opened.getsockname()[1]
         service = HttpService(settings, options, sandbox, port=port)

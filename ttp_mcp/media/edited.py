@@ -13,7 +13,7 @@ class EditedFile:
         """Use an open file, which stays the caller's to close; edits must not overlap."""
         self._file = file
         self._edits = edits
-        self._pieces = list(_cut(file.size, sorted(edits, key=lambda edit: edit.start)))
+        self._pieces = list(_cut_pieces(file.size, sorted(edits, key=lambda edit: edit.start)))
         self.size = sum(len(piece) for piece in self._pieces)
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -48,7 +48,7 @@ class EditedFile:
         return piece if isinstance(piece, bytes) else self._file.read_at(piece.start, len(piece))
 
 
-def _cut(size: int, edits: Sequence[Edit]) -> "list[range | bytes]":
+def _cut_pieces(size: int, edits: Sequence[Edit]) -> "list[range | bytes]":
     """Return the edited file as ranges of the file and new bytes."""
     pieces: list[range | bytes] = []
     position = 0

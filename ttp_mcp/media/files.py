@@ -59,7 +59,9 @@ class OpenFile:
     def adopt(cls, descriptor: int, name: str) -> "OpenFile":
         """Use an open file, which is closed with the result; `name` may be any text."""
         found = os.fstat(descriptor)
-        return cls(descriptor, _shorten_name(name), found.st_size, found.st_mtime_ns, found.st_ino, _identity(found))
+        return cls(
+            descriptor, _shorten_name(name), found.st_size, found.st_mtime_ns, found.st_ino, _identify_file(found)
+        )
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes from an offset; fewer than asked for only at the end.
@@ -75,7 +77,7 @@ class OpenFile:
 
     def is_unchanged(self) -> bool:
         """Check that the file was not written to, replaced or removed since it was opened."""
-        return _identity(os.fstat(self.descriptor)) == self._found
+        return _identify_file(os.fstat(self.descriptor)) == self._found
 
     def copy(self) -> "OpenFile":
         """Return the same file on a descriptor of its own, for a thread that may outlive this one."""
@@ -137,7 +139,7 @@ def _open_only(
         for real, parts in places:
             check_parts(parts)
             try:
-                found.append(_check_opened(*_walk(real, parts, lookalike=lookalike)))
+                found.append(_check_opened(*_open_parts(real, parts, lookalike=lookalike)))
             except _Missing as problem:
                 similar += problem.args[0]
         if len(found) > 1:
@@ -259,7 +261,7 @@ def _open_root(root: Path) -> _Folder:
     return _PosixFolder.open(root)
 
 
-def _walk(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
+def _open_parts(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
     """Open a file below a folder, no part of which is a link; returns its descriptor and stored name.
 
     Args:
@@ -280,12 +282,12 @@ def _walk(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
     except FileNotFoundError:
         raise _Missing(_find_similar(folder, step)) from None
     except OSError as error:
-        raise refuse_file(name, *_explain(error)) from None
+        raise refuse_file(name, *_explain_error(error)) from None
     finally:
         folder.close()
 
 
-def _explain(error: OSError) -> tuple[str, str]:
+def _explain_error(error: OSError) -> tuple[str, str]:
     """Return the cause of a failed open, and the next step."""
     if getattr(error, "winerror", None) in _SHARING_VIOLATIONS:
         return "another program holds it", "Close it there"
@@ -326,7 +328,7 @@ def _find_problem(found: os.stat_result) -> tuple[str, str] | None:
     return None
 
 
-def _identity(found: os.stat_result) -> tuple[int, ...]:
+def _identify_file(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_nlink)
 
 

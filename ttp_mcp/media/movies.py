@@ -42,7 +42,7 @@ def _read_box(scan: Scan, read_at: ReadAt, path: tuple[bytes, bytes], start: int
     """Note what a box says; returns the kind of media of a track's handler."""
     content = read_at(start, min(stop - start, _SMALL_BOX_BYTES)) if path in _READ else b""
     if path == (b"moov", b"mvhd"):
-        scan.seconds = _length(content)
+        scan.seconds = _read_duration(content)
     elif path == (b"trak", b"tkhd") and not (scan.width and scan.height):
         scan.width, scan.height = _track_size(content)
         scan.turned = _is_turned(content)
@@ -90,7 +90,7 @@ def _claims_more(read_at: ReadAt, offset: int, size: int) -> bool:
     return head[4:8].isalnum() and offset + length > size
 
 
-def _length(box: bytes) -> float | None:
+def _read_duration(box: bytes) -> float | None:
     """Seconds of a movie header of either version."""
     wide = box[:1] == b"\1"
     fields = box[20:32] if wide else box[12:20]

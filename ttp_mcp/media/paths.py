@@ -38,7 +38,7 @@ def parse_source(source: str, home: str | None, *, windows: bool = IS_WINDOWS) -
     """
     if len(source) > MOST_PATH_CHARACTERS:
         raise refuse_file("", f"the path has more than {MOST_PATH_CHARACTERS} characters", "Pass a shorter one")
-    typed = _strip_quotes(_strip(source))
+    typed = _strip_quotes(_strip_marks(source))
     if typed[:5].lower() == "file:":
         typed = _parse_file_url(typed, windows=windows)
     elif "\\" in typed:
@@ -60,7 +60,7 @@ def split_below(typed: str, folder: str, *, ignore_case: bool = _IGNORES_CASE) -
     """
     wanted, parts = folder.rstrip("/").split("/"), typed.split("/")
     above, below = parts[: len(wanted)], parts[len(wanted) :]
-    same = above == wanted or (ignore_case and list(map(_fold, above)) == list(map(_fold, wanted)))
+    same = above == wanted or (ignore_case and list(map(_fold_part, above)) == list(map(_fold_part, wanted)))
     return below if same and below else None
 
 
@@ -93,13 +93,13 @@ def is_presentable(name: str) -> bool:
     return not name.startswith(".") and "\\" not in name and not _HIDDEN.search(name)
 
 
-def _strip(text: str) -> str:
+def _strip_marks(text: str) -> str:
     return text.strip().strip(_OUTER_MARKS).strip()
 
 
 def _strip_quotes(typed: str) -> str:
     quoted = len(typed) > 2 and typed[0] + typed[-1] in _QUOTES
-    return _strip(typed[1:-1]) if quoted else typed
+    return _strip_marks(typed[1:-1]) if quoted else typed
 
 
 def _undo_escapes(typed: str, *, windows: bool) -> str:
@@ -130,5 +130,5 @@ def _parse_file_url(url: str, *, windows: bool) -> str:
     return path[1:] if windows and _DRIVE.match(path[1:].replace("\\", "/")) else path
 
 
-def _fold(part: str) -> str:
+def _fold_part(part: str) -> str:
     return unicodedata.normalize("NFC", part).lower()

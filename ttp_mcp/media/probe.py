@@ -76,7 +76,7 @@ class Examination:
     edits: Sequence[Edit]
 
 
-def examine(read_at: ReadAt, size: int, name: str) -> Examination:
+def examine_file(read_at: ReadAt, size: int, name: str) -> Examination:
     """Examine a file that is to be uploaded.
 
     Args:
@@ -89,7 +89,7 @@ def examine(read_at: ReadAt, size: int, name: str) -> Examination:
     """
     shown = quote_text(name, NAME_CHARACTERS)
     try:
-        kind = sniff(read_at(0, HEAD_BYTES))
+        kind = sniff_type(read_at(0, HEAD_BYTES))
         if kind not in EXTENSIONS:
             raise _refuse_type(shown, kind)
         name = _correct_extension(name, kind, shown)
@@ -153,10 +153,10 @@ def _refuse_type(shown: str, kind: str | None) -> FileRefused:
     return FileRefused(f"Not uploaded: {shown}: {cause}; repeating the same call does not help.")
 
 
-def sniff(head: bytes) -> str | None:
+def sniff_type(head: bytes) -> str | None:
     """The type that the first 64 bytes show, or None. Not every type found is one that the API takes."""
     if head[4:8] == b"ftyp":
-        return _brand(head)
+        return _read_brand(head)
     if head[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(head[8:12])
     for start, kind in (
@@ -175,7 +175,7 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-def _brand(head: bytes) -> str | None:
+def _read_brand(head: bytes) -> str | None:
     """The type of a file in the ISO base format: its main brand decides, else the first compatible one that is known."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[start : start + 4] for start in range(16, length, 4))]

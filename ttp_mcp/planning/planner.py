@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from ttp_mcp.planning import wording
 from ttp_mcp.planning.model import Booking, EmptyDay, Plan, PostRequest, Ranking, Scheduled, Unscheduled
 from ttp_mcp.planning.reasons import Explainer
-from ttp_mcp.planning.slots import Obstacle, QuietHours, SlotBoard, Slots, quarters
+from ttp_mcp.planning.slots import Obstacle, QuietHours, SlotBoard, Slots, quarter_hours
 from ttp_mcp.times import SEND_LEAD
 
 # The first slot is at least this far ahead, so that the user has time to agree to the plan.
@@ -68,7 +68,7 @@ def make_plan(
         board.book(each.account_id, each.at)
     in_order = sorted(posts, key=lambda post: post.index)
     fixed, refused = _keep_fixed(board, in_order, now)
-    chosen, unplaced = _choose(board, [post for post in in_order if post.fixed_at is None])
+    chosen, unplaced = _choose_times(board, [post for post in in_order if post.fixed_at is None])
     explainer = Explainer(board, [*fixed, *chosen], booked)
     scheduled = [Scheduled(post, at, wording.FIXED) for post, at in fixed]
     scheduled += [Scheduled(post, at, wording.render_reason(explainer.explain(post, at))) for post, at in chosen]
@@ -93,12 +93,12 @@ def _keep_fixed(
         elif post.fixed_at < now + SEND_LEAD:
             refused.append(Unscheduled(post, wording.TOO_LATE))
         else:
-            _book(board, post, post.fixed_at)
+            _book_post(board, post, post.fixed_at)
             kept.append((post, post.fixed_at))
     return kept, refused
 
 
-def _choose(board: SlotBoard, posts: Sequence[PostRequest]) -> tuple[list[_Choice], list[Unscheduled]]:
+def _choose_times(board: SlotBoard, posts: Sequence[PostRequest]) -> tuple[list[_Choice], list[Unscheduled]]:
     """Choose a time for each post, the most constrained first."""
     chosen: list[_Choice] = []
     unplaced: list[Unscheduled] = []
@@ -108,12 +108,12 @@ def _choose(board: SlotBoard, posts: Sequence[PostRequest]) -> tuple[list[_Choic
             obstacle = board.find_obstacle(post, board.slots.start, board.slots.end) or "day_limit"
             unplaced.append(Unscheduled(post, wording.render_obstacle(obstacle, board)))
             continue
-        _book(board, post, at)
+        _book_post(board, post, at)
         chosen.append((post, at))
     return _sort_alike(chosen), unplaced
 
 
-def _book(board: SlotBoard, post: PostRequest, at: datetime) -> None:
+def _book_post(board: SlotBoard, post: PostRequest, at: datetime) -> None:
     for account_id in set(post.account_ids):
         board.book(account_id, at)
 
@@ -138,16 +138,16 @@ def _find_empty_days(
     alike = {(frozenset(post.account_ids), post.earliest, post.latest): post for post in posts if not post.fixed_at}
     movable = [post for post in alike.values() if post.account_ids]
     used = {each.at.astimezone(zone).date() for each in scheduled}
-    days = dict.fromkeys(at.astimezone(zone).date() for at in quarters(board.slots.start, board.slots.end))
+    days = dict.fromkeys(at.astimezone(zone).date() for at in quarter_hours(board.slots.start, board.slots.end))
     for day in days if movable else ():
         if day not in used:
-            first, last = (_midnight(each, zone) for each in (day, day + timedelta(days=1)))
+            first, last = (_find_midnight(each, zone) for each in (day, day + timedelta(days=1)))
             last -= timedelta(microseconds=1)
             obstacles: list[Obstacle | None] = [board.find_obstacle(post, first, last) for post in movable]
             yield EmptyDay(day, wording.render_day_obstacle(None if None in obstacles else obstacles[0], board))
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def _find_midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 

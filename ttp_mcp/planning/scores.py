@@ -24,7 +24,7 @@ def mean_score_table(rankings: list[Ranking], weekly: Mapping[int, Mapping[int, 
 
 def score_table(ranking: Ranking, weekly: Mapping[int, Mapping[int, float]]) -> ScoreTable:
     """Return the score of each weekday and hour for one account, mostly from 0 to 1.6."""
-    hours, weekdays = _score_hours(ranking), _scale(ranking.weekdays if ranking.is_known else {})
+    hours, weekdays = _score_hours(ranking), _scale_scores(ranking.weekdays if ranking.is_known else {})
     slots = {day: usable_scores(scores, 24) for day, scores in weekly.items()}
     highest = max(1.0, *(score for day in slots.values() for score in day.values()), 1.0)
     return [
@@ -42,12 +42,12 @@ def _score_hours(ranking: Ranking) -> list[float]:
     common = [COMMON_HOURS.get(hour, UNCOMMON_HOUR) for hour in range(24)]
     if not ranking.is_known:
         return [UNKNOWN_ACCOUNT * score for score in common]
-    ranked = _scale(ranking.hours)
+    ranked = _scale_scores(ranking.hours)
     lowest = min(ranked.values())
     return [ranked.get(hour, UNRANKED_HOUR * lowest * common[hour]) for hour in range(24)]
 
 
-def _scale(scores: Mapping[int, float]) -> dict[int, float]:
+def _scale_scores(scores: Mapping[int, float]) -> dict[int, float]:
     """Scale scores to 0–1: the API doesn't state its scale."""
     highest = max([1.0, *scores.values()])
     return {key: max(score, 0.0) / highest for key, score in scores.items()}

@@ -48,7 +48,7 @@ class Slots:
         self.end = min(end.astimezone(UTC), self.start + LONGEST_WINDOW)
         self.instants: list[datetime] = []
         self.local: list[tuple[int, int, int, int]] = []
-        for instant in quarters(self.start, self.end):
+        for instant in quarter_hours(self.start, self.end):
             local = instant.astimezone(zone)
             if not quiet.contains(local.time()):
                 self.instants.append(instant)
@@ -60,7 +60,7 @@ class Slots:
         return range(first, bisect_right(self.instants, latest) if latest else len(self.instants))
 
 
-def quarters(start: datetime, end: datetime) -> Iterator[datetime]:
+def quarter_hours(start: datetime, end: datetime) -> Iterator[datetime]:
     """Yield full quarter hours from start to end, both included. Every zone's offset is a multiple of one."""
     beyond = timedelta(minutes=start.minute % 15, seconds=start.second, microseconds=start.microsecond)
     instant = start - beyond + STEP if beyond else start
@@ -132,10 +132,10 @@ class SlotBoard:
         if not post.account_ids:
             return "no_account"
         start, end = max(start, self.slots.start), min(end, self.slots.end)
-        if next(quarters(start, end), None) is None:
+        if next(quarter_hours(start, end), None) is None:
             return "window"
         start, end = max(start, post.earliest or start), min(end, post.latest or end)
-        if next(quarters(start, end), None) is None:
+        if next(quarter_hours(start, end), None) is None:
             return "bounds"
         indexes = self.slots.between(start, end)
         if not indexes:

@@ -60,14 +60,14 @@ def _render_missed(missed: MissedBest) -> str:
 
 def render_obstacle(obstacle: Obstacle, board: SlotBoard) -> str:
     """Say why a post has no time, and what to change."""
-    return _OBSTACLES[obstacle].format_map(_facts(board))
+    return _OBSTACLES[obstacle].format_map(_wording_facts(board))
 
 
 def render_day_obstacle(obstacle: Obstacle | None, board: SlotBoard) -> str:
     """Say why a day has no post."""
-    return _DAY_OBSTACLES[obstacle].format_map(_facts(board)) if obstacle else DAY_LEFT_FREE
+    return _DAY_OBSTACLES[obstacle].format_map(_wording_facts(board)) if obstacle else DAY_LEFT_FREE
 
 
-def _facts(board: SlotBoard) -> dict[str, object]:
+def _wording_facts(board: SlotBoard) -> dict[str, object]:
     minutes = int(board.spacing.total_seconds() // 60)
     return {"quiet": board.slots.quiet, "minutes": minutes, "most": board.at_most_per_day}

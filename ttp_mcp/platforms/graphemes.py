@@ -56,7 +56,7 @@ def count_graphemes(text: str) -> int:
 @cache
 def _cluster_pattern() -> re.Pattern[str]:
     """Matches one cluster: what precedes, a core, and all that extends it."""
-    spacing, nonspacing = _marks()
+    spacing, nonspacing = _mark_classes()
     extending = nonspacing + character_class("extending") + MODIFIERS
     pictographs = "\u00a9\u00ae" + character_class("pictographic")
     consonants, linkers = character_class("conjunct_consonants"), character_class("conjunct_linkers")
@@ -65,7 +65,7 @@ def _cluster_pattern() -> re.Pattern[str]:
             f"[{consonants}](?:(?=[{extending}\u200d]*[{linkers}])[{extending}\u200d]+[{consonants}])+",
             f"[{pictographs}](?:[{extending}]*\u200d[{pictographs}])*",
             "[\U0001f1e6-\U0001f1ff]{2}",
-            _hangul(),
+            _hangul_pattern(),
             "[^\r\n]",
         ]
     )
@@ -75,7 +75,7 @@ def _cluster_pattern() -> re.Pattern[str]:
     )
 
 
-def _hangul() -> str:
+def _hangul_pattern() -> str:
     """Syllables, whole or spelt in parts: leading consonants, vowels, final consonants."""
     leading, vowels, finals = (
         "[\u1100-\u115f\ua960-\ua97c]",
@@ -88,7 +88,7 @@ def _hangul() -> str:
     return f"{leading}*{syllable}{finals}*|{leading}+|{finals}+"
 
 
-def _marks() -> tuple[str, str]:
+def _mark_classes() -> tuple[str, str]:
     """Spacing and non-spacing marks of this Python's Unicode version, as the insides of `[…]`."""
     standing = re.compile(f"[{character_class('standing_marks')}]")
     # Thai and Lao AM are letters, and yet stay with what is before them.

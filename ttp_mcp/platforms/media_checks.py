@@ -103,7 +103,7 @@ def check_media_facts(platform: str, number: int, facts: MediaFacts) -> Iterator
     found = find_platform(platform)
     name = found.name if found else platform[:50]
     rules = found.rules if found else {}
-    for figure, value, problem in _measure(facts):
+    for figure, value, problem in _measure_file(facts):
         rule = rules.get(figure)
         if rule is not None and _is_broken(rule, value):
             yield rule.otherwise, f"{name}: {rule.says}; media_urls entry {number} {problem}."
@@ -123,7 +123,7 @@ def _is_broken(rule: Rule, value: float) -> bool:
     return value < limit if rule.figure.endswith("_least") else value > limit
 
 
-def _measure(facts: MediaFacts) -> Iterator[tuple[str, float, str]]:
+def _measure_file(facts: MediaFacts) -> Iterator[tuple[str, float, str]]:
     """Figures that the file has a value for, each with the value and words for it."""
     if facts.is_video:
         if facts.duration_seconds is not None:

@@ -104,7 +104,7 @@ class Platform:
     fields: dict[str, Field]
 
 
-def check(draft: Draft) -> list[Finding]:
+def check_draft(draft: Draft) -> list[Finding]:
     """All problems of a post on one platform, errors first; an unknown platform passes with a warning."""
     platform = find_platform(draft.platform)
     findings = [*_check_block_names(draft)]
@@ -131,11 +131,13 @@ def rules_for(platform: str) -> str:
     """A platform's rules as compact text, each with its source."""
     found = find_platform(platform)
     if found is None:
-        return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(keys())}."
+        return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(platform_keys())}."
     lines = [f"{found.name} (platform key {found.key}), rules of {VERSION}"]
-    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_source(rule)}]" for rule in found.rules.values()]
+    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_cite_source(rule)}]" for rule in found.rules.values()]
     lines = list(dict.fromkeys(lines))
-    lines += [f"- platform_data.{found.key}.{_field_line(field)} [{_source(field)}]" for field in found.fields.values()]
+    lines += [
+        f"- platform_data.{found.key}.{_field_line(field)} [{_cite_source(field)}]" for field in found.fields.values()
+    ]
     if found.key == "tiktok":
         lines.append(
             "The account's owner chooses each value of platform_data.tiktok for each post; there are no defaults."
@@ -145,14 +147,14 @@ def rules_for(platform: str) -> str:
     return "\n".join(lines)
 
 
-def keys() -> tuple[str, ...]:
+def platform_keys() -> tuple[str, ...]:
     """The platform keys that the file has."""
-    return tuple(_file().platforms)
+    return tuple(_read_rules().platforms)
 
 
-def spellings() -> dict[str, str]:
+def platform_spellings() -> dict[str, str]:
     """The platform keys, then other names of platforms, each with the key that it stands for."""
-    return {**dict(zip(keys(), keys(), strict=True)), **_file().aliases}
+    return {**dict(zip(platform_keys(), platform_keys(), strict=True)), **_read_rules().aliases}
 
 
 def media_kind(url: str) -> MediaKind:
@@ -172,23 +174,25 @@ def _field_line(field: Field) -> str:
     return f"{field.name}{choices}{', required' if field.required else ''}: {field.says}"
 
 
-def _source(figure: Rule | Field) -> str:
+def _cite_source(figure: Rule | Field) -> str:
     return figure.source if figure.confidence == "stated" else f"{figure.source}, {figure.confidence}"
 
 
 def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
     if not draft.content.strip() and not draft.media_urls:
-        yield _missing(draft, "nothing_to_post", f"{platform.name}: the post has no text and no media; add content.")
+        yield _report_missing(
+            draft, "nothing_to_post", f"{platform.name}: the post has no text and no media; add content."
+        )
     if rule := platform.rules.get("text_most"):
         yield from _too_long(draft, platform, rule, "content", draft.content)
     size = len(draft.content.encode("utf-8", "surrogatepass"))
-    yield from _over(draft, platform, "bytes_most", size, "bytes in content; shorten it")
+    yield from _check_maximum(draft, platform, "bytes_most", size, "bytes in content; shorten it")
     links = (
         {draft.content[start:end] for start, end in find_links(draft.content)} if "links_most" in platform.rules else ()
     )
-    yield from _over(draft, platform, "links_most", len(links), "different links in content; leave some out")
+    yield from _check_maximum(draft, platform, "links_most", len(links), "different links in content; leave some out")
     hashtags = re.findall(r"(?<![\w&])#\w+", draft.content)
-    yield from _over(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
+    yield from _check_maximum(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
 
 
 def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
@@ -228,7 +232,9 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
             )
             yield Finding("warning", "thread_part_may_be_too_long", draft.platform, words)
     entries, posts = len(draft.thread), len(draft.thread) + 1
-    over = [*_over(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")]
+    over = [
+        *_check_maximum(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")
+    ]
     yield from over
     safe = platform.rules.get("thread_posts_most")
     if safe and not over and posts > safe.number:
@@ -245,12 +251,16 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
         "media_least" in rules and "media_most" in rules and rules["media_least"].value == rules["media_most"].value
     )
     if "media_least" in rules and count < rules["media_least"].number:
-        yield _missing(draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls.")
+        yield _report_missing(
+            draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls."
+        )
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
-    yield from _over(draft, platform, "media_most", count, what)
+    yield from _check_maximum(draft, platform, "media_most", count, what)
     kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
-    yield from _over(draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions")
-    yield from _over(
+    yield from _check_maximum(
+        draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions"
+    )
+    yield from _check_maximum(
         draft, platform, "animations_most", kinds.count("animation"), "GIFs, judged by their file extensions"
     )
     mixed = rules.get("kinds_mixed")
@@ -261,10 +271,10 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 def _check_accounts(draft: Draft, platform: Platform) -> Iterator[Finding]:
     what = f"{platform.name} accounts targeted; pass one of them in account_ids"
-    yield from _over(draft, platform, "accounts_most", draft.accounts_on_platform, what)
+    yield from _check_maximum(draft, platform, "accounts_most", draft.accounts_on_platform, what)
 
 
-def _over(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
+def _check_maximum(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
     """A finding if there are more than a figure allows."""
     rule = platform.rules.get(figure)
     if rule and count > rule.number:
@@ -272,14 +282,14 @@ def _over(draft: Draft, platform: Platform, figure: str, count: int, what: str) 
         yield Finding(rule.otherwise, f"too_many_{figure.removesuffix('_most')}", draft.platform, words)
 
 
-def _missing(draft: Draft, code: str, text: str) -> Finding:
+def _report_missing(draft: Draft, code: str, text: str) -> Finding:
     """What stops a scheduled post, and is still to be added to a draft."""
     return Finding("error" if draft.scheduled else "warning", code, draft.platform, text)
 
 
 def _check_block_names(draft: Draft) -> Iterator[Finding]:
     """Blocks for platforms without documented keys. The same for every platform of a post, so that it can be said once."""
-    known = [platform.key for platform in _file().platforms.values() if platform.fields]
+    known = [platform.key for platform in _read_rules().platforms.values() if platform.fields]
     for name in draft.platform_data:
         if name not in known:
             words = f"platform_data.{name[:50]} is not documented and is sent as it is; documented: {', '.join(known)}."
@@ -313,7 +323,9 @@ def _missing_fields(draft: Draft, platform: Platform, block: dict[str, object]) 
     if missing:
         names = ", ".join(_field_line(field).partition(", required")[0] for field in missing)
         whose = "; the account's owner chooses each for this post, so ask" if platform.key == "tiktok" else ""
-        yield _missing(draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}.")
+        yield _report_missing(
+            draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}."
+        )
 
 
 def _field_problem(field: Field, value: object) -> str | None:
@@ -373,13 +385,13 @@ class _File:
 
 def find_platform(key: str) -> Platform | None:
     """Return a platform by its key or another name, or None."""
-    file = _file()
+    file = _read_rules()
     key = key.strip().lower()
     return file.platforms.get(file.aliases.get(key, key))
 
 
 @cache
-def _file() -> _File:
+def _read_rules() -> _File:
     """The data file, read once, when a rule is first asked for."""
     raw = json.loads(Path(__file__).with_name("rules.json").read_text("utf-8"))
     platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}

@@ -16,27 +16,27 @@ def split_for_x(text: str) -> list[str]:
     parts: list[str] = []
     current = ""
     for piece in _split_pieces(text):
-        if current and not _fits(current + piece):
+        if current and not _fits_post(current + piece):
             parts.append(current.strip())
             current = ""
         current += piece
     return [*parts, current.strip()] if current.strip() else parts
 
 
-def _fits(text: str) -> bool:
+def _fits_post(text: str) -> bool:
     return weighted_length(text.strip()) <= LIMIT
 
 
 def _split_pieces(text: str) -> Iterator[str]:
     for sentence in _SENTENCE.findall(text.strip()):
-        if _fits(sentence):
+        if _fits_post(sentence):
             yield sentence
         else:
             for word in _WORD.findall(sentence):
-                yield from [word] if _fits(word) else _cut(word)
+                yield from [word] if _fits_post(word) else _cut_word(word)
 
 
-def _cut(word: str) -> Iterator[str]:
+def _cut_word(word: str) -> Iterator[str]:
     """Cut a word without spaces; half the limit, because a character counts 2 at most."""
     size = LIMIT // 2
     for start in range(0, len(word), size):

@@ -101,7 +101,7 @@ class _Host:
 
     def __init__(self, text: str, start: int, end: int) -> None:
         self.text, self.start, self.end = text, start, end
-        self.labels = list(_labels(text, start, end))
+        self.labels = list(_split_labels(text, start, end))
         self._reach: list[int | None] = [None] * len(self.labels)
         for index in range(len(self.labels) - 2, -1, -1):
             self._reach[index] = self.domain_end(self.labels[index].start, index)
@@ -117,7 +117,7 @@ class _Host:
         return further or (following.suffix_end if label.underscore < position else None)
 
 
-def _labels(text: str, start: int, end: int) -> Iterator[_Label]:
+def _split_labels(text: str, start: int, end: int) -> Iterator[_Label]:
     for part in text[start:end].split("."):
         yield _Label(
             start=start,
@@ -219,7 +219,7 @@ def _suffix_end(text: str, start: int, text_end: int | None = None) -> int | Non
     if punycode := _compiled(_PUNYCODE).match(text, start, text_end):
         return punycode.end()
     name = _compiled(_ASCII_NAME).match(text, start, text_end)
-    if name and name[0].lower() in _suffixes() and _ends_word(text, name.end(), text_end):
+    if name and name[0].lower() in _read_suffixes() and _ends_word(text, name.end(), text_end):
         return name.end()
     for suffix in _other_suffixes().get(text[start : start + 1].lower(), ()):
         end = start + len(suffix)
@@ -234,7 +234,7 @@ def _ends_word(text: str, end: int, text_end: int) -> bool:
 
 
 @cache
-def _suffixes() -> frozenset[str]:
+def _read_suffixes() -> frozenset[str]:
     return frozenset(character_data()["tlds"].split())
 
 
@@ -242,7 +242,7 @@ def _suffixes() -> frozenset[str]:
 def _other_suffixes() -> dict[str, list[str]]:
     """Top-level names with letters beyond ASCII, by their first letter, longest first."""
     names: dict[str, list[str]] = {}
-    for name in sorted(_suffixes(), key=lambda name: (-len(name), name)):
+    for name in sorted(_read_suffixes(), key=lambda name: (-len(name), name)):
         if not name.isascii():
             names.setdefault(name[0], []).append(name)
     return names

@@ -46,7 +46,7 @@ async def _list_posts(context: ToolContext) -> list[Choice]:
 
 
 async def _list_platforms(_: ToolContext) -> list[Choice]:
-    return [Choice(word, key) for word, key in rules.spellings().items()]
+    return [Choice(word, key) for word, key in rules.platform_spellings().items()]
 
 
 async def _list_accounts(context: ToolContext) -> list[Choice]:

@@ -70,7 +70,8 @@ class McpUserPrompter:
             offered = await self._ledger.confirmations.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
             raise ElicitationRequired(
                 types.InputRequiredResult(
-                    input_requests={_ANSWER: types.ElicitRequest(params=_params(question))}, request_state=offered.code
+                    input_requests={_ANSWER: types.ElicitRequest(params=_to_params(question))},
+                    request_state=offered.code,
                 )
             )
         if not await self._ledger.confirmations.redeem(
@@ -93,7 +94,7 @@ class McpUserPrompter:
         return _is_accepted(reply)
 
 
-def _params(question: str) -> types.ElicitRequestFormParams:
+def _to_params(question: str) -> types.ElicitRequestFormParams:
     return types.ElicitRequestFormParams(message=question, requested_schema=_FORM)
 
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from ttp_mcp.api import ApiError, Integration
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.errors import Refusal
-from ttp_mcp.platforms.rules import keys as known_platforms
-from ttp_mcp.platforms.rules import spellings as platform_spellings
+from ttp_mcp.platforms.rules import platform_keys as known_platforms
+from ttp_mcp.platforms.rules import platform_spellings
 from ttp_mcp.text import fold_text, quote_text, show_id, show_word
 from ttp_mcp.toolkit.concurrency import run_both
 
@@ -67,20 +67,20 @@ class AccountCache:
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
-        word = _spoken(wanted)
+        word = _normalize_word(wanted)
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
         # A label such as `instagram @harbor.cafe` is unambiguous where the handle alone isn't.
         found = by_id or [each for each in self.accounts if _label_key(wanted) in _label_keys(each)]
         if found:
             return found
         # An account that is called like a platform is on another one: a post for it would go to the wrong place.
-        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names(each)]
+        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names_of(each)]
 
     def _called_in_part(self, wanted: str) -> list[Integration]:
-        word = _spoken(wanted)
+        word = _normalize_word(wanted)
         if not word or word.startswith("@") or self._is_platform(word):
             return []
-        return [account for account in self.accounts if any(word in name for name in _names(account))]
+        return [account for account in self.accounts if any(word in name for name in _names_of(account))]
 
     def _is_platform(self, word: str) -> bool:
         return platform_key(word) in known_platforms() or bool(self.on(word))
@@ -166,24 +166,24 @@ def platform_key(platform: str) -> str:
     return platform_spellings().get(key, key)
 
 
-def _spoken(text: str) -> str:
+def _normalize_word(text: str) -> str:
     """As a person or an agent writes it: in any case, with or without the quotation marks of our answers."""
     return fold_text(text.translate(_MARKS).strip())
 
 
 def _label_key(label: str) -> tuple[str, str]:
     """Return a label for comparison, its platform in the API's spelling: `x @harborcafe` is `twitter @harborcafe`."""
-    platform, _, name = _spoken(label).partition(" ")
+    platform, _, name = _normalize_word(label).partition(" ")
     return platform_key(platform), name.strip()
 
 
 def _label_keys(account: Integration) -> set[tuple[str, str]]:
-    names = {(platform_key(account.platform), name) for name in _names(account)}
+    names = {(platform_key(account.platform), name) for name in _names_of(account)}
     return {_label_key(account_label(account)), _label_key(full_account_label(account)), *names}
 
 
-def _names(account: Integration) -> set[str]:
+def _names_of(account: Integration) -> set[str]:
     """What an account is called, in full: its name, and its handle with @ and without."""
-    handle, name = (_spoken(text or "") for text in (account.handle, account.name))
+    handle, name = (_normalize_word(text or "") for text in (account.handle, account.name))
     bare = handle.removeprefix("@")
     return {each for each in (bare, bare and f"@{bare}", name, name.removeprefix("@")) if each}

@@ -27,7 +27,7 @@ async def run_both(
     return cast("First", results[0]), cast("Second", results[1])
 
 
-async def shielded(steps: Callable[[], Awaitable[First]]) -> First:
+async def run_shielded(steps: Callable[[], Awaitable[First]]) -> First:
     """The result of steps that a cancel of the call does not interrupt; each has a deadline of its own."""
     results: list[First] = []
     with anyio.CancelScope(shield=True):

@@ -27,7 +27,7 @@ _SPELLINGS = {
 }
 
 
-def _schema(privacy: JsonObject) -> JsonObject:
+def _build_schema(privacy: JsonObject) -> JsonObject:
     tiktok = {**dict.fromkeys(_SPELLINGS["tiktok"], _SWITCH), "privacy": privacy}
     blocks = {"pinterest": dict.fromkeys(_SPELLINGS["pinterest"], _TEXT), "tiktok": tiktok}
     return {
@@ -37,9 +37,9 @@ def _schema(privacy: JsonObject) -> JsonObject:
 
 
 # Written by hand: `platforms.rules` reads its file only when a post is checked. A test compares the two.
-PLATFORM_DATA_SCHEMA = _schema({"type": "string", "enum": _PRIVACY})
+PLATFORM_DATA_SCHEMA = _build_schema({"type": "string", "enum": _PRIVACY})
 # For tools beside create_post: the list of choices costs every agent characters.
-SHORT_PLATFORM_DATA_SCHEMA = _schema(_TEXT)
+SHORT_PLATFORM_DATA_SCHEMA = _build_schema(_TEXT)
 
 
 def parse_platform_data(value: object) -> object:
@@ -72,10 +72,10 @@ def _parse_block(platform: str, block: object) -> object:
 
 def to_argument_spelling(data: JsonObject) -> JsonObject:
     """Return choices as arguments spell them."""
-    return {platform: _respell(platform, block) for platform, block in data.items()}
+    return {platform: _respell_block(platform, block) for platform, block in data.items()}
 
 
-def _respell(platform: str, block: object) -> object:
+def _respell_block(platform: str, block: object) -> object:
     ours = {theirs: name for name, theirs in _SPELLINGS.get(platform, {}).items()}
     if not ours or not isinstance(block, dict):
         return block

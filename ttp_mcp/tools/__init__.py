@@ -3,7 +3,7 @@
 from ttp_mcp.toolkit.registry import Tool, Toolset
 from ttp_mcp.tools import analytics, integrations, media, plans, posts, setup
 
-__all__ = ["TOOLSETS", "Tool", "Toolset", "every_tool", "select"]
+__all__ = ["TOOLSETS", "Tool", "Toolset", "every_tool", "select_tools"]
 
 # The one list of groups, in the order in which tools are listed.
 TOOLSETS: tuple[Toolset, ...] = (
@@ -21,7 +21,7 @@ def every_tool() -> list[Tool]:
     return [tool for toolset in TOOLSETS for tool in toolset.tools]
 
 
-def select(toolsets: tuple[str, ...] | None, access: str) -> list[Tool]:
+def select_tools(toolsets: tuple[str, ...] | None, access: str) -> list[Tool]:
     """The tools that a configuration registers.
 
     Args:

@@ -94,7 +94,7 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
         if found.message:
             lines.append(f"API said: {quote_text(found.message)}")
         return Answer("\n".join(lines), _best_times(found))
-    lines = [f"Best times{where}, from {_points(found.data_points)}:"]
+    lines = [f"Best times{where}, from {_describe_points(found.data_points)}:"]
     lines.append(
         "Hours: "
         + (", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours) or "none yet")
@@ -115,7 +115,7 @@ async def optimal_times_by_account(args: NoArguments, context: ToolContext) -> A
     The same as optimal_times, one ranking per account, as the API returns it.
     """
     reply = await context.api.analytics.optimal_times_by_account()
-    return _pass_on("Best times by account", reply, RANKINGS, *_thin(reply))
+    return _pass_on("Best times by account", reply, RANKINGS, *_note_small_samples(reply))
 
 
 @toolset.tool(title="Next best time", effect="read", failure="Next best time not read")
@@ -125,7 +125,7 @@ async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[R
     Pass it to create_post as scheduled_at. The rest is as the API returns it.
     """
     reply = await context.api.analytics.next_optimal_time()
-    return _pass_on("Next best time", reply, *_readings(reply, context))
+    return _pass_on("Next best time", reply, *_render_instants(reply, context))
 
 
 @toolset.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
@@ -148,7 +148,7 @@ async def engagement_summary(args: NoArguments, context: ToolContext) -> Answer[
     return _pass_on("Engagement", await context.api.analytics.engagement_summary(), note)
 
 
-def _points(count: int | None) -> str:
+def _describe_points(count: int | None) -> str:
     if count is None:
         return "a number of posts that the API does not state"
     few = ", a small sample: treat it as a hint" if count < FEW_POINTS else ""
@@ -159,12 +159,12 @@ def _data_points(count: int) -> str:
     return f"{count} data point{'' if count == 1 else 's'}"
 
 
-def _thin(reply: dict[str, Any]) -> list[str]:
+def _note_small_samples(reply: dict[str, Any]) -> list[str]:
     """A note for each ranking of few data points, by the account or platform that it stands under."""
-    rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _objects(reply, ""))
+    rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _walk_objects(reply, ""))
     thin = [(owner or "a ranking", int(count)) for owner, count in rankings if count is not None and count < FEW_POINTS]
     notes = [
-        f"{owner}: {_points(count)}." if count else f"{owner}: no data points, so no best times yet."
+        f"{owner}: {_describe_points(count)}." if count else f"{owner}: no data points, so no best times yet."
         for owner, count in thin
     ]
     more = (
@@ -173,11 +173,11 @@ def _thin(reply: dict[str, Any]) -> list[str]:
     return notes[:MOST_NOTES] + more
 
 
-def _readings(reply: dict[str, Any], context: ToolContext) -> list[str]:
+def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
     """What each instant of a reply is where the user is; a text without an offset is left alone, since its zone is not known."""
     texts = dict.fromkeys(
         value
-        for _, part in _objects(reply, "")
+        for _, part in _walk_objects(reply, "")
         for value in part.values()
         if isinstance(value, str) and _INSTANT.fullmatch(value)
     )
@@ -189,7 +189,7 @@ def _readings(reply: dict[str, Any], context: ToolContext) -> list[str]:
     ][:MOST_NOTES]
 
 
-def _objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _walk_objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every object of a reply with what names its owner: platform and name, of itself or of what it stands in."""
     left = [(owner, value)]
     while left:
@@ -198,12 +198,12 @@ def _objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
             left += [(owner, entry) for entry in reversed(cast("list[object]", part))]
         elif isinstance(part, dict):
             found = cast("dict[str, Any]", part)
-            owner = _owner(found) or owner
+            owner = _name_owner(found) or owner
             yield owner, found
             left += [(owner, entry) for entry in reversed(found.values())]
 
 
-def _owner(part: dict[str, Any]) -> str:
+def _name_owner(part: dict[str, Any]) -> str:
     """What an object says it is of, fit to stand in a sentence of ours; empty when it says nothing."""
     words = [part.get("platform"), part.get("name") or part.get("handle") or part.get("accountId")]
     return " ".join(show_word(word) for word in words if isinstance(word, str) and word)

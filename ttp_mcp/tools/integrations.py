@@ -46,21 +46,21 @@ async def list_integrations(args: ListIntegrations, context: ToolContext) -> Ans
             "No account is connected. A person connects accounts in the TimeToPost dashboard.", AccountList(accounts=[])
         )
     lines = [f"{len(accounts)} connected account{'s' if len(accounts) > 1 else ''}:"]
-    lines += [_line(account) for account in accounts]
-    return Answer("\n".join(lines), AccountList(accounts=[_data(account) for account in accounts]))
+    lines += [_render_account(account) for account in accounts]
+    return Answer("\n".join(lines), AccountList(accounts=[_to_account(account) for account in accounts]))
 
 
-def _line(account: Integration) -> str:
-    return f"- {show_id(account.id)}  {full_account_label(account)}: {_health(account)}"
+def _render_account(account: Integration) -> str:
+    return f"- {show_id(account.id)}  {full_account_label(account)}: {_describe_health(account)}"
 
 
-def _health(account: Integration) -> str:
+def _describe_health(account: Integration) -> str:
     if account.healthy is False:
         return f"{account.status or 'not connected'}; {EXPIRED}"
     return account.status or "status not stated"
 
 
-def _data(account: Integration) -> Account:
+def _to_account(account: Integration) -> Account:
     return Account(
         id=clean_text(account.id),
         platform=clean_text(account.platform),

@@ -13,7 +13,7 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import OpenFile, open_below
-from ttp_mcp.media.probe import EXTENSIONS, Examination, examine, has_media_extension, sniff
+from ttp_mcp.media.probe import EXTENSIONS, Examination, examine_file, has_media_extension, sniff_type
 from ttp_mcp.text import clean_text, quote_text, show_url
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -123,28 +123,28 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
             "Not uploaded: this server runs elsewhere and can't see the user's files. Use presign_media and PUT the file "
             "from where it is, or pass an https URL; repeating does not help."
         )
-    opened = await (_fetch(args.source.strip(), context) if by_url else _open(args.source, context))
+    opened = await (_fetch_file(args.source.strip(), context) if by_url else _open_file(args.source, context))
     with opened as file:
-        # The extension of a URL promises nothing; examine() gives the name one of its type.
+        # The extension of a URL promises nothing; examine_file() gives the name one of its type.
         name = (
             file.name
             if not by_url or has_media_extension(file.name)
             else f"{file.name.partition('.')[0] or 'file'}.jpg"
         )
-        found = await anyio.to_thread.run_sync(examine, file.read_at, file.size, name)
-        public_url = await _send(EditedFile(file, found.edits) if found.edits else file, found, context)
-        return _render(found.name if by_url else file.name, found, public_url)
+        found = await anyio.to_thread.run_sync(examine_file, file.read_at, file.size, name)
+        public_url = await _send_file(EditedFile(file, found.edits) if found.edits else file, found, context)
+        return _render_upload(found.name if by_url else file.name, found, public_url)
 
 
-async def _open(source: str, context: ToolContext) -> OpenFile:
+async def _open_file(source: str, context: ToolContext) -> OpenFile:
     return await anyio.to_thread.run_sync(open_below, source, context.settings.media_dirs)
 
 
-async def _fetch(url: str, context: ToolContext) -> OpenFile:
+async def _fetch_file(url: str, context: ToolContext) -> OpenFile:
     """Fetch a file by its URL."""
     _check_url(url)
     try:
-        return await context.api.downloads.fetch(url, lambda head: sniff(head) in EXTENSIONS)
+        return await context.api.downloads.fetch(url, lambda head: sniff_type(head) in EXTENSIONS)
     except DownloadProblem as problem:
         next_step = "Try again later" if problem.transient else "Pass another URL, or the path of a local file"
         repeating = "repeating is safe" if problem.transient else "repeating the same call does not help"
@@ -154,11 +154,11 @@ async def _fetch(url: str, context: ToolContext) -> OpenFile:
         ) from None
 
 
-async def _send(source: OpenFile | EditedFile, found: Examination, context: ToolContext) -> str:
+async def _send_file(source: OpenFile | EditedFile, found: Examination, context: ToolContext) -> str:
     """Upload a file; returns its public URL."""
 
     async def progress(done: int, total: int) -> None:
-        await context.user.report_progress(done, total, f"{_megabytes(done)} of {_megabytes(total)}")
+        await context.user.report_progress(done, total, f"{_show_size(done)} of {_show_size(total)}")
 
     async with context.writer.upload(tool="upload_media"):
         stored = await context.api.media.upload(found.name, found.facts.content_type, source, progress)
@@ -186,10 +186,10 @@ def _names_a_host(url: str) -> bool:
     return parts.scheme == "https" and bool((parts.hostname or "").strip("."))
 
 
-def _render(name: str, found: Examination, public_url: str) -> Answer[UploadedMedia]:
+def _render_upload(name: str, found: Examination, public_url: str) -> Answer[UploadedMedia]:
     facts = found.facts
     lines = [
-        f"Uploaded {quote_text(found.name, 255)}: {', '.join(_describe(found))}.",
+        f"Uploaded {quote_text(found.name, 255)}: {', '.join(_describe_file(found))}.",
         f"public_url: {show_url(public_url, LONGEST_URL)}",
         "Pass public_url in media_urls of create_post. The file is in no post yet.",
     ]
@@ -213,9 +213,9 @@ def _render(name: str, found: Examination, public_url: str) -> Answer[UploadedMe
     return Answer("\n".join(lines), data)
 
 
-def _describe(found: Examination) -> list[str]:
+def _describe_file(found: Examination) -> list[str]:
     facts = found.facts
-    details = [facts.content_type, _megabytes(facts.size_bytes)]
+    details = [facts.content_type, _show_size(facts.size_bytes)]
     if facts.width:
         turned = f" (turned by {'its header' if facts.is_video else 'EXIF'})" if found.turned else ""
         details.append(f"{facts.width} x {facts.height} pixels{turned}")
@@ -226,5 +226,5 @@ def _describe(found: Examination) -> list[str]:
     return details
 
 
-def _megabytes(size: int) -> str:
+def _show_size(size: int) -> str:
     return f"{size / 1_000_000:.1f} MB" if size >= 100_000 else f"{size} bytes"

@@ -53,7 +53,7 @@ async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupRep
 
     Call it when other tools fail, or once at the start.
     """
-    items = [item async for item in _items(context)]
+    items = [item async for item in _check_items(context)]
     problems = sum(item.state == "problem" for item in items)
     heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
     marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
@@ -61,52 +61,52 @@ async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupRep
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 
 
-async def _items(context: ToolContext) -> AsyncIterator[SetupItem]:
-    reached, item = await _token(context)
+async def _check_items(context: ToolContext) -> AsyncIterator[SetupItem]:
+    reached, item = await _check_token(context)
     yield item
     if reached:
-        async for found in _accounts(context):
+        async for found in _check_accounts(context):
             yield found
-        yield await _best_times(context)
-        yield _clock(context)
-    yield _time_zone(context)
-    yield _access(context)
-    yield _confirmation(context)
-    for found in _folders(context):
+        yield await _check_best_times(context)
+        yield _check_clock(context)
+    yield _check_time_zone(context)
+    yield _show_access(context)
+    yield _show_confirmation(context)
+    for found in _check_folders(context):
         yield found
-    async for found in _ledger(context):
+    async for found in _check_ledger(context):
         yield found
 
 
-def _item(name: str, state: State, text: str) -> SetupItem:
+def _make_item(name: str, state: State, text: str) -> SetupItem:
     return SetupItem(name=name, state=state, text=text)
 
 
-async def _token(context: ToolContext) -> tuple[bool, SetupItem]:
+async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
     where = SANDBOX if context.sandbox else context.api.base_url
     try:
         await context.accounts.fresh()
     except (TokenMissing, TokenMalformed, NotAuthenticated) as error:
-        return False, _item("token", "problem", agent_text(error, "Not usable") or "")
+        return False, _make_item("token", "problem", agent_text(error, "Not usable") or "")
     except ApiError as error:
-        return False, _item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
+        return False, _make_item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
     token = context.api.token
     shown = f" (fingerprint {token.fingerprint})" if token and not context.sandbox else ""
     organization = f"; organization {quote_text(context.settings.org_id, 60)}" if context.settings.org_id else ""
-    return True, _item("token", "ok", f"accepted{shown} by {where}{organization}")
+    return True, _make_item("token", "ok", f"accepted{shown} by {where}{organization}")
 
 
-async def _accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
+async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
     accounts = (await context.accounts.recent()).accounts
     if not accounts:
-        yield _item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
+        yield _make_item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
         return
     bad = [account for account in accounts if account.healthy is False]
     names = join_words([account_label(account) for account in accounts[:12]])
     connected = f"{len(accounts) - len(bad)} of {count_noun(len(accounts), 'account')} connected"
-    yield _item("accounts", "ok", f"{connected}: {names}")
+    yield _make_item("accounts", "ok", f"{connected}: {names}")
     for account in bad:
-        yield _item(
+        yield _make_item(
             "account",
             "problem",
             f"{account_label(account)} is {account.status or 'not connected'}; {EXPIRED}{_dashboard_link(context)}.",
@@ -114,24 +114,26 @@ async def _accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
     for account in accounts:
         ends = account.expires_at
         if account not in bad and ends and not account.has_refresh_capability and ends - context.now() < SOON:
-            yield _item(
+            yield _make_item(
                 "account",
                 "notice",
                 f"{account_label(account)}: its connection ends {show(ends, context.zone)}. Reconnect it before.",
             )
 
 
-async def _best_times(context: ToolContext) -> SetupItem:
+async def _check_best_times(context: ToolContext) -> SetupItem:
     try:
         found = await context.api.analytics.optimal_times()
     except Forbidden:
-        return _item("best times", "notice", "not part of this plan; plan_posts then spreads posts over common hours.")
+        return _make_item(
+            "best times", "notice", "not part of this plan; plan_posts then spreads posts over common hours."
+        )
     except ApiError as error:
-        return _item("best times", "notice", agent_text(error, "Not read") or "")
+        return _make_item("best times", "notice", agent_text(error, "Not read") or "")
     if found.data_points is None:
-        return _item("best times", "ok", "available, data points not stated")
+        return _make_item("best times", "ok", "available, data points not stated")
     few = ", a small sample" if found.data_points < FEW_POINTS else ""
-    return _item("best times", "ok", f"available, from {found.data_points} data points{few}")
+    return _make_item("best times", "ok", f"available, from {found.data_points} data points{few}")
 
 
 def _dashboard_link(context: ToolContext) -> str:
@@ -140,86 +142,88 @@ def _dashboard_link(context: ToolContext) -> str:
     return "" if context.sandbox else f" ({site.scheme}://{site.netloc})"
 
 
-def _clock(context: ToolContext) -> SetupItem:
+def _check_clock(context: ToolContext) -> SetupItem:
     skew = context.api.clock.skew_seconds
     if skew is None:
-        return _item("clock", "notice", "the API sent no `Date` header, so the clock can't be checked.")
+        return _make_item("clock", "notice", "the API sent no `Date` header, so the clock can't be checked.")
     if abs(skew) <= 5:
-        return _item("clock", "ok", "agrees with the API's")
+        return _make_item("clock", "ok", "agrees with the API's")
     way = "behind" if skew > 0 else "ahead of"
-    return _item(
+    return _make_item(
         "clock", "notice", f"this machine is {abs(skew):.0f} s {way} the API; times are judged by the API's clock."
     )
 
 
-def _time_zone(context: ToolContext) -> SetupItem:
+def _check_time_zone(context: ToolContext) -> SetupItem:
     if not context.settings.zone_is_known:
-        return _item(
+        return _make_item(
             "time zone",
             "notice",
             "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
             f"name, for example Europe/Paris; now {show(context.now(), context.zone)}",
         )
     if notice := describe_fixed_offset(context.zone.key):
-        return _item("time zone", "notice", f"{notice} Now {show(context.now(), context.zone)}")
-    return _item(
+        return _make_item("time zone", "notice", f"{notice} Now {show(context.now(), context.zone)}")
+    return _make_item(
         "time zone",
         "ok",
         f"{context.zone.key}, for times without an offset (TTP_TIMEZONE); now {show(context.now(), context.zone)}",
     )
 
 
-def _access(context: ToolContext) -> SetupItem:
+def _show_access(context: ToolContext) -> SetupItem:
     words = {
         "read": "read: tools only look (TTP_ACCESS)",
         "draft": "draft: nothing is published or deleted (TTP_ACCESS)",
         "full": "full: tools may publish and delete (TTP_ACCESS)",
     }
     groups = f"; groups {', '.join(context.settings.toolsets)} (TTP_TOOLSETS)" if context.settings.toolsets else ""
-    return _item("access", "ok", words[context.settings.access] + groups)
+    return _make_item("access", "ok", words[context.settings.access] + groups)
 
 
-def _confirmation(context: ToolContext) -> SetupItem:
+def _show_confirmation(context: ToolContext) -> SetupItem:
     words = {
         "auto": "auto: the human is asked before what can't be taken back, where the client can ask",
         "required": "required: the human is asked before every publish and delete",
         "off": "off: the human is never asked",
     }
-    return _item(
+    return _make_item(
         "confirmation",
         "notice" if context.settings.confirm == "off" else "ok",
         words[context.settings.confirm] + " (TTP_CONFIRM)",
     )
 
 
-def _folders(context: ToolContext) -> list[SetupItem]:
+def _check_folders(context: ToolContext) -> list[SetupItem]:
     name = "media folders"
     if not context.local_files:
-        return [_item(name, "ok", "none over HTTP: files of the server are never read")]
+        return [_make_item(name, "ok", "none over HTTP: files of the server are never read")]
     folders = context.settings.media_dirs
     if not folders:
         return [
-            _item(name, "notice", "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it.")
+            _make_item(
+                name, "notice", "none, so upload_media reads no file. Set TTP_MEDIA_DIRS to a folder to allow it."
+            )
         ]
     advice = "so upload_media reads no file. Name a folder in its place that holds only media, and restart this server."
-    problems = [_item(name, "problem", f"{problem}, {advice}") for problem in folder_problems(folders)]
+    problems = [_make_item(name, "problem", f"{problem}, {advice}") for problem in folder_problems(folders)]
     named = quote_words(map(str, folders), 200)
-    return problems or [_item(name, "ok", f"{named} (TTP_MEDIA_DIRS)")]
+    return problems or [_make_item(name, "ok", f"{named} (TTP_MEDIA_DIRS)")]
 
 
-async def _ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
+async def _check_ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
     try:
         unfinished = await context.ledger.list_unfinished()
         half_replaced = await context.ledger.replacements.list_interrupted()
     except LedgerProblem as problem:
-        yield _item("ledger", "problem", f"nothing can be published or deleted: {problem}")
+        yield _make_item("ledger", "problem", f"nothing can be published or deleted: {problem}")
         return
-    yield _item("ledger", "ok", "works: nothing is sent twice")
+    yield _make_item("ledger", "ok", "works: nothing is sent twice")
     for write in unfinished[:10]:
-        yield _item("unfinished", "notice", _render_unfinished(write, context))
+        yield _make_item("unfinished", "notice", _render_unfinished(write, context))
     for each in half_replaced[:10]:
         if await _both_may_stand(each, context):
-            yield _item("half replaced", "problem", _half_replaced(each, context))
+            yield _make_item("half replaced", "problem", _render_half_replaced(each, context))
 
 
 def _render_unfinished(write: Unfinished, context: ToolContext) -> str:
@@ -244,7 +248,7 @@ async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> boo
     return True
 
 
-def _half_replaced(half: PendingReplacement, context: ToolContext) -> str:
+def _render_half_replaced(half: PendingReplacement, context: ToolContext) -> str:
     old = show_id(half.old_id)
     since = f"reschedule_post of {show(half.at, context.zone)} did not end"
     if half.new_id is None:

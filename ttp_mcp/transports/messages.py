@@ -15,7 +15,7 @@ _ESCAPE = re.compile(
 _HALF_BYTES = len(rb"\ud83d")
 
 
-def repair(content: bytes) -> bytes:
+def repair_text(content: bytes) -> bytes:
     """Remove a byte order mark and replace halves of surrogate pairs, which JSON can escape and UTF-8 can't encode, by U+FFFD."""
     content = content.removeprefix(codecs.BOM_UTF8)
     return _ESCAPE.sub(_replace_half, content) if b"\\u" in content else content

@@ -106,7 +106,7 @@ async def test_what_holds_the_beginning_of_a_token_by_chance_is_no_api_token(ser
     ],
 )
 async def test_every_key_that_the_server_starts_with_is_accepted(serve, settings, key):
-    loaded = config.load({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
+    loaded = config.load_settings({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
     async with serve(server_key=loaded.server_key) as web:
         response = await web.rpc("tools/list", authorization=f"Bearer {key}")
     assert response.status_code == 200

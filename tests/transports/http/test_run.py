@@ -21,7 +21,7 @@ from tests.transports.http.conftest import KEY, chosen_options, request
 from tests.transports.http.upstream import Upstream, mark_of, token_of
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
-from ttp_mcp.transports.http.run import BindProblem, allow_many_connections, listening, serve_http, to_url
+from ttp_mcp.transports.http.run import BindProblem, allow_many_connections, open_listener, serve_http, to_url
 from ttp_mcp.transports.http.timeouts import TimedProtocol
 
 pytestmark = pytest.mark.requirement("http.serving")
@@ -32,7 +32,7 @@ PROGRAM = Path(sys.executable).with_name("ttp-mcp")
 @asynccontextmanager
 async def on_a_port(settings, upstream=None, *, transport="http", options=None, **how):
     """A server on a free port in this process: its address, its service, and a list that gets the exit code."""
-    with listening("127.0.0.1", 0) as opened:
+    with open_listener("127.0.0.1", 0) as opened:
         port = opened.getsockname()[1]
         chosen = chosen_options(settings, transport, **{"port": port, **(options or {})})
         service = HttpService(settings, chosen, upstream or Upstream(), port=port)
@@ -362,14 +362,14 @@ def test_a_port_that_is_taken_is_said_in_words():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(BindProblem, match=f"Port {port} is taken"), listening("127.0.0.1", port):
+        with pytest.raises(BindProblem, match=f"Port {port} is taken"), open_listener("127.0.0.1", port):
             pass
 
 
 def test_an_address_of_elsewhere_is_said_in_words():
-    with pytest.raises(BindProblem, match="isn't an address of this machine"), listening("no such name", 1):
+    with pytest.raises(BindProblem, match="isn't an address of this machine"), open_listener("no such name", 1):
         pass
-    with pytest.raises(BindProblem, match="can't be used"), listening("192.0.2.1", 0):
+    with pytest.raises(BindProblem, match="can't be used"), open_listener("192.0.2.1", 0):
         pass
 
 

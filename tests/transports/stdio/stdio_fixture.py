@@ -21,7 +21,7 @@ import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
-from ttp_mcp.logs import configure
+from ttp_mcp.logs import configure_logging
 from ttp_mcp.process import force_exit_after
 from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS
 from ttp_mcp.transports.stdio.transport import DRAIN_SECONDS, LINE_BYTES, serve_stdio
@@ -306,7 +306,7 @@ def main() -> None:
     if chosen.blocking_log:
         logging.basicConfig(level=chosen.level, force=True)
     else:
-        configure(chosen.level)
+        configure_logging(chosen.level)
 
     async def serve_to_the_end() -> int:
         code = await serve_stdio(

@@ -39,7 +39,7 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 def zone_of() -> ZoneInfo:
     """The person's time zone; the other settings are none of the sandbox's business."""
-    return config.load({"TTP_TIMEZONE": config.environment().get("TTP_TIMEZONE", "")}).zone
+    return config.load_settings({"TTP_TIMEZONE": config.read_environment().get("TTP_TIMEZONE", "")}).zone
 
 
 def run_state(opened: SandboxSession) -> bool:

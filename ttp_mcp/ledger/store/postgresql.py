@@ -156,7 +156,7 @@ class PostgresqlStore:
             async with db.pipeline(), db.transaction():
                 await db.execute(_PREPARE, (str(round(self._answer_seconds * 1000)),))
                 await db.execute(_LOCK, (_lock_number(scope),))
-                refused = await _check(db, scope, steps, to_milliseconds(now), cap)
+                refused = await _check_steps(db, scope, steps, to_milliseconds(now), cap)
                 if refused is None:
                     await _carry_out(db, scope, steps, to_milliseconds(now), prune=prune)
             return refused or "done"
@@ -187,7 +187,7 @@ class PostgresqlStore:
                 async with self._slots:
                     return await self._retry(work)
         except (psycopg.Error, OSError) as error:
-            raise LedgerProblem(_describe(error)) from error
+            raise LedgerProblem(_describe_error(error)) from error
 
     async def _retry(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS - 1):
@@ -240,7 +240,7 @@ def _is_closed(db: Connection, error: psycopg.Error) -> bool:
     return db.broken or (error.sqlstate or "").startswith("57P")
 
 
-async def _check(
+async def _check_steps(
     db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
 ) -> CommitResult | None:
     """Return why the steps must not be carried out, or None. `done`: an attempt whose response was lost carried them out."""
@@ -291,7 +291,7 @@ def _parse_row(row: TupleRow) -> Entry:
         return decode_value(row[0].decode(), *row[1:4])
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, _NoConnection):
         why, what_to_do = _REFUSED if error.answered else _UNREACHABLE
     elif isinstance(error, psycopg.OperationalError) and error.sqlstate is None:

@@ -158,7 +158,7 @@ class SqliteStore:
                 return work(self._reader) if _check_version(self._reader) else nothing
             except (sqlite3.Error, OSError) as error:
                 self._close_reader()
-                raise LedgerProblem(_describe(error)) from error
+                raise LedgerProblem(_describe_error(error)) from error
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._write_lock:
@@ -170,7 +170,7 @@ class SqliteStore:
             except (sqlite3.Error, OSError) as error:
                 # The next call opens the file again: by then there may be room, or another file.
                 self._close_writer()
-                raise LedgerProblem(_describe(error)) from error
+                raise LedgerProblem(_describe_error(error)) from error
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
@@ -320,7 +320,7 @@ def _result_code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _describe(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return _render_problem(
         _PROBLEMS.get(sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _result_code(error), _OTHER_PROBLEM)
     )

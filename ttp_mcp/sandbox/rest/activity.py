@@ -42,7 +42,7 @@ def record_request(
                     method,
                     path[:200],
                     answer.status_code,
-                    _summarize(method, path, body),
+                    _summarize_request(method, path, body),
                 ),
             )
             db.execute("DELETE FROM activity WHERE id <= ?", ((noted.lastrowid or 0) - KEPT,))
@@ -52,7 +52,7 @@ def record_request(
         db.execute("PRAGMA synchronous = FULL")
 
 
-def _summarize(method: str, path: str, body: JsonObject) -> str:
+def _summarize_request(method: str, path: str, body: JsonObject) -> str:
     words = {
         ("POST", "/api/posts"): "Create a post",
         ("GET", "/api/posts"): "List posts",

@@ -104,7 +104,7 @@ def _handle_request(
     try:
         if endpoint.vendor and not has_vendor_endpoints(store):
             raise Problem(404, NO_PATH)
-        caller = _authenticate(store, clock, request)
+        caller = _authenticate_request(store, clock, request)
         organization = organizations.find_organization(store, caller, request.headers.get("x-ttp-org"))
         if isinstance(body, Problem):
             raise body
@@ -135,7 +135,7 @@ def _handle_request(
     return answer
 
 
-def _authenticate(store: Store, clock: Clock, request: Request) -> tokens.Caller:
+def _authenticate_request(store: Store, clock: Clock, request: Request) -> tokens.Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     caller = tokens.verify_token(store, clock, token.strip()) if scheme.lower() == "bearer" else None
     if caller is None:

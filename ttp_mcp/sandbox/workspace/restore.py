@@ -55,7 +55,7 @@ def reset_workspace(
         WorkspaceProblem: The times can't be moved that far; nothing was changed.
     """
     with store.writing() as db:
-        _clear(db)
+        _clear_tables(db)
         if workspace is None:
             _fill_with_demo(store, storage, at=at, empty=empty)
         else:
@@ -97,7 +97,7 @@ def _fill_with_demo(store: Store, storage: MediaStorage, *, at: datetime | None,
     demo.fill_workspace(store, ManualClock(at or clock.now()), storage, empty=empty)
 
 
-def _clear(db: sqlite3.Connection) -> None:
+def _clear_tables(db: sqlite3.Connection) -> None:
     # Tokens refer to users who exist again before the transaction ends.
     db.execute("PRAGMA defer_foreign_keys = ON")
     for table in (*_TABLES, "sqlite_sequence"):

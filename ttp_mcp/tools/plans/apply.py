@@ -9,7 +9,7 @@ from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache
-from ttp_mcp.toolkit.concurrency import run_both, shielded
+from ttp_mcp.toolkit.concurrency import run_both, run_shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -137,7 +137,7 @@ async def _create_step(stored: StoredPlan, entry: Scheduled, existing: Sequence[
         return await _create_and_note(stored, entry, existing, context)
 
     try:
-        return _created_step(entry, await shielded(create_and_note))
+        return _created_step(entry, await run_shielded(create_and_note))
     except (ApiError, WriteRefused, LedgerProblem) as problem:
         return _failed_step(entry, problem)
 

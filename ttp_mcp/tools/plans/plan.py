@@ -137,8 +137,8 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
         weekly=history.weekly,
         booked=_list_bookings(existing, accounts, context.now()),
     )
-    plan, warnings = _validate(plan, drafts, existing)
-    plan_id, problem = await _save(plan, context)
+    plan, warnings = _validate_posts(plan, drafts, existing)
+    plan_id, problem = await _save_plan(plan, context)
     heading = _render_heading(plan, plan_id, problem, context)
     return _planned_answer(heading, plan, plan_id, accounts, warnings, history, context)
 
@@ -199,7 +199,9 @@ def _list_bookings(existing: Sequence[Post], accounts: Sequence[Integration], no
     ]
 
 
-def _validate(plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post]) -> tuple[Plan, dict[int, list[str]]]:
+def _validate_posts(
+    plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post]
+) -> tuple[Plan, dict[int, list[str]]]:
     """Take out the posts that a platform would refuse; return the warnings of the others by index."""
     targets = {draft.post.index: draft.targets for draft in drafts}
     scheduled: list[Scheduled] = []
@@ -231,7 +233,7 @@ def _compare_within(entry: Scheduled, scheduled: Sequence[Scheduled]) -> list[st
     return warnings
 
 
-async def _save(plan: Plan, context: ToolContext) -> tuple[str | None, str | None]:
+async def _save_plan(plan: Plan, context: ToolContext) -> tuple[str | None, str | None]:
     """Store the plan; return its id, or why it can't be applied. Without a ledger the calendar is still useful."""
     if not plan.scheduled:
         return None, None

@@ -83,7 +83,7 @@ async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress
             stored, steps, context, f"Nothing to undo: this plan has created no post that is {known}still there."
         )
     targets = await _read_targets(stored, context)
-    await _confirm(stored, [each.state for each in targets if isinstance(each.state, Post)], args, context)
+    await _confirm_undo(stored, [each.state for each in targets if isinstance(each.state, Post)], args, context)
     for number, target in enumerate(targets):
         await context.user.report_progress(
             number, len(targets), f"{number} of {count_noun(len(targets), 'post')} checked"
@@ -151,7 +151,7 @@ def _kept_step(index: int, post: Post) -> Step | None:
     return None if post.status in REPLACEABLE else _post_step(index, post.id, "kept", f"it is {post.status}")
 
 
-async def _confirm(stored: StoredPlan, posts: Sequence[Post], args: UndoPlan, context: ToolContext) -> None:
+async def _confirm_undo(stored: StoredPlan, posts: Sequence[Post], args: UndoPlan, context: ToolContext) -> None:
     """Require confirmation for the posts as they are now: they may have been rescheduled since."""
     if not posts:
         return

@@ -52,7 +52,7 @@ def apply_changes(args: ChangeFields, old: Post, context: ToolContext, failure: 
         media_urls=() if "media_urls" in removed else args.media_urls or old.media_urls,
         thread=() if "thread" in removed else args.thread or old.thread,
         scheduled_at=args.scheduled_at or _known_time(old, context, failure),
-        platform_data={} if "platform_data" in removed else _merge(old.platform_data, args.platform_data or {}),
+        platform_data={} if "platform_data" in removed else _merge_choices(old.platform_data, args.platform_data or {}),
     )
 
 
@@ -78,7 +78,7 @@ def _known_time(old: Post, context: ToolContext, failure: str) -> str | None:
     return to_iso(old.scheduled_at, context.zone)
 
 
-def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def _merge_choices(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Return the old choices with the new ones; a choice that isn't passed stays."""
     return {**old, **{platform: _merge_block(old.get(platform), block) for platform, block in new.items()}}
 
@@ -225,12 +225,12 @@ def _count_further_posts(count: int) -> str:
 
 def _describe_choices(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Name the choices that differ, with their old values."""
-    before, after = _flatten(old), _flatten(new)
+    before, after = _flatten_choices(old), _flatten_choices(new)
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return ", ".join(f"{name} was {_show_choice(before.get(name))}" for name in names)
 
 
-def _flatten(data: dict[str, Any]) -> dict[str, Any]:
+def _flatten_choices(data: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for platform, block in to_argument_spelling(data).items():
         choices = cast("dict[str, Any]", block) if isinstance(block, dict) else {"": block}

@@ -97,18 +97,18 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
         prepared, changes = await _prepare_new(args, context), None
         found, earlier = await _add_earlier(prepared, context)
     lines = [
-        _headline(prepared, found, earlier, context),
+        _render_verdict(prepared, found, earlier, context),
         *(_account_line(account, prepared.post) for account in prepared.targets),
         *(changes.render_question() if changes else []),
         *render_content(prepared)[1:],
         *(f"Error: {text}" for text in found.errors),
         *(f"Warning: {text}" for text in found.warnings),
         *([found.render_split()] if found.split else []),
-        _ending(found, earlier, "reschedule_post" if args.post_id else "create_post"),
+        _render_next_step(found, earlier, "reschedule_post" if args.post_id else "create_post"),
     ]
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
-        accounts=[_account(account, prepared.post) for account in prepared.targets],
+        accounts=[_check_account(account, prepared.post) for account in prepared.targets],
         scheduled_at=to_iso(prepared.post.scheduled_at, context.zone),
         errors=list(found.errors),
         warnings=list(found.warnings),
@@ -169,7 +169,7 @@ async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Fi
     return replace(found, errors=(error,)), None
 
 
-def _headline(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:
+def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:
     verb = "Would not be sent as it is" if found.errors else "Would not be sent again" if earlier else "Would be sent"
     when = prepared.post.scheduled_at
     if when is None and not found.errors and not earlier:
@@ -178,8 +178,8 @@ def _headline(prepared: PreparedPost, found: Findings, earlier: str | None, cont
     return f"{verb}: {due}, to {prepared.named()}{prepared.extent()}." if prepared.targets else f"{verb}."
 
 
-def _account(account: Integration, post: PostCreate) -> CheckedAccount:
-    length = _longest(account.platform, post)
+def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
+    length = _longest_part(account.platform, post)
     return CheckedAccount(
         account_id=clean_text(account.id),
         account=account_label(account),
@@ -191,7 +191,7 @@ def _account(account: Integration, post: PostCreate) -> CheckedAccount:
     )
 
 
-def _longest(platform: str, post: PostCreate) -> rules.Length:
+def _longest_part(platform: str, post: PostCreate) -> rules.Length:
     parts = (post.content, *(post.thread if platform == "twitter" else ()))
     return max((rules.text_length(platform, part) for part in parts), key=lambda length: length.count)
 
@@ -200,7 +200,7 @@ def _account_line(account: Integration, post: PostCreate) -> str:
     return f"- {full_account_label(account)} ({show_id(account.id)}): {show_length(account.platform, post.content)}"
 
 
-def _ending(found: Findings, earlier: str | None, tool: str) -> str:
+def _render_next_step(found: Findings, earlier: str | None, tool: str) -> str:
     if found.errors:
         return "Nothing was sent. Fix the errors, then check again."
     if earlier:

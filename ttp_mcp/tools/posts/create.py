@@ -22,7 +22,7 @@ from ttp_mcp.tools.posts.prepare import (
     PostArguments,
     PostFields,
     PreparedPost,
-    binding,
+    confirmation_binding,
     nearest_time,
     prepare_post,
     refuse_errors,
@@ -71,7 +71,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
         await require_confirmation(
             context,
             _create_question(prepared, when, context, once_more=args.allow_duplicate),
-            binding={**binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
+            binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
             irreversible=when - context.now() < SOON,
             confirmation=args.confirmation,
         )
@@ -117,7 +117,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
         accounts=[account_label(account) for account in prepared.targets if account.id not in created.missing_accounts],
         scheduled_at=to_iso(stands, context.zone),
         scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
-        weekday=_weekday(stands, context),
+        weekday=_weekday_of(stands, context),
         warnings=warnings,
         candidates=[clean_text(candidate) for candidate in created.candidates] or None,
         **summarize_content(prepared).model_dump(),
@@ -133,7 +133,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
     return Answer("\n".join([*lines, *sandbox_note(context)]), data)
 
 
-def _weekday(when: datetime | None, context: ToolContext) -> str | None:
+def _weekday_of(when: datetime | None, context: ToolContext) -> str | None:
     return WEEKDAYS[when.astimezone(context.zone).weekday()] if when else None
 
 

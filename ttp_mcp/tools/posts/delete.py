@@ -40,7 +40,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     What a network already shows stays there: it has to be removed on the network itself.
     """
     try:
-        post = await _deletable(args.post_id, context)
+        post = await _read_deletable(args.post_id, context)
     except NotFound:
         await refuse_replaced(args.post_id, context, "Post not deleted")
         if await context.ledger.find_deleted_post(args.post_id) is None:
@@ -57,7 +57,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     )
     if asked:
         # It may have gone out meanwhile, or be another post than the one that was shown.
-        asked_about, post = post, await _deletable(args.post_id, context)
+        asked_about, post = post, await _read_deletable(args.post_id, context)
         refuse_changed(asked_about, post, "Post not deleted")
     deleted = await context.writer.delete(args.post_id, tool="delete_post", post=post)
     text = _deleted_text(deleted, post, book, context)
@@ -69,7 +69,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     )
 
 
-async def _deletable(post_id: str, context: ToolContext) -> Post:
+async def _read_deletable(post_id: str, context: ToolContext) -> Post:
     post = await context.api.posts.get(post_id)
     if post.status == "publishing":
         raise Refusal(

@@ -148,9 +148,9 @@ def _parse_platform(word: str | None, book: AccountCache, everything: Sequence[P
     key = platform_key(word)
     seen = [platform for post in everything for platform in post.platforms]
     connected = [account.platform for account in book.accounts]
-    if key not in {*rules.keys(), *map(platform_key, connected), *map(platform_key, seen)}:
+    if key not in {*rules.platform_keys(), *map(platform_key, connected), *map(platform_key, seen)}:
         raise Refusal(
-            f"Posts not listed: {quote_text(word, 30)} is not a platform. Pass {', '.join(rules.keys())}, or leave platform out."
+            f"Posts not listed: {quote_text(word, 30)} is not a platform. Pass {', '.join(rules.platform_keys())}, or leave platform out."
         )
     return key
 

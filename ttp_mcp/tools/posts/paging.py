@@ -106,7 +106,7 @@ class PageEnd:
     def of_post(cls, post: Post, when: datetime | None) -> "PageEnd":
         """Describe a post by its time in the order of the list."""
         milliseconds = None if when is None else (when - _EPOCH) // timedelta(milliseconds=1)
-        return cls(milliseconds, _checksum(post))
+        return cls(milliseconds, _checksum_of(post))
 
     def to_cursor(self, digest: str) -> str:
         """Return a short text that a model can repeat without errors."""
@@ -162,7 +162,7 @@ class CreationOrder:
     def position_after(self, end: PageEnd) -> int:
         """Return the position after the last post, or after its creation time if it is gone."""
         place = {post.id: at for at, post in enumerate(self._everything)}
-        last = next((at for at, post in enumerate(self._everything) if _checksum(post) == end.checksum), None)
+        last = next((at for at, post in enumerate(self._everything) if _checksum_of(post) == end.checksum), None)
         if last is not None:
             return next((at for at, post in enumerate(self.posts) if place[post.id] > last), len(self.posts))
         if end.milliseconds is None:
@@ -202,7 +202,7 @@ def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, c
     return Page(shown, len(found), left, ordered.end_at(shown[-1]).to_cursor(digest) if left else None)
 
 
-def _checksum(post: Post) -> int:
+def _checksum_of(post: Post) -> int:
     return zlib.crc32(post.id.encode(errors="surrogatepass"))
 
 

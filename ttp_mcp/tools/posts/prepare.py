@@ -269,11 +269,11 @@ def targets_of(
     """The accounts that are meant."""
     if account_ids:
         return book.find_all(account_ids, what)
-    found = [account for platform in platforms or () for account in _on(platform, book, what)]
+    found = [account for platform in platforms or () for account in _accounts_on(platform, book, what)]
     return list({account.id: account for account in found}.values())
 
 
-def _on(platform: str, book: AccountCache, what: str) -> list[Integration]:
+def _accounts_on(platform: str, book: AccountCache, what: str) -> list[Integration]:
     found = book.on(platform_key(platform))
     if not found:
         connected = join_words(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
@@ -347,7 +347,7 @@ def visible_fields(post: Post) -> list[Any]:
     return [post.content, post.thread, post.media_urls, when, post.account_ids, post.platforms]
 
 
-def binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
+def confirmation_binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
     """Return what a confirmation of this post is for, and nothing else."""
     body = prepared.post.to_body() | ({"scheduledAt": NOW} if prepared.is_now else {})
     return {"tool": tool, "body": body, "accounts": list(prepared.target_ids)}

@@ -103,7 +103,7 @@ def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummar
         media=len(post.media_urls),
         thread_parts=len(post.thread),
         links=[clean_text(result.url) for result in post.results if result.url] or None,
-        failures=[_result(result, book) for result in _failed(post)] or None,
+        failures=[_to_account_result(result, book) for result in _failed_results(post)] or None,
     )
 
 
@@ -112,7 +112,7 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else describe_missing_time(post)
     first = f"{show_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
-    lines = [first, f"  {quote_text(short.content, SHORT)} ({_extent(post)})"]
+    lines = [first, f"  {quote_text(short.content, SHORT)} ({_describe_extent(post)})"]
     if short.links:
         lines.append(f"  Links: {', '.join(map(show_url, short.links))}")
     lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
@@ -130,7 +130,7 @@ def describe_post(post: Post, book: AccountCache, zone: ZoneInfo, offset: int = 
         next_offset=end,
         accounts=account_labels(post, book),
         account_ids=[clean_text(account_id) for account_id in post.target_ids],
-        results=[_result(result, book) for result in post.results],
+        results=[_to_account_result(result, book) for result in post.results],
         thread=[clean_text(part) for part in post.thread],
         media_urls=[clean_text(url) for url in post.media_urls],
         scheduled_at=to_iso(post.scheduled_at, zone),
@@ -150,10 +150,10 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, o
     text, end = cut_content(post, offset)
     lines = [render_headline(post, book, zone, now)]
     lines += [
-        _result_line(result.status, result.url, result.error, _account(result.account_id, result.platform, book))
+        _result_line(result.status, result.url, result.error, _account_name(result.account_id, result.platform, book))
         for result in post.results
     ]
-    if failed := _failed(post):
+    if failed := _failed_results(post):
         ids = [show_id(result.account_id) for result in failed if result.account_id]
         alone = f"account_ids {', '.join(ids)}" if ids else "their ids in account_ids"
         lines.append(
@@ -190,7 +190,7 @@ def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetim
 
 
 def _describe_status(post: Post) -> str:
-    failed = len(_failed(post))
+    failed = len(_failed_results(post))
     where = f"{failed} of {count_noun(len(post.results), 'account')}"
     if post.status == "failed":
         return f"failed on {where}" if failed else "failed"
@@ -211,13 +211,13 @@ def quote_all(post: Post | PostCreate) -> str:
     return "\n".join(lines)
 
 
-def _failed(post: Post) -> list[Result]:
+def _failed_results(post: Post) -> list[Result]:
     return [result for result in post.results if result.status == "failed"]
 
 
-def _result(result: Result, book: AccountCache) -> AccountResult:
+def _to_account_result(result: Result, book: AccountCache) -> AccountResult:
     return AccountResult(
-        account=_account(result.account_id, result.platform, book),
+        account=_account_name(result.account_id, result.platform, book),
         account_id=clean_text(result.account_id) if result.account_id else None,
         status=result.status or "not stated",
         url=clean_text(result.url) if result.url else None,
@@ -225,7 +225,7 @@ def _result(result: Result, book: AccountCache) -> AccountResult:
     )
 
 
-def _account(account_id: str | None, platform: str | None, book: AccountCache) -> str:
+def _account_name(account_id: str | None, platform: str | None, book: AccountCache) -> str:
     return book.named(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
 
 
@@ -238,7 +238,7 @@ def _result_line(status: str | None, url: str | None, error: str | None, account
     return line
 
 
-def _extent(post: Post) -> str:
+def _describe_extent(post: Post) -> str:
     parts = [count_noun(len(post.content), "character")]
     if post.media_urls:
         parts.append(count_noun(len(post.media_urls), "media file"))

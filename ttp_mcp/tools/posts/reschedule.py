@@ -10,7 +10,7 @@ from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
-from ttp_mcp.toolkit.concurrency import shielded
+from ttp_mcp.toolkit.concurrency import run_shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -34,7 +34,7 @@ from ttp_mcp.tools.posts.changes import (
 )
 from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_replaced
-from ttp_mcp.tools.posts.prepare import PreparedPost, binding, nearest_time, prepare_post, refuse_errors
+from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post, refuse_errors
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
@@ -86,8 +86,8 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
     changes = await compare_posts(old, prepared, args, context)
     asked = await require_confirmation(
         context,
-        _question(prepared, old, changes, context),
-        binding={**binding("reschedule_post", prepared), "post_id": old.id},
+        _reschedule_question(prepared, old, changes, context),
+        binding={**confirmation_binding("reschedule_post", prepared), "post_id": old.id},
         irreversible=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - context.now() < SOON,
         confirmation=args.confirmation,
     )
@@ -99,10 +99,10 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         prepared = _refresh_now(prepared, context)
         _refuse_if_too_close(prepared, context)
     try:
-        done = await shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
+        done = await run_shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
     except EarlierAttempt as problem:
         raise Refusal(f"{NOT_DONE}: {problem} {show_id(old.id)} was not changed.") from None
-    return _answer(old, _new_id(done, old, prepared), prepared, changes, context)
+    return _reschedule_answer(old, _new_id(done, old, prepared), prepared, changes, context)
 
 
 async def _read_post(post_id: str, replacer: Replacer, context: ToolContext) -> Post:
@@ -160,7 +160,7 @@ def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
         )
 
 
-def _question(prepared: PreparedPost, old: Post, changes: Changes, context: ToolContext) -> str:
+def _reschedule_question(prepared: PreparedPost, old: Post, changes: Changes, context: ToolContext) -> str:
     when = prepared.post.scheduled_at
     due = f"for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "as a draft"
     lines = [
@@ -240,7 +240,7 @@ def _describe_equal_post(created: Created | None, name: str, prepared: PreparedP
     )
 
 
-def _answer(
+def _reschedule_answer(
     old: Post, new_id: str, prepared: PreparedPost, changes: Changes, context: ToolContext
 ) -> Answer[Rescheduled]:
     when = prepared.post.scheduled_at

@@ -61,9 +61,9 @@ def validate_post(
     found = [
         *_check_platforms(post, targets, facts, scheduled=wants_time),
         *_check_media(post, targets, facts, local_is_reachable=local_is_reachable),
-        *_by_account(post, targets),
-        *_by_text(post),
-        *_by_others(post, targets, others),
+        *_check_accounts(post, targets),
+        *_check_texts(post),
+        *_check_others(post, targets, others),
     ]
     errors, warnings = (tuple(dict.fromkeys(text for kind, text in found if kind == wanted)) for wanted in _SEVERITIES)
     return Findings(errors, warnings, _propose_split(post, targets))
@@ -100,7 +100,7 @@ def _check_platforms(
             scheduled=scheduled,
             media_kinds=kinds,
         )
-        for finding in rules.check(draft):
+        for finding in rules.check_draft(draft):
             # Without any X account the thread is an error of the whole post, reported once below.
             if finding.code != "thread_left_out" or "twitter" in platforms:
                 yield finding.severity, finding.text
@@ -129,7 +129,7 @@ def _check_media(
             yield from check_media_facts(platform, number, known)
 
 
-def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
+def _check_accounts(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
     for account in targets:
         if account.healthy is False:
             status = account.status or "not connected"
@@ -144,13 +144,13 @@ def _by_account(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_F
             )
 
 
-def _by_text(post: PostCreate) -> Iterator[_Found]:
+def _check_texts(post: PostCreate) -> Iterator[_Found]:
     for text in (post.content, *post.thread):
         for warning in find_text_warnings(text):
             yield "warning", f"Look at the text: {warning}."
 
 
-def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None) -> Iterator[_Found]:
+def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None) -> Iterator[_Found]:
     if others is None:
         yield "warning", "The posts that exist could not be read, so clashes were not looked for."
         return
@@ -160,16 +160,19 @@ def _by_others(post: PostCreate, targets: Sequence[Integration], others: Sequenc
         shared = may_be_for_account(other, targets)
         if not shared:
             continue
-        where, doubt = _where(other, shared)
+        where, doubt = _locate_other(other, shared)
         if other.content.strip() == post.content.strip():
             yield "warning", f"The same text is already {other.status} {where} ({show_id(other.id)}){doubt}."
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
             if abs(apart) < CLASH:
-                yield "warning", f"Another post {where} is scheduled {_apart(apart)} ({show_id(other.id)}){doubt}."
+                yield (
+                    "warning",
+                    f"Another post {where} is scheduled {_describe_distance(apart)} ({show_id(other.id)}){doubt}.",
+                )
 
 
-def _where(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
+def _locate_other(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
     """For whom another post is, and what is not sure of that."""
     if other.target_ids:
         return f"for {join_words([account_label(account) for account in shared])}", ""
@@ -177,7 +180,7 @@ def _where(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
     return f"on {join_words(list(platforms))}", "; it may be the same account: the API does not say which"
 
 
-def _apart(apart: timedelta) -> str:
+def _describe_distance(apart: timedelta) -> str:
     minutes = round(abs(apart).total_seconds() / 60)
     if not minutes:
         return "at the same minute"

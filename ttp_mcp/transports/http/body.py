@@ -5,7 +5,7 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ttp_mcp.transports.messages import find_cut_arguments, refuse_cut_arguments, repair
+from ttp_mcp.transports.messages import find_cut_arguments, refuse_cut_arguments, repair_text
 
 _CUT_ARGUMENTS = "ttp_mcp.cut_arguments"
 
@@ -29,7 +29,7 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
             is_first = False
             message = await _receive_whole(receive, most_bytes)
             body = message.get("body", b"")
-            repaired = repair(body)
+            repaired = repair_text(body)
             if repaired != body:
                 cut.extend(find_cut_arguments(body))
             return {**message, "body": repaired}

@@ -76,8 +76,8 @@ def check_options(settings: Settings, options: Options) -> None:
             f"{', '.join(_RESERVED)}. Change it, or leave it out for {DEFAULT_PATHS[options.transport]}."
         )
     _check_oauth(settings)
-    _hosts(settings, options.default_port)
-    _origins(settings)
+    _parse_hosts(settings, options.default_port)
+    _parse_origins(settings)
     if options.multi_tenant and (settings.token is not None or settings.token_problem is not None):
         raise SettingProblem(
             "--multi-tenant serves each user with the token that they send, never with a configured one. "
@@ -92,8 +92,8 @@ def guard_rules(settings: Settings, options: Options, port: int) -> GuardRules:
     Raises:
         SettingProblem: `TTP_ALLOWED_HOSTS` or `TTP_ALLOWED_ORIGINS` can't be read.
     """
-    shared_with = _origins(settings)
-    hosts, origins = _hosts(settings, options.default_port), set(shared_with)
+    shared_with = _parse_origins(settings)
+    hosts, origins = _parse_hosts(settings, options.default_port), set(shared_with)
     if options.on_this_machine:
         own = {name: (name, port) for name in ("localhost", "127.0.0.1", "[::1]", _to_url_host(options.host))}
         hosts |= set(own.values())
@@ -140,7 +140,7 @@ def _find_exposure(settings: Settings, options: Options) -> str | None:
         return f"--host {options.host}"
     if options.behind_tls_proxy:
         return "--behind-tls-proxy"
-    hosts = _hosts(settings, options.default_port)
+    hosts = _parse_hosts(settings, options.default_port)
     return None if all(is_loopback_host(host.strip("[]")) for host, _ in hosts) else "TTP_ALLOWED_HOSTS"
 
 
@@ -181,7 +181,7 @@ def _check_oauth(settings: Settings) -> None:
             )
 
 
-def _hosts(settings: Settings, default_port: int) -> set[Authority]:
+def _parse_hosts(settings: Settings, default_port: int) -> set[Authority]:
     found: set[Authority] = set()
     for text in settings.allowed_hosts:
         place = parse_authority(text, default_port)
@@ -194,7 +194,7 @@ def _hosts(settings: Settings, default_port: int) -> set[Authority]:
     return found
 
 
-def _origins(settings: Settings) -> set[Origin]:
+def _parse_origins(settings: Settings) -> set[Origin]:
     found: set[Origin] = set()
     for text in settings.allowed_origins:
         place = parse_origin(text)

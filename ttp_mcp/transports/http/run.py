@@ -31,7 +31,7 @@ class BindProblem(Exception):
 
 
 @contextmanager
-def listening(host: str, port: int) -> Generator[socket.socket]:
+def open_listener(host: str, port: int) -> Generator[socket.socket]:
     """Open a socket that listens.
 
     Raises:

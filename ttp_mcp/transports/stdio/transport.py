@@ -23,7 +23,7 @@ from mcp.shared.message import SessionMessage
 from pydantic_core import to_json
 
 from ttp_mcp.process import exit_now, redirect_fd, reopen_nonblocking
-from ttp_mcp.transports.messages import describe_invalid, find_cut_arguments, refuse_cut_arguments, repair
+from ttp_mcp.transports.messages import describe_invalid, find_cut_arguments, refuse_cut_arguments, repair_text
 from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS, POLL_SECONDS, SETTLE_SECONDS, Shutdown, Writing
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
 
@@ -82,13 +82,13 @@ async def serve_stdio(
         128 and the number of the signal.
     """
     writes = writes or _NoWrites()
-    with _redirected(input_fd, output_fd, threads) as (reading_fd, writing_fd):
+    with _redirect_descriptors(input_fd, output_fd, threads) as (reading_fd, writing_fd):
         shutdown = Shutdown(writes, drain_seconds, exit_process, parent_seconds)
         writer = _Writer(writing_fd, shutdown, threads)
         reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, shutdown, threads)
         with shutdown.watch_process():
             try:
-                await _run(server, reader, writer)
+                await _run_server(server, reader, writer)
                 await writer.flush()
             finally:
                 reader.close()
@@ -96,7 +96,7 @@ async def serve_stdio(
     return 1 if writes.unresolved else 0
 
 
-async def _run(server: Server[Any], reader: Any, writer: Any) -> None:
+async def _run_server(server: Server[Any], reader: Any, writer: Any) -> None:
     await server.run(reader, writer, server.create_initialization_options())
 
 
@@ -340,7 +340,7 @@ class _Reader(_Stream):
 
     def _parse_repaired(self, line: bytes) -> types.JSONRPCMessage | None:
         try:
-            message = types.jsonrpc_message_adapter.validate_json(repair(line), by_name=False)
+            message = types.jsonrpc_message_adapter.validate_json(repair_text(line), by_name=False)
         except ValueError:
             if line.strip():
                 self._refuse(*describe_invalid(line))
@@ -362,7 +362,7 @@ def _to_error_response(request_id: str | int) -> types.JSONRPCError:
 
 
 @contextmanager
-def _redirected(input_fd: int, output_fd: int, threads: bool) -> Generator[tuple[int, int]]:
+def _redirect_descriptors(input_fd: int, output_fd: int, threads: bool) -> Generator[tuple[int, int]]:
     """Yield descriptors of our own for both directions; in the meantime the given ones lead elsewhere."""
     with ExitStack() as undo:
         if threads:
