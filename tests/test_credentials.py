@@ -32,7 +32,7 @@ SECRET = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
         (TEXT[:20] + "\n" + TEXT[21:], "only the digits"),
     ],
 )
-def test_malformed_token_is_refused_by_the_rule_and_not_repeated(text, rule):
+def test_malformed_token_is_refused_by_rule_without_repeating_it(text, rule):
     with pytest.raises(TokenProblem, match=rule) as caught:
         Token(text)
     assert text == "" or text[4:12] not in str(caught.value)
@@ -41,7 +41,7 @@ def test_malformed_token_is_refused_by_the_rule_and_not_repeated(text, rule):
 
 @pytest.mark.requirement("credentials.token")
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\r"])
-def test_one_line_end_is_forgiven(ending):
+def test_one_trailing_line_break_is_ignored(ending):
     assert Token(TEXT + ending).reveal() == TEXT
 
 
@@ -64,7 +64,7 @@ def test_one_line_end_is_forgiven(ending):
         '\ufeff"{}"',
     ],
 )
-def test_token_is_read_as_people_paste_it(form):
+def test_pasted_token_is_parsed(form):
     assert parse_token(form.format(TEXT)).reveal() == TEXT
 
 
@@ -118,7 +118,7 @@ def test_no_token_survives_at_any_position(token, before, after):
 @pytest.mark.parametrize("prefix", ["ttp_", "TTP_", "ttp%5f", "ttp%5F"])
 @pytest.mark.parametrize("length", [6, 48, 60])
 def test_anything_of_the_form_of_a_token_is_redacted(prefix, length):
-    """Also one that this process never held, cut short, or encoded in a URL."""
+    """Redact tokens that this process never had, truncated ones, and ones encoded in a URL."""
     given = f"Mine: {prefix}{(HEX + HEX)[:length]}."
     assert redact(given) == redact_tokens(given) == "Mine: [redacted]."
     assert may_hold_token(given.encode())
@@ -178,22 +178,22 @@ def test_no_signature_survives(form, secret):
 
 @pytest.mark.requirement("credentials.redact")
 @given(st.text(st.sampled_from("ttp_0af Bearer?&;=sigtoken[]redacted\"' X-Amz-Signature%3D%256:/@"), max_size=80))
-def test_redaction_twice_is_as_once(text):
+def test_redaction_is_idempotent(text):
     once = redact(text)
     assert redact(once) == once
 
 
 @pytest.mark.requirement("credentials.redact")
 @pytest.mark.parametrize("text", ["Bearer ;?sig=a", "://?sig=a/b&c@d", "x://%3Fsig%3Da“&b@c", "Bearer a-b-c?token=d&e"])
-def test_redaction_twice_is_as_once_where_it_makes_another_secret(text):
-    """A value that grows, and a user of a URL that comes to stand before its host."""
+def test_redaction_is_idempotent_if_it_makes_another_secret(text):
+    """A redaction can lengthen a value, or put a user before the host of a URL."""
     once = redact(text)
     assert redact(once) == once
 
 
 @pytest.mark.requirement("credentials.redact")
 def test_signed_url_that_was_asked_for_stays_usable():
-    """Only logs and errors lose signatures."""
+    """Signatures are removed from logs and errors only."""
     url = (
         "https://s.example/a?x-oss-signature=abc&q-signature=def&access_token=ghi&next=%3Fsig%3Djkl%2526api_key%253Dmno"
     )

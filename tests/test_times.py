@@ -1,4 +1,4 @@
-"""Times: read, refused, shown."""
+"""Parsing, refusal and formatting of times."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -58,7 +58,7 @@ def changes(zone, year):
 @pytest.mark.requirement("times.parse")
 @given(st.datetimes(datetime(2001, 1, 1), datetime(2099, 12, 31)), st.sampled_from(ZONES), st.booleans())
 def test_local_time_is_read_back(moment, zone, seconds):
-    """Unless it exists twice; then both readings are offered, and one of them is it."""
+    """An ambiguous time is refused with two readings, one of which is the instant."""
     instant = moment.replace(microsecond=0, second=moment.second if seconds else 0, tzinfo=UTC)
     local = instant.astimezone(zone)
     text = local.replace(tzinfo=None).isoformat(timespec="seconds" if seconds else "minutes")
@@ -74,7 +74,7 @@ def test_local_time_is_read_back(moment, zone, seconds):
 @pytest.mark.requirement("times.parse")
 @pytest.mark.parametrize("zone", ZONES, ids=lambda zone: zone.key)
 def test_every_gap_and_fold_is_refused_with_two_readings_that_work(zone):
-    """Of one year in each of twelve zones; half an hour on Lord Howe."""
+    """Check one year in each of twelve zones; on Lord Howe the change is half an hour."""
     count = 0
     for change in changes(zone, 2025):
         before = (change - timedelta(minutes=1)).astimezone(zone).utcoffset()
@@ -114,7 +114,7 @@ def test_day_that_was_left_out_does_not_exist():
     ],
 )
 def test_date_alone_is_the_first_instant_of_its_day(text, zone, start):
-    """Also where clocks change at midnight; and only where a date is asked for."""
+    """Clocks may change at midnight. A date alone is refused elsewhere."""
     assert parse_when(text, ZoneInfo(zone), NOW, date_ok=True) == datetime.fromisoformat(start)
     with pytest.raises(TimeProblem, match="must be ISO 8601"):
         parse_when(text, ZoneInfo(zone), NOW)
@@ -215,8 +215,8 @@ def test_time_is_shown_in_its_zone_and_in_utc():
 
 @pytest.mark.requirement("times.show")
 @given(st.integers(-(10**7), 10**7))
-def test_distance_is_told_in_minutes_hours_or_days(seconds):
-    """To either side."""
+def test_distance_is_shown_in_minutes_hours_or_days(seconds):
+    """Past and future instants have the same units."""
     assume(abs(seconds) > 0)
     shown = from_now(NOW + timedelta(seconds=seconds), NOW)
     assert re.fullmatch(r"in \d+ (min|h|days)" if seconds > 0 else r"\d+ (min|h|days) ago", shown)
@@ -225,7 +225,7 @@ def test_distance_is_told_in_minutes_hours_or_days(seconds):
 @pytest.mark.requirement("times.parse")
 @pytest.mark.parametrize("name", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "Europe", "a\x00b", "\ud800"])
 def test_unknown_zone_is_refused(name):
-    """Without repeating it."""
+    """The error doesn't repeat the name."""
     with pytest.raises(TimeProblem, match="time zone is unknown"):
         find_zone(name)
     assert find_zone("Asia/Tokyo").key == "Asia/Tokyo"
@@ -255,7 +255,7 @@ def test_unknown_zone_is_refused(name):
         ("zoneinfo/Asia/Tokyo", None, "/etc/localtime", None),
     ],
 )
-def test_zone_of_the_machine_is_told_by_its_name(tmp_path, link, timezone, tz, name):
+def test_zone_of_the_machine_is_detected_by_its_name(tmp_path, link, timezone, tz, name):
     """The variable, then the link that programs follow, then the file beside it; a TZ that can't be named hides the rest."""
     etc = tmp_path / "etc"
     etc.mkdir()

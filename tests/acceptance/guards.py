@@ -176,7 +176,7 @@ REMOVED: dict[str, Removal] = {
     "hold before the words": Removal(
         "api.http:RateLimitGate.close",
         no_check,
-        f"{API}/test_requests.py::test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled",
+        f"{API}/test_requests.py::test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is_cancelled",
     ),
     "calls in the queue": Removal(
         "api.rate_limit:RateLimitGate._is_closed_since",
@@ -191,7 +191,7 @@ REMOVED: dict[str, Removal] = {
     "longest wait": Removal(
         "api.retry:LONGEST_WAIT_SECONDS",
         constant(1e9),
-        f"{API}/test_requests.py::test_long_wait_is_told_and_not_waited",
+        f"{API}/test_requests.py::test_long_wait_is_reported_and_not_waited",
     ),
     "429 waits": Removal(
         "api.rate_limit:DEFAULT_HOLD_SECONDS",
@@ -201,7 +201,7 @@ REMOVED: dict[str, Removal] = {
     "429 that says at once": Removal(
         "api.rate_limit:LEAST_HOLD_SECONDS",
         constant(0.0),
-        f"{API}/test_requests.py::test_storm_of_rate_limits_that_say_at_once_is_asked_four_times_a_second",
+        f"{API}/test_requests.py::test_rate_limits_with_retry_after_zero_cause_four_requests_a_second",
     ),
     "longest hold": Removal(
         "api.rate_limit:LONGEST_HOLD_SECONDS",
@@ -209,7 +209,7 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_requests.py::test_absurd_wait_holds_for_an_hour",
     ),
     "odd dates": Removal(
-        "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_passed_over"
+        "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_ignored"
     ),
     "ids in paths": Removal(
         "api.posts:_encode_id",
@@ -242,7 +242,7 @@ REMOVED: dict[str, Removal] = {
         f"{API}/test_upload.py::test_url_that_is_too_old_is_not_used",
     ),
     "three PUTs at most": Removal(
-        "api.media:PUTS", constant(99), f"{API}/test_media.py::test_what_stays_is_told_with_its_reason"
+        "api.media:PUTS", constant(99), f"{API}/test_media.py::test_failure_that_remains_is_raised_with_its_reason"
     ),
     "storage on this machine": Removal(
         "api.client:is_on_this_machine",
@@ -574,7 +574,7 @@ REMOVED: dict[str, Removal] = {
     "form of a token": Removal(
         "credentials:Token.__init__",
         any_text,
-        "tests/test_credentials.py::test_malformed_token_is_refused_by_the_rule_and_not_repeated",
+        "tests/test_credentials.py::test_malformed_token_is_refused_by_rule_without_repeating_it",
     ),
     "token in repr": Removal(
         "credentials:Token.__repr__",
@@ -623,12 +623,12 @@ REMOVED: dict[str, Removal] = {
     "redaction of errors": Removal(
         "errors:redact",
         as_it_is,
-        f"{SERVER}/test_errors.py::test_words_of_the_api_are_quoted_in_one_line_without_a_token",
+        f"{SERVER}/test_errors.py::test_message_of_the_api_is_quoted_in_one_line_without_a_token",
     ),
     "is repeating safe": Removal(
         "errors:_advise_on_retry",
         always(""),
-        f"{SERVER}/test_errors.py::test_words_say_what_why_what_next_and_whether_repeating_is_safe",
+        f"{SERVER}/test_errors.py::test_text_has_failure_cause_next_step_and_retry_advice",
     ),
     # Configuration
     "base URL": Removal(

@@ -1,4 +1,4 @@
-"""What each failure means, and what is done about it: pure functions, a test for each cell."""
+"""Classification of failures and the choice of what to do next: pure functions, a test for each cell."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -29,7 +29,7 @@ FACTS = {"method": "GET", "path": "/posts"}
 @pytest.mark.parametrize("failure", ["not_sent", "ambiguous", "rate_limited", "bad_answer", "permanent"])
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_each_class_and_kind_has_one_action(failure, kind):
-    """The table, written out a second time."""
+    """Repeat the table independently."""
     expected = {
         "not_sent": {"read": "retry", "write": "retry"},
         "ambiguous": {"read": "retry", "write": "give_up"},
@@ -91,7 +91,7 @@ def test_each_error_has_a_class_and_a_number_of_attempts(error, failure, read_at
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
-    """Once a byte can have left, a write may have happened; a read has no effect in any case."""
+    """A write may have happened once a byte can have been sent; a read never has an effect."""
     error = connection_error(asked, raised, sent=True, after_seconds=15.0)
     assert type(error) is kind
     assert (error.reason if kind is errors.BadAnswer else None) == reason
@@ -123,7 +123,7 @@ def test_break_within_the_body_of_a_success_is_a_bad_answer():
     ],
 )
 def test_each_status_has_its_error(status, kind):
-    """A failure of the API itself, or of its patience, leaves open whether a write happened; nothing else does."""
+    """A 5xx or 408 leaves open whether a write happened; no other status does."""
     for asked in (GET, POST, DELETE):
         error = error_from_response(asked, status, {"x-request-id": "r-1"}, b'{"success":false,"message":"No."}', NOW)
         assert type(error) is kind
@@ -225,7 +225,7 @@ def test_message_is_the_apis_own_words_or_nothing(content, message):
 
 @pytest.mark.requirement("api.refusals")
 def test_request_id_of_odd_form_is_dropped():
-    """It can end in a log, so it must not hold line ends or a novel."""
+    """It may be logged, so it must be short and on one line."""
     for header in ("a b", "a\nb", "x" * 129, ""):
         assert error_from_response(GET, 400, {"x-request-id": header}, b"", NOW).request_id is None
 
@@ -247,7 +247,7 @@ def test_request_id_of_odd_form_is_dropped():
     ],
 )
 def test_unreadable_answer_says_why(content, content_type, reason):
-    """And that a write may have happened all the same."""
+    """A write may have happened nevertheless."""
     for asked in (GET, POST):
         with pytest.raises(errors.BadAnswer) as caught:
             parse_response(asked, 200, content_type, content)
@@ -312,7 +312,7 @@ def test_retry_after_is_seconds_or_a_date_or_nothing(header, seconds):
 @pytest.mark.requirement("api.hold")
 @given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d{1,3} \w{3} \d{1,6} [\d:]{1,9} [+-]?\w{0,12}", fullmatch=True))
 def test_retry_after_never_fails_and_is_never_negative(header):
-    """Whatever a server sends."""
+    """Accept any header that a server may send."""
     found = parse_retry_after(header, NOW)
     assert found is None or 0 <= found < float("inf")
 

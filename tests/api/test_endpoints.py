@@ -47,7 +47,7 @@ class Recorder:
 
 
 async def called(call, reply, **more):
-    """What the application saw, and what the client made of its reply."""
+    """Return the request that the application received, and the client's result."""
     app = Recorder(reply)
     api = ApiClient(Http(base_url="http://api.localhost/api/", token=TOKEN, app=app, **more))
     return app.seen, await call(api)
@@ -163,7 +163,7 @@ async def test_reply_of_another_shape_is_an_error_and_not_an_empty_list(call, re
     ],
 )
 async def test_list_is_found_in_every_usual_envelope(reply):
-    """And what is no object in it is left out."""
+    """Entries that aren't objects are dropped."""
     _, posts = await called(lambda api: api.posts.list(), reply)
     assert [post.id for post in posts] == ["p"]
 
@@ -202,7 +202,7 @@ async def test_post_reads_documented_and_likely_fields():
 
 @pytest.mark.requirement("api.shapes")
 async def test_account_reads_every_usual_spelling():
-    """An expiry that refreshes itself is no ailment."""
+    """An expiry that refreshes itself is healthy."""
     reply = {
         "accounts": [
             {
@@ -233,7 +233,7 @@ async def test_account_reads_every_usual_spelling():
 
 
 @pytest.mark.requirement("api.shapes")
-def test_recommendation_leaves_out_what_makes_no_sense():
+def test_recommendation_drops_invalid_entries():
     """Hours beyond a day, days without a name."""
     found = Recommendation.from_json(
         {
@@ -251,7 +251,7 @@ def test_recommendation_leaves_out_what_makes_no_sense():
 
 @pytest.mark.requirement("api.shapes")
 async def test_reply_without_a_documented_shape_is_passed_on_whole():
-    """Only the envelope's `success` is left out."""
+    """The envelope's `success` is dropped."""
     _, reply = await called(lambda api: api.analytics.weekly_schedule(), {"success": True, "a": [1], "b": None})
     assert reply == {"a": [1], "b": None}
     _, reply = await called(lambda api: api.analytics.next_optimal_time(), ["2026-07-01T15:00:00Z"])
@@ -287,7 +287,7 @@ def test_no_json_makes_a_reader_fail(value):
 
 @pytest.mark.requirement("api.shapes")
 def test_platform_or_status_that_is_no_word_is_unreadable():
-    """It stands in sentences of our own, so it must not be one."""
+    """Keys are used in the server's own sentences, so they must not be sentences."""
     assert [as_token(value) for value in ("in_review", "Expired", None, [], "", 7)] == [
         *("in_review", "Expired"),
         *(None, None, None, "7"),
@@ -308,7 +308,7 @@ def test_platform_or_status_that_is_no_word_is_unreadable():
     ],
 )
 def test_upload_address_that_no_post_could_use_is_none(url, usable):
-    """What has blanks could be sentences."""
+    """A value with blanks could be a sentence."""
     assert as_url(url) == (url if usable else None)
 
 
@@ -326,7 +326,7 @@ def test_upload_address_that_no_post_could_use_is_none(url, usable):
     ],
 )
 def test_instant_that_overflows_or_is_ambiguous_is_absent(value, read):
-    """Such a value would fail later, when it is shown in another zone."""
+    """These values would overflow when shown in another zone."""
     assert as_datetime(value) == read
 
 

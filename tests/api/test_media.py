@@ -41,7 +41,7 @@ def sandbox():
 
 
 class Api:
-    """An API in this process that presigns, and a storage that answers as told."""
+    """An API in this process that presigns, and a storage that answers with the given statuses."""
 
     def __init__(self, *answers, upload_url="http://media.sandbox.localhost/key-{}", presigned=None):
         self.answers = list(answers)
@@ -127,8 +127,8 @@ async def test_storage_never_gets_the_token(file):
         ([403, 503], 3, [0.5]),
     ],
 )
-async def test_what_can_pass_is_tried_again_with_a_new_url(file, answers, puts, slept):
-    """At most three PUTs, each whole and to an address of its own."""
+async def test_temporary_failure_is_retried_with_a_new_url(file, answers, puts, slept):
+    """At most three PUTs, each of the whole file and to its own URL."""
     api = Api(*answers)
     stored = await upload(api.client(), file)
     assert stored.puts == len(api.puts) == len(api.presigns) == puts
@@ -148,8 +148,8 @@ async def test_what_can_pass_is_tried_again_with_a_new_url(file, answers, puts, 
         ([302], 1, UploadRefused, "the storage answered with a redirect, which is never followed"),
     ],
 )
-async def test_what_stays_is_told_with_its_reason(file, answers, puts, kind, reason):
-    """And nothing is tried a fourth time."""
+async def test_failure_that_remains_is_raised_with_its_reason(file, answers, puts, kind, reason):
+    """No upload has a fourth attempt."""
     api = Api(*answers)
     with pytest.raises(kind) as caught:
         await upload(api.client(), file)
@@ -218,7 +218,7 @@ async def test_file_that_changes_gives_an_error_and_no_url(tmp_path, file, when)
     ],
 )
 async def test_hostile_upload_url_is_refused(file, url, reason):
-    """Nothing is sent there, and no second one is asked for."""
+    """Nothing is sent there, and no second URL is requested."""
     api = Api(upload_url=url)
     with pytest.raises(UploadRefused) as caught:
         await upload(api.client(), file)
@@ -237,11 +237,11 @@ async def test_name_that_leads_into_a_private_network_is_refused(file):
 
 
 @pytest.mark.requirement("uploads.progress")
-async def test_progress_is_told_on_the_way_and_at_the_end(file):
+async def test_progress_is_reported_during_the_upload_and_at_the_end(file):
     """The storage waits for the first half to be reported."""
     api = Api()
     half = anyio.Event()
-    told = []
+    reports = []
 
     async def patient(request):
         received = 0
@@ -253,34 +253,34 @@ async def test_progress_is_told_on_the_way_and_at_the_end(file):
         return Response()
 
     async def progress(done, total):
-        told.append((done, total))
+        reports.append((done, total))
         if done:
             half.set()
 
     api.put = patient
     await upload(api.client(), file, progress)
-    assert told[0] == (0, len(PICTURE))
-    assert 0 < told[1][0] < len(PICTURE)
-    assert told[-1] == (len(PICTURE), len(PICTURE))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reports[0] == (0, len(PICTURE))
+    assert 0 < reports[1][0] < len(PICTURE)
+    assert reports[-1] == (len(PICTURE), len(PICTURE))
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
 
 
 @pytest.mark.requirement("uploads.progress")
-async def test_upload_that_fails_is_not_told_as_complete(file):
+async def test_upload_that_fails_is_not_reported_as_complete(file):
     """The last word is the error."""
-    told = []
+    reports = []
 
     async def progress(done, total):
-        told.append(done)
+        reports.append(done)
 
     with pytest.raises(UploadRefused):
         await upload(Api(413).client(), file, progress)
-    assert told == [0]
+    assert reports == [0]
 
 
 @pytest.mark.requirement("uploads.secret")
 async def test_presigned_url_is_in_no_repr_and_no_error(file):
-    """Only `upload_url` itself gives it."""
+    """The attribute `upload_url` alone returns it."""
     api = Api(404, upload_url="http://media.sandbox.localhost/key-{}?signature=5ec2e7")
     client = api.client()
     presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))

@@ -1,4 +1,4 @@
-"""How requests are sent, repeated, held and queued; over scripted applications in this process and over real sockets."""
+"""Sending, retrying, holding and queueing of requests, over scripted applications in this process and over real sockets."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ POSTS = b'{"success": true, "posts": []}'
 
 
 class FakeTime:
-    """A clock that only sleeping moves."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self):
         self.at = 1000.0
@@ -114,7 +114,7 @@ FAILED = (503, {}, b"{}")
 
 @pytest.mark.requirement("api.repeats")
 async def test_read_is_tried_three_times_with_full_jitter():
-    """With the whole jitter the waits are 0.5 s and 1 s."""
+    """Full jitter makes the waits 0.5 s and 1 s."""
     time = FakeTime()
     app = Script(FAILED, FAILED, OK)
     assert await client(app, time=time).posts.list() == []
@@ -182,18 +182,18 @@ async def test_absurd_wait_holds_for_an_hour():
 
 
 @pytest.mark.requirement("api.hold")
-@pytest.mark.parametrize(("header", "told"), [("31", 31.0), ("1000000000", 1e9)])
-async def test_long_wait_is_told_and_not_waited(header, told):
-    """And until it is over no other call leaves either."""
+@pytest.mark.parametrize(("header", "reported"), [("31", 31.0), ("1000000000", 1e9)])
+async def test_long_wait_is_reported_and_not_waited(header, reported):
+    """Until then no other call is sent either."""
     time = FakeTime()
     app = Script((429, {"retry-after": header}, b'{"message": "Slow down."}'), OK)
     api = client(app, time=time, limits=Limits(total_seconds=100.0))
     with pytest.raises(RateLimited) as caught:
         await api.posts.create(DRAFT)
-    assert (caught.value.retry_after_seconds, caught.value.message, time.slept) == (told, "Slow down.", [])
+    assert (caught.value.retry_after_seconds, caught.value.message, time.slept) == (reported, "Slow down.", [])
     with pytest.raises(RateLimited) as held:
         await api.posts.list()
-    assert held.value.retry_after_seconds == min(told, 3600.0)
+    assert held.value.retry_after_seconds == min(reported, 3600.0)
     assert len(app.times) == 1
     time.at += 3600
     assert await api.posts.list() == []
@@ -211,7 +211,7 @@ async def test_long_wait_is_told_and_not_waited(header, told):
     ],
 )
 async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
-    """Or a quarter of one where the time is over. A write waits too: the API says that it was not done."""
+    """A past time waits a quarter of a second. A write waits too: the API says that it wasn't done."""
     time = FakeTime()
     app = Script((429, headers, b"{}"), (201, {}, b'{"post": {"id": "p1"}}'))
     assert (await client(app, time=time).posts.create(DRAFT)).id == "p1"
@@ -219,7 +219,7 @@ async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
 
 
 @pytest.mark.requirement("api.hold")
-async def test_storm_of_rate_limits_that_say_at_once_is_asked_four_times_a_second():
+async def test_rate_limits_with_retry_after_zero_cause_four_requests_a_second():
     """A hundred calls are a hundred requests, and from then on one goes first after each hold."""
     time = FakeTime()
     limited = LimitedUntil(time, 1000.5, "0")
@@ -256,7 +256,7 @@ async def test_second_rate_limit_extends_the_hold():
 
 @pytest.mark.requirement("api.hold")
 async def test_call_in_the_queue_waits_after_a_rate_limit():
-    """With one place the second call waits in the queue while the first is refused; it must not leave then."""
+    """A call that queues for the only connection while the first is refused must not be sent then."""
     time = FakeTime()
     app = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time)
     api = client(app, time=time, limits=Limits(connections=1))
@@ -267,7 +267,7 @@ async def test_call_in_the_queue_waits_after_a_rate_limit():
 
 
 @pytest.mark.requirement("api.queue")
-async def test_more_calls_than_places_all_get_answers():
+async def test_more_calls_than_connections_all_get_responses():
     """Two at once and never more."""
     busy, most = 0, 0
 
@@ -299,7 +299,7 @@ async def test_write_that_only_queued_was_not_sent():
 
 
 @pytest.mark.requirement("api.queue")
-async def test_cancelled_call_gives_its_place_and_its_connection_back():
+async def test_cancelled_call_releases_its_connection():
     """The server sees the connection close, and the next call has the only place."""
     async with FaultServer(hang("body"), answer({"posts": []})) as server:
         api = over_sockets(server, connections=1, read_seconds=20.0)
@@ -315,7 +315,7 @@ async def test_cancelled_call_gives_its_place_and_its_connection_back():
 
 
 @pytest.mark.requirement("api.repeats")
-async def test_total_time_ends_what_drips():
+async def test_total_time_limits_a_dripping_response():
     """One byte each hundredth of a second defeats every limit on a single read."""
     async with FaultServer(drip(0.01)) as server:
         api = over_sockets(server, total_seconds=0.3, read_seconds=0.2)
@@ -363,7 +363,7 @@ def without_words(status):
 
 @pytest.mark.requirement("api.refusals")
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (401, NotAuthenticated), (422, ValidationFailed)])
-async def test_refusal_whose_words_do_not_come_before_the_deadline_is_that_refusal(status, error):
+async def test_refusal_whose_message_misses_the_deadline_is_that_refusal(status, error):
     """The write was refused, so it can't have happened."""
     async with FaultServer(without_words(status)) as server:
         api = over_sockets(server, total_seconds=0.3, read_seconds=20.0)
@@ -374,8 +374,8 @@ async def test_refusal_whose_words_do_not_come_before_the_deadline_is_that_refus
 
 
 @pytest.mark.requirement("api.hold")
-async def test_rate_limit_holds_before_its_words_came_and_after_the_call_was_cancelled(monkeypatch):
-    """No other call leaves meanwhile, and what is left of the minute is told to it."""
+async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is_cancelled(monkeypatch):
+    """No other call is sent until then, and its error has the rest of the minute."""
     monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 20.0)
     async with FaultServer(without_words(429)) as server:
         api = over_sockets(server, read_seconds=20.0)
@@ -430,7 +430,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
 
 @pytest.mark.requirement("api.token")
 async def test_redirect_is_never_followed():
-    """Neither the token nor the request reaches the other listener."""
+    """The other listener gets neither the token nor the request."""
     async with FaultServer(answer({"posts": []})) as other:
         for status in (301, 302, 303, 307, 308):
             async with FaultServer(redirect(f"{other.url}/posts?a=b", status)) as server:
@@ -469,8 +469,8 @@ def test_token_is_only_added_for_the_configured_origin(base, url, same):
 
 
 @pytest.mark.requirement("api.token")
-async def test_token_stands_in_no_log_repr_or_error(caplog):
-    """At DEBUG, with the HTTP client's own loggers, over real sockets, also when everything fails."""
+async def test_token_is_in_no_log_repr_or_error(caplog):
+    """Log at DEBUG, with the HTTP client's own loggers, over real sockets, and let everything fail too."""
     caplog.set_level(logging.DEBUG)
     async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
         api = over_sockets(server)
@@ -490,7 +490,7 @@ async def test_token_stands_in_no_log_repr_or_error(caplog):
 
 @pytest.mark.requirement("api.token")
 async def test_cookies_of_the_api_are_not_kept():
-    """A session of the website must not stand in for the token."""
+    """A session of the website must not replace the token."""
     async with FaultServer(answer({"posts": []}, headers={"Set-Cookie": "session=1"})) as server:
         api = over_sockets(server)
         await api.posts.list()
@@ -512,8 +512,8 @@ async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch
 
 @pytest.mark.requirement("api.token")
 async def test_nothing_is_sent_without_a_usable_token_or_permission():
-    """Each reason has its error, and the application never hears of it."""
-    app = Script(OK)
+    """Each reason has its error; with a token and full access the same calls are sent."""
+    app = Script((200, {}, b'{"post": {"id": "p1"}}'))
     with pytest.raises(TokenMissing):
         await client(app, token=None).posts.list()
     with pytest.raises(TokenMalformed) as caught:
@@ -528,11 +528,17 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
         with pytest.raises(AccessRefused):
             await api.posts.delete("p1")
     assert app.times == []
+    api = client(app, permissions=Permissions(access="full"))
+    for post in (DRAFT, scheduled):
+        assert (await api.posts.create(post)).id == "p1"
+    await api.posts.delete("p1")
+    await client(app, permissions=Permissions(access="draft")).posts.create(DRAFT)
+    assert len(app.times) == 4
 
 
 @pytest.mark.requirement("api.repeats")
 async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
-    """Nobody listens: a read is tried three times, a write twice."""
+    """The port is closed: a read has three attempts, a write two."""
     async with FaultServer() as server:
         pass
     attempts = []
@@ -581,7 +587,7 @@ async def test_too_many_over_sockets():
 
 @pytest.mark.requirement("api.clock")
 async def test_clock_learns_from_every_answer():
-    """Also from refusals."""
+    """Refusals have a Date too."""
     headers = {"date": "Tue, 24 Nov 2026 13:00:00 GMT"}
     api = client(Script((403, headers, b"{}")))
     with pytest.raises(Forbidden):
@@ -592,12 +598,13 @@ async def test_clock_learns_from_every_answer():
 
 
 @pytest.mark.requirement("api.endpoints")
-@pytest.mark.parametrize("post_id", ["", "a" * 600, "\ud800"])
+@pytest.mark.parametrize("post_id", ["", "a" * 513, "\ud800"])
 async def test_id_that_nothing_can_have_is_not_found_and_not_sent(post_id):
     """An empty one above all: `DELETE /posts/` would be another endpoint."""
-    app = Script(OK)
+    app = Script((200, {}, b'{"post": {"id": "p1"}}'))
+    assert (await client(app).posts.get("a" * 512)).id == "p1"
     for call in (client(app).posts.get, client(app).posts.delete):
         with pytest.raises(NotFound) as caught:
             await call(post_id)
         assert caught.value.status is None
-    assert app.times == []
+    assert len(app.times) == 1

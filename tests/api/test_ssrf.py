@@ -1,4 +1,4 @@
-"""Which upload addresses may be connected to."""
+"""Upload URLs and addresses that the server may connect to."""
 
 import ipaddress
 
@@ -20,7 +20,7 @@ from ttp_mcp.api.ssrf import (
 pytestmark = pytest.mark.requirement("uploads.addresses")
 
 PUBLIC = "93.184.216.34"
-NOBODYS = [
+UNASSIGNABLE = [
     "192.0.0.8",
     "192.0.0.10",
     "192.88.99.1",
@@ -34,56 +34,68 @@ NOBODYS = [
     "2001:4860::200:5efe:a00:1",
     "2002:808:808::5efe:a00:1",
 ]
-REFUSED_BY_TEXT = [
-    "",
-    "https:///path",
-    "https://media.example.com",
-    "//media.example.com/a",
-    "http://media.example.com/a",
-    "ftp://media.example.com/a",
-    "HTTPS://media.example.com/a",
-    "file:///etc/passwd",
-    "https://media.example.com:8443/a",
-    "https://media.example.com:80/a",
-    "https://media.example.com:0443/a",
-    "https://media.example.com:/a",
-    "https://media.example.com:99999/a",
-    "https://user@media.example.com/a",
-    "https://user:password@media.example.com/a",
-    "https://timetopost.co@evil.example/a",
-    "https://media.example.com\\@evil.example/a",
-    "https://media.example.com/a\\b",
-    "https://media.example.com/a#fragment",
-    "https://media.example.com#@evil.example/a",
-    "https://media.example.com/a b",
-    "https://media.example.com/a\r\nHost: evil.example",
-    "https://media.example.com/a\tb",
-    "https://media.example.com/\x00",
-    "https://mêdia.example.com/a",
-    "https://１２７.0.0.1/a",
-    "https://media%2eexample.com/a",
-    "https://media..example.com/a",
-    "https://media.example.com./a",
-    "https://-media.example.com/a",
-    "https://intranet/a",
-    "https://2130706433/a",
-    "https://0x7f.1/a",
-    "https://0x7f000001/a",
-    "https://0177.0.0.1/a",
-    "https://127.1/a",
-    "https://0/a",
-    "https://93.184.216.34/a",
-    "https://169.254.169.254/latest/meta-data",
-    "https://[::ffff:169.254.169.254]/a",
-    "https://[64:ff9b::7f00:1]/a",
-    "https://[::1]/a",
-    "https://[fe80::1%25eth0]/a",
-    "https://localhost/a",
-    "https://LOCALHOST/a",
-    "https://media.sandbox.localhost/a",
-    "http://127.0.0.1:8766/a",
-    "https://media.example.com/" + "a" * 8192,
-]
+ACCEPTED = "https://media.example.com/a"
+# Each differs from an accepted URL in one thing, and is refused by the rule about it.
+REFUSED_BY_RULE = {
+    "is not a plain https URL": [
+        "",
+        "https:///path",
+        "https://media.example.com",
+        "//media.example.com/a",
+        "ftp://media.example.com/a",
+        "HTTPS://media.example.com/a",
+        "file:///etc/passwd",
+        "https://media.example.com:0443/a",
+        "https://media.example.com:/a",
+        "https://user@media.example.com/a",
+        "https://user:password@media.example.com/a",
+        "https://timetopost.co@evil.example/a",
+        "https://media.example.com\\@evil.example/a",
+        "https://media.example.com/a\\b",
+        "https://media.example.com/a#fragment",
+        "https://media.example.com#@evil.example/a",
+        "https://media.example.com/a b",
+        "https://media.example.com/a\r\nHost: evil.example",
+        "https://media.example.com/a\tb",
+        "https://media.example.com/\x00",
+        "https://mêdia.example.com/a",
+        "https://１２７.0.0.1/a",
+        "https://media%2eexample.com/a",
+        "https://[::ffff:169.254.169.254]/a",
+        "https://[fe80::1%25eth0]/a",
+        "https://media.example.com/" + "a" * 8192,
+    ],
+    "is not https": [
+        "http://media.example.com/a",
+    ],
+    "has a port of its own": [
+        "https://media.example.com:8443/a",
+        "https://media.example.com:80/a",
+        "https://media.example.com:99999/a",
+    ],
+    "names no host": [
+        "https://media..example.com/a",
+        "https://media.example.com./a",
+        "https://-media.example.com/a",
+        "https://intranet/a",
+        "https://2130706433/a",
+        "https://0x7f.1/a",
+        "https://0x7f000001/a",
+        "https://0177.0.0.1/a",
+        "https://127.1/a",
+        "https://0/a",
+        "https://93.184.216.34/a",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[64:ff9b::7f00:1]/a",
+    ],
+    "is on this machine": [
+        "https://[::1]/a",
+        "https://localhost/a",
+        "https://LOCALHOST/a",
+        "https://media.sandbox.localhost/a",
+        "http://127.0.0.1:8766/a",
+    ],
+}
 PRIVATE = [
     "127.0.0.1",
     "127.8.8.8",
@@ -123,15 +135,23 @@ PRIVATE = [
 ]
 
 
-@pytest.mark.parametrize("url", REFUSED_BY_TEXT)
-def test_address_that_is_not_plain_https_is_refused(url):
-    """Before any name is looked up."""
-    with pytest.raises(UploadUrlRefused, match=r"^the upload address "):
+@pytest.mark.parametrize(("rule", "url"), [(rule, url) for rule, urls in REFUSED_BY_RULE.items() for url in urls])
+def test_upload_url_that_breaks_a_rule_is_refused_by_that_rule(rule, url):
+    """Refuse it before any name is resolved."""
+    assert parse_upload_url(ACCEPTED).host == "media.example.com"
+    with pytest.raises(UploadUrlRefused, match=f"^the upload address {rule}$"):
         parse_upload_url(url)
 
 
-def test_plain_https_address_is_taken_apart():
-    """What storage services give out."""
+def test_longest_upload_url_is_accepted():
+    longest = ACCEPTED.ljust(8192, "a")
+    assert parse_upload_url(longest).target == "/".ljust(8192 - len(ACCEPTED) + 2, "a")
+    with pytest.raises(UploadUrlRefused, match="is not a plain https URL"):
+        parse_upload_url(longest + "a")
+
+
+def test_plain_https_url_is_split_into_its_parts():
+    """Storage services return such URLs."""
     place = parse_upload_url("https://Bucket_1.s3.eu-west-1.amazonaws.com:443/key%20a?X-Amz-Signature=ab&x=[1]")
     assert place == UploadTarget(
         "https", "bucket_1.s3.eu-west-1.amazonaws.com", 443, "/key%20a?X-Amz-Signature=ab&x=[1]", loopback=False
@@ -151,7 +171,7 @@ def test_plain_https_address_is_taken_apart():
         ("https://localhost:9/a", "localhost:9", ("127.0.0.1", "::1")),
     ],
 )
-def test_this_machine_is_an_address_only_beside_an_api_on_it(url, authority, addresses):
+def test_this_machine_is_allowed_only_for_an_api_on_it(url, authority, addresses):
     """No resolver is asked for a name of this machine."""
 
     def unused(host, port):
@@ -165,26 +185,36 @@ def test_this_machine_is_an_address_only_beside_an_api_on_it(url, authority, add
         parse_upload_url(url)
 
 
-def test_public_storage_is_allowed_beside_a_local_api():
-    """A local proxy may hand out the real storage's URLs; other plain http stays refused."""
-    assert parse_upload_url("https://media.example.com/a", loopback=True).loopback is False
-    for url in ("http://media.example.com/a", "https://192.168.0.1/a", "https://evil.localhost.example:81/a"):
-        with pytest.raises(UploadUrlRefused):
-            parse_upload_url(url, loopback=True)
-    for url in ("http://127.0.0.2/a", "http://[::2]/a", "http://127.0.0.1:70000/a", "http://.localhost/a"):
-        with pytest.raises(UploadUrlRefused):
-            parse_upload_url(url, loopback=True)
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("http://media.example.com/a", "is not https"),
+        ("https://192.168.0.1/a", "names no host"),
+        ("https://evil.localhost.example:81/a", "has a port of its own"),
+        ("http://127.0.0.2/a", "is not https"),
+        ("http://[::2]/a", "is not https"),
+        ("http://127.0.0.1:70000/a", "has no usable port"),
+        ("http://.localhost/a", "names no host"),
+    ],
+)
+def test_local_api_allows_public_storage_and_this_machine_only(url, rule):
+    """A local proxy may return the real storage's URLs; other plain http stays refused."""
+    assert parse_upload_url(ACCEPTED, loopback=True).loopback is False
+    assert parse_upload_url("http://127.0.0.1:7000/a", loopback=True).loopback is True
+    with pytest.raises(UploadUrlRefused, match=rule):
+        parse_upload_url(url, loopback=True)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_name_with_an_address_that_is_not_public_is_refused(address):
     """One such address among public ones is enough."""
-    place = parse_upload_url("https://media.example.com/a")
+    place = parse_upload_url(ACCEPTED)
+    assert resolve_public(place, lambda host, port: [PUBLIC]) == (PUBLIC,)
     with pytest.raises(UploadUrlRefused, match="private network"):
         resolve_public(place, lambda host, port: [PUBLIC, address])
 
 
-@pytest.mark.parametrize("address", NOBODYS)
+@pytest.mark.parametrize("address", UNASSIGNABLE)
 def test_address_that_no_storage_can_have_is_not_public(address):
     """Protocols, relays, documentation and tunnels, whatever this version of the standard library calls them."""
     assert not is_public(address)
@@ -198,11 +228,11 @@ def test_address_that_no_storage_can_have_is_not_public(address):
     ],
 )
 def test_public_addresses_are_public(address):
-    """Also those that wrap a public IPv4 address."""
+    """Addresses that wrap a public IPv4 address are public too."""
     assert is_public(address)
 
 
-def test_all_addresses_of_a_name_are_kept_in_order_once():
+def test_addresses_of_a_name_keep_their_order_without_duplicates():
     """The next one is tried when the first does not answer."""
     asked = []
 
@@ -214,7 +244,7 @@ def test_all_addresses_of_a_name_are_kept_in_order_once():
     assert asked == [("media.example.com", 443)]
 
 
-def test_base_url_on_this_machine_is_recognised():
+def test_base_url_on_this_machine_is_recognized():
     """The same hosts as where settings are read."""
     here = ("http://127.0.0.1:1/api", "http://[::1]/api", "http://localhost/api", "http://sandbox.localhost/api")
     assert all(map(is_on_this_machine, here))
@@ -222,22 +252,22 @@ def test_base_url_on_this_machine_is_recognised():
 
 
 def test_system_resolver_knows_this_machine():
-    """Numbers resolve without a network."""
+    """Numeric addresses resolve without a network."""
     assert system_resolver("127.0.0.1", 80) == ["127.0.0.1"]
 
 
 @given(st.ip_addresses())
 @example(ipaddress.ip_address("64:ff9b::7f00:1"))
 def test_no_private_address_is_public(ip):
-    """Whatever the standard library calls private, loopback, link-local or multicast."""
+    """Cover every address that the standard library calls private, loopback, link-local or multicast."""
     if ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast:
         wrapped = ip.version == 6 and (ip.ipv4_mapped or ip.sixtofour or ip in ipaddress.ip_network("64:ff9b::/96"))
         assert wrapped or not is_public(str(ip))
 
 
 @given(st.text(max_size=40), st.sampled_from(["https://", "http://", "https://media.example.com/", "https://a.b", ""]))
-def test_any_text_is_an_address_that_the_http_client_reads_alike_or_is_refused(text, start):
-    """No text means one host here and another there."""
+def test_any_text_is_refused_or_has_the_host_that_the_http_client_reads(text, start):
+    """Reject every text that two parsers could read as different hosts."""
     try:
         place = parse_upload_url(start + text, loopback=True)
     except UploadUrlRefused:

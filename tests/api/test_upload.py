@@ -67,7 +67,7 @@ async def read_request(reader):
 
 @asynccontextmanager
 async def serving(handle, host="127.0.0.1"):
-    """A server of one's own; gives its port."""
+    """Serve connections; yields the port."""
 
     connections = set()
 
@@ -204,7 +204,7 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
     ],
 )
 async def test_each_status_has_its_meaning(status, kind):
-    """What a new attempt or a new URL can change."""
+    """The kind says whether a new attempt or a new URL can help."""
     answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
     async with serving(answering(answer)) as port:
         found, reason = await problem(storage(), f"http://127.0.0.1:{port}/key")
@@ -213,8 +213,8 @@ async def test_each_status_has_its_meaning(status, kind):
 
 
 @pytest.mark.requirement("uploads.whole")
-async def test_success_before_the_whole_file_arrived_is_none():
-    """A storage that says yes too early has not got it."""
+async def test_success_before_the_whole_file_arrived_is_a_failure():
+    """A storage that accepts too early doesn't have the whole file."""
 
     async def hasty(reader, writer):
         await read_request(reader)
@@ -228,7 +228,7 @@ async def test_success_before_the_whole_file_arrived_is_none():
 
 
 @pytest.mark.requirement("uploads.whole")
-async def test_success_of_an_application_that_read_nothing_is_none():
+async def test_success_of_an_application_that_read_nothing_is_a_failure():
     """The same in this process."""
 
     async def careless(request):
@@ -253,7 +253,7 @@ async def test_success_of_an_application_that_read_nothing_is_none():
     ],
     ids=["before the end", "after the end", "shorter", "unreadable"],
 )
-async def test_file_that_is_not_what_it_was_is_never_stored_as_if(source, expected, in_process):
+async def test_changed_file_is_never_stored_whole(source, expected, in_process):
     """The last block stays back when the file changed, so that the storage has no whole file."""
     source = Bytes(source.content, source.claimed, source.changes_after, source.broken)
     complete = []
@@ -274,8 +274,8 @@ async def test_file_that_is_not_what_it_was_is_never_stored_as_if(source, expect
 
 
 @pytest.mark.requirement("uploads.whole")
-async def test_broken_connection_may_be_tried_again():
-    """Nobody knows what arrived; a new URL makes that unimportant."""
+async def test_broken_connection_is_retryable():
+    """It is unknown what arrived; with a new URL it doesn't matter."""
 
     async def rude(reader, writer):
         await read_request(reader)
@@ -290,7 +290,7 @@ async def test_broken_connection_may_be_tried_again():
 
 @pytest.mark.requirement("uploads.whole")
 async def test_url_that_is_too_old_is_not_used():
-    """Nothing but the head of the request leaves."""
+    """The head of the request is all that is sent."""
     async with serving(answering(OK)) as port:
         found = await problem(storage(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
     assert found == ("expired", "the upload URL was too old")
@@ -298,7 +298,7 @@ async def test_url_that_is_too_old_is_not_used():
 
 @pytest.mark.requirement("uploads.addresses")
 async def test_address_that_breaks_a_rule_is_refused_for_good():
-    """By its text, by its addresses; a name that does not resolve may do so later."""
+    """Its text or its addresses can break a rule; a name that doesn't resolve may do so later."""
 
     def unknown(host, port):
         raise OSError("no such name")
@@ -361,7 +361,7 @@ def tls_pair(tmp_path, name):
 
 @pytest.mark.requirement("uploads.pinned")
 @pytest.mark.parametrize(("name", "reached"), [("media.localhost", True), ("other.localhost", False)])
-async def test_certificate_has_to_be_the_names_though_the_connection_goes_to_an_address(tmp_path, name, reached):
+async def test_certificate_must_be_for_the_name_although_the_connection_goes_to_an_address(tmp_path, name, reached):
     """The address alone proves nothing about who is there."""
     server, client = tls_pair(tmp_path, name)
     received = []
@@ -381,7 +381,7 @@ async def test_certificate_has_to_be_the_names_though_the_connection_goes_to_an_
 
 @pytest.mark.requirement("uploads.ends")
 @pytest.mark.parametrize("habit", ["silent", "drip", "reads nothing"])
-async def test_storage_that_never_finishes_is_left_in_time(habit):
+async def test_storage_that_never_finishes_fails_in_time(habit):
     """A drip of bytes does not prolong it; the thread that waited is gone."""
 
     async def endless(reader, writer):
@@ -422,7 +422,7 @@ async def test_endless_answer_is_not_read():
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_wakes_the_thread_and_closes_its_file():
-    """Nothing waits for the storage any more."""
+    """The thread stops waiting for the storage."""
     arrived, gone = anyio.Event(), anyio.Event()
 
     async def silent(reader, writer):
@@ -520,7 +520,7 @@ async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkey
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_before_a_thread_is_free_closes_the_file():
-    """No thread will ever look at it."""
+    """The thread that would close it never starts."""
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 1
     go, source = threading.Event(), Bytes()
@@ -542,7 +542,7 @@ async def test_cancelling_before_a_thread_is_free_closes_the_file():
 
 @pytest.mark.requirement("uploads.secret")
 async def test_url_is_in_no_log_line_and_no_traceback(caplog):
-    """At the finest level of every logger, for success and for each kind of failure."""
+    """Set every logger to its finest level, for success and each kind of failure."""
     caplog.set_level(logging.DEBUG)
     texts = []
 
@@ -565,7 +565,7 @@ def test_allowed_time_follows_the_size():
 
 
 @pytest.mark.requirement("uploads.ends")
-async def test_a_few_files_go_out_at_once():
+async def test_few_files_are_uploaded_at_once():
     """The same turnstile for every upload of a client."""
     client = storage()
     assert client.slot() is client.slot()

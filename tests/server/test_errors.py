@@ -1,4 +1,4 @@
-"""An exception in words for an agent: what did not happen, why, what next, and whether repeating is safe."""
+"""Texts of exceptions for an agent: the failure, the cause, the next step, and whether a retry is safe."""
 
 import re
 
@@ -90,8 +90,8 @@ def sentences(text):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_words_say_what_why_what_next_and_whether_repeating_is_safe(name):
-    """At most three sentences and 400 characters, and never an address, a token, or a library's name."""
+def test_text_has_failure_cause_next_step_and_retry_advice(name):
+    """Texts have at most three sentences and 400 characters, and never an address, a token, or a library's name."""
     error, _, part = CASES[name]
     text = agent_text(error, WHAT)
     assert text.startswith(f"{WHAT}: ")
@@ -105,8 +105,8 @@ def test_words_say_what_why_what_next_and_whether_repeating_is_safe(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_word_tells_programs_the_kind_of_failure(name):
-    """What may have happened all the same is `unclear`, whatever else it is."""
+def test_error_kind_is_one_word_for_programs(name):
+    """A failure of a call that may have happened is always `unclear`."""
     error, kind, _ = CASES[name]
     assert error_kind(error) == kind
 
@@ -118,7 +118,7 @@ def test_every_kind_of_failure_of_the_api_client_has_a_case():
 
 
 @pytest.mark.parametrize("name", SPEAKING)
-def test_words_stay_whole_when_the_api_talks_at_length(name):
+def test_advice_survives_a_long_message_of_the_api(name):
     """A message of any length leaves room for the advice, and can't close its quotation."""
     error, _, _ = CASES[name]
     error = type(error)(**{**FACTS, "status": error.status, "message": "» " + "very long " * 100, **_more(error)})
@@ -134,8 +134,8 @@ def _more(error):
 
 
 @given(st.text(max_size=600), st.sampled_from(SPEAKING))
-def test_words_of_the_api_are_quoted_in_one_line_without_a_token(message, name):
-    """Whatever the API says: no token leaves, nothing but our own words stands outside of the quotation."""
+def test_message_of_the_api_is_quoted_in_one_line_without_a_token(message, name):
+    """No token is shown, and only the server's own words are outside of the quotation."""
     error, _, _ = CASES[name]
     error = type(error)(**{**FACTS, "status": error.status, "message": f"{message} {TOKEN}", **_more(error)})
     text = agent_text(error, WHAT)
@@ -145,7 +145,7 @@ def test_words_of_the_api_are_quoted_in_one_line_without_a_token(message, name):
 
 
 def test_text_that_is_too_long_is_cut_with_a_mark():
-    """Only what names the failure can make it so."""
+    """A very long action is the only cause."""
     assert agent_text(CASES["500"][0], "x" * 500) == "x" * (LIMIT - 1) + "…"
 
 
@@ -159,7 +159,7 @@ def test_text_that_is_too_long_is_cut_with_a_mark():
         (WriteRefused("as many as an hour allows."), f"{WHAT}: as many as an hour allows."),
     ],
 )
-def test_refusals_of_our_own_are_complete_already(error, text):
+def test_own_refusals_are_passed_through(error, text):
     """They are repeated as they are, but for tokens."""
     assert agent_text(error, WHAT) == text
     assert error_kind(error) == "refused"
@@ -167,13 +167,13 @@ def test_refusals_of_our_own_are_complete_already(error, text):
 
 
 @pytest.mark.parametrize("error", [ValueError("secret"), KeyError("x"), RuntimeError(), OSError(28, "No space")])
-def test_everything_else_is_a_bug_without_words(error):
+def test_other_exceptions_are_bugs_without_a_text(error):
     """The agent must not see it; the kind says so."""
     assert agent_text(error, WHAT) is None
     assert error_kind(error) == "bug"
 
 
-def test_most_special_kind_speaks_first():
-    """No kind stands behind one that includes it."""
+def test_most_specific_kind_comes_first():
+    """No kind is listed after one that includes it."""
     order = [kind for kind, _ in errors._DESCRIPTIONS]
     assert all(not issubclass(later, earlier) for at, earlier in enumerate(order) for later in order[at + 1 :])

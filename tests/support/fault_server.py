@@ -156,7 +156,7 @@ def drip(seconds: float, content: bytes = b'{"success": true, "posts": []}') -> 
 
 
 def bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
-    """A small gzip body that inflates to so many MiB of JSON text."""
+    """Return a small gzip body that inflates to `mebibytes` MiB of JSON text."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()

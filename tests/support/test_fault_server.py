@@ -39,7 +39,7 @@ async def test_faults_are_used_in_turn_and_the_last_is_repeated():
 
 
 async def test_reset_is_a_reset():
-    """Not an orderly end."""
+    """The connection is reset, not closed."""
     async with FaultServer(reset("after")) as server:
         with pytest.raises(ConnectionResetError):
             await exchanged(server)
@@ -74,5 +74,5 @@ async def test_request_that_breaks_off_is_not_an_error_of_the_server():
 
 
 async def test_client_that_was_never_used_closes():
-    """Nothing was opened."""
+    """No connection was opened."""
     await ApiClient(Http(base_url="http://127.0.0.1:9", token=None)).aclose()
