@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ttp_mcp.sandbox import networks
 from ttp_mcp.sandbox.clock import ManualClock, to_ms
-from ttp_mcp.sandbox.scheduler import Claim, Scheduler, publish_to
+from ttp_mcp.sandbox.scheduler import Claim, Scheduler, publish_to_account
 from ttp_mcp.sandbox.store import Store
 
 NOW = datetime(2026, 6, 24, 9, 30, tzinfo=UTC)
@@ -39,7 +39,7 @@ class Careless(Scheduler):
                 (post["id"],),
             ).fetchall()
             for account in accounts:
-                publish_to(db, post, account, at=now, now=now)
+                publish_to_account(db, post, account, at=now, now=now)
         if claim.fence == 1 and int(claim.post_id) % 20 == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         with self._store.writing() as db:

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from tests.server.conftest import Side, human, text_of
 from ttp_mcp.factory import create_server
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.confirmations import Confirmations
 from ttp_mcp.ledger.store import open_store
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.a12")]
@@ -138,21 +138,22 @@ async def test_a12_no_confirmation_counts_but_the_right_one(settings, sandbox, c
 
 
 async def reusable(self, code, digest):
-    """`Ledger.redeem` that forgets to use the code up."""
-    return bool(await self._get("confirmation", [sys.modules["ttp_mcp.ledger.records"].digest_of([code, digest])]))
+    """`Confirmations.redeem` that doesn't use the code up."""
+    key = sys.modules["ttp_mcp.ledger.records"].digest_of([code, digest])
+    return await self._store.get_one("confirmation", key) is not None
 
 
 async def any_code(self, code, digest):
-    """`Ledger.redeem` that believes everything."""
+    """`Confirmations.redeem` that accepts every code."""
     return True
 
 
 GUARDS = {
-    "replayed": (Ledger, "redeem", reusable),
+    "replayed": (Confirmations, "redeem", reusable),
     "altered": ("ttp_mcp.toolkit.confirmation", "digest_of", lambda *_: "one for all"),
     "of another user": ("ttp_mcp.factory", "scope_of", lambda *_: "one for all"),
     "expired": ("ttp_mcp.toolkit.confirmation", "CONFIRMATION_SECONDS", 10**7),
-    "forged": (Ledger, "redeem", any_code),
+    "forged": (Confirmations, "redeem", any_code),
 }
 
 

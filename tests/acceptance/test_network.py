@@ -129,22 +129,22 @@ async def test_b3_rate_limit_storm():
 
 @pytest.mark.requirement("acceptance.b3")
 async def test_b3_guard_removed_hold(monkeypatch):
-    """When nobody holds, the storm goes on."""
-    monkeypatch.setattr(hold_module.RateLimitGate, "begin", lambda self, seconds: None)
+    """Without the hold the storm continues."""
+    monkeypatch.setattr(hold_module.RateLimitGate, "close", lambda self, seconds: None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         await check_storm(50)
 
 
 @pytest.mark.requirement("acceptance.b3")
 async def test_b3_guard_removed_probe(monkeypatch):
-    """When all go at once at the end, that is no probe."""
+    """Without a probe all calls are sent at once when the wait is over."""
 
     async def all_at_once(self, most_seconds):
         while left := self.seconds_left():
-            await self._sleep(left)
+            await self._clocks.sleep(left)
         self._until = None
 
-    monkeypatch.setattr(hold_module.RateLimitGate, "passed", all_at_once)
+    monkeypatch.setattr(hold_module.RateLimitGate, "wait", all_at_once)
     with pytest.raises((AssertionError, ExceptionGroup)):
         await check_storm(50)
 
@@ -189,7 +189,7 @@ async def test_b4_outage():
 @pytest.mark.requirement("acceptance.b4")
 async def test_b4_guard_removed_budget(monkeypatch):
     """Without it an outage is answered with three times the calls."""
-    monkeypatch.setattr(http_module.retry.Budget, "spend", lambda self, at: True)
+    monkeypatch.setattr(http_module.retry.RetryBudget, "take_retry", lambda self, at: True)
     with pytest.raises(AssertionError, match="attempts for"):
         await check_outage(10, 20)
 

@@ -242,7 +242,7 @@ def test_every_end_of_the_real_server_notes_what_the_api_never_answered(tmp_path
             if told:
                 assert told["create"].startswith("Unknown whether the post")
                 assert told["delete"].startswith("Unknown whether")
-                assert told["upload"].startswith("File not uploaded: the server is ending")
+                assert told["upload"].startswith("File not uploaded: the server is shutting down")
             answered += len(told)
     print(  # noqa: T201 - each row prints its counts
         f"\nB10 ttp-mcp itself: 4 ends, 12 writes that the API never answered, 0 without outcome, {answered} answered, "

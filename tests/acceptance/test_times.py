@@ -117,7 +117,7 @@ def test_b12_instants_changes_and_skew():
 
 def test_b12_guard_removed_gaps_and_folds(monkeypatch):
     """Taking the first reading is wrong in every fold and gap."""
-    monkeypatch.setattr(times, "_in_zone", lambda wall, zone: wall.replace(tzinfo=zone).astimezone(UTC))
+    monkeypatch.setattr(times, "_resolve_in_zone", lambda wall, zone: wall.replace(tzinfo=zone).astimezone(UTC))
     with pytest.raises(AssertionError, match="was read as"):
         check_changes((2025,))
 

@@ -300,7 +300,7 @@ async def test_b8_right_bytes_or_an_error(tmp_path):
 @pytest.mark.requirement("acceptance.b8")
 async def test_b8_goes_red_when_a_changed_file_is_not_noticed(tmp_path, monkeypatch):
     """The guard is the look at the file before the last block and after the answer."""
-    monkeypatch.setattr(OpenFile, "unchanged", lambda self: True)
+    monkeypatch.setattr(OpenFile, "is_unchanged", lambda self: True)
     with pytest.raises(AssertionError):
         await check_faults(tmp_path, 1)
 
