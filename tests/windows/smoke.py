@@ -1,17 +1,24 @@
-"""A smoke test of the server on CPython for Windows under Wine, over pipes; `.ci/windows` runs it.
+"""A smoke test of the server on CPython for Windows under Wine; `.ci/windows` runs it.
 
-Usage: python tests/windows/smoke.py PYTHON_EXE
+Usage: python -m tests.windows.smoke PYTHON_EXE
 """
 
-import json
 import os
+import pty
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.support.media_files import png
+from tests.windows.client import Server, text_of
 
 FOLDER = "C:\\pics äö"
+STATE = "C:\\ttp state"
 # Every form of a path that a Windows user writes, and whether it is uploaded.
 PATHS = {
     f"{FOLDER}\\my photo.png": True,
@@ -26,53 +33,142 @@ PATHS = {
     "..\\windows\\system.ini": False,
     "C:\\windows\\system.ini": False,
 }
+FILL_STDERR = """
+import logging
+from ttp_mcp.logs import configure
+configure("INFO")
+for _ in range(2000):
+    logging.getLogger("noise").info("x" * 100)
+print("logged", flush=True)
+"""
+WINDOWS = ["wine64", sys.argv[1]]
+ENVIRONMENT = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": STATE, "TTP_TIMEZONE": "UTC"}
 
 
-class Server:
-    """The server in its sandbox, as a client on Windows starts it."""
-
-    def __init__(self, python: str) -> None:
-        """Start it."""
-        environment = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": "C:\\ttp-state"}
-        self.process = subprocess.Popen(
-            ["wine64", python, "-m", "ttp_mcp", "--sandbox"], stdin=-1, stdout=-1, stderr=-1, env=environment
-        )
-        self.send({"id": 0, "method": "initialize", "params": INITIALIZE})
-        self.receive()
-        self.send({"method": "notifications/initialized"})
-
-    def send(self, message: dict) -> None:
-        """Write one message."""
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def receive(self) -> dict:
-        """Read one message."""
-        return json.loads(self.process.stdout.readline())
-
-    def upload(self, source: str) -> str:
-        """Upload a file; the text of the answer."""
-        self.send(
-            {"id": 1, "method": "tools/call", "params": {"name": "upload_media", "arguments": {"source": source}}}
-        )
-        return self.receive()["result"]["content"][0]["text"]
+def start(*options: str) -> Server:
+    """Start a server."""
+    return Server(WINDOWS, *options, environment=ENVIRONMENT)
 
 
-INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "smoke", "version": "1"}}
+def make_time(days: int) -> str:
+    """Return a time in the future."""
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="minutes")
+
+
+def delay_next_write(seconds: int) -> None:
+    """Let the sandbox answer the next create late."""
+    command = ["-m", "ttp_mcp", "sandbox", "fault", "delay", f"--seconds={seconds}", "--method=POST", "--path=/posts"]
+    subprocess.run([*WINDOWS, *command], env=ENVIRONMENT, check=True, stdin=-1, stdout=-1, stderr=-1, timeout=120)
+
+
+def upload_every_path(server: Server) -> None:
+    """Upload a file by every form of its path."""
+    for source, is_uploaded in PATHS.items():
+        answer = server.call_for_text("upload_media", source=source)
+        assert answer.startswith("Uploaded «" if is_uploaded else "Not uploaded: "), (source, answer)
+
+
+def call_every_tool(server: Server) -> None:
+    """Call every tool that the server lists."""
+    called = {"upload_media"}
+
+    def call(tool: str, **arguments: object) -> dict:
+        called.add(tool)
+        return server.call(tool, **arguments)
+
+    post = {"content": "On Windows.", "account_ids": ["linkedin"], "scheduled_at": make_time(2)}
+    for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
+        call(tool)
+    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary"):
+        call(tool)
+    call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
+    call("check_post", **post)
+    post_id = call("create_post", **post)["post_id"]
+    call("get_post", post_id=post_id)
+    moved = call("reschedule_post", post_id=post_id, scheduled_at=make_time(3))
+    call("delete_post", post_id=moved["post_id"])
+    plan = call("plan_posts", posts=[{"content": "Planned.", "account_ids": ["linkedin"]}])
+    call("apply_plan", plan_id=plan["plan_id"])
+    call("undo_plan", plan_id=plan["plan_id"])
+    listed = {tool["name"] for tool in server.request("tools/list", {})["result"]["tools"]}
+    assert called == listed, called ^ listed
+
+
+def send_bad_lines(server: Server) -> None:
+    """A line that is too long and lines without a message get an error, and the next call an answer."""
+    for line, code in ((b'{"a":"' + b"a" * (8 << 20) + b'"}', -32600), (b"{not json", -32700), (b"[]", -32600)):
+        server.write(line)
+        response = server.read()
+        assert response["error"]["code"] == code, response
+    server.write(b'{"jsonrpc":"2.0","id":"r","method":"ping"}\r')
+    assert server.read() == {"jsonrpc": "2.0", "id": "r", "result": {}}
+
+
+def leave_stderr_unread() -> None:
+    """A process goes on when its log fills a pipe that is not read."""
+    command = [*WINDOWS, "-c", FILL_STDERR]
+    process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1)
+    assert process.stdout.readline().strip() == b"logged"
+    assert process.wait(60) == 0
+
+
+def close_input_in_a_write() -> None:
+    """A write that is in flight when the input closes is answered."""
+    delay_next_write(3)
+    server = start()
+    write = server.begin("create_post", content="At the end.", account_ids=["linkedin"], scheduled_at=make_time(4))
+    server.process.stdin.close()
+    answer = text_of(server.finish(write))
+    assert answer.startswith("Scheduled"), answer
+    assert server.process.wait(60) == 0
+
+
+def press_ctrl_c_in_a_write() -> None:
+    """A write that is in flight at Ctrl+C is answered, and the server exits with 0."""
+    delay_next_write(5)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe("wine64", [*WINDOWS, "-m", "tests.windows.console", make_time(5)], ENVIRONMENT)
+    try:
+        read_until(terminal, b"ready")
+        # The console has no sign of a request that arrived; the answer takes five seconds.
+        time.sleep(1)
+        os.write(terminal, b"\x03")
+        shown = read_until(terminal, b".")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert b"answer Scheduled, exit code 0." in shown, shown
+
+
+def read_until(terminal: int, end: bytes) -> bytes:
+    """Read a terminal up to some text."""
+    shown = b""
+    while end not in shown:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:
+            raise AssertionError(shown) from None
+    return shown
 
 
 def main() -> None:
-    """Upload by every form of path, then close the input."""
-    folder = Path(os.environ["WINEPREFIX"]) / "drive_c" / "pics äö"
+    """Run each part."""
+    drive = Path(os.environ["WINEPREFIX"]) / "drive_c"
+    shutil.rmtree(drive / "ttp state", ignore_errors=True)
+    folder = drive / "pics äö"
     folder.mkdir(exist_ok=True)
     (folder / "my photo.png").write_bytes(png(padding=1000))
-    server = Server(sys.argv[1])
-    for source, uploaded in PATHS.items():
-        answer = server.upload(source)
-        assert answer.startswith("Uploaded «" if uploaded else "Not uploaded: "), (source, answer)
-    server.process.stdin.close()
-    assert server.process.wait(20) == 0
-    print(f"smoke: {len(PATHS)} paths as expected, exit 0")  # noqa: T201 - the job's result
+    server = start()
+    for part in (upload_every_path, call_every_tool, send_bad_lines):
+        part(server)
+        print(f"smoke: {part.__name__}", flush=True)  # noqa: T201 - the job's result
+    assert server.close() == 0
+    for part in (leave_stderr_unread, close_input_in_a_write, press_ctrl_c_in_a_write):
+        part()
+        print(f"smoke: {part.__name__}", flush=True)  # noqa: T201 - the job's result
 
 
 main()

@@ -6,7 +6,6 @@ Standard library only. `.ci/services` runs this module to start and stop the ser
 import argparse
 import json
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -35,6 +34,8 @@ class Server:
         self.options = options
         self._user: dict[str, object] = {}
         if os.getuid() == 0:
+            import pwd  # Windows has none
+
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
             self._user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -156,7 +156,8 @@ class Shutdown:
     def watch_process(self) -> Generator[None]:
         """Begin the shutdown at a signal or when the parent process ends. A second signal exits at once."""
         with handle_signals(self._handle_signal):
-            self._watch_parent(os.getppid())
+            if sys.platform != "win32":  # there the number never changes
+                self._watch_parent(os.getppid())
             try:
                 yield
             finally:
@@ -171,8 +172,6 @@ class Shutdown:
 
     def _watch_parent(self, parent: int) -> None:
         """Another process may hold the pipes open, so that the end of the client would never be seen."""
-        if sys.platform == "win32":  # pragma: no cover - there the number never changes
-            return
         if os.getppid() == parent:
             self._timers[:1] = [self._loop.call_later(self._parent_seconds, self._watch_parent, parent)]
         elif self.reason is None:
