@@ -122,7 +122,7 @@ def configuration_page() -> str:
     """docs/configuration.md."""
     return f"""# Configuration
 
-Generated from `ttp_mcp/config.py` by `scripts/generate.py`.
+Generated from `ttp_mcp/config/settings.py` by `scripts/generate.py`.
 
 Everything is set by environment variables, in your shell or in the `env` part of a client's configuration. A flag of the
 same name (`--log-level` for `TTP_LOG_LEVEL`) wins over its variable, except that secrets have no flag: a command line can

@@ -499,7 +499,7 @@ def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name
     settings = load_settings(environ)
     assert (settings.zone_name, settings.zone_is_known) == (name, known)
     warning = (
-        "The time zone of this machine can't be told, so times without an offset are read in UTC. Set TTP_TIMEZONE to an "
+        "This machine's time zone can't be detected, so times without an offset are read in UTC. Set TTP_TIMEZONE to an "
         "IANA name, for example Europe/Paris."
     )
     assert [record.getMessage() for record in caplog.records] == ([] if known else [warning])

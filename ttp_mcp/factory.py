@@ -1,4 +1,4 @@
-"""Puts the parts together: from settings to the surroundings of a tool, and to a server."""
+"""Build the tool context and the server from settings."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ttp_mcp.sandbox import Sandbox
 
 _POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
-# What the tools of each toolset ask; the API client refuses what no offered tool needs.
+# Endpoints each toolset calls; the API client refuses the rest.
 _ENDPOINTS: dict[str, set[str]] = {
     "posts": {*_POSTS, "GET /integrations"},
     "integrations": {"GET /integrations"},
@@ -43,7 +43,7 @@ _ENDPOINTS: dict[str, set[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One user's server and what it stands on."""
+    """One user's server with its context and state."""
 
     app: ToolContext
     server: TtpServer
@@ -69,10 +69,10 @@ def create_server(
 
     Args:
         settings: As read from the environment.
-        sandbox: Stands for the API when given; its token replaces the configured one.
-        state: Where the ledger is; as configured when omitted.
-        now: This machine's present, aware UTC.
-        monotonic: Seconds of a clock that never goes back.
+        sandbox: Replaces the API, and its token the configured one.
+        state: Store of the ledger; default: as configured.
+        now: This machine's clock, aware UTC.
+        monotonic: Monotonic clock.
         server_options: Further arguments of the server.
 
     Raises:
@@ -110,17 +110,17 @@ def create_tool_context(
     local_files: bool = True,
     ledger_of: Callable[[Store, str, Callable[[], datetime]], Ledger] = Ledger,
 ) -> ToolContext:
-    """What a tool works with, for the user that the settings name.
+    """Build everything a tool call needs, for the user that the settings name.
 
     Args:
         settings: As read from the environment.
-        sandbox: Stands for the API when given.
-        state: Where the ledger is.
-        now: This machine's present, aware UTC.
-        monotonic: Seconds of a clock that never goes back.
-        tenant: The token of one user of several; no other is used then.
+        sandbox: Replaces the API.
+        state: Store of the ledger.
+        now: This machine's clock, aware UTC.
+        monotonic: Monotonic clock.
+        tenant: Token of one of several users; overrides the configured one.
         limits: Bounds of requests.
-        local_files: Whether files of this machine are the user's.
+        local_files: True if this machine's files are the user's.
         ledger_of: Makes the ledger.
     """
     if sandbox is not None:
@@ -145,7 +145,7 @@ def create_tool_context(
         ),
         storage_app=sandbox.storage_app if sandbox else None,
     )
-    # The sandbox's token is a new one at each start, its workspace is not.
+    # The sandbox makes a new token at each start but keeps its workspace, so its token can't be the scope.
     token = tenant or (None if sandbox else settings.token)
     scope = scope_of(settings.api_url, token, settings.org_id)
     ledger = ledger_of(state, scope, now)

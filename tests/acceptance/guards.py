@@ -632,12 +632,12 @@ REMOVED: dict[str, Removal] = {
     ),
     # Configuration
     "base URL": Removal(
-        "config:_read_api_url",
+        "config.settings:_read_api_url",
         constant(lambda environ: environ.get("TTP_API_URL", "")),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
     "ordinary token file": Removal(
-        "config:_read_ordinary_file",
+        "config.settings:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
     ),
@@ -662,12 +662,12 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),
     "placeholders in settings": Removal(
-        "config:clean_value",
+        "config.settings:clean_value",
         constant(lambda _, value, **__: value.strip() or None),
         "tests/test_config.py::test_placeholder_that_was_not_replaced_is_never_ignored",
     ),
     "relative folders in settings": Removal(
-        "config:to_path",
+        "config.settings:to_path",
         constant(lambda _, text: Path(text)),
         "tests/test_config.py::test_path_is_absolute_and_without_variables",
     ),

@@ -317,7 +317,7 @@ def test_missing_file_names_what_is_similar_there(folder):
     for number, name in enumerate(("trip/beach.jpg", "photo.jpg", "Photo1.JPG"), 1):
         os.utime(folder / name, (number, number))
     assert refusal("photo.jpeg", folder) == (
-        "Not uploaded: «photo.jpeg»: there is no such file below the allowed folders. Check the name. "
+        "Not uploaded: «photo.jpeg»: it isn't in the allowed folders. Check the name. "
         "Similar names there: «photo.jpg», «Photo1.JPG». Newest files there: «Photo1.JPG», «photo.jpg», «trip/beach.jpg». "
         "Repeating the same call does not help."
     )

@@ -184,7 +184,9 @@ def test_type_that_the_api_does_not_take_is_refused_with_what_to_do(content, kin
 )
 def test_anything_else_is_refused_under_any_name(content):
     """A key that is called a picture stays where it is."""
-    assert "no image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)" in refusal(content, "photo.jpg")
+    assert "aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)" in refusal(
+        content, "photo.jpg"
+    )
 
 
 @pytest.mark.requirement("uploads.types")

@@ -337,7 +337,7 @@ def test_rules_are_readable_with_their_sources():
     assert "- text: at most 280 weighted characters" in text
     assert "[reference]" in text
     assert rules_for("pinterest").count("exactly one image [vendor]") == 1
-    assert "there are no defaults" in rules_for("tiktok")
+    assert "none has a default" in rules_for("tiktok")
     assert "no figure is stated" in rules_for("youtube")
     assert "No rules are known" in rules_for("elsewhere")
 

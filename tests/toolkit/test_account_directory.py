@@ -167,7 +167,7 @@ async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platfo
             "Pass one of these ids in account_ids. Nothing was sent."
         )
         text, _ = await agent.ok("list_posts", account="agency")
-        assert text.startswith("There are no posts yet")
+        assert text.startswith("No posts yet")
 
 
 async def test_names_are_asked_for_once_a_minute(fresh):

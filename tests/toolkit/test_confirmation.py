@@ -393,7 +393,7 @@ async def test_post_that_is_changed_while_the_human_thinks_is_left(connect, mode
     async with connect(answer=changing, mode=mode, demo_posts=False, confirm="required") as agent:
         post_id = await made(agent)
         words = await agent.refused(tool, post_id=post_id, **more)
-        assert "was changed while the human was asked" in words or "for other arguments" in words
+        assert "was changed while the user was asked" in words or "for other arguments" in words
         assert agent.standing() == [("Something important", "draft")]
 
 
@@ -408,7 +408,7 @@ async def test_yes_after_five_minutes_does_not_count(connect, clock):
         words = await agent.refused("delete_post", post_id=await made(agent))
         assert (
             words
-            == "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
+            == "Not done: the human agreed after more than five minutes. Call again for a new prompt; nothing was sent."
         )
         assert len(agent.standing()) == 1
 

@@ -62,10 +62,10 @@ async def test_few_data_points_are_called_few(connect, points, words):
             {"platform": "facebook"},
             0,
             "No posts.",
-            "There are no best times on facebook yet (0 data points).\nAPI said: «No posts.»",
+            "No best times on facebook yet (0 data points).\nAPI said: «No posts.»",
         ),
-        ({}, None, None, "There are no best times yet."),
-        ({}, 1, None, "There are no best times yet (1 data point)."),
+        ({}, None, None, "No best times yet."),
+        ({}, 1, None, "No best times yet (1 data point)."),
     ],
 )
 async def test_no_best_times_are_said_to_be_none(connect, platform, points, message, words):
@@ -124,7 +124,7 @@ async def test_platform_that_is_more_than_a_word_is_a_quotation(connect):
     reply = {"recommendation": {"bestHours": [], "bestDays": []}}
     async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
         text, _ = await agent.ok("optimal_times", platform="my space")
-    assert text == "There are no best times on «my space» yet."
+    assert text == "No best times on «my space» yet."
 
 
 async def test_notes_beside_a_reply_are_not_endless(connect):

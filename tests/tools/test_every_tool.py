@@ -327,7 +327,7 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     said = text_of(result)
     if tool.name in ("apply_plan", "undo_plan"):
         # There is no plan without a token.
-        assert said.startswith(f"{tool.failure}: there is no plan")
+        assert said.startswith(f"{tool.failure}: plan «")
     else:
         assert [part for part in words if part not in said] == []
         assert tool.name == "check_setup" or said.startswith(f"{tool.failure}: ")

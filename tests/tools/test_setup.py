@@ -289,8 +289,8 @@ async def test_replacement_that_did_not_end_is_a_problem_while_both_stand(fresh,
     (line,) = await lines(fresh, "half replaced")
     assert line == (
         "problem: reschedule_post of Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z) did not end: "
-        f"{old} and its replacement {new} both stand. The same call again finishes it; delete_post removes the one that is not "
-        "wanted."
+        f"{old} and its replacement {new} both exist. The same call again finishes it; delete_post removes the "
+        "unwanted one."
     )
     await fresh.ok("delete_post", post_id=old)
     assert await lines(fresh, "half replaced") == []
@@ -301,7 +301,7 @@ async def test_replacement_that_may_not_have_been_made_is_to_be_looked_for(fresh
     old = await draft(fresh)
     await half(fresh, clock, old, made=False)
     (line,) = await lines(fresh, "half replaced")
-    assert f"did not end: a replacement of {old} may have been made. Look with list_posts" in line
+    assert f"did not end: a replacement of {old} may have been made. Check with list_posts" in line
 
 
 async def test_half_replaced_post_that_can_not_be_read_is_told_all_the_same(connect, clock):

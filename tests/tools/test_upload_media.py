@@ -197,7 +197,7 @@ def to_origin(monkeypatch, context, origin):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (ok(b"<!doctype html>" + bytes(500)), "its bytes are no image or video that the API takes"),
+        (ok(b"<!doctype html>" + bytes(500)), "its bytes aren't an image or video that the API takes"),
         (ok(PNG[:-12]), "«a.png»: it ends too early."),
         (b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", "from its URL: its server answered 404. Pass another URL"),
         (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "from its URL: its server answered 503. Try again later"),

@@ -16,7 +16,7 @@ Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", 
 
 KEEP_WRITES = timedelta(days=400)
 KEEP_PLANS = timedelta(days=60)
-# Report unresolved writes for this long; older ones are no longer actionable.
+# Report unresolved writes for a week; older ones can't be acted on.
 KEEP_UNFINISHED = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(hours=24)
 # A write has its outcome within 80 s. The process of an older one without an outcome has ended.

@@ -155,7 +155,7 @@ def _refuse_missing(typed: str, similar: list[str], folders: list[Path]) -> File
     newest = _list_newest(folders)
     recent = f" Newest files there: {quote_words(newest)}." if newest else ""
     next_step = f"Check the name.{near}{recent}"
-    return refuse_file(typed, "there is no such file below the allowed folders", next_step, separator="")
+    return refuse_file(typed, "it isn't in the allowed folders", next_step, separator="")
 
 
 def _find_home() -> Path | None:

@@ -16,7 +16,7 @@ _QUOTES = ("''", '""', "``", "“”", "‘’", "«»")
 _OUTER_MARKS = "\u202a\u202c"
 _DRIVE = re.compile(r"[A-Za-z]:/")
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[/\\]|\\\\")
-# Control characters, characters that reorder or hide text, and what is no text at all.
+# Control characters, characters that reorder or hide text, and lone surrogates.
 _HIDDEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u17b4\u17b5\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8\ud800-\udfff"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"

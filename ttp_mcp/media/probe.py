@@ -1,4 +1,4 @@
-"""What a media file is, from its own bytes: type, shape, length, motion, damage and private metadata."""
+"""Examine a media file's bytes: type, dimensions, duration, animation, damage and private metadata."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,14 +147,16 @@ def _check_damage(shown: str, facts: MediaFacts, damage: str | None) -> None:
 
 def _refuse_type(shown: str, kind: str | None) -> FileRefused:
     if kind is None:
-        cause = "its bytes are no image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV). Pass one of these"
+        cause = (
+            "its bytes aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV). Pass one of these"
+        )
     else:
         cause = f"its bytes are {kind}, which the API does not take. Convert it to {INSTEAD[kind]}"
     return FileRefused(f"Not uploaded: {shown}: {cause}; repeating the same call does not help.")
 
 
 def sniff_type(head: bytes) -> str | None:
-    """The type that the first 64 bytes show, or None. Not every type found is one that the API takes."""
+    """Return the type that the first 64 bytes show, or None. The API doesn't take every type."""
     if head[4:8] == b"ftyp":
         return _read_brand(head)
     if head[:4] == b"RIFF":

@@ -19,7 +19,7 @@ class Edit:
 
 @dataclass(slots=True)
 class Scan:
-    """What a reader found. Pixels are as stored; `turned` is true if a viewer swaps them.
+    """Result of a reader. Pixels are as stored; `turned` is true if a viewer swaps them.
 
     `private` names the metadata that identifies a place, device or person, and `edits` remove it. `damage` is why the file
     can't be shown, or None.

@@ -1,4 +1,4 @@
-"""What each platform takes, checked before anything is sent. The figures and their sources are in `platform_rules.json`."""
+"""Check a post against each platform's rules. The figures and their sources are in `rules.json`."""
 
 import json
 import re
@@ -105,7 +105,7 @@ class Platform:
 
 
 def check_draft(draft: Draft) -> list[Finding]:
-    """All problems of a post on one platform, errors first; an unknown platform passes with a warning."""
+    """Return all problems of a post on one platform, errors first. An unknown platform yields a warning."""
     platform = find_platform(draft.platform)
     findings = [*_check_block_names(draft)]
     if platform is None or not platform.rules:
@@ -133,14 +133,12 @@ def rules_for(platform: str) -> str:
     if found is None:
         return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(platform_keys())}."
     lines = [f"{found.name} (platform key {found.key}), rules of {VERSION}"]
-    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_cite_source(rule)}]" for rule in found.rules.values()]
+    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_source_of(rule)}]" for rule in found.rules.values()]
     lines = list(dict.fromkeys(lines))
-    lines += [
-        f"- platform_data.{found.key}.{_field_line(field)} [{_cite_source(field)}]" for field in found.fields.values()
-    ]
+    lines += [f"- platform_data.{found.key}.{_field_line(each)} [{_source_of(each)}]" for each in found.fields.values()]
     if found.key == "tiktok":
         lines.append(
-            "The account's owner chooses each value of platform_data.tiktok for each post; there are no defaults."
+            "The account's owner chooses each value of platform_data.tiktok for each post; none has a default."
         )
     if len(lines) == 1:
         lines.append("- no figure is stated by TimeToPost, or could be confirmed from the platform's own pages")
@@ -148,17 +146,17 @@ def rules_for(platform: str) -> str:
 
 
 def platform_keys() -> tuple[str, ...]:
-    """The platform keys that the file has."""
+    """Return the platform keys of the file."""
     return tuple(_read_rules().platforms)
 
 
 def platform_spellings() -> dict[str, str]:
-    """The platform keys, then other names of platforms, each with the key that it stands for."""
+    """Return the platform key of each known name: the keys themselves, then aliases."""
     return {**dict(zip(platform_keys(), platform_keys(), strict=True)), **_read_rules().aliases}
 
 
 def media_kind(url: str) -> MediaKind:
-    """What a URL's extension suggests. Only a hint: the file can be something else."""
+    """Guess the kind of media from a URL's extension. The file can be something else."""
     extension = re.split("[?#]", url)[0].rpartition(".")[2].lower()
     if extension == "gif":
         return "animation"
@@ -174,7 +172,7 @@ def _field_line(field: Field) -> str:
     return f"{field.name}{choices}{', required' if field.required else ''}: {field.says}"
 
 
-def _cite_source(figure: Rule | Field) -> str:
+def _source_of(figure: Rule | Field) -> str:
     return figure.source if figure.confidence == "stated" else f"{figure.source}, {figure.confidence}"
 
 
@@ -186,13 +184,13 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
     if rule := platform.rules.get("text_most"):
         yield from _too_long(draft, platform, rule, "content", draft.content)
     size = len(draft.content.encode("utf-8", "surrogatepass"))
-    yield from _check_maximum(draft, platform, "bytes_most", size, "bytes in content; shorten it")
+    yield from _check_most(draft, platform, "bytes_most", size, "bytes in content; shorten it")
     links = (
         {draft.content[start:end] for start, end in find_links(draft.content)} if "links_most" in platform.rules else ()
     )
-    yield from _check_maximum(draft, platform, "links_most", len(links), "different links in content; leave some out")
+    yield from _check_most(draft, platform, "links_most", len(links), "different links in content; leave some out")
     hashtags = re.findall(r"(?<![\w&])#\w+", draft.content)
-    yield from _check_maximum(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
+    yield from _check_most(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
 
 
 def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
@@ -232,9 +230,7 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
             )
             yield Finding("warning", "thread_part_may_be_too_long", draft.platform, words)
     entries, posts = len(draft.thread), len(draft.thread) + 1
-    over = [
-        *_check_maximum(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")
-    ]
+    over = [*_check_most(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")]
     yield from over
     safe = platform.rules.get("thread_posts_most")
     if safe and not over and posts > safe.number:
@@ -255,12 +251,12 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
             draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls."
         )
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
-    yield from _check_maximum(draft, platform, "media_most", count, what)
+    yield from _check_most(draft, platform, "media_most", count, what)
     kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
-    yield from _check_maximum(
+    yield from _check_most(
         draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions"
     )
-    yield from _check_maximum(
+    yield from _check_most(
         draft, platform, "animations_most", kinds.count("animation"), "GIFs, judged by their file extensions"
     )
     mixed = rules.get("kinds_mixed")
@@ -271,11 +267,11 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 def _check_accounts(draft: Draft, platform: Platform) -> Iterator[Finding]:
     what = f"{platform.name} accounts targeted; pass one of them in account_ids"
-    yield from _check_maximum(draft, platform, "accounts_most", draft.accounts_on_platform, what)
+    yield from _check_most(draft, platform, "accounts_most", draft.accounts_on_platform, what)
 
 
-def _check_maximum(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
-    """A finding if there are more than a figure allows."""
+def _check_most(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
+    """Yield an error if `count` exceeds a figure."""
     rule = platform.rules.get(figure)
     if rule and count > rule.number:
         words = f"{platform.name}: {rule.says}; there are {count} {what}."
@@ -283,7 +279,7 @@ def _check_maximum(draft: Draft, platform: Platform, figure: str, count: int, wh
 
 
 def _report_missing(draft: Draft, code: str, text: str) -> Finding:
-    """What stops a scheduled post, and is still to be added to a draft."""
+    """Report missing data: an error for a scheduled post, a warning for a draft."""
     return Finding("error" if draft.scheduled else "warning", code, draft.platform, text)
 
 
@@ -392,7 +388,7 @@ def find_platform(key: str) -> Platform | None:
 
 @cache
 def _read_rules() -> _File:
-    """The data file, read once, when a rule is first asked for."""
+    """Return the data file, read on first use."""
     raw = json.loads(Path(__file__).with_name("rules.json").read_text("utf-8"))
     platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}
     return _File(raw["version"], raw["aliases"], platforms)

@@ -200,7 +200,7 @@ def _bare_links(text: str, start: int, domain_end: int, end: int) -> list[tuple[
 
 
 def _is_valid(link: str, domain: str, protocol_characters: int) -> bool:
-    """Whether the name system could hold the domain, and the link is not too long for X."""
+    """Check whether a domain is valid in DNS and its link within X's limit."""
     if domain[:4] == "xn--" and not domain.isascii():
         return False
     if any(_encoded_length(label) > MOST_LABEL_CHARACTERS for label in domain.split(".")):
@@ -214,7 +214,7 @@ def _encoded_length(label: str) -> int:
 
 
 def _suffix_end(text: str, start: int, text_end: int | None = None) -> int | None:
-    """Where a top-level name that begins here ends, if nothing follows that would make it another word."""
+    """Return the end of the top-level domain at `start`, unless the following characters continue the word."""
     text_end = len(text) if text_end is None else text_end
     if punycode := _compiled(_PUNYCODE).match(text, start, text_end):
         return punycode.end()

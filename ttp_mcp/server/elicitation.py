@@ -38,7 +38,7 @@ class McpUserPrompter:
     def __init__(
         self, request: ServerRequestContext[Any, Any] | None, params: types.CallToolRequestParams | None, ledger: Ledger
     ) -> None:
-        """Without a request there is no user to reach."""
+        """Hold the request; without one, the user can't be asked."""
         self._request = request
         self._params = params
         self._ledger = ledger

@@ -30,7 +30,7 @@ the user asked for or agreed to, with the exact text.
 
 
 def build_instructions(offered: Collection[str]) -> str:
-    """What clients tell their model about these tools together."""
+    """Return the server instructions for the offered tools."""
     absent = {tool.name for tool in every_tool()}.difference(offered)
     lines = INSTRUCTIONS.splitlines(keepends=True)
     return "".join(line for line in lines if absent.isdisjoint(re.findall(r"\w+", line)))

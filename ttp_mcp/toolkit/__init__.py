@@ -1,1 +1,1 @@
-"""What a tool is: registration, schemas, arguments, context. Contains no tool."""
+"""Registration, schemas, arguments and context of tools; the tools themselves are in `tools`."""

@@ -1,4 +1,4 @@
-"""Which connected accounts the words of a person mean."""
+"""Connected accounts, found by id, handle, name or platform."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,11 +18,11 @@ T = TypeVar("T")
 _MARKS = str.maketrans("", "", '«»“”"')
 
 
-# The fate of posts for an account with healthy=False, after its status.
+# Follows the status of an account with healthy=False.
 EXPIRED = "posts to it fail until a person reconnects it in the TimeToPost dashboard"
 
 
-# Without slots: its names are made once, on first use.
+# No slots: cached_property needs a __dict__.
 @dataclass(frozen=True)
 class AccountCache:
     """The connected accounts of the organization, found by id, @handle, name or platform."""
@@ -31,11 +31,11 @@ class AccountCache:
 
     @classmethod
     def of(cls, accounts: Iterable[Integration]) -> "AccountCache":
-        """A book of these accounts, in the order of the API."""
+        """Build from accounts in the order of the API."""
         return cls(tuple(accounts))
 
     def named(self, account_id: str) -> str:
-        """How an account is shown: platform and handle, or its id when it is no longer connected."""
+        """Return an account's label: platform and handle, or its id if it isn't connected."""
         return self._labels.get(account_id) or show_id(account_id)
 
     @cached_property
@@ -43,10 +43,10 @@ class AccountCache:
         return {account.id: account_label(account) for account in reversed(self.accounts)}
 
     def find(self, wanted: str, what: str) -> Integration:
-        """The one account that a word means: its id, @handle, full name or platform. A part of a name picks none.
+        """Find the one account with this id, @handle, full name or platform. A partial name never matches.
 
         Raises:
-            Refusal: None fits, or several do; the candidates are listed.
+            Refusal: None matches, or several do; the error lists the candidates.
         """
         found = self._meant(wanted)
         if len(found) == 1:
@@ -54,26 +54,26 @@ class AccountCache:
         raise self._refusal(wanted, found, what)
 
     def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
-        """The accounts that several words mean, each once, in the order given."""
+        """Find the account of each word, without repeats, in the order given."""
         return list({account.id: account for account in (self.find(word, what) for word in wanted)}.values())
 
     def on(self, platform: str) -> list[Integration]:
-        """Every account of a platform."""
+        """Return the accounts of a platform."""
         key = platform_key(platform)
         return [account for account in self.accounts if platform_key(account.platform) == key]
 
     def matching(self, wanted: str) -> list[Integration]:
-        """Every account that a word can mean, by a part of its name too; for filters, where several are welcome."""
+        """Return every account that matches, by partial name too. For filters only."""
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
         word = _normalize_word(wanted)
         by_id = [account for account in self.accounts if account.id == wanted.strip()]
-        # A label such as `instagram @harbor.cafe` is unambiguous where the handle alone isn't.
+        # A label such as `instagram @harbor.cafe` is unambiguous even if the handle alone isn't.
         found = by_id or [each for each in self.accounts if _label_key(wanted) in _label_keys(each)]
         if found:
             return found
-        # An account that is called like a platform is on another one: a post for it would go to the wrong place.
+        # A platform's name never selects an account named like it: the post would go to another platform.
         return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names_of(each)]
 
     def _called_in_part(self, wanted: str) -> list[Integration]:
@@ -102,50 +102,50 @@ class AccountCache:
         return Refusal(f"{what}: {missing}. Connected: {listed}. Nothing was sent.")
 
 
-# Names change rarely; the health of an account is looked at afresh by every tool that depends on it.
+# Names change rarely. Tools that depend on an account's health read it again.
 KEPT_SECONDS = 60.0
 
 
 class AccountDirectory:
-    """The connected accounts, asked for once a minute at most where only their names are needed."""
+    """Connected accounts, cached for a minute for tools that need only names."""
 
     def __init__(self, api: ApiClient, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is asked before the first use."""
+        """Start empty; the first use reads the accounts."""
         self._api = api
         self._monotonic = monotonic
         self._kept: tuple[float, AccountCache] | None = None
 
     async def fresh(self) -> AccountCache:
-        """The accounts as the API has them now."""
+        """Read the accounts from the API."""
         book = AccountCache.of(await self._api.integrations.list())
         self._kept = (self._monotonic() + KEPT_SECONDS, book)
         return book
 
     @property
     def kept(self) -> AccountCache | None:
-        """The accounts, if they were asked for in the last minute."""
+        """Accounts read within the last minute, if any."""
         return self._kept[1] if self._kept and self._monotonic() < self._kept[0] else None
 
     async def recent(self) -> AccountCache:
-        """The accounts as they were a minute ago at most."""
+        """Return accounts that are at most a minute old."""
         return self.kept or await self.fresh()
 
     async def names(self) -> AccountCache:
-        """As `recent`, for showing names only: without an answer the ids have to do."""
+        """Return accounts for labels only; empty on an API error, so labels fall back to ids."""
         try:
             return await self.recent()
         except ApiError:
             return AccountCache(())
 
     async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
-        """The names, and the answer to another question, asked at the same time where both have to be asked."""
+        """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
         if self.kept is not None:
             return self.kept, await ask()
         return await run_both(self.names, ask)
 
 
 def account_label(account: Integration) -> str:
-    """`instagram @harbor.cafe`, or `instagram «Harbor Café»` where there is no handle."""
+    """Return `instagram @harbor.cafe`, or `instagram «Harbor Café»` without a handle."""
     if account.handle:
         shown = show_word(f"@{account.handle.removeprefix('@')}")
     else:
@@ -154,7 +154,7 @@ def account_label(account: Integration) -> str:
 
 
 def full_account_label(account: Integration) -> str:
-    """`instagram @harbor.cafe «Harbor Café»`: the label, and the name where the label shows only the handle."""
+    """Return the label with the name: `instagram @harbor.cafe «Harbor Café»`."""
     name = f" {quote_text(account.name, 60)}" if account.handle and account.name else ""
     return f"{account_label(account)}{name}"
 
@@ -167,7 +167,7 @@ def platform_key(platform: str) -> str:
 
 
 def _normalize_word(text: str) -> str:
-    """As a person or an agent writes it: in any case, with or without the quotation marks of our answers."""
+    """Fold case and drop the quotation marks that results add."""
     return fold_text(text.translate(_MARKS).strip())
 
 
@@ -183,7 +183,7 @@ def _label_keys(account: Integration) -> set[tuple[str, str]]:
 
 
 def _names_of(account: Integration) -> set[str]:
-    """What an account is called, in full: its name, and its handle with @ and without."""
+    """Return an account's full names: its name, and its handle with and without @."""
     handle, name = (_normalize_word(text or "") for text in (account.handle, account.name))
     bare = handle.removeprefix("@")
     return {each for each in (bare, bare and f"@{bare}", name, name.removeprefix("@")) if each}

@@ -1,4 +1,4 @@
-"""Several questions to the API as one: at the same time, or one after the other and never half."""
+"""Concurrent requests, and steps that cancellation can't interrupt."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
@@ -12,7 +12,7 @@ Second = TypeVar("Second")
 async def run_both(
     first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[Second]]
 ) -> tuple[First, Second]:
-    """Both results. When one fails the other is given up, and the failure is raised as it is."""
+    """Run both concurrently. If one fails, cancel the other and raise the original error."""
     results: list[object] = [None, None]
 
     async def keep(position: int, ask: Callable[[], Awaitable[object]]) -> None:
@@ -28,7 +28,7 @@ async def run_both(
 
 
 async def run_shielded(steps: Callable[[], Awaitable[First]]) -> First:
-    """The result of steps that a cancel of the call does not interrupt; each has a deadline of its own."""
+    """Run steps shielded from cancellation of the call; each has its own deadline."""
     results: list[First] = []
     with anyio.CancelScope(shield=True):
         results.append(await steps())

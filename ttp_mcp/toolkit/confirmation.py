@@ -1,4 +1,4 @@
-"""Asking the human before what cannot be taken back, as `TTP_CONFIRM` says."""
+"""Confirmation by the user, as `TTP_CONFIRM` requires."""
 
 import hashlib
 import json
@@ -14,17 +14,17 @@ CONFIRMATION_SECONDS = 300
 async def require_confirmation(
     context: ToolContext, question: str, *, binding: dict[str, Any], irreversible: bool, confirmation: str | None
 ) -> bool:
-    """Return when the call may go on; whether somebody was asked meanwhile, so that time has passed.
+    """Require confirmation. Returns True if the user was prompted, so callers must check the post again.
 
     Args:
-        context: The surroundings.
-        question: What will happen: accounts by name, time local and UTC, the exact text.
-        binding: What the yes is for. A yes to other arguments does not count.
-        irreversible: Whether it can't be taken back; in `auto` mode only then is anybody asked.
-        confirmation: The one-time code of an earlier preview, where the agent passes one back.
+        context: Everything a tool call needs.
+        question: Accounts by name, time local and UTC, the exact text.
+        binding: Arguments that the confirmation covers, and no others.
+        irreversible: Irreversible action; `auto` mode prompts only for these.
+        confirmation: One-time code of an earlier preview, if the agent passes one.
 
     Raises:
-        Refusal: The human said no, or has to be asked by the agent first.
+        Refusal: The user declined, or the agent has to ask the user first.
     """
     mode = context.settings.confirm
     if mode == "off" or (mode == "auto" and not irreversible):
@@ -40,7 +40,7 @@ async def require_confirmation(
     answer = await context.user.confirm(question, binding)
     if answer and context.now() - asked_at > timedelta(seconds=CONFIRMATION_SECONDS):
         raise Refusal(
-            "Not done: the human agreed after more than five minutes. Call again to ask anew; nothing was sent."
+            "Not done: the human agreed after more than five minutes. Call again for a new prompt; nothing was sent."
         )
     if answer is False:
         raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
@@ -55,9 +55,9 @@ async def require_confirmation(
 
 
 def digest_of(binding: dict[str, Any], purpose: Literal["code", "answer"]) -> str:
-    """Names exactly these arguments, and what confirms them.
+    """Return the digest of arguments, for one of two purposes.
 
-    `code` is the agent's argument, `answer` the state that comes with a human's answer: that the client was asked a question
-    is no yes, so the one must not pass for the other.
+    `code` is the agent's argument, `answer` the request state that returns with a user's answer. Being asked is not consenting, so
+    the two digests must differ.
     """
     return hashlib.sha256(json.dumps([purpose, binding], sort_keys=True, separators=(",", ":")).encode()).hexdigest()

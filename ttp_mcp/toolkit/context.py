@@ -1,4 +1,4 @@
-"""What a tool works with: the API client, the settings, and the person at the other end."""
+"""Context of a tool call: API client, settings, ledger, user."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,18 +14,18 @@ from ttp_mcp.writes.writer import Writer
 
 
 class UserPrompter(Protocol):
-    """The person behind the agent, as far as the client lets us reach them."""
+    """The user behind the agent, reached through the client."""
 
     async def report_progress(self, done: float, total: float, message: str) -> None:
-        """Say how far a long call is; without effect where nobody listens."""
+        """Report the progress of a long call; no effect unless the client asked for it."""
         ...
 
     async def confirm(self, question: str, binding: Any) -> bool | None:
-        """Ask for a yes.
+        """Ask the user to confirm.
 
         Args:
-            question: What will happen, in full.
-            binding: What the yes is for; an answer that was given to anything else does not count.
+            question: The action in full.
+            binding: Arguments that the answer covers, and no others.
 
         Returns:
             The answer, or None when the client can't ask.
@@ -35,7 +35,7 @@ class UserPrompter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """The surroundings of one call."""
+    """Everything a tool call needs."""
 
     settings: Settings
     api: ApiClient
@@ -48,15 +48,15 @@ class ToolContext:
     sandbox: bool = False
 
     def now(self) -> datetime:
-        """The API's present, aware UTC: our clock, corrected by what the API's own `Date` headers say."""
+        """Current time of the API, aware UTC: this machine's clock, corrected by the API's `Date` headers."""
         return self.api.clock.now()
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone for times without an offset and for display."""
+        """Zone for times without an offset, and for display."""
         return self.settings.zone
 
 
 def sandbox_note(context: ToolContext) -> list[str]:
-    """Return the last line of a write's answer in sandbox mode, as a list to append; empty outside it."""
+    """Return the last line of a write's result in sandbox mode, as a list; empty otherwise."""
     return ["Sandbox: nothing here becomes public."] if context.sandbox else []

@@ -1,4 +1,4 @@
-"""What a tool is: one typed function, one input model, one word for its effect. Everything else is derived."""
+"""Registry of tools. Each is a typed function with an input model and an effect; the rest is derived."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -45,11 +45,11 @@ class Tool:
 
     @property
     def hints(self) -> Hints:
-        """The row of this tool's effect."""
+        """Annotations of this tool's effect."""
         return HINTS[self.effect]
 
     def allowed(self, access: str) -> bool:
-        """Whether an access mode registers this tool. A tool that `drafts` stays with `draft`, where it can't publish."""
+        """Check whether an access mode registers this tool. A tool that `drafts` is registered in `draft`, where it can't publish."""
         return self.effect in ALLOWED_EFFECTS[access] or (self.drafts and access == "draft")
 
 
@@ -69,10 +69,10 @@ class Toolset:
         """Register a function as a tool named after it; its docstring is what agents read.
 
         Args:
-            title: Words for people.
-            effect: The most that a call can do.
-            failure: What an error text says did not happen, for example `Post not created`.
-            drafts: With `TTP_ACCESS=draft` the tool stays, and the API client refuses what would publish.
+            title: Title for people.
+            effect: Strongest effect of a call.
+            failure: Start of every error text, for example `Post not created`.
+            drafts: Register with `TTP_ACCESS=draft` too; the API client then refuses to publish.
         """
 
         def register(

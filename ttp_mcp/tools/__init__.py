@@ -1,4 +1,4 @@
-"""What agents see: tools, one group for each endpoint group."""
+"""Tools that agents call, grouped like the API's endpoints."""
 
 from ttp_mcp.toolkit.registry import Tool, Toolset
 from ttp_mcp.tools import analytics, integrations, media, plans, posts, setup
@@ -17,12 +17,12 @@ TOOLSETS: tuple[Toolset, ...] = (
 
 
 def every_tool() -> list[Tool]:
-    """All tools in the order in which the server lists them."""
+    """Return all tools in the order in which the server lists them."""
     return [tool for toolset in TOOLSETS for tool in toolset.tools]
 
 
 def select_tools(toolsets: tuple[str, ...] | None, access: str) -> list[Tool]:
-    """The tools that a configuration registers.
+    """Return the tools that a configuration registers.
 
     Args:
         toolsets: Names of groups; None for all.

@@ -1,6 +1,6 @@
-"""Tools of the analytics: best times and engagement.
+"""Analytics tools: best times and engagement.
 
-The reference documents one reply, that of optimal-times. The others are read tolerantly and passed on whole.
+The API documents only the response of optimal-times. The others are parsed leniently and returned in full.
 """
 
 import json
@@ -22,7 +22,7 @@ from ttp_mcp.toolkit.registry import Toolset
 
 toolset = Toolset("analytics")
 
-# Below this many measured posts a ranking says little; our own threshold, the API names none.
+# A ranking of fewer data points is a weak hint. Our own threshold; the API states none.
 FEW_POINTS = 20
 # Longest undocumented reply that is repeated in the text; the structured content always has all of it.
 LONGEST_REPLY = 12_000
@@ -39,7 +39,7 @@ RANKINGS = (
 
 
 class OptimalTimes(ToolInput):
-    """Which platform to look at."""
+    """Platform to rank times for."""
 
     platform: Platform = None
 
@@ -73,7 +73,7 @@ class BestTimes(ToolOutput):
 
 
 class Reply(ToolOutput):
-    """A reply whose shape the API does not document, passed on whole."""
+    """A response whose shape the API doesn't document, returned in full."""
 
     reply: dict[str, Any]
 
@@ -90,7 +90,7 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
     where = f" on {show_word(platform)}" if platform else ""
     if not found.best_hours and not found.best_days:
         basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
-        lines = [f"There are no best times{where} yet{basis}."]
+        lines = [f"No best times{where} yet{basis}."]
         if found.message:
             lines.append(f"API said: {quote_text(found.message)}")
         return Answer("\n".join(lines), _best_times(found))
@@ -160,7 +160,7 @@ def _data_points(count: int) -> str:
 
 
 def _note_small_samples(reply: dict[str, Any]) -> list[str]:
-    """A note for each ranking of few data points, by the account or platform that it stands under."""
+    """Note each ranking of few data points, by account or platform."""
     rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _walk_objects(reply, ""))
     thin = [(owner or "a ranking", int(count)) for owner, count in rankings if count is not None and count < FEW_POINTS]
     notes = [
@@ -174,7 +174,7 @@ def _note_small_samples(reply: dict[str, Any]) -> list[str]:
 
 
 def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
-    """What each instant of a reply is where the user is; a text without an offset is left alone, since its zone is not known."""
+    """Convert each instant of a response to the user's zone. Times without an offset are left out: their zone is unknown."""
     texts = dict.fromkeys(
         value
         for _, part in _walk_objects(reply, "")
@@ -190,7 +190,7 @@ def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
 
 
 def _walk_objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of a reply with what names its owner: platform and name, of itself or of what it stands in."""
+    """Yield every object of a response with its owner: its own platform and name, or those of an enclosing object."""
     left = [(owner, value)]
     while left:
         owner, part = left.pop()
@@ -204,13 +204,13 @@ def _walk_objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, An
 
 
 def _name_owner(part: dict[str, Any]) -> str:
-    """What an object says it is of, fit to stand in a sentence of ours; empty when it says nothing."""
+    """Return platform and name of an object, safe to quote; empty if it has neither."""
     words = [part.get("platform"), part.get("name") or part.get("handle") or part.get("accountId")]
     return " ".join(show_word(word) for word in words if isinstance(word, str) and word)
 
 
 def _is_empty(reply: object) -> bool:
-    """Whether nothing but wrappings is there: null, {}, [], and success beside them."""
+    """Check whether a response has no data: only null, {}, [], and `success`."""
     if isinstance(reply, dict):
         entries = cast("dict[str, object]", reply).items()
         return all(name == "success" or _is_empty(value) for name, value in entries)

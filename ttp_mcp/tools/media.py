@@ -21,12 +21,12 @@ from ttp_mcp.toolkit.registry import Toolset
 
 toolset = Toolset("media")
 
-# Signed ones have some hundred characters; what is longer is no URL that could be used.
+# Signed URLs have a few hundred characters; much longer ones don't work anywhere.
 LONGEST_URL = 8000
 
 
 class PresignMedia(ToolInput):
-    """What the API needs to know of a file."""
+    """Properties of a file that the API asks for."""
 
     aliases: ClassVar = {"size": "size_bytes"}
 
@@ -57,7 +57,7 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
     Content-Type and no Authorization header, then pass public_url in media_urls. upload_url is a secret.
     """
     request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
-    # Whoever has the URL uploads without us, so it counts as the upload.
+    # The upload bypasses this server, so handing out the URL counts as the upload.
     async with context.writer.upload(tool="presign_media"):
         presigned = await context.api.media.presign(request)
     name = quote_text(args.filename, 255)
@@ -83,7 +83,7 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
 
 
 class UploadMedia(ToolInput):
-    """What to upload."""
+    """File to upload."""
 
     source: Annotated[
         str,
@@ -114,7 +114,7 @@ class UploadedMedia(ToolOutput):
 async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[UploadedMedia]:
     """Upload an image or video from a file or https URL; returns the public URL that posts use.
 
-    JPEG, PNG, GIF, WebP, MP4 or MOV. A URL that stays public needs no upload: pass it in media_urls. Whoever has the public URL
+    JPEG, PNG, GIF, WebP, MP4 or MOV. A URL that stays public needs no upload: pass it in media_urls. Anyone with the public URL
     can see the file. A failed upload leaves nothing that a post uses; repeating is safe.
     """
     by_url = args.source.strip().lower().startswith(("https://", "http://"))
@@ -125,7 +125,7 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
         )
     opened = await (_fetch_file(args.source.strip(), context) if by_url else _open_file(args.source, context))
     with opened as file:
-        # The extension of a URL promises nothing; examine_file() gives the name one of its type.
+        # A URL's extension is unreliable; examine_file() sets the one of the actual type.
         name = (
             file.name
             if not by_url or has_media_extension(file.name)

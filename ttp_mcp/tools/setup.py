@@ -1,4 +1,4 @@
-"""The tool that looks at the whole set-up: token, reach, accounts, plan, clock, access, folders, ledger."""
+"""check_setup: token, connectivity, accounts, plan, clock, access, media folders, ledger."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -24,7 +24,7 @@ toolset = Toolset("setup")
 
 State = Literal["ok", "notice", "problem"]
 SANDBOX = "the local sandbox, where nothing is public. For a real account restart this server without --sandbox and set TTP_API_TOKEN"
-# A connection that ends within this time is worth a word, unless it renews itself.
+# Report a connection that expires within this time, unless it renews itself.
 SOON = timedelta(days=7)
 
 
@@ -33,7 +33,7 @@ class CheckSetup(ToolInput):
 
 
 class SetupItem(ToolOutput):
-    """One thing that was looked at: `ok`, `notice` (to be known) or `problem` (something will not work)."""
+    """Result of one check: `ok`, `notice` or `problem` (something won't work)."""
 
     name: str
     state: str
@@ -41,7 +41,7 @@ class SetupItem(ToolOutput):
 
 
 class SetupReport(ToolOutput):
-    """All that was looked at; `ok` when there is no problem."""
+    """Results of all checks; `ok` if none is a problem."""
 
     ok: bool
     items: list[SetupItem]
@@ -49,7 +49,7 @@ class SetupReport(ToolOutput):
 
 @toolset.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
 async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupReport]:
-    """Look at token, reach, accounts, plan, clock, access and folders; say what to do.
+    """Check token, connectivity, accounts, plan, clock, access and media folders, with fixes.
 
     Call it when other tools fail, or once at the start.
     """
@@ -159,7 +159,7 @@ def _check_time_zone(context: ToolContext) -> SetupItem:
         return _make_item(
             "time zone",
             "notice",
-            "UTC, because this machine's zone can't be told: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
+            "UTC, because this machine's time zone can't be detected: a time without an offset is read in UTC. Set TTP_TIMEZONE to an IANA "
             f"name, for example Europe/Paris; now {show(context.now(), context.zone)}",
         )
     if notice := describe_fixed_offset(context.zone.key):
@@ -235,7 +235,7 @@ def _render_unfinished(write: Unfinished, context: ToolContext) -> str:
 
 
 async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> bool:
-    """Whether somebody has to choose; not when one of the two is known to be gone."""
+    """Check whether the user has to choose; not if one of the two is known to be gone."""
     for post_id in (half.old_id, half.new_id):
         try:
             if post_id is not None:
@@ -243,7 +243,7 @@ async def _both_may_stand(half: PendingReplacement, context: ToolContext) -> boo
         except NotFound:
             return False
         except ApiError:
-            # The ledger's word has to do.
+            # Fall back to the ledger.
             return True
     return True
 
@@ -252,8 +252,8 @@ def _render_half_replaced(half: PendingReplacement, context: ToolContext) -> str
     old = show_id(half.old_id)
     since = f"reschedule_post of {show(half.at, context.zone)} did not end"
     if half.new_id is None:
-        return f"{since}: a replacement of {old} may have been made. Look with list_posts; delete_post removes what is too much."
+        return f"{since}: a replacement of {old} may have been made. Check with list_posts; delete the extra post with delete_post."
     return (
-        f"{since}: {old} and its replacement {show_id(half.new_id)} both stand. The same call again finishes it; "
-        "delete_post removes the one that is not wanted."
+        f"{since}: {old} and its replacement {show_id(half.new_id)} both exist. The same call again finishes it; "
+        "delete_post removes the unwanted one."
     )

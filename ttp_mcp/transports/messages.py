@@ -42,7 +42,7 @@ def refuse_cut_arguments(names: list[str]) -> dict[str, Any]:
 
 
 def describe_invalid(line: bytes) -> tuple[int, str, str | int | None]:
-    """Error code and text for a line that is no message, and the id to answer.
+    """Return error code, text and id of the response to a line that isn't a valid message.
 
     Only a request's own id is repeated, so that no other call is answered by it.
     """

@@ -30,7 +30,7 @@ class Duplicates:
 
         Args:
             post: What would be sent.
-            existing: All current posts, if the caller has them: one that is gone is no duplicate.
+            existing: All current posts, if the caller has them; a deleted post isn't a duplicate.
             target_ids: The accounts that it would reach, if it names platforms.
 
         Raises:

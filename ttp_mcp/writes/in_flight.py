@@ -32,7 +32,7 @@ class Caller:
 
 
 class InFlight:
-    """What is running and has to be waited for before the process ends."""
+    """Running writes that must finish before the process ends."""
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Start empty; `grace_seconds` is how long a task goes on after its caller was cancelled."""

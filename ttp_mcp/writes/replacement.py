@@ -65,7 +65,7 @@ class Replacer:
     writer: Writer
 
     async def close_finished(self, old_id: str) -> str | None:
-        """Record a replacement whose old post is gone. Returns the id of the new post, or None if there is no replacement."""
+        """Record a replacement whose old post is gone. Returns the id of the new post, or None without a replacement."""
         pending = await self.ledger.replacements.find_pending(old_id)
         if pending is None or pending.new_id is None:
             return None

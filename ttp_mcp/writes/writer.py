@@ -214,7 +214,7 @@ class Writer:
             if isinstance(write, Write):
                 return write
             answer = await self.duplicates.answer(write, post)
-            # An unclear create that turns out to be the replaced post is no duplicate in the next round.
+            # An unclear create that turns out to be the replaced post isn't a duplicate in the next round.
             if answer is not None and (replaces is None or answer.post_id != replaces):
                 return answer
 

@@ -584,7 +584,7 @@ async def test_plan_whose_times_passed_is_refused(fresh, clock):
 async def test_unknown_plan_is_refused(fresh, tool, plan_id):
     """An id is twelve characters of plan_posts."""
     words = await fresh.refused(tool, plan_id=plan_id)
-    assert f": there is no plan «{plan_id}». Call plan_posts to make one; nothing was sent." in words
+    assert f": plan «{plan_id}» doesn't exist. Call plan_posts to make one; nothing was sent." in words
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])

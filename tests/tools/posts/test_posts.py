@@ -195,7 +195,7 @@ async def test_links_of_published_posts_are_in_the_list(agent):
 async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
     """The second counts what there is."""
     text, data = await fresh.ok("list_posts")
-    assert text == "There are no posts yet (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). create_post makes one."
+    assert text == "No posts yet (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). Call create_post to make one."
     assert data == {
         "posts": [],
         "matched": 0,
@@ -733,8 +733,8 @@ async def test_warnings_do_not_stop_a_post_and_are_repeated(fresh):
         "create_post", content="Hello Berlin", platforms=["twitter"], scheduled_at="2026-11-26T10:00"
     )
     assert fresh.shown("\n".join(data["warnings"])) == snapshot("""\
-twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired and can't publish until a person
-    reconnects it in the dashboard.
+twitter @harborcafe_berlin (<twitter@harborcafe_berlin>) is expired; posts to it fail until a person
+    reconnects it in the TimeToPost dashboard.
 platforms has twitter, where 2 accounts are connected (twitter @harborcafe and twitter @harborcafe_berlin);
     the API does not say whether it posts to all of them. account_ids says it exactly.\
 """)
@@ -781,7 +781,7 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
         assert data["outcome"] == "unknown"
         assert text == (
             "Unknown whether the post for linkedin «Harbor Café» was created: the API, or a gateway before it, failed (500). API said: "
-            "«Something failed.». No single new post is equal to it. "
+            "«Something failed.». Can't tell which post, if any, it created. "
             "Call list_posts and look for it before trying again; allow_duplicate sends it in any case.\n"
             "Sandbox: nothing here becomes public."
         )

@@ -159,7 +159,7 @@ async def test_one_user_can_not_apply_the_plan_of_another(serve):
         arguments = {name: plan[name] for name in ("plan_id", "plan_hash") if name in plan}
         stolen = await web.call("apply_plan", arguments, x_timetopost_token=token_of(2))
     assert stolen.json()["result"]["isError"] is True
-    assert "there is no plan" in text_of(stolen)
+    assert "doesn't exist" in text_of(stolen)
     assert upstream.asked[token_of(2)] == 0
 
 

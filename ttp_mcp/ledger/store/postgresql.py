@@ -228,7 +228,7 @@ class PostgresqlStore:
 
 
 class _NoConnection(OSError):
-    """Raised when there is no connection; `answered` if a server refused it."""
+    """The database can't be reached; `answered` if a server refused the connection."""
 
     def __init__(self, *, answered: bool) -> None:
         super().__init__()

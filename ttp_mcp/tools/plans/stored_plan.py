@@ -70,13 +70,13 @@ class StoredPlan:
         """Load a plan by its id.
 
         Raises:
-            Refusal: There is no such plan, or its content no longer matches its id.
+            Refusal: The plan doesn't exist, or its content no longer matches its id.
         """
         wanted = plan_id.strip().lower()
         record = await context.ledger.plans.load(wanted) if re.fullmatch(r"[0-9a-f]{12}", wanted) else None
         if record is None:
             raise Refusal(
-                f"{failure}: there is no plan {quote_text(plan_id, 40)}. Call plan_posts to make one; nothing was sent."
+                f"{failure}: plan {quote_text(plan_id, 40)} doesn't exist. Call plan_posts to make one; nothing was sent."
             )
         stored = cls(record, context)
         stored.refuse_altered(failure)

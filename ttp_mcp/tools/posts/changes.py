@@ -15,7 +15,7 @@ from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost
 from ttp_mcp.tools.posts.rendering import account_labels, count_noun, join_words, show_file_name, to_iso
 
 CHANGES = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data", "remove")
-# The argument that each word of `remove` stands for.
+# Argument that each value of `remove` clears.
 _REMOVED = {"media": "media_urls", "thread": "thread", "platform_data": "platform_data"}
 # Fields that the API reference doesn't promise to show.
 _UNPROMISED = {"thread": "thread", "platform_data": "platformData"}

@@ -72,7 +72,7 @@ class ProposedThread(ToolOutput):
 
 
 class PostCheck(ToolOutput):
-    """Whether it would be sent, to whom and when; errors stop it, and `already_created`, the id of the same post."""
+    """Result of a check: accounts, time and problems. Errors and `already_created` (id of an equal post) stop a create."""
 
     would_be_sent: bool
     accounts: list[CheckedAccount]

@@ -26,7 +26,7 @@ class ThreadPart(ToolOutput):
 
 
 class ContentSummary(ToolOutput):
-    """What a post sends: beginning of its text, lengths by platform, media by file name, thread, choices."""
+    """Content of a post: beginning of its text, lengths by platform, media by file name, thread, choices."""
 
     text: str
     characters: dict[str, int]

@@ -33,7 +33,7 @@ from ttp_mcp.writes.outcomes import Created
 
 
 class CreatePost(PostFields):
-    """A post, and how to treat one that seems to be a repetition."""
+    """A post, and whether to send a duplicate."""
 
     content: Content
     allow_duplicate: Annotated[
@@ -66,7 +66,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     prepared = await prepare_post(PostArguments.from_fields(args.content, args), context, "Post not created")
     refuse_errors(prepared, "Post not created")
     when = prepared.post.scheduled_at
-    # A draft reaches nobody.
+    # A draft is never published, so it needs no confirmation.
     if when is not None:
         await require_confirmation(
             context,
@@ -104,20 +104,20 @@ def _create_question(prepared: PreparedPost, when: datetime, context: ToolContex
 
 
 def created_answer(created: Created, prepared: PreparedPost, context: ToolContext) -> Answer[CreatedPost]:
-    """What became of a create, in words and as data."""
+    """Render the result of a create as text and data."""
     when = prepared.post.scheduled_at
-    # What the API says of the post that stands, where it says so.
-    stands = (created.post.scheduled_at if created.post else None) or when
-    # Beside a post that was there already, warnings would only speak of that one.
+    # The API's own time wins over the requested one.
+    due = (created.post.scheduled_at if created.post else None) or when
+    # If an equal post exists, the warnings are about that post.
     warnings = list(prepared.findings.warnings) if created.outcome != "already_created" else []
     data = CreatedPost(
         outcome=created.outcome,
         post_id=clean_text(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
         accounts=[account_label(account) for account in prepared.targets if account.id not in created.missing_accounts],
-        scheduled_at=to_iso(stands, context.zone),
-        scheduled_at_utc=stands.strftime("%Y-%m-%dT%H:%M:%SZ") if stands else None,
-        weekday=_weekday_of(stands, context),
+        scheduled_at=to_iso(due, context.zone),
+        scheduled_at_utc=due.strftime("%Y-%m-%dT%H:%M:%SZ") if due else None,
+        weekday=_weekday_of(due, context),
         warnings=warnings,
         candidates=[clean_text(candidate) for candidate in created.candidates] or None,
         **summarize_content(prepared).model_dump(),
@@ -152,7 +152,7 @@ def _describe_unknown(created: Created, prepared: PreparedPost) -> str:
     seen = f" Equal posts: {ids}." if created.candidates else ""
     return (
         f"Unknown whether the post for {prepared.named()}{prepared.extent()} was created: {cause_of(created.cause)} "
-        f"No single new post is equal to it.{seen} Call list_posts and look for it before trying again; allow_duplicate sends "
+        f"Can't tell which post, if any, it created.{seen} Call list_posts and look for it before trying again; allow_duplicate sends "
         "it in any case."
     )
 
@@ -195,7 +195,7 @@ def _describe_created(created: Created, prepared: PreparedPost, context: ToolCon
 
 
 def _not_as_asked(post: Post | None, when: datetime | None, context: ToolContext) -> str | None:
-    """What the API says of a new post where that is not what was asked; the fields it leaves out say nothing."""
+    """Describe how a new post differs from the request; None if it doesn't. Fields that the API leaves out are ignored."""
     if post is None:
         return None
     differences: list[str] = []

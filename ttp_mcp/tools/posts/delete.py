@@ -19,14 +19,14 @@ from ttp_mcp.writes.outcomes import Deleted
 
 
 class DeletePost(ToolInput):
-    """Which post."""
+    """Post to delete."""
 
     post_id: PostId
     confirmation: Confirmation = None
 
 
 class DeletedPost(ToolOutput):
-    """What became of a delete: `deleted`, `already_gone` or `unknown`."""
+    """Outcome of a delete: `deleted`, `already_gone` or `unknown`."""
 
     outcome: str
     post_id: str
@@ -56,13 +56,16 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
         confirmation=args.confirmation,
     )
     if asked:
-        # It may have gone out meanwhile, or be another post than the one that was shown.
+        # While the user was asked, the post may have been published or changed.
         asked_about, post = post, await _read_deletable(args.post_id, context)
         refuse_changed(asked_about, post, "Post not deleted")
     deleted = await context.writer.delete(args.post_id, tool="delete_post", post=post)
     text = _deleted_text(deleted, post, book, context)
     if other := await replacement_under_way(post.id, context):
-        text += f"\nNote: a reschedule of it did not end, and {show_id(other)} was made in its place and stands: delete_post for that too."
+        text += (
+            f"\nNote: an unfinished reschedule had already created {show_id(other)} as its replacement. "
+            "Call delete_post for it too if the user wants neither."
+        )
     return Answer(
         text,
         DeletedPost(outcome=deleted.outcome, post_id=clean_text(args.post_id), status_before=post.status),

@@ -9,12 +9,12 @@ from ttp_mcp.text import show_id
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.prepare import visible_fields
 
-# A post that is due so soon can't be taken back any more once somebody notices.
+# Closer to its time than this, a post may be published before the user can cancel it.
 SOON = timedelta(minutes=10)
 
 
 async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None:
-    """Name the post that stands in place of one that is gone, where it was replaced here."""
+    """Raise with the id of the replacement if the ledger has one."""
     if new_id := await context.ledger.replacements.find_successor(post_id):
         raise Refusal(
             f"{what}: {show_id(post_id)} was replaced by {show_id(new_id)} when it was rescheduled. "
@@ -23,15 +23,15 @@ async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None
 
 
 def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
-    """A yes is for the post that was shown."""
+    """Refuse if the post differs from the one the user confirmed."""
     if visible_fields(now) != visible_fields(asked_about):
         raise Refusal(
-            f"{what}: {show_id(now.id)} was changed while the human was asked about it. Call again to ask anew; nothing was sent."
+            f"{what}: {show_id(now.id)} was changed while the user was asked about it. Call again for a new prompt; nothing was sent."
         )
 
 
 async def replacement_under_way(post_id: str, context: ToolContext) -> str | None:
-    """The post that stands beside this one since a reschedule did not end; None where none is known."""
+    """Return the id of the replacement that an unfinished reschedule created, if it exists."""
     try:
         half = await context.ledger.replacements.find_pending(post_id)
         if half is None or half.new_id is None:
@@ -40,7 +40,7 @@ async def replacement_under_way(post_id: str, context: ToolContext) -> str | Non
     except NotFound:
         return None
     except (ApiError, LedgerProblem):
-        # Nobody can tell; check_setup says more.
+        # Unknown; check_setup reports it.
         return None
 
 

@@ -165,7 +165,7 @@ def _render_heading(args: ListPosts, context: ToolContext, found: Page, by_statu
     now = f"now {show(context.now(), context.zone)}"
     total = by_status.total()
     if not total:
-        return f"There are no posts yet ({now}). create_post makes one."
+        return f"No posts yet ({now}). Call create_post to make one."
     counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
     heading = f"The organization has {total} post{'' if total == 1 else 's'}: {counts}."
     if not found.matched:

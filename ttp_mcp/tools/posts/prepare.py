@@ -1,4 +1,4 @@
-"""A post as a person means it, made ready to be sent: targets by name, time in UTC, and what speaks against it."""
+"""Prepare a post for sending: find its accounts, convert its time to UTC, list its problems."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +69,7 @@ class PostArguments:
 
 @dataclass(frozen=True, slots=True)
 class PreparedPost:
-    """A post as it would be sent, the accounts it is for, what speaks against it, and the posts there are (where read)."""
+    """A post as it would be sent, its accounts and problems, and the existing posts (if read)."""
 
     post: PostCreate
     targets: tuple[Integration, ...]
@@ -89,11 +89,11 @@ class PreparedPost:
         return tuple(account.id for account in self.targets)
 
     def named(self, only: Sequence[str] | None = None) -> str:
-        """The accounts in words; those with one of these ids where there are some."""
+        """Render the accounts, or only those with the given ids."""
         return join_words([account_label(account) for account in self.targets if only is None or account.id in only])
 
     def extent(self) -> str:
-        """What comes with the text: `, with 1 media file, as a thread of 3`; empty for text alone."""
+        """Describe media and thread: `, with 1 media file, as a thread of 3`; empty for text alone."""
         parts: list[str] = []
         if self.post.media_urls:
             parts.append(f", with {count_noun(len(self.post.media_urls), 'media file')}")
@@ -118,8 +118,8 @@ async def prepare_post(
         context: Everything a tool call needs.
         failure: Beginning of an error.
         compare_drafts: Compare a post without a time with the existing ones too, for one more request.
-        replaced: The post that it replaces, which is no clash with it.
-        lead: Distance of the time that `now` means.
+        replaced: The post that it replaces; never reported as a clash.
+        lead: Distance from the current time that `now` means.
     """
     problems = _Problems(failure)
     problems.collect(only_one_target, args.account_ids, args.platforms, failure)
@@ -240,7 +240,7 @@ def _reaches_local(context: ToolContext) -> bool:
 async def _read_accounts_and_posts(
     context: ToolContext, *, wants_posts: bool
 ) -> tuple[AccountCache, tuple[Post, ...] | None]:
-    """The accounts, and the posts where they are wanted; without the posts a check still says most of what it can."""
+    """Read the accounts, and the posts if wanted. The posts are optional: most checks don't need them."""
 
     async def posts() -> tuple[Post, ...] | None:
         if not wants_posts:
@@ -254,7 +254,7 @@ async def _read_accounts_and_posts(
 
 
 def only_one_target(account_ids: Sequence[str] | None, platforms: Sequence[str] | None, what: str) -> None:
-    """Refuse a post for nobody, and one whose targets are named twice over."""
+    """Refuse a post without targets, or with both account_ids and platforms."""
     if bool(account_ids) == bool(platforms):
         given = "both were passed" if account_ids else "neither was passed"
         raise Refusal(
@@ -266,7 +266,7 @@ def only_one_target(account_ids: Sequence[str] | None, platforms: Sequence[str] 
 def targets_of(
     account_ids: Sequence[str] | None, platforms: Sequence[str] | None, book: AccountCache, what: str
 ) -> list[Integration]:
-    """The accounts that are meant."""
+    """Find the accounts by id or platform."""
     if account_ids:
         return book.find_all(account_ids, what)
     found = [account for platform in platforms or () for account in _accounts_on(platform, book, what)]
@@ -284,7 +284,7 @@ def _accounts_on(platform: str, book: AccountCache, what: str) -> list[Integrati
 
 
 def refuse_unprintable(texts: Sequence[str], what: str) -> None:
-    """Refuse what can't be published; the text itself is never altered."""
+    """Refuse text that can't be published. The text itself is never altered."""
     for problem in dict.fromkeys(problem for text in texts for problem in find_text_errors(text)):
         raise Refusal(
             f"{what}: the text can't be published, because {problem}. Remove it and call again; nothing was sent."
@@ -306,7 +306,7 @@ def is_local_host(host: str) -> bool:
 
 
 def enumerate_unhosted(urls: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Entries (from 1) that are no https URL; http is let through for this machine, which is the sandbox."""
+    """Yield the entries (from 1) that aren't https URLs. http is allowed for this machine: the sandbox uses it."""
     for number, url in enumerate(urls, 1):
         try:
             parts = urlsplit(url)
@@ -326,7 +326,7 @@ def refuse_errors(prepared: PreparedPost, what: str) -> None:
 
 
 def due_time(text: str | None, context: ToolContext) -> datetime | None:
-    """A time that a post can be scheduled for; None for a draft.
+    """Parse a time that a post can be scheduled for; None for a draft.
 
     Raises:
         TimeProblem: Its form, or that it is in the past or too close.
@@ -342,12 +342,12 @@ def due_time(text: str | None, context: ToolContext) -> datetime | None:
 
 
 def visible_fields(post: Post) -> list[Any]:
-    """What a question shows of a post: a yes is for this, and not for what the post became since."""
+    """Return the fields that a confirmation shows. It covers the post only while they are unchanged."""
     when = to_wire(post.scheduled_at) if post.scheduled_at else None
     return [post.content, post.thread, post.media_urls, when, post.account_ids, post.platforms]
 
 
 def confirmation_binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
-    """Return what a confirmation of this post is for, and nothing else."""
+    """Return the arguments that a confirmation of this post covers."""
     body = prepared.post.to_body() | ({"scheduledAt": NOW} if prepared.is_now else {})
     return {"tool": tool, "body": body, "accounts": list(prepared.target_ids)}

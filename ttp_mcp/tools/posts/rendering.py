@@ -33,7 +33,7 @@ _PLAIN_NAME = re.compile(r"[\w.~%+-]{1,80}", re.ASCII)
 
 
 class AccountResult(ToolOutput):
-    """What became of a post on one account."""
+    """Result of a post on one account."""
 
     account: str
     account_id: str | SkipJsonSchema[None] = None
@@ -173,7 +173,7 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, o
 
 
 def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -> str:
-    """What a post is, when and for whom, in one line."""
+    """Render id, status, time and accounts of a post in one line."""
     accounts = account_labels(post, book)
     line = f"{show_id(post.id)} {_describe_status(post)}"
     if post.published_at:

@@ -47,7 +47,7 @@ NOT_DONE = "Post not rescheduled"
 
 
 class ReschedulePost(ToolInput):
-    """Which post, and what changes."""
+    """Post to reschedule, and its changes."""
 
     post_id: PostId
     scheduled_at: Time = None

@@ -1,4 +1,4 @@
-"""What speaks against a post before it is sent: platform rules, accounts that can't publish, clashes, repetitions."""
+"""Validate a post before it is sent: platform rules, accounts that can't publish, clashes, duplicates."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +16,20 @@ from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.rendering import join_words
 
-# Closer together than this, two posts of one account take attention from each other. Our own figure.
+# Closer together than this, two posts of one account compete for attention. Our own threshold.
 CLASH = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Problems of a post in words: errors stop it, warnings don't. `split` is the text as a thread, where X needs one."""
+    """Problems of a post: errors stop it, warnings don't. `split` is the text as a thread, if X needs one."""
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
 
     def render_split(self) -> str:
-        """The proposed thread, as arguments."""
+        """Render the proposed thread as arguments."""
         arguments = {"content": self.split[0], "thread": list(self.split[1:])}
         text = json.dumps(arguments, ensure_ascii=False)
         return (
@@ -50,11 +50,11 @@ def validate_post(
 
     Args:
         post: What would be sent.
-        targets: The accounts it is for.
-        others: The existing posts, where they could be read.
-        media_facts: Properties of its media by URL, where they are known.
-        local_is_reachable: True where the API can fetch media from this machine.
-        scheduled: Whether it is to have a time, where `post` has none because of an error.
+        targets: Its accounts.
+        others: The existing posts, if they could be read.
+        media_facts: Known properties of its media by URL.
+        local_is_reachable: True if the API can fetch media from this machine.
+        scheduled: True if a time was passed, even if it could not be parsed. Default: `post` has one.
     """
     facts = media_facts or {}
     wants_time = post.scheduled_at is not None if scheduled is None else scheduled
@@ -74,7 +74,7 @@ _Found = tuple[rules.Severity, str]
 
 
 def _propose_split(post: PostCreate, targets: Sequence[Integration]) -> tuple[str, ...]:
-    """Return the posts of a thread on X, where the text is too long for it and fits into one."""
+    """Return the text as a thread on X, if it is too long for one post and fits a thread."""
     texts = (post.content, *post.thread)
     if all(account.platform != "twitter" for account in targets):
         return ()
@@ -173,7 +173,7 @@ def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequ
 
 
 def _locate_other(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
-    """For whom another post is, and what is not sure of that."""
+    """Return the accounts of another post, and a caveat if the API doesn't name them."""
     if other.target_ids:
         return f"for {join_words([account_label(account) for account in shared])}", ""
     platforms = dict.fromkeys(account.platform for account in shared)

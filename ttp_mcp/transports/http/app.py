@@ -190,7 +190,7 @@ class HttpService:
     def _find_context(self, mcp_request: ServerRequestContext[Any, Any]) -> ToolContext:
         if self._context is not None:
             return self._context
-        # Set by ClientAuth for each request; without it there is no call.
+        # ClientAuth sets it for each request.
         request: Any = mcp_request.request
         return request.scope[CONTEXT]
 

@@ -179,7 +179,7 @@ class _Server(uvicorn.Server):
         self.is_drained &= await self._service.drain(0)
         await asyncio.sleep(_SETTLE_SECONDS / 2)
         for connection in list(self.server_state.connections):
-            if isinstance(connection, TimedProtocol):  # pragma: no branch - there are no others
+            if isinstance(connection, TimedProtocol):  # pragma: no branch - always
                 connection.transport.close()
 
     @contextmanager

@@ -52,13 +52,13 @@ def home_folder() -> Path:
     """Return the user's home folder.
 
     Raises:
-        SettingProblem: There is none.
+        SettingProblem: The environment names none.
     """
     try:
         return Path.home()
     except RuntimeError:
         raise SettingProblem(
-            "There is no home folder: HOME or USERPROFILE is not set. Set TTP_STATE_DIR to an absolute path."
+            "No home folder: HOME or USERPROFILE is not set. Set TTP_STATE_DIR to an absolute path."
         ) from None
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
+from ttp_mcp.config.values import SettingProblem, clean_value, home_folder, strip_quotes, to_path
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
-from ttp_mcp.setting_values import SettingProblem, clean_value, home_folder, strip_quotes, to_path
 from ttp_mcp.times import TimeProblem, describe_fixed_offset, detect_zone, find_zone
 
 Access = Literal["read", "draft", "full"]
@@ -143,7 +143,7 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 class Settings:
     """All settings, checked.
 
-    `token_problem` says why there is no usable token. `zone_is_known` is False if the zone was neither set nor detected; the zone
+    `token_problem` is why the token can't be used. `zone_is_known` is False if the zone was neither set nor detected; the zone
     is UTC then.
     """
 
@@ -215,7 +215,7 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     """Folder of the ledger and the sandbox: `TTP_STATE_DIR`, else the platform's data folder. Not created here.
 
     Raises:
-        SettingProblem: `TTP_STATE_DIR` is not an absolute path, or there is no home folder.
+        SettingProblem: `TTP_STATE_DIR` is not an absolute path, or the user has no home folder.
     """
     environ = os.environ if environ is None else environ
     if chosen := _read_text(environ, "TTP_STATE_DIR"):
@@ -297,7 +297,7 @@ def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
     zone = _find_zone_in_any_case(name) if name else detect_zone(environ.get("TZ", "").strip())
     if zone is None:
         log.warning(
-            "The time zone of this machine can't be told, so times without an offset are read in UTC. "
+            "This machine's time zone can't be detected, so times without an offset are read in UTC. "
             "Set TTP_TIMEZONE to an IANA name, for example Europe/Paris."
         )
     elif notice := describe_fixed_offset(zone.key):
