@@ -238,7 +238,7 @@ def test_folder_on_the_way_is_named_exactly(folder):
     """Only the file's own name is looked for."""
     (folder / "two  spaces").mkdir()
     (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
-    assert "there is no such file" in refusal("two spaces/a.jpg", folder)
+    assert "it isn't in the allowed folders" in refusal("two spaces/a.jpg", folder)
     assert content("two  spaces/a.jpg", folder) == b"x"
 
 
