@@ -205,7 +205,7 @@ def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("ending", "code", "words"),
     [
-        (UNKNOWN, 8, "unknown: The call ended before there was an answer."),
+        (UNKNOWN, 8, "unknown: The call ended before there was a response."),
         (errors.NotReached(**FACTS), 1, "stopped: Post 1 not created"),
     ],
 )
@@ -227,7 +227,11 @@ def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, 
     ("tool", "arguments", "words"),
     [
         ("check_post", {"content": "x" * 300, "platforms": ["twitter"]}, "Would not be sent as it is: "),
-        ("check_post", {"content": "x", "platforms": ["nowhere"]}, "Would not be sent: "),
+        (
+            "check_post",
+            {"content": "x", "platforms": ["nowhere"]},
+            "Would not be sent as it is.\nError: no account is connected on that platform.",
+        ),
         ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
     ],
 )
@@ -351,7 +355,7 @@ def test_bar_is_wiped_away_though_its_last_step_is_not_told(tmp_path):
     assert on_terminal("call", "--sandbox", "apply_plan", plan, **state)[0] == 0
     code, _, shown = on_terminal("call", "--sandbox", "undo_plan", plan, **state)
     assert code == 0
-    assert "0 of 1 post looked at" in shown
+    assert "0 of 1 post checked" in shown
     assert shown.endswith(WIPED)
 
 

@@ -92,7 +92,6 @@ def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
     """Next week is another one for each day, and there are always failures to show."""
     day = datetime(2026, 3, 23, 22, 30, tzinfo=UTC) + timedelta(days=weekday)
     monkeypatch.setattr("ttp_mcp.sandbox.clock.time.time_ns", lambda: int(day.timestamp() * 1e9))
-    monkeypatch.setattr("ttp_mcp.api.http.utc_now", lambda: day)
     assert main(["demo"]) == 0
     told = capsys.readouterr().out
     assert told.count("Reconnect the") == 2

@@ -1,14 +1,16 @@
-"""Flags before a command, where people put them as naturally as after it."""
+"""Flags follow their command."""
 
-import argparse
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ttp_mcp.cli import main, parser
+from ttp_mcp.cli import main
 
 pytestmark = pytest.mark.requirement("cli.before")
 
@@ -55,23 +57,12 @@ def asked(real_api):
     return real_api.asked
 
 
-def orders(*command):
-    """The command line with the flag before the command, after it, and on both sides."""
-    first, *rest = command
-    return [
-        pytest.param(("--sandbox", first, *rest), id="before"),
-        pytest.param((first, "--sandbox", *rest), id="after"),
-        pytest.param(("--sandbox", first, "--sandbox", *rest), id="both"),
-    ]
-
-
 POST = json.dumps({"content": "A trial", "platforms": ["linkedin"]})
 
 
-@pytest.mark.parametrize("arguments", orders("call", "create_post", POST))
-def test_call_with_sandbox_never_reaches_the_real_api(capsys, asked, arguments):
+def test_call_with_sandbox_never_reaches_the_real_api(capsys, asked):
     """The post is the sandbox's."""
-    assert main(arguments) == 0
+    assert main(["call", "--sandbox", "create_post", POST]) == 0
     assert capsys.readouterr().out.startswith("Draft saved: ")
     assert asked == []
 
@@ -82,111 +73,110 @@ def test_call_without_sandbox_reaches_the_real_api(capsys, asked):
     assert sorted(asked) == ["GET /api/integrations", "GET /api/posts"]
 
 
-@pytest.mark.parametrize("arguments", orders("doctor"))
-def test_doctor_with_sandbox_looks_at_the_sandbox(capsys, asked, arguments):
+def test_doctor_with_sandbox_looks_at_the_sandbox(capsys, asked):
     """Its first line names whose token it is."""
-    main(arguments)
+    main(["doctor", "--sandbox"])
     assert "accepted by the local sandbox, where nothing is public" in capsys.readouterr().out
     assert asked == []
 
 
-@pytest.mark.parametrize("arguments", orders("tools"))
-def test_tools_with_sandbox_open_the_sandbox(capsys, asked, tmp_path, arguments):
+def test_tools_with_sandbox_open_the_sandbox(capsys, asked, tmp_path):
     """Listing asks no API at all; the sandbox's folder shows which one it would be."""
-    assert main(arguments) == 0
+    assert main(["tools", "--sandbox"]) == 0
     assert (tmp_path / "state" / "sandbox").is_dir()
     assert asked == []
 
 
-@pytest.mark.parametrize("arguments", orders("install", "cursor", "--print"))
-def test_install_with_sandbox_connects_the_sandbox(capsys, asked, arguments):
+def test_install_with_sandbox_connects_the_sandbox(capsys, asked):
     """What the client will start carries the flag."""
-    assert main(arguments) == 0
+    assert main(["install", "cursor", "--print", "--sandbox"]) == 0
     assert "--sandbox" in capsys.readouterr().out
     assert asked == []
 
 
-def test_no_command_overwrites_a_flag_before_it():
-    """A default of a command's own flag would; argparse says nothing of it."""
-    root = parser()
-    serving = {action.dest for action in root._actions}
-    commands = list(below(root))
-    overwritten = [
-        (command.prog, action.dest)
-        for command in commands
-        for action in command._actions
-        if action.dest in serving and action.default is not argparse.SUPPRESS
-    ]
-    assert overwritten == []
-    assert "ttp-mcp sandbox token create" in [command.prog for command in commands]
-
-
-def below(command):
-    """The commands of a command, and theirs."""
-    for action in command._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                yield from (each, *below(each))
-
-
 @pytest.mark.parametrize("command", ["call", "doctor"])
-def test_log_level_before_a_command_is_its_log_level(capsys, real_api, command):
+def test_log_level_of_a_command_is_used(capsys, real_api, command):
     """Checked alike, and used while the command runs."""
     tool = ["list_posts"] if command == "call" else []
-    assert main(["--log-level", "loud", command, *tool]) == 2
+    assert main([command, "--log-level", "loud", *tool]) == 2
     printed = capsys.readouterr()
     assert "TTP_LOG_LEVEL must be one of" in printed.err + printed.out
     assert real_api.levels == set()
-    main(["--log-level", "DEBUG", command, *tool])
+    main([command, "--log-level", "DEBUG", *tool])
     assert real_api.levels == {logging.DEBUG}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "flags"),
+    ("arguments", "command"),
     [
-        (("--transport", "http", "call", "list_posts"), "--transport before call is"),
-        (("--transport", "http", "--port", "9000", "sandbox"), "--transport, --port before sandbox is"),
-        (("--host", "127.0.0.1", "tools"), "--host before tools is"),
-        (("--multi-tenant", "--behind-tls-proxy", "doctor"), "--multi-tenant, --behind-tls-proxy before doctor is"),
-        (("--log-level", "DEBUG", "install", "cursor", "--print"), "--log-level before install is"),
-        (("--path", "/x", "demo"), "--path before demo is"),
+        (("--sandbox", "call", "create_post", POST), "ttp-mcp call"),
+        (("--sandbox", "doctor"), "ttp-mcp doctor"),
+        (("--sandbox", "install", "cursor"), "ttp-mcp install"),
+        (("--transport", "http", "call", "list_posts"), "ttp-mcp call"),
+        (("--transport", "http", "--port", "9000", "sandbox"), "ttp-mcp sandbox"),
+        (("--log-level", "DEBUG", "tools"), "ttp-mcp tools"),
+        (("--json", "tools"), "ttp-mcp tools"),
+        (("--sandbox", "serve"), "ttp-mcp serve"),
+        (("sandbox", "--port", "1", "--host", "::1", "clock"), "ttp-mcp sandbox clock"),
+        (("sandbox", "--data", "x", "export"), "ttp-mcp sandbox export"),
     ],
 )
-def test_flag_that_a_command_would_ignore_is_refused(capsys, asked, arguments, flags):
-    """In one line, before anything is done."""
+def test_flag_before_a_command_is_refused(capsys, asked, tmp_path, arguments, command):
+    """In one line that says where flags go, before anything is done."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith(f"ttp-mcp: {flags} for serving MCP, and ")
-    assert printed.err.count("\n") == 1
+    assert printed.err == f"ttp-mcp: flags go after their command: {command} [flags]. See ttp-mcp --help.\n"
     assert asked == []
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("flags", [["--sandbox", "--access"], ["--sandbox", "extra"]])
+def test_unknown_word_after_the_flags_of_serve_is_refused(capsys, flags):
+    """Only a command gets the hint about the order."""
+    with pytest.raises(SystemExit) as left:
+        main(flags)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"ttp-mcp: unrecognized arguments: {flags[-1]}. See ttp-mcp --help.\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--sandbox"]])
+def test_start_of_the_server_loads_no_other_command(tmp_path, arguments):
+    """Clients start it with these arguments, and wait for it."""
+    script = (
+        "import sys; from ttp_mcp.cli import main; code = main(sys.argv[1:]);"
+        "loaded = [name for name in sys.modules if name.startswith('ttp_mcp.cli.') or name == 'tomlkit'];"
+        "print(code, *sorted(loaded), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TTP_ACCESS": "everything", "TTP_STATE_DIR": str(tmp_path)},
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "2 ttp_mcp.cli.arguments ttp_mcp.cli.output ttp_mcp.cli.serve"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (
-            ("sandbox", "--port", "1", "--host", "::1", "clock"),
-            "--host, --port is for serving the sandbox, and a command that controls it would ignore it.",
-        ),
-        (("sandbox", "--storage-port", "0", "fault", "503"), "--storage-port is for serving the sandbox, and "),
-        (
             ("sandbox", "fault", "--times", "3", "--seconds", "9"),
-            "--times, --seconds is for ordering a fault, and fault list would ignore it. Name a kind",
+            "Nothing was changed. --times, --seconds needs a kind",
         ),
-        (("sandbox", "fault", "clear", "--path", "/posts"), "--path is for ordering a fault, and fault clear would "),
-        (("install", "codex", "--print", "--json"), "--json is for the report, and --print would ignore it"),
+        (("sandbox", "fault", "clear", "--path", "/posts"), "Nothing was changed. --path needs a kind of fault."),
+        (("install", "codex", "--print", "--sandbox", "--json"), None),
     ],
 )
-def test_flag_that_a_part_of_a_command_would_ignore_is_refused(capsys, asked, tmp_path, arguments, words):
-    """As one before the command: nothing is made, and nothing is printed that looks like an answer."""
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert left.value.code == 2
+def test_flag_that_a_part_of_a_command_would_ignore_is_refused(capsys, asked, arguments, words):
+    """Nothing is printed that looks like an answer."""
+    assert main(arguments) == 1
     printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith(f"ttp-mcp: {words}")
-    assert printed.err.count("\n") == 1
-    assert not (tmp_path / "state").exists()
+    if words is None:
+        assert json.loads(printed.out)["problem"].startswith("--json reports what was done, and --print does nothing.")
+    else:
+        assert (printed.out, printed.err.startswith(words)) == ("", True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.cli import install, parser
+from ttp_mcp.cli import build_parser, install
 from ttp_mcp.cli.install import Environment, InstallRefused
 from ttp_mcp.client_config.clients import CLIENTS
 from ttp_mcp.client_config.paths import Machine
@@ -39,7 +39,7 @@ def machine_of_run(around, monkeypatch):
 
 def arguments(*line):
     """The command line, parsed as the program parses it."""
-    return parser().parse_args(["install", *line])
+    return build_parser().parse_args(["install", *line])
 
 
 def cursor_file(around):

@@ -1,52 +1,91 @@
-"""The command line: parse, call one function, print, exit code. Serving MCP over stdio is what happens without a command."""
+"""Command line: parse the arguments, run one command, return its exit code. Without a command it serves MCP."""
 
-import argparse
 import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from ttp_mcp import __version__
 from ttp_mcp.cli import output
+from ttp_mcp.cli.arguments import Parser, names_no_command
 from ttp_mcp.credentials import has_token
 
-DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
+if TYPE_CHECKING:
+    import argparse
 
-# As a shell tells of what Ctrl+C ended: 128 and the number of SIGINT.
+DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
+_COMMANDS = ("serve", "demo", "tools", "call", "doctor", "sandbox", "install")
+
+# Exit code of a shell command that Ctrl+C ended: 128 plus the number of SIGINT.
 _INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line and where help is."""
+def build_parser() -> Parser:
+    """Build the parser with all commands."""
+    from ttp_mcp.cli import call, demo, install, serve
+    from ttp_mcp.cli.sandbox import commands as sandbox
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
-
-
-def parser(*, with_commands: bool = True) -> argparse.ArgumentParser:
-    """The command line; without the commands for the usual start, which is then not slowed by what they load."""
-    from ttp_mcp.cli import serve
-
-    root = _Parser(prog="ttp-mcp", description=DESCRIPTION)
+    root = Parser(prog="ttp-mcp", description=DESCRIPTION)
     root.add_argument("--version", action="version", version=f"ttp-mcp {__version__}")
-    serve.add_arguments(root)
-    if with_commands:
-        from ttp_mcp.cli import call, demo, install
-        from ttp_mcp.cli.sandbox import commands as sandbox
-
-        commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-        demo.add_parser(commands)
-        call.add_parsers(commands)
-        sandbox.add_parser(commands)
-        install.add_parser(commands)
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    serve.add_parser(commands)
+    demo.add_parser(commands)
+    call.add_parsers(commands)
+    sandbox.add_parser(commands)
+    install.add_parser(commands)
     return root
 
 
-def _load_server() -> None:
-    """Load what serving over stdio needs without searching memory for cycles meanwhile, a tenth of a start's CPU time.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if has_token(words):
+        print(
+            "ttp-mcp: don't pass a token on the command line, where every program can read it. Set TTP_API_TOKEN.",
+            file=sys.stderr,
+        )
+        return 2
+    args = _parse_words(words)
+    if args.command != "serve":
+        output.replace_unencodable()
+    code = 0
+    try:
+        with output.ignore_broken_pipe():
+            code = args.run(args)
+    except KeyboardInterrupt:
+        sent = "; a write may have been sent: list_posts shows it" if args.command == "call" else ""
+        print(f"ttp-mcp: stopped{sent}.", file=sys.stderr)
+        return _INTERRUPTED
+    return code
 
-    What is loaded stays to the end, so it is left out of later searches too.
+
+def _parse_words(words: list[str]) -> "argparse.Namespace":
+    if names_no_command(words):
+        return _parse_serve(words)
+    if words[0] == "sandbox":
+        from ttp_mcp.cli.sandbox import commands as sandbox
+
+        return sandbox.parse_words(build_parser(), words)
+    return build_parser().parse_args(words)
+
+
+def _parse_serve(words: list[str]) -> "argparse.Namespace":
+    """Parse the flags of `serve` without loading the other commands."""
+    if words in ([], ["--sandbox"]):
+        _load_server()
+    from ttp_mcp.cli import serve
+
+    parser = Parser(prog="ttp-mcp")
+    serve.add_arguments(parser)
+    parser.set_defaults(command="serve")
+    return parser.parse_command(words, _COMMANDS)
+
+
+def _load_server() -> None:
+    """Import the stdio server with garbage collection off, which saves a tenth of the start's CPU time.
+
+    The modules stay loaded to the end, so they are excluded from later collections too.
     """
     gc.disable()
     try:
@@ -55,49 +94,3 @@ def _load_server() -> None:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _parsed(given: Sequence[str], *, with_commands: bool) -> argparse.Namespace:
-    """The arguments; leaves with words when a flag would be ignored: of serving before a command, or of the command itself."""
-    from ttp_mcp.cli.serve import misplaced
-
-    root = parser(with_commands=with_commands)
-    args = root.parse_args(given)
-    command = getattr(args, "command", None)
-    if command and (flags := misplaced(args)):
-        root.error(
-            f"{', '.join(flags)} before {command} is for serving MCP, and {command} would ignore it. Leave it out; "
-            f"ttp-mcp {command} --help names what {command} takes"
-        )
-    within = getattr(args, "misplaced", None)
-    if within and (told := within(args)):
-        root.error(told)
-    return args
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if has_token(given):
-        print(
-            "ttp-mcp: a token must not stand on the command line, where every program can read it. Set TTP_API_TOKEN.",
-            file=sys.stderr,
-        )
-        return 2
-    # Anything but known flags of serving may be a command, a misspelt one, or a wish for help.
-    serving = all(argument in ("--sandbox", "--version") for argument in given)
-    if serving and "--version" not in given:
-        _load_server()
-    args = _parsed(given, with_commands=not serving)
-    command = getattr(args, "command", None)
-    if command:
-        output.replace_unencodable()
-    code = 0
-    try:
-        with output.ignore_broken_pipe():
-            code = args.run(args)
-    except KeyboardInterrupt:
-        sent = "; a write may have been sent: list_posts shows it" if command == "call" else ""
-        print(f"ttp-mcp: stopped{sent}.", file=sys.stderr)
-        return _INTERRUPTED
-    return code

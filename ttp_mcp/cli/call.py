@@ -12,7 +12,7 @@ import anyio
 
 from ttp_mcp import config
 from ttp_mcp.cli import output
-from ttp_mcp.cli.install import Subparsers
+from ttp_mcp.cli.arguments import Subparsers, add_log_level
 from ttp_mcp.cli.serve import settings_of
 
 if TYPE_CHECKING:
@@ -71,13 +71,8 @@ def add_parsers(subparsers: Subparsers) -> None:
         "doctor", help="check the set-up", description="check_setup from a shell; exit code 1 when something is wrong."
     )
     for parser, run in ((tools, run_tools), (call, run_call), (doctor, run_doctor)):
-        # Suppressed, so that the same flag before the command is not overwritten by this one's default.
-        parser.add_argument(
-            "--sandbox",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="use the local sandbox instead of the real API",
-        )
+        parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
+        add_log_level(parser)
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import anyio
 
 from ttp_mcp import config
-from ttp_mcp.cli.install import Subparsers
+from ttp_mcp.cli.arguments import Subparsers
 
 if TYPE_CHECKING:
     from mcp.client import Client
@@ -148,7 +148,7 @@ async def _demo(tell: _Teller) -> Exception | None:
     with tempfile.TemporaryDirectory(prefix="ttp-mcp-demo-") as folder, Sandbox(Path(folder) / "sandbox") as sandbox:
         # Nobody is there to be asked.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
-        assembly = create_server(settings, sandbox)
+        assembly = create_server(settings, sandbox, now=sandbox.clock.now)
         restore = logs.configure_logging("ERROR")
         try:
             async with Client(assembly.server) as client:

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from ttp_mcp import config
 from ttp_mcp.cli import output
+from ttp_mcp.cli.arguments import Subparsers
 from ttp_mcp.client_config import clients, entry, merge
 from ttp_mcp.client_config.clients import Client, Launch
 from ttp_mcp.client_config.jsonc import InvalidFile
@@ -26,14 +27,6 @@ Outcome = Literal["written", "unchanged", "removed", "absent"]
 # A settings file beyond this is not one; reading it would only take memory.
 _MAX_FILE_BYTES = 16 * 1024 * 1024
 _BACKUPS_KEPT = 5
-
-
-class Subparsers(Protocol):
-    """What `argparse` returns from `add_subparsers`, which has no public name for it."""
-
-    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser:  # noqa: A002
-        """Add a command."""
-        ...
 
 
 class InstallRefused(Exception):
@@ -72,13 +65,7 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Write this server into an MCP client's settings; everything else in the file stays as it is.",
     )
     parser.add_argument("client", choices=[client.name for client in clients.CLIENTS], help="the client")
-    # Suppressed, so that the same flag before the command is not overwritten by this one's default.
-    parser.add_argument(
-        "--sandbox",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="connect the local sandbox instead of the real API",
-    )
+    parser.add_argument("--sandbox", action="store_true", help="connect the local sandbox instead of the real API")
     parser.add_argument(
         "--media-dir", action="append", default=[], metavar="DIR", help="folder upload_media may read; repeatable"
     )
@@ -87,13 +74,7 @@ def add_parser(subparsers: Subparsers) -> None:
     what.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
     what.add_argument("--remove", action="store_true", help="take the server out of the client's settings")
     parser.add_argument("--json", action="store_true", help="report as one line of JSON")
-    parser.set_defaults(run=run, misplaced=misplaced)
-
-
-def misplaced(args: argparse.Namespace) -> str | None:
-    """Words about flags that would be ignored beside the others."""
-    told = "--json is for the report, and --print would ignore it, since what it prints is the client's. Leave one out"
-    return told if args.print and args.json else None
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -149,6 +130,8 @@ def install(args: argparse.Namespace, around: Environment) -> Report | None:
     Raises:
         InstallRefused: Nothing was changed.
     """
+    if args.print and args.json:
+        raise InstallRefused("--json reports what was done, and --print does nothing. Leave one out.")
     client = next(client for client in clients.CLIENTS if client.name == args.client)
     launch = _launch(args, around)
     if args.print:

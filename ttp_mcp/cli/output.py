@@ -1,38 +1,52 @@
-"""What the output can take: on Windows, and in bare containers, a pipe may know a few letters only."""
+"""Output streams with a small encoding, as on Windows and in bare containers, and readers that leave early."""
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TextIO
 
 
 def replace_unencodable() -> None:
-    """Show a letter that the output does not know as its number: a command that did its work must not end in a traceback."""
+    """Escape characters that the output encoding can't represent."""
     for stream in (sys.stdout, sys.stderr):
-        # Not what a caller put there instead, which takes every letter.
+        # A caller may have put another object in its place.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def force_utf8_stdout() -> None:
-    """Encode stdout as the files are whose contents it is given: an escape would change them, or make them invalid."""
+    """Write stdout as UTF-8, for file contents: an escape would change them."""
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
+# What writing to a closed pipe raises; EINVAL on Windows.
+_BROKEN_PIPE = (errno.EPIPE, errno.EINVAL)
+
+
 @contextmanager
 def ignore_broken_pipe() -> Generator[None]:
-    """The reader may leave early, as `head` does; there is nobody to tell then, and nothing more to flush at exit."""
+    """Ignore a reader that left early, as `head` does, and leave nothing to flush at exit."""
     try:
         yield
-        # None when it was closed before the start.
+        # None if it was closed before the start.
         if sys.stdout:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as problem:
+        if problem.errno not in _BROKEN_PIPE:
+            raise
         for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _discard_unwritable(stream)
+
+
+def _discard_unwritable(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError as problem:
+        if problem.errno not in _BROKEN_PIPE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

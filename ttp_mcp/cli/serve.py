@@ -1,4 +1,4 @@
-"""Serving MCP: what `ttp-mcp` does without a command."""
+"""`ttp-mcp serve`: serve MCP, the default command."""
 
 import argparse
 import asyncio
@@ -9,34 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ttp_mcp import config
+from ttp_mcp import config, process
+from ttp_mcp.cli.arguments import Subparsers, add_log_level, parse_port
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
-from ttp_mcp import process
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy", "no_client_auth")
-# Commands that log as serving does.
-_LOGGING = ("tools", "call", "doctor")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `serve` to the command line."""
+    add_arguments(
+        subparsers.add_parser("serve", help="serve MCP (default)", description="Serve MCP over stdio or HTTP.")
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of serving."""
+    """Add the flags of `serve`."""
     parser.add_argument(
         "--sandbox", action="store_true", help="use the local sandbox instead of the real API; no account needed"
     )
-    parser.add_argument(
-        "--log-level", metavar="LEVEL", help="logging to stderr: DEBUG, INFO, WARNING or ERROR (TTP_LOG_LEVEL)"
-    )
+    add_log_level(parser)
     parser.add_argument(
         "--transport",
         choices=("stdio", "sse", "http"),
         default="stdio",
         help="stdio (default); http: streamable HTTP; sse: for older clients, deprecated",
     )
-    # Without defaults, so that one that is given with stdio can be refused.
+    # No defaults: a flag given with stdio is an error.
     parser.add_argument("--host", help="over HTTP: address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=_port, help="over HTTP: port (default 8000); 0 takes a free one")
+    parser.add_argument("--port", type=parse_port, help="over HTTP: port (default 8000); 0 takes a free one")
     parser.add_argument("--path", help="over HTTP: path of MCP (default /mcp, with sse /sse)")
     parser.add_argument(
         "--multi-tenant", action="store_true", help="over HTTP: each user sends their own token as X-TimeToPost-Token"
@@ -47,20 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-client-auth", action="store_true", help="over HTTP: serve anyone who can reach the port, without a key"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_serve)
 
 
-def misplaced(args: argparse.Namespace) -> list[str]:
-    """The flags of serving that mean nothing to the command they stand before."""
-    given = ["--transport"] if args.transport != "stdio" else []
-    given += _http_flags(args)
-    if args.log_level is not None and args.command not in _LOGGING:
-        given.append("--log-level")
-    return given
-
-
-def run(args: argparse.Namespace) -> int:
-    """Serve until the client goes away or a signal comes; 0 at a proper end, 2 when a setting can't be used."""
+def run_serve(args: argparse.Namespace) -> int:
+    """Serve until the client leaves or a signal arrives; return 0, or 2 if a setting is invalid."""
     from ttp_mcp import logs
 
     try:
@@ -185,9 +179,3 @@ def _http_options(args: argparse.Namespace, settings: config.Settings) -> "Optio
 
 def _http_flags(args: argparse.Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in _HTTP_ONLY if getattr(args, name) not in (None, False)]
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)

@@ -11,12 +11,13 @@ from types import FrameType
 from typing import Any
 
 from ttp_mcp import config, times
-from ttp_mcp.cli.install import Subparsers
+from ttp_mcp.cli.arguments import Parser, Subparsers, names_no_command, parse_port
 from ttp_mcp.cli.sandbox import clock as controls
 from ttp_mcp.cli.sandbox import endpoints, faults, plans, tokens, workspace
 from ttp_mcp.cli.sandbox.session import Control, Refused, SandboxSession
 
 HOST, PORT = "127.0.0.1", 8765
+_CONTROLS = ("serve", "token", "clock", "plan", "endpoints", "fault", "reset", "export")
 
 _FAULTS = """\
 kinds:
@@ -37,27 +38,20 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "sandbox",
         help="run the local sandbox on a port, and control it",
-        description="Without a further command: serve the REST API, a page to look at and the media on ports of this "
-        "machine, in the foreground, and publish what becomes due. The further commands control the sandbox, whether it "
+        description="`serve`, the default, serves the REST API, a page to look at and the media on ports of this "
+        "machine, in the foreground, and publishes due posts. The other commands control the sandbox, whether it "
         "runs or not, on a port or inside `ttp-mcp --sandbox`.",
     )
-    # Names of their own, so that the flags of serving MCP before the command are seen, and refused, as what they are; without
-    # defaults, so that one that is given with a control can be refused.
-    parser.add_argument("--host", dest="api_host", metavar="HOST", help=f"{HOST} (default), ::1 or localhost")
-    parser.add_argument(
-        "--port",
-        dest="api_port",
-        metavar="PORT",
-        type=_port,
-        help=f"port of API and page (default {PORT}); 0 takes a free one",
+    parser.set_defaults(run=run, control=None)
+    # argparse gives the type of this value no public name.
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    serve = _added(commands, "serve", "serve the sandbox (default)", None)
+    serve.add_argument("--host", default=HOST, help=f"{HOST} (default), ::1 or localhost")
+    serve.add_argument(
+        "--port", type=parse_port, default=PORT, help=f"port of API and page (default {PORT}); 0 takes a free one"
     )
-    parser.add_argument("--storage-port", type=_port, help="port of the media; by default the next free one")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: sandbox in TTP_STATE_DIR)")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.set_defaults(run=run, control=None, misplaced=misplaced)
-    # argparse offers no public name for what it returns here.
-    commands = parser.add_subparsers(metavar="COMMAND")
-    _add_token(_added(commands, "token", "make, list and revoke API tokens", None))
+    serve.add_argument("--storage-port", type=parse_port, help="port of the media; by default the next free one")
+    _add_token(commands.add_parser("token", help="make, list and revoke API tokens"))
     clock = _added(commands, "clock", "show the sandbox's clock, or move it", controls.clock)
     clock.add_argument(
         "to",
@@ -84,9 +78,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def _added(commands: Any, name: str, words: str, control: Control | None) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=f"{words.capitalize()}.")
-    # Suppressed, so that the same flag before the command is not overwritten by this one's default.
-    parser.add_argument("--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="data folder")
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one line of JSON")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: sandbox in TTP_STATE_DIR)")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
     if control:
         parser.set_defaults(control=control)
     return parser
@@ -112,28 +105,14 @@ def _add_fault(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, metavar="N", help="how many requests it hits (default 1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="for delay, 429 and drip")
     parser.add_argument("--method", metavar="M", help="only requests of this method: GET, POST, DELETE")
-    # A name of its own, as above: `path` is where MCP is served.
-    parser.add_argument("--path", dest="api_path", metavar="PATH", help="only requests at or below this path: /posts")
+    parser.add_argument("--path", help="only requests at or below this path: /posts")
 
 
-def misplaced(args: argparse.Namespace) -> str | None:
-    """Words about flags that would be ignored beside the others."""
-    if args.control is None:
-        return None
-    if serving := _given(args, "api_host", "api_port", "storage_port"):
-        return f"{serving} is for serving the sandbox, and a command that controls it would ignore it. Leave it out"
-    if args.control is faults.fault and args.kind in ("list", "clear"):
-        ordering = _given(args, "times", "seconds", "method", "api_path")
-        told = (
-            f"{ordering} is for ordering a fault, and fault {args.kind} would ignore it. Name a kind, or leave it out"
-        )
-        return told if ordering else None
-    return None
-
-
-def _given(args: argparse.Namespace, *names: str) -> str:
-    flags = [f"--{name.removeprefix('api_').replace('_', '-')}" for name in names if getattr(args, name) is not None]
-    return ", ".join(flags)
+def parse_words(parser: Parser, words: list[str]) -> argparse.Namespace:
+    """Parse `sandbox …`; without a further command it serves."""
+    if names_no_command(words[1:]):
+        return parser.parse_command(["sandbox", "serve", *words[1:]], _CONTROLS, prog="ttp-mcp sandbox")
+    return parser.parse_args(words)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -178,12 +157,6 @@ def _opened(args: argparse.Namespace, folder: Path) -> Generator[SandboxSession]
         opened.sandbox.close()
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return int(text)
-
-
 def _serve(args: argparse.Namespace, folder: Path) -> int:
     # The HTTP server is loaded here alone.
     import asyncio
@@ -208,9 +181,8 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        port = PORT if args.api_port is None else args.api_port
         serving = serve_on_ports(
-            folder, host=args.api_host or HOST, port=port, storage_port=args.storage_port, label="ttp-mcp sandbox"
+            folder, host=args.host, port=args.port, storage_port=args.storage_port, label="ttp-mcp sandbox"
         )
         async with serving as sandbox, sandbox.running():
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}

@@ -14,6 +14,9 @@ def fault(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     """Order a fault, list what waits, or call it off."""
     from ttp_mcp.sandbox.rest import faults
 
+    flags = [f"--{name}" for name in ("times", "seconds", "method", "path") if getattr(args, name) is not None]
+    if flags and args.kind in ("list", "clear"):
+        raise Refused(f"{', '.join(flags)} needs a kind of fault. Name one, or leave the flag out.")
     if args.kind == "clear":
         count = faults.clear_faults(opened.store)
         return {"cleared": count}, [f"No faults are waiting any more ({count} cleared)."]
@@ -21,7 +24,7 @@ def fault(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
         times_hit = 1 if args.times is None else args.times
         try:
             ordered = faults.schedule_fault(
-                opened.store, args.kind, times=times_hit, seconds=args.seconds, method=args.method, path=args.api_path
+                opened.store, args.kind, times=times_hit, seconds=args.seconds, method=args.method, path=args.path
             )
         except faults.FaultProblem as problem:
             raise Refused(str(problem)) from None

@@ -1,0 +1,52 @@
+"""Argument parsing that the commands share."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn, Protocol
+
+_HELP = ("-h", "--help")
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+    def parse_command(self, words: Sequence[str], commands: Sequence[str], prog: str = "ttp-mcp") -> argparse.Namespace:
+        """Parse the words; an error says so if flags come before one of the commands."""
+        args, unknown = self.parse_known_args(words)
+        if not unknown:
+            return args
+        late = next((word for word in unknown if word in commands), None)
+        if late:
+            return self.error(f"flags go after their command: {prog} {late} [flags]")
+        return self.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+
+class Subparsers(Protocol):
+    """Return value of `add_subparsers`, which argparse gives no public name."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> Parser:  # noqa: A002
+        """Add a command."""
+        ...
+
+
+def names_no_command(words: Sequence[str]) -> bool:
+    """Check whether the words are flags only, so that the default command runs."""
+    return not words or (words[0].startswith("-") and words[0] not in (*_HELP, "--version"))
+
+
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """Add `--log-level`."""
+    parser.add_argument(
+        "--log-level", metavar="LEVEL", help="logging to stderr: DEBUG, INFO, WARNING or ERROR (TTP_LOG_LEVEL)"
+    )
+
+
+def parse_port(text: str) -> int:
+    """Parse a port from 0 to 65535."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
