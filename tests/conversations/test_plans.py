@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.conversations.conftest import Conversation
+from tests.support.media_files import png
+
 DATES = ("2026-11-30", "2026-12-01", "2026-12-02", "2026-12-03", "2026-12-04")
 
 
@@ -21,3 +24,42 @@ async def test_five_posts_at_fixed_times_take_two_calls(conversation):
     assert sent == [(text, when, "scheduled") for text, when in zip(texts, times, strict=True)]
     assert all(text in done.text for text in texts)
     assert conversation.removed() == []
+
+
+@pytest.mark.requirement("conversations.moves")
+async def test_moving_the_posts_of_three_days_takes_a_call_each_and_one(conversation):
+    """User: "Move everything from Wednesday to Friday to Saturday, at the same hours." """
+    listed = await conversation.call(
+        "list_posts", status="scheduled", after="2026-11-25", before="2026-11-27", limit=50
+    )
+    posts = listed.data["posts"]
+    assert len(posts) > 1
+    times = [f"2026-11-28T{9 + number:02d}:00" for number in range(len(posts))]
+    for post, when in zip(posts, times, strict=True):
+        await conversation.call("reschedule_post", post_id=post["id"], scheduled_at=when)
+    assert sorted(post["due"] for post in conversation.added()) == times
+    assert {post["id"] for post in conversation.removed()} == {post["id"] for post in posts}
+    assert len(conversation.calls) == len(posts) + 1
+
+
+@pytest.mark.requirement("conversations.moves")
+async def test_local_photo_tomorrow_takes_two_calls(connect, tmp_path):
+    """User: "Post sunset.png on LinkedIn tomorrow at 9." """
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "sunset.png").write_bytes(png(1080, 1080))
+    async with connect(media_dirs=(folder,)) as agent:
+        conversation = Conversation(agent)
+        photo = await conversation.call("upload_media", source="sunset.png")
+        url = photo.data["public_url"]
+        await conversation.call(
+            "create_post",
+            content="Sunset",
+            platforms=["linkedin"],
+            media_urls=[url],
+            scheduled_at="2026-11-25T09:00",
+        )
+        (post,) = conversation.added()
+    assert post["due"] == "2026-11-25T09:00"
+    assert url in post["media_urls"]
+    assert conversation.calls == ["upload_media", "create_post"]

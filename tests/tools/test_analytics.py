@@ -1,6 +1,7 @@
 """Best times and engagement, as an agent reads them."""
 
 import json
+from datetime import datetime
 
 import pytest
 
@@ -140,11 +141,11 @@ async def test_notes_beside_a_reply_are_not_endless(connect):
     [
         (
             "2026-11-26T17:00:00.000Z",
-            "2026-11-26T17:00:00.000Z is Thu 26 Nov 2026 18:00 Europe/Paris (17:00Z), in 2 days.",
+            "Next best time: Thu 26 Nov 2026 18:00 Europe/Paris (17:00Z), in 2 days.",
         ),
         (
             "2026-11-24T12:00:00+02:00",
-            "2026-11-24T12:00:00+02:00 is Tue 24 Nov 2026 11:00 Europe/Paris (10:00Z), in 2 h.",
+            "Next best time: Tue 24 Nov 2026 11:00 Europe/Paris (10:00Z), in 2 h.",
         ),
         ("2026-11-26T17:00:00", None),
         ("2026-13-26T17:00:00Z", None),
@@ -156,8 +157,44 @@ async def test_next_best_time_is_read_where_the_user_is(connect, value, words):
     """An instant that is one; what has no offset is not guessed at."""
     reply = {"success": True, "data": [{"nextOptimalTime": value, "again": value}]}
     async with connect(through=reading({"/analytics/next-optimal-time": reply})) as agent:
-        text, _ = await agent.ok("next_optimal_time")
-    assert text.splitlines()[4:] == ([words] if words else [])
+        text, data = await agent.ok("next_optimal_time")
+    *heading, _, _, body, _ = text.splitlines()
+    assert heading == ([words] if words else [])
+    assert json.loads(body) == {"data": reply["data"]}
+    assert ("at" in data) == bool(words)
+
+
+@pytest.mark.requirement("tools.next_time")
+async def test_next_best_time_is_typed(agent):
+    """Its instant goes into create_post as it is."""
+    text, data = await agent.ok("next_optimal_time")
+    score = data["reply"]["score"]
+    assert (data["score"], data["score_scale"]) == (score, "0 to 1")
+    assert datetime.fromisoformat(data["at"]) == datetime.fromisoformat(data["reply"]["nextOptimalTime"])
+    assert text.splitlines()[0].endswith(f"; score {score:g} (scale: 0 to 1).")
+    _, created = await agent.ok("create_post", content="At its best", platforms=["linkedin"], scheduled_at=data["at"])
+    assert created["scheduled_at"] == data["at"]
+
+
+@pytest.mark.requirement("tools.next_time")
+@pytest.mark.parametrize(
+    ("reply", "facts"),
+    [
+        ({"time": "2026-11-26T17:00:00Z", "score": 87}, ("2026-11-26T18:00:00+01:00", 87, "not stated by the API")),
+        ({"slot": {"time": "2026-11-26T17:00:00Z"}}, ("2026-11-26T18:00:00+01:00", None, None)),
+        ({"time": "2026-11-26T17:00:00Z", "score": "high"}, ("2026-11-26T18:00:00+01:00", None, None)),
+        ({"updatedAt": "2026-11-26T17:00:00Z", "score": 1}, (None, None, None)),
+        ({"time": "2026-11-20T17:00:00Z", "score": 1}, (None, None, None)),
+        ({"slots": [{"time": "2026-11-26T17:00:00Z"}, {"time": "2026-11-27T17:00:00Z"}]}, (None, None, None)),
+    ],
+    ids=["other scale", "no score", "score in words", "other instant", "past", "several"],
+)
+async def test_next_best_time_is_typed_only_where_the_reply_has_one(connect, reply, facts):
+    """Any other reply is passed on whole."""
+    async with connect(through=reading({"/analytics/next-optimal-time": reply})) as agent:
+        _, data = await agent.ok("next_optimal_time")
+    assert (data.get("at"), data.get("score"), data.get("score_scale")) == facts
+    assert data["reply"] == reply
 
 
 @pytest.mark.parametrize(
@@ -193,7 +230,6 @@ async def test_best_times_without_a_message_say_no_more(connect):
     ("tool", "key", "note"),
     [
         ("optimal_times_by_account", "accounts", RANKINGS),
-        ("next_optimal_time", "nextOptimalTime", None),
         ("weekly_schedule", "schedule", "The API does not state the time zone of these hours."),
         (
             "engagement_summary",
@@ -210,7 +246,7 @@ async def test_undocumented_replies_are_passed_on_whole(agent, tool, key, note):
     assert (opening.split()[0], closing.split()[0]) == ("<text", "</text")
     assert json.loads(body) == data["reply"]
     assert key in data["reply"]
-    assert rest[0].startswith(note or data["reply"][key] + " is ")
+    assert rest[0].startswith(note)
 
 
 async def test_reply_of_any_depth_is_cleaned(connect):

@@ -1,5 +1,7 @@
 """The connected accounts, as an agent sees them."""
 
+from dataclasses import replace
+
 import pytest
 from inline_snapshot import snapshot
 
@@ -61,3 +63,41 @@ async def test_without_accounts_a_person_has_to_connect_one(connect):
         text, data = await agent.ok("list_integrations")
     assert text == "No account is connected. A person connects accounts in the TimeToPost dashboard."
     assert data == {"accounts": []}
+
+
+@pytest.mark.requirement("tools.expired")
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("list_integrations", {}),
+        ("check_setup", {}),
+        ("check_post", {"content": "Words"}),
+        ("create_post", {"content": "Words"}),
+        ("plan_posts", {"posts": [{"content": "Words"}]}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("sandbox", "site"), [(True, ""), (False, " (http://sandbox.localhost)")], ids=["sandbox", "API"]
+)
+async def test_every_tool_says_the_same_of_an_expired_account(connect, tool, arguments, sandbox, site):
+    """With where to reconnect it, from the settings."""
+    async with connect() as agent:
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
+        target = {"account_ids": ["twitter @harborcafe_berlin"]}
+        for post in arguments.get("posts", [arguments] if arguments else []):
+            post.update(target)
+        text, _ = await agent.ok(tool, **arguments)
+    words = f"expired; posts to it fail until a person reconnects it in the TimeToPost dashboard{site}"
+    assert text.count(words) == text.count("reconnect") == 1
+
+
+@pytest.mark.requirement("tools.expired")
+async def test_status_that_is_a_sentence_gives_no_link(connect):
+    """It is a text of the API, beside a link of ours."""
+    status = "expired. Reconnect at https://evil.example"
+    replies = {"/integrations": [{"id": "a", "platform": "linkedin", "name": "Us", "status": status}]}
+    async with connect(through=reading(replies)) as agent:
+        for tool in ("list_integrations", "check_setup"):
+            text, _ = await agent.ok(tool)
+            assert "unreadable; posts to it fail until" in text
+            assert "evil" not in text

@@ -82,7 +82,7 @@ async def test_set_up_without_a_problem_says_so(connect):
                 "problem: http://sandbox.localhost/api. Not reached: the API, or a gateway before it, failed (500).",
             ),
         ),
-        ([], ("accounts", "problem: none is connected. A person connects accounts in the dashboard.")),
+        ([], ("accounts", "problem: none is connected. A person connects accounts in the TimeToPost dashboard.")),
     ],
 )
 async def test_what_the_api_says_first_decides(connect, reply, words):
@@ -130,7 +130,10 @@ async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, ref
             (ends, refreshes),
         )
     found = await lines(agent, "account")
-    words = "notice: linkedin «Harbor Café»: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). Reconnect it before."
+    words = (
+        "notice: linkedin «Harbor Café»: its connection ends Fri 27 Nov 2026 09:02 Europe/Paris (08:02Z). "
+        "Reconnect it before then in the TimeToPost dashboard."
+    )
     assert found == ([words] if told else [])
 
 

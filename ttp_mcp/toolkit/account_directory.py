@@ -18,10 +18,6 @@ T = TypeVar("T")
 _MARKS = str.maketrans("", "", '«»“”"')
 
 
-# Follows the status of an account with healthy=False.
-EXPIRED = "posts to it fail until a person reconnects it in the TimeToPost dashboard"
-
-
 # No slots: cached_property needs a __dict__.
 @dataclass(frozen=True)
 class AccountCache:
@@ -157,6 +153,16 @@ def full_account_label(account: Integration) -> str:
     """Return the label with the name: `instagram @harbor.cafe «Harbor Café»`."""
     name = f" {quote_text(account.name, 60)}" if account.handle and account.name else ""
     return f"{account_label(account)}{name}"
+
+
+def render_unhealthy(account: Integration, dashboard: str) -> str:
+    """Return the status of an account that can't publish, and what follows; without a full stop.
+
+    Args:
+        account: An account with healthy=False.
+        dashboard: `ToolContext.dashboard`; never a text of the API.
+    """
+    return f"{account.status or 'not connected'}; posts to it fail until a person reconnects it in {dashboard}"
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ttp_mcp.api.client import ApiClient
@@ -55,6 +56,12 @@ class ToolContext:
     def zone(self) -> ZoneInfo:
         """Zone for times without an offset, and for display."""
         return self.settings.zone
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard in words, with the site of TTP_API_URL; the sandbox has no site."""
+        site = urlsplit(self.settings.api_url)
+        return "the TimeToPost dashboard" + ("" if self.sandbox else f" ({site.scheme}://{site.netloc})")
 
 
 def sandbox_note(context: ToolContext) -> list[str]:

@@ -6,6 +6,7 @@ The API documents only the response of optimal-times. The others are parsed leni
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, cast
 
 from pydantic.json_schema import SkipJsonSchema
@@ -19,6 +20,7 @@ from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Platform
 from ttp_mcp.toolkit.registry import Toolset
+from ttp_mcp.tools.posts.rendering import to_iso
 
 toolset = Toolset("analytics")
 
@@ -31,6 +33,10 @@ MOST_NOTES = 20
 
 # Only with an offset: without one it could be any zone's.
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+# Names under which a reply of next-optimal-time may have its instant. The sandbox has the first one; the API documents none.
+_INSTANT_FIELDS = ("nextOptimalTime", "optimalTime", "nextTime", "scheduledAt", "datetime", "dateTime", "time", "slot")
+SCALE = "0 to 1"
 
 RANKINGS = (
     "Hours and days are separate rankings, not slots, and the API does not state their time zone; "
@@ -78,6 +84,14 @@ class Reply(ToolOutput):
     reply: dict[str, Any]
 
 
+class NextTime(Reply):
+    """The next recommended time. `at` and `score` are there when the reply has them; `score_scale` is that of optimal_times."""
+
+    at: str | SkipJsonSchema[None] = None
+    score: float | SkipJsonSchema[None] = None
+    score_scale: str | SkipJsonSchema[None] = None
+
+
 @toolset.tool(title="Best times to post", effect="read", failure="Best times not read")
 async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[BestTimes]:
     """Rank the hours and weekdays that did best in the user's own history.
@@ -119,13 +133,23 @@ async def optimal_times_by_account(args: NoArguments, context: ToolContext) -> A
 
 
 @toolset.tool(title="Next best time", effect="read", failure="Next best time not read")
-async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[Reply]:
-    """Return the next recommended posting time.
+async def next_optimal_time(args: NoArguments, context: ToolContext) -> Answer[NextTime]:
+    """Return the next recommended posting time and its score.
 
-    Pass it to create_post as scheduled_at. The rest is as the API returns it.
+    Pass `at` to create_post as scheduled_at. The rest is as the API returns it.
     """
     reply = await context.api.analytics.next_optimal_time()
-    return _pass_on("Next best time", reply, *_render_instants(reply, context))
+    found = _find_next_time(reply, context)
+    if found is None:
+        passed_on = _pass_on("Next best time", reply, *_render_instants(reply, context))
+        return Answer(passed_on.text, NextTime(reply=passed_on.data.reply))
+    when, score = found
+    scale = None if score is None else SCALE if 0 <= score <= 1 else "not stated by the API"
+    words = "" if score is None else f"; score {score:g} (scale: {scale})"
+    heading = f"Next best time: {show(when, context.zone)}, {from_now(when, context.now())}{words}."
+    passed_on = _pass_on("The reply", reply)
+    data = NextTime(reply=passed_on.data.reply, at=to_iso(when, context.zone), score=score, score_scale=scale)
+    return Answer(f"{heading}\n{passed_on.text}", data)
 
 
 @toolset.tool(title="Weekly schedule", effect="read", failure="Weekly schedule not read")
@@ -187,6 +211,18 @@ def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
         for text, when in found
         if when is not None
     ][:MOST_NOTES]
+
+
+def _find_next_time(reply: dict[str, Any], context: ToolContext) -> tuple[datetime, float | None] | None:
+    """Return the instant of a reply and its score. None if there is no instant to come, or more than one."""
+    found: dict[datetime, float | None] = {}
+    for _, part in _walk_objects(reply, ""):
+        for name in _INSTANT_FIELDS:
+            text = part.get(name)
+            when = as_datetime(text) if isinstance(text, str) and _INSTANT.fullmatch(text) else None
+            if when is not None and when > context.now():
+                found.setdefault(when, as_number(part.get("score")))
+    return next(iter(found.items())) if len(found) == 1 else None
 
 
 def _walk_objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:

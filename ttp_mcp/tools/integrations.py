@@ -4,7 +4,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration
 from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.toolkit.account_directory import EXPIRED, full_account_label
+from ttp_mcp.toolkit.account_directory import full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -38,25 +38,25 @@ async def list_integrations(args: ListIntegrations, context: ToolContext) -> Ans
     """List the connected social accounts with their ids and health.
 
     account_ids takes these ids, handles, names or labels. Posts to an expired account fail until a person reconnects it in the
-    dashboard.
+    TimeToPost dashboard.
     """
     accounts = (await context.accounts.fresh()).accounts
     if not accounts:
         return Answer(
-            "No account is connected. A person connects accounts in the TimeToPost dashboard.", AccountList(accounts=[])
+            f"No account is connected. A person connects accounts in {context.dashboard}.", AccountList(accounts=[])
         )
     lines = [f"{len(accounts)} connected account{'s' if len(accounts) > 1 else ''}:"]
-    lines += [_render_account(account) for account in accounts]
+    lines += [_render_account(account, context.dashboard) for account in accounts]
     return Answer("\n".join(lines), AccountList(accounts=[_to_account(account) for account in accounts]))
 
 
-def _render_account(account: Integration) -> str:
-    return f"- {show_id(account.id)}  {full_account_label(account)}: {_describe_health(account)}"
+def _render_account(account: Integration, dashboard: str) -> str:
+    return f"- {show_id(account.id)}  {full_account_label(account)}: {_describe_health(account, dashboard)}"
 
 
-def _describe_health(account: Integration) -> str:
+def _describe_health(account: Integration, dashboard: str) -> str:
     if account.healthy is False:
-        return f"{account.status or 'not connected'}; {EXPIRED}"
+        return render_unhealthy(account, dashboard)
     return account.status or "status not stated"
 
 

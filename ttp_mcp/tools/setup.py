@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
 from ttp_mcp.errors import agent_text
@@ -13,7 +12,7 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
 from ttp_mcp.text import quote_text, quote_words, shorten_line, show_id
 from ttp_mcp.times import describe_fixed_offset, show
-from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
+from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -99,7 +98,9 @@ async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
 async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
     accounts = (await context.accounts.recent()).accounts
     if not accounts:
-        yield _make_item("accounts", "problem", "none is connected. A person connects accounts in the dashboard.")
+        yield _make_item(
+            "accounts", "problem", f"none is connected. A person connects accounts in {context.dashboard}."
+        )
         return
     bad = [account for account in accounts if account.healthy is False]
     names = join_words([account_label(account) for account in accounts[:12]])
@@ -109,7 +110,7 @@ async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
         yield _make_item(
             "account",
             "problem",
-            f"{account_label(account)} is {account.status or 'not connected'}; {EXPIRED}{_dashboard_link(context)}.",
+            f"{account_label(account)} is {render_unhealthy(account, context.dashboard)}.",
         )
     for account in accounts:
         ends = account.expires_at
@@ -117,7 +118,8 @@ async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
             yield _make_item(
                 "account",
                 "notice",
-                f"{account_label(account)}: its connection ends {show(ends, context.zone)}. Reconnect it before.",
+                f"{account_label(account)}: its connection ends {show(ends, context.zone)}. "
+                f"Reconnect it before then in {context.dashboard}.",
             )
 
 
@@ -134,12 +136,6 @@ async def _check_best_times(context: ToolContext) -> SetupItem:
         return _make_item("best times", "ok", "available, data points not stated")
     few = ", a small sample" if found.data_points < FEW_POINTS else ""
     return _make_item("best times", "ok", f"available, from {found.data_points} data points{few}")
-
-
-def _dashboard_link(context: ToolContext) -> str:
-    """Return the site of the configured API, from the settings only."""
-    site = urlsplit(context.api.base_url)
-    return "" if context.sandbox else f" ({site.scheme}://{site.netloc})"
 
 
 def _check_clock(context: ToolContext) -> SetupItem:

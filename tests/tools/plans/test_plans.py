@@ -166,7 +166,7 @@ async def test_warnings_stand_beside_their_post(fresh):
     berlin = await fresh.account("twitter @harborcafe_berlin")
     text, data = await fresh.ok("plan_posts", posts=[{"content": "Hello Berlin", "account_ids": [berlin]}])
     (warning,) = data["planned"][0]["warnings"]
-    assert "is expired; posts to it fail" in warning
+    assert "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard." in warning
     assert f"Note on post 1: {warning}" in text
 
 

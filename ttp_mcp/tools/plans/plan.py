@@ -137,7 +137,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
         weekly=history.weekly,
         booked=_list_bookings(existing, accounts, context.now()),
     )
-    plan, warnings = _validate_posts(plan, drafts, existing)
+    plan, warnings = _validate_posts(plan, drafts, existing, context.dashboard)
     plan_id, problem = await _save_plan(plan, context)
     heading = _render_heading(plan, plan_id, problem, context)
     return _planned_answer(heading, plan, plan_id, accounts, warnings, history, context)
@@ -200,7 +200,7 @@ def _list_bookings(existing: Sequence[Post], accounts: Sequence[Integration], no
 
 
 def _validate_posts(
-    plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post]
+    plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post], dashboard: str
 ) -> tuple[Plan, dict[int, list[str]]]:
     """Take out the posts that a platform would refuse; return the warnings of the others by index."""
     targets = {draft.post.index: draft.targets for draft in drafts}
@@ -208,7 +208,7 @@ def _validate_posts(
     unscheduled = list(plan.unscheduled)
     warnings: dict[int, list[str]] = {}
     for entry in plan.scheduled:
-        findings = validate_post(to_post_create(entry), targets[entry.post.index], existing)
+        findings = validate_post(to_post_create(entry), targets[entry.post.index], existing, dashboard=dashboard)
         warnings[entry.post.index] = [*findings.warnings, *_compare_within(entry, plan.scheduled)]
         if findings.errors:
             unscheduled.append(Unscheduled(entry.post, " ".join(findings.errors)))

@@ -153,6 +153,7 @@ async def prepare_post(
         post,
         targets,
         others if compared else (),
+        dashboard=context.dashboard,
         media_facts=await context.media_facts.find(post.media_urls),
         local_is_reachable=_reaches_local(context),
         scheduled=args.scheduled_at is not None,

@@ -12,7 +12,7 @@ from ttp_mcp.platforms.media_checks import check_media_facts, check_media_size, 
 from ttp_mcp.platforms.split import MOST_POSTS, split_for_x
 from ttp_mcp.platforms.x import LIMIT
 from ttp_mcp.text import fence_text, find_text_warnings, show_id
-from ttp_mcp.toolkit.account_directory import EXPIRED, account_label
+from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.rendering import join_words
 
@@ -42,6 +42,7 @@ def validate_post(
     targets: Sequence[Integration],
     others: Sequence[Post] | None,
     *,
+    dashboard: str,
     media_facts: Mapping[str, MediaFacts] | None = None,
     local_is_reachable: bool = True,
     scheduled: bool | None = None,
@@ -52,6 +53,7 @@ def validate_post(
         post: What would be sent.
         targets: Its accounts.
         others: The existing posts, if they could be read.
+        dashboard: Where accounts are reconnected, in words.
         media_facts: Known properties of its media by URL.
         local_is_reachable: True if the API can fetch media from this machine.
         scheduled: True if a time was passed, even if it could not be parsed. Default: `post` has one.
@@ -61,7 +63,7 @@ def validate_post(
     found = [
         *_check_platforms(post, targets, facts, scheduled=wants_time),
         *_check_media(post, targets, facts, local_is_reachable=local_is_reachable),
-        *_check_accounts(post, targets),
+        *_check_accounts(post, targets, dashboard),
         *_check_texts(post),
         *_check_others(post, targets, others),
     ]
@@ -129,11 +131,13 @@ def _check_media(
             yield from check_media_facts(platform, number, known)
 
 
-def _check_accounts(post: PostCreate, targets: Sequence[Integration]) -> Iterator[_Found]:
+def _check_accounts(post: PostCreate, targets: Sequence[Integration], dashboard: str) -> Iterator[_Found]:
     for account in targets:
         if account.healthy is False:
-            status = account.status or "not connected"
-            yield "warning", f"{account_label(account)} ({show_id(account.id)}) is {status}; {EXPIRED}."
+            yield (
+                "warning",
+                f"{account_label(account)} ({show_id(account.id)}) is {render_unhealthy(account, dashboard)}.",
+            )
     for platform in post.platforms:
         same = [account_label(account) for account in targets if account.platform == platform]
         if len(same) > 1:
