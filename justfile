@@ -3,7 +3,7 @@
 default:
     @just --list
 
-# Format and lint what can be mended.
+# Format and lint, and fix what can be fixed automatically.
 fix:
     uv run ruff format .
     uv run ruff check --fix .
