@@ -151,9 +151,9 @@ async def test_a_torn_log_reopens_to_a_consistent_prefix(tmp_path: Path) -> None
 @pytest.mark.requirement("acceptance.c2")
 async def test_a_post_in_two_transactions_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the one transaction, a cut between the two leaves half a post."""
-    insert = posts.insert
+    insert = posts.insert_post
 
-    def in_two(db: sqlite3.Connection, call: ApiRequest, wanted: posts._Wanted, account_ids: list[str]) -> str:
+    def in_two(db: sqlite3.Connection, call: ApiRequest, wanted: posts.NewPost, account_ids: list[str]) -> str:
         post_id = insert(db, call, wanted, account_ids)
         kept = [tuple(row) for row in db.execute("SELECT * FROM post_targets WHERE post_id = ?", (post_id,))]
         db.execute("DELETE FROM post_targets WHERE post_id = ?", (post_id,))
@@ -162,7 +162,7 @@ async def test_a_post_in_two_transactions_is_noticed(tmp_path: Path, monkeypatch
         db.executemany("INSERT INTO post_targets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", kept)
         return post_id
 
-    monkeypatch.setattr(posts, "insert", in_two)
+    monkeypatch.setattr(posts, "insert_post", in_two)
     written = await write(tmp_path)
     with pytest.raises(AssertionError, match="not whole"):
         check_torn(written, 40, tmp_path / "copy")

@@ -418,7 +418,7 @@ def test_a9_token_on_the_command_line_is_refused_and_not_repeated():
     token = "ttp_" + "fedcba9876543210" * 3
     ended = crash("", f"--log-level={token}")
     assert ended.returncode == 2
-    assert "must not stand on the command line" in ended.stderr
+    assert "don't pass a token on the command line" in ended.stderr
     check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
 
 

@@ -258,12 +258,20 @@ async def test_second_rate_limit_extends_the_hold():
 async def test_call_in_the_queue_waits_after_a_rate_limit():
     """A call that queues for the only connection while the first is refused must not be sent then."""
     time = FakeTime()
-    app = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time)
-    api = client(app, time=time, limits=Limits(connections=1))
+    script, sent = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time), []
+
+    async def slow_app(scope, receive, send):
+        sent.append(time.at)
+        # The other calls reach the queue while the first one waits for its response.
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        await script(scope, receive, send)
+
+    api = client(slow_app, time=time, limits=Limits(connections=1))
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(api.posts.list)
-    assert app.times == [1000.0, 1002.0, 1002.0, 1002.0]
+    assert sent == [1000.0, 1002.0, 1002.0, 1002.0]
 
 
 @pytest.mark.requirement("api.queue")
