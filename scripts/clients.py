@@ -1,5 +1,5 @@
 """Real clients' own command lines against this server: after `ttp-mcp install`, after the client's own `mcp add`, and after
-`ttp-mcp install` over an entry that the client made for a server at a URL.
+`ttp-mcp install` after an entry for a server at a URL, which it refuses to change and removes when asked.
 
     python scripts/clients.py
 
@@ -79,10 +79,10 @@ def check(name: str) -> list[str]:
     """Complaints about one client."""
     problems: list[str] = []
     command = str(FOLDER / "node_modules" / ".bin" / LISTS[name][0])
-    for way in ("ttp-mcp install", "mcp add", "ttp-mcp install over a URL"):
+    for way in ("ttp-mcp install", "mcp add", "ttp-mcp install after a server at a URL"):
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
-            said = run(home, command, *ADDS_URL[name]) if way.endswith("URL") else ""
+            said = replace_url_entry(home, name, command) if way.endswith("URL") else ""
             added = (command, *ADDS[name]) if way == "mcp add" else (str(SERVER), "install", name, "--sandbox")
             said += run(home, *added)
             problem = healthy(home, name)
@@ -94,6 +94,16 @@ def check(name: str) -> list[str]:
             if "no longer knows" not in removed or healthy(home, name) is None:
                 problems.append(f"{name}, {way}: not removed\n{removed}")
     return problems
+
+
+def replace_url_entry(home: Path, name: str, command: str) -> str:
+    """Let the client add a server at a URL, see `install` refuse to change it, and remove it."""
+    said = run(home, command, *ADDS_URL[name])
+    refused = run(home, str(SERVER), "install", name, "--sandbox")
+    removed = run(home, str(SERVER), "install", name, "--remove")
+    if "connects to a URL" not in refused or "no longer knows" not in removed:
+        said += f"{refused}\n{removed}\nthe entry with a URL was not refused and removed\n"
+    return said
 
 
 def main() -> int:

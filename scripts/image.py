@@ -159,7 +159,7 @@ def check(folder: Path, environment: dict[str, str]) -> None:
     Raises:
         RuntimeError: Something is not as it should be.
     """
-    compiled = list((folder / "app").rglob("ttp_mcp/__pycache__/server.*.pyc"))
+    compiled = list((folder / "app").rglob("ttp_mcp/__pycache__/factory.*.pyc"))
     if not compiled:
         raise RuntimeError("no bytecode was compiled")
     if any(TOKEN.search(path.read_bytes()) for path in folder.rglob("*") if path.is_file()):

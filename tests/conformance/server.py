@@ -111,7 +111,7 @@ async def serve(port: int, state: Path, *, stateless: bool) -> None:
     options = Options("http", port=port)
     with open_listener(options.host, port) as opened:
         port = opened.getsockname()[1]
-        allowed = guard_rules(settings, options, port, with_metrics=False)
+        allowed = guard_rules(settings, options, port)
         if not stateless:
             allowed = dataclasses.replace(allowed, methods={options.endpoint: ("POST", "GET", "DELETE")})
         inner = server.streamable_http_app(
