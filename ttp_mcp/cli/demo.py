@@ -239,7 +239,8 @@ async def _plan(client: "Client", tell: _Teller, now: datetime) -> None:
     today = now.astimezone(ZONE)
     monday = today + timedelta(days=7 - today.weekday())
     posts = [{"content": text, "account_ids": [account]} for text, account in IDEAS]
-    end = monday + timedelta(days=7)
+    # The end is a whole day, so Sunday.
+    end = monday + timedelta(days=6)
     plan = await _call(client, "plan_posts", posts=posts, start=f"{monday:%Y-%m-%d}", end=f"{end:%Y-%m-%d}")
     at = [(datetime.fromisoformat(each["scheduled_at"]), each) for each in plan["planned"]]
     days = [monday + timedelta(days=number) for number in range(7)]
