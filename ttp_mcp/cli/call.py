@@ -33,14 +33,14 @@ EXIT_CODES = {
     "unclear": 8,
     "bug": 70,
 }
-# In an answer that is no error, what says that not all of what was wanted came about.
+# Fields of a successful result that mean "incomplete".
 _FALLS_SHORT: Mapping[str, object] = {"complete": False, "would_be_sent": False, "planned": []}
 _BAR = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command ends with. Printed when everything is closed, so that a reader who leaves early breaks nothing."""
+    """Result of a command. Printed when everything is closed, so that a reader who leaves early breaks nothing."""
 
     code: int
     text: str
@@ -98,14 +98,14 @@ def _with_client(args: argparse.Namespace, act: Act) -> int:
         outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
         outcome = _misuse(args, str(problem), "setting")
-    # Also when nobody reads it, a script goes by the code.
+    # A script goes by the exit code, even if nothing reads the output.
     with output.ignore_broken_pipe():
         print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
 
 
 def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") -> Outcome:
-    """Why there is no answer. What a program reads goes to stdout in every case, and in one form."""
+    """Report why a call has no answer. With `--json` the report goes to stdout in the same form as an answer."""
     code = EXIT_CODES.get(kind, FAILED)
     if args.json:
         return Outcome(code, json.dumps({"error": kind, "text": text}))
@@ -113,7 +113,7 @@ def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") 
 
 
 def _misuse(args: argparse.Namespace, text: str, kind: str = "arguments") -> Outcome:
-    """As `_failure`, of what no tool has said."""
+    """Like `_failure`, for an error that no tool reported."""
     return _failure(args, kind, text, said_by="ttp-mcp: ")
 
 
@@ -184,7 +184,7 @@ async def _called(
 
 
 def _code_of(data: dict[str, Any], falls_short: Mapping[str, object]) -> int:
-    """What an answer says of itself, as an exit code."""
+    """Return the exit code of an answer."""
     if any(each.get("outcome") == "unknown" for each in (data, *data.get("steps", ()))):
         return EXIT_CODES["unclear"]
     return FAILED if any(data.get(name) == value for name, value in falls_short.items()) else 0
@@ -213,7 +213,7 @@ async def _show_progress(progress: float, total: float | None, message: str | No
 
 
 def _draw(line: str) -> None:
-    """Over what stands on the terminal's line."""
+    """Overwrite the current line of the terminal."""
     print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 

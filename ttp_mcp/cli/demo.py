@@ -94,12 +94,12 @@ class _Teller:
         self._print(textwrap.fill(text, self.width))
 
     def asked(self, words: str) -> None:
-        """What a person asks their assistant."""
+        """Print a request of the user."""
         print()
         self._print(self._in("1;36", textwrap.fill(f"You: {words}", self.width, subsequent_indent="     ")))
 
     def answered(self, *lines: str) -> None:
-        """What comes back; a line that begins with `+` or `!` gets a mark for what is well or not."""
+        """Print an answer; a line that begins with `+` or `!` gets a mark for what is well or not."""
         for line in lines:
             mark, color = {"!": ("✗ ", "33"), "+": ("✓ ", "32")}.get(line[:1], ("", ""))
             text = line[2:] if mark else line
@@ -146,7 +146,7 @@ async def _demo(tell: _Teller) -> Exception | None:
     from ttp_mcp.sandbox import Sandbox
 
     with tempfile.TemporaryDirectory(prefix="ttp-mcp-demo-") as folder, Sandbox(Path(folder) / "sandbox") as sandbox:
-        # Nobody is there to be asked.
+        # There is no user to ask.
         settings = config.Settings(zone=ZONE, state_dir=Path(folder), confirm="off")
         assembly = create_server(settings, sandbox, now=sandbox.clock.now)
         restore = logs.configure_logging("ERROR")

@@ -35,7 +35,7 @@ class InstallRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened, as `--json` prints it. Paths are absolute."""
+    """Outcome, as `--json` prints it. Paths are absolute."""
 
     client: str
     outcome: Outcome
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the command takes from the machine; tests pass their own."""
+    """Facts about the machine; tests pass their own."""
 
     machine: Machine
     state_dir: Path
@@ -258,7 +258,7 @@ def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Pa
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(_mode(path))
-        # Another program may have saved its settings meanwhile; its change must not be lost.
+        # Another program may have saved its settings since they were read; its change must not be lost.
         if _read(path) != before:
             raise InstallRefused(f"{path} was changed by another program just now. Close it and run this again.")
         temporary.replace(path)
@@ -280,7 +280,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
 
 def _forget_old_backups(path: Path) -> None:
     for old in sorted(path.parent.glob(f"{path.name}.*Z.bak"))[:-_BACKUPS_KEPT]:
-        # The settings are written by now: one backup too many is no failure.
+        # The settings are written: an extra backup isn't a failure.
         with suppress(OSError):
             old.unlink()
 

@@ -1,4 +1,4 @@
-"""What the commands of `ttp-mcp sandbox` do to the data, each with facts for `--json` and the same in words."""
+"""`ttp-mcp sandbox clock`: show or move the clock, with facts for `--json` and the same in words."""
 
 import argparse
 import time

@@ -15,7 +15,7 @@ from ttp_mcp.cli.sandbox.session import CommandOutput, Refused, SandboxSession, 
 
 
 def before_reset(args: argparse.Namespace, folder: Path) -> None:
-    """What could still refuse comes first, then data that are of no use make room.
+    """Check everything that can refuse first, then move unreadable data away.
 
     Puts what `--from` names into `args.workspace`, and where the old data are kept into `args.kept`.
     """
@@ -48,7 +48,7 @@ def _is_of_use(folder: Path) -> bool:
 
 
 def _agree(args: argparse.Namespace, folder: Path, tokens: str) -> None:
-    """Ask before data are replaced, where there are any and somebody can answer."""
+    """Ask before replacing data, if there are any and a terminal to ask on."""
     if args.yes or not (folder / "sandbox.db").exists():
         return
     if args.json or not sys.stdin.isatty():
