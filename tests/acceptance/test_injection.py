@@ -128,10 +128,7 @@ def hostile(payload, *, refuse=None):
         {"id": f"{payload} 3", "platform": payload, "status": "connected", "expiresAt": "2026-11-25T10:00:00Z"},
         {"id": "acc_ok", "platform": "linkedin", "name": "Mine", "status": "connected"},
         {"id": "acc_sick", "platform": "linkedin", "name": payload, "status": payload},
-        {"id": "acc_clip", "platform": "tiktok", "name": payload, "status": "connected"},
-        {"id": "acc_pin", "platform": "pinterest", "name": payload, "status": "connected"},
     ]
-    boards = [{"id": payload, "name": payload, "privacy": payload}, {"id": "b", "name": f"A {payload}"}]
     whole = {payload: payload, "list": [payload, {payload: [payload]}], "accountId": payload, "day": payload}
     replies = {
         "/posts": {"posts": posts},
@@ -153,21 +150,6 @@ def hostile(payload, *, refuse=None):
                 {"accountId": payload, "recommendation": {"dataPoints": 1}},
             ],
         },
-        "/integrations/pinterest/boards": {"boards": boards},
-        "/integrations/tiktok/creator-info": {
-            "creatorInfo": {
-                "creator_nickname": payload,
-                "creator_username": payload,
-                "privacy_level_options": [payload, "SELF_ONLY"],
-                "stitch_disabled": True,
-            }
-        },
-        "/auth/me": {
-            "user": {"name": payload},
-            "organization": {"id": payload, "name": payload},
-            "orgWarning": payload,
-            "capabilities": [payload, "read"],
-        },
         "/media/presign": {"uploadUrl": payload, "publicUrl": payload, "key": payload, "expiresIn": 300},
     }
 
@@ -176,7 +158,12 @@ def hostile(payload, *, refuse=None):
         if refuse is not None:
             await Escaped({"success": False, "error": {"message": payload}}, refuse)(scope, receive, send)
             return
-        reply = replies.get(path) or ({"post": post} if path.startswith("/posts/") else whole)
+        if path == "/posts/p2":
+            reply = {"post": {**post, "id": "p2", "status": "partial", "content": "A."}}
+        elif path.startswith("/analytics/metrics/"):
+            reply = {"metrics": {"likes": 3}, "accounts": [{"accountId": payload, "platform": payload, "likes": 3}]}
+        else:
+            reply = replies.get(path) or ({"post": post} if path.startswith("/posts/") else whole)
         await Escaped(reply)(scope, receive, send)
 
     return app
@@ -197,17 +184,12 @@ CALLS = (
     ("list_posts", {"account": "@nobody"}),
     ("get_post", {"post_id": "p1"}),
     ("list_integrations", {}),
-    ("list_boards", {}),
-    ("tiktok_options", {}),
-    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "b"}}}),
-    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "A"}}}),
-    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "~"}}}),
-    ("check_post", {"content": "A.", "account_ids": ["acc_clip"], "platform_data": {"tiktok": {"privacy": "X"}}}),
     ("optimal_times", {}),
     ("optimal_times_by_account", {}),
     ("next_optimal_time", {}),
     ("weekly_schedule", {}),
     ("engagement_summary", {}),
+    ("post_results", {}),
     ("check_setup", {}),
     ("check_post", {"content": "A.", "account_ids": ["acc_ok", "acc_sick"], "scheduled_at": SOON}),
     ("check_post", {"content": "A.", "account_ids": ["@nobody"]}),
@@ -219,6 +201,8 @@ CALLS = (
     ("create_post", {"content": "A.", "account_ids": ["acc_ok", "acc_sick"], "scheduled_at": SOON}),
     ("delete_post", {"post_id": "p1"}),
     ("reschedule_post", {"post_id": "p1", "scheduled_at": SOON}),
+    ("publish_post", {"post_id": "p1"}),
+    ("publish_post", {"post_id": "p2"}),
     ("presign_media", {"filename": "a.png", "content_type": "image/png", "size_bytes": 9}),
 )
 

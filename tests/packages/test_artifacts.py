@@ -58,14 +58,13 @@ LOCKED = {
 }
 CALLS: dict[str, dict[str, object]] = {
     "list_integrations": {},
-    "list_boards": {},
-    "tiktok_options": {},
     "list_posts": {},
     "optimal_times": {},
     "optimal_times_by_account": {},
     "next_optimal_time": {},
     "weekly_schedule": {},
     "engagement_summary": {},
+    "post_results": {"after": "2026-08-01", "limit": 3},
     "presign_media": {"filename": "photo.png", "content_type": "image/png", "size_bytes": 1000},
 }
 

@@ -303,9 +303,7 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
     )
     assert [result["status"] for result in data["results"]] == ["published", "failed"]
     failed = data["results"][1]
-    assert (
-        f"create_post with copy_of {data['id']} and account_ids {failed['account_id']} to send it there alone." in text
-    )
+    assert "call publish_post, which sends the post to these accounts only." in text
     assert found["posts"][0]["failures"] == [failed]
     assert found["posts"][0]["failures"][0]["error"]
 
@@ -502,7 +500,7 @@ async def test_thread_and_choices_of_platforms_arrive_as_they_are(fresh):
     _, data = await fresh.ok("create_post", content=content, account_ids=[x], thread=["Two", "Three"])
     row = fresh.wire(data["post_id"])
     assert (row["content"], json.loads(row["thread"])) == (content, ["Two", "Three"])
-    choices = {"pinterest": {"boardId": "board-recipes", "title": "Beans"}}
+    choices = {"pinterest": {"boardId": "board-1", "title": "Beans"}}
     _, data = await fresh.ok(
         "create_post",
         content="A pin",
