@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ttp_mcp import config, process
-from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_port, read_environment
+from ttp_mcp.cli.arguments import Subparsers, add_log_level, parse_port
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
+    from ttp_mcp.transports.stdio.handshake import Handshake
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy", "no_client_auth")
 
@@ -30,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sandbox", action="store_true", help="use the local sandbox instead of the real API; no account needed"
     )
-    add_profile(parser)
     add_log_level(parser)
     parser.add_argument(
         "--transport",
@@ -64,7 +64,8 @@ def run_serve(args: argparse.Namespace) -> int:
         process.forbid_core_dumps()
         logs.configure_logging(settings.log_level)
         if options is None:
-            return anyio.run(_serve_stdio, settings, args.sandbox)
+            handshake = args.handshake if settings.fast_start else None
+            return anyio.run(_serve_stdio, settings, args.sandbox, handshake)
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
@@ -79,15 +80,16 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
     """
     from ttp_mcp.ledger.store import open_store
 
-    # The sandbox has a token of its own, and users of a multi-tenant server send theirs.
-    with_login = not (args.sandbox or getattr(args, "multi_tenant", False))
-    settings = config.load_settings(read_environment(args), with_login=with_login)
+    environ = dict(config.read_environment())
+    if getattr(args, "log_level", None) is not None:
+        environ["TTP_LOG_LEVEL"] = config.clean_value("--log-level", args.log_level) or environ.get("TTP_LOG_LEVEL", "")
+    settings = config.load_settings(environ)
     # A wrong TTP_STATE_URL must show before a task group runs, which would wrap the error.
     open_store(settings)
     return settings
 
 
-async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
+async def _serve_stdio(settings: config.Settings, with_sandbox: bool, handshake: "Handshake | None") -> int:
     from ttp_mcp.factory import create_server
     from ttp_mcp.transports.stdio import transport
     from ttp_mcp.writes import startup_report
@@ -99,7 +101,7 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
         _in_background(stack, startup_report.report_unfinished_writes(assembly.app.ledger))
-        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight)
+        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight, handshake=handshake)
     process.force_exit_after(code)
     return code
 

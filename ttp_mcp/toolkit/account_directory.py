@@ -1,12 +1,10 @@
 """Connected accounts, found by id, handle, name or platform."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeVar, cast
-
-import anyio
+from typing import TypeVar
 
 from ttp_mcp.api import ApiError, Integration
 from ttp_mcp.api.client import ApiClient
@@ -14,8 +12,8 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import platform_keys as known_platforms
 from ttp_mcp.platforms.rules import platform_spellings
 from ttp_mcp.text import fold_text, quote_text, show_id, show_word
+from ttp_mcp.toolkit.concurrency import run_both
 
-First = TypeVar("First")
 T = TypeVar("T")
 _MARKS = str.maketrans("", "", '«»“”"')
 
@@ -26,6 +24,11 @@ class AccountCache:
     """The connected accounts of the organization, found by id, @handle, name or platform."""
 
     accounts: tuple[Integration, ...]
+
+    @classmethod
+    def of(cls, accounts: Iterable[Integration]) -> "AccountCache":
+        """Build from accounts in the order of the API."""
+        return cls(tuple(accounts))
 
     def named(self, account_id: str) -> str:
         """Return an account's label: platform and handle, or its id if it isn't connected."""
@@ -46,24 +49,9 @@ class AccountCache:
             return found[0]
         raise self._refusal(wanted, found, what)
 
-    def find_on(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
-        """Find the account with this id, name or label on each of the platforms that has one.
-
-        Raises:
-            Refusal: None is on these platforms, or one of them has several.
-        """
-        meant = self._meant(wanted)
-        keys = {platform_key(platform) for platform in platforms}
-        found = [account for account in meant if platform_key(account.platform) in keys]
-        if meant and not found:
-            labels = ", ".join(map(account_label, meant[:10]))
-            raise Refusal(
-                f"{what}: {quote_text(wanted, 60)} is {labels}, and platforms doesn't include that. Add the platform, or leave "
-                "platforms out. Nothing was sent."
-            )
-        if not found or len({account.platform for account in found}) < len(found):
-            raise self._refusal(wanted, found, what)
-        return found
+    def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
+        """Find the account of each word, without repeats, in the order given."""
+        return list({account.id: account for account in (self.find(word, what) for word in wanted)}.values())
 
     def on(self, platform: str) -> list[Integration]:
         """Return the accounts of a platform."""
@@ -75,16 +63,14 @@ class AccountCache:
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
-        if by_id := [account for account in self.accounts if account.id == wanted.strip()]:
-            return by_id
         word = _normalize_word(wanted)
+        by_id = [account for account in self.accounts if account.id == wanted.strip()]
         # A label such as `instagram @harbor.cafe` is unambiguous even if the handle alone isn't.
-        if " " in word and (labelled := [each for each in self.accounts if _label_key(word) in _label_keys(each)]):
-            return labelled
+        found = by_id or [each for each in self.accounts if _label_key(wanted) in _label_keys(each)]
+        if found:
+            return found
         # A platform's name never selects an account named like it: the post would go to another platform.
-        if (on_platform := self.on(word)) or platform_key(word) in known_platforms():
-            return on_platform
-        return [each for each in self.accounts if word in _names_of(each)]
+        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names_of(each)]
 
     def _called_in_part(self, wanted: str) -> list[Integration]:
         word = _normalize_word(wanted)
@@ -100,9 +86,7 @@ class AccountCache:
         if candidates := found or self._called_in_part(wanted):
             fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
             listed = ", ".join(f"{account_label(account)} ({show_id(account.id)})" for account in candidates[:10])
-            return Refusal(
-                f"{what}: {shown} {fits}: {listed}. Pass one of these labels or ids in account_ids. Nothing was sent."
-            )
+            return Refusal(f"{what}: {shown} {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent.")
         missing = (
             f"no {show_word(wanted.strip())} account is connected"
             if self._is_platform(wanted)
@@ -129,7 +113,7 @@ class AccountDirectory:
 
     async def fresh(self) -> AccountCache:
         """Read the accounts from the API."""
-        book = AccountCache(tuple(await self._api.integrations.list()))
+        book = AccountCache.of(await self._api.integrations.list())
         self._kept = (self._monotonic() + KEPT_SECONDS, book)
         return book
 
@@ -149,31 +133,11 @@ class AccountDirectory:
         except ApiError:
             return AccountCache(())
 
-    async def fresh_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
-        """Return the accounts, read from the API, and the result of `ask`, concurrently."""
-        return await _run_both(self.fresh, ask)
-
     async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
         """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
         if self.kept is not None:
             return self.kept, await ask()
-        return await _run_both(self.names, ask)
-
-
-async def _run_both(first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[T]]) -> tuple[First, T]:
-    """Run both concurrently. If one fails, cancel the other and raise the original error."""
-    results: list[object] = [None, None]
-
-    async def keep(position: int, ask: Callable[[], Awaitable[object]]) -> None:
-        results[position] = await ask()
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep, 0, first)
-            tasks.start_soon(keep, 1, second)
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return cast("First", results[0]), cast("T", results[1])
+        return await run_both(self.names, ask)
 
 
 def account_label(account: Integration) -> str:

@@ -10,6 +10,7 @@ from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
+from ttp_mcp.toolkit.concurrency import run_shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -36,7 +37,6 @@ from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_re
 from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post, refuse_errors
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
-from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 from ttp_mcp.writes.replacement import REPLACEABLE, FailedStep, Replacement, Replacer
 
@@ -97,7 +97,7 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         refuse_changed(asked_about, old, NOT_DONE)
         refuse_unless_replaceable(old, context)
         prepared = _refresh_now(prepared, context)
-        refuse_if_too_close(prepared, context)
+        _refuse_if_too_close(prepared, context)
     try:
         done = await run_shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
     except EarlierAttempt as problem:
@@ -141,7 +141,7 @@ async def _prepare_replacement(args: ReschedulePost, old: Post, context: ToolCon
     refuse_hidden_parts(args, old, prepared, NOT_DONE)
     refuse_no_change(args, old, prepared, NOT_DONE)
     refuse_errors(prepared, NOT_DONE)
-    refuse_if_too_close(prepared, context)
+    _refuse_if_too_close(prepared, context)
     return prepared
 
 
@@ -151,7 +151,7 @@ def _refresh_now(prepared: PreparedPost, context: ToolContext) -> PreparedPost:
     return replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, TOO_CLOSE)))
 
 
-def refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
+def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
     when = prepared.post.scheduled_at
     if when is not None and when - context.now() < TOO_CLOSE:
         raise Refusal(
