@@ -99,7 +99,6 @@ VALID = {
     "TTP_TOOLSETS": "posts",
     "TTP_CONFIRM": "required",
     "TTP_MEDIA_DIRS": "/pictures",
-    "TTP_FAST_START": "off",
     "TTP_TIMEZONE": "Asia/Tokyo",
     "TTP_STATE_DIR": "/state",
     "TTP_MAX_POSTS_PER_HOUR": "0",

@@ -657,7 +657,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/http/test_run.py::test_streams_stay_open_while_a_write_is_in_flight",
     ),
     "queued lines after a signal": Removal(
-        "transports.stdio.lines:Lines.drop",
+        "transports.stdio.transport:Lines.drop",
         no_check,
         "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),

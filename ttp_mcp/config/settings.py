@@ -113,13 +113,6 @@ SETTINGS = (
     Setting(
         "TTP_MAX_UPLOADS_PER_HOUR", "Maximum uploads per hour; 0 allows none. An upload URL counts as one.", "no limit"
     ),
-    Setting(
-        "TTP_FAST_START",
-        "Over stdio: `on` answers a client's first messages from a record of an earlier start and loads the rest when it is "
-        "needed; `off` neither replays nor records.",
-        "on",
-        choices=("on", "off"),
-    ),
     Setting("TTP_LOG_LEVEL", "Logging to stderr.", "WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting(
         "TTP_SERVER_KEY",
@@ -164,7 +157,6 @@ class Settings:
     toolsets: tuple[str, ...] | None = None
     confirm: Confirm = "auto"
     media_dirs: tuple[Path, ...] = ()
-    fast_start: bool = True
     log_level: str = "WARNING"
     max_posts_per_hour: int | None = None
     max_deletes_per_hour: int | None = None
@@ -206,7 +198,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         media_dirs=tuple(
             to_path("TTP_MEDIA_DIRS", entry) for entry in _read_list(environ, "TTP_MEDIA_DIRS", os.pathsep)
         ),
-        fast_start=_read_choice(environ, "TTP_FAST_START") == "on",
         log_level=_read_choice(environ, "TTP_LOG_LEVEL"),
         max_posts_per_hour=_read_count(environ, "TTP_MAX_POSTS_PER_HOUR"),
         max_deletes_per_hour=_read_count(environ, "TTP_MAX_DELETES_PER_HOUR"),

@@ -18,13 +18,14 @@ from ttp_mcp import __version__
 from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import may_hold_token, redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
-from ttp_mcp.server import completions, resources
+from ttp_mcp.server import completions, panels, resources
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
 from ttp_mcp.server.instructions import build_instructions
 from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.server.rendering import (
     mask_unexpected_error,
     render_failure,
+    render_panel,
     render_prompt,
     render_resource,
     render_success,
@@ -70,6 +71,7 @@ class TtpServer(Server[Any]):
         self._tools = {tool.name: tool for tool in offered}
         self._prompts = {prompt.name: prompt for prompt in PROMPTS if prompt.tools <= self._tools.keys()}
         self._resources = resources.select_resources({tool.toolset for tool in offered})
+        self._panels = {panel.uri: panel for panel in panels.PANELS if panel.name in {tool.panel for tool in offered}}
         self._context_of = context_of
         self._with_confirmation = with_confirmation
         self._listed_tools = types.ListToolsResult(
@@ -93,6 +95,8 @@ class TtpServer(Server[Any]):
             on_read_resource=self._read_resource,
             on_completion=self._complete,
         )
+        if self._panels:
+            self.extensions = {panels.EXTENSION: panels.CAPABILITY}
         seal = RequestStateBoundary(state_security or RequestStateSecurity.ephemeral(), default_audience=NAME)
         # Names are redacted first: the SDK's spans are named by them.
         self.middleware = [redact_names, *self.middleware, seal, *middleware]
@@ -142,7 +146,10 @@ class TtpServer(Server[Any]):
 
     async def _list_resources(self, _: Request, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         return types.ListResourcesResult(
-            resources=[render_resource(each) for each in self._resources if not each.is_template]
+            resources=[
+                *(render_resource(each) for each in self._resources if not each.is_template),
+                *map(render_panel, self._panels.values()),
+            ]
         )
 
     async def _list_resource_templates(
@@ -156,6 +163,8 @@ class TtpServer(Server[Any]):
         self, request: Request, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
+        if panel := self._panels.get(uri):
+            return self._read_panel(panel, self._context_of(request))
         found = resources.find_resource(uri, self._resources)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown resource: {quote_text(uri, 100)}."))
@@ -170,6 +179,15 @@ class TtpServer(Server[Any]):
             code = types.INVALID_PARAMS if isinstance(error, NotFound) else types.INTERNAL_ERROR
             raise MCPError(code, redact_tokens(said)) from None
         content = types.TextResourceContents(uri=params.uri, text=redact_tokens(text), mime_type="text/plain")
+        return types.ReadResourceResult(contents=[content])
+
+    def _read_panel(self, panel: panels.Panel, context: ToolContext) -> types.ReadResourceResult:
+        content = types.TextResourceContents(
+            uri=panel.uri,
+            text=panel.render(context.zone.key),
+            mime_type=panels.MIME_TYPE,
+            _meta={"ui": panels.describe_display(context.settings.api_url)},
+        )
         return types.ReadResourceResult(contents=[content])
 
     async def _complete(self, request: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
