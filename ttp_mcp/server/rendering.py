@@ -1,12 +1,12 @@
 """Render tools, prompts, resources and results as MCP types."""
 
+from base64 import b64encode
 from typing import Any
 
 import mcp_types as types
 from pydantic_core import to_json
 
 from ttp_mcp.credentials import may_hold_token, redact_tokens
-from ttp_mcp.server.panels import MIME_TYPE, Panel, panel_uri
 from ttp_mcp.server.prompts import Prompt
 from ttp_mcp.server.resources import Resource
 from ttp_mcp.toolkit.models import Answer
@@ -15,6 +15,16 @@ from ttp_mcp.toolkit.schemas import input_schema, output_schema
 
 # Key in the _meta of an error result, with one of the words of `errors.error_kind`, or `arguments`.
 ERROR_KIND = "co.timetopost/error"
+_ICON_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0b6e6e"/>'
+    '<path d="M8 12h16M11 7v4M21 7v4M12 19l3 3 6-6" fill="none" stroke="#fff" stroke-width="2.5" stroke-linecap="round"/></svg>'
+)
+
+
+def render_icons() -> list[types.Icon]:
+    """Render the server's icon, without an address that a client would have to fetch."""
+    source = "data:image/svg+xml;base64," + b64encode(_ICON_SVG.encode()).decode()
+    return [types.Icon(src=source, mime_type="image/svg+xml", sizes=["any"])]
 
 
 def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
@@ -33,7 +43,6 @@ def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
             idempotent_hint=hints.idempotent,
             open_world_hint=hints.open_world,
         ),
-        _meta={"ui": {"resourceUri": panel_uri(tool.panel)}} if tool.panel else None,
     )
 
 
@@ -58,17 +67,6 @@ def render_resource(resource: Resource) -> types.Resource:
         title=resource.title,
         description=resource.description,
         mime_type="text/plain",
-    )
-
-
-def render_panel(panel: Panel) -> types.Resource:
-    """Render a panel for resources/list."""
-    return types.Resource(
-        uri=panel.uri,
-        name=f"{panel.name}-panel",
-        title=panel.title,
-        description=panel.description,
-        mime_type=MIME_TYPE,
     )
 
 

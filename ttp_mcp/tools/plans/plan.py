@@ -110,7 +110,7 @@ class PostPlan(ToolOutput):
     time_zone: str
 
 
-@toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED, panel="calendar")
+@toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
 async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     """Find a time for each of up to 50 posts, around the times that are fixed. Sends nothing.
 

@@ -88,7 +88,7 @@ class PostList(ToolOutput):
     next_cursor: str | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="List posts", effect="read", failure="Posts not listed", panel="calendar")
+@toolset.tool(title="List posts", effect="read", failure="Posts not listed")
 async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     """List posts with times, accounts, links and failures; counts all posts by status.
 
