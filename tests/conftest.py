@@ -1,6 +1,7 @@
 """Fixtures and settings for every test."""
 
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from hypothesis import settings
 # No time limit for an example: the machine may be busy, and a test must not know.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
+# A shell's nohup has it ignored, and the servers that tests start would inherit that.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
