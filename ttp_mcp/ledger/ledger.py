@@ -3,7 +3,6 @@
 A write is recorded before it is sent (`begin_…`) and when its outcome is known (`finish`), in one durable commit each.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,9 +12,7 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.ledger.claims import Claims, claim_keys, content_digest
 from ttp_mcp.ledger.confirmations import Confirmations
-from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.plans import Plans
-from ttp_mcp.ledger.publications import PriorPublication, Publications
 from ttp_mcp.ledger.records import (
     KEEP_UNFINISHED,
     KEEP_WRITES,
@@ -26,22 +23,12 @@ from ttp_mcp.ledger.records import (
     Record,
     Unfinished,
     Write,
-    read_targets,
+    digest_of,
+    make_id,
 )
 from ttp_mcp.ledger.replacements import Replacements
-from ttp_mcp.ledger.store.base import (
-    CommitResult,
-    Delete,
-    Entry,
-    JsonObject,
-    Put,
-    RateCap,
-    ScopedStore,
-    Store,
-    commit_attempts,
-    digest_of,
-    reject_malformed,
-)
+from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, JsonObject, Put, RateCap, Store, reject_malformed
+from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
 
 _HOUR = timedelta(hours=1)
 
@@ -56,8 +43,6 @@ class Ledger:
         self.replacements = Replacements(self._store)
         self.plans = Plans(self._store)
         self.confirmations = Confirmations(self._store)
-        self.media_facts = MediaFactsStore(self._store)
-        self._publications = Publications(self._store)
 
     async def begin_create(
         self,
@@ -68,7 +53,6 @@ class Ledger:
         allow_duplicate: bool = False,
         target_ids: Sequence[str] = (),
         replaces: str | None = None,
-        retries: str | None = None,
     ) -> Write | PriorCreate | Literal["full"]:
         """Record that a post is about to be created, and claim its accounts in every process.
 
@@ -79,8 +63,6 @@ class Ledger:
             allow_duplicate: Create it even if an equal post exists.
             target_ids: The accounts that it reaches, if it names platforms.
             replaces: Id of the post in whose place it is made; it doesn't duplicate that one.
-            retries: Id of the post that it sends again to accounts where that failed. Another retry for the same accounts is a
-                duplicate, whatever its time.
 
         Returns:
             The write. If an equal post was created before, that create; if the limit is used up, `full`; then nothing is recorded.
@@ -88,9 +70,9 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
-        digest = content_digest(post) if retries is None else digest_of(["retry", retries])
+        digest = content_digest(post)
         keys = claim_keys(digest, post, target_ids)
-        claims = Claims()
+        claims = Claims({})
         for attempt in commit_attempts():
             # There is almost never a claim, so the first attempt doesn't look.
             if attempt or allow_duplicate or replaces is not None:
@@ -98,10 +80,12 @@ class Ledger:
                 if not allow_duplicate and (prior := claims.find_prior(keys, replaces)):
                     return prior
             # With the time of each attempt: a claim that expires in between must have expired for the commit too.
-            write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, post, keys, replaces)
-            result = await self._begin(write, claims.add(write, "pending"), max_per_hour)
+            write = Write(make_id(), "create", tool, self.now(), digest, post, keys, replaces)
+            claimed = claims.add(write, "pending")
+            result = await self._begin(write, claimed, max_per_hour)
             if result == "done":
-                return replace(write, claimed=claims.entries)
+                entries = {put.key: Entry(put.key, put.value, put.version, write.at) for put in claimed}
+                return replace(write, claimed=entries)
             if result == "full":
                 return "full"
         raise AssertionError
@@ -128,33 +112,9 @@ class Ledger:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         raw = post.raw if post else None
-        write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
+        write = Write(make_id(), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
         deleted = [self._put_deleted(write, "pending")] if raw is not None else []
         return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
-
-    async def begin_publish(
-        self, post_id: str, *, tool: str, max_per_hour: int | None = None
-    ) -> Write | PriorPublication | Literal["full"]:
-        """Record that a post is about to be published.
-
-        Returns:
-            The write. If a request to publish it may still arrive, that one; then nothing is recorded.
-
-        Raises:
-            LedgerProblem: It can't be recorded, so it must not be sent.
-        """
-        for _ in commit_attempts():
-            prior = await self._publications.find(post_id)
-            if prior is not None and self._publications.is_recent(prior):
-                return prior
-            write = Write(
-                secrets.token_hex(8), "publish", tool, self.now(), digest_of(["publish", post_id]), post_id=post_id
-            )
-            claim = self._publications.put(write, "pending", expected=prior.version if prior else "")
-            result = await self._begin(write, [claim], max_per_hour)
-            if result != "changed":
-                return "full" if result == "full" else write
-        raise AssertionError
 
     async def begin_upload(self, *, tool: str, max_per_hour: int | None = None) -> Write | Literal["full"]:
         """Record that a file is about to be uploaded.
@@ -162,7 +122,7 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded.
         """
-        write = Write(secrets.token_hex(8), "upload", tool, self.now(), "")
+        write = Write(make_id(), "upload", tool, self.now(), "")
         return "full" if await self._begin(write, [], max_per_hour) == "full" else write
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
@@ -181,23 +141,20 @@ class Ledger:
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
         steps: list[Put | Delete] = [Delete("open", write.id)]
-        if post is not None:
-            # The response may name accounts that weren't known before.
-            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
-            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         record = {**_to_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
         if outcome == "not_done":
             # The limits an hour don't count it.
-            steps += [Delete(write.counted_as, write.id), self._store.put("failed", write.id, record, KEEP_WRITES)]
+            steps += [Delete(write.kind, write.id), self._store.put("failed", write.id, record, KEEP_WRITES)]
         else:
-            steps.append(self._store.put(write.counted_as, write.id, record, KEEP_WRITES))
-        if write.kind == "publish":
-            steps.append(self._publications.settle(write, outcome))
+            steps.append(self._store.put(write.kind, write.id, record, KEEP_WRITES))
         if write.raw is not None:
             steps.append(self._put_deleted(write, outcome))
         if post is not None:
             expected = "" if claim else None
             steps.append(self._store.put("post", post.id, {"write": write.id}, KEEP_WRITES, expected))
+            # The response may name accounts that weren't known before.
+            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
+            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         claims = Claims(write.claimed)
         for _ in commit_attempts():
             if await self._store.commit([*steps, *_settle_claims(claims, write, outcome, post)]) == "done":
@@ -297,9 +254,9 @@ class Ledger:
         steps = [
             *more,
             self._store.put("open", write.id, intent, KEEP_UNFINISHED),
-            self._store.put(write.counted_as, write.id, record, KEEP_WRITES),
+            self._store.put(write.kind, write.id, record, KEEP_WRITES),
         ]
-        cap = RateCap(write.counted_as, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
+        cap = RateCap(write.kind, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
         return await self._store.commit(steps, write.at, cap)
 
     def _put_deleted(self, write: Write, outcome: str) -> Put:
@@ -322,31 +279,15 @@ def _to_record(write: Write) -> JsonObject:
         "digest": write.digest,
         "post_id": write.post_id,
         "outcome": None,
-        "targets": _list_targets(write),
     }
     if write.replaces is not None:
         record["replaces"] = write.replaces
     return record
 
 
-def _list_targets(write: Write) -> Sequence[str]:
-    if write.raw is not None:
-        return Post(write.raw).target_ids
-    return read_targets(write.keys, "account") or read_targets(write.keys, "platform")
-
-
 def _parse_record(entry: Entry) -> Record:
     value = entry.value
-    return Record(
-        entry.key,
-        value["kind"],
-        value["tool"],
-        entry.at,
-        value["outcome"],
-        value["post_id"],
-        tuple(value.get("targets", ())),
-        value.get("replaces"),
-    )
+    return Record(entry.key, value["kind"], value["tool"], entry.at, value["outcome"], value["post_id"])
 
 
 def _parse_unfinished(entry: Entry, *, is_open: bool) -> Unfinished:

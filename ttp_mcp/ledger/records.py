@@ -1,16 +1,18 @@
 """Records of the ledger, how long they are kept, and how they are keyed."""
 
 import hashlib
+import json
+import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from ttp_mcp.api import PostCreate
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger.store.base import Entry, JsonObject, digest_of
+from ttp_mcp.ledger.store.base import Entry, JsonObject
 
-Kind = Literal["create", "delete", "upload", "publish"]
-Outcome = Literal["created", "deleted", "already_gone", "uploaded", "queued", "not_done", "unknown"]
+Kind = Literal["create", "delete", "upload"]
+Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", "unknown"]
 
 KEEP_WRITES = timedelta(days=400)
 KEEP_PLANS = timedelta(days=60)
@@ -40,15 +42,9 @@ class Write:
     """Id of the post in whose place it is made."""
     claimed: dict[str, Entry] = field(default_factory=dict[str, Entry])
     """The entries of its claims, as it left them."""
-    # Of a delete and of a publish.
-    post_id: str | None = None
     # Of a delete.
+    post_id: str | None = None
     raw: JsonObject | None = None
-
-    @property
-    def counted_as(self) -> Kind:
-        """Kind under which the limits an hour count it: a published post is a post."""
-        return "create" if self.kind == "publish" else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +95,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A write of the history.
-
-    `outcome` is None while there is none. `targets` are the ids of accounts, or platforms, as far as they were known; `replaces`
-    is the post in whose place one was created.
-    """
+    """A write of the history; `outcome` is None while there is none."""
 
     write_id: str
     kind: str
@@ -111,8 +103,6 @@ class Record:
     at: datetime
     outcome: str | None
     post_id: str | None
-    targets: tuple[str, ...] = ()
-    replaces: str | None = None
 
 
 def read_targets(keys: "tuple[str, ...] | list[str]", kind: Literal["account", "platform"]) -> tuple[str, ...]:
@@ -125,3 +115,13 @@ def scope_of(base_url: str, token: Token | None, org_id: str | None) -> str:
     """Name one user's part of a store, without revealing anything about the token."""
     secret = hashlib.sha256(token.reveal().encode()).hexdigest() if token else ""
     return digest_of([base_url, secret, org_id or ""])[:32]
+
+
+def digest_of(parts: list[Any]) -> str:
+    """Digest JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def make_id() -> str:
+    """Make a random id of a write."""
+    return secrets.token_hex(8)
