@@ -60,8 +60,6 @@ MODULES = (
 )
 CALLS = (
     ("list_integrations", {}),
-    ("list_boards", {}),
-    ("tiktok_options", {}),
     ("list_posts", {"limit": 3}),
     ("optimal_times", {}),
     ("engagement_summary", {}),

@@ -58,8 +58,6 @@ LOCKED = {
 }
 CALLS: dict[str, dict[str, object]] = {
     "list_integrations": {},
-    "list_boards": {},
-    "tiktok_options": {},
     "list_posts": {},
     "optimal_times": {},
     "optimal_times_by_account": {},

@@ -55,7 +55,7 @@ async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupRep
     items = [item async for item in _check_items(context)]
     problems = sum(item.state == "problem" for item in items)
     heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
-    marks = {"ok": "ok      ", "notice": "notice  ", "problem": "PROBLEM "}
+    marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
     lines = [heading, *(f"{marks[item.state]}{item.name}: {item.text}" for item in items)]
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 
@@ -90,8 +90,7 @@ async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
     except ApiError as error:
         return False, _make_item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
     token = context.api.token
-    source = f", from {context.settings.token_source}" if context.settings.token_source else ""
-    shown = f" (fingerprint {token.fingerprint}{source})" if token and not context.sandbox else ""
+    shown = f" (fingerprint {token.fingerprint})" if token and not context.sandbox else ""
     organization = f"; organization {quote_text(context.settings.org_id, 60)}" if context.settings.org_id else ""
     return True, _make_item("token", "ok", f"accepted{shown} by {where}{organization}")
 

@@ -27,13 +27,13 @@ async def test_create_returns_text_media_thread_and_choices(fresh):
         scheduled_at=SOON,
         media_urls=["https://example.com/a.jpg"],
         thread=["And close at six"],
-        platform_data={"pinterest": {"board_id": "board-recipes"}},
+        platform_data={"pinterest": {"board_id": "b1"}},
     )
     assert "Thread post 2: «And close at six» (16 of 280 characters)." in text
-    assert "Choices for pinterest: board_id «board-recipes»." in text
+    assert "Choices for pinterest: board_id «b1»." in text
     assert data["characters"] == {"twitter": 10, "pinterest": 10}
     assert (data["media"], data["thread"]) == (["a.jpg"], [{"text": "And close at six", "characters": 16}])
-    assert data["platform_data"] == {"pinterest": {"board_id": "board-recipes"}}
+    assert data["platform_data"] == {"pinterest": {"board_id": "b1"}}
 
 
 async def test_several_media_are_named_in_order_with_their_carousel(fresh):
@@ -108,18 +108,11 @@ async def test_reschedule_to_now_keeps_two_minutes(fresh):
     assert data["scheduled_at"] == "2026-11-24T09:05:00+01:00"
 
 
-@pytest.mark.parametrize("text", ["\u2800", "\u200b", "\n\u00a0\u3164"])
+@pytest.mark.parametrize("text", ["   ", "\u2800", "\u200b", "\n\u00a0\u3164"])
 async def test_text_that_shows_nothing_is_refused_by_check_and_create_alike(fresh, text):
     """As a draft too: the API refuses it."""
     assert "shows nothing" in (await check(fresh, content=text, platforms=["linkedin"]))["errors"][0]
     assert "shows nothing" in await fresh.refused("create_post", content=text, platforms=["linkedin"])
-
-
-async def test_spaces_alone_are_no_text(fresh):
-    """Some clients fill what was left out."""
-    assert "shows nothing" in (await check(fresh, content="   ", platforms=["linkedin"]))["errors"][0]
-    said = await fresh.refused("create_post", content="   ", platforms=["linkedin"])
-    assert said.startswith("create_post not called: content is required, or copy_of to repeat a post.")
 
 
 @pytest.mark.parametrize(
@@ -174,8 +167,8 @@ async def test_stored_facts_of_media_are_compared_with_the_platform(fresh):
 
     app = fresh.assembly.app
     wide, tiny = "https://example.com/wide.jpg", "https://example.com/tiny.jpg"
-    await app.ledger.media_facts.remember(wide, MediaFacts("image/jpeg", 1000, 2000, 500))
-    await app.ledger.media_facts.remember(tiny, MediaFacts("image/png", 90, 1, 1))
+    await app.media_facts.remember(wide, MediaFacts("image/jpeg", 1000, 2000, 500))
+    await app.media_facts.remember(tiny, MediaFacts("image/png", 90, 1, 1))
     data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[wide, tiny])
     assert any("1.91:1" in each and "entry 1 has 2000 x 500" in each for each in data["warnings"])
     assert any("entry 2 has only 1 x 1 pixels" in each for each in data["warnings"])
@@ -183,10 +176,9 @@ async def test_stored_facts_of_media_are_compared_with_the_platform(fresh):
 
 async def test_choices_in_both_spellings_are_refused(fresh):
     """One of the two was not meant."""
-    for block in ({"boardId": "1", "board_id": "2"}, {"board": "1", "board_id": "2"}, {"boardId": "1", "board": "2"}):
-        data = {"pinterest": block}
-        words = await fresh.refused("check_post", content="a", platforms=["pinterest"], platform_data=data)
-        assert re.search(r"has pinterest\.board(Id)? twice", words)
+    block = {"boardId": "1", "board_id": "2"}
+    words = await fresh.refused("check_post", content="a", platforms=["pinterest"], platform_data={"pinterest": block})
+    assert "has pinterest.boardId twice" in words
 
 
 async def test_refusal_of_a_long_text_has_the_thread(fresh):

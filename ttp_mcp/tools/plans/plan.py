@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -14,22 +14,19 @@ from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.calendar import draw_calendar, group_posts
 from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unscheduled
-from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
+from ttp_mcp.planning.planner import make_plan
 from ttp_mcp.text import show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolObject, ToolOutput
-from ttp_mcp.toolkit.params import NestedPlatformData
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
-from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.paging import may_be_for_account
-from ttp_mcp.tools.posts.prepare import is_now, nearest_time, refuse_unhosted, refuse_unprintable
+from ttp_mcp.tools.posts.prepare import only_one_target, refuse_unhosted, refuse_unprintable, targets_of
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
-from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
 DAYS_AHEAD = timedelta(days=7)
@@ -57,7 +54,7 @@ class PlanPost(ToolObject):
     platforms: Texts = None
     media_urls: Texts = None
     thread: Annotated[list[Annotated[str, Field(min_length=1, max_length=280)]] | None, Field(max_length=24)] = None
-    platform_data: NestedPlatformData = None
+    platform_data: dict[str, Any] | None = None
     scheduled_at: Bound = None
     earliest: Bound = None
     latest: Bound = None
@@ -71,15 +68,15 @@ class PlanPosts(ToolInput):
         Field(
             min_length=1,
             max_length=50,
-            description="Fields as in create_post. scheduled_at is kept as it is; earliest and latest bound the time.",
+            description="Fields as in create_post. scheduled_at fixes a time, kept whatever the rules; earliest and latest bound it.",
         ),
     ]
-    start: Annotated[str | None, Field(max_length=64, description="Start of the window. Default: now.")] = None
+    start: Annotated[str | None, Field(max_length=64, description="Start of the window; default now.")] = None
     end: Annotated[
         str | None,
-        Field(max_length=64, description="End of the window; a date is the whole day. Default: 7 days after start."),
+        Field(max_length=64, description="End of the window, a date as a whole day; default 7 days after start."),
     ] = None
-    quiet_from: Annotated[ClockTime, Field(description="Start of the quiet hours.")] = "22:00"
+    quiet_from: Annotated[ClockTime, Field(description="Start of the quiet hours, local time.")] = "22:00"
     quiet_until: Annotated[ClockTime, Field(description="End of the quiet hours.")] = "07:00"
     spacing_minutes: Annotated[
         int, Field(ge=15, le=10_080, description="Minimum minutes between posts on one account.")
@@ -115,14 +112,13 @@ class PostPlan(ToolOutput):
 
 @toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
 async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
-    """Find a time for each of up to 50 posts, around those with scheduled_at. Sends nothing.
+    """Find a time for each of up to 50 posts, around the times that are fixed. Sends nothing.
 
-    Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
-    this plan. A post has the same time on all its accounts.
+    Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons and a plan_id; apply_plan
+    schedules exactly this plan. A post has the same time on all its accounts.
     """
     directory, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
-    drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
     history = await read_history(context, accounts)
     start, end = parse_range(context, ("start", args.start), ("end", args.end))
@@ -149,20 +145,18 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A post of the list with its accounts, and what their networks offer for it."""
+    """A post of the list with its accounts."""
 
     post: PostRequest
     targets: tuple[Integration, ...]
-    choices: NetworkChoices | None = None
 
 
 def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext) -> _Draft:
     failure = f"{NOT_PLANNED}: post {number + 1}"
-    refuse_no_target(post.account_ids, post.platforms, failure)
+    only_one_target(post.account_ids, post.platforms, failure)
     refuse_unprintable([post.content, *(post.thread or ())], failure)
     refuse_unhosted(post.media_urls or (), failure)
     targets = targets_of(post.account_ids, post.platforms, directory, failure)
-    refuse_unnamed_platforms(post.platforms or (), targets, failure)
     place = f"post {number + 1}, "
     earliest, latest = parse_range(context, (f"{place}earliest", post.earliest), (f"{place}latest", post.latest))
     fixed_at = _parse_fixed(place, post, context)
@@ -180,17 +174,6 @@ def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: T
     return _Draft(request, tuple(targets))
 
 
-async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) -> list[_Draft]:
-    options = NetworkOptions(context)
-    found: list[_Draft] = []
-    for draft in drafts:
-        post = draft.post
-        choices = await options.check(post.platform_data, draft.targets, post.media_urls)
-        post = replace(post, platform_data=choices.platform_data)
-        found.append(replace(draft, post=post, choices=choices))
-    return found
-
-
 def _parse_fixed(place: str, post: PlanPost, context: ToolContext) -> datetime | None:
     if post.scheduled_at is None:
         return None
@@ -198,8 +181,6 @@ def _parse_fixed(place: str, post: PlanPost, context: ToolContext) -> datetime |
         raise Refusal(
             f"{NOT_PLANNED}: {place}pass either scheduled_at or earliest and latest, not both. Nothing was sent."
         )
-    if is_now(post.scheduled_at):
-        return nearest_time(context, SLOT_LEAD)
     try:
         return parse_when(post.scheduled_at, context.zone, context.now())
     except TimeProblem as problem:
@@ -222,22 +203,15 @@ def _validate_posts(
     plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post], dashboard: str
 ) -> tuple[Plan, dict[int, list[str]]]:
     """Take out the posts that a platform would refuse; return the warnings of the others by index."""
-    by_index = {draft.post.index: draft for draft in drafts}
+    targets = {draft.post.index: draft.targets for draft in drafts}
     scheduled: list[Scheduled] = []
     unscheduled = list(plan.unscheduled)
     warnings: dict[int, list[str]] = {}
     for entry in plan.scheduled:
-        draft = by_index[entry.post.index]
-        findings = validate_post(to_post_create(entry), draft.targets, existing, dashboard=dashboard)
-        choices = draft.choices or NetworkChoices({})
-        warnings[entry.post.index] = [
-            *findings.warnings,
-            *choices.warnings,
-            *choices.notes,
-            *_compare_within(entry, plan.scheduled),
-        ]
-        if errors := [*findings.errors, *choices.errors]:
-            unscheduled.append(Unscheduled(entry.post, " ".join(errors)))
+        findings = validate_post(to_post_create(entry), targets[entry.post.index], existing, dashboard=dashboard)
+        warnings[entry.post.index] = [*findings.warnings, *_compare_within(entry, plan.scheduled)]
+        if findings.errors:
+            unscheduled.append(Unscheduled(entry.post, " ".join(findings.errors)))
         else:
             scheduled.append(entry)
     in_order = sorted(unscheduled, key=lambda each: each.post.index)
@@ -301,11 +275,11 @@ def _planned_answer(
 
 def _render_notes(plan: Plan, warnings: dict[int, list[str]], history: History, context: ToolContext) -> list[str]:
     found = group_posts((words, entry.post) for entry in plan.scheduled for words in warnings.get(entry.post.index, []))
-    notes = [f"Warning for {posts}: {words}" for words, posts in found]
+    notes = [f"Note on {posts}: {words}" for words, posts in found]
     if all(entry.post.fixed_at for entry in plan.scheduled):
         return notes
     if history.missing:
-        notes.append(f"{history.missing[0].upper()}{history.missing[1:]}.")
+        notes.append(f"Note: {history.missing}.")
     if history.hours:
         notes.append(f"Best hours come from the API, which doesn't state their time zone; read as {context.zone.key}.")
     return notes
