@@ -45,17 +45,9 @@ bench *arguments:
 mcpb:
     uv run python scripts/mcpb.py
 
-# Everything that a release publishes, from the commit that is checked out (docs/releasing.md).
-release *arguments:
-    uv run python scripts/release.py {{arguments}}
-
 # The bill of materials (CycloneDX).
 sbom:
     uv run python scripts/sbom.py
-
-# Small changes of one module that its tests must notice: just mutants ledger/claims (minutes; none: the list).
-mutants *module:
-    uv run python scripts/mutants.py {{module}}
 
 # The official conformance suites and other judges; --write renews docs/conformance.md.
 conformance *arguments:

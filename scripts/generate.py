@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plugin_manifests import REPOSITORY, plugin_documents
-
 from ttp_mcp import __version__
 from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
@@ -25,6 +23,7 @@ from ttp_mcp.toolkit.schemas import input_schema
 from ttp_mcp.tools import Tool, every_tool
 
 ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "https://github.com/timetopost/ttp-mcp"
 
 # What matters to someone who installs from the registry or the bundle; the rest is for hosting.
 REGISTRY_SETTINGS = (
@@ -84,22 +83,8 @@ def tools_page() -> str:
         "Generated from the code by `scripts/generate.py`; agents read the same words. The examples run in the tests, over the "
         "demo workspace on 24 November 2026 at 09:02 in Paris; `…` stands for what is left out here."
     )
-    sections = (_tool_section(tool) for tool in every_tool())
-    return "\n\n".join(["# Tools", about, tools_table(), *sections, hints_section()]) + "\n"
-
-
-def hints_section() -> str:
-    """The annotations of each tool with their justification, as directories ask for them."""
-    about = (
-        "## Annotations\n\n"
-        "MCP clients decide by these hints when to ask you. Each follows from the tool's effect. `openWorldHint` is true for all: "
-        "every tool talks to a service on the internet."
-    )
-    rows = ["| tool | `readOnlyHint` | `destructiveHint` | `idempotentHint` | why |", "|---|---|---|---|---|"]
-    for tool in every_tool():
-        flags = (tool.hints.read_only, tool.hints.destructive, tool.hints.idempotent)
-        rows.append(f"| `{tool.name}` | {' | '.join(str(flag).lower() for flag in flags)} | {tool.hints.why} |")
-    return "\n".join([about, "", *rows])
+    parts = ["# Tools", about, tools_table()]
+    return "\n\n".join([*parts, *(_tool_section(tool) for tool in every_tool())]) + "\n"
 
 
 def _tool_section(tool: Tool) -> str:
@@ -137,7 +122,7 @@ def configuration_page() -> str:
     """docs/configuration.md."""
     return f"""# Configuration
 
-Generated from `ttp_mcp/config/table.py` by `scripts/generate.py`.
+Generated from `ttp_mcp/config/settings.py` by `scripts/generate.py`.
 
 Everything is set by environment variables, in your shell or in the `env` part of a client's configuration. A flag of the
 same name (`--log-level` for `TTP_LOG_LEVEL`) wins over its variable, except that secrets have no flag: a command line can
@@ -148,10 +133,6 @@ be read by every program on the machine.
 A value that can't be used stops the server at start with one line that names the variable and what to write, exit code 2. A missing
 or misspelt token does not: the server starts, lists its tools, and each call says what is wrong.
 
-The token is taken from the first of these that has one, and `ttp-mcp doctor` says which it was: `TTP_API_TOKEN`,
-`TTP_API_TOKEN_FILE`, then what `ttp-mcp login` saved for the profile, with its API and its organization
-([installation](install.md#the-token)).
-
 ## Odd values
 
 One rule for every variable. A setting that restricts the server is never ignored.
@@ -160,7 +141,6 @@ One rule for every variable. A setting that restricts the server is never ignore
 |---|---|
 | empty, blanks only, `""` | not set: the default |
 | `${{user_config.NAME}}` | not set: the bundle passes this on for a field that you left empty |
-| `${{TTP_API_TOKEN}}`, `${{env:TTP_API_TOKEN}}` or `${{TTP_API_TOKEN:-}}` as the token | not set: the client had no such variable |
 | another placeholder: `${{NAME}}`, `${{NAME:-x}}`, `$NAME`, `%NAME%`, `{{{{NAME}}}}`, `<NAME>` | start stops; for a token each call fails |
 | in quotes: `"read"`, `'read'` | the quotes are taken off, also those of entries of a list |
 | another case: `READ`, `Posts`, `europe/paris` | understood |
@@ -199,7 +179,6 @@ def server_json(text: str, bundle: Path | None = None) -> str:
                 package["identifier"] = re.sub(r":[^:/]+$", f":{__version__}", package["identifier"])
             case _:
                 package["identifier"] = f"{REPOSITORY}/releases/download/v{__version__}/ttp-mcp-{__version__}.mcpb"
-                package.pop("fileSha256", None)
                 if bundle is not None:
                     package["fileSha256"] = hashlib.sha256(bundle.read_bytes()).hexdigest()
         if package["registryType"] != "mcpb":
@@ -247,7 +226,6 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "server.json": lambda text: server_json(text, bundle),
         "mcpb/manifest.json": manifest_json,
         "deploy/kubernetes/kustomization.yaml": kustomization,
-        **plugin_documents(),
     }
 
 

@@ -17,12 +17,11 @@ from ttp_mcp.writes.outcomes import WriteRefused
 LIMIT = 400
 
 HOW_TO_CONNECT = (
-    "Create one in the TimeToPost dashboard under Settings → API, run `ttp-mcp login` (or set TTP_API_TOKEN) and restart this "
-    "server; or try everything without an account with --sandbox."
+    "Create one in the TimeToPost dashboard under Settings → API and set TTP_API_TOKEN where this server is configured; "
+    "or try everything without an account with --sandbox."
 )
 
 HOW_TO_FILL = "Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server."
-HOW_TO_REPLACE = "Change TTP_API_TOKEN, or remove it and run `ttp-mcp login`; then restart this server."
 
 
 class Refusal(Exception):
@@ -88,7 +87,7 @@ def _describe_validation(error: api.ApiError) -> str:
 def _describe_unauthenticated(error: api.ApiError) -> str:
     return (
         f"the API did not accept the token (401).{_quote_message(error)} It may have expired or been revoked: create a new one "
-        "under Settings → API, then run `ttp-mcp login` or set TTP_API_TOKEN; retrying won't help until then."
+        "under Settings → API and set TTP_API_TOKEN; retrying won't help until then."
     )
 
 
@@ -101,14 +100,6 @@ def _describe_not_found(error: api.ApiError) -> str:
         return "no post can have this id. Call list_posts for the ids that exist; nothing was sent."
     nearby = "Call list_posts for the ids that exist" if "{" in error.path else "Check TTP_API_URL"
     return f"not found (404): it doesn't exist, or belongs to another organization. {nearby}; retrying won't help."
-
-
-def _describe_missing_endpoint(error: api.ApiError) -> str:
-    lacks = f"this TimeToPost account's API has no {getattr(error, 'feature', 'such endpoint')} ({error.status})"
-    if error.may_have_happened:
-        return f"{lacks}. {_advise_on_retry(error)}"
-    said = f", and said {quote_text(error.message, 160)}" if error.message else ""
-    return f"{lacks}{said}; nothing was changed, and retrying won't help."
 
 
 def _describe_rate_limit(error: api.ApiError) -> str:
@@ -174,10 +165,8 @@ def _describe_missing_token(_: api.ApiError) -> str:
 
 def _describe_malformed_token(error: api.ApiError) -> str:
     problem = getattr(error, "problem", "it is malformed.")
-    if "ttp-mcp login" in problem:
-        return f"the API token can't be used: {problem} Nothing was sent."
     # TTP_API_TOKEN takes precedence over TTP_API_TOKEN_FILE, so don't advise setting it.
-    how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_REPLACE
+    how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_CONNECT
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 
@@ -240,7 +229,6 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((api.TokenMissing, api.TokenMalformed, api.NotAuthenticated), "token"),
     ((api.Forbidden, api.AccessRefused), "forbidden"),
     ((api.NotFound,), "not_found"),
-    ((api.EndpointMissing,), "not_offered"),
     ((api.RateLimited,), "rate_limited"),
     ((api.NotReached, api.NoAnswer), "unreachable"),
     ((api.ApiError,), "api"),
@@ -254,7 +242,6 @@ _DESCRIPTIONS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
     (api.NotAuthenticated, _describe_unauthenticated),
     (api.Forbidden, _describe_forbidden),
     (api.NotFound, _describe_not_found),
-    (api.EndpointMissing, _describe_missing_endpoint),
     (api.RateLimited, _describe_rate_limit),
     (api.ValidationFailed, _describe_validation),
     (api.ServerError, _describe_server_error),

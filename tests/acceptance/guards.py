@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from http import cookiejar
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -98,7 +98,7 @@ def not_used_up(_: Any) -> Any:
     """A confirmation that stays valid."""
 
     async def redeem(self: Any, code: str, digest: str) -> bool:
-        from ttp_mcp.ledger.store.base import digest_of
+        from ttp_mcp.ledger.records import digest_of
 
         key = digest_of([code, digest])
         return await self._store.get_one("confirmation", key) is not None
@@ -135,27 +135,6 @@ def always_resolved(there: Any) -> Any:
     return resolve
 
 
-def through_client(**options: Any) -> Any:
-    """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked."""
-
-    class ClientTransport(httpx2.AsyncBaseTransport):
-        def __init__(self, *, verify: Any, **_: Any) -> None:
-            self._client = httpx2.AsyncClient(verify=verify, **options)
-
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            return await self._client.send(
-                self._client.build_request(
-                    request.method, request.url, headers=request.headers, content=request.content
-                ),
-                stream=True,
-            )
-
-        async def aclose(self) -> None:
-            await self._client.aclose()
-
-    return ClientTransport
-
-
 async def passed_on(ctx: Any, call_next: Any) -> Any:
     """A message as it came."""
     return await call_next(ctx)
@@ -170,12 +149,12 @@ API, WRITES, TOOLS, SERVER = "tests/api", "tests/writes", "tests/tools", "tests/
 REMOVED: dict[str, Removal] = {
     # The API client
     "access, in the client": Removal(
-        "api.http:ALLOWED_EFFECTS",
+        "api.permissions:ALLOWED_EFFECTS",
         everything_allowed,
         f"{API}/test_requests.py::test_nothing_is_sent_without_a_usable_token_or_permission",
     ),
     "toolsets, in the client": Removal(
-        "api.http:Permissions.check",
+        "api.permissions:Permissions.check",
         no_check,
         f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs",
     ),
@@ -185,8 +164,8 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
     "no cookies": Removal(
-        "api.http:httpx2.AsyncHTTPTransport",
-        constant(through_client()),
+        "api.http:DefaultCookiePolicy",
+        constant(lambda **_: cookiejar.DefaultCookiePolicy()),
         f"{API}/test_requests.py::test_cookies_of_the_api_are_not_kept",
     ),
     "status before body": Removal(
@@ -233,7 +212,7 @@ REMOVED: dict[str, Removal] = {
         "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_ignored"
     ),
     "ids in paths": Removal(
-        "api.posts:encode_id",
+        "api.posts:_encode_id",
         constant(lambda _, post_id: post_id),
         f"{API}/test_endpoints.py::test_dots_alone_stay_one_path_segment",
     ),
@@ -315,7 +294,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_media.py::test_upload_urls_count_as_uploads",
     ),
     "cancelled before it leaves": Removal(
-        "writes.writer:Writer._stop_cancelled",
+        "writes.writer:Writer._stop_if_cancelled",
         later(None),
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),
@@ -653,12 +632,12 @@ REMOVED: dict[str, Removal] = {
     ),
     # Configuration
     "base URL": Removal(
-        "config.settings:parse_api_url",
-        constant(lambda _, text: text),
+        "config.settings:_read_api_url",
+        constant(lambda environ: environ.get("TTP_API_URL", "")),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
     "ordinary token file": Removal(
-        "config.token_source:_read_ordinary_file",
+        "config.settings:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
     ),
@@ -683,7 +662,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),
     "placeholders in settings": Removal(
-        "config.table:clean_value",
+        "config.settings:clean_value",
         constant(lambda _, value, **__: value.strip() or None),
         "tests/test_config.py::test_placeholder_that_was_not_replaced_is_never_ignored",
     ),

@@ -1,14 +1,12 @@
 """The REST client of the TimeToPost API."""
 
-from ttp_mcp.api.analytics import BestDay, BestHour, PostMetrics, Recommendation
-from ttp_mcp.api.auth import Me
+from ttp_mcp.api.analytics import BestDay, BestHour, Recommendation
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.errors import (
     AccessRefused,
     ApiError,
     BadAnswer,
-    EndpointMissing,
     Forbidden,
     NoAnswer,
     NotAuthenticated,
@@ -24,9 +22,10 @@ from ttp_mcp.api.errors import (
     UploadRefused,
     ValidationFailed,
 )
-from ttp_mcp.api.http import Effect, Http, Limits, Permissions
-from ttp_mcp.api.integrations import Board, CreatorInfo, Integration
+from ttp_mcp.api.http import Http, Limits
+from ttp_mcp.api.integrations import Integration
 from ttp_mcp.api.media import PresignedUpload, PresignRequest, Uploaded
+from ttp_mcp.api.permissions import Effect, Permissions
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
 
 __all__ = [
@@ -38,16 +37,12 @@ __all__ = [
     "BadAnswer",
     "BestDay",
     "BestHour",
-    "Board",
     "Clocks",
-    "CreatorInfo",
     "Effect",
-    "EndpointMissing",
     "Forbidden",
     "Http",
     "Integration",
     "Limits",
-    "Me",
     "NoAnswer",
     "NotAuthenticated",
     "NotFound",
@@ -55,7 +50,6 @@ __all__ = [
     "Permissions",
     "Post",
     "PostCreate",
-    "PostMetrics",
     "PresignRequest",
     "PresignedUpload",
     "RateLimited",

@@ -4,7 +4,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ttp_mcp.ledger.store.base import Delete, Put, ScopedStore, digest_of
+from ttp_mcp.ledger.records import digest_of
+from ttp_mcp.ledger.store.base import Delete, Put
+from ttp_mcp.ledger.store.scoped import ScopedStore
 
 # 128 bits: infeasible to guess.
 CODE_BYTES = 16

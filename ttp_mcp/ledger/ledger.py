@@ -3,7 +3,6 @@
 A write is recorded before it is sent (`begin_…`) and when its outcome is known (`finish`), in one durable commit each.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +12,6 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.ledger.claims import Claims, claim_keys, content_digest
 from ttp_mcp.ledger.confirmations import Confirmations
-from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.plans import Plans
 from ttp_mcp.ledger.records import (
     KEEP_UNFINISHED,
@@ -25,22 +23,12 @@ from ttp_mcp.ledger.records import (
     Record,
     Unfinished,
     Write,
-    read_targets,
+    digest_of,
+    make_id,
 )
 from ttp_mcp.ledger.replacements import Replacements
-from ttp_mcp.ledger.store.base import (
-    CommitResult,
-    Delete,
-    Entry,
-    JsonObject,
-    Put,
-    RateCap,
-    ScopedStore,
-    Store,
-    commit_attempts,
-    digest_of,
-    reject_malformed,
-)
+from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, JsonObject, Put, RateCap, Store, reject_malformed
+from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
 
 _HOUR = timedelta(hours=1)
 
@@ -55,7 +43,6 @@ class Ledger:
         self.replacements = Replacements(self._store)
         self.plans = Plans(self._store)
         self.confirmations = Confirmations(self._store)
-        self.media_facts = MediaFactsStore(self._store)
 
     async def begin_create(
         self,
@@ -85,7 +72,7 @@ class Ledger:
         """
         digest = content_digest(post)
         keys = claim_keys(digest, post, target_ids)
-        claims = Claims()
+        claims = Claims({})
         for attempt in commit_attempts():
             # There is almost never a claim, so the first attempt doesn't look.
             if attempt or allow_duplicate or replaces is not None:
@@ -93,10 +80,12 @@ class Ledger:
                 if not allow_duplicate and (prior := claims.find_prior(keys, replaces)):
                     return prior
             # With the time of each attempt: a claim that expires in between must have expired for the commit too.
-            write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, post, keys, replaces)
-            result = await self._begin(write, claims.add(write, "pending"), max_per_hour)
+            write = Write(make_id(), "create", tool, self.now(), digest, post, keys, replaces)
+            claimed = claims.add(write, "pending")
+            result = await self._begin(write, claimed, max_per_hour)
             if result == "done":
-                return replace(write, claimed=claims.entries)
+                entries = {put.key: Entry(put.key, put.value, put.version, write.at) for put in claimed}
+                return replace(write, claimed=entries)
             if result == "full":
                 return "full"
         raise AssertionError
@@ -123,7 +112,7 @@ class Ledger:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         raw = post.raw if post else None
-        write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
+        write = Write(make_id(), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
         deleted = [self._put_deleted(write, "pending")] if raw is not None else []
         return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
 
@@ -133,7 +122,7 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded.
         """
-        write = Write(secrets.token_hex(8), "upload", tool, self.now(), "")
+        write = Write(make_id(), "upload", tool, self.now(), "")
         return "full" if await self._begin(write, [], max_per_hour) == "full" else write
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
@@ -152,10 +141,6 @@ class Ledger:
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
         steps: list[Put | Delete] = [Delete("open", write.id)]
-        if post is not None:
-            # The response may name accounts that weren't known before.
-            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
-            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         record = {**_to_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
         if outcome == "not_done":
             # The limits an hour don't count it.
@@ -167,6 +152,9 @@ class Ledger:
         if post is not None:
             expected = "" if claim else None
             steps.append(self._store.put("post", post.id, {"write": write.id}, KEEP_WRITES, expected))
+            # The response may name accounts that weren't known before.
+            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
+            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         claims = Claims(write.claimed)
         for _ in commit_attempts():
             if await self._store.commit([*steps, *_settle_claims(claims, write, outcome, post)]) == "done":
@@ -291,31 +279,15 @@ def _to_record(write: Write) -> JsonObject:
         "digest": write.digest,
         "post_id": write.post_id,
         "outcome": None,
-        "targets": _list_targets(write),
     }
     if write.replaces is not None:
         record["replaces"] = write.replaces
     return record
 
 
-def _list_targets(write: Write) -> Sequence[str]:
-    if write.raw is not None:
-        return Post(write.raw).target_ids
-    return read_targets(write.keys, "account") or read_targets(write.keys, "platform")
-
-
 def _parse_record(entry: Entry) -> Record:
     value = entry.value
-    return Record(
-        entry.key,
-        value["kind"],
-        value["tool"],
-        entry.at,
-        value["outcome"],
-        value["post_id"],
-        tuple(value.get("targets", ())),
-        value.get("replaces"),
-    )
+    return Record(entry.key, value["kind"], value["tool"], entry.at, value["outcome"], value["post_id"])
 
 
 def _parse_unfinished(entry: Entry, *, is_open: bool) -> Unfinished:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.ledger.records import KEEP_PLANS
-from ttp_mcp.ledger.store.base import JsonObject, ScopedStore, commit_attempts, reject_malformed
+from ttp_mcp.ledger.store.base import JsonObject, reject_malformed
+from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
 
 
 @dataclass(frozen=True, slots=True)

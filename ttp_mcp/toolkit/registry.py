@@ -5,48 +5,26 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-from ttp_mcp.api.http import ALLOWED_EFFECTS, Effect
+from ttp_mcp.api.permissions import ALLOWED_EFFECTS, Effect
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case.
-
-    Directories want each tool to be read-only or destructive. `why` justifies the choice in docs/tools.md.
-    """
+    """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case."""
 
     read_only: bool
     destructive: bool
     idempotent: bool
-    why: str
-    # Every tool talks to a service on the internet.
     open_world: bool = True
 
 
 HINTS: dict[Effect, Hints] = {
-    "read": Hints(
-        read_only=True, destructive=False, idempotent=True, why="It sends only requests that change nothing."
-    ),
-    "draft": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=False,
-        why="A file leaves this machine for a public URL, and the API can't delete it.",
-    ),
-    "publish": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=False,
-        why="A post can reach the public, which can't be taken back.",
-    ),
-    "remove": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=True,
-        why="A post is deleted for good; deleting it again changes nothing.",
-    ),
+    "read": Hints(read_only=True, destructive=False, idempotent=True),
+    "draft": Hints(read_only=False, destructive=False, idempotent=False),
+    "publish": Hints(read_only=False, destructive=True, idempotent=False),
+    "remove": Hints(read_only=False, destructive=True, idempotent=True),
 }
 
 
