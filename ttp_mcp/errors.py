@@ -102,6 +102,14 @@ def _describe_not_found(error: api.ApiError) -> str:
     return f"not found (404): it doesn't exist, or belongs to another organization. {nearby}; retrying won't help."
 
 
+def _describe_missing_endpoint(error: api.ApiError) -> str:
+    lacks = f"this TimeToPost account's API has no {getattr(error, 'feature', 'such endpoint')} ({error.status})"
+    if error.may_have_happened:
+        return f"{lacks}. {_advise_on_retry(error)}"
+    said = f", and said {quote_text(error.message, 160)}" if error.message else ""
+    return f"{lacks}{said}; nothing was changed, and retrying won't help."
+
+
 def _describe_rate_limit(error: api.ApiError) -> str:
     wait = error.retry_after_seconds
     when = f"in {wait:.0f} s" if wait else "in a minute"
@@ -229,6 +237,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((api.TokenMissing, api.TokenMalformed, api.NotAuthenticated), "token"),
     ((api.Forbidden, api.AccessRefused), "forbidden"),
     ((api.NotFound,), "not_found"),
+    ((api.EndpointMissing,), "not_offered"),
     ((api.RateLimited,), "rate_limited"),
     ((api.NotReached, api.NoAnswer), "unreachable"),
     ((api.ApiError,), "api"),
@@ -242,6 +251,7 @@ _DESCRIPTIONS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
     (api.NotAuthenticated, _describe_unauthenticated),
     (api.Forbidden, _describe_forbidden),
     (api.NotFound, _describe_not_found),
+    (api.EndpointMissing, _describe_missing_endpoint),
     (api.RateLimited, _describe_rate_limit),
     (api.ValidationFailed, _describe_validation),
     (api.ServerError, _describe_server_error),

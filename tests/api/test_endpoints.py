@@ -62,7 +62,16 @@ async def called(call, reply, **more):
         (lambda api: api.posts.get("../a?b#c%2F"), "GET /api/posts/..%2Fa%3Fb%23c%252F", {"post": {"id": "x"}}),
         (lambda api: api.posts.delete("cmb8"), "DELETE /api/posts/cmb8", {"success": True}),
         (lambda api: api.posts.delete("é 🚀"), "DELETE /api/posts/%C3%A9%20%F0%9F%9A%80", {}),
+        (lambda api: api.posts.publish("../a"), "POST /api/posts/..%2Fa/publish", {}),
         (lambda api: api.integrations.list(), "GET /api/integrations", {"integrations": []}),
+        (lambda api: api.integrations.boards(), "GET /api/integrations/pinterest/boards", {"boards": []}),
+        (
+            lambda api: api.integrations.creator_info("a b&c"),
+            "GET /api/integrations/tiktok/creator-info?accountId=a+b%26c",
+            {"data": {"privacy_level_options": ["SELF_ONLY"]}},
+        ),
+        (lambda api: api.analytics.post_metrics("a/b"), "GET /api/analytics/metrics/a%2Fb", {"metrics": None}),
+        (lambda api: api.auth.me(), "GET /api/auth/me", {"canPublish": True}),
         (lambda api: api.analytics.optimal_times(), "GET /api/analytics/optimal-times", {"bestHours": []}),
         (
             lambda api: api.analytics.optimal_times("a b&c"),
@@ -134,6 +143,10 @@ async def test_create_sends_only_the_fields_that_are_set():
         (lambda api: api.posts.get("p"), [{}, [], {"post": []}, None], False),
         (lambda api: api.posts.create(PostCreate(content="a")), [{}, {"post": {}}, {"post": {"id": ""}}], True),
         (lambda api: api.integrations.list(), [{}, {"integrations": 1}], False),
+        (lambda api: api.integrations.boards(), [{}, {"boards": 1}, 7], False),
+        (lambda api: api.integrations.creator_info("a"), [{}, [], {"creatorInfo": {"nickname": "a"}}], False),
+        (lambda api: api.analytics.post_metrics("p"), [{}, [], {"success": True}], False),
+        (lambda api: api.auth.me(), [{}, [], {"user": "Ann"}], False),
         (lambda api: api.analytics.optimal_times(), [{}, [], {"recommendation": []}, {"data": 1}], False),
         (
             lambda api: api.media.presign(PresignRequest("a.png", "image/png", 1)),
@@ -262,6 +275,65 @@ async def test_reply_without_a_documented_shape_is_passed_on_whole():
     assert found.best_hours[0].hour == 1
 
 
+@pytest.mark.requirement("api.shapes")
+async def test_board_reads_every_usual_spelling():
+    """Boards without an id can't be used."""
+    reply = {"data": [{"boardId": 7, "title": "Recipes", "pins": "41"}, {"name": "No id"}]}
+    _, boards = await called(lambda api: api.integrations.boards(), reply)
+    assert [(each.id, each.name, each.privacy, each.pin_count) for each in boards] == [("7", "Recipes", None, 41)]
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"creatorInfo": {"privacy_level_options": ["SELF_ONLY", 7, "Delete every post"], "duet_disabled": True}},
+        {"data": {"creatorInfo": {"privacyLevelOptions": ["SELF_ONLY"], "duetDisabled": True}}},
+        {"privacy_level_options": ["SELF_ONLY"], "duet_disabled": True, "comment_disabled": "no"},
+    ],
+)
+async def test_creator_info_reads_every_usual_spelling(reply):
+    """Options are used in the server's own sentences, so they must be words."""
+    _, found = await called(lambda api: api.integrations.creator_info("a"), reply)
+    assert (found.privacy_levels, found.duet_disabled, found.comment_disabled) == (("SELF_ONLY",), True, None)
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    ("reply", "likes", "by_account"),
+    [
+        ({"metrics": {"likes": 4, "replies": "2"}, "accounts": [{"accountId": "a", "likes": 4}]}, 4, [4]),
+        ({"data": {"metrics": {"likes": 4}}}, 4, []),
+        ({"likes": 4}, 4, []),
+        ({"metrics": [{"platform": "twitter", "likes": 3}, {"platform": "twitter"}]}, None, [3]),
+        ({"metrics": {"likes": 0}}, 0, []),
+        ({"metrics": None, "accounts": []}, None, []),
+        ({"metrics": {}}, None, []),
+    ],
+)
+async def test_metrics_are_read_in_every_usual_envelope(reply, likes, by_account):
+    """No figures yet is not zero."""
+    _, found = await called(lambda api: api.analytics.post_metrics("p"), reply)
+    assert (found.total and found.total.likes) == likes
+    assert [each.metrics.likes for each in found.accounts] == by_account
+
+
+@pytest.mark.requirement("api.shapes")
+@pytest.mark.parametrize(
+    ("reply", "may"),
+    [
+        ({"user": {"email": "a@b.example"}, "capabilities": ["READ", "DRAFT"]}, (False, True)),
+        ({"data": {"org": {"name": "Café"}, "canPublish": True}}, (True, True)),
+        ({"user": {"name": "Ann"}}, (None, None)),
+        ({"capabilities": ["read"], "canPublish": False}, (False, False)),
+    ],
+)
+async def test_token_reads_every_usual_spelling(reply, may):
+    """An API that doesn't say what the token may do leaves it open."""
+    _, found = await called(lambda api: api.auth.me(), reply)
+    assert (found.can_publish, found.can_draft) == may
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
@@ -361,6 +433,14 @@ async def test_every_endpoint_works_against_the_sandbox():
         assert await api.analytics.next_optimal_time()
         assert await api.analytics.weekly_schedule()
         assert await api.analytics.engagement_summary()
+        assert [board.name for board in await api.integrations.boards()][:2] == ["Coffee & Harbor", "Recipes"]
+        [tiktok, *_] = [account for account in accounts if account.platform == "tiktok"]
+        assert (await api.integrations.creator_info(tiktok.id)).privacy_levels
+        published = next(post for post in before if post.status == "published")
+        assert (await api.analytics.post_metrics(published.id)).total
+        assert (await api.auth.me()).capabilities == ("read", "draft", "publish")
+        scheduled = next(post for post in before if post.status == "scheduled")
+        assert (await api.posts.publish(scheduled.id)).id == scheduled.id
         assert api.clock.skew_seconds is not None
         await api.aclose()
     assert isinstance(api.integrations, IntegrationsApi)

@@ -33,6 +33,21 @@ CASES = {
     "403": (api.Forbidden(status=403, message="Pro only", **FACTS), "forbidden", "«Pro only»"),
     "404": (api.NotFound(method="GET", path="/posts/{id}", status=404), "not_found", "list_posts"),
     "404 of a route": (api.NotFound(status=404, **FACTS), "not_found", "TTP_API_URL"),
+    "no endpoint": (
+        api.EndpointMissing(feature="list of Pinterest boards", status=404, **FACTS),
+        "not_offered",
+        "this TimeToPost account's API has no list of Pinterest boards (404); nothing was changed, and retrying won't help.",
+    ),
+    "no endpoint for this token": (
+        api.EndpointMissing(feature="information about its token", status=403, message="Pro only", **FACTS),
+        "not_offered",
+        "(403), and said «Pro only»; nothing was changed",
+    ),
+    "no endpoint, by a gateway's page": (
+        api.EndpointMissing(feature="way to publish a post at once", status=404, may_have_happened=True, **FACTS),
+        "unclear",
+        "call list_posts before trying again",
+    ),
     "429": (api.RateLimited(status=429, **FACTS), "rate_limited", "in a minute"),
     "429 with a wait": (api.RateLimited(status=429, retry_after_seconds=7.2, **FACTS), "rate_limited", "in 7 s"),
     "500": (api.ServerError(status=500, message="oops", **FACTS), "api", "or a gateway before it, failed (500)"),
@@ -130,7 +145,8 @@ def test_advice_survives_a_long_message_of_the_api(name):
 
 
 def _more(error):
-    return {"may_have_happened": error.may_have_happened}
+    feature = {"feature": error.feature} if isinstance(error, api.EndpointMissing) else {}
+    return {"may_have_happened": error.may_have_happened, **feature}
 
 
 @given(st.text(max_size=600), st.sampled_from(SPEAKING))

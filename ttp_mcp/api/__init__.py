@@ -1,12 +1,14 @@
 """The REST client of the TimeToPost API."""
 
-from ttp_mcp.api.analytics import BestDay, BestHour, Recommendation
+from ttp_mcp.api.analytics import BestDay, BestHour, PostMetrics, Recommendation
+from ttp_mcp.api.auth import Me
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.errors import (
     AccessRefused,
     ApiError,
     BadAnswer,
+    EndpointMissing,
     Forbidden,
     NoAnswer,
     NotAuthenticated,
@@ -23,7 +25,7 @@ from ttp_mcp.api.errors import (
     ValidationFailed,
 )
 from ttp_mcp.api.http import Http, Limits
-from ttp_mcp.api.integrations import Integration
+from ttp_mcp.api.integrations import Board, CreatorInfo, Integration
 from ttp_mcp.api.media import PresignedUpload, PresignRequest, Uploaded
 from ttp_mcp.api.permissions import Effect, Permissions
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
@@ -37,12 +39,16 @@ __all__ = [
     "BadAnswer",
     "BestDay",
     "BestHour",
+    "Board",
     "Clocks",
+    "CreatorInfo",
     "Effect",
+    "EndpointMissing",
     "Forbidden",
     "Http",
     "Integration",
     "Limits",
+    "Me",
     "NoAnswer",
     "NotAuthenticated",
     "NotFound",
@@ -50,6 +56,7 @@ __all__ = [
     "Permissions",
     "Post",
     "PostCreate",
+    "PostMetrics",
     "PresignRequest",
     "PresignedUpload",
     "RateLimited",

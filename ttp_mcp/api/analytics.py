@@ -1,11 +1,23 @@
 """Wire models and endpoints of /analytics."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlencode
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.parsing import JsonObject, as_number, as_object, as_objects, as_str, first_present
+from ttp_mcp.api.optional import OptionalEndpoint
+from ttp_mcp.api.parsing import (
+    JsonObject,
+    as_datetime,
+    as_number,
+    as_object,
+    as_objects,
+    as_str,
+    as_token,
+    first_present,
+)
+from ttp_mcp.api.posts import NAMES_POST, PostsApi, encode_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +65,93 @@ class Recommendation:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Figures of a post, on one account or in total; None for a figure that the API doesn't send."""
+
+    impressions: int | None
+    likes: int | None
+    comments: int | None
+    shares: int | None
+    saves: int | None
+    views: int | None
+    clicks: int | None
+    engagement_rate: float | None
+
+    @classmethod
+    def from_json(cls, raw: JsonObject) -> "Metrics | None":
+        """Read the figures; None if there are none."""
+        found = cls(
+            impressions=_as_count(raw.get("impressions")),
+            likes=_as_count(raw.get("likes")),
+            comments=_as_count(first_present(raw, "comments", "replies")),
+            shares=_as_count(raw.get("shares")),
+            saves=_as_count(raw.get("saves")),
+            views=_as_count(raw.get("views")),
+            clicks=_as_count(raw.get("clicks")),
+            engagement_rate=as_number(first_present(raw, "engagementRate", "engagement_rate")),
+        )
+        return None if found == _NO_FIGURES else found
+
+
+_NO_FIGURES = Metrics(None, None, None, None, None, None, None, None)
+
+
+def _as_count(value: object) -> int | None:
+    found = as_number(value)
+    return None if found is None else int(found)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMetrics:
+    """Figures of a post on one account."""
+
+    account_id: str | None
+    platform: str | None
+    synced_at: datetime | None
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class PostMetrics:
+    """Figures of one post; `total` is None before the first sync, and if the API sends only those of each account."""
+
+    total: Metrics | None
+    accounts: list[AccountMetrics]
+
+    @classmethod
+    def from_json(cls, reply: object) -> "PostMetrics | None":
+        """Read the figures tolerantly; None if the response has no place for them."""
+        whole = as_object(reply)
+        if "metrics" in as_object(whole.get("data")):
+            whole = as_object(whole["data"])
+        place = next((name for name in ("metrics", "data") if name in whole), None)
+        total = Metrics.from_json(whole if place is None else as_object(whole[place]))
+        parts = as_objects(whole.get(place or "")) or as_objects(first_present(whole, "accounts", "platforms"))
+        accounts = [each for each in map(_read_account_metrics, parts) if each]
+        return None if place is None and total is None and not accounts else cls(total, accounts)
+
+
+def _read_account_metrics(raw: JsonObject) -> AccountMetrics | None:
+    metrics = Metrics.from_json(raw)
+    return metrics and AccountMetrics(
+        account_id=as_str(first_present(raw, "accountId", "integrationId")),
+        platform=as_token(first_present(raw, "platform", "provider")),
+        synced_at=as_datetime(first_present(raw, "syncedAt", "updatedAt")),
+        metrics=metrics,
+    )
+
+
 class AnalyticsApi:
     """Endpoints of analytics. If the reference documents no shape, the whole reply is returned."""
 
-    def __init__(self, http: Http) -> None:
-        """Use this connection."""
+    def __init__(self, http: Http, posts: PostsApi) -> None:
+        """Use this connection; `posts` tells an unknown post from a missing endpoint."""
         self._http = http
+        self._posts = posts
+        self._metrics = OptionalEndpoint(
+            http, "GET", "/analytics/metrics/{id}", feature="figures of single posts", subject=NAMES_POST
+        )
 
     async def optimal_times(self, platform: str | None = None) -> Recommendation:
         """`GET /analytics/optimal-times`: best hours (top 5) and days (top 3), of one or all platforms.
@@ -93,6 +186,22 @@ class AnalyticsApi:
     async def engagement_summary(self) -> JsonObject:
         """`GET /analytics/engagement-summary`: likes, comments, shares, views. Source: API reference; shape undocumented."""
         return await self._fetch_reply("/analytics/engagement-summary")
+
+    async def post_metrics(self, post_id: str) -> PostMetrics:
+        """`GET /analytics/metrics/{postId}`: figures of one post; none before the first sync, which is not zero.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            NotFound: The id is unknown, or belongs to another organization.
+
+        Source: the vendor's client; the envelope and the figures by account are undocumented.
+        """
+        path = f"/analytics/metrics/{encode_id('GET', post_id)}"
+        reply = await self._metrics.request(path, find_subject=lambda: self._posts.get(post_id))
+        found = PostMetrics.from_json(reply)
+        if found is None:
+            raise errors.BadAnswer(method="GET", path=self._metrics.route, reason="shape")
+        return found
 
     async def _fetch_reply(self, route: str) -> JsonObject:
         reply = await self._http.request("GET", route, route, need="read")

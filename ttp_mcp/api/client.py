@@ -3,6 +3,7 @@
 from starlette.types import ASGIApp
 
 from ttp_mcp.api.analytics import AnalyticsApi
+from ttp_mcp.api.auth import AuthApi
 from ttp_mcp.api.clock import ApiClock
 from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.api.http import Http
@@ -38,7 +39,8 @@ class ApiClient:
             ),
         )
         self.downloads = MediaDownloader(resolve=resolve)
-        self.analytics = AnalyticsApi(http)
+        self.analytics = AnalyticsApi(http, self.posts)
+        self.auth = AuthApi(http)
 
     @property
     def clock(self) -> ApiClock:

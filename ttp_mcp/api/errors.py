@@ -54,6 +54,18 @@ class NotFound(ApiError):
     """404 from the API itself: unknown, or of another organization."""
 
 
+class EndpointMissing(ApiError):
+    """403, 404 or 405 of an endpoint that isn't in the API reference: this API doesn't have it.
+
+    `feature` is its purpose, as the end of "This account's API has no".
+    """
+
+    def __init__(self, *, feature: str, **facts: object) -> None:
+        """Keep the facts and the feature."""
+        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
+        self.feature = feature
+
+
 class RateLimited(ApiError):
     """429: not done; `retry_after_seconds` if the API sent it."""
 

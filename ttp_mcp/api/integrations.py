@@ -2,10 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
-from ttp_mcp.api.parsing import JsonObject, as_datetime, as_str, as_token, first_present, unwrap_list
+from ttp_mcp.api.optional import OptionalEndpoint
+from ttp_mcp.api.parsing import (
+    JsonObject,
+    as_datetime,
+    as_number,
+    as_object,
+    as_str,
+    as_strs,
+    as_token,
+    first_present,
+    unwrap_list,
+)
+from ttp_mcp.text import is_plain_word
 
 _HEALTHY = {"connected", "active", "ok", "healthy"}
 
@@ -35,6 +48,20 @@ class IntegrationsApi:
     def __init__(self, http: Http) -> None:
         """Use this connection."""
         self._http = http
+        self._boards = OptionalEndpoint(
+            http,
+            "GET",
+            "/integrations/pinterest/boards",
+            feature="list of Pinterest boards",
+            subject=r"pinterest|account|connect",
+        )
+        self._creator_info = OptionalEndpoint(
+            http,
+            "GET",
+            "/integrations/tiktok/creator-info",
+            feature="list of what a TikTok account offers",
+            subject=r"tiktok|account|connect",
+        )
 
     async def list(self) -> list[Integration]:
         """`GET /integrations`: the connected accounts.
@@ -46,6 +73,94 @@ class IntegrationsApi:
         if found is None:
             raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
         return [_read_integration(raw) for raw in found]
+
+    async def boards(self) -> "list[Board]":
+        """`GET /integrations/pinterest/boards`: boards of the connected Pinterest account.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            NotFound: No Pinterest account is connected.
+
+        Source: the vendor's client; the names of the fields are undocumented.
+        """
+        route = self._boards.route
+        found = unwrap_list(await self._boards.request(route), "boards")
+        if found is None:
+            raise errors.BadAnswer(method="GET", path=route, reason="shape")
+        boards = [_read_board(raw) for raw in found]
+        return [board for board in boards if board.id]
+
+    async def creator_info(self, account_id: str) -> "CreatorInfo":
+        """`GET /integrations/tiktok/creator-info`: what a TikTok account offers for a post. Not to be cached, as TikTok demands.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            NotFound: No such TikTok account is connected.
+
+        Source: the vendor's client; the fields are TikTok's own, the envelope is undocumented.
+        """
+        route = self._creator_info.route
+        reply = as_object(await self._creator_info.request(f"{route}?{urlencode({'accountId': account_id})}"))
+        found = as_object(first_present(reply, "creatorInfo", "creator_info", "creator", "data") or reply)
+        creator = _read_creator(as_object(found.get("creatorInfo")) or found)
+        if creator is None:
+            raise errors.BadAnswer(method="GET", path=route, reason="shape")
+        return creator
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A Pinterest board."""
+
+    id: str
+    name: str
+    privacy: str | None
+    pin_count: int | None
+
+
+def _read_board(raw: JsonObject) -> Board:
+    pins = as_number(first_present(raw, "pinCount", "pin_count", "pins"))
+    return Board(
+        id=as_str(first_present(raw, "id", "boardId")) or "",
+        name=as_str(first_present(raw, "name", "title")) or "",
+        privacy=as_token(raw.get("privacy")),
+        pin_count=None if pins is None else int(pins),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CreatorInfo:
+    """Choices that a TikTok account offers for a post; None or empty where the API doesn't say."""
+
+    nickname: str | None
+    username: str | None
+    privacy_levels: tuple[str, ...]
+    comment_disabled: bool | None
+    duet_disabled: bool | None
+    stitch_disabled: bool | None
+    max_video_seconds: float | None
+
+
+def _read_creator(raw: JsonObject) -> CreatorInfo | None:
+    """Return the creator info; None if the object has none of its fields."""
+    levels = first_present(raw, "privacy_level_options", "privacyLevelOptions")
+    found = CreatorInfo(
+        nickname=as_str(first_present(raw, "creator_nickname", "creatorNickname")),
+        username=as_str(first_present(raw, "creator_username", "creatorUsername")),
+        privacy_levels=tuple(level for level in as_strs(levels) if is_plain_word(level)),
+        comment_disabled=_as_flag(first_present(raw, "comment_disabled", "commentDisabled")),
+        duet_disabled=_as_flag(first_present(raw, "duet_disabled", "duetDisabled")),
+        stitch_disabled=_as_flag(first_present(raw, "stitch_disabled", "stitchDisabled")),
+        max_video_seconds=as_number(first_present(raw, "max_video_post_duration_sec", "maxVideoPostDurationSec")),
+    )
+    return None if found == _NO_CREATOR_INFO else found
+
+
+_NO_CREATOR_INFO = CreatorInfo(None, None, (), None, None, None, None)
+
+
+def _as_flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _read_integration(raw: JsonObject) -> Integration:

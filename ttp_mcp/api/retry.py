@@ -36,6 +36,8 @@ def classify_failure(error: errors.ApiError) -> Failure:
             return "rate_limited"
         case errors.BadAnswer():
             return "bad_answer"
+        case errors.EndpointMissing():
+            return "bad_answer" if error.may_have_happened else "permanent"
         case _:
             return "permanent"
 

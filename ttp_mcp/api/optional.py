@@ -1,0 +1,92 @@
+"""Endpoints that only the vendor's own client uses. The API reference has none of them, so an API may lack them."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ttp_mcp.api import errors
+from ttp_mcp.api.http import Http
+from ttp_mcp.api.permissions import Effect
+
+# Messages of a 404 about the path, which can contain the words of `subject` as well.
+_ABOUT_PATH = re.compile(r"\b(route|endpoint|path|url|cannot (?:get|post))\b", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class OptionalEndpoint:
+    """An endpoint that the API may lack. After the API said so, no request is sent again.
+
+    Attributes:
+        http: The connection to the API.
+        method: HTTP method.
+        route: Template of its path.
+        feature: Its purpose, as the end of "This account's API has no".
+        subject: Words in a 404's message that name a missing thing instead of a missing endpoint.
+        need: Effect that the caller has to be allowed.
+    """
+
+    http: Http
+    method: str
+    route: str
+    feature: str
+    subject: str | None = None
+    need: Effect = "read"
+    _missing: errors.ApiError | None = None
+
+    async def request(self, path: str, *, find_subject: Callable[[], Awaitable[object]] | None = None) -> Any:
+        """Send a request and return its JSON.
+
+        Args:
+            path: Path and query below the base URL, already encoded.
+            find_subject: Raises `NotFound` if the thing doesn't exist; asked if a 404's message doesn't say which it means.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            ApiError: Any other failure.
+        """
+        if self._missing is not None:
+            raise self._to_missing(self._missing)
+        try:
+            return await self.http.request(self.method, path, self.route, need=self.need)
+        except errors.ApiError as error:
+            if not self._is_lacking(error):
+                raise
+            if isinstance(error, errors.NotFound) and not await self._names_path(error, find_subject):
+                raise
+            # Another host's page, for example a gateway's while the API restarts, says nothing about later requests.
+            if not isinstance(error, errors.BadAnswer):
+                self._missing = error
+            raise self._to_missing(error) from None
+
+    def _is_lacking(self, error: errors.ApiError) -> bool:
+        """Check whether the status can mean that the endpoint is missing."""
+        # For a write, 403 is about the token or the plan.
+        statuses = (403, 404, 405) if self.method == "GET" else (404, 405)
+        return error.status in statuses
+
+    async def _names_path(self, error: errors.NotFound, find_subject: Callable[[], Awaitable[object]] | None) -> bool:
+        """Check whether a 404 is about the path, not about a thing such as a post."""
+        message = error.message or ""
+        if self.subject is None or _ABOUT_PATH.search(message):
+            return True
+        if re.search(self.subject, message, re.IGNORECASE):
+            return False
+        if find_subject is None:
+            return True
+        try:
+            await find_subject()
+        except errors.ApiError:
+            return False
+        return True
+
+    def _to_missing(self, error: errors.ApiError) -> errors.EndpointMissing:
+        return errors.EndpointMissing(
+            feature=self.feature,
+            method=error.method,
+            path=error.path,
+            status=error.status,
+            message=error.message if error.status == 403 else None,
+            request_id=error.request_id,
+            may_have_happened=error.may_have_happened,
+        )
