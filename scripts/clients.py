@@ -1,5 +1,6 @@
 """Real clients' own command lines against this server: after `ttp-mcp install`, after the client's own `mcp add`, and after
-`ttp-mcp install` after an entry for a server at a URL, which it refuses to change and removes when asked.
+`ttp-mcp install` after an entry for a server at a URL, which it refuses to change and removes when asked. Then the plugin of Claude
+Code and the extension of Gemini CLI: validated, installed and started from the repository.
 
     python scripts/clients.py
 
@@ -25,6 +26,25 @@ ADDS = {
     "codex": ("mcp", "add", "timetopost", "--", str(SERVER), "--sandbox"),
     "gemini": ("mcp", "add", "--scope", "user", "timetopost", str(SERVER), "--", "--sandbox"),
 }
+# How each client validates and installs the plugin, and what its `mcp list` calls the server then.
+PLUGINS = {
+    "claude-code": (
+        (
+            ("plugin", "validate", "--strict", str(ROOT / "plugin")),
+            ("plugin", "validate", str(ROOT)),
+            ("plugin", "marketplace", "add", str(ROOT)),
+            ("plugin", "install", "timetopost@timetopost"),
+        ),
+        "plugin:timetopost:timetopost",
+    ),
+    "gemini": (
+        (
+            ("extensions", "validate", str(ROOT)),
+            ("extensions", "install", "extension", "--consent", "--skip-settings"),
+        ),
+        "timetopost",
+    ),
+}
 # Nothing listens there.
 URL = "http://127.0.0.1:9/mcp"
 ADDS_URL = {
@@ -46,7 +66,7 @@ def run(home: Path, *command: str) -> str:
     node = str(Path(shutil.which("node") or "node").parent)
     environment = {
         "HOME": str(home),
-        "PATH": f"{node}:/usr/bin:/bin",
+        "PATH": f"{home}:{node}:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "DISABLE_TELEMETRY": "1",
@@ -67,11 +87,11 @@ def run(home: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-def healthy(home: Path, name: str) -> str | None:
+def healthy(home: Path, name: str, server: str = "timetopost") -> str | None:
     """None when the client finds the server well; else what it says."""
     command, word = LISTS[name]
     said = run(home, str(FOLDER / "node_modules" / ".bin" / command), "mcp", "list")
-    lines = [line for line in said.splitlines() if line.strip(" ✓✔○").startswith("timetopost")]
+    lines = [line for line in said.splitlines() if line.strip(" ✓✔○").startswith(server)]
     return None if any(word in line for line in lines) else said
 
 
@@ -106,10 +126,29 @@ def replace_url_entry(home: Path, name: str, command: str) -> str:
     return said
 
 
+def check_plugin(name: str) -> list[str]:
+    """Complaints about one client's plugin. `uvx` stands for what PyPI would give: this package."""
+    commands, server = PLUGINS[name]
+    command = str(FOLDER / "node_modules" / ".bin" / LISTS[name][0])
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        uvx = home / "uvx"
+        uvx.write_text(f'#!/bin/sh\nshift\nexec "{SERVER}" "$@"\n', encoding="utf-8")
+        uvx.chmod(0o755)
+        # Gemini CLI copies the whole folder that it installs from.
+        (home / "extension").mkdir()
+        shutil.copy(ROOT / "gemini-extension.json", home / "extension")
+        said = "".join(run(home, command, *arguments) for arguments in commands)
+        problem = healthy(home, name, server)
+        print(f"{name}, plugin: {'found well' if problem is None else 'NOT FOUND WELL'}", flush=True)
+        return [] if problem is None else [f"{name}, plugin:\n{said}\n{problem}"]
+
+
 def main() -> int:
     """Check every client."""
     install()
     problems = [each for name in LISTS for each in check(name)]
+    problems += [each for name in PLUGINS for each in check_plugin(name)]
     print(*problems, sep="\n")
     return 1 if problems else 0
 

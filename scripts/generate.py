@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from plugin_manifests import REPOSITORY, plugin_documents
+
 from ttp_mcp import __version__
 from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
@@ -23,7 +25,6 @@ from ttp_mcp.toolkit.schemas import input_schema
 from ttp_mcp.tools import Tool, every_tool
 
 ROOT = Path(__file__).resolve().parents[1]
-REPOSITORY = "https://github.com/timetopost/ttp-mcp"
 
 # What matters to someone who installs from the registry or the bundle; the rest is for hosting.
 REGISTRY_SETTINGS = (
@@ -83,8 +84,22 @@ def tools_page() -> str:
         "Generated from the code by `scripts/generate.py`; agents read the same words. The examples run in the tests, over the "
         "demo workspace on 24 November 2026 at 09:02 in Paris; `…` stands for what is left out here."
     )
-    parts = ["# Tools", about, tools_table()]
-    return "\n\n".join([*parts, *(_tool_section(tool) for tool in every_tool())]) + "\n"
+    sections = (_tool_section(tool) for tool in every_tool())
+    return "\n\n".join(["# Tools", about, tools_table(), *sections, hints_section()]) + "\n"
+
+
+def hints_section() -> str:
+    """The annotations of each tool with their justification, as directories ask for them."""
+    about = (
+        "## Annotations\n\n"
+        "MCP clients decide by these hints when to ask you. Each follows from the tool's effect. `openWorldHint` is true for all: "
+        "every tool talks to a service on the internet."
+    )
+    rows = ["| tool | `readOnlyHint` | `destructiveHint` | `idempotentHint` | why |", "|---|---|---|---|---|"]
+    for tool in every_tool():
+        flags = (tool.hints.read_only, tool.hints.destructive, tool.hints.idempotent)
+        rows.append(f"| `{tool.name}` | {' | '.join(str(flag).lower() for flag in flags)} | {tool.hints.why} |")
+    return "\n".join([about, "", *rows])
 
 
 def _tool_section(tool: Tool) -> str:
@@ -226,6 +241,7 @@ def documents(bundle: Path | None = None) -> dict[str, Callable[[str], str]]:
         "server.json": lambda text: server_json(text, bundle),
         "mcpb/manifest.json": manifest_json,
         "deploy/kubernetes/kustomization.yaml": kustomization,
+        **plugin_documents(),
     }
 
 

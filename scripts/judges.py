@@ -135,7 +135,7 @@ def served(server: Sequence[str], kind: str, state: str) -> Iterator[str]:
 
 
 def inspector(server: Sequence[str], state: str) -> str:
-    """The Inspector lists in strict mode in both eras, and calls the tool of each endpoint."""
+    """The Inspector lists in strict mode in both eras, verifies the skills, and calls the tool of each endpoint."""
     base = [str(TOOLS / "npm" / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *server, "--sandbox"]
     base += ["-e", f"TTP_STATE_DIR={state}"]
     for era in ("legacy", "modern"):
@@ -143,6 +143,8 @@ def inspector(server: Sequence[str], state: str) -> str:
         missing = CALLS.keys() - {tool["name"] for tool in listed["tools"]}
         if missing:
             raise Objection(f"not listed: {missing}")
+    # Exit code 7 when a digest or the front matter of a skill is wrong.
+    run([*base, "--method", "skills/list", "--verify", "--protocol-era", "modern"])
     known: dict[str, str] = {}
     for name, arguments in CALLS.items():
         given = json.loads(re.sub(r"\{(\w+)\}", lambda found: known[found[1]], json.dumps(arguments)))
@@ -159,7 +161,7 @@ def inspector(server: Sequence[str], state: str) -> str:
                 known["draft"] = data["post_id"]
             case _:
                 pass
-    return f"tools/list strict in both eras; {len(CALLS)} of {len(CALLS)} endpoint tools called without an error"
+    return f"tools/list strict in both eras; skills verified; {len(CALLS)} of {len(CALLS)} endpoint tools called without an error"
 
 
 def typescript(server: Sequence[str], state: str) -> str:

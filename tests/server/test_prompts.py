@@ -76,7 +76,7 @@ def test_prompt_speaks_of_tools_that_exist(prompt):
     said = set(re.findall(r"\b[a-z]+_[a-z_]+\b", text))
     assert said <= names
     if {"create_post", "apply_plan"} & said:
-        assert "I agree" in text
+        assert "I agree" in text or "the user agrees" in text
 
 
 @given(st.text(), st.text())

@@ -76,6 +76,7 @@ async def test_server_introduces_itself(connect, era):
     """Name, version, instructions, and only capabilities that it has."""
     async with connect(era) as side:
         assert (side.client.server_info.name, side.client.server_info.version) == ("ttp-mcp", __version__)
+        assert side.client.server_info.icons[0].src.startswith("data:image/svg+xml;base64,")
         assert side.client.instructions == INSTRUCTIONS
         has = side.client.server_capabilities
         assert (has.tools is not None, has.prompts is not None, has.resources is not None) == (True, True, True)

@@ -171,6 +171,8 @@ def test_hints_are_the_row_of_the_effect(tool):
         hints.idempotent,
         hints.open_world,
     )
+    # Directories refuse a tool that is neither.
+    assert hints.read_only != hints.destructive
 
 
 def test_no_two_tools_share_a_name_or_a_title():

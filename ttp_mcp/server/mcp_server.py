@@ -18,13 +18,14 @@ from ttp_mcp import __version__
 from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import may_hold_token, redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
-from ttp_mcp.server import completions, resources
+from ttp_mcp.server import completions, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
 from ttp_mcp.server.instructions import build_instructions
 from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.server.rendering import (
     mask_unexpected_error,
     render_failure,
+    render_icons,
     render_prompt,
     render_resource,
     render_success,
@@ -80,6 +81,7 @@ class TtpServer(Server[Any]):
             title="TimeToPost",
             instructions=build_instructions(list(self._tools)),
             website_url="https://timetopost.co",
+            icons=render_icons(),
             version=__version__,
             cache_hints=_CACHE_HINTS,
             # No argument travels as a header, so there is nothing to compare with one.
@@ -93,6 +95,9 @@ class TtpServer(Server[Any]):
             on_read_resource=self._read_resource,
             on_completion=self._complete,
         )
+        self.extensions[skills.EXTENSION] = {}
+        self.add_request_handler("skills/list", types.PaginatedRequestParams, self._list_skills)
+        self.add_request_handler("skills/get", skills.GetSkillParams, self._get_skill)
         seal = RequestStateBoundary(state_security or RequestStateSecurity.ephemeral(), default_audience=NAME)
         # Names are redacted first: the SDK's spans are named by them.
         self.middleware = [redact_names, *self.middleware, seal, *middleware]
@@ -156,6 +161,9 @@ class TtpServer(Server[Any]):
         self, request: Request, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
+        if skill := skills.find_skill(uri, self._tools):
+            file = types.TextResourceContents(uri=uri, text=skill.markdown, mime_type="text/markdown")
+            return types.ReadResourceResult(contents=[file])
         found = resources.find_resource(uri, self._resources)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown resource: {quote_text(uri, 100)}."))
@@ -171,6 +179,15 @@ class TtpServer(Server[Any]):
             raise MCPError(code, redact_tokens(said)) from None
         content = types.TextResourceContents(uri=params.uri, text=redact_tokens(text), mime_type="text/plain")
         return types.ReadResourceResult(contents=[content])
+
+    async def _list_skills(self, _: Request, __: types.PaginatedRequestParams) -> dict[str, Any]:
+        return skills.render_skills(self._tools)
+
+    async def _get_skill(self, _: Request, params: skills.GetSkillParams) -> dict[str, Any]:
+        skill = skills.find_skill(params.uri, self._tools)
+        if skill is None:
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown skill: {quote_text(params.uri, 100)}."))
+        return skills.render_skill(skill)
 
     async def _complete(self, request: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Complete ids and names; an API that fails completes nothing."""

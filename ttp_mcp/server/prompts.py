@@ -26,8 +26,8 @@ class Prompt:
 
     @property
     def tools(self) -> frozenset[str]:
-        """Tools that the prompt names: the only words in it with an underscore."""
-        return frozenset(re.findall(r"\b[a-z]+_[a-z_]+\b", "\n".join(self.lines)))
+        """Tools that the prompt names."""
+        return tools_in("\n".join(self.lines))
 
     def render(self, given: Mapping[str, str]) -> str:
         """Fill in the arguments."""
@@ -36,20 +36,25 @@ class Prompt:
         return re.sub(r"\{(\w+)\}", lambda found: given.get(found[1], found[0]), "\n".join(kept))
 
 
+def tools_in(text: str) -> frozenset[str]:
+    """Return the tools that a text names: the only words in it with an underscore, but for `platform_data.key`."""
+    return frozenset(re.findall(r"\b[a-z]+_[a-z_]+\b(?!\.\w)", text))
+
+
 PROMPTS = (
     Prompt(
         "plan_my_week",
         "Plan my week",
         "Draft posts for the coming week, find the best times, and schedule them once you agree.",
         (
-            "Plan my social media posts for the next seven days.",
+            "Plan the social media posts of the next seven days.",
             "Topics: {topics}",
             "Accounts: {account}",
-            "1. Call list_integrations, and read the resource ttp://recent-posts for the voice of my accounts.",
+            "1. Call list_integrations, and read the resource ttp://recent-posts for the voice of the accounts.",
             "2. Call list_posts with status scheduled, to avoid repeating a post.",
-            "3. Draft the posts, each fitted to its platform, and show them to me. Ask me what to change.",
-            "4. Call plan_posts with the agreed texts and show me the calendar.",
-            "5. Call apply_plan only after I agree. Say what was scheduled, with weekdays and times.",
+            "3. Draft the posts, each fitted to its platform, and show them to the user. Ask what to change.",
+            "4. Call plan_posts with the agreed texts and show the calendar.",
+            "5. Call apply_plan only after the user agrees. Say what was scheduled, with weekdays and times.",
         ),
         (
             Argument("topics", "What the week is about, in a few words."),
@@ -85,9 +90,15 @@ PROMPTS = (
         "What failed, and why",
         "Posts that did not reach every account, each with its cause and the next step.",
         (
-            "Find what went wrong: call list_posts with status failed and partial, and check_setup.",
-            "For each post say which account failed and why, and what I have to do (for example reconnect an account in the dashboard).",
-            "Offer to send it again to that account only, with create_post. Send nothing before I agree.",
+            "Find the posts that did not reach every account, and help to fix them.",
+            "1. Call list_posts with status failed and partial, and check_setup.",
+            "2. For each post say which account failed and why, and what the user has to do (for example reconnect an account).",
+            "3. Offer to send it again to that account only, with create_post. Send nothing before the user agrees.",
         ),
     ),
 )
+
+
+def find_prompt(name: str) -> Prompt:
+    """Return a prompt by its name."""
+    return next(prompt for prompt in PROMPTS if prompt.name == name)

@@ -1,5 +1,6 @@
 """Render tools, prompts, resources and results as MCP types."""
 
+from base64 import b64encode
 from typing import Any
 
 import mcp_types as types
@@ -14,6 +15,16 @@ from ttp_mcp.toolkit.schemas import input_schema, output_schema
 
 # Key in the _meta of an error result, with one of the words of `errors.error_kind`, or `arguments`.
 ERROR_KIND = "co.timetopost/error"
+_ICON_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0b6e6e"/>'
+    '<path d="M8 12h16M11 7v4M21 7v4M12 19l3 3 6-6" fill="none" stroke="#fff" stroke-width="2.5" stroke-linecap="round"/></svg>'
+)
+
+
+def render_icons() -> list[types.Icon]:
+    """Render the server's icon, without an address that a client would have to fetch."""
+    source = "data:image/svg+xml;base64," + b64encode(_ICON_SVG.encode()).decode()
+    return [types.Icon(src=source, mime_type="image/svg+xml", sizes=["any"])]
 
 
 def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:

@@ -12,19 +12,41 @@ from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case."""
+    """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case.
+
+    Directories want each tool to be read-only or destructive. `why` justifies the choice in docs/tools.md.
+    """
 
     read_only: bool
     destructive: bool
     idempotent: bool
+    why: str
+    # Every tool talks to a service on the internet.
     open_world: bool = True
 
 
 HINTS: dict[Effect, Hints] = {
-    "read": Hints(read_only=True, destructive=False, idempotent=True),
-    "draft": Hints(read_only=False, destructive=False, idempotent=False),
-    "publish": Hints(read_only=False, destructive=True, idempotent=False),
-    "remove": Hints(read_only=False, destructive=True, idempotent=True),
+    "read": Hints(
+        read_only=True, destructive=False, idempotent=True, why="It sends only requests that change nothing."
+    ),
+    "draft": Hints(
+        read_only=False,
+        destructive=True,
+        idempotent=False,
+        why="A file leaves this machine for a public URL, and the API can't delete it.",
+    ),
+    "publish": Hints(
+        read_only=False,
+        destructive=True,
+        idempotent=False,
+        why="A post can reach the public, which can't be taken back.",
+    ),
+    "remove": Hints(
+        read_only=False,
+        destructive=True,
+        idempotent=True,
+        why="A post is deleted for good; deleting it again changes nothing.",
+    ),
 }
 
 
