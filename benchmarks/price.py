@@ -50,7 +50,7 @@ def remove_guards() -> None:
     import ttp_mcp.logs
     import ttp_mcp.writes.startup_report
     from ttp_mcp import credentials, text
-    from ttp_mcp.api import clock, http, responses
+    from ttp_mcp.api import clock, http
     from ttp_mcp.ledger.store import sqlite
     from ttp_mcp.writes import in_flight
 
@@ -82,11 +82,9 @@ def remove_guards() -> None:
             """Nothing to close."""
 
     async def request(self: http.Http, method: str, path: str, route: str, *, body: Any = None, **_: Any) -> Any:
-        asked = responses.RequestInfo(method, route)
         sent = None if body is None else http.encode_body(body)
-        return await self._exchange(
-            http._Call(asked, path, self.token, sent, 1 << 40, float("inf")), http._Progress(sent=True)
-        )
+        call = http._Call(method, route, path, self.token, sent, 1 << 40, float("inf"))
+        return await self._exchange(call, http._Progress(sent=True))
 
     async def whole(_: http.Http, response: Any, __: int) -> bytes:
         return await response.aread()
@@ -103,11 +101,10 @@ def remove_guards() -> None:
     http.Http._read_body = whole
     http._check_origin = nothing
     clock.ApiClock.learn = nothing
-    text._pass = same
     everywhere(credentials.redact, same)
     everywhere(credentials.redact_tokens, same)
     everywhere(credentials.may_hold_token, never)
-    everywhere(text.clean, same)
+    everywhere(text.clean_text, same)
     everywhere(ttp_mcp.writes.startup_report.report_unfinished_writes, no_report)
     ttp_mcp.process.forbid_core_dumps = nothing
 

@@ -10,8 +10,7 @@ from ttp_mcp import tools
 from ttp_mcp.api import Limits
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks, utc_now
-from ttp_mcp.api.http import Http
-from ttp_mcp.api.permissions import Permissions
+from ttp_mcp.api.http import Http, Permissions
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger

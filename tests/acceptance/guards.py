@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from http import cookiejar
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -135,6 +135,27 @@ def always_resolved(there: Any) -> Any:
     return resolve
 
 
+def through_client(**options: Any) -> Any:
+    """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked."""
+
+    class ClientTransport(httpx2.AsyncBaseTransport):
+        def __init__(self, *, verify: Any, **_: Any) -> None:
+            self._client = httpx2.AsyncClient(verify=verify, **options)
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            return await self._client.send(
+                self._client.build_request(
+                    request.method, request.url, headers=request.headers, content=request.content
+                ),
+                stream=True,
+            )
+
+        async def aclose(self) -> None:
+            await self._client.aclose()
+
+    return ClientTransport
+
+
 async def passed_on(ctx: Any, call_next: Any) -> Any:
     """A message as it came."""
     return await call_next(ctx)
@@ -149,12 +170,12 @@ API, WRITES, TOOLS, SERVER = "tests/api", "tests/writes", "tests/tools", "tests/
 REMOVED: dict[str, Removal] = {
     # The API client
     "access, in the client": Removal(
-        "api.permissions:ALLOWED_EFFECTS",
+        "api.http:ALLOWED_EFFECTS",
         everything_allowed,
         f"{API}/test_requests.py::test_nothing_is_sent_without_a_usable_token_or_permission",
     ),
     "toolsets, in the client": Removal(
-        "api.permissions:Permissions.check",
+        "api.http:Permissions.check",
         no_check,
         f"{SERVER}/test_toolsets.py::test_api_client_refuses_what_no_offered_tool_needs",
     ),
@@ -164,8 +185,8 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
     "no cookies": Removal(
-        "api.http:DefaultCookiePolicy",
-        constant(lambda **_: cookiejar.DefaultCookiePolicy()),
+        "api.http:httpx2.AsyncHTTPTransport",
+        constant(through_client()),
         f"{API}/test_requests.py::test_cookies_of_the_api_are_not_kept",
     ),
     "status before body": Removal(

@@ -126,7 +126,7 @@ async def check_fault(name, fault=None, only=None):
                 )
             )
             # The context of the first request is built before the clock of the call runs.
-            api._http._open_client()
+            api._http._open_transport()
             error = None
             with anyio.move_on_after(total + 2) as bound:
                 try:

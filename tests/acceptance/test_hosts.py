@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tests.acceptance.guards import through_client
 from ttp_mcp import config
 from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, download, http, ssrf, upload
 from ttp_mcp.api.client import ApiClient
@@ -312,20 +313,15 @@ async def test_a7_no_redirect_of_the_api_is_followed():
 
 @pytest.mark.requirement("acceptance.a7")
 async def test_a7_goes_red_when_redirects_are_followed(monkeypatch):
-    """The guard is one argument of the HTTP client."""
+    """The guard is a transport in place of a client."""
     forced(monkeypatch, follow_redirects=True)
     with pytest.raises(AssertionError):
         await check_redirects()
 
 
 def forced(monkeypatch, **options):
-    """The API's HTTP client with other options than it asks for."""
-
-    class Forced(httpx2.AsyncClient):
-        def __init__(self, **asked):
-            super().__init__(**asked | options)
-
-    monkeypatch.setattr(http.httpx2, "AsyncClient", Forced)
+    """A client with these options in place of the transport."""
+    monkeypatch.setattr(http.httpx2, "AsyncHTTPTransport", through_client(**{"trust_env": False} | options))
 
 
 @pytest.mark.requirement("acceptance.a7")

@@ -139,7 +139,7 @@ async def test_b3_guard_removed_hold(monkeypatch):
 async def test_b3_guard_removed_probe(monkeypatch):
     """Without a probe all calls are sent at once when the wait is over."""
 
-    async def all_at_once(self, most_seconds):
+    async def all_at_once(self, deadline):
         while left := self.seconds_left():
             await self._clocks.sleep(left)
         self._until = None
@@ -189,7 +189,7 @@ async def test_b4_outage():
 @pytest.mark.requirement("acceptance.b4")
 async def test_b4_guard_removed_budget(monkeypatch):
     """Without it an outage is answered with three times the calls."""
-    monkeypatch.setattr(http_module.retry.RetryBudget, "take_retry", lambda self, at: True)
+    monkeypatch.setattr(http_module.RetryBudget, "take_retry", lambda self, at: True)
     with pytest.raises(AssertionError, match="attempts for"):
         await check_outage(10, 20)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp.api import errors, retry
+from ttp_mcp.api.rate_limit import RetryBudget
 from ttp_mcp.api.responses import (
     RequestInfo,
     connection_error,
@@ -17,7 +18,7 @@ from ttp_mcp.api.responses import (
     parse_response,
     too_large_error,
 )
-from ttp_mcp.api.retry import ACTIONS, RetryBudget, choose_action, classify_failure, delay_seconds, parse_retry_after
+from ttp_mcp.api.retry import ACTIONS, choose_action, classify_failure, delay_seconds, parse_retry_after
 
 pytestmark = pytest.mark.requirement("api.classification")
 

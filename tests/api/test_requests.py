@@ -30,8 +30,7 @@ from ttp_mcp.api import (
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.http import Http
-from ttp_mcp.api.permissions import Permissions
+from ttp_mcp.api.http import Http, Permissions
 from ttp_mcp.credentials import Token
 
 TEXT = "ttp_" + "0123456789ab" * 4
@@ -432,7 +431,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
             patch.setattr(http_module.Http, "_read_body", too_large)
             with pytest.raises((NoAnswer, BadAnswer)):
                 await api.posts.list()
-        assert api._http._client._transport._pool._requests == []
+        assert api._http._transport._pool._requests == []
         await api.aclose()
 
 
@@ -468,7 +467,7 @@ async def test_redirect_is_never_followed():
 )
 def test_token_is_only_added_for_the_configured_origin(base, url, same):
     """A port that is written out is the same as the scheme's own."""
-    home = http_module._origin_of(httpx2.URL(base))
+    home = httpx2.URL(base)
     if same:
         http_module._check_origin(home, httpx2.URL(url))
     else:
@@ -482,7 +481,7 @@ async def test_token_is_in_no_log_repr_or_error(caplog):
     caplog.set_level(logging.DEBUG)
     async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
         api = over_sockets(server)
-        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._create_client().headers)]
+        shown = [repr(api), repr(vars(api)), repr(api.token), repr(api._http._headers)]
         await api.posts.list()
         for _ in range(3):
             with pytest.raises((NoAnswer, ServerError)) as caught:
@@ -550,13 +549,13 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
     async with FaultServer() as server:
         pass
     attempts = []
-    send = httpx2.AsyncClient.send
+    send = httpx2.AsyncHTTPTransport.handle_async_request
 
-    async def counted(self, request, **more):
+    async def counted(self, request):
         attempts.append(request.method)
-        return await send(self, request, **more)
+        return await send(self, request)
 
-    monkeypatch.setattr(httpx2.AsyncClient, "send", counted)
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", counted)
     api = over_sockets(server)
     for call in (api.posts.list, lambda: api.posts.create(DRAFT)):
         with pytest.raises(NotReached) as caught:

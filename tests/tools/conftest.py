@@ -22,8 +22,7 @@ from tests import asgi
 from tests.asgi import nowhere
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.http import Http
-from ttp_mcp.api.permissions import Permissions
+from ttp_mcp.api.http import Http, Permissions
 from ttp_mcp.config import Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.factory import Runtime, create_server, offered_tools

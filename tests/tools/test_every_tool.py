@@ -13,7 +13,7 @@ from tests.support.media_files import png
 from tests.tools.conftest import Agent, answer, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
-from ttp_mcp.api.permissions import ALLOWED_EFFECTS
+from ttp_mcp.api.http import ALLOWED_EFFECTS
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.factory import create_server
 from ttp_mcp.server.instructions import INSTRUCTIONS

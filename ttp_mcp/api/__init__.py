@@ -24,10 +24,9 @@ from ttp_mcp.api.errors import (
     UploadRefused,
     ValidationFailed,
 )
-from ttp_mcp.api.http import Http, Limits
+from ttp_mcp.api.http import Effect, Http, Limits, Permissions
 from ttp_mcp.api.integrations import Board, CreatorInfo, Integration
 from ttp_mcp.api.media import PresignedUpload, PresignRequest, Uploaded
-from ttp_mcp.api.permissions import Effect, Permissions
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
 
 __all__ = [

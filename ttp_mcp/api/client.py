@@ -4,7 +4,6 @@ from starlette.types import ASGIApp
 
 from ttp_mcp.api.analytics import AnalyticsApi
 from ttp_mcp.api.auth import AuthApi
-from ttp_mcp.api.clock import ApiClock
 from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.integrations import IntegrationsApi
@@ -12,7 +11,6 @@ from ttp_mcp.api.media import MediaApi
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.api.ssrf import Resolver, is_on_this_machine, system_resolver
 from ttp_mcp.api.upload import PresignedUploader
-from ttp_mcp.credentials import Token
 
 
 class ApiClient:
@@ -27,6 +25,9 @@ class ApiClient:
             resolve: Returns the addresses of the storage's host name; may block.
         """
         self._http = http
+        self.base_url = http.base_url
+        self.token = http.token
+        self.clock = http.clock
         self.posts = PostsApi(http)
         self.integrations = IntegrationsApi(http)
         self.media = MediaApi(
@@ -41,21 +42,6 @@ class ApiClient:
         self.downloads = MediaDownloader(resolve=resolve)
         self.analytics = AnalyticsApi(http, self.posts)
         self.auth = AuthApi(http)
-
-    @property
-    def clock(self) -> ApiClock:
-        """The API's clock."""
-        return self._http.clock
-
-    @property
-    def base_url(self) -> str:
-        """Base URL of all requests."""
-        return self._http.base_url
-
-    @property
-    def token(self) -> Token | None:
-        """The token in use."""
-        return self._http.token
 
     async def aclose(self) -> None:
         """Close the connections."""

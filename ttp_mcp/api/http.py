@@ -1,11 +1,14 @@
-"""One request: the token, the limits, the queue, the retries, and every failure turned into an `ApiError`."""
+"""One request: permissions, the token, the limits, the queue, the retries, and every failure turned into an `ApiError`.
+
+Requests go straight to an HTTPX2 transport, which keeps no cookie, follows no redirect and reads no environment.
+"""
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Literal, cast
 
 import anyio
 import httpx2
@@ -15,8 +18,7 @@ from ttp_mcp import __version__
 from ttp_mcp.api import errors, network, responses, retry
 from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.parsing import JsonObject
-from ttp_mcp.api.permissions import Effect, Permissions
-from ttp_mcp.api.rate_limit import RateLimitGate, StillLimited
+from ttp_mcp.api.rate_limit import RateLimitGate, RetryBudget, StillLimited
 from ttp_mcp.api.responses import RequestInfo
 from ttp_mcp.credentials import Token
 
@@ -24,6 +26,33 @@ MIB = 1024 * 1024
 # The status of a refusal decides; its message is worth this much and no more.
 REFUSAL_BYTES = 64 * 1024
 REFUSAL_SECONDS = 2.0
+
+Effect = Literal["read", "draft", "publish", "remove"]
+ALLOWED_EFFECTS: dict[str, frozenset[Effect]] = {
+    "read": frozenset({"read"}),
+    "draft": frozenset({"read", "draft"}),
+    "full": frozenset({"read", "draft", "publish", "remove"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """`access` is read, draft or full. `endpoints` are the only ones to ask, as `GET /posts`; None for all of them."""
+
+    access: str = "full"
+    endpoints: frozenset[str] | None = None
+
+    def check(self, method: str, route: str, effect: Effect) -> None:
+        """Refuse what the access mode excludes, and what no offered tool needs.
+
+        Raises:
+            AccessRefused: With the setting that excludes it.
+        """
+        # An endpoint group is the first segment of the path.
+        if self.endpoints is not None and f"{method} /{route.split('/')[1]}" not in self.endpoints:
+            raise errors.AccessRefused(method=method, path=route, setting="TTP_TOOLSETS")
+        if effect not in ALLOWED_EFFECTS[self.access]:
+            raise errors.AccessRefused(method=method, path=route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +69,9 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(RequestInfo):
     """The parts of a request that are the same for each attempt. `deadline` is on the monotonic clock."""
 
-    info: RequestInfo
     path: str
     token: Token
     body: bytes | None
@@ -63,6 +91,14 @@ class _Progress:
         """Note that a byte can have been written; called by the connection before each step."""
         if event.endswith("send_request_headers.started"):
             self.sent = True
+
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"ttp-mcp/{__version__}",
+    "x-ttp-client": "mcp",
+}
 
 
 def encode_body(body: JsonObject) -> bytes:
@@ -107,14 +143,20 @@ class Http:
         self.limits = limits or Limits()
         self.clocks = clocks or Clocks()
         self.clock = ApiClock(self.clocks.now)
-        self._home = _origin_of(httpx2.URL(self.base_url))
+        self._home = httpx2.URL(self.base_url)
         self._token_problem = token_problem
-        self._org_id = org_id
+        self._headers = {**_HEADERS, "x-ttp-org": org_id} if org_id else _HEADERS
+        self._timeout = {
+            "connect": self.limits.connect_seconds,
+            "read": self.limits.read_seconds,
+            "write": self.limits.write_seconds,
+            "pool": None,
+        }
         self._app = app
         self._permissions = permissions or Permissions()
-        self._client: httpx2.AsyncClient | None = None
+        self._transport: httpx2.AsyncBaseTransport | None = None
         self._proxy_variable: str | None = None
-        self._budget = retry.RetryBudget()
+        self._budget = RetryBudget()
         self._gate = RateLimitGate(self.clocks, self.limits.connections)
 
     async def request(
@@ -136,11 +178,14 @@ class Http:
             ApiError: One of its kinds.
         """
         self._permissions.check(method, route, need)
-        info, now = RequestInfo(method, route), self.clocks.monotonic()
+        if self.token is None:
+            raise self._token_error(method, route)
+        now = self.clocks.monotonic()
         call = _Call(
-            info=info,
+            method,
+            route,
             path=path,
-            token=self._require_token(info),
+            token=self.token,
             body=None if body is None else encode_body(body),
             most_bytes=self.limits.list_bytes if big else self.limits.answer_bytes,
             deadline=now + self.limits.total_seconds,
@@ -156,20 +201,18 @@ class Http:
 
     async def aclose(self) -> None:
         """Close the connections; a later request opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
-    def _require_token(self, info: RequestInfo) -> Token:
-        if self.token is not None:
-            return self.token
+    def _token_error(self, method: str, route: str) -> errors.ApiError:
         if self._token_problem is not None:
-            raise errors.TokenMalformed(method=info.method, path=info.route, problem=self._token_problem)
-        raise errors.TokenMissing(method=info.method, path=info.route)
+            return errors.TokenMalformed(method=method, path=route, problem=self._token_problem)
+        return errors.TokenMissing(method=method, path=route)
 
     async def _wait_before_retry(self, call: _Call, error: errors.ApiError, attempt: int) -> None:
         """Return when the next attempt may start, or raise the error if there is none."""
-        action = retry.choose_action(error, "write" if call.info.has_side_effects else "read", attempt)
+        action = retry.choose_action(error, "write" if call.has_side_effects else "read", attempt)
         if action == "give_up":
             raise error
         now = self.clocks.monotonic()
@@ -182,122 +225,98 @@ class Http:
             await self.clocks.sleep(wait)
 
     async def _attempt(self, call: _Call) -> Any:
+        """Send the request once, before its deadline."""
         progress = _Progress()
-        deadline = asyncio.get_running_loop().time() + max(0.0, self._seconds_left(call))
+        left = call.deadline - self.clocks.monotonic()
         # Cheaper than anyio.fail_after. asyncio.timeout is cheaper still, but would cut off the closing of a connection.
-        with anyio.CancelScope(deadline=deadline):
-            return await self._send_in_turn(call, progress)
+        with anyio.CancelScope(deadline=asyncio.get_running_loop().time() + max(0.0, left)):
+            try:
+                async with self._gate.slot(call.deadline):
+                    return await self._exchange(call, progress)
+            except StillLimited:
+                wait = self._gate.seconds_left()
+                raise errors.RateLimited(
+                    method=call.method, path=call.route, status=429, retry_after_seconds=wait
+                ) from None
         if progress.refusal is not None:
             # The status arrived in time, only its message did not.
             raise progress.refusal
         after = self.limits.total_seconds
-        raise responses.connection_error(call.info, TimeoutError(), sent=progress.sent, after_seconds=after)
-
-    def _seconds_left(self, call: _Call) -> float:
-        return call.deadline - self.clocks.monotonic()
-
-    async def _send_in_turn(self, call: _Call, progress: _Progress) -> Any:
-        try:
-            async with self._gate.slot(lambda: min(self._seconds_left(call), retry.LONGEST_WAIT_SECONDS)):
-                return await self._exchange(call, progress)
-        except StillLimited:
-            raise errors.RateLimited(
-                method=call.info.method,
-                path=call.info.route,
-                status=429,
-                retry_after_seconds=self._gate.seconds_left(),
-            ) from None
+        raise responses.connection_error(call, TimeoutError(), sent=progress.sent, after_seconds=after)
 
     async def _exchange(self, call: _Call, progress: _Progress) -> Any:
+        """Send the request and read the response."""
         try:
-            client = self._open_client()
-            response = await client.send(self._build_request(client, call, progress), stream=True)
+            transport = self._transport or self._open_transport()
+            response = await transport.handle_async_request(self._build_request(call, progress))
             try:
                 return await self._read(response, call, progress)
             finally:
                 await response.aclose()
         except network.UnusableSetting as problem:
             raise errors.NotReached(
-                method=call.info.method, path=call.info.route, reason=problem.reason, variable=problem.variable
+                method=call.method, path=call.route, reason=problem.reason, variable=problem.variable
             ) from None
         except (httpx2.RequestError, OSError) as error:
             after = self.limits.write_seconds if isinstance(error, httpx2.WriteTimeout) else self.limits.read_seconds
             raise responses.connection_error(
-                call.info,
-                error,
-                sent=progress.sent,
-                status=progress.status,
-                after_seconds=after,
-                proxy=self._proxy_variable,
+                call, error, sent=progress.sent, status=progress.status, after_seconds=after, proxy=self._proxy_variable
             ) from None
+
+    def _build_request(self, call: _Call, progress: _Progress) -> httpx2.Request:
+        # A read can always be retried, so only a write needs to know when its first byte leaves.
+        progress.sent = not call.has_side_effects or self._app is not None
+        headers = self._headers if call.body is None else {**self._headers, "Content-Type": "application/json"}
+        extensions: dict[str, Any] = {"timeout": self._timeout}
+        if not progress.sent:
+            extensions["trace"] = progress.trace
+        request = httpx2.Request(
+            call.method, self.base_url + call.path, headers=headers, content=call.body, extensions=extensions
+        )
+        _check_origin(self._home, request.url)
+        request.headers["Authorization"] = f"Bearer {call.token.reveal()}"
+        return request
+
+    def _open_transport(self) -> httpx2.AsyncBaseTransport:
+        """Open the connection pool, or reach the application in this process."""
+        most = self.limits.connections
+        # Plain http is for this machine only: it needs no TLS context, and a proxy must not see its token.
+        plain = self._home.scheme == "http"
+        proxy, self._proxy_variable = (None, None) if plain else network.find_proxy(self.base_url)
+        if self._app is not None:
+            self._transport = httpx2.ASGITransport(self._app)
+        else:
+            self._transport = httpx2.AsyncHTTPTransport(
+                verify=False if plain else network.create_tls_context(),
+                proxy=proxy,
+                trust_env=False,
+                limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
+            )
+        return self._transport
 
     async def _read(self, response: httpx2.Response, call: _Call, progress: _Progress) -> Any:
         self.clock.learn(response.headers)
         status = response.status_code
         if status >= 300:
             # The status counts, and the gate closes, even if the message never arrives.
-            progress.refusal = self._error_from(call.info, response, None)
+            progress.refusal = self._error_from(call, response, None)
             if isinstance(progress.refusal, errors.RateLimited):
                 self._gate.close(progress.refusal.retry_after_seconds)
-            raise self._error_from(call.info, response, await self._read_refusal(response))
+            raise self._error_from(call, response, await self._read_refusal(response))
         progress.status = status
         content = await self._read_body(response, call.most_bytes)
         if content is None:
-            raise responses.too_large_error(call.info, status)
-        return responses.parse_response(call.info, status, response.headers.get("content-type", ""), content)
-
-    def _build_request(self, client: httpx2.AsyncClient, call: _Call, progress: _Progress) -> httpx2.Request:
-        # A read can always be retried, so only a write needs to know when its first byte leaves.
-        progress.sent = not call.info.has_side_effects or self._app is not None
-        headers = {} if call.body is None else {"Content-Type": "application/json"}
-        if self._org_id:
-            headers["x-ttp-org"] = self._org_id
-        request = client.build_request(
-            call.info.method,
-            self.base_url + call.path,
-            headers=headers,
-            content=call.body,
-            extensions={} if progress.sent else {"trace": progress.trace},
-        )
-        _check_origin(self._home, request.url)
-        request.headers["Authorization"] = f"Bearer {call.token.reveal()}"
-        return request
-
-    def _open_client(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            self._client = self._create_client()
-        return self._client
-
-    def _create_client(self) -> httpx2.AsyncClient:
-        limits = self.limits
-        # Plain http is for this machine only: it needs no TLS context, and a proxy must not see its token.
-        plain = self._home[0] == "http"
-        proxy, self._proxy_variable = (None, None) if plain else network.find_proxy(self.base_url)
-        return httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(self._app) if self._app else None,
-            verify=False if plain else network.create_tls_context(),
-            proxy=None if self._app else proxy,
-            timeout=httpx2.Timeout(
-                limits.read_seconds, connect=limits.connect_seconds, write=limits.write_seconds, pool=None
-            ),
-            limits=httpx2.Limits(max_connections=limits.connections, max_keepalive_connections=limits.connections),
-            follow_redirects=False,
-            trust_env=False,
-            # A session of the API's website must not replace the token: no cookie is kept.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": f"ttp-mcp/{__version__}",
-                "x-ttp-client": "mcp",
-            },
-        )
+            raise responses.too_large_error(call, status)
+        return responses.parse_response(call, status, response.headers.get("content-type", ""), content)
 
     async def _read_body(self, response: httpx2.Response, most_bytes: int) -> bytes | None:
         """Return the decoded body; None if it is larger, and then the rest isn't read."""
         chunks: list[bytes] = []
         size = 0
-        async with aclosing(response.aiter_bytes()) as stream:
+        # HTTPX2 decodes through four generators, which plain bytes don't need.
+        plain = "content-encoding" not in response.headers
+        body = aiter(cast("httpx2.AsyncByteStream", response.stream)) if plain else response.aiter_bytes()
+        async with aclosing(cast("AsyncGenerator[bytes]", body)) as stream:
             async for chunk in stream:
                 size += len(chunk)
                 if size > most_bytes:
@@ -316,14 +335,7 @@ class Http:
         return responses.error_from_response(info, response.status_code, response.headers, content, self.clock.now())
 
 
-_Origin = tuple[str, bytes, int | None]
-
-
-def _check_origin(home: _Origin, url: httpx2.URL) -> None:
+def _check_origin(home: httpx2.URL, url: httpx2.URL) -> None:
     """Check, last before the token is added, that scheme, host and port are those of the base URL."""
-    if _origin_of(url) != home:
+    if (url.scheme, url.netloc) != (home.scheme, home.netloc):
         raise AssertionError("a request was about to leave for another host")
-
-
-def _origin_of(url: httpx2.URL) -> _Origin:
-    return url.scheme, url.raw_host, url.port or {"https": 443, "http": 80}.get(url.scheme)

@@ -72,7 +72,7 @@ class IntegrationsApi:
         found = unwrap_list(reply, "integrations", "accounts")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
-        return [_read_integration(raw) for raw in found]
+        return [*map(_read_integration, found)]
 
     async def boards(self) -> "list[Board]":
         """`GET /integrations/pinterest/boards`: boards of the connected Pinterest account.

@@ -77,7 +77,7 @@ def as_number(value: object) -> float | None:
 def as_datetime(value: object) -> datetime | None:
     """Return a time as aware UTC: ISO 8601, in UTC without an offset, or Unix time in seconds or milliseconds."""
     try:
-        found = _as_unix_time(value) or _as_iso_time(value)
+        found = _as_iso_time(value) or _as_unix_time(value)
     except (ValueError, OverflowError):
         return None
     return found if found and _EARLIEST_YEAR <= found.year <= _LATEST_YEAR else None
@@ -131,7 +131,10 @@ def _label_reason(place: object, text: str) -> str:
 
 def first_present(holder: JsonObject, *names: str) -> Any:
     """Return the value of the first of several spellings that exists and isn't null."""
-    return next((holder[name] for name in names if holder.get(name) is not None), None)
+    for name in names:
+        if (value := holder.get(name)) is not None:
+            return value
+    return None
 
 
 def unwrap_list(reply: object, *names: str) -> list[JsonObject] | None:

@@ -188,7 +188,7 @@ class PostsApi:
         found = unwrap_list(reply, "posts")
         if found is None:
             raise errors.BadAnswer(method="GET", path="/posts", reason="shape")
-        return [Post(raw) for raw in found]
+        return [*map(Post, found)]
 
     async def get(self, post_id: str) -> Post:
         """`GET /posts/{id}`: one post.

@@ -1,10 +1,12 @@
-"""A shared wait for all calls: after a 429 none is sent until the wait is over, and then one call probes first."""
+"""Limits that all calls share: how many requests at once, the wait after a 429, and the budget for retries."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
 
+from ttp_mcp.api import retry
 from ttp_mcp.api.clock import Clocks
 
 # A longer wait is reported to the agent in full, but calls try again after an hour.
@@ -20,7 +22,10 @@ class StillLimited(Exception):
 
 
 class RateLimitGate:
-    """Connections for a few requests at once, closed while the API limits requests."""
+    """Connections for a few requests at once, closed while the API limits requests.
+
+    After a 429 no request is sent until the wait is over, and then one call probes first.
+    """
 
     def __init__(self, clocks: Clocks, connections: int) -> None:
         """Start open."""
@@ -46,17 +51,17 @@ class RateLimitGate:
         self._until = until if self._until is None else max(self._until, until)
 
     @asynccontextmanager
-    async def slot(self, most_seconds: Callable[[], float]) -> AsyncGenerator[None]:
+    async def slot(self, deadline: float) -> AsyncGenerator[None]:
         """Wait until the gate is open and a connection is free, and keep that connection for the block.
 
         Args:
-            most_seconds: How long the caller can wait from now.
+            deadline: How long the caller can wait, on the monotonic clock.
 
         Raises:
             StillLimited: The rate limit lasts longer.
         """
         while True:
-            probe = await self.wait(most_seconds) if self.is_closed else None
+            probe = await self.wait(deadline) if self.is_closed else None
             try:
                 async with self._connections:
                     if self._is_closed_since(probe):
@@ -64,24 +69,25 @@ class RateLimitGate:
                     yield
                     return
             finally:
-                self.release_probe(probe)
+                if probe is not None:
+                    self.release_probe(probe)
 
     def _is_closed_since(self, probe: anyio.Event | None) -> bool:
         """Check for a 429 that arrived while a call was in the queue; it doesn't concern the probe."""
         return probe is None and self.is_closed
 
-    async def wait(self, most_seconds: Callable[[], float]) -> anyio.Event | None:
+    async def wait(self, deadline: float) -> anyio.Event | None:
         """Wait for the gate to open.
 
         Returns:
             The probe if this call goes first, for `release_probe` once it has an answer; None for all others.
 
         Raises:
-            StillLimited: The rate limit lasts longer than `most_seconds()`; raised at once.
+            StillLimited: The rate limit lasts beyond the deadline, or longer than a call may wait; raised at once.
         """
         while self.is_closed:
             if left := self.seconds_left():
-                if left >= most_seconds():
+                if left >= min(deadline - self._clocks.monotonic(), retry.LONGEST_WAIT_SECONDS):
                     raise StillLimited
                 await self._clocks.sleep(left)
             elif self._probe is not None:
@@ -92,8 +98,35 @@ class RateLimitGate:
                 return self._probe
         return None
 
-    def release_probe(self, probe: anyio.Event | None) -> None:
+    def release_probe(self, probe: anyio.Event) -> None:
         """Let the other calls check the gate: the probe has its answer, or was given up."""
-        if probe is not None:
-            self._probe = None
-            probe.set()
+        self._probe = None
+        probe.set()
+
+
+class RetryBudget:
+    """Limit on retries, so that an outage isn't amplified: a tenth of the calls of the last minute, and at least three."""
+
+    share, least = 0.1, 3
+
+    def __init__(self) -> None:
+        """Start full."""
+        self.calls: deque[float] = deque()
+        self._retries: deque[float] = deque()
+
+    def add_call(self, at: float) -> None:
+        """Count a first attempt. Times are seconds of a monotonic clock."""
+        self.calls.append(at)
+        while self.calls[0] <= at - 60:
+            self.calls.popleft()
+
+    def take_retry(self, at: float) -> bool:
+        """Count a retry and return True, or return False if none is left."""
+        while self.calls and self.calls[0] <= at - 60:
+            self.calls.popleft()
+        while self._retries and self._retries[0] <= at - 60:
+            self._retries.popleft()
+        if len(self._retries) >= max(self.least, int(self.share * len(self.calls))):
+            return False
+        self._retries.append(at)
+        return True

@@ -1,8 +1,6 @@
 """Rules for retries: pure functions over one table."""
 
 import re
-from collections import deque
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -90,32 +88,3 @@ def parse_retry_after(header: str | None, now: datetime) -> float | None:
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - now).total_seconds())
-
-
-@dataclass(slots=True)
-class RetryBudget:
-    """Limit on retries, so that an outage isn't amplified: a tenth of the calls of the last minute, and at least three."""
-
-    share: float = 0.1
-    least: int = 3
-    calls: deque[float] = field(default_factory=deque[float])
-    retries: deque[float] = field(default_factory=deque[float])
-
-    def add_call(self, at: float) -> None:
-        """Count a first attempt. Times are seconds of a monotonic clock."""
-        _drop_until(self.calls, at - 60)
-        self.calls.append(at)
-
-    def take_retry(self, at: float) -> bool:
-        """Count a retry and return True, or return False if none is left."""
-        _drop_until(self.calls, at - 60)
-        _drop_until(self.retries, at - 60)
-        if len(self.retries) >= max(self.least, int(self.share * len(self.calls))):
-            return False
-        self.retries.append(at)
-        return True
-
-
-def _drop_until(times: deque[float], until: float) -> None:
-    while times and times[0] <= until:
-        times.popleft()

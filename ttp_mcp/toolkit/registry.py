@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-from ttp_mcp.api.permissions import ALLOWED_EFFECTS, Effect
+from ttp_mcp.api.http import ALLOWED_EFFECTS, Effect
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
 
