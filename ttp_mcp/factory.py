@@ -14,7 +14,6 @@ from ttp_mcp.api.http import Http, Permissions
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.ledger.store.base import Store
@@ -153,10 +152,11 @@ def create_tool_context(
         settings=settings,
         api=api,
         ledger=ledger,
-        media_facts=MediaFactsStore(state, scope, now),
         writer=Writer(api, ledger, limits=caps, monotonic=monotonic, now=now),
         accounts=AccountDirectory(api, monotonic),
         user=McpUserPrompter(None, None, ledger),
+        now=api.clock.now,
+        zone=settings.zone,
         local_files=local_files,
         sandbox=sandbox is not None,
     )

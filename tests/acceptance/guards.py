@@ -98,7 +98,7 @@ def not_used_up(_: Any) -> Any:
     """A confirmation that stays valid."""
 
     async def redeem(self: Any, code: str, digest: str) -> bool:
-        from ttp_mcp.ledger.records import digest_of
+        from ttp_mcp.ledger.store.base import digest_of
 
         key = digest_of([code, digest])
         return await self._store.get_one("confirmation", key) is not None
@@ -315,7 +315,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_media.py::test_upload_urls_count_as_uploads",
     ),
     "cancelled before it leaves": Removal(
-        "writes.writer:Writer._stop_if_cancelled",
+        "writes.writer:Writer._stop_cancelled",
         later(None),
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),

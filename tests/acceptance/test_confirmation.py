@@ -139,7 +139,7 @@ async def test_a12_no_confirmation_counts_but_the_right_one(settings, sandbox, c
 
 async def reusable(self, code, digest):
     """`Confirmations.redeem` that doesn't use the code up."""
-    key = sys.modules["ttp_mcp.ledger.records"].digest_of([code, digest])
+    key = sys.modules["ttp_mcp.ledger.store.base"].digest_of([code, digest])
     return await self._store.get_one("confirmation", key) is not None
 
 

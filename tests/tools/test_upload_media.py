@@ -14,6 +14,7 @@ from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.factory import create_tool_context
 from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.store import open_store
+from ttp_mcp.ledger.store.base import ScopedStore
 from ttp_mcp.media.facts import MediaFacts
 
 pytestmark = pytest.mark.requirement("tools.upload_media")
@@ -117,12 +118,12 @@ async def test_facts_of_an_uploaded_file_are_kept_for_its_url(connect, pictures)
         url = data["public_url"]
         expected = {url: MediaFacts("image/png", len(PNG), 640, 480)}
         context = agent.assembly.app
-        assert await context.media_facts.find([url, "https://example.com/other.png"]) == expected
+        assert await context.ledger.media_facts.find([url, "https://example.com/other.png"]) == expected
         restarted = open_store(context.settings)
         try:
             later = create_tool_context(context.settings, agent.sandbox, state=restarted)
-            assert await later.media_facts.find([url]) == expected
-            other = MediaFactsStore(restarted, "another user", context.now)
+            assert await later.ledger.media_facts.find([url]) == expected
+            other = MediaFactsStore(ScopedStore(restarted, "another user", context.now))
             assert await other.find([url]) == {}
         finally:
             await restarted.aclose()
@@ -134,7 +135,7 @@ async def test_unusable_ledger_means_unknown_facts(agent, tmp_path):
     broken = tmp_path / "broken"
     broken.write_text("not a folder")
     state = open_store(replace(agent.assembly.app.settings, state_dir=broken))
-    facts = MediaFactsStore(state, "scope", agent.assembly.app.now)
+    facts = MediaFactsStore(ScopedStore(state, "scope", agent.assembly.app.now))
     await facts.remember("https://example.com/a.png", MediaFacts("image/png", 3, 1, 1))
     assert await facts.find(["https://example.com/a.png"]) == {}
     await state.aclose()
@@ -169,12 +170,12 @@ async def test_file_of_a_url_becomes_a_public_url(connect, monkeypatch, local_fi
     content = jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
     async with connect() as agent, serving(ok(content)) as (origin, heads):
         context = replace(agent.assembly.app, local_files=local_files)
-        agent.assembly.server._app_of = lambda _: context
+        agent.assembly.server._context_of = lambda _: context
         to_origin(monkeypatch, context, origin)
         text, data = await agent.ok("upload_media", source="https://pictures.example/a/pic?id=3")
         key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
         stored = agent.sandbox.storage.path(key).read_bytes()
-        facts = await context.media_facts.find([data["public_url"]])
+        facts = await context.ledger.media_facts.find([data["public_url"]])
     assert stored == jpeg(segment(0xE1, b"Exif\0\0" + exif(TURNED)), width=1200, height=900)
     assert text.startswith(f"Uploaded «pic.jpg»: image/jpeg, {len(stored)} bytes, 900 x 1200 pixels (turned by EXIF).")
     assert data["filename"] == "pic.jpg"

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ttp_mcp.api import PostCreate
-from ttp_mcp.ledger.records import DUPLICATE_WINDOW, PriorCreate, Write, digest_of, read_targets
-from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, reject_malformed
+from ttp_mcp.ledger.records import DUPLICATE_WINDOW, PriorCreate, Write, read_targets
+from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, digest_of, reject_malformed
 
 # Copies of one post on one account, by `allow_duplicate`, that are remembered.
 MAX_COPIES = 20
@@ -18,23 +18,21 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
 class Claims:
     """The claims to some accounts: for each key (content, minute, account or platform) those of each create, newest first."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
-        """Read the claims of these entries."""
-        self._entries = entries
-        with reject_malformed():
-            self._claims: dict[str, list[JsonObject]] = {
-                key: list(entry.value["claims"]) for key, entry in entries.items()
-            }
+    def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
+        """Use the claims of these entries, by key."""
+        self.entries = dict(entries or {})
+        """The entries as the steps of `add` leave them."""
 
     def list_post_ids(self) -> set[str]:
         """Return the ids of all posts."""
         with reject_malformed():
-            return {claim["post_id"] for claims in self._claims.values() for claim in claims if claim["post_id"]}
+            return {claim["post_id"] for key in self.entries for claim in self._read(key) if claim["post_id"]}
 
     def drop_posts(self, post_ids: Collection[str]) -> None:
         """Forget the claims of posts that are gone."""
-        for key, claims in self._claims.items():
-            self._claims[key] = [claim for claim in claims if claim["post_id"] not in post_ids]
+        for key, entry in self.entries.items():
+            kept = [claim for claim in self._read(key) if claim["post_id"] not in post_ids]
+            self.entries[key] = replace(entry, value={"claims": kept})
 
     def add(self, write: Write, state: str, post_id: str | None = None) -> list[Put]:
         """Make the steps that put the claim of a create before those of others, on each of its keys."""
@@ -46,17 +44,22 @@ class Claims:
             "post_id": post_id,
             "keys": list(write.keys),
         }
-        return [self._put(write, key, [claim, *self._others(write, key)]) for key in write.keys]
+        steps: list[Put] = []
+        for key in write.keys:
+            step = self._put(write, key, [claim, *self._others(write, key)])
+            self.entries[key] = Entry(key, step.value, step.version, write.at)
+            steps.append(step)
+        return steps
 
     def withdraw(self, write: Write) -> list[Put | Delete]:
         """Make the steps that take back the claim of a create, wherever it has one."""
         steps: list[Put | Delete] = []
-        for key, claims in self._claims.items():
+        for key, entry in self.entries.items():
             others = self._others(write, key)
-            if others and len(others) < len(claims):
+            if others and len(others) < len(self._read(key)):
                 steps.append(self._put(write, key, others))
             elif not others:
-                steps.append(Delete("sent", key, expected=self._entries[key].version))
+                steps.append(Delete("sent", key, expected=entry.version))
         return steps
 
     def find_prior(self, keys: Sequence[str], replaces: str | None = None) -> PriorCreate | None:
@@ -67,9 +70,7 @@ class Claims:
         with reject_malformed():
             found: dict[str, JsonObject] = {}
             for key in keys:
-                claims = [
-                    each for each in self._claims.get(key, ()) if each["post_id"] is None or each["post_id"] != replaces
-                ]
+                claims = [each for each in self._read(key) if each["post_id"] is None or each["post_id"] != replaces]
                 if claims:
                     found[key] = _prefer_created(claims)
             if not found:
@@ -84,9 +85,13 @@ class Claims:
                 other_creates=tuple(map(_parse_claim, others.values())),
             )
 
+    def _read(self, key: str) -> list[JsonObject]:
+        entry = self.entries.get(key)
+        return list(entry.value["claims"]) if entry else []
+
     def _others(self, write: Write, key: str) -> list[JsonObject]:
         with reject_malformed():
-            return [claim for claim in self._claims.get(key, ()) if claim["write"] != write.id]
+            return [claim for claim in self._read(key) if claim["write"] != write.id]
 
     def _put(self, write: Write, key: str, claims: Sequence[JsonObject]) -> Put:
         """Keep the claims while a create would be a duplicate of the latest one; all are for the same time."""
@@ -94,7 +99,7 @@ class Claims:
             until = max(datetime.fromisoformat(claim["at"]) for claim in claims) + DUPLICATE_WINDOW
         if write.post and write.post.scheduled_at:
             until = max(until, write.post.scheduled_at)
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return Put("sent", key, {"claims": list(claims[:MAX_COPIES])}, until, expected=entry.version if entry else "")
 
 
@@ -121,7 +126,7 @@ def list_missing(keys: list[str]) -> tuple[str, ...]:
 def content_digest(post: PostCreate) -> str:
     """Digest what a reader sees of a post, and its time to the minute, without its accounts."""
     minute = post.scheduled_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M") if post.scheduled_at else None
-    thread = [normalize_text(part) for part in post.thread]
+    thread = list(map(normalize_text, post.thread))
     return digest_of([normalize_text(post.content), thread, list(post.media_urls), post.platform_data, minute])
 
 
@@ -138,4 +143,4 @@ def claim_keys(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -
 def normalize_text(text: str) -> str:
     """Reduce a text to what a reader sees: NFC, one kind of line end, nothing invisible, no space around it or at a line's end."""
     lines = unicodedata.normalize("NFC", text.translate(_INVISIBLE)).splitlines()
-    return "\n".join(line.rstrip() for line in lines).strip()
+    return "\n".join(map(str.rstrip, lines)).strip()

@@ -4,9 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ttp_mcp.ledger.records import digest_of
-from ttp_mcp.ledger.store.base import Delete, Put
-from ttp_mcp.ledger.store.scoped import ScopedStore
+from ttp_mcp.ledger.store.base import Delete, Put, ScopedStore, digest_of
 
 # 128 bits: infeasible to guess.
 CODE_BYTES = 16

@@ -3,6 +3,7 @@
 A write is recorded before it is sent (`begin_…`) and when its outcome is known (`finish`), in one durable commit each.
 """
 
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.ledger.claims import Claims, claim_keys, content_digest
 from ttp_mcp.ledger.confirmations import Confirmations
+from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.plans import Plans
 from ttp_mcp.ledger.records import (
     KEEP_UNFINISHED,
@@ -23,12 +25,21 @@ from ttp_mcp.ledger.records import (
     Record,
     Unfinished,
     Write,
-    digest_of,
-    make_id,
 )
 from ttp_mcp.ledger.replacements import Replacements
-from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, JsonObject, Put, RateCap, Store, reject_malformed
-from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
+from ttp_mcp.ledger.store.base import (
+    CommitResult,
+    Delete,
+    Entry,
+    JsonObject,
+    Put,
+    RateCap,
+    ScopedStore,
+    Store,
+    commit_attempts,
+    digest_of,
+    reject_malformed,
+)
 
 _HOUR = timedelta(hours=1)
 
@@ -43,6 +54,7 @@ class Ledger:
         self.replacements = Replacements(self._store)
         self.plans = Plans(self._store)
         self.confirmations = Confirmations(self._store)
+        self.media_facts = MediaFactsStore(self._store)
 
     async def begin_create(
         self,
@@ -72,7 +84,7 @@ class Ledger:
         """
         digest = content_digest(post)
         keys = claim_keys(digest, post, target_ids)
-        claims = Claims({})
+        claims = Claims()
         for attempt in commit_attempts():
             # There is almost never a claim, so the first attempt doesn't look.
             if attempt or allow_duplicate or replaces is not None:
@@ -80,12 +92,10 @@ class Ledger:
                 if not allow_duplicate and (prior := claims.find_prior(keys, replaces)):
                     return prior
             # With the time of each attempt: a claim that expires in between must have expired for the commit too.
-            write = Write(make_id(), "create", tool, self.now(), digest, post, keys, replaces)
-            claimed = claims.add(write, "pending")
-            result = await self._begin(write, claimed, max_per_hour)
+            write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, post, keys, replaces)
+            result = await self._begin(write, claims.add(write, "pending"), max_per_hour)
             if result == "done":
-                entries = {put.key: Entry(put.key, put.value, put.version, write.at) for put in claimed}
-                return replace(write, claimed=entries)
+                return replace(write, claimed=claims.entries)
             if result == "full":
                 return "full"
         raise AssertionError
@@ -112,7 +122,7 @@ class Ledger:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         raw = post.raw if post else None
-        write = Write(make_id(), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
+        write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
         deleted = [self._put_deleted(write, "pending")] if raw is not None else []
         return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
 
@@ -122,7 +132,7 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded.
         """
-        write = Write(make_id(), "upload", tool, self.now(), "")
+        write = Write(secrets.token_hex(8), "upload", tool, self.now(), "")
         return "full" if await self._begin(write, [], max_per_hour) == "full" else write
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.ledger.records import KEEP_PLANS
-from ttp_mcp.ledger.store.base import JsonObject, reject_malformed
-from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
+from ttp_mcp.ledger.store.base import JsonObject, ScopedStore, commit_attempts, reject_malformed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,13 @@
 """Records of the ledger, how long they are kept, and how they are keyed."""
 
 import hashlib
-import json
-import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from ttp_mcp.api import PostCreate
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger.store.base import Entry, JsonObject
+from ttp_mcp.ledger.store.base import Entry, JsonObject, digest_of
 
 Kind = Literal["create", "delete", "upload"]
 Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", "unknown"]
@@ -115,13 +113,3 @@ def scope_of(base_url: str, token: Token | None, org_id: str | None) -> str:
     """Name one user's part of a store, without revealing anything about the token."""
     secret = hashlib.sha256(token.reveal().encode()).hexdigest() if token else ""
     return digest_of([base_url, secret, org_id or ""])[:32]
-
-
-def digest_of(parts: list[Any]) -> str:
-    """Digest JSON values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def make_id() -> str:
-    """Make a random id of a write."""
-    return secrets.token_hex(8)

@@ -5,9 +5,16 @@ from datetime import datetime
 
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.claims import content_digest
-from ttp_mcp.ledger.records import KEEP_UNFINISHED, KEEP_WRITES, LONGEST_REPLACEMENT, digest_of
-from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem, reject_malformed
-from ttp_mcp.ledger.store.scoped import ScopedStore, commit_attempts
+from ttp_mcp.ledger.records import KEEP_UNFINISHED, KEEP_WRITES, LONGEST_REPLACEMENT
+from ttp_mcp.ledger.store.base import (
+    Delete,
+    Entry,
+    LedgerProblem,
+    ScopedStore,
+    commit_attempts,
+    digest_of,
+    reject_malformed,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Reach the user through their MCP client: progress, and a question to confirm (elicitation)."""
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import mcp_types as types
@@ -32,21 +33,18 @@ class ElicitationRequired(Exception):
         self.result = result
 
 
+@dataclass(frozen=True, slots=True)
 class McpUserPrompter:
-    """The user behind one call."""
+    """The user behind one call; without a request, the user can't be asked."""
 
-    def __init__(
-        self, request: ServerRequestContext[Any, Any] | None, params: types.CallToolRequestParams | None, ledger: Ledger
-    ) -> None:
-        """Hold the request; without one, the user can't be asked."""
-        self._request = request
-        self._params = params
-        self._ledger = ledger
+    request: ServerRequestContext[Any, Any] | None
+    params: types.CallToolRequestParams | None
+    ledger: Ledger
 
     async def report_progress(self, done: float, total: float, message: str) -> None:
         """Report the progress of a long call; no effect unless the client asked for it."""
-        if self._request is not None:
-            await self._request.session.report_progress(done, total, redact_tokens(message))
+        if self.request is not None:
+            await self.request.session.report_progress(done, total, redact_tokens(message))
 
     async def confirm(self, question: str, binding: Any) -> bool | None:
         """Ask the user to confirm exactly this; None when the client can't ask.
@@ -55,7 +53,7 @@ class McpUserPrompter:
             ElicitationRequired: The question is the answer to this call.
             Refusal: The reply is to something else, or the client failed to ask.
         """
-        request = self._request
+        request = self.request
         if request is None or not _can_elicit(request.session.client_capabilities):
             return None
         question = redact_tokens(question)
@@ -64,17 +62,17 @@ class McpUserPrompter:
         return await self._send_question(request, question)
 
     async def _read_reply(self, question: str, binding: Any) -> bool:
-        params = self._params
+        params = self.params
         reply = (params.input_responses or {}).get(_ANSWER) if params else None
         if reply is None:
-            offered = await self._ledger.confirmations.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
+            offered = await self.ledger.confirmations.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
             raise ElicitationRequired(
                 types.InputRequiredResult(
                     input_requests={_ANSWER: types.ElicitRequest(params=_to_params(question))},
                     request_state=offered.code,
                 )
             )
-        if not await self._ledger.confirmations.redeem(
+        if not await self.ledger.confirmations.redeem(
             (params and params.request_state) or "", digest_of(binding, "answer")
         ):
             raise Refusal(

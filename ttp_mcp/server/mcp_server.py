@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from ttp_mcp import __version__
 from ttp_mcp.api import ApiError, NotFound
-from ttp_mcp.credentials import may_hold_token, redact_tokens
+from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.server import completions, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
@@ -207,7 +207,11 @@ class TtpServer(Server[Any]):
 async def redact_names(ctx: Request, call_next: CallNext) -> HandlerResult:
     """Redact a token that is sent as a name or an address: spans are named by it, and answers repeat it."""
     sent = ctx.params or {}
-    names = {key: redact_tokens(name) for key in ("name", "uri") if isinstance(name := sent.get(key), str)}
-    if names or may_hold_token(ctx.method.encode(errors="replace")):
-        ctx = replace(ctx, method=redact_tokens(ctx.method), params={**sent, **names})
+    names: dict[str, str] = {}
+    for key in ("name", "uri"):
+        if isinstance(name := sent.get(key), str) and (redacted := redact_tokens(name)) != name:
+            names[key] = redacted
+    method = redact_tokens(ctx.method)
+    if names or method != ctx.method:
+        ctx = replace(ctx, method=method, params={**sent, **names})
     return await call_next(ctx)

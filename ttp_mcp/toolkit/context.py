@@ -1,5 +1,6 @@
 """Context of a tool call: API client, settings, ledger, user."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -9,7 +10,6 @@ from zoneinfo import ZoneInfo
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.toolkit.account_directory import AccountDirectory
 from ttp_mcp.writes.writer import Writer
 
@@ -41,21 +41,15 @@ class ToolContext:
     settings: Settings
     api: ApiClient
     ledger: Ledger
-    media_facts: MediaFactsStore
     writer: Writer
     accounts: AccountDirectory
     user: UserPrompter
+    now: Callable[[], datetime]
+    """Current time of the API, aware UTC: this machine's clock, corrected by the API's `Date` headers."""
+    zone: ZoneInfo
+    """Zone for times without an offset, and for display."""
     local_files: bool = True
     sandbox: bool = False
-
-    def now(self) -> datetime:
-        """Current time of the API, aware UTC: this machine's clock, corrected by the API's `Date` headers."""
-        return self.api.clock.now()
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """Zone for times without an offset, and for display."""
-        return self.settings.zone
 
     @property
     def dashboard(self) -> str:

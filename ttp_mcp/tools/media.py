@@ -163,7 +163,7 @@ async def _send_file(source: OpenFile | EditedFile, found: Examination, context:
     async with context.writer.upload(tool="upload_media"):
         stored = await context.api.media.upload(found.name, found.facts.content_type, source, progress)
     public_url = clean_text(stored.public_url)
-    await context.media_facts.remember(public_url, found.facts)
+    await context.ledger.media_facts.remember(public_url, found.facts)
     return public_url
 
 

@@ -123,8 +123,7 @@ class Writer:
             target_ids=target_ids,
             replaces=replaces,
         )
-        before = frozenset(each.id for each in existing) if existing is not None else None
-        return await self.in_flight.run_detached(lambda caller: self._create(post, begin, before, replaces, caller))
+        return await self.in_flight.run_detached(lambda caller: self._create(post, begin, existing, replaces, caller))
 
     async def delete(self, post_id: str, *, tool: str, post: Post | None = None, limited: bool = True) -> Deleted:
         """Delete a post.
@@ -179,7 +178,7 @@ class Writer:
         self,
         post: PostCreate,
         begin: _BeginCreate,
-        before: frozenset[str] | None,
+        existing: Collection[Post] | None,
         replaces: str | None,
         caller: Caller,
     ) -> Created:
@@ -193,6 +192,7 @@ class Writer:
             if not _may_have_happened(error):
                 await self._record(write, "not_done", why=type(error).__name__)
                 raise
+            before = None if existing is None else frozenset(each.id for each in existing)
             search = Search(post, write.id, write.digest, write.at, before)
             return replace(await self._reconcile(write, search, started), cause=error)
         except asyncio.CancelledError:
@@ -221,15 +221,15 @@ class Writer:
     async def _begin(self, begin: Coroutine[Any, Any, T], caller: Caller) -> T:
         """Record the intent. Nothing is sent if the call was cancelled or abandoned by then."""
         begun, cancelled = await run_to_completion(begin)
-        await self._stop_if_cancelled(begun, cancelled=cancelled or caller.gone)
+        if cancelled or caller.gone:
+            await self._stop_cancelled(begun)
         return begun
 
-    async def _stop_if_cancelled(self, begun: object, *, cancelled: bool) -> None:
+    async def _stop_cancelled(self, begun: object) -> None:
         """Stop a call at the last moment before anything is sent."""
-        if cancelled:
-            if isinstance(begun, Write):
-                await self._record(begun, "not_done", why="cancelled")
-            raise asyncio.CancelledError
+        if isinstance(begun, Write):
+            await self._record(begun, "not_done", why="cancelled")
+        raise asyncio.CancelledError
 
     async def _reconcile(self, write: Write, search: Search, started: float) -> Created:
         """Search for the post of a create whose response was lost."""
@@ -298,6 +298,8 @@ class Writer:
 
     def _log(self, write: Write, outcome: str, post_id: str | None, why: str | None) -> None:
         """Log one line for each write, with ids and digests and without content."""
+        if not log.isEnabledFor(logging.INFO):
+            return
         token = self._api.token
         line = {
             "write": write.id,

@@ -167,8 +167,8 @@ async def test_stored_facts_of_media_are_compared_with_the_platform(fresh):
 
     app = fresh.assembly.app
     wide, tiny = "https://example.com/wide.jpg", "https://example.com/tiny.jpg"
-    await app.media_facts.remember(wide, MediaFacts("image/jpeg", 1000, 2000, 500))
-    await app.media_facts.remember(tiny, MediaFacts("image/png", 90, 1, 1))
+    await app.ledger.media_facts.remember(wide, MediaFacts("image/jpeg", 1000, 2000, 500))
+    await app.ledger.media_facts.remember(tiny, MediaFacts("image/png", 90, 1, 1))
     data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[wide, tiny])
     assert any("1.91:1" in each and "entry 1 has 2000 x 500" in each for each in data["warnings"])
     assert any("entry 2 has only 1 x 1 pixels" in each for each in data["warnings"])

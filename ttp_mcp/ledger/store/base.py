@@ -4,18 +4,26 @@ Everything is inside a scope, so users of one store never see each other. Three 
 confirmations, and each store (a SQLite file, PostgreSQL) does them atomically.
 """
 
+import hashlib
 import json
-from collections.abc import Generator, Sequence
+import secrets
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol
-from uuid import uuid4
 
 JsonObject = dict[str, Any]
 
 # Keep expired documents this long, in case another machine's clock is behind.
 CLEAR_AFTER = timedelta(days=1)
+# Attempts of an optimistic commit before giving up.
+MAX_ATTEMPTS = 50
+_CONTENTION = (
+    "the ledger can't be used: other processes keep changing the same entry. Nothing is sent without it; reading goes on. "
+    "Call again in a moment."
+)
 
 # `changed`: an entry wasn't as expected. `full`: the cap is reached. Both change nothing.
 CommitResult = Literal["done", "changed", "full"]
@@ -44,7 +52,7 @@ class Put:
     value: JsonObject
     expires_at: datetime
     expected: str | None = None
-    version: str = field(default_factory=lambda: uuid4().hex)
+    version: str = field(default_factory=partial(secrets.token_hex, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,55 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Close what is open."""
         ...
+
+
+class ScopedStore:
+    """One user's part of a store, read and written at the present of one clock."""
+
+    __slots__ = ("_scope", "_store", "now")
+
+    def __init__(self, store: Store, scope: str, now: Callable[[], datetime]) -> None:
+        """Use a store; `now` returns the present as aware UTC."""
+        self._store = store
+        self._scope = scope
+        self.now = now
+
+    async def get(self, kind: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the entries that exist, by key."""
+        return await self._store.get(self._scope, kind, keys, self.now())
+
+    async def get_one(self, kind: str, key: str) -> Entry | None:
+        """Return one entry, or None."""
+        return (await self._store.get(self._scope, kind, [key], self.now())).get(key)
+
+    async def list_recent(self, kind: str, since: datetime) -> list[Entry]:
+        """Return the entries first put since then, newest first."""
+        return await self._store.recent(self._scope, kind, since, self.now())
+
+    async def commit(
+        self, steps: Sequence[Put | Delete], at: datetime | None = None, cap: RateCap | None = None
+    ) -> CommitResult:
+        """Carry out all steps or none, durably, at `at` (default: now)."""
+        return await self._store.commit(self._scope, steps, at or self.now(), cap)
+
+    def put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
+        """Make the step that writes an entry which expires after `keep`."""
+        return Put(kind, key, value, self.now() + keep, expected)
+
+
+def commit_attempts() -> Generator[int]:
+    """Number the attempts of a commit that is retried when another process changed the entry first.
+
+    Raises:
+        LedgerProblem: Too many attempts.
+    """
+    yield from range(MAX_ATTEMPTS)
+    raise LedgerProblem(_CONTENTION)
+
+
+def digest_of(parts: list[Any]) -> str:
+    """Digest JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def to_milliseconds(instant: datetime) -> int:

@@ -5,11 +5,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 
@@ -25,8 +24,6 @@ from ttp_mcp.ledger.store.base import (
     encodable_keys,
     to_milliseconds,
 )
-
-T = TypeVar("T")
 
 FILE = "ledger.db"
 SCHEMA_VERSION = 1
@@ -93,77 +90,57 @@ class SqliteStore:
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
         """See `Store`."""
         keys = encodable_keys(keys)
-        marks = ", ".join("?" * len(keys))
-
-        def read(db: sqlite3.Connection) -> dict[str, Entry]:
-            rows = db.execute(
-                "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? "  # noqa: S608 - only marks
-                f"AND key IN ({marks})",
-                (scope, kind, to_milliseconds(now), *keys),
-            )
-            return {row[0]: _parse_row(row) for row in rows}
-
-        return await self._read(read, {})
+        entries = await self._read(
+            "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? "  # noqa: S608 - only marks
+            f"AND key IN ({', '.join('?' * len(keys))})",
+            (scope, kind, to_milliseconds(now), *keys),
+        )
+        return {entry.key: entry for entry in entries}
 
     async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
         """See `Store`."""
-
-        def read(db: sqlite3.Connection) -> list[Entry]:
-            rows = db.execute(
-                "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ? "
-                "ORDER BY at DESC, rowid DESC",
-                (scope, kind, to_milliseconds(now), to_milliseconds(since)),
-            )
-            return [_parse_row(row) for row in rows]
-
-        return await self._read(read, [])
+        return await self._read(
+            "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ? "
+            "ORDER BY at DESC, rowid DESC",
+            (scope, kind, to_milliseconds(now), to_milliseconds(since)),
+        )
 
     async def commit(
         self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None = None
     ) -> CommitResult:
         """See `Store`."""
-
-        def write(db: sqlite3.Connection) -> CommitResult:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = _carry_out(db, scope, steps, to_milliseconds(now), cap)
-                if result == "done":
-                    self._prune(db, now)
-                db.execute("COMMIT" if result == "done" else "ROLLBACK")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            return result
-
-        return await anyio.to_thread.run_sync(lambda: self._write(write), limiter=self._one_commit)
+        return await anyio.to_thread.run_sync(self._commit_in_thread, scope, steps, now, cap, limiter=self._one_commit)
 
     async def aclose(self) -> None:
         """See `Store`."""
         await anyio.to_thread.run_sync(self._close, limiter=self._one_commit)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+    async def _read(self, query: str, values: tuple[str | int, ...]) -> list[Entry]:
         # A thread that is abandoned ends within twice `READ_SECONDS`.
-        return await anyio.to_thread.run_sync(lambda: self._read_in_thread(work, nothing), abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(self._read_in_thread, query, values, abandon_on_cancel=True)
 
-    def _read_in_thread(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+    def _read_in_thread(self, query: str, values: tuple[str | int, ...]) -> list[Entry]:
         with _hold_briefly(self._read_lock):
             try:
                 if self._reader is None:
                     if not self.path.exists():
                         # Reading must not create the file.
-                        return nothing
+                        return []
                     self._reader = self._connect(READ_SECONDS)
-                # Another process is still creating a file of version 0.
-                return work(self._reader) if _check_version(self._reader) else nothing
+                if not _check_version(self._reader):
+                    # Another process is still creating the file.
+                    return []
+                return [decode_value(*row) for row in self._reader.execute(query, values)]
             except (sqlite3.Error, OSError) as error:
                 self._close_reader()
                 raise LedgerProblem(_describe_error(error)) from error
 
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _commit_in_thread(
+        self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None
+    ) -> CommitResult:
         with self._write_lock:
             try:
-                return work(self._open_writer())
+                return self._carry_out(self._writer or self._open_writer(), scope, steps, now, cap)
             except LedgerProblem:
                 self._close_writer()
                 raise
@@ -172,15 +149,30 @@ class SqliteStore:
                 self._close_writer()
                 raise LedgerProblem(_describe_error(error)) from error
 
+    def _carry_out(
+        self, db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None
+    ) -> CommitResult:
+        """Carry out the steps in one transaction."""
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = _apply_steps(db, scope, steps, to_milliseconds(now), cap)
+            if result == "done":
+                self._prune(db, now)
+            db.execute("COMMIT" if result == "done" else "ROLLBACK")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return result
+
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
     def _open_writer(self) -> sqlite3.Connection:
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-            _make_private(self.path)
-            self._writer = self._connect(self._busy_seconds)
-            self._prepare(self._writer)
+        self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        _make_private(self.path)
+        self._writer = self._connect(self._busy_seconds)
+        self._prepare(self._writer)
         return self._writer
 
     def _prepare(self, db: sqlite3.Connection) -> None:
@@ -232,13 +224,16 @@ class SqliteStore:
             db.close()
 
 
-def _carry_out(
+def _apply_steps(
     db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
 ) -> CommitResult:
-    versions = [_version_of(db, scope, step, now) for step in steps]
-    if any(isinstance(step, Put) and step.version == version for step, version in zip(steps, versions, strict=True)):
-        return "done"
-    if any(step.expected not in (None, version) for step, version in zip(steps, versions, strict=True)):
+    is_changed = False
+    for step in steps:
+        version = _version_of(db, scope, step, now)
+        if isinstance(step, Put) and step.version == version:
+            return "done"
+        is_changed |= step.expected not in (None, version)
+    if is_changed:
         return "changed"
     if cap is not None:
         (count,) = db.execute(
@@ -304,10 +299,6 @@ def _check_version(db: sqlite3.Connection) -> int:
             f"reading goes on. Upgrade ttp-mcp, {_ELSEWHERE}."
         )
     return version
-
-
-def _parse_row(row: tuple[str, str, str, int]) -> Entry:
-    return decode_value(*row)
 
 
 def _earlier_clock(now: datetime) -> datetime:

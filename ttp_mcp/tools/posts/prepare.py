@@ -154,7 +154,7 @@ async def prepare_post(
         targets,
         others if compared else (),
         dashboard=context.dashboard,
-        media_facts=await context.media_facts.find(post.media_urls),
+        media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
         local_is_reachable=_reaches_local(context),
         scheduled=args.scheduled_at is not None,
     )
