@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttp_mcp.api import errors
-from ttp_mcp.api.http import Http
-from ttp_mcp.api.permissions import Effect
+from ttp_mcp.api.http import Effect, Http
 
 # Messages of a 404 about the path, which can contain the words of `subject` as well.
 _ABOUT_PATH = re.compile(r"\b(route|endpoint|path|url|cannot (?:get|post))\b", re.IGNORECASE)
