@@ -49,6 +49,10 @@ mcpb:
 sbom:
     uv run python scripts/sbom.py
 
+# Small changes of one module that its tests must notice: just mutants ledger/claims (minutes; none: the list).
+mutants *module:
+    uv run python scripts/mutants.py {{module}}
+
 # The official conformance suites and other judges; --write renews docs/conformance.md.
 conformance *arguments:
     .ci/conformance {{arguments}}

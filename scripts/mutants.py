@@ -1,0 +1,170 @@
+"""Change the code of one module in small ways and see whether its closest tests notice. Prints the kill rate and what survived.
+
+    python scripts/mutants.py                   lists the modules that protect people
+    python scripts/mutants.py ledger/claims     tries every mutant of ttp_mcp/ledger/claims.py
+
+mutmut makes and runs the mutants, in a copy of the tracked files. Mutants that change nothing a user could notice are listed with a
+reason in `tests/equivalent_mutants.toml`. Exit code 1 when others survive. A module takes minutes, so the gate doesn't run this.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MUTMUT = "mutmut==3.8.1"
+EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
+# Modules that protect people, by folder; a folder stands for its files.
+PROTECTING = (
+    "writes",
+    "ledger",
+    "ledger/store",
+    "api/http",
+    "api/retry",
+    "api/rate_limit",
+    "api/responses",
+    "api/permissions",
+    "api/upload",
+    "api/download",
+    "api/ssrf",
+    "media/files",
+    "media/paths",
+    "config",
+    "credentials",
+    "text",
+    "times",
+    "toolkit/arguments",
+    "toolkit/confirmation",
+    "server/elicitation",
+    "tools/posts",
+    "tools/plans",
+    "transports/stdio",
+    "transports/http",
+    "sandbox/rest/posts",
+    "sandbox/rest/tokens",
+    "sandbox/scheduler",
+)
+# The closest tests, where they aren't in the folder of the same name.
+TESTS = {
+    "config": ("tests/test_config.py",),
+    "credentials": ("tests/test_credentials.py", "tests/server"),
+    "text": ("tests/test_text.py",),
+    "times": ("tests/test_times.py",),
+    "writes": ("tests/writes", "tests/ledger"),
+    "ledger": ("tests/ledger", "tests/writes"),
+    "toolkit": ("tests/toolkit", "tests/server/test_elicitation.py", "tests/tools"),
+    "server": ("tests/server",),
+    "sandbox": ("tests/sandbox",),
+}
+COPIED = ("contract", "docs", "scripts", "benchmarks", "plugin", "README.md", "AGENTS.md", "server.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A mutant that no test killed: its name, and the line before and after."""
+
+    name: str
+    before: str
+    after: str
+
+
+def list_modules() -> list[str]:
+    """List the modules that protect people, as the command takes them."""
+    package = ROOT / "ttp_mcp"
+    found: list[str] = []
+    for name in PROTECTING:
+        files = sorted((package / name).glob("*.py")) if (package / name).is_dir() else [package / f"{name}.py"]
+        found += [str(file.relative_to(package).with_suffix("")) for file in files if file.name != "__init__.py"]
+    return found
+
+
+def closest_tests(module: str) -> list[str]:
+    """Return the tests that are closest to a module."""
+    known = TESTS.get(module.partition("/")[0]) or (f"tests/{module.rpartition('/')[0]}",)
+    return list(known)
+
+
+def copy_project(folder: Path, module: str) -> None:
+    """Copy the tracked files, and tell mutmut what to change and what to run."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    arguments = ["-p", "no:randomly", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow and not browser"]
+    settings = f"""
+[tool.mutmut]
+source_paths = ["ttp_mcp"]
+only_mutate = ["ttp_mcp/{module}.py"]
+also_copy = {list(COPIED)}
+pytest_add_cli_args = {arguments}
+pytest_add_cli_args_test_selection = {closest_tests(module)}
+"""
+    with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(settings)
+
+
+def run_mutmut(folder: Path, *arguments: str) -> str:
+    """Run mutmut in the copy, in an environment of its own, and return what it printed."""
+    command = ["uv", "run", "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "mutmut", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def read_mutant(folder: Path, name: str) -> Mutant:
+    """Read the changed lines of a mutant."""
+    diff = run_mutmut(folder, "show", name).splitlines()
+    before = [line[1:].strip() for line in diff if re.match(r"-(?!--)", line)]
+    after = [line[1:].strip() for line in diff if re.match(r"\+(?!\+\+)", line)]
+    return Mutant(name, " ".join(before), " ".join(after))
+
+
+def is_equivalent(mutant: Mutant, module: str) -> bool:
+    """Check whether a mutant is listed as one that changes nothing."""
+    listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get(module, [])
+    return any((each["before"], each["after"]) == (mutant.before, mutant.after) for each in listed)
+
+
+def try_module(module: str, workers: int) -> int:
+    """Try every mutant of a module and print the result; return the number of survivors that aren't equivalent."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_project(folder, module)
+        said = run_mutmut(folder, "run", "--max-children", str(workers))
+        results = dict(re.findall(r"^\s*(\S+): (.+)$", run_mutmut(folder, "results", "--all", "true"), re.MULTILINE))
+        alive = [read_mutant(folder, each) for each, outcome in results.items() if outcome in ("survived", "no tests")]
+    if not results:
+        sys.exit(f"{module}: no mutant was tried\n{said[-3000:]}")
+    left = [mutant for mutant in alive if not is_equivalent(mutant, module)]
+    counted = len(results) - (len(alive) - len(left))
+    share = 100 * (counted - len(left)) / counted if counted else 100.0
+    print(
+        f"\n{module}: {counted - len(left)} of {counted} mutants killed ({share:.1f} %), {len(alive) - len(left)} equivalent"
+    )
+    for mutant in left:
+        print(f"\n{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
+    return len(left)
+
+
+def main() -> int:
+    """List the modules, or try one."""
+    parser = argparse.ArgumentParser(description="Change a module in small ways and see whether its tests notice.")
+    parser.add_argument("module", nargs="?", help="for example ledger/claims; none: list the modules")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    if options.module is None:
+        print(*list_modules(), sep="\n")
+        return 0
+    if not (ROOT / "ttp_mcp" / f"{options.module}.py").is_file():
+        parser.error(f"there is no ttp_mcp/{options.module}.py")
+    return 1 if try_module(options.module, options.workers) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
