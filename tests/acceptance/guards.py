@@ -233,7 +233,7 @@ REMOVED: dict[str, Removal] = {
         "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_ignored"
     ),
     "ids in paths": Removal(
-        "api.posts:_encode_id",
+        "api.posts:encode_id",
         constant(lambda _, post_id: post_id),
         f"{API}/test_endpoints.py::test_dots_alone_stay_one_path_segment",
     ),
