@@ -137,7 +137,7 @@ def configuration_page() -> str:
     """docs/configuration.md."""
     return f"""# Configuration
 
-Generated from `ttp_mcp/config/settings.py` by `scripts/generate.py`.
+Generated from `ttp_mcp/config/table.py` by `scripts/generate.py`.
 
 Everything is set by environment variables, in your shell or in the `env` part of a client's configuration. A flag of the
 same name (`--log-level` for `TTP_LOG_LEVEL`) wins over its variable, except that secrets have no flag: a command line can
@@ -148,6 +148,10 @@ be read by every program on the machine.
 A value that can't be used stops the server at start with one line that names the variable and what to write, exit code 2. A missing
 or misspelt token does not: the server starts, lists its tools, and each call says what is wrong.
 
+The token is taken from the first of these that has one, and `ttp-mcp doctor` says which it was: `TTP_API_TOKEN`,
+`TTP_API_TOKEN_FILE`, then what `ttp-mcp login` saved for the profile, with its API and its organization
+([installation](install.md#the-token)).
+
 ## Odd values
 
 One rule for every variable. A setting that restricts the server is never ignored.
@@ -156,6 +160,7 @@ One rule for every variable. A setting that restricts the server is never ignore
 |---|---|
 | empty, blanks only, `""` | not set: the default |
 | `${{user_config.NAME}}` | not set: the bundle passes this on for a field that you left empty |
+| `${{TTP_API_TOKEN}}`, `${{env:TTP_API_TOKEN}}` or `${{TTP_API_TOKEN:-}}` as the token | not set: the client had no such variable |
 | another placeholder: `${{NAME}}`, `${{NAME:-x}}`, `$NAME`, `%NAME%`, `{{{{NAME}}}}`, `<NAME>` | start stops; for a token each call fails |
 | in quotes: `"read"`, `'read'` | the quotes are taken off, also those of entries of a list |
 | another case: `READ`, `Posts`, `europe/paris` | understood |

@@ -80,6 +80,7 @@ def test_every_setting_is_read():
         ("TTP_ORG_ID", "a b"),
         ("TTP_ORG_ID", "a\r\nx-evil: 1"),
         ("TTP_ORG_ID", "é"),
+        *(("TTP_PROFILE", name) for name in ("Brand", "a/b", "../x", "x" * 33, "-x", "nul", "com1", "a b", "é", "..")),
     ],
 )
 def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
@@ -93,6 +94,7 @@ def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
 VALID = {
     "TTP_API_TOKEN": TEXT,
     "TTP_API_TOKEN_FILE": "/secrets/token",
+    "TTP_PROFILE": "brand-a",
     "TTP_API_URL": "https://timetopost.co/v2",
     "TTP_ORG_ID": "org_1",
     "TTP_ACCESS": "read",

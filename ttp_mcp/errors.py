@@ -17,11 +17,12 @@ from ttp_mcp.writes.outcomes import WriteRefused
 LIMIT = 400
 
 HOW_TO_CONNECT = (
-    "Create one in the TimeToPost dashboard under Settings → API and set TTP_API_TOKEN where this server is configured; "
-    "or try everything without an account with --sandbox."
+    "Create one in the TimeToPost dashboard under Settings → API, run `ttp-mcp login` (or set TTP_API_TOKEN) and restart this "
+    "server; or try everything without an account with --sandbox."
 )
 
 HOW_TO_FILL = "Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server."
+HOW_TO_REPLACE = "Correct TTP_API_TOKEN, or remove it and run `ttp-mcp login`; then restart this server."
 
 
 class Refusal(Exception):
@@ -87,7 +88,7 @@ def _describe_validation(error: api.ApiError) -> str:
 def _describe_unauthenticated(error: api.ApiError) -> str:
     return (
         f"the API did not accept the token (401).{_quote_message(error)} It may have expired or been revoked: create a new one "
-        "under Settings → API and set TTP_API_TOKEN; retrying won't help until then."
+        "under Settings → API, then run `ttp-mcp login` or set TTP_API_TOKEN; retrying won't help until then."
     )
 
 
@@ -173,8 +174,10 @@ def _describe_missing_token(_: api.ApiError) -> str:
 
 def _describe_malformed_token(error: api.ApiError) -> str:
     problem = getattr(error, "problem", "it is malformed.")
+    if "ttp-mcp login" in problem:
+        return f"the API token can't be used: {problem} Nothing was sent."
     # TTP_API_TOKEN takes precedence over TTP_API_TOKEN_FILE, so don't advise setting it.
-    how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_CONNECT
+    how = HOW_TO_FILL if problem.startswith("TTP_API_TOKEN_FILE") else HOW_TO_REPLACE
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 

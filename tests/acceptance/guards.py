@@ -653,12 +653,12 @@ REMOVED: dict[str, Removal] = {
     ),
     # Configuration
     "base URL": Removal(
-        "config.settings:_read_api_url",
+        "config.values:parse_api_url",
         constant(lambda environ: environ.get("TTP_API_URL", "")),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
     "ordinary token file": Removal(
-        "config.settings:_read_ordinary_file",
+        "config.token_source:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
         "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
     ),
@@ -683,7 +683,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),
     "placeholders in settings": Removal(
-        "config.settings:clean_value",
+        "config.table:clean_value",
         constant(lambda _, value, **__: value.strip() or None),
         "tests/test_config.py::test_placeholder_that_was_not_replaced_is_never_ignored",
     ),

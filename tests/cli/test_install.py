@@ -3,12 +3,14 @@
 import json
 import stat
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from ttp_mcp import config
 from ttp_mcp.cli import build_parser, install
 from ttp_mcp.cli.install import Environment, InstallRefused
 from ttp_mcp.client_config.clients import CLIENTS
@@ -23,7 +25,6 @@ def around(tmp_path):
     ticks = count()
     return Environment(
         Machine("linux", tmp_path / "home", {}),
-        tmp_path / "state",
         ("/opt/bin/ttp-mcp",),
         lambda: datetime(2026, 11, 24, tzinfo=UTC) + timedelta(seconds=next(ticks)),
         ":",
@@ -33,7 +34,7 @@ def around(tmp_path):
 @pytest.fixture
 def machine_of_run(around, monkeypatch):
     """Lets `run` meet that machine."""
-    monkeypatch.setattr(install, "here", lambda *, uvx: around)
+    monkeypatch.setattr(install, "here", lambda environ, *, uvx: around)
     return around
 
 
@@ -50,10 +51,10 @@ def cursor_file(around):
 def test_install_writes_a_new_file_and_names_the_next_steps(machine_of_run, capsys):
     """What the person sees."""
     assert install.run(arguments("cursor")) == 0
-    path, token = cursor_file(machine_of_run), machine_of_run.state_dir / "token"
+    path = cursor_file(machine_of_run)
     assert capsys.readouterr().out == (
         f"Cursor now knows this server: {path}\n"
-        f"Put your API token (dashboard: Settings → API) into {token}\n"
+        "Next: ttp-mcp login, with your API token (dashboard: Settings → API).\n"
         "Next: Restart Cursor; Settings, Tools & MCP shows the server.\n"
     )
     assert json.loads(path.read_text())["mcpServers"]["timetopost"]["command"] == "/opt/bin/ttp-mcp"
@@ -78,7 +79,8 @@ def test_install_reports_as_one_line_of_json(machine_of_run, capsys):
         "outcome": "written",
         "path": str(Path(machine_of_run.machine.home) / ".config/Code/User/mcp.json"),
         "backup": None,
-        "token_file": None,
+        "server": "timetopost",
+        "login": None,
         "notes": [],
         "next": "Run 'MCP: List Servers' and start it. VS Code asks for the token once and keeps it safe.",
     }
@@ -166,7 +168,7 @@ def test_install_does_not_overwrite_what_another_program_just_saved(around):
         path.write_text('{"b": 2}')
         return datetime(2026, 11, 24, tzinfo=UTC)
 
-    racing = Environment(around.machine, around.state_dir, around.command, meanwhile, ":")
+    racing = Environment(around.machine, around.command, meanwhile, ":")
     with pytest.raises(InstallRefused, match="changed by another program just now"):
         install.install(arguments("cursor"), racing)
     assert path.read_text() == '{"b": 2}'
@@ -216,23 +218,6 @@ def test_install_reports_a_folder_that_is_none(around, tmp_path):
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_that_cannot_make_the_token_file_changes_nothing(machine_of_run, capsys):
-    """A file stands where the state folder should be: its path is named, and the settings are as they were."""
-    path = cursor_file(machine_of_run)
-    path.parent.mkdir(parents=True)
-    path.write_text("{}")
-    machine_of_run.state_dir.write_text("")
-    assert install.run(arguments("cursor")) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(
-        f"Nothing was changed: {machine_of_run.state_dir / 'token'}, the file for the token, could not "
-    )
-    assert said.endswith("or name another with TTP_STATE_DIR.\n")
-    assert path.read_text() == "{}"
-    assert [each.name for each in path.parent.iterdir()] == ["mcp.json"]
-
-
-@pytest.mark.requirement("install.refuses")
 def test_install_that_cannot_write_the_settings_names_them(around):
     """Something stands where the backup should be."""
     path = cursor_file(around)
@@ -269,7 +254,6 @@ def test_install_refuses_links_that_lead_in_a_circle(machine_of_run, tmp_path, c
     for folder in (str(path), "~no-such-user"):
         assert install.run(arguments("zed", "--media-dir", folder)) == 1
         assert capsys.readouterr().err.startswith(f"Nothing was changed: --media-dir {folder} ")
-    assert not machine_of_run.state_dir.exists()
 
 
 @pytest.mark.requirement("install.refuses")
@@ -280,18 +264,6 @@ def test_install_refuses_media_folders_it_cannot_pass_on(around, tmp_path):
         install.install(arguments("cursor", "--media-dir", str(tmp_path / "none")), around)
     with pytest.raises(InstallRefused, match="separates folders"):
         install.install(arguments("cursor", "--media-dir", str(tmp_path / "a:b")), around)
-
-
-@pytest.mark.requirement("install.token-file")
-def test_token_file_is_made_for_its_owner_alone_and_never_overwritten(around):
-    """Once it is filled, the person is not asked again."""
-    assert install.install(arguments("zed"), around).token_file == str(around.state_dir / "token")
-    token = around.state_dir / "token"
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert stat.S_IMODE(around.state_dir.stat().st_mode) == 0o700
-    token.write_text("ttp_" + "0" * 48)
-    assert install.install(arguments("gemini"), around).token_file is None
-    assert token.read_text() == "ttp_" + "0" * 48
 
 
 @pytest.mark.requirement("install.refuses")
@@ -307,36 +279,7 @@ def test_install_refuses_text_that_can_not_be_written(machine_of_run, capsys):
         assert path.read_text() == text
 
 
-@pytest.mark.requirement("install.refuses")
-def test_install_refuses_a_folder_in_place_of_the_token_file(machine_of_run, capsys):
-    """Nothing could be put into it."""
-    token = machine_of_run.state_dir / "token"
-    token.mkdir(parents=True)
-    assert install.run(arguments("cursor")) == 1
-    assert capsys.readouterr().err == (
-        f"Nothing was changed: {token}, where the token is to be put, is not a regular file. Move it away, or name another "
-        "folder with TTP_STATE_DIR.\n"
-    )
-    assert not cursor_file(machine_of_run).exists()
-
-
-@pytest.mark.requirement("install.token-file")
-def test_folder_that_an_entry_names_as_its_token_file_is_not_a_filled_one(around, tmp_path):
-    """Ours takes its place, as that of a file which is empty or missing."""
-    install.install(arguments("cursor"), around)
-    path, ours = cursor_file(around), str(around.state_dir / "token")
-    path.write_text(path.read_text().replace(ours, str(tmp_path)))
-    assert install.install(arguments("cursor"), around).token_file == ours
-
-
-@pytest.mark.requirement("install.token-file")
-def test_token_file_is_not_made_for_the_sandbox(around):
-    """It needs no token."""
-    install.install(arguments("zed", "--sandbox"), around)
-    assert not around.state_dir.exists()
-
-
-@pytest.mark.requirement("install.token-file")
+@pytest.mark.requirement("install.token")
 def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, capsys):
     """Someone followed an old guide; their set-up goes on working."""
     path = cursor_file(machine_of_run)
@@ -374,10 +317,10 @@ def test_install_names_another_entry_that_starts_this_program(machine_of_run, ca
     ]
 
 
-@pytest.mark.requirement("install.token-file")
+@pytest.mark.requirement("install.token")
 @pytest.mark.parametrize("name", ["claude-desktop", "zed"])
 def test_token_in_the_file_of_a_client_without_references_is_left_there_too(around, tmp_path, name):
-    """No file is made for what is there already."""
+    """No login is needed."""
     client = next(client for client in CLIENTS if client.name == name)
     path = Path(client.path(around.machine))
     path.parent.mkdir(parents=True)
@@ -388,27 +331,48 @@ def test_token_in_the_file_of_a_client_without_references_is_left_there_too(arou
     report = install.install(arguments(name, "--media-dir", str(tmp_path)), around)
     env = json.loads(path.read_text())[client.servers]["timetopost"]["env"]
     assert env == {"TTP_API_TOKEN": token, "TTP_MEDIA_DIRS": str(tmp_path)}
-    assert report.token_file is None
+    assert report.login is None
     assert report.notes[0].startswith("This file contains the token itself.")
-    assert not around.state_dir.exists()
 
 
-@pytest.mark.requirement("install.token-file")
-@pytest.mark.parametrize("content", ["ttp_" + "0" * 48, "", None], ids=["filled", "empty", "missing"])
-def test_token_file_of_the_persons_own_is_left_where_it_holds_something(around, tmp_path, content):
-    """Otherwise it leads nowhere, and ours takes its place."""
-    own = tmp_path / "my-token"
-    if content is not None:
-        own.write_text(content)
+@pytest.mark.requirement("install.token")
+def test_install_after_a_login_needs_nothing_further(around):
+    """No variable, no prompt, no next step but the restart."""
+    around = replace(around, logged_in=True)
+    for name in ("cursor", "vscode", "codex"):
+        report = install.install(arguments(name), around)
+        assert report.login is None
+        assert "token" not in Path(report.path).read_text().lower()
+        assert "token" not in report.next
+
+
+@pytest.mark.requirement("install.token")
+def test_token_file_of_the_users_own_is_left_there_with_a_note(around):
+    """It wins over a login, so the note says how to change that."""
     path = cursor_file(around)
     path.parent.mkdir(parents=True)
-    entry = {"command": "ttp-mcp", "env": {"TTP_API_TOKEN_FILE": str(own)}}
+    entry = {"command": "ttp-mcp", "env": {"TTP_API_TOKEN_FILE": "/run/secrets/token"}}
     path.write_text(json.dumps({"mcpServers": {"timetopost": entry}}))
-    report = install.install(arguments("cursor"), around)
-    named = json.loads(path.read_text())["mcpServers"]["timetopost"]["env"]["TTP_API_TOKEN_FILE"]
-    ours = str(around.state_dir / "token")
-    assert (named, report.token_file) == ((str(own), None) if content else (ours, ours))
-    assert around.state_dir.exists() is not bool(content)
+    report = install.install(arguments("cursor"), replace(around, logged_in=True))
+    assert json.loads(path.read_text())["mcpServers"]["timetopost"]["env"] == entry["env"]
+    assert (report.login, report.outcome) == (None, "written")
+    assert report.notes[0].startswith("TTP_API_TOKEN_FILE in this entry was kept, and wins over a login.")
+
+
+@pytest.mark.requirement("install.token")
+def test_profile_gets_an_entry_of_its_own_and_its_own_login(machine_of_run, monkeypatch, capsys):
+    """Beside the default one, which stays."""
+    install.run(arguments("cursor"))
+    capsys.readouterr()
+    monkeypatch.setattr(install, "here", lambda environ, *, uvx: replace(machine_of_run, profile="brand-a"))
+    assert install.run(arguments("cursor")) == 0
+    path = cursor_file(machine_of_run)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"Cursor now knows timetopost-brand-a: {path}"
+    assert said[2] == "Next: ttp-mcp login --profile brand-a, with your API token (dashboard: Settings → API)."
+    servers = json.loads(path.read_text())["mcpServers"]
+    assert servers["timetopost-brand-a"]["env"] == {"TTP_PROFILE": "brand-a"}
+    assert "timetopost" in servers
 
 
 @pytest.mark.requirement("install.command")
@@ -438,7 +402,7 @@ def test_command_from_a_cache_is_uvx(python, uvx):
 @pytest.mark.requirement("install.command")
 def test_here_describes_this_machine():
     """The real one, looked at and not touched."""
-    found = install.here()
+    found = install.here(config.read_environment())
     assert found.machine.home == Path.home()
     assert found.now().tzinfo is UTC
     assert Path(found.command[0]).is_absolute()
@@ -450,16 +414,16 @@ def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tm
     settings.mkdir(parents=True)
     (tmp_path / "Packages" / "Claude_without").mkdir()
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    assert install.here().machine.claude_packages == ()
+    assert install.here(config.read_environment()).machine.claude_packages == ()
     monkeypatch.setattr(sys, "platform", "win32")
-    found = install.here().machine
+    found = install.here(config.read_environment()).machine
     assert found.claude_packages == (settings,)
     assert CLIENTS[0].path(found) == settings / "claude_desktop_config.json"
 
 
 @pytest.mark.requirement("install.refuses")
 def test_install_reports_a_setting_that_cannot_be_used(monkeypatch, capsys):
-    """A relative state folder: the client starts the server in another one."""
-    monkeypatch.setenv("TTP_STATE_DIR", "state")
+    """A name that can't be a folder's."""
+    monkeypatch.setenv("TTP_PROFILE", "Brand A")
     assert install.run(arguments("cursor")) == 1
-    assert capsys.readouterr().err.startswith("Nothing was changed: TTP_STATE_DIR must name an absolute path")
+    assert capsys.readouterr().err.startswith("Nothing was changed: TTP_PROFILE must be 1 to 32 lower-case letters")

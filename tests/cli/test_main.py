@@ -39,7 +39,7 @@ def test_help_names_every_command(capsys):
     """And says what happens without one."""
     code, printed = ended(capsys, "--help")
     assert code == 0
-    for command in ("serve", "demo", "tools", "call", "doctor", "sandbox", "install"):
+    for command in ("serve", "demo", "tools", "call", "doctor", "sandbox", "login", "logout", "install"):
         assert f"\n    {command} " in printed.out
     assert "Without a command it serves MCP over stdio" in printed.out
 
@@ -51,7 +51,8 @@ def test_token_on_the_command_line_is_refused_and_not_repeated(capsys, arguments
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == (
-        "ttp-mcp: don't pass a token on the command line, where every program can read it. Set TTP_API_TOKEN.\n"
+        "ttp-mcp: don't pass a token on the command line, where every program can read it. "
+        "Run ttp-mcp login, or set TTP_API_TOKEN.\n"
     )
 
 

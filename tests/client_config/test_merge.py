@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from ttp_mcp.client_config.clients import CLIENTS, Launch
-from ttp_mcp.client_config.entry import literal_token, new_entry
+from ttp_mcp.client_config.clients import CLIENTS, Launch, find_client
+from ttp_mcp.client_config.entry import has_literal_token, list_duplicates, new_entry
 from ttp_mcp.client_config.jsonc import InvalidFile
 from ttp_mcp.client_config.merge import merge_entry, remove_entry, render_settings
 
 BY_NAME = {client.name: client for client in CLIENTS}
-LAUNCH = Launch("/opt/bin/ttp-mcp", token_file="/home/ada/.local/share/ttp-mcp/token")
+LAUNCH = Launch("/opt/bin/ttp-mcp")
+LOGGED_IN = Launch("/opt/bin/ttp-mcp", logged_in=True)
+PROFILE = Launch("/opt/bin/ttp-mcp", profile="brand-a")
 SANDBOX = Launch("/opt/bin/ttp-mcp", sandbox=True)
 ZED = """\
 // My Zed settings
@@ -45,10 +47,7 @@ def test_merge_into_zed_keeps_comments_and_trailing_commas():
         """// keep me
     "timetopost": {
       "command": "/opt/bin/ttp-mcp",
-      "args": [],
-      "env": {
-        "TTP_API_TOKEN_FILE": "/home/ada/.local/share/ttp-mcp/token"
-      }
+      "args": []
     },
 """,
     )
@@ -63,7 +62,6 @@ def test_merge_into_codex_adds_one_table_at_the_end():
         "args = []\n"
         'env_vars = ["TTP_API_TOKEN"]\n'
         "startup_timeout_sec = 30\n"
-        'env = {TTP_API_TOKEN_FILE = "/home/ada/.local/share/ttp-mcp/token"}\n'
     )
 
 
@@ -84,14 +82,14 @@ def test_merge_updates_the_command_and_keeps_what_the_person_added():
     text = text.replace('"args"', '"disabled": true, // for now\n      "args"').replace(
         '"env": {', '"env": {\n        "TTP_TIMEZONE": "Europe/Paris",'
     )
-    moved = merge_entry(BY_NAME["cursor"], text, Launch("/new/ttp-mcp", token_file=LAUNCH.token_file))
+    moved = merge_entry(BY_NAME["cursor"], text, Launch("/new/ttp-mcp"))
     assert moved == text.replace("/opt/bin/", "/new/")
 
 
 @pytest.mark.requirement("clients.merge.keeps")
 def test_merge_with_sandbox_takes_out_the_way_to_the_token_only():
     """The sandbox needs no token; a folder that was allowed stays allowed."""
-    launch = Launch("/opt/bin/ttp-mcp", token_file="/t", media_dirs="/home/ada/Pictures")
+    launch = Launch("/opt/bin/ttp-mcp", media_dirs="/home/ada/Pictures")
     text = merge_entry(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], "{}", launch), SANDBOX)
     assert json.loads(text)["mcpServers"]["timetopost"] == {
         "command": "/opt/bin/ttp-mcp",
@@ -122,14 +120,15 @@ def test_merge_into_codex_returns_from_the_sandbox_to_the_real_api():
     entry = tomllib.loads(merge_entry(BY_NAME["codex"], sandbox, LAUNCH))["mcp_servers"]["timetopost"]
     assert entry["args"] == []
     assert entry["env_vars"] == ["TTP_API_TOKEN"]
-    assert entry["env"] == {"TTP_API_TOKEN_FILE": LAUNCH.token_file}
+    assert "env" not in entry
     assert "env" not in tomllib.loads(sandbox)["mcp_servers"]["timetopost"]
 
 
 @pytest.mark.requirement("clients.merge.keeps")
 def test_merge_into_codex_drops_an_empty_table_of_variables():
     """What only led to the token goes with it."""
-    text = merge_entry(BY_NAME["codex"], merge_entry(BY_NAME["codex"], "", LAUNCH), SANDBOX)
+    filled = '[mcp_servers.timetopost]\ncommand = "x"\nargs = []\nenv = { TTP_API_TOKEN_FILE = "/t" }\n'
+    text = merge_entry(BY_NAME["codex"], filled, SANDBOX)
     assert "env" not in tomllib.loads(text)["mcp_servers"]["timetopost"]
 
 
@@ -252,7 +251,7 @@ def test_codex_entry_in_any_toml_form_is_updated_and_removed(text, newline):
     text = text.replace("\n", newline)
     updated = merge_entry(BY_NAME["codex"], text, LAUNCH)
     assert entry_of(BY_NAME["codex"], updated)["command"] == "/opt/bin/ttp-mcp"
-    assert entry_of(BY_NAME["codex"], updated)["env"]["TTP_API_TOKEN_FILE"] == LAUNCH.token_file
+    assert entry_of(BY_NAME["codex"], updated)["env_vars"] == ["TTP_API_TOKEN"]
     assert merge_entry(BY_NAME["codex"], updated, LAUNCH) == updated
     assert updated.count("\n") == updated.count(newline)
     removed = tomllib.loads(remove_entry(BY_NAME["codex"], updated))
@@ -277,19 +276,45 @@ def test_codex_update_keeps_comments_in_place():
     )
     assert merge_entry(BY_NAME["codex"], text, LAUNCH) == text.replace("'x' #", '"/opt/bin/ttp-mcp" #').replace(
         "args = []\n", 'args = []\nenv_vars = ["TTP_API_TOKEN"]\n'
-    ).replace("MINE = '1'\n", f"MINE = '1'\nTTP_API_TOKEN_FILE = \"{LAUNCH.token_file}\"\n")
+    )
 
 
 @pytest.mark.requirement("clients.token")
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_configuration_of_each_client_leads_to_the_token_without_holding_it(client):
-    """A prompt, a reference that the client replaces, or a file; never `ttp_` and its digits."""
+def test_configuration_of_each_client_never_holds_the_token(client):
+    """Before a login a prompt or a reference that the client replaces, after it nothing at all."""
     text = render_settings(client, LAUNCH)
     assert "ttp_" not in text.replace("ttp_mcp", "")
-    leads = (client.fills_in or LAUNCH.token_file) in text
-    assert leads
-    assert (LAUNCH.token_file in text) is not client.prompts
-    assert "TOKEN" not in render_settings(client, SANDBOX)
+    assert (client.fills_in or "timetopost") in text
+    assert not any("TOKEN" in render_settings(client, launch) for launch in (SANDBOX, LOGGED_IN, PROFILE))
+
+
+@pytest.mark.requirement("clients.token")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_install_after_a_login_removes_the_reference_and_nothing_else(client):
+    before = merge_entry(client, "", replace(LAUNCH, media_dirs="/tmp"))
+    after = entry_of(client, merge_entry(client, before, LOGGED_IN))
+    assert after["env"] == {"TTP_MEDIA_DIRS": "/tmp"}
+    assert "env_vars" not in after
+    named = entry_by_hand(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN_FILE": "/t"})
+    assert entry_of(client, merge_entry(client, named, LOGGED_IN))["env"] == {"TTP_API_TOKEN_FILE": "/t"}
+
+
+@pytest.mark.requirement("clients.profiles")
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_profile_has_an_entry_of_its_own(name):
+    """The default entry, its prompt and the other profiles' entries stay byte for byte."""
+    client, brand_a, brand_b = (find_client(name, profile) for profile in (None, "brand-a", "brand-b"))
+    default = merge_entry(client, "", LAUNCH)
+    with_a = merge_entry(brand_a, default, PROFILE)
+    both = merge_entry(brand_b, with_a, replace(PROFILE, profile="brand-b"))
+    servers = (tomllib.loads(both) if client.format == "toml" else json.loads(both))[client.servers]
+    assert list(servers) == ["timetopost", "timetopost-brand-a", "timetopost-brand-b"]
+    assert servers["timetopost"] == entry_of(client, default)
+    assert servers["timetopost-brand-a"]["env"] == {"TTP_PROFILE": "brand-a"}
+    assert [list_duplicates(each, both) for each in (client, brand_a, brand_b)] == [[], [], []]
+    assert remove_entry(brand_b, both) == with_a
+    assert remove_entry(brand_a, with_a) == default
 
 
 @pytest.mark.requirement("clients.token")
@@ -299,9 +324,9 @@ def test_token_that_someone_wrote_into_the_file_is_left_there_and_seen():
     text = json.dumps({"mcpServers": {"timetopost": {"command": "x", "env": {"TTP_API_TOKEN": token}}}})
     after = merge_entry(BY_NAME["cursor"], text, LAUNCH)
     assert json.loads(after)["mcpServers"]["timetopost"]["env"]["TTP_API_TOKEN"] == token
-    assert literal_token(BY_NAME["cursor"], after)
-    assert not literal_token(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], "{}", LAUNCH))
-    assert not literal_token(BY_NAME["cursor"], "{}")
+    assert has_literal_token(BY_NAME["cursor"], after)
+    assert not has_literal_token(BY_NAME["cursor"], merge_entry(BY_NAME["cursor"], "{}", LAUNCH))
+    assert not has_literal_token(BY_NAME["cursor"], "{}")
 
 
 def entry_by_hand(client, **entry):
@@ -332,18 +357,17 @@ def test_token_by_hand_stays_the_only_way_to_it(client):
         assert entry_of(client, text)["env"] == {**by_hand, "TTP_MEDIA_DIRS": "/tmp"}
         assert "env_vars" not in entry_of(client, text)
         assert "inputs" not in text
-        assert literal_token(client, text)
+        assert has_literal_token(client, text)
         assert merge_entry(client, text, launch) == text
 
 
 @pytest.mark.requirement("clients.token")
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_reference_to_a_token_by_hand_stays(client):
-    """It is not ours, so that it is not ours to change; the file stands behind it where it is not filled in."""
+    """It is not ours to change."""
     before = entry_by_hand(client, command="/opt/bin/ttp-mcp", env={"TTP_API_TOKEN": "${env:MY_TOKEN}"})
     env = entry_of(client, merge_entry(client, before, LAUNCH))["env"]
-    file = {} if client.prompts else {"TTP_API_TOKEN_FILE": LAUNCH.token_file}
-    assert env == {"TTP_API_TOKEN": "${env:MY_TOKEN}", **file}
+    assert env == {"TTP_API_TOKEN": "${env:MY_TOKEN}"}
 
 
 @pytest.mark.requirement("clients.merge.keeps")

@@ -12,7 +12,7 @@ from ttp_mcp.client_config.merge import merge_entry, remove_entry
 
 ZED = next(client for client in CLIENTS if client.name == "zed")
 CODEX = next(client for client in CLIENTS if client.name == "codex")
-LAUNCH = Launch("/opt/bin/ttp-mcp", token_file="/t")
+LAUNCH = Launch("/opt/bin/ttp-mcp")
 
 NAMES = st.text('abcdé \\"/*', min_size=1, max_size=6)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), NAMES, st.just("// not a comment"))

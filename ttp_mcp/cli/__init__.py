@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
-_COMMANDS = ("serve", "demo", "tools", "call", "doctor", "sandbox", "install")
+_COMMANDS = ("serve", "demo", "tools", "call", "doctor", "sandbox", "login", "logout", "install")
 
 # Exit code of a shell command that Ctrl+C ended: 128 plus the number of SIGINT.
 _INTERRUPTED = 130
@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 
 def build_parser() -> Parser:
     """Build the parser with all commands."""
-    from ttp_mcp.cli import call, demo, install, serve
+    from ttp_mcp.cli import call, demo, install, login, serve
     from ttp_mcp.cli.sandbox import commands as sandbox
 
     root = Parser(prog="ttp-mcp", description=DESCRIPTION)
@@ -33,6 +33,7 @@ def build_parser() -> Parser:
     demo.add_parser(commands)
     call.add_parsers(commands)
     sandbox.add_parser(commands)
+    login.add_parsers(commands)
     install.add_parser(commands)
     return root
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if has_token(words):
         print(
-            "ttp-mcp: don't pass a token on the command line, where every program can read it. Set TTP_API_TOKEN.",
+            "ttp-mcp: don't pass a token on the command line, where every program can read it. Run ttp-mcp login, or set TTP_API_TOKEN.",
             file=sys.stderr,
         )
         return 2

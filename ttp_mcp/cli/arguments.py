@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
+from ttp_mcp import config
+
 _HELP = ("-h", "--help")
 
 
@@ -43,6 +45,28 @@ def add_log_level(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", metavar="LEVEL", help="logging to stderr: DEBUG, INFO, WARNING or ERROR (TTP_LOG_LEVEL)"
     )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add `--profile`."""
+    parser.add_argument(
+        "--profile", metavar="NAME", help="profile with its own login and state, for several accounts (TTP_PROFILE)"
+    )
+
+
+def read_environment(args: argparse.Namespace) -> dict[str, str]:
+    """Return the environment with the flags that stand for variables.
+
+    Raises:
+        SettingProblem: A flag holds a placeholder, or no profile's name.
+    """
+    environ = dict(config.read_environment())
+    if (level := getattr(args, "log_level", None)) is not None:
+        environ["TTP_LOG_LEVEL"] = config.clean_value("--log-level", level) or environ.get("TTP_LOG_LEVEL", "")
+    if (profile := getattr(args, "profile", None)) is not None:
+        name = config.clean_value("--profile", profile) or config.DEFAULT_PROFILE
+        environ["TTP_PROFILE"] = config.parse_profile("--profile", name) or ""
+    return environ
 
 
 def parse_port(text: str) -> int:

@@ -12,7 +12,7 @@ import anyio
 
 from ttp_mcp import config
 from ttp_mcp.cli import output
-from ttp_mcp.cli.arguments import Subparsers, add_log_level
+from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile
 from ttp_mcp.cli.serve import settings_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     for parser, run in ((tools, run_tools), (call, run_call), (doctor, run_doctor)):
         parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
+        add_profile(parser)
         add_log_level(parser)
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)

@@ -6,21 +6,22 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
 
 from ttp_mcp import config
 from ttp_mcp.cli import output
-from ttp_mcp.cli.arguments import Subparsers
+from ttp_mcp.cli.arguments import Subparsers, add_profile, read_environment
 from ttp_mcp.client_config import clients, entry, merge
-from ttp_mcp.client_config.clients import Client, Launch
+from ttp_mcp.client_config.clients import SERVER_NAME, Client, Launch, find_client
 from ttp_mcp.client_config.jsonc import InvalidFile
 from ttp_mcp.client_config.paths import Machine, System
+from ttp_mcp.config.files import write_atomically, write_new
+from ttp_mcp.config.login import has_login, login_command
 
 Outcome = Literal["written", "unchanged", "removed", "absent"]
 
@@ -41,7 +42,9 @@ class Report:
     outcome: Outcome
     path: str
     backup: str | None = None
-    token_file: str | None = None
+    server: str = SERVER_NAME
+    # The command that the user has to run, where no token is known yet.
+    login: str | None = None
     notes: tuple[str, ...] = ()
     next: str | None = None
 
@@ -51,10 +54,11 @@ class Environment:
     """Facts about the machine; tests pass their own."""
 
     machine: Machine
-    state_dir: Path
     command: tuple[str, ...]
     now: Callable[[], datetime]
     path_separator: str = os.pathsep
+    profile: str | None = None
+    logged_in: bool = False
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -66,6 +70,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("client", choices=[client.name for client in clients.CLIENTS], help="the client")
     parser.add_argument("--sandbox", action="store_true", help="connect the local sandbox instead of the real API")
+    add_profile(parser)
     parser.add_argument(
         "--media-dir", action="append", default=[], metavar="DIR", help="folder upload_media may read; repeatable"
     )
@@ -80,7 +85,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it on this machine and print what happened. 0: done or nothing to do; 1: refused, nothing changed."""
     try:
-        report = install(args, here(uvx=args.uvx))
+        report = install(args, here(read_environment(args), uvx=args.uvx))
     except (InstallRefused, config.SettingProblem) as problem:
         if args.json:
             print(json.dumps({"client": args.client, "outcome": "refused", "problem": str(problem)}))
@@ -92,17 +97,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def here(*, uvx: bool = False) -> Environment:
-    """This machine."""
-    environ = config.read_environment()
-    system = _system(sys.platform)
-    packages = _claude_packages(environ) if system == "windows" else ()
+def here(environ: Mapping[str, str], *, uvx: bool = False) -> Environment:
+    """Return the facts about this machine.
+
+    Raises:
+        SettingProblem: `TTP_PROFILE` can't be a profile's name.
+    """
     return Environment(
-        Machine(system, Path.home(), environ, packages),
-        config.state_dir(environ).absolute(),
+        this_machine(environ),
         start_command(Path(sys.executable), shutil.which, uvx=uvx),
         lambda: datetime.now(UTC),
+        profile=config.read_profile(environ),
+        logged_in=has_login(environ),
     )
+
+
+def this_machine(environ: Mapping[str, str]) -> Machine:
+    """Return what the paths of clients' settings depend on."""
+    system = _system(sys.platform)
+    packages = _claude_packages(environ) if system == "windows" else ()
+    return Machine(system, Path.home(), environ, packages)
 
 
 def _claude_packages(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -132,43 +146,55 @@ def install(args: argparse.Namespace, around: Environment) -> Report | None:
     """
     if args.print and args.json:
         raise InstallRefused("--json reports what was done, and --print does nothing. Leave one out.")
-    client = next(client for client in clients.CLIENTS if client.name == args.client)
+    client = find_client(args.client, around.profile)
     launch = _launch(args, around)
     if args.print:
         output.force_utf8_stdout()
         print(merge.render_settings(client, launch), end="")
         return None
-    path = _settings_path(client, around.machine)
+    path = settings_path(client, around.machine)
     before = _read(path)
     try:
         old = _decoded(before or b"")
-        launch = replace(launch, token_file=_filled_token_file(client, old) or launch.token_file)
         new = merge.remove_entry(client, old) if args.remove else merge.merge_entry(client, old, launch)
         data = _encoded(before or b"", new)
     except InvalidFile as problem:
         raise InstallRefused(
             f"{path} can't be edited safely ({problem}). Fix it there, or paste what --print shows."
         ) from None
-    return _finish(args, client, around, path, before, data)
+    return _finish(args, client, launch, path, before, data, around.now())
 
 
 def _finish(
-    args: argparse.Namespace, client: Client, around: Environment, path: Path, before: bytes | None, data: bytes
+    args: argparse.Namespace,
+    client: Client,
+    launch: Launch,
+    path: Path,
+    before: bytes | None,
+    data: bytes,
+    now: datetime,
 ) -> Report:
     changed, new = data != (before or b""), _decoded(data)
-    # Before the settings: when it can't be made, nothing is changed yet.
-    token_file = None if args.remove else _token_file(client, around, new)
     try:
-        backup = _replace(path, before, data, around.now()) if changed else None
+        backup = _replace(path, before, data, now) if changed else None
     except OSError as problem:
         raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
+    kept, server = _text(backup), client.server_name
     if args.remove:
         next_step = f"Restart {client.title} to drop the tools." if changed else None
-        return Report(client.name, "removed" if changed else "absent", str(path), _text(backup), next=next_step)
+        return Report(client.name, "removed" if changed else "absent", str(path), kept, server, next=next_step)
     outcome: Outcome = "written" if changed else "unchanged"
-    notes = _list_notes(client, new)
-    token = _text(token_file if token_file and not token_file.stat().st_size else None)
-    return Report(client.name, outcome, str(path), _text(backup), token, notes, client.next_step)
+    login = None if _has_token(client, launch, new) else login_command(launch.profile)
+    asks = client.prompts and launch.needs_token and not entry.has_literal_token(client, new)
+    next_step = client.next_step + (f" {client.title} asks for the token once and keeps it safe." if asks else "")
+    return Report(client.name, outcome, str(path), kept, server, login, _list_notes(client, new), next_step)
+
+
+def _has_token(client: Client, launch: Launch, new: str) -> bool:
+    """Check whether the server will find a token, as far as can be seen here."""
+    env = entry.env_variables(client, new)
+    is_named = entry.is_literal(env.get("TTP_API_TOKEN")) or "TTP_API_TOKEN_FILE" in env
+    return launch.sandbox or launch.logged_in or client.prompts or is_named
 
 
 def _launch(args: argparse.Namespace, around: Environment) -> Launch:
@@ -179,7 +205,8 @@ def _launch(args: argparse.Namespace, around: Environment) -> Launch:
         tuple(rest),
         sandbox=args.sandbox,
         media_dirs=around.path_separator.join(folders) if folders else None,
-        token_file=str(around.state_dir / "token"),
+        profile=around.profile,
+        logged_in=around.logged_in,
     )
 
 
@@ -197,7 +224,12 @@ def _media_folder(text: str, separator: str) -> str:
     return str(folder)
 
 
-def _settings_path(client: Client, machine: Machine) -> Path:
+def settings_path(client: Client, machine: Machine) -> Path:
+    """Return the client's settings file.
+
+    Raises:
+        InstallRefused: The path can't be followed.
+    """
     path = Path(client.path(machine))
     older = Path(client.older_path(machine)) if client.older_path else None
     try:
@@ -207,7 +239,7 @@ def _settings_path(client: Client, machine: Machine) -> Path:
     except (OSError, RuntimeError):
         raise InstallRefused(
             f"{path} can't be followed to a file: its links lead in a circle, or a folder on the way can't be entered. "
-            "Mend the link or the folder, then run this again."
+            "Fix the link or the folder, then run this again."
         ) from None
 
 
@@ -244,38 +276,25 @@ def _encoded(before: bytes, text: str) -> bytes:
 
 
 def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
-    """Write beside and rename, so that no one ever sees half a file; the old one is kept as a backup, for its owner alone."""
+    """Replace the file in one step; the old one is kept as a backup, for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     backup = None
     if before is not None:
         backup = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S%fZ}.bak")
-        _write_new(backup, before, 0o600)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_mode(path))
+        write_new(backup, before)
+
+    def check() -> None:
         # Another program may have saved its settings since they were read; its change must not be lost.
         if _read(path) != before:
             raise InstallRefused(f"{path} was changed by another program just now. Close it and run this again.")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, data, _mode(path), check=check)
     _forget_old_backups(path)
     return backup
 
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-    path.chmod(mode)
 
 
 def _forget_old_backups(path: Path) -> None:
@@ -285,65 +304,33 @@ def _forget_old_backups(path: Path) -> None:
             old.unlink()
 
 
-def _filled_token_file(client: Client, old: str) -> str | None:
-    """The file that the entry names, where it holds something: a way to the token that works is left alone."""
-    named = entry.env_variables(client, old).get("TTP_API_TOKEN_FILE")
-    try:
-        if not isinstance(named, str) or not (file := Path(named).expanduser()).is_file():
-            return None
-        return named if file.stat().st_size else None
-    except (OSError, ValueError, RuntimeError):
-        return None
-
-
-def _token_file(client: Client, around: Environment, new: str) -> Path | None:
-    """The file the person puts the token into, made empty and for them alone; what is in it is never touched."""
-    path = around.state_dir / "token"
-    if entry.env_variables(client, new).get("TTP_API_TOKEN_FILE") != str(path):
-        return None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            _write_new(path, b"", 0o600)
-        regular = path.is_file()
-    except OSError as problem:
-        raise InstallRefused(
-            f"{path}, the file for the token, could not be made ({problem.strerror}). Make its folder writable, or name "
-            "another with TTP_STATE_DIR."
-        ) from None
-    if not regular:
-        raise InstallRefused(
-            f"{path}, where the token is to be put, is not a regular file. Move it away, or name another folder with "
-            "TTP_STATE_DIR."
-        )
-    return path
-
-
 _LITERAL_NOTE = "This file contains the token itself. It was kept; moving it out is safer (docs/install.md)."
+_FILE_NOTE = "TTP_API_TOKEN_FILE in this entry was kept, and wins over a login. Delete it there to use the login."
 
 
 def _list_notes(client: Client, new: str) -> tuple[str, ...]:
-    notes = [_LITERAL_NOTE] if entry.literal_token(client, new) else []
+    notes = [_LITERAL_NOTE] if entry.has_literal_token(client, new) else []
+    notes += [_FILE_NOTE] if "TTP_API_TOKEN_FILE" in entry.env_variables(client, new) else []
     notes += [
         f"Another entry, {name!r}, also starts ttp-mcp, which shows every tool twice. Remove one of the two."
-        for name in entry.other_entries_of_program(client, new)
+        for name in entry.list_duplicates(client, new)
     ]
     return tuple(notes)
 
 
 def _words(report: Report) -> str:
-    title = next(client.title for client in clients.CLIENTS if client.name == report.client)
+    title = find_client(report.client).title
+    server = "this server" if report.server == SERVER_NAME else report.server
     first = {
-        "written": f"{title} now knows this server: {report.path}",
-        "unchanged": f"{title} already knows this server, nothing to change: {report.path}",
-        "removed": f"{title} no longer knows this server: {report.path}",
-        "absent": f"{title} does not know this server, nothing to remove: {report.path}",
+        "written": f"{title} now knows {server}: {report.path}",
+        "unchanged": f"{title} already knows {server}, nothing to change: {report.path}",
+        "removed": f"{title} no longer knows {server}: {report.path}",
+        "absent": f"{title} does not know {server}, nothing to remove: {report.path}",
     }[report.outcome]
     lines = [first]
     lines += [f"Backup: {report.backup}"] if report.backup else []
     lines += [f"Note: {note}" for note in report.notes]
-    if report.token_file:
-        lines.append(f"Put your API token (dashboard: Settings → API) into {report.token_file}")
+    lines += [f"Next: {report.login}, with your API token (dashboard: Settings → API)."] if report.login else []
     lines += [f"Next: {report.next}"] if report.next else []
     return "\n".join(lines)
 

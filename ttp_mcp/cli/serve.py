@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ttp_mcp import config, process
-from ttp_mcp.cli.arguments import Subparsers, add_log_level, parse_port
+from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_port, read_environment
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sandbox", action="store_true", help="use the local sandbox instead of the real API; no account needed"
     )
+    add_profile(parser)
     add_log_level(parser)
     parser.add_argument(
         "--transport",
@@ -78,10 +79,9 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
     """
     from ttp_mcp.ledger.store import open_store
 
-    environ = dict(config.read_environment())
-    if getattr(args, "log_level", None) is not None:
-        environ["TTP_LOG_LEVEL"] = config.clean_value("--log-level", args.log_level) or environ.get("TTP_LOG_LEVEL", "")
-    settings = config.load_settings(environ)
+    # The sandbox has a token of its own, and users of a multi-tenant server send theirs.
+    with_login = not (args.sandbox or getattr(args, "multi_tenant", False))
+    settings = config.load_settings(read_environment(args), with_login=with_login)
     # A wrong TTP_STATE_URL must show before a task group runs, which would wrap the error.
     open_store(settings)
     return settings

@@ -1,7 +1,7 @@
 """The supported MCP clients, as data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
@@ -23,8 +23,8 @@ TOKEN_PROMPT = {
 class Client:
     """One MCP client.
 
-    `fills_in` is what goes into `TTP_API_TOKEN`: a reference that the client itself replaces, never the token; `None`
-    where it has no such form. `prompts`: the client asks for the token and keeps it, so that no token file is needed.
+    `server_name` is the name of our entry. `fills_in` is what goes into `TTP_API_TOKEN`: a reference that the client itself
+    replaces, never the token; `None` where it has no such form. `prompts`: the client asks for the token and keeps it.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Client:
     typed: bool = False
     older_path: Callable[[Machine], PurePath] | None = None
     next_step: str = ""
+    server_name: str = SERVER_NAME
 
 
 CLIENTS = (
@@ -71,7 +72,7 @@ CLIENTS = (
         fills_in=f"${{input:{TOKEN_PROMPT_ID}}}",
         prompts=True,
         typed=True,
-        next_step="Run 'MCP: List Servers' and start it. VS Code asks for the token once and keeps it safe.",
+        next_step="Run 'MCP: List Servers' and start it.",
     ),
     Client(
         "codex",
@@ -110,14 +111,29 @@ CLIENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the client is to start the server.
+    """How the client starts the server.
 
-    `media_dirs` are absolute folders, already joined with the separator of the client's system; `None` leaves what is
-    there. `token_file` is where the person keeps the token when the client can't.
+    `media_dirs` are absolute folders, already joined with the separator of the client's system; `None` leaves the entry's own.
+    `profile` is the one that the server acts for. `logged_in`: the server finds the token itself.
     """
 
     command: str
     args: tuple[str, ...] = ()
     sandbox: bool = False
     media_dirs: str | None = None
-    token_file: str | None = None
+    profile: str | None = None
+    logged_in: bool = False
+
+    @property
+    def needs_token(self) -> bool:
+        """Check whether the entry has to lead to a token. That of a profile is in its login alone."""
+        return not (self.sandbox or self.logged_in or self.profile)
+
+
+def find_client(name: str, profile: str | None = None) -> Client:
+    """Return a client; a profile has an entry of its own there."""
+    client = next(client for client in CLIENTS if client.name == name)
+    if profile is None:
+        return client
+    # What a client passes on or asks for is one token, which would be that of every profile.
+    return replace(client, server_name=f"{SERVER_NAME}-{profile}", fills_in=None, prompts=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from ttp_mcp.client_config import jsonc
-from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT_ID, Client, Launch
+from ttp_mcp.client_config.clients import TOKEN_PROMPT_ID, Client, Launch
 from ttp_mcp.client_config.jsonc import InvalidFile
 
 # A URL under the key of each client.
@@ -24,19 +24,32 @@ def refuse_url(client: Client, text: str) -> None:
     entry = as_dict(read_entry(client, read_settings(client, text)))
     if any(key in entry for key in _URL_KEYS) or entry.get("type", "stdio") != "stdio":
         raise InvalidFile(
-            f"{client.servers}.{SERVER_NAME} connects to a URL. Remove it with "
+            f"{client.servers}.{client.server_name} connects to a URL. Remove it with "
             f"`ttp-mcp install {client.name} --remove` and run this again"
         )
 
 
-def other_entries_of_program(client: Client, text: str) -> list[str]:
-    """Return the names of other entries that start ttp-mcp."""
+def list_duplicates(client: Client, text: str) -> list[str]:
+    """Return the names of other entries that start ttp-mcp for the same profile."""
     servers = as_dict(read_settings(client, text).get(client.servers))
-    return [name for name, entry in servers.items() if name != SERVER_NAME and _starts_program(as_dict(entry))]
+    own = _profile_of(as_dict(servers.get(client.server_name)))
+    others = ((name, as_dict(entry)) for name, entry in servers.items() if name != client.server_name)
+    return [name for name, entry in others if _starts_program(entry) and _profile_of(entry) == own]
 
 
-def literal_token(client: Client, text: str) -> bool:
-    """Return whether the file holds the token itself, which is kept, with a note."""
+def list_environments(client: Client, text: str) -> list[tuple[str, dict[str, object]]]:
+    """Return name and variables of each entry that starts ttp-mcp."""
+    servers = as_dict(read_settings(client, text).get(client.servers))
+    entries = ((name, as_dict(entry)) for name, entry in servers.items())
+    return [(name, as_dict(entry.get("env"))) for name, entry in entries if _starts_program(entry)]
+
+
+def _profile_of(entry: Mapping[str, object]) -> object:
+    return as_dict(entry.get("env")).get("TTP_PROFILE")
+
+
+def has_literal_token(client: Client, text: str) -> bool:
+    """Check whether the file holds the token itself, which is kept, with a note."""
     return is_literal(env_variables(client, text).get("TTP_API_TOKEN"))
 
 
@@ -83,7 +96,7 @@ def checked_entry(client: Client, before: str, after: str) -> str:
 
 def check_form(client: Client, text: str) -> None:
     """A list may stand where the client reads an object; what was put into it would go unread."""
-    entry, name = read_entry(client, read_settings(client, text)), f"{client.servers}.{SERVER_NAME}"
+    entry, name = read_entry(client, read_settings(client, text)), f"{client.servers}.{client.server_name}"
     for each, value in ((name, entry), (f"{name}.env", as_dict(entry).get("env", {}))):
         if not isinstance(value, dict):
             raise InvalidFile(f"{each} would not be {'a table' if client.format == 'toml' else 'an object'}")
@@ -95,7 +108,7 @@ def other_entries(client: Client, document: dict[str, object]) -> dict[str, obje
     rest = {key: value for key, value in document.items() if key not in (client.servers, "inputs")}
     if isinstance(servers, dict):
         known = cast("dict[str, object]", servers)
-        rest[client.servers] = {key: value for key, value in known.items() if key != SERVER_NAME}
+        rest[client.servers] = {key: value for key, value in known.items() if key != client.server_name}
     inputs = cast("list[object]", document.get("inputs", []))
     position = prompt_position(document) if client.prompts else None
     return {**rest, "inputs": inputs[:position] + inputs[position + 1 :] if position is not None else inputs}
@@ -103,7 +116,7 @@ def other_entries(client: Client, document: dict[str, object]) -> dict[str, obje
 
 def read_entry(client: Client, document: dict[str, object]) -> object:
     servers = document.get(client.servers)
-    return cast("dict[str, object]", servers).get(SERVER_NAME) if isinstance(servers, dict) else None
+    return cast("dict[str, object]", servers).get(client.server_name) if isinstance(servers, dict) else None
 
 
 def as_dict(value: object) -> dict[str, object]:
@@ -121,7 +134,7 @@ def args_of(launch: Launch, present: object = None) -> list[object]:
 
 
 def own_args(entry: Mapping[str, object]) -> list[object]:
-    """What follows the name of this program. The arguments of another program mean nothing to ours."""
+    """The arguments that follow the name of this program. The arguments of another program mean nothing to ours."""
     words = _command_line(entry)
     names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
     # Not the first one where another program starts ours: `uvx --from ttp-mcp[postgresql] ttp-mcp`.
@@ -138,14 +151,13 @@ def _starts_program(entry: Mapping[str, object]) -> bool:
 
 
 def wanted_env(client: Client, launch: Launch, present: Mapping[str, object]) -> dict[str, object]:
-    """The variables to be set. A token, or a reference to one, that someone wrote by hand stays what it is."""
+    """Return the variables to be set. A token, or a reference to one, that the user wrote stays what it is."""
     env: dict[str, object] = {}
-    if not launch.sandbox:
-        token = present.get("TTP_API_TOKEN") or client.fills_in
-        if token is not None:
-            env["TTP_API_TOKEN"] = token
-        if launch.token_file is not None and not client.prompts and not is_literal(token):
-            env["TTP_API_TOKEN_FILE"] = launch.token_file
+    token = present.get("TTP_API_TOKEN") or client.fills_in
+    if launch.needs_token and token is not None:
+        env["TTP_API_TOKEN"] = token
+    if launch.profile is not None:
+        env["TTP_PROFILE"] = launch.profile
     if launch.media_dirs is not None:
         env["TTP_MEDIA_DIRS"] = launch.media_dirs
     return env
@@ -160,10 +172,12 @@ def new_entry(client: Client, launch: Launch) -> dict[str, object]:
     return entry
 
 
-def is_stale(client: Client, launch: Launch, present: Mapping[str, object]) -> list[str]:
-    """Variables that an earlier run wrote and that the sandbox does not want: the way to the token."""
-    ours = {"TTP_API_TOKEN": client.fills_in, "TTP_API_TOKEN_FILE": present.get("TTP_API_TOKEN_FILE")}
-    return [name for name, value in ours.items() if launch.sandbox and name in present and present[name] == value]
+def list_stale(client: Client, launch: Launch, present: Mapping[str, object]) -> list[str]:
+    """Return the variables of an earlier run that lead to a token which isn't needed any more."""
+    stale: dict[str, object] = {} if launch.needs_token else {"TTP_API_TOKEN": client.fills_in}
+    if launch.sandbox:
+        stale["TTP_API_TOKEN_FILE"] = present.get("TTP_API_TOKEN_FILE")
+    return [name for name, value in stale.items() if name in present and present[name] == value]
 
 
 def prompt_position(document: dict[str, object]) -> int | None:

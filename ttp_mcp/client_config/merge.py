@@ -3,7 +3,7 @@
 Pure functions, text in and text out. `ttp_mcp.cli.install` reads and writes the files.
 """
 
-from ttp_mcp.client_config.clients import SERVER_NAME, Client, Launch
+from ttp_mcp.client_config.clients import Client, Launch
 from ttp_mcp.client_config.entry import (
     check_form,
     checked_entry,
@@ -42,7 +42,7 @@ def remove_entry(client: Client, text: str) -> str:
     Raises:
         InvalidFile: The file can't be read or edited without rewriting it, or its entry is for a server at a URL.
     """
-    path, document, after = (client.servers, SERVER_NAME), read_settings(client, text), text
+    path, document, after = (client.servers, client.server_name), read_settings(client, text), text
     if client.format == "toml":
         after = remove_toml(client, text)
     elif read_entry(client, document) is not None:

@@ -1,13 +1,13 @@
 """Merge an entry into a JSON or JSONC settings file."""
 
 from ttp_mcp.client_config import jsonc
-from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT, Client, Launch
+from ttp_mcp.client_config.clients import TOKEN_PROMPT, Client, Launch
 from ttp_mcp.client_config.entry import (
     args_of,
     env_variables,
+    has_literal_token,
     inputs_of,
-    is_stale,
-    literal_token,
+    list_stale,
     new_entry,
     prompt_position,
     read_entry,
@@ -17,15 +17,15 @@ from ttp_mcp.client_config.entry import (
 
 
 def merge_json(client: Client, text: str, launch: Launch) -> str:
-    path, document = (client.servers, SERVER_NAME), read_settings(client, text)
-    if client.prompts and not launch.sandbox and not literal_token(client, text):
+    path, document = (client.servers, client.server_name), read_settings(client, text)
+    if client.prompts and launch.needs_token and not has_literal_token(client, text):
         text = _put_prompt(text, document)
     if not isinstance(read_entry(client, document), dict):
         return jsonc.put(text, path, new_entry(client, launch))
     present = env_variables(client, text)
     text = jsonc.put(text, (*path, "command"), launch.command)
     text = jsonc.put(text, (*path, "args"), args_of(launch, read_entry(client, document)))
-    for name in is_stale(client, launch, present):
+    for name in list_stale(client, launch, present):
         text = jsonc.drop(text, (*path, "env", name))
     for name, value in wanted_env(client, launch, present).items():
         text = jsonc.put(text, (*path, "env", name), value)

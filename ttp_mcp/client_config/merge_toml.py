@@ -8,14 +8,14 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable, Table
 
-from ttp_mcp.client_config.clients import SERVER_NAME, Client, Launch
+from ttp_mcp.client_config.clients import Client, Launch
 from ttp_mcp.client_config.entry import (
     args_of,
     as_dict,
     checked_entry,
     env_variables,
-    is_stale,
-    literal_token,
+    has_literal_token,
+    list_stale,
     parse_toml,
     read_entry,
     wanted_env,
@@ -32,9 +32,9 @@ def merge_toml(client: Client, text: str, launch: Launch) -> str:
     if entry is None:
         return checked_entry(client, text, _add_entry(client, text, launch))
     if not isinstance(entry, dict):
-        raise InvalidFile(f"{client.servers}.{SERVER_NAME} would not be a table")
+        raise InvalidFile(f"{client.servers}.{client.server_name} would not be a table")
     document = _parse_document(text)
-    _update_entry(client, cast("Any", document)[client.servers][SERVER_NAME], text, launch)
+    _update_entry(client, cast("Any", document)[client.servers][client.server_name], text, launch)
     return checked_entry(client, text, document.as_string())
 
 
@@ -44,13 +44,13 @@ def remove_toml(client: Client, text: str) -> str:
         return text
     document = _parse_document(text)
     servers = cast("Any", document)[client.servers]
-    if isinstance(entry := servers[SERVER_NAME], Table):
+    if isinstance(entry := servers[client.server_name], Table):
         trivia = entry.trivia
         header = f"{trivia.indent}[{entry.display_name}]{trivia.comment_ws}{trivia.comment}{trivia.trail}"
         block = _TRAILING_LINES.sub("", header + entry.as_string())
         if block in text:
             return _cut_block(text, block)
-    del servers[SERVER_NAME]
+    del servers[client.server_name]
     return document.as_string()
 
 
@@ -64,12 +64,12 @@ def _parse_document(text: str) -> tomlkit.TOMLDocument:
 def _add_entry(client: Client, text: str, launch: Launch) -> str:
     values: dict[str, object] = {"command": launch.command, "args": args_of(launch)}
     # Codex passes on only the variables named here, and its default limit of 10 s is too short for a first uvx run.
-    values |= {} if launch.sandbox else {"env_vars": ["TTP_API_TOKEN"]}
+    values |= {"env_vars": ["TTP_API_TOKEN"]} if launch.needs_token else {}
     values["startup_timeout_sec"] = 30
     if env := wanted_env(client, launch, {}):
         values["env"] = _to_inline_table(env)
     newline = _line_break(text)
-    block = tomlkit.dumps({client.servers: {SERVER_NAME: values}}).replace("\n", newline)
+    block = tomlkit.dumps({client.servers: {client.server_name: values}}).replace("\n", newline)
     # A file without a last line break gets one, a file with one gets a blank line: removal then restores either.
     appended = text + (newline if text else "") + block
     try:
@@ -85,7 +85,7 @@ def _add_inline(client: Client, text: str, values: Mapping[str, object]) -> str:
     servers = cast("Any", document).get(client.servers)
     if not isinstance(servers, MutableMapping):
         raise InvalidFile(f"{client.servers} is not a table")
-    servers[SERVER_NAME] = _to_inline_table(values)
+    servers[client.server_name] = _to_inline_table(values)
     return document.as_string()
 
 
@@ -96,10 +96,10 @@ def _update_entry(client: Client, entry: Any, text: str, launch: Launch) -> None
     _set_key(entry, "command", launch.command, text)
     _set_key(entry, "args", args_of(launch, before), text)
     passed_on = before.get("env_vars")
-    if launch.sandbox:
+    if not launch.needs_token:
         if passed_on == ["TTP_API_TOKEN"]:
             del entry["env_vars"]
-    elif passed_on is None and not literal_token(client, text):
+    elif passed_on is None and not has_literal_token(client, text):
         _set_key(entry, "env_vars", ["TTP_API_TOKEN"], text)
 
 
@@ -111,7 +111,7 @@ def _update_env(client: Client, entry: Any, text: str, launch: Launch) -> None:
             _set_key(entry, "env", _to_inline_table(wanted), text)
         return
     env = entry["env"]
-    for name in is_stale(client, launch, present):
+    for name in list_stale(client, launch, present):
         del env[name]
     for name, value in wanted.items():
         _set_key(env, name, value, text)

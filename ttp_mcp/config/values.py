@@ -13,6 +13,16 @@ _SECRET_PLACEHOLDER = re.compile(
 _PLACEHOLDER = re.compile(
     _SECRET_PLACEHOLDER.pattern + r"|\$[A-Z_{(]|%(?![0-9A-F]{2}%)[A-Z_]\w*(?:\([^)]*\))?%", re.IGNORECASE
 )
+# Only what every reader of URLs understands alike: no user, query, fragment, backslash, blank, escape or letter beyond ASCII.
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>(?=[^/:]{1,253}(?:[/:]|$))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
+    r"|\[::1\])"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/[A-Za-z0-9._~!$&'()*+,;=:-]+)*)/*",
+    re.IGNORECASE | re.ASCII,
+)
+_ORG_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _QUOTES = ('""', "''", "“”", "‘’", "``")
 
 
@@ -77,3 +87,35 @@ def to_path(name: str, text: str) -> Path:
             f"{name} must name an absolute path or one below ~. Write the whole path, without variables."
         )
     return path
+
+
+def is_loopback_host(host: str) -> bool:
+    """Check whether a host is this machine: localhost, 127.0.0.1 or ::1, in brackets or not."""
+    return host.strip("[]") in ("localhost", "127.0.0.1", "::1")
+
+
+def parse_api_url(name: str, text: str) -> str:
+    """Return the base URL of the API in its normal form.
+
+    Raises:
+        SettingProblem: It is not https, nor http on this machine, or holds a user, query or fragment.
+    """
+    found = _URL.fullmatch(text)
+    scheme, host = (found["scheme"].lower(), found["host"].lower()) if found else ("", "")
+    if not found or (scheme != "https" and not is_loopback_host(host)) or int(found["port"] or 1) > 65535:
+        raise SettingProblem(
+            f"{name} must be an https URL without user, query or fragment (http only for this machine: "
+            "localhost, 127.0.0.1 or [::1]), for example https://timetopost.co/api."
+        )
+    return f"{scheme}://{host}{':' + found['port'] if found['port'] else ''}{found['path']}"
+
+
+def parse_org_id(name: str, text: str) -> str:
+    """Return an organization's id.
+
+    Raises:
+        SettingProblem: It can't be sent in a header.
+    """
+    if not _ORG_ID.fullmatch(text):
+        raise SettingProblem(f"{name} must be at most 128 ASCII characters without blanks. Change it, or remove it.")
+    return text

@@ -90,7 +90,8 @@ async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
     except ApiError as error:
         return False, _make_item("API", "problem", f"{context.api.base_url}. {agent_text(error, 'Not reached') or ''}")
     token = context.api.token
-    shown = f" (fingerprint {token.fingerprint})" if token and not context.sandbox else ""
+    source = f", from {context.settings.token_source}" if context.settings.token_source else ""
+    shown = f" (fingerprint {token.fingerprint}{source})" if token and not context.sandbox else ""
     organization = f"; organization {quote_text(context.settings.org_id, 60)}" if context.settings.org_id else ""
     return True, _make_item("token", "ok", f"accepted{shown} by {where}{organization}")
 

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ttp_mcp import times
 from ttp_mcp.cli import output
 from ttp_mcp.cli.sandbox.session import CommandOutput, Refused, SandboxSession, parse_instant, run_state, zone_of
+from ttp_mcp.config.files import write_atomically
 
 
 def before_reset(args: argparse.Namespace, folder: Path) -> None:
@@ -118,20 +118,13 @@ def export(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside and rename, so that no one ever sees half a file; a link stays, and what it points to is written."""
+    """Write in one step; a link stays, and the file that it points to is written."""
     # Not `resolve`, which tells of a circle in one way before Python 3.13 and in no way since.
     real = Path(os.path.realpath(path))
     if real.is_symlink():
         raise Refused(f"{path} can't be written (its links lead in a circle).")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            temporary.replace(real)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(real, text.encode())
     except OSError as problem:
         raise Refused(f"{path} can't be written ({problem.strerror}).") from None
 

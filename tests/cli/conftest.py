@@ -1,0 +1,49 @@
+"""What tests of the command line share."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backends.fail import Keyring as NoKeyring
+
+from tests.processes import environment
+
+PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+
+
+@pytest.fixture(autouse=True)
+def no_login(monkeypatch, tmp_path):
+    """Give each test a config folder of its own and no keyring, so that it never meets the developer's login."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("TTP_PROFILE", raising=False)
+    before = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())
+    yield
+    keyring.set_keyring(before)
+
+
+@contextmanager
+def sandbox_process(folder, *reset):
+    """Serve a sandbox as a process of its own; its `api_url` and `token`. `reset` are flags of `sandbox reset`."""
+    run = {"env": environment(HOME=str(folder)), "text": True}
+    if reset:
+        subprocess.run(
+            [PROGRAM, "sandbox", "reset", "--yes", "--data", folder, *reset], check=True, capture_output=True, **run
+        )
+    command = [PROGRAM, "sandbox", "serve", "--port", "0", "--json", "--data", folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **run) as process:
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """A sandbox with the demo workspace, shared by a module's tests, which only read it."""
+    with sandbox_process(tmp_path_factory.mktemp("sandbox")) as facts:
+        yield facts

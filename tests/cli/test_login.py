@@ -1,0 +1,398 @@
+"""`ttp-mcp login` and `logout`, and what later starts make of the login."""
+
+import io
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+
+import keyring
+import pytest
+
+from tests.cli.conftest import PROGRAM
+from tests.processes import environment
+from tests.support.keyrings import MemoryKeyring
+from ttp_mcp.cli import main
+from ttp_mcp.client_config.clients import CLIENTS
+from ttp_mcp.config import load_settings, login_dir, read_environment
+
+pytestmark = pytest.mark.requirement("login.saves")
+
+OTHER = "ttp_" + "0b" * 24
+VARIABLES = ("TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE", "TTP_API_URL", "TTP_ORG_ID")
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """A state folder of its own, Paris time, and no variables of the machine."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, api):
+    """Runs a command with this standard input: exit code, stdout, stderr. A login goes to the sandbox."""
+
+    def run(*arguments, given=b"", url=api["api_url"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+        with monkeypatch.context() as variables:
+            if arguments[0] == "login" and url:
+                variables.setenv("TTP_API_URL", url)
+            code = main(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def logged_in(run, api):
+    """A login for the sandbox; gives its file."""
+    assert run("login", given=api["token"].encode())[0] == 0
+    return login_file()
+
+
+def login_file():
+    """The login of this test's default profile."""
+    return login_dir(read_environment()) / "login.json"
+
+
+def settings(**variables):
+    """The settings of a later start."""
+    return load_settings({**read_environment(), **variables}, with_login=True)
+
+
+def test_login_checks_the_token_and_saves_it_for_its_user_alone(run, api):
+    """And prints where, the accounts, and what to do next; never the token."""
+    code, out, err = run("login", given=api["token"].encode())
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith(f"Logged in: {api['api_url']} accepted the token (fingerprint ")
+    assert lines[0].endswith("), organization «Harbor Café».")
+    assert lines[1:3] == ["6 connected accounts:", "- instagram @harbor.cafe «Harbor Café»"]
+    assert lines[-2:] == [f"Saved in {login_file()}", "Next: ttp-mcp install CLIENT, then restart the client."]
+    assert api["token"] not in out
+    assert stat.S_IMODE(login_file().stat().st_mode) == 0o600
+    assert stat.S_IMODE(login_file().parent.stat().st_mode) == 0o700
+    later = settings()
+    assert (later.token.reveal(), later.api_url, later.token_source) == (api["token"], api["api_url"], "the login")
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding"),
+    [
+        (" {}\r\n", "utf-8"),
+        ('"{}"\n', "utf-8"),
+        ("TTP_API_TOKEN={}\n", "utf-8"),
+        ("{}\n", "utf-8-sig"),
+        ("{}\r\n", "utf-16"),
+        ("{}\r\n", "utf-16-le"),
+        ("{}\x00", "utf-8"),
+    ],
+)
+def test_login_reads_what_shells_and_windows_pipe(run, api, form, encoding):
+    code, out, _ = run("login", "--json", given=form.format(api["token"]).encode(encoding))
+    assert code == 0
+    report = json.loads(out)
+    assert (report["outcome"], report["profile"], report["saved_in"]) == ("saved", "default", str(login_file()))
+    assert settings().token.reveal() == api["token"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (b"", 2, "Not logged in: that isn't an API token: it must begin with ttp_."),
+        (b"hello-world", 2, "Not logged in: that isn't an API token: it must begin with ttp_."),
+        (b"\xff\xfe\xfa", 2, "Not logged in: standard input can't be read as text."),
+        (OTHER.encode(), 3, "Not logged in: the API did not accept the token (401)."),
+    ],
+    ids=["empty", "malformed", "binary", "refused"],
+)
+def test_login_that_fails_saves_nothing_and_repeats_nothing(run, api, logged_in, given, code, words):
+    """The login that was there stays."""
+    before = logged_in.read_bytes()
+    found, out, err = run("login", given=given)
+    assert (found, out) == (code, "")
+    assert err.startswith(words)
+    assert err.count("\n") == 1
+    assert not given or given.decode(errors="replace") not in err
+    assert logged_in.read_bytes() == before
+
+
+def test_login_to_an_api_that_is_not_there_saves_nothing(run, api):
+    """The discard port: nothing listens there."""
+    code, _, err = run("login", given=api["token"].encode(), url="http://127.0.0.1:9/api")
+    assert code == 7
+    assert err.startswith("Not logged in: the API refused the connection.")
+    assert not login_file().exists()
+
+
+def test_login_asks_without_echo(api, tmp_path):
+    """A real terminal: the token is typed and never seen."""
+    ours, theirs = pty.openpty()
+    env = environment(
+        HOME=str(tmp_path), TTP_API_URL=api["api_url"], PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring"
+    )
+    with subprocess.Popen(
+        [PROGRAM, "login"], stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = read_until(ours, b"it isn't shown): ")
+        os.write(ours, api["token"].encode() + b"\n")
+        shown += read_until(ours, None)
+        assert process.wait() == 0
+    os.close(ours)
+    assert b"Saved in " in shown
+    assert api["token"].encode() not in shown
+
+
+def read_until(terminal, end):
+    """What a terminal shows up to some words, or all of it."""
+    shown = b""
+    while end is None or end not in shown:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:
+            # The other end is closed.
+            break
+    return shown
+
+
+@pytest.mark.requirement("login.order")
+def test_variable_wins_over_file_and_file_over_login(logged_in, api, tmp_path):
+    """Each start says which one it was."""
+    path = tmp_path / "token"
+    path.write_text("ttp_" + "0c" * 24)
+    path.chmod(0o600)
+    file = {"TTP_API_TOKEN_FILE": str(path)}
+    by_variable, by_file, by_login = settings(TTP_API_TOKEN=OTHER, **file), settings(**file), settings()
+    assert (by_variable.token.reveal(), by_variable.token_source) == (OTHER, "TTP_API_TOKEN")
+    assert (by_file.token.reveal(), by_file.token_source) == ("ttp_" + "0c" * 24, "TTP_API_TOKEN_FILE")
+    assert (by_login.token.reveal(), by_login.token_source) == (api["token"], "the login")
+    # The address of the login is for its own token.
+    assert by_variable.api_url == by_file.api_url == "https://timetopost.co/api"
+
+
+@pytest.mark.requirement("login.order")
+def test_source_that_can_not_be_used_is_not_skipped(logged_in, api, tmp_path):
+    """Only an empty file is, which earlier versions made for the user to fill."""
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    assert settings(TTP_API_TOKEN_FILE=str(path)).token.reveal() == api["token"]
+    for variables in ({"TTP_API_TOKEN": "hello"}, {"TTP_API_TOKEN_FILE": str(tmp_path / "none")}):
+        found = settings(**variables)
+        assert (found.token, found.token_source) == (None, next(iter(variables)))
+    logged_in.unlink()
+    assert settings(TTP_API_TOKEN_FILE=str(path)).token_problem == "TTP_API_TOKEN_FILE names an empty file."
+
+
+@pytest.mark.requirement("login.order")
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_reference_that_a_client_left_as_it_is_counts_as_not_set(logged_in, api, client):
+    """Installed before the login: the entry still names a variable that isn't there."""
+    if client.fills_in is not None and not client.prompts:
+        assert settings(TTP_API_TOKEN=client.fills_in).token.reveal() == api["token"]
+    assert settings(TTP_API_TOKEN="${MY_TOKEN}").token is None
+
+
+@pytest.mark.requirement("login.order")
+def test_doctor_says_which_source_won(run, logged_in, api, monkeypatch):
+    _, out, _ = run("doctor")
+    assert re.search(r"token: accepted \(fingerprint \w{8}, from the login\) by http", out)
+    monkeypatch.setenv("TTP_API_TOKEN", api["token"])
+    monkeypatch.setenv("TTP_API_URL", api["api_url"])
+    assert ", from TTP_API_TOKEN) by http" in run("doctor")[1]
+    assert run("login", given=api["token"].encode())[1].count(
+        "Note: TTP_API_TOKEN is set here, and wins over the login wherever it is set."
+    )
+
+
+def others_may_read(path):
+    path.chmod(0o640)
+
+
+def damage(path):
+    path.write_text('{"version": 1, "token": "ttp_')
+
+
+def write_another_version(path):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
+
+
+def write_a_wrong_token(path):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "token": "hello"}))
+
+
+def write_an_unsafe_address(path):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "api_url": "http://example.com/api"}))
+
+
+def link(path):
+    path.rename(path.with_name("moved"))
+    path.symlink_to(path.with_name("moved"))
+
+
+def give_away(path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 12345, -1)
+
+
+@pytest.mark.requirement("login.fails-closed")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (others_may_read, "isn't safe to use: its file can be read or written by other users of this computer"),
+        (give_away, "isn't safe to use: its file belongs to another user"),
+        (link, "isn't safe to use: its file is a link"),
+        (damage, "is damaged"),
+        (write_another_version, "is damaged"),
+        (write_a_wrong_token, "is damaged"),
+        (write_an_unsafe_address, "is damaged"),
+    ],
+)
+def test_login_that_can_not_be_trusted_is_not_used(run, logged_in, api, change, words):
+    """Each call says why and what to do; another source still works, and a new login repairs it, except over a link."""
+    change(logged_in)
+    found = settings()
+    assert (found.token, found.token_source) == (None, "the login")
+    assert found.token_problem == f"the login {words}. Run `ttp-mcp login` and restart this server."
+    code, out, err = run("call", "list_posts")
+    assert (code, out) == (3, "")
+    assert f"the login {words}. Run `ttp-mcp login` and restart this server. Nothing was sent." in err
+    assert settings(TTP_API_TOKEN=OTHER).token.reveal() == OTHER
+    code, _, err = run("login", given=api["token"].encode())
+    if change in (link, give_away):
+        assert code == 1
+        assert f"{logged_in} is a link, not a regular file, or belongs to another user" in err
+    else:
+        assert code == 0
+        assert settings().token.reveal() == api["token"]
+
+
+@pytest.mark.requirement("login.fails-closed")
+def test_token_of_a_login_is_never_sent_to_another_address(logged_in, api):
+    """A variable that names another API stops it, before anything is sent."""
+    other = settings(TTP_API_URL="https://example.com/api")
+    assert other.token is None
+    assert other.token_problem.startswith(
+        "the login is for another address than TTP_API_URL. Remove TTP_API_URL, or run "
+    )
+    assert settings(TTP_API_URL=api["api_url"]).token.reveal() == api["token"]
+
+
+@pytest.mark.requirement("login.fails-closed")
+def test_sandbox_and_multi_tenant_servers_do_not_use_the_login(run, logged_in, monkeypatch):
+    """Neither its token nor its organization, nor its faults."""
+    logged_in.write_text("{")
+    assert run("call", "--sandbox", "list_posts", '{"limit": 1}')[0] == 0
+    code, _, err = run("--transport", "http", "--multi-tenant", "--host", "0.0.0.0")
+    assert code == 2
+    assert err.startswith("ttp-mcp: --host 0.0.0.0 lets others connect")
+
+
+def test_organization_is_part_of_the_login(run, api):
+    """It is sent at once, and by later starts unless TTP_ORG_ID names another."""
+    code, _, err = run("login", "--org", "org_of_others", given=api["token"].encode())
+    assert code == 4
+    assert "403" in err
+    code, out, _ = run("login", "--org", "org_harbor_cafe", given=api["token"].encode())
+    assert code == 0
+    assert "organization «Harbor Café»" in out.splitlines()[0]
+    assert settings().org_id == "org_harbor_cafe"
+    assert settings(TTP_ORG_ID="org_2").org_id == "org_2"
+    assert settings(TTP_API_TOKEN=OTHER).org_id is None
+    assert run("login", "--org", "${ORG}", given=api["token"].encode())[0] == 1
+
+
+@pytest.mark.requirement("login.logout")
+def test_logout_removes_the_login_and_says_where_a_token_still_is(run, logged_in, api, monkeypatch, tmp_path):
+    """In variables, in other profiles, and in clients' settings."""
+    run("login", "--profile", "brand-a", given=api["token"].encode())
+    cursor = tmp_path / "home" / ".cursor" / "mcp.json"
+    cursor.parent.mkdir(parents=True)
+    entries = {
+        "timetopost": {"command": "ttp-mcp", "env": {"TTP_API_TOKEN": OTHER}},
+        "mine": {"command": "uvx", "args": ["ttp-mcp"], "env": {"TTP_API_TOKEN_FILE": "/run/token"}},
+    }
+    cursor.write_text(json.dumps({"mcpServers": entries}))
+    monkeypatch.setenv("TTP_API_TOKEN", OTHER)
+    code, out, _ = run("logout")
+    assert code == 0
+    assert not logged_in.exists()
+    assert out.splitlines() == [
+        "The login is removed.",
+        "A token is still in TTP_API_TOKEN, a variable of this terminal",
+        "A token is still in the login of profile brand-a",
+        f"A token is still in {cursor}, in the entry timetopost of Cursor",
+        "A token is still in /run/token, which the entry mine of Cursor names",
+        "The token itself stays valid until you revoke it in the dashboard: Settings → API.",
+    ]
+    code, out, _ = run("logout", "--json", "--profile", "brand-a")
+    assert (code, json.loads(out)["outcome"]) == (0, "removed")
+    assert run("logout")[1].startswith("There was no login to remove.")
+
+
+@pytest.mark.requirement("login.logout")
+@pytest.mark.parametrize("change", [damage, others_may_read, link])
+def test_logout_removes_a_login_that_can_not_be_read(run, logged_in, change):
+    """A link goes, what it points to stays."""
+    change(logged_in)
+    assert run("logout")[0] == 0
+    assert not os.path.lexists(logged_in)
+    assert logged_in.with_name("moved").exists() is (change is link)
+
+
+@pytest.fixture
+def system_keyring():
+    """A keyring that works."""
+    found = MemoryKeyring()
+    keyring.set_keyring(found)
+    return found
+
+
+@pytest.mark.requirement("login.keyring")
+def test_token_is_kept_in_the_systems_keyring_where_there_is_one(run, api, system_keyring):
+    """The file then holds the name of its entry; a second login and a logout leave no entry behind."""
+    for _ in range(2):
+        code, out, _ = run("login", given=api["token"].encode())
+        assert code == 0
+        assert "Saved in the system's keyring" in out
+        assert list(system_keyring.entries.values()) == [api["token"]]
+    assert api["token"] not in login_file().read_text()
+    assert settings().token.reveal() == api["token"]
+    assert run("logout")[0] == 0
+    assert system_keyring.entries == {}
+
+
+@pytest.mark.requirement("login.keyring")
+def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, system_keyring):
+    system_keyring.locked = True
+    assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]
+    assert settings().token.reveal() == api["token"]
+
+
+@pytest.mark.requirement("login.keyring")
+def test_keyring_that_can_not_be_read_fails_closed(run, api, system_keyring):
+    """Locked, emptied, or not there for this installation."""
+    run("login", given=api["token"].encode())
+    system_keyring.locked = True
+    problem = settings().token_problem
+    assert problem.startswith(
+        "the login is in the system's keyring: it is locked, or refused access. Run `ttp-mcp login`"
+    )
+    code, _, err = run("logout")
+    assert code == 1
+    assert "not its entry in the system's keyring, named ttp-mcp" in err
+    system_keyring.locked = False
+    run("login", given=api["token"].encode())
+    system_keyring.entries.clear()
+    assert settings().token_problem.startswith("the login is in the system's keyring: its entry is gone.")
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    assert "lacks the extra `keyring`, or finds no keyring" in settings().token_problem
