@@ -39,7 +39,7 @@ def test_help_names_every_command(capsys):
     """And says what happens without one."""
     code, printed = ended(capsys, "--help")
     assert code == 0
-    for command in ("serve", "demo", "tools", "call", "doctor", "sandbox", "login", "logout", "install"):
+    for command in ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "login", "logout", "install"):
         assert f"\n    {command} " in printed.out
     assert "Without a command it serves MCP over stdio" in printed.out
 

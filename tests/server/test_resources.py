@@ -35,11 +35,11 @@ async def refused(side, uri):
 
 @eras
 async def test_resources_are_listed(connect, era):
-    """Two single ones and two families."""
+    """Three single ones and two families."""
     async with connect(era) as side:
         single = (await side.client.list_resources()).resources
         families = (await side.client.list_resource_templates()).resource_templates
-    assert [str(each.uri) for each in single] == ["ttp://accounts", "ttp://recent-posts"]
+    assert [str(each.uri) for each in single] == ["ttp://accounts", "ttp://recent-posts", "ttp://history"]
     assert [each.uri_template for each in families] == ["ttp://posts/{id}", "ttp://platform-rules/{platform}"]
     assert all(each.title and each.description and each.mime_type == "text/plain" for each in [*single, *families])
 

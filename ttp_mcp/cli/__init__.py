@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
-_COMMANDS = ("serve", "demo", "tools", "call", "doctor", "sandbox", "login", "logout", "install")
+_COMMANDS = ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "login", "logout", "install")
 
 # Exit code of a shell command that Ctrl+C ended: 128 plus the number of SIGINT.
 _INTERRUPTED = 130
@@ -23,7 +23,7 @@ _INTERRUPTED = 130
 
 def build_parser() -> Parser:
     """Build the parser with all commands."""
-    from ttp_mcp.cli import call, demo, install, login, serve
+    from ttp_mcp.cli import call, demo, history, install, login, serve
     from ttp_mcp.cli.sandbox import commands as sandbox
 
     root = Parser(prog="ttp-mcp", description=DESCRIPTION)
@@ -32,6 +32,7 @@ def build_parser() -> Parser:
     serve.add_parser(commands)
     demo.add_parser(commands)
     call.add_parsers(commands)
+    history.add_parser(commands)
     sandbox.add_parser(commands)
     login.add_parsers(commands)
     install.add_parser(commands)

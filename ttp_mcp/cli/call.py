@@ -98,14 +98,18 @@ def _with_client(args: argparse.Namespace, act: Act) -> int:
         settings = settings_of(args)
         outcome = anyio.run(_act, args, settings, act)
     except config.SettingProblem as problem:
-        outcome = _misuse(args, str(problem), "setting")
-    # A script goes by the exit code, even if nothing reads the output.
+        outcome = report_misuse(args, str(problem), "setting")
+    return print_outcome(outcome)
+
+
+def print_outcome(outcome: Outcome) -> int:
+    """Print an outcome and return its exit code, which a script goes by even if nothing reads the output."""
     with output.ignore_broken_pipe():
         print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
 
 
-def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") -> Outcome:
+def report_failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") -> Outcome:
     """Report why a call has no answer. With `--json` the report goes to stdout in the same form as an answer."""
     code = EXIT_CODES.get(kind, FAILED)
     if args.json:
@@ -113,9 +117,9 @@ def _failure(args: argparse.Namespace, kind: str, text: str, said_by: str = "") 
     return Outcome(code, f"{said_by}{text}", to_stdout=False)
 
 
-def _misuse(args: argparse.Namespace, text: str, kind: str = "arguments") -> Outcome:
-    """Like `_failure`, for an error that no tool reported."""
-    return _failure(args, kind, text, said_by="ttp-mcp: ")
+def report_misuse(args: argparse.Namespace, text: str, kind: str = "arguments") -> Outcome:
+    """Like `report_failure`, for an error that no tool reported."""
+    return report_failure(args, kind, text, said_by="ttp-mcp: ")
 
 
 async def _act(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
@@ -156,9 +160,9 @@ async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
     try:
         arguments: Any = json.loads(text)
     except ValueError as problem:
-        return _misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")
+        return report_misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")
     if not isinstance(arguments, dict):
-        return _misuse(args, f"the arguments must be one JSON object, {example}.")
+        return report_misuse(args, f"the arguments must be one JSON object, {example}.")
     return await _called(client, args, args.tool, cast("dict[str, Any]", arguments))
 
 
@@ -177,9 +181,11 @@ async def _called(
         with _progress_bar() as bar:
             result = await client.call_tool(tool, arguments, progress_callback=bar)
     except MCPError as problem:
-        return _misuse(args, f"{problem.message} ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave.")
+        return report_misuse(
+            args, f"{problem.message} ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave."
+        )
     if result.is_error:
-        return _failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
+        return report_failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
     data: dict[str, Any] = result.structured_content or {}
     return Outcome(_code_of(data, falls_short), json.dumps(data) if args.json else _text(result))
 

@@ -25,6 +25,7 @@ from ttp_mcp.ledger.records import (
     Record,
     Unfinished,
     Write,
+    read_targets,
 )
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import (
@@ -151,6 +152,10 @@ class Ledger:
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
         steps: list[Put | Delete] = [Delete("open", write.id)]
+        if post is not None:
+            # The response may name accounts that weren't known before.
+            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
+            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         record = {**_to_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
         if outcome == "not_done":
             # The limits an hour don't count it.
@@ -162,9 +167,6 @@ class Ledger:
         if post is not None:
             expected = "" if claim else None
             steps.append(self._store.put("post", post.id, {"write": write.id}, KEEP_WRITES, expected))
-            # The response may name accounts that weren't known before.
-            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
-            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
         claims = Claims(write.claimed)
         for _ in commit_attempts():
             if await self._store.commit([*steps, *_settle_claims(claims, write, outcome, post)]) == "done":
@@ -289,15 +291,31 @@ def _to_record(write: Write) -> JsonObject:
         "digest": write.digest,
         "post_id": write.post_id,
         "outcome": None,
+        "targets": _list_targets(write),
     }
     if write.replaces is not None:
         record["replaces"] = write.replaces
     return record
 
 
+def _list_targets(write: Write) -> Sequence[str]:
+    if write.raw is not None:
+        return Post(write.raw).target_ids
+    return read_targets(write.keys, "account") or read_targets(write.keys, "platform")
+
+
 def _parse_record(entry: Entry) -> Record:
     value = entry.value
-    return Record(entry.key, value["kind"], value["tool"], entry.at, value["outcome"], value["post_id"])
+    return Record(
+        entry.key,
+        value["kind"],
+        value["tool"],
+        entry.at,
+        value["outcome"],
+        value["post_id"],
+        tuple(value.get("targets", ())),
+        value.get("replaces"),
+    )
 
 
 def _parse_unfinished(entry: Entry, *, is_open: bool) -> Unfinished:

@@ -93,7 +93,11 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A write of the history; `outcome` is None while there is none."""
+    """A write of the history.
+
+    `outcome` is None while there is none. `targets` are the ids of accounts, or platforms, as far as they were known; `replaces`
+    is the post in whose place one was created.
+    """
 
     write_id: str
     kind: str
@@ -101,6 +105,8 @@ class Record:
     at: datetime
     outcome: str | None
     post_id: str | None
+    targets: tuple[str, ...] = ()
+    replaces: str | None = None
 
 
 def read_targets(keys: "tuple[str, ...] | list[str]", kind: Literal["account", "platform"]) -> tuple[str, ...]:

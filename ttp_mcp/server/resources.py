@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ttp_mcp.platforms import rules
+from ttp_mcp.server import history
 from ttp_mcp.text import fence_text
 from ttp_mcp.times import show_short
 from ttp_mcp.toolkit.context import ToolContext
@@ -53,6 +54,10 @@ async def _read_post(context: ToolContext, post_id: str) -> str:
     return (await get_post(GetPost.model_construct(post_id=post_id), context)).text
 
 
+async def _read_history(context: ToolContext, _: str) -> str:
+    return history.render_history(await history.read_history(context), context)
+
+
 async def _read_rules(_: ToolContext, platform: str) -> str:
     return rules.rules_for(platform)
 
@@ -86,6 +91,13 @@ RESOURCES = (
         "The latest published posts, as examples of the accounts' voice.",
         _read_recent_posts,
         toolset="posts",
+    ),
+    Resource(
+        "ttp://history",
+        "history",
+        "History",
+        "Posts created, changed, deleted and published through this server, and uploads; unknown outcomes first.",
+        _read_history,
     ),
     Resource(
         "ttp://posts/{id}",

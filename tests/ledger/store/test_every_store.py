@@ -8,7 +8,9 @@ import anyio
 import pytest
 
 from tests.ledger.store.conftest import Open
+from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import Write
 from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap, Store
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -340,6 +342,27 @@ async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: O
     plan = await ledgers[1].plans.load("plan")
     assert plan is not None
     assert plan.steps == {str(number): {"post": number} for number in range(12)}
+
+
+@pytest.mark.requirement("history.shows")
+async def test_history_names_the_accounts_of_each_write(open_store: Open, scope: str) -> None:
+    """As they were sent, as the response named them, and as a deleted post had them; on every store."""
+    ledger = Ledger(open_store(), scope, lambda: NOW)
+    post = PostCreate("A", ("acc_1",), scheduled_at=LATER)
+    created = await ledger.begin_create(post, tool="create_post", replaces="cm0")
+    assert isinstance(created, Write)
+    await ledger.finish(created, "created", Post({"id": "cm1", "accountIds": ["acc_1", "acc_2"]}))
+    deleted = await ledger.begin_delete("cm2", Post({"id": "cm2", "accountIds": ["acc_3"]}), tool="delete_post")
+    assert isinstance(deleted, Write)
+    await ledger.finish(deleted, "deleted")
+    unknown = await ledger.begin_create(PostCreate("B", platforms=("x",)), tool="create_post")
+    assert isinstance(unknown, Write)
+
+    history = {record.write_id: record for record in await Ledger(open_store(), scope, lambda: NOW).read_history(NOW)}
+    assert history[created.id].targets == ("acc_1", "acc_2")
+    assert history[created.id].replaces == "cm0"
+    assert history[deleted.id].targets == ("acc_3",)
+    assert (history[unknown.id].targets, history[unknown.id].outcome) == (("x",), None)
 
 
 @pytest.mark.requirement("state.not-ours")

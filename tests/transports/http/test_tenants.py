@@ -190,6 +190,23 @@ async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
     assert one.api.token != two.api.token
 
 
+@pytest.mark.requirement("history.shows")
+async def test_each_user_sees_the_history_of_their_own_writes(serve, settings, clock):
+    """Of one ledger that holds those of all."""
+    state = open_store(settings)
+    for number in (1, 2):
+        ledger = Ledger(state, scope_of(Upstream().api_url, Token(token_of(number)), None), clock.now)
+        await ledger.finish(await ledger.begin_delete(f"cm{number}", None, tool="delete_post"), "deleted")
+    await state.aclose()
+
+    async with serve(options={"multi_tenant": True}, sandbox=Upstream(clock=clock)) as web:
+        for number, shown in ((1, ["cm1"]), (2, ["cm2"]), (3, [])):
+            read = {"uri": "ttp://history"}
+            answer = await web.rpc("resources/read", read, mcp_name=read["uri"], x_timetopost_token=token_of(number))
+            text = answer.json()["result"]["contents"][0]["text"]
+            assert [name for name in ("cm1", "cm2") if name in text] == shown
+
+
 @pytest.mark.requirement("ledger.reported-at-start")
 async def test_what_each_user_left_half_done_is_said_once_they_come(serve, settings, clock, caplog, monkeypatch):
     """The log names users by fingerprint, and one who has nothing open not at all."""

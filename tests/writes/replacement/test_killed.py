@@ -52,7 +52,11 @@ class World:
 
     async def call(self, tool, /, **arguments):
         """Exit code and the answer as data."""
-        command = [str(PROGRAM), "call", "--json", tool, json.dumps(arguments)]
+        return await self.run("call", "--json", tool, json.dumps(arguments))
+
+    async def run(self, *arguments):
+        """Exit code of a command and its JSON."""
+        command = [str(PROGRAM), *arguments]
         async with await anyio.open_process(command, env=self._environment) as process:
             self._api.victim = process
             out = b"".join([part async for part in process.stdout])
@@ -103,6 +107,24 @@ async def world(folder):
         async with api_on_a_port(api) as settings:
             own = {"TTP_STATE_DIR": str(folder / "state"), "TTP_TIMEZONE": "UTC", "TTP_API_TOKEN": sandbox.token}
             yield World(api, inherited(**{**settings, **own}))
+
+
+@pytest.mark.requirement("history.shows")
+@pytest.mark.parametrize("after", [False, True])
+async def test_history_shows_a_write_whose_process_was_killed_as_unknown(tmp_path, after):
+    """First, whether it happened or not, with its accounts and without its content."""
+    async with world(tmp_path) as here:
+        post = {"platforms": ["linkedin"], "scheduled_at": NEXT_WEEK.isoformat()}
+        await here.killed("POST", 1, after, "create_post", content="Secret launch", **post)
+        done = await here.ok("create_post", content="Doors open at ten", **post)
+        code, history = await here.run("history", "--json")
+    assert code == 0
+    assert (history["total"], history["unknown"]) == (2, 1)
+    unknown, known = history["writes"]
+    assert (unknown["action"], unknown["outcome"], unknown["post_id"]) == ("create", "unknown", None)
+    assert (known["action"], known["outcome"], known["post_id"]) == ("create", "done", done["post_id"])
+    assert unknown["accounts"] == known["accounts"] == ["linkedin «Harbor Café»"]
+    assert "Secret launch" not in json.dumps(history)
 
 
 OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)

@@ -1,0 +1,119 @@
+"""The history of writes, as a resource and on the command line."""
+
+import json
+
+import pytest
+
+from tests.server.conftest import ERAS
+from ttp_mcp.cli import main
+
+pytestmark = pytest.mark.requirement("history.shows")
+
+POST = {"content": "Pear season", "account_ids": ["linkedin"], "scheduled_at": "2026-12-01T10:00+01:00"}
+
+
+async def read(side):
+    """The lines of the resource."""
+    return (await side.client.read_resource("ttp://history")).contents[0].text.splitlines()
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_history_lists_what_was_done_latest_first_and_without_content(connect, clock, era):
+    async with connect(era, confirm="off") as side:
+        assert await read(side) == ["Nothing was created, changed, deleted or published through this server."]
+        old = (await side.call("create_post", **POST)).structured_content["post_id"]
+        clock.move(60)
+        moved = await side.call("reschedule_post", post_id=old, scheduled_at="2026-12-02T10:00+01:00")
+        new = moved.structured_content["post_id"]
+        clock.move(60)
+        await side.call("delete_post", post_id=new)
+        await side.call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
+        text = await read(side)
+    assert text[0] == "5 writes, latest first; times in Europe/Paris."
+    replaced = f"{new} for linkedin «Harbor Café», in place of {old}"
+    assert sorted(text[1:]) == sorted(
+        [
+            "done         Tue 24 Nov 2026 09:04 (2026-11-24T08:04Z)  upload a file (presign_media)",
+            f"done         Tue 24 Nov 2026 09:04 (2026-11-24T08:04Z)  delete {new} for linkedin «Harbor Café» (delete_post)",
+            f"done         Tue 24 Nov 2026 09:03 (2026-11-24T08:03Z)  delete {old} for linkedin «Harbor Café» (reschedule_post)",
+            f"done         Tue 24 Nov 2026 09:03 (2026-11-24T08:03Z)  change {replaced} (reschedule_post)",
+            f"done         Tue 24 Nov 2026 09:02 (2026-11-24T08:02Z)  create {old} for linkedin «Harbor Café» (create_post)",
+        ]
+    )
+    assert "Pear season" not in "\n".join(text)
+
+
+async def test_unknown_outcomes_come_first_and_a_write_in_progress_is_named_so(connect, clock):
+    """A delete that another process began and never ended, and one that it has just begun."""
+    async with connect() as side:
+        ledger = side.assembly.app.ledger
+        await ledger.begin_delete("cm1", None, tool="delete_post")
+        clock.move(3600)
+        await side.call("create_post", **POST)
+        await ledger.begin_delete("cm2", None, tool="delete_post")
+        text = await read(side)
+    assert text[0] == "3 writes, latest first; times in Europe/Paris."
+    assert text[1] == "1 write with an unknown outcome, listed first: they may have happened. list_posts shows it."
+    assert (
+        text[2]
+        == "unknown      Tue 24 Nov 2026 09:02 (2026-11-24T08:02Z)  delete cm1 for unknown accounts (delete_post)"
+    )
+    assert text[3].startswith("in progress  Tue 24 Nov 2026 10:02 (2026-11-24T09:02Z)  delete cm2 ")
+    assert text[4].startswith("done ")
+
+
+async def test_write_that_failed_is_listed_as_not_done(connect):
+    """The hourly limits don't count it, the history does."""
+    async with connect() as side:
+        ledger = side.assembly.app.ledger
+        await ledger.finish(await ledger.begin_upload(tool="upload_media"), "not_done")
+        assert (await read(side))[
+            1
+        ] == "not done     Tue 24 Nov 2026 09:02 (2026-11-24T08:02Z)  upload a file (upload_media)"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys, logging_put_back):
+    """Runs the command line over a sandbox of its own: exit code, stdout, stderr."""
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "cli"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TTP_TIMEZONE", "UTC")
+    for name in ("TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE", "TTP_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments):
+        code = main(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_history_command_limits_and_says_how_many_there_are(run):
+    for text in ("One", "Two", "Three"):
+        draft = json.dumps({"content": text, "account_ids": ["linkedin"]})
+        assert run("call", "--sandbox", "create_post", draft)[0] == 0
+    code, out, err = run("history", "--sandbox", "--json", "--limit", "2")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    history = json.loads(out)
+    assert (history["total"], history["unknown"], len(history["writes"])) == (3, 0, 2)
+    assert history["writes"][0]["accounts"] == ["linkedin «Harbor Café»"]
+    code, out, _ = run("history", "--sandbox", "--limit", "2")
+    assert code == 0
+    assert out.startswith("3 writes, 2 of them shown, latest first; times in UTC.\n")
+    assert json.loads(run("history", "--sandbox", "--json", "--since", "2099-01-01")[1])["total"] == 0
+
+
+def test_history_command_says_what_is_wrong_in_one_line(run):
+    """A time, the token, a number."""
+    code, _, err = run("history", "--sandbox", "--since", "yesterday")
+    assert code == 2
+    assert err.startswith("ttp-mcp: --since: a time must be ISO 8601, for example ")
+    code, out, err = run("history")
+    assert (code, out) == (3, "")
+    assert err == (
+        "History not read: no API token is set. The history of a token needs that token. Run `ttp-mcp login`.\n"
+    )
+    with pytest.raises(SystemExit) as left:
+        run("history", "--limit", "0")
+    assert left.value.code == 2
