@@ -45,6 +45,10 @@ bench *arguments:
 mcpb:
     uv run python scripts/mcpb.py
 
+# Everything that a release publishes, from the commit that is checked out (docs/releasing.md).
+release *arguments:
+    uv run python scripts/release.py {{arguments}}
+
 # The bill of materials (CycloneDX).
 sbom:
     uv run python scripts/sbom.py

@@ -199,6 +199,7 @@ def server_json(text: str, bundle: Path | None = None) -> str:
                 package["identifier"] = re.sub(r":[^:/]+$", f":{__version__}", package["identifier"])
             case _:
                 package["identifier"] = f"{REPOSITORY}/releases/download/v{__version__}/ttp-mcp-{__version__}.mcpb"
+                package.pop("fileSha256", None)
                 if bundle is not None:
                     package["fileSha256"] = hashlib.sha256(bundle.read_bytes()).hexdigest()
         if package["registryType"] != "mcpb":

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 from ttp_mcp import __version__
@@ -55,6 +56,18 @@ def pack(folder: Path, bundle: Path) -> None:
     bundle.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([npx, "-y", PACKER, "validate", str(folder / "manifest.json")], check=True)
     subprocess.run([npx, "-y", PACKER, "pack", str(folder), str(bundle)], check=True)
+    repack(bundle)
+
+
+def repack(bundle: Path) -> None:
+    """Write the bundle again, in the order of names and without times, so that equal files give equal bytes."""
+    with zipfile.ZipFile(bundle) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for name, data in sorted(files.items()):
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
 
 
 def main() -> int:

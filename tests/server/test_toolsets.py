@@ -16,10 +16,10 @@ from ttp_mcp.tools import TOOLSETS
 
 pytestmark = pytest.mark.requirement("server.toolsets")
 
-RULES = "ttp://platform-rules/{platform}"
+RULES, HISTORY = "ttp://platform-rules/{platform}", "ttp://history"
 POST = {"content": "Doors open at ten", "platforms": ["linkedin"]}
 POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
-# Toolset: its resources beside the rules, its prompts, the endpoints it needs.
+# Toolset: its resources beside the rules and the history, its prompts, the endpoints it needs.
 OFFERED = {
     "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {*POSTS, "GET /integrations"}),
     "integrations": (["ttp://accounts"], [], {"GET /integrations"}),
@@ -54,17 +54,19 @@ def test_every_toolset_stands_in_the_table():
 @alone
 @pytest.mark.parametrize("era", ERAS)
 async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(connect, toolset, era):
-    """The rules ask nothing of the API, so that they are always there; the others are unknown, and complete nothing."""
+    """Rules and history ask nothing of the API, so that they are always there; the others are unknown, and complete nothing."""
     resources, prompts, _ = OFFERED[toolset]
     async with connect(era, toolsets=(toolset,)) as side:
         listed = [str(each.uri) for each in (await side.client.list_resources()).resources]
         listed += [each.uri_template for each in (await side.client.list_resource_templates()).resource_templates]
-        assert listed == [*resources, RULES]
+        single, families = ([each for each in resources if ("{" in each) is family] for family in (False, True))
+        assert listed == [*single, HISTORY, *families, RULES]
         assert [each.name for each in (await side.client.list_prompts()).prompts] == prompts
         assert (await side.client.read_resource("ttp://platform-rules/x")).contents
+        assert (await side.client.read_resource(HISTORY)).contents
         for resource in RESOURCES:
             uri = resource.uri
-            if uri == RULES:
+            if uri in (RULES, HISTORY):
                 continue
             reference = ResourceTemplateReference(type="ref/resource", uri=uri)
             values = (await side.client.complete(reference, {"name": "id", "value": ""})).completion.values

@@ -311,7 +311,7 @@ async def test_null_is_as_left_out(agent, tool):
         (None, ["no API token is set", "Create one in the TimeToPost dashboard", "set TTP_API_TOKEN", "--sandbox"]),
         (
             "it must start with ttp_.",
-            ["the API token can't be used", "it must start with ttp_.", "Correct TTP_API_TOKEN"],
+            ["the API token can't be used", "it must start with ttp_.", "Change TTP_API_TOKEN"],
         ),
     ],
     ids=["missing", "malformed"],
