@@ -501,10 +501,10 @@ REMOVED: dict[str, Removal] = {
         always(()),
         f"{TOOLS}/posts/test_posts.py::test_media_that_no_network_could_fetch_is_refused",
     ),
-    "one kind of target": Removal(
-        "tools.posts.prepare:only_one_target",
+    "unnamed platforms": Removal(
+        "tools.posts.prepare:refuse_unnamed_platforms",
         no_check,
-        f"{TOOLS}/posts/test_posts.py::test_targets_are_exactly_one_kind",
+        f"{TOOLS}/posts/test_posts.py::test_unclear_targets_are_refused",
     ),
     "rules of platforms": Removal(
         "tools.posts.create:refuse_errors",
@@ -582,7 +582,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/plans/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone",
     ),
     "ids that were replaced": Removal(
-        "tools.posts.get:refuse_replaced",
+        "tools.posts.guards:refuse_replaced",
         later(None),
         f"{TOOLS}/posts/test_reschedule.py::test_old_id_leads_to_the_new_one",
     ),

@@ -49,3 +49,16 @@ async def test_post_a_long_text_as_a_thread_takes_two_calls(conversation):
     (post,) = conversation.added()
     assert len(post["content"]) <= 280
     assert len(conversation.calls) == 2
+
+
+async def test_repeating_a_post_of_last_week_takes_two_calls(conversation):
+    """User: "Post Monday's post of last week again on Thursday at 9." """
+    listed = await conversation.call("list_posts", status="published", after="2026-11-16", before="2026-11-22")
+    old = conversation.before[listed.data["posts"][0]["id"]]
+    await conversation.call("create_post", copy_of=old["id"], scheduled_at="2026-11-26T09:00")
+    (new,) = conversation.added()
+    assert new["due"] == "2026-11-26T09:00"
+    assert [new[name] for name in ("content", "media_urls", "thread")] == [
+        old[name] for name in ("content", "media_urls", "thread")
+    ]
+    assert len(conversation.calls) == 2

@@ -19,7 +19,7 @@ async def test_upload_url_works_as_the_answer_says(fresh):
         "Upload «photo.png» (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png» and no Authorization "
         f"header.\nupload_url: {data['upload_url']}\npublic_url: {data['public_url']}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post.\n"
-        "Note: these are addresses of the sandbox inside this server, which no other program reaches. upload_media works here; "
+        "These are addresses of the sandbox inside this server, which no other program reaches. upload_media works here; "
         "with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
     )
     assert data["expires_in_seconds"] == 300

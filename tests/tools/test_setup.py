@@ -321,7 +321,7 @@ async def test_zone_that_can_not_be_told_is_a_notice(connect):
     async with connect(zone=ZoneInfo("UTC"), zone_is_known=False) as agent:
         text, _ = await agent.ok("check_setup")
     (line,) = [line for line in text.splitlines() if " time zone: " in line]
-    assert line.startswith("note")
+    assert line.startswith("notice")
     assert "Set TTP_TIMEZONE to an IANA name" in line
 
 

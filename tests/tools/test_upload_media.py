@@ -94,7 +94,7 @@ async def test_private_metadata_is_left_out_and_the_answer_says_so(connect, pict
     assert text == (
         f"Uploaded «home.jpg»: image/jpeg, {len(stored)} bytes, 900 x 1200 pixels (turned by EXIF).\n"
         f"public_url: {data['public_url']}\nPass public_url in media_urls of create_post. The file is in no post yet.\n"
-        "Note: left out of the uploaded copy: serial numbers, the place. The file itself is unchanged."
+        "Left out of the uploaded copy: serial numbers, the place. The file itself is unchanged."
     )
     assert (data["width"], data["height"], data["size_bytes"]) == (900, 1200, len(stored))
     assert data["left_out"] == ["serial numbers", "the place"]
@@ -107,7 +107,7 @@ async def test_file_named_as_another_type_is_sent_under_the_right_name(connect, 
         text, data = await agent.ok("upload_media", source="photo.jpg")
     assert data["filename"] == "photo.png"
     assert data["public_url"].endswith("photo.png")
-    assert "Note: «photo.jpg» is image/png by its bytes, so it was sent as «photo.png»." in text
+    assert "«photo.jpg» is image/png by its bytes, so it was sent as «photo.png»." in text
 
 
 @pytest.mark.requirement("tools.upload_media.facts")

@@ -49,9 +49,24 @@ class AccountCache:
             return found[0]
         raise self._refusal(wanted, found, what)
 
-    def find_all(self, wanted: Sequence[str], what: str) -> list[Integration]:
-        """Find the account of each word, without repeats, in the order given."""
-        return list({account.id: account for account in (self.find(word, what) for word in wanted)}.values())
+    def find_on(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
+        """Find the account with this id, name or label on each of the platforms that has one.
+
+        Raises:
+            Refusal: None is on these platforms, or one of them has several.
+        """
+        meant = self._meant(wanted)
+        keys = {platform_key(platform) for platform in platforms}
+        found = [account for account in meant if platform_key(account.platform) in keys]
+        if meant and not found:
+            labels = ", ".join(map(account_label, meant[:10]))
+            raise Refusal(
+                f"{what}: {quote_text(wanted, 60)} is {labels}, and platforms doesn't include that. Add the platform, or leave "
+                "platforms out. Nothing was sent."
+            )
+        if not found or len({account.platform for account in found}) < len(found):
+            raise self._refusal(wanted, found, what)
+        return found
 
     def on(self, platform: str) -> list[Integration]:
         """Return the accounts of a platform."""
@@ -86,7 +101,9 @@ class AccountCache:
         if candidates := found or self._called_in_part(wanted):
             fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
             listed = ", ".join(f"{account_label(account)} ({show_id(account.id)})" for account in candidates[:10])
-            return Refusal(f"{what}: {shown} {fits}: {listed}. Pass one of these ids in account_ids. Nothing was sent.")
+            return Refusal(
+                f"{what}: {shown} {fits}: {listed}. Pass one of these labels or ids in account_ids. Nothing was sent."
+            )
         missing = (
             f"no {show_word(wanted.strip())} account is connected"
             if self._is_platform(wanted)

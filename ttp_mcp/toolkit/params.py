@@ -14,25 +14,25 @@ Platform = Annotated[
 Time = Annotated[
     str | None,
     Field(
-        description="ISO 8601, e.g. 2026-12-01T18:00; without offset in the server's zone; or now.",
+        description="ISO 8601, e.g. 2026-12-01T18:00 (in the server's zone) or with offset; or now.",
     ),
 ]
 AccountIds = Annotated[
     list[Annotated[str, Field(min_length=1)]] | None,
     Field(
         max_length=100,
-        description="Accounts: id, @handle or full name, from list_integrations. This or platforms.",
+        description="Accounts: id, @handle, full name, or label such as x @harborcafe.",
     ),
 ]
 OtherAccountIds = Annotated[
     list[Annotated[str, Field(min_length=1)]] | None,
-    Field(max_length=100, description="Accounts instead of the present ones: id, @handle or full name."),
+    Field(max_length=100, description="Accounts instead of the present ones."),
 ]
 Platforms = Annotated[
     list[Annotated[str, Field(min_length=1)]] | None,
     Field(
         max_length=20,
-        description="Platform keys: every account there. This or account_ids.",
+        description="Platform keys: every account there; with account_ids, where these are.",
     ),
 ]
 MediaUrls = Annotated[
@@ -53,14 +53,18 @@ PlatformData = Annotated[
     Field(description="What Pinterest and TikTok need; the user chooses each TikTok value."),
 ]
 Content = Annotated[
-    str, Field(min_length=1, max_length=100_000, description="Text of the post; for X the first post of a thread.")
+    str | None,
+    Field(
+        min_length=1,
+        max_length=100_000,
+        validate_default=True,
+        description="Text of the post; for X the first post of a thread.",
+    ),
 ]
-OtherPlatformData = Annotated[
-    dict[str, Any] | None,
-    BeforeValidator(parse_platform_data),
-    WithJsonSchema(SHORT_PLATFORM_DATA_SCHEMA),
-    Field(description="As in create_post."),
+NestedPlatformData = Annotated[
+    dict[str, Any] | None, BeforeValidator(parse_platform_data), WithJsonSchema(SHORT_PLATFORM_DATA_SCHEMA)
 ]
+OtherPlatformData = Annotated[NestedPlatformData, Field(description="As in create_post.")]
 Remove = Annotated[
     list[Literal["media", "thread", "platform_data"]] | None,
     Field(description="Parts to take off."),

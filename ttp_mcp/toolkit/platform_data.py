@@ -27,9 +27,7 @@ _SPELLINGS = {
 }
 
 
-def _build_schema(privacy: JsonObject) -> JsonObject:
-    tiktok = {**dict.fromkeys(_SPELLINGS["tiktok"], _SWITCH), "privacy": privacy}
-    blocks = {"pinterest": dict.fromkeys(_SPELLINGS["pinterest"], _TEXT), "tiktok": tiktok}
+def _build_schema(blocks: dict[str, JsonObject]) -> JsonObject:
     return {
         "type": "object",
         "properties": {name: {"type": "object", "properties": each} for name, each in blocks.items()},
@@ -37,9 +35,14 @@ def _build_schema(privacy: JsonObject) -> JsonObject:
 
 
 # Written by hand: `platforms.rules` reads its file only when a post is checked. A test compares the two.
-PLATFORM_DATA_SCHEMA = _build_schema({"type": "string", "enum": _PRIVACY})
-# For tools beside create_post: the list of choices costs every agent characters.
-SHORT_PLATFORM_DATA_SCHEMA = _build_schema(_TEXT)
+PLATFORM_DATA_SCHEMA = _build_schema(
+    {
+        "pinterest": dict.fromkeys(_SPELLINGS["pinterest"], _TEXT),
+        "tiktok": dict.fromkeys(_SPELLINGS["tiktok"], _SWITCH) | {"privacy": {**_TEXT, "enum": _PRIVACY}},
+    }
+)
+# For tools beside create_post: every agent pays for the characters, and some clients refuse objects without properties.
+SHORT_PLATFORM_DATA_SCHEMA = _build_schema({"pinterest": {"board_id": _TEXT}, "tiktok": {"privacy": _TEXT}})
 
 
 def parse_platform_data(value: object) -> object:

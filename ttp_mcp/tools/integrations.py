@@ -35,10 +35,9 @@ class AccountList(ToolOutput):
 
 @toolset.tool(title="List accounts", effect="read", failure="Accounts not listed")
 async def list_integrations(args: ListIntegrations, context: ToolContext) -> Answer[AccountList]:
-    """List the connected social accounts with their ids and health.
+    """List the connected social accounts with ids and health.
 
-    account_ids takes these ids, handles, names or labels. Posts to an expired account fail until a person reconnects it in the
-    TimeToPost dashboard.
+    Posts to an expired account fail until a person reconnects it in the TimeToPost dashboard.
     """
     accounts = (await context.accounts.fresh()).accounts
     if not accounts:

@@ -51,10 +51,11 @@ class Presigned(ToolOutput):
 
 @toolset.tool(title="Get an upload URL", effect="draft", failure="No upload URL made")
 async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Presigned]:
-    """Get a short-lived URL to upload one image or video by yourself.
+    """Get a short-lived URL to upload one image or video yourself.
 
-    For a file on the user's computer prefer upload_media, which does all of it. PUT the raw bytes to upload_url with the same
-    Content-Type and no Authorization header, then pass public_url in media_urls. upload_url is a secret.
+    For a local file prefer upload_media, which does all of it. PUT the raw bytes to upload_url with the same
+    Content-Type and no Authorization header, then pass public_url in media_urls.
+    upload_url is a secret.
     """
     request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
     # The upload bypasses this server, so handing out the URL counts as the upload.
@@ -70,7 +71,7 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
     )
     if context.sandbox:
         text += (
-            "\nNote: these are addresses of the sandbox inside this server, which no other program reaches. upload_media works "
+            "\nThese are addresses of the sandbox inside this server, which no other program reaches. upload_media works "
             "here; with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
         )
     data = Presigned(
@@ -90,8 +91,7 @@ class UploadMedia(ToolInput):
         Field(
             min_length=1,
             max_length=4096,
-            description="Path of an image or video below a folder of TTP_MEDIA_DIRS (absolute, below ~, or relative to it), or an "
-            "https URL.",
+            description="https URL, or path of a file in a folder of TTP_MEDIA_DIRS: absolute, below ~, or relative to the folder.",
         ),
     ]
 
@@ -112,10 +112,10 @@ class UploadedMedia(ToolOutput):
 
 @toolset.tool(title="Upload a file", effect="draft", failure="File not uploaded")
 async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[UploadedMedia]:
-    """Upload an image or video from a file or https URL; returns the public URL that posts use.
+    """Upload an image or video and return the public URL that posts use.
 
-    JPEG, PNG, GIF, WebP, MP4 or MOV. A URL that stays public needs no upload: pass it in media_urls. Anyone with the public URL
-    can see the file. A failed upload leaves nothing that a post uses; repeating is safe.
+    JPEG, PNG, GIF, WebP, MP4 or MOV. Anyone with the URL can see the file. A URL that stays public needs no upload: pass it in
+    media_urls. Trying again is safe.
     """
     by_url = args.source.strip().lower().startswith(("https://", "http://"))
     if not by_url and not context.local_files:
@@ -195,10 +195,10 @@ def _render_upload(name: str, found: Examination, public_url: str) -> Answer[Upl
     ]
     if found.name != name:
         lines.append(
-            f"Note: {quote_text(name, 255)} is {facts.content_type} by its bytes, so it was sent as {quote_text(found.name, 255)}."
+            f"{quote_text(name, 255)} is {facts.content_type} by its bytes, so it was sent as {quote_text(found.name, 255)}."
         )
     if found.private:
-        lines.append(f"Note: left out of the uploaded copy: {', '.join(found.private)}. The file itself is unchanged.")
+        lines.append(f"Left out of the uploaded copy: {', '.join(found.private)}. The file itself is unchanged.")
     data = UploadedMedia(
         public_url=public_url,
         uploaded=True,

@@ -55,7 +55,7 @@ async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupRep
     items = [item async for item in _check_items(context)]
     problems = sum(item.state == "problem" for item in items)
     heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
-    marks = {"ok": "ok      ", "notice": "note    ", "problem": "PROBLEM "}
+    marks = {"ok": "ok      ", "notice": "notice  ", "problem": "PROBLEM "}
     lines = [heading, *(f"{marks[item.state]}{item.name}: {item.text}" for item in items)]
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 

@@ -1,5 +1,6 @@
 """Planning many posts, applying the plan, going on after a failure, and taking it back."""
 
+import json
 import re
 from datetime import datetime
 
@@ -167,7 +168,7 @@ async def test_warnings_stand_beside_their_post(fresh):
     text, data = await fresh.ok("plan_posts", posts=[{"content": "Hello Berlin", "account_ids": [berlin]}])
     (warning,) = data["planned"][0]["warnings"]
     assert "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard." in warning
-    assert f"Note on post 1: {warning}" in text
+    assert f"Warning for post 1: {warning}" in text
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,10 @@ async def test_warnings_stand_beside_their_post(fresh):
             "plan_posts not called: quiet_from must be a time of day; write it as 07:00.",
         ),
         ({"posts": THREE, "spacing_minutes": 5}, "plan_posts not called: spacing_minutes must be at least 15."),
-        ({"posts": [{"content": "x"}]}, "Posts not planned: post 1: pass exactly one of account_ids and platforms;"),
+        (
+            {"posts": [{"content": "x"}]},
+            "Posts not planned: post 1: pass account_ids or platforms; neither was passed.",
+        ),
         (
             {"posts": [{"content": "x", "platforms": ["linkedin"], "mediaUrls": ["a"]}]},
             "Posts not planned: post 1: media_urls entry 1",
@@ -204,6 +208,31 @@ async def test_what_can_not_be_planned_is_refused_by_its_place(fresh, arguments,
     assert (await fresh.refused("plan_posts", **arguments)).startswith(words)
 
 
+async def test_post_for_now_gets_the_nearest_time(fresh):
+    """Far enough ahead for the user to agree."""
+    posts = [{"content": "Doors open", "platforms": ["linkedin"], "scheduled_at": " Now "}]
+    plan_id, (found,) = await planned(fresh, posts)
+    assert found["scheduled_at"] == "2026-11-24T09:08:00+01:00"
+    _, done = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert done["complete"]
+
+
+async def test_choices_for_platforms_are_read_as_in_create_post(fresh):
+    """In the spelling of the arguments; the API gets its own."""
+    posts = [
+        {
+            "content": "Menu",
+            "platforms": ["pinterest"],
+            "media_urls": ["https://example.com/a.jpg"],
+            "platform_data": {"pinterest": {"board_id": "b1", "alt_text": "A menu", "title": ""}, "tiktok": {}},
+        }
+    ]
+    plan_id, _ = await planned(fresh, posts)
+    _, done = await fresh.ok("apply_plan", plan_id=plan_id)
+    choices = json.loads(fresh.wire(done["steps"][0]["post_id"])["platform_data"])
+    assert choices == {"pinterest": {"boardId": "b1", "altText": "A menu"}}
+
+
 async def test_posts_as_json_text_and_nulls_are_taken(fresh):
     """As models write them."""
     text = '[{"content": "Words", "platforms": ["linkedin"], "account_ids": null, "thread": null, "earliest": null}]'
@@ -214,14 +243,14 @@ async def test_posts_as_json_text_and_nulls_are_taken(fresh):
 @pytest.mark.parametrize(
     ("replies", "note"),
     [
-        (None, "Note: the plan of this organization has no best times, so posts are spread over common hours."),
+        (None, "The plan of this organization has no best times, so posts are spread over common hours."),
         (
             {"/analytics/weekly-schedule": 500},
-            "Note: the best times could not be read, so posts are spread over common hours.",
+            "The best times could not be read, so posts are spread over common hours.",
         ),
         (
             {"/analytics/optimal-times/by-account": {"accounts": []}},
-            "Note: linkedin «Harbor Café» had no ranking of their own and got the organization's.",
+            "Linkedin «Harbor Café» had no ranking of their own and got the organization's.",
         ),
     ],
     ids=["small plan", "not read", "no ranking of its own"],
@@ -1070,7 +1099,7 @@ async def test_fixed_times_that_are_close_are_noted(fresh):
     ]
     text, data = await fresh.ok("plan_posts", posts=posts)
     assert [each["warnings"] for each in data["planned"]] == [[], ["Post 1 is 20 min apart on the same account."]]
-    assert "Note on post 2: Post 1 is 20 min apart on the same account." in text
+    assert "Warning for post 2: Post 1 is 20 min apart on the same account." in text
 
 
 @pytest.mark.requirement("tools.plans.fixed")

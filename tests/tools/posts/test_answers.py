@@ -108,11 +108,18 @@ async def test_reschedule_to_now_keeps_two_minutes(fresh):
     assert data["scheduled_at"] == "2026-11-24T09:05:00+01:00"
 
 
-@pytest.mark.parametrize("text", ["   ", "\u2800", "\u200b", "\n\u00a0\u3164"])
+@pytest.mark.parametrize("text", ["\u2800", "\u200b", "\n\u00a0\u3164"])
 async def test_text_that_shows_nothing_is_refused_by_check_and_create_alike(fresh, text):
     """As a draft too: the API refuses it."""
     assert "shows nothing" in (await check(fresh, content=text, platforms=["linkedin"]))["errors"][0]
     assert "shows nothing" in await fresh.refused("create_post", content=text, platforms=["linkedin"])
+
+
+async def test_spaces_alone_are_no_text(fresh):
+    """Some clients fill what was left out."""
+    assert "shows nothing" in (await check(fresh, content="   ", platforms=["linkedin"]))["errors"][0]
+    said = await fresh.refused("create_post", content="   ", platforms=["linkedin"])
+    assert said.startswith("create_post not called: content is required, or copy_of to repeat a post.")
 
 
 @pytest.mark.parametrize(

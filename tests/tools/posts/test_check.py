@@ -16,9 +16,9 @@ async def test_good_post_shows_what_would_happen(fresh):
     """To whom, when, how long as the platform counts; and nothing is sent."""
     text, data = await fresh.ok("check_post", **POST)
     assert fresh.shown(text) == snapshot("""\
-Would be sent: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
+Would be sent Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to linkedin «Harbor Café».
 - linkedin «Harbor Café» (<linkedin>): 17 of 3000 characters
-Nothing was sent. create_post with the same arguments sends it.\
+Nothing was sent. create_post with the same arguments schedules it.\
 """)
     assert data == {
         "would_be_sent": True,
@@ -91,8 +91,8 @@ async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
     )
     assert not data["would_be_sent"]
     assert fresh.shown(text) == snapshot("""\
-Would not be sent as it is: a post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter
-    @harborcafe, twitter @harborcafe_berlin and instagram @harbor.cafe.
+Would not be sent as it is: Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, to twitter @harborcafe,
+    twitter @harborcafe_berlin and instagram @harbor.cafe.
 - twitter @harborcafe «Harbor Café» (<twitter@harborcafe>): 281 of 280 characters
 - twitter @harborcafe_berlin «Harbor Café Berlin» (<twitter@harborcafe_berlin>): 281 of 280 characters
 - instagram @harbor.cafe «Harbor Café» (<instagram@harbor.cafe>): 281 of 2200 characters
@@ -205,7 +205,8 @@ async def test_post_that_was_created_before_is_named(fresh, when):
     _, made = await fresh.ok("create_post", **post)
     text, data = await fresh.ok("check_post", **post)
     assert (data["would_be_sent"], data["already_created"], data["errors"]) == (False, made["post_id"], [])
-    assert text.startswith("Would not be sent again: a ")
+    again = "be sent again Thu" if when else "be saved as a draft again for"
+    assert text.startswith(f"Would not {again}")
     assert text.endswith(
         f"Nothing was sent, and create_post would send nothing either: {made['post_id']} is the same post for the same "
         "accounts and time. allow_duplicate sends it once more, if the user wants that."
@@ -226,7 +227,7 @@ async def test_post_that_was_created_and_is_gone_would_be_sent(fresh):
         db.execute("DELETE FROM posts")
     text, data = await fresh.ok("check_post", **POST)
     assert data["would_be_sent"]
-    assert text.endswith("create_post with the same arguments sends it.")
+    assert text.endswith("create_post with the same arguments schedules it.")
 
 
 async def test_attempt_without_an_outcome_is_an_error(connect):
@@ -294,7 +295,7 @@ async def test_posts_that_can_not_be_read_are_a_note(connect):
         ({"account_ids": ["nobody"]}, "no account «nobody». Connected: "),
         (
             {"account_ids": None},
-            "pass exactly one of account_ids and platforms; neither was passed.",
+            "pass account_ids or platforms; neither was passed.",
         ),
         ({"scheduled_at": "2026-11-23T10:00"}, "scheduled_at Mon 23 Nov 2026 10:00 Europe/Paris"),
         ({"scheduled_at": "soon"}, "scheduled_at: a time must be ISO 8601"),
@@ -310,6 +311,57 @@ async def test_what_create_post_would_refuse_is_an_answer_here(fresh, change, wo
     (error,) = data["errors"]
     assert error.startswith(words)
     assert f"\nError: {error}\n" in text
+
+
+@pytest.mark.parametrize("when", ["2026-11-23T10:00", "soon"])
+async def test_wrong_time_is_not_shown_as_a_draft(fresh, when):
+    """The post was meant to go out."""
+    text, data = await fresh.ok("check_post", **POST | {"scheduled_at": when})
+    assert text.splitlines()[0] == "Would not be sent as it is, to linkedin «Harbor Café»."
+    assert "scheduled_at" not in data
+
+
+@pytest.mark.parametrize("status", ["published", "publishing", "partial"])
+async def test_change_of_a_post_that_is_out_is_a_finding(fresh, status):
+    """Beside every other problem of it."""
+    _, made = await fresh.ok("create_post", **POST)
+    fresh.put(made["post_id"], status=status)
+    text, data = await fresh.ok("check_post", post_id=made["post_id"], content="New", scheduled_at="2026-11-23T10:00")
+    assert text.startswith("Would not be sent as it is")
+    assert not data["would_be_sent"]
+    assert f"{made['post_id']} is {status}, so it is out or on its way and can't be changed." in data["errors"][0]
+    assert "is in the past" in data["errors"][1]
+
+
+async def test_change_to_an_equal_post_is_named(fresh):
+    """reschedule_post would refuse it, and the check says so."""
+    _, first = await fresh.ok("create_post", **POST)
+    _, second = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-27T10:00"})
+    change = {"post_id": second["post_id"], "scheduled_at": POST["scheduled_at"]}
+    text, data = await fresh.ok("check_post", **change)
+    assert (data["would_be_sent"], data["already_created"]) == (False, first["post_id"])
+    assert text.endswith("delete_post removes the one that isn't wanted.")
+    assert first["post_id"] in await fresh.refused("reschedule_post", **change)
+
+
+async def test_change_that_changes_nothing_is_a_finding(fresh):
+    """As reschedule_post refuses it."""
+    _, made = await fresh.ok("create_post", **POST)
+    _, data = await fresh.ok("check_post", post_id=made["post_id"], content=POST["content"])
+    assert data["errors"] == [f"{made['post_id']} is like that already."]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"post_id": "cmb1", "platforms": ["linkedin"], "content": "x"}, "platforms has no use with post_id"),
+        ({"post_id": "cmb1", "copy_of": "cmb2", "content": "x"}, "copy_of has no use with post_id"),
+        ({"content": "x", "platforms": ["linkedin"], "remove": ["media"]}, "remove needs post_id"),
+    ],
+)
+async def test_arguments_of_two_tools_are_not_mixed(fresh, arguments, words):
+    """One of them would be ignored."""
+    assert (await fresh.refused("check_post", **arguments)).startswith(f"Post not checked: {words}")
 
 
 async def test_unknown_platform_passes_with_a_note(connect):

@@ -1,6 +1,7 @@
 """Listing, reading, creating and deleting posts, as an agent does it."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -302,7 +303,9 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
     )
     assert [result["status"] for result in data["results"]] == ["published", "failed"]
     failed = data["results"][1]
-    assert f"then call create_post with account_ids {failed['account_id']} to send to them only." in text
+    assert (
+        f"create_post with copy_of {data['id']} and account_ids {failed['account_id']} to send it there alone." in text
+    )
     assert found["posts"][0]["failures"] == [failed]
     assert found["posts"][0]["failures"][0]["error"]
 
@@ -342,6 +345,31 @@ async def test_headline_says_when_in_words(fresh, status):
 
 
 @READ
+async def test_accounts_that_can_not_publish_are_named_the_same_way_everywhere(agent):
+    """What happens to a post there, and how to change that: of a failed post, one that is due, in a list and in a check."""
+    berlin = await agent.account("twitter @harborcafe_berlin")
+    told = "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard"
+    warning = f"twitter @harborcafe_berlin ({berlin}) {told}."
+    _, made = await agent.ok("create_post", content="One", account_ids=[berlin], scheduled_at="2026-11-26T10:00")
+    _, failed = await agent.ok("list_posts", status="failed")
+    post = {"content": "Two", "account_ids": [berlin], "scheduled_at": "2026-11-27T10:00"}
+    answers = [
+        await agent.ok("get_post", post_id=made["post_id"]),
+        await agent.ok("get_post", post_id=failed["posts"][0]["id"]),
+        await agent.ok("list_posts", status="failed"),
+        await agent.ok("check_post", **post),
+        await agent.ok("create_post", **post),
+    ]
+    for text, data in answers:
+        assert warning in data["warnings"]
+        assert f"Warning: {warning}" in text
+    for tool in ("list_integrations", "check_setup"):
+        assert told.removeprefix("is ") in (await agent.ok(tool))[0]
+    _, published = await agent.ok("list_posts", status="published", account="@harborcafe_berlin")
+    assert "warnings" not in published
+
+
+@READ
 async def test_very_long_text_is_read_in_pieces(fresh):
     """Each answer has a bound and says how to get the rest; the pieces together are the text."""
     content = "".join(f"{number:08d}" for number in range(1200))
@@ -350,7 +378,8 @@ async def test_very_long_text_is_read_in_pieces(fresh):
     pieces, offset = [], 0
     while offset is not None:
         text, data = await fresh.ok("get_post", post_id=made["post_id"], offset=offset)
-        pieces.append(data["content"])
+        pieces.append(re.search(r"<text .*\n(.*)\n</text", text)[1])
+        assert len(data["content"]) <= 280
         assert data["content_characters"] == 9600
         assert len(text) < 4500
         offset = data.get("next_offset")
@@ -523,7 +552,7 @@ SECRET = "do not repeat this"
     ("arguments", "words"),
     [
         ({}, "content is required"),
-        ({"content": ""}, "content must not be empty"),
+        ({"content": ""}, "content is required, or copy_of to repeat a post"),
         ({"content": 7}, "content must be text"),
         ({"content": SECRET, "account_ids": [["a"]]}, "account_ids.0 must be text"),
         ({"content": SECRET, "account_ids": f'["{SECRET}'}, "account_ids must be a list"),
@@ -591,7 +620,7 @@ async def test_empty_list_is_as_good_as_none(fresh):
     _, plan = await fresh.ok("plan_posts", posts=[{"content": "More", "platforms": ["linkedin"], "account_ids": []}])
     assert len(plan["planned"]) == 1
     said = await fresh.refused("create_post", content="Words", account_ids=[], platforms="[]")
-    assert "pass exactly one of account_ids and platforms; neither was passed" in said
+    assert "pass account_ids or platforms; neither was passed" in said
     said = await fresh.refused("plan_posts", posts=[])
     assert said == "plan_posts not called: posts must not be empty. Nothing was sent."
 
@@ -620,7 +649,7 @@ async def test_several_problems_are_told_at_once(fresh):
     assert said.startswith(
         "create_post not called: unknown argument wrong (known are account_ids, allow_duplicate, content, "
     )
-    assert "; content must not be empty" in said
+    assert "; content is required, or copy_of to repeat a post" in said
     assert "; thread must be a list" in said
 
 
@@ -628,10 +657,15 @@ async def test_several_problems_are_told_at_once(fresh):
 @pytest.mark.parametrize(
     ("targets", "words"),
     [
-        ({}, "pass exactly one of account_ids and platforms; neither was passed"),
+        ({}, "pass account_ids or platforms; neither was passed"),
+        ({"account_ids": ["@harborcafe"]}, "«@harborcafe» matches 2 accounts: "),
         (
-            {"account_ids": ["linkedin"], "platforms": ["linkedin"]},
-            "pass exactly one of account_ids and platforms; both were passed",
+            {"account_ids": ["@harborcafe_berlin"], "platforms": ["linkedin"]},
+            "«@harborcafe_berlin» is twitter @harborcafe_berlin, and platforms doesn't include that. Add the platform, ",
+        ),
+        (
+            {"account_ids": ["linkedin"], "platforms": ["linkedin", "x"]},
+            "account_ids names no account on x. Add that account, or take the platform out of platforms. ",
         ),
         (
             {"platforms": ["mastodon"]},
@@ -639,11 +673,37 @@ async def test_several_problems_are_told_at_once(fresh):
         ),
     ],
 )
-async def test_targets_are_exactly_one_kind(fresh, targets, words):
-    """The error says which."""
+async def test_unclear_targets_are_refused(fresh, targets, words):
+    """Nothing goes to an account that was not meant, and none that was meant is left out."""
     said = await fresh.refused("create_post", content="Words", **targets)
     assert said.startswith(f"Post not created: {words}")
     assert "Nothing was sent." in said
+    planned = await fresh.refused("plan_posts", posts=[{"content": "Words", **targets}])
+    assert planned.startswith(f"Posts not planned: post 1: {words}")
+
+
+@CREATED
+@pytest.mark.parametrize(
+    ("targets", "accounts"),
+    [
+        ({"account_ids": ["@harborcafe"], "platforms": ["x"]}, ["twitter @harborcafe"]),
+        (
+            {"account_ids": ["@HarborCafe"], "platforms": ["pinterest", "twitter"]},
+            ["twitter @harborcafe", "pinterest @harborcafe"],
+        ),
+        ({"account_ids": ["x @harborcafe"]}, ["twitter @harborcafe"]),
+        ({"account_ids": ["X «@harborcafe»"]}, ["twitter @harborcafe"]),
+        ({"account_ids": ["twitter @harborcafe", "linkedin"], "platforms": ["twitter", "linkedin"]}, None),
+    ],
+)
+async def test_platforms_or_a_label_resolve_a_handle_that_several_accounts_have(fresh, targets, accounts):
+    """In every tool that takes accounts."""
+    checked = (await fresh.ok("check_post", content="Words", **targets))[1]
+    found = {each["account"] for each in checked["accounts"]}
+    assert found == set(accounts or ["twitter @harborcafe", "linkedin «Harbor Café»"])
+    _, plan = await fresh.ok("plan_posts", posts=[{"content": "Words", **targets}])
+    if "pinterest" not in targets.get("platforms", ()):
+        assert set(plan["planned"][0]["accounts"]) == found
 
 
 @CREATED

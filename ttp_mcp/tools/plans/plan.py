@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -14,19 +14,21 @@ from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.calendar import draw_calendar, group_posts
 from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unscheduled
-from ttp_mcp.planning.planner import make_plan
+from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolObject, ToolOutput
+from ttp_mcp.toolkit.params import NestedPlatformData
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
 from ttp_mcp.tools.posts.paging import may_be_for_account
-from ttp_mcp.tools.posts.prepare import only_one_target, refuse_unhosted, refuse_unprintable, targets_of
+from ttp_mcp.tools.posts.prepare import is_now, nearest_time, refuse_unhosted, refuse_unprintable
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
+from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
 DAYS_AHEAD = timedelta(days=7)
@@ -54,7 +56,7 @@ class PlanPost(ToolObject):
     platforms: Texts = None
     media_urls: Texts = None
     thread: Annotated[list[Annotated[str, Field(min_length=1, max_length=280)]] | None, Field(max_length=24)] = None
-    platform_data: dict[str, Any] | None = None
+    platform_data: NestedPlatformData = None
     scheduled_at: Bound = None
     earliest: Bound = None
     latest: Bound = None
@@ -68,15 +70,15 @@ class PlanPosts(ToolInput):
         Field(
             min_length=1,
             max_length=50,
-            description="Fields as in create_post. scheduled_at fixes a time, kept whatever the rules; earliest and latest bound it.",
+            description="Fields as in create_post. scheduled_at is kept as it is; earliest and latest bound the time.",
         ),
     ]
-    start: Annotated[str | None, Field(max_length=64, description="Start of the window; default now.")] = None
+    start: Annotated[str | None, Field(max_length=64, description="Start of the window. Default: now.")] = None
     end: Annotated[
         str | None,
-        Field(max_length=64, description="End of the window, a date as a whole day; default 7 days after start."),
+        Field(max_length=64, description="End of the window; a date is the whole day. Default: 7 days after start."),
     ] = None
-    quiet_from: Annotated[ClockTime, Field(description="Start of the quiet hours, local time.")] = "22:00"
+    quiet_from: Annotated[ClockTime, Field(description="Start of the quiet hours.")] = "22:00"
     quiet_until: Annotated[ClockTime, Field(description="End of the quiet hours.")] = "07:00"
     spacing_minutes: Annotated[
         int, Field(ge=15, le=10_080, description="Minimum minutes between posts on one account.")
@@ -112,10 +114,10 @@ class PostPlan(ToolOutput):
 
 @toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
 async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
-    """Find a time for each of up to 50 posts, around the times that are fixed. Sends nothing.
+    """Find a time for each of up to 50 posts, around those with scheduled_at. Sends nothing.
 
-    Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons and a plan_id; apply_plan
-    schedules exactly this plan. A post has the same time on all its accounts.
+    Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
+    this plan. A post has the same time on all its accounts.
     """
     directory, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
@@ -153,10 +155,11 @@ class _Draft:
 
 def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext) -> _Draft:
     failure = f"{NOT_PLANNED}: post {number + 1}"
-    only_one_target(post.account_ids, post.platforms, failure)
+    refuse_no_target(post.account_ids, post.platforms, failure)
     refuse_unprintable([post.content, *(post.thread or ())], failure)
     refuse_unhosted(post.media_urls or (), failure)
     targets = targets_of(post.account_ids, post.platforms, directory, failure)
+    refuse_unnamed_platforms(post.platforms or (), targets, failure)
     place = f"post {number + 1}, "
     earliest, latest = parse_range(context, (f"{place}earliest", post.earliest), (f"{place}latest", post.latest))
     fixed_at = _parse_fixed(place, post, context)
@@ -181,6 +184,8 @@ def _parse_fixed(place: str, post: PlanPost, context: ToolContext) -> datetime |
         raise Refusal(
             f"{NOT_PLANNED}: {place}pass either scheduled_at or earliest and latest, not both. Nothing was sent."
         )
+    if is_now(post.scheduled_at):
+        return nearest_time(context, SLOT_LEAD)
     try:
         return parse_when(post.scheduled_at, context.zone, context.now())
     except TimeProblem as problem:
@@ -275,11 +280,11 @@ def _planned_answer(
 
 def _render_notes(plan: Plan, warnings: dict[int, list[str]], history: History, context: ToolContext) -> list[str]:
     found = group_posts((words, entry.post) for entry in plan.scheduled for words in warnings.get(entry.post.index, []))
-    notes = [f"Note on {posts}: {words}" for words, posts in found]
+    notes = [f"Warning for {posts}: {words}" for words, posts in found]
     if all(entry.post.fixed_at for entry in plan.scheduled):
         return notes
     if history.missing:
-        notes.append(f"Note: {history.missing}.")
+        notes.append(f"{history.missing[0].upper()}{history.missing[1:]}.")
     if history.hours:
         notes.append(f"Best hours come from the API, which doesn't state their time zone; read as {context.zone.key}.")
     return notes

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, PostCreate
-from ttp_mcp.errors import agent_text
+from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import clean_text, show_id
@@ -25,22 +25,26 @@ from ttp_mcp.toolkit.params import (
     Thread,
     Time,
 )
-from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts
+from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts, refuse_no_change
 from ttp_mcp.tools.posts.content_summary import render_content, show_length
-from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost, prepare_post
+from ttp_mcp.tools.posts.guards import read_existing
+from ttp_mcp.tools.posts.new_post import CopyOf, read_new_post
+from ttp_mcp.tools.posts.prepare import PreparedPost, prepare_post
+from ttp_mcp.tools.posts.problems import Problems
 from ttp_mcp.tools.posts.rendering import join_words, to_iso
-from ttp_mcp.tools.posts.reschedule import TOO_CLOSE, refuse_unless_replaceable
+from ttp_mcp.tools.posts.reschedule import NOT_DONE, TOO_CLOSE, refuse_if_too_close, refuse_unless_replaceable
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
 
 # Repeating the descriptions would cost every agent characters.
 _AS_IN_CREATE = Field(description="As in create_post.")
-NOT_SENT = "Would not be sent"
+NOT_CHECKED = "Post not checked"
 
 
 class CheckPost(ToolInput):
     """The post as create_post would get it, or a change as reschedule_post would."""
 
+    copy_of: Annotated[CopyOf, _AS_IN_CREATE] = None
     content: Annotated[OptionalContent, _AS_IN_CREATE] = None
     account_ids: Annotated[AccountIds, _AS_IN_CREATE] = None
     platforms: Annotated[Platforms, _AS_IN_CREATE] = None
@@ -83,19 +87,21 @@ class PostCheck(ToolOutput):
     proposed_thread: ProposedThread | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="Check a post", effect="read", failure="Post not checked")
+@toolset.tool(title="Check a post", effect="read", failure=NOT_CHECKED)
 async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]:
-    """Return what create_post would do with the same arguments, and every problem.
+    """Return what create_post would do with the same arguments. Sends nothing.
 
-    With post_id: what reschedule_post would do. Sends nothing. Shows lengths as each platform counts, clashes and duplicates,
-    and splits a text that is too long for X into a thread. create_post makes the same checks.
+    With post_id: what reschedule_post would do. Shows every problem, lengths as each platform counts, clashes and duplicates, and
+    splits a text that is too long for X into a thread.
     """
+    _refuse_mixture(args)
+    changes = None
     if args.post_id:
         prepared, changes = await _prepare_change(args, args.post_id, context)
-        found, earlier = prepared.findings, None
     else:
-        prepared, changes = await _prepare_new(args, context), None
-        found, earlier = await _add_earlier(prepared, context)
+        post = await read_new_post(args, context, NOT_CHECKED)
+        prepared = await prepare_post(post, context, NOT_CHECKED, compare_drafts=True)
+    found, earlier = await _add_earlier(prepared, args, context)
     lines = [
         _render_verdict(prepared, found, earlier, context),
         *(_account_line(account, prepared.post) for account in prepared.targets),
@@ -104,7 +110,7 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
         *(f"Error: {text}" for text in found.errors),
         *(f"Warning: {text}" for text in found.warnings),
         *([found.render_split()] if found.split else []),
-        _render_next_step(found, earlier, "reschedule_post" if args.post_id else "create_post"),
+        _render_next_step(prepared, found, earlier, args),
     ]
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
@@ -118,29 +124,28 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
     return Answer("\n".join(lines), data)
 
 
-async def _prepare_new(args: CheckPost, context: ToolContext) -> PreparedPost:
-    fields = PostArguments(
-        content=args.content or "",
-        account_ids=args.account_ids or (),
-        platforms=args.platforms or (),
-        media_urls=args.media_urls or (),
-        thread=args.thread or (),
-        scheduled_at=args.scheduled_at,
-        platform_data=args.platform_data or {},
-    )
-    return await prepare_post(fields, context, NOT_SENT, compare_drafts=True)
+def _refuse_mixture(args: CheckPost) -> None:
+    """Refuse arguments of create_post together with those of reschedule_post: one of them would be ignored."""
+    unused = ("copy_of", "platforms") if args.post_id else ("remove",)
+    if passed := [name for name in unused if getattr(args, name)]:
+        reason = "has no use with post_id; account_ids names accounts" if args.post_id else "needs post_id"
+        raise Refusal(f"{NOT_CHECKED}: {join_words(passed)} {reason}. Leave it out, and call again; nothing was sent.")
 
 
 async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -> tuple[PreparedPost, Changes]:
-    old = await context.api.posts.get(post_id)
-    refuse_unless_replaceable(old, context)
-    fields = apply_changes(args, old, context, NOT_SENT)
-    prepared = await prepare_post(fields, context, NOT_SENT, compare_drafts=True, replaced=old, lead=TOO_CLOSE)
-    refuse_hidden_parts(args, old, prepared, NOT_SENT)
-    return prepared, await compare_posts(old, prepared, args, context)
+    old = await read_existing(post_id, context, NOT_CHECKED)
+    fields = apply_changes(args, old, context, NOT_CHECKED)
+    prepared = await prepare_post(fields, context, NOT_CHECKED, compare_drafts=True, replaced=old, lead=TOO_CLOSE)
+    problems = Problems(NOT_DONE)
+    problems.collect(refuse_unless_replaceable, old, context)
+    problems.collect(refuse_hidden_parts, args, old, prepared, NOT_DONE)
+    problems.collect(refuse_no_change, args, old, prepared, NOT_DONE)
+    problems.collect(refuse_if_too_close, prepared, context)
+    found = replace(prepared.findings, errors=(*problems.texts, *prepared.findings.errors))
+    return replace(prepared, findings=found), await compare_posts(old, prepared, args, context)
 
 
-async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Findings, str | None]:
+async def _add_earlier(prepared: PreparedPost, args: CheckPost, context: ToolContext) -> tuple[Findings, str | None]:
     """Add what the ledger has of an equal create. Returns the id of its post too, if it has one."""
     found = prepared.findings
     # create_post refuses for an error before it asks the ledger.
@@ -170,12 +175,14 @@ async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> tuple[Fi
 
 
 def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:
-    verb = "Would not be sent as it is" if found.errors else "Would not be sent again" if earlier else "Would be sent"
+    verb = "be sent" if prepared.scheduled else "be saved as a draft"
     when = prepared.post.scheduled_at
-    if when is None and not found.errors and not earlier:
-        return f"Would be saved as a draft for {prepared.named()}{prepared.extent()}."
-    due = f"a post for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "a draft"
-    return f"{verb}: {due}, to {prepared.named()}{prepared.extent()}." if prepared.targets else f"{verb}."
+    due = f" {show(when, context.zone)}, {from_now(when, context.now())}" if when else ""
+    way = ", to" if prepared.scheduled else " for"
+    where = f"{way} {prepared.named()}{prepared.extent()}" if prepared.targets else ""
+    if found.errors:
+        return f"Would not {verb} as it is{due and f':{due}'}{where}."
+    return f"Would {'not ' if earlier else ''}{verb}{' again' if earlier else ''}{due}{where}."
 
 
 def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
@@ -200,12 +207,19 @@ def _account_line(account: Integration, post: PostCreate) -> str:
     return f"- {full_account_label(account)} ({show_id(account.id)}): {show_length(account.platform, post.content)}"
 
 
-def _render_next_step(found: Findings, earlier: str | None, tool: str) -> str:
+def _render_next_step(prepared: PreparedPost, found: Findings, earlier: str | None, args: CheckPost) -> str:
     if found.errors:
         return "Nothing was sent. Fix the errors, then check again."
+    if earlier and args.post_id:
+        return (
+            f"Nothing was sent, and reschedule_post would refuse this: {show_id(earlier)} is already the same post for the same "
+            "accounts and time. delete_post removes the one that isn't wanted."
+        )
     if earlier:
         return (
             f"Nothing was sent, and create_post would send nothing either: {show_id(earlier)} is the same post for the same "
             "accounts and time. allow_duplicate sends it once more, if the user wants that."
         )
-    return f"Nothing was sent. {tool} with the same arguments sends it."
+    if args.post_id:
+        return "Nothing was sent. reschedule_post with the same arguments makes the change."
+    return f"Nothing was sent. create_post with the same arguments {'schedules' if prepared.scheduled else 'saves'} it."

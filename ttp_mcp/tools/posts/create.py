@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
@@ -13,14 +13,13 @@ from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
-from ttp_mcp.toolkit.models import Answer
-from ttp_mcp.toolkit.params import Confirmation, Content
+from ttp_mcp.toolkit.models import Answer, ToolInput
+from ttp_mcp.toolkit.params import AccountIds, Confirmation, Content, MediaUrls, PlatformData, Platforms, Thread, Time
 from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of
+from ttp_mcp.tools.posts.new_post import CopyOf, read_new_post
 from ttp_mcp.tools.posts.prepare import (
     LEAD,
-    PostArguments,
-    PostFields,
     PreparedPost,
     confirmation_binding,
     nearest_time,
@@ -31,15 +30,32 @@ from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.writes.outcomes import Created
 
+NOT_CREATED = "Post not created"
 
-class CreatePost(PostFields):
+
+class CreatePost(ToolInput):
     """A post, and whether to send a duplicate."""
 
-    content: Content
+    # Before content, which depends on it.
+    copy_of: CopyOf = None
+    content: Content = None
+    account_ids: AccountIds = None
+    platforms: Platforms = None
+    media_urls: MediaUrls = None
+    thread: Thread = None
+    scheduled_at: Time = None
+    platform_data: PlatformData = None
     allow_duplicate: Annotated[
         bool, Field(description="Send even if an equal post exists; only if the user wants that.")
     ] = False
     confirmation: Confirmation = None
+
+    @field_validator("content")
+    @classmethod
+    def _require_content(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and not info.data.get("copy_of"):
+            raise ValueError("is required, or copy_of to repeat a post")
+        return value
 
 
 class CreatedPost(ContentSummary):
@@ -56,15 +72,16 @@ class CreatedPost(ContentSummary):
     candidates: list[str] | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="Create a post", effect="publish", failure="Post not created", drafts=True)
+@toolset.tool(title="Create a post", effect="publish", failure=NOT_CREATED, drafts=True)
 async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedPost]:
-    """Schedule a post for connected accounts, or save a draft when scheduled_at is left out.
+    """Schedule a post, or save a draft when scheduled_at is left out.
 
-    Makes the checks of check_post first. A scheduled post reaches the public at its time; delete_post cancels it before.
-    The same post is not sent twice by accident.
+    Makes the checks of check_post. A scheduled post goes public at its time; delete_post cancels it before. The same post isn't
+    sent twice by accident.
     """
-    prepared = await prepare_post(PostArguments.from_fields(args.content, args), context, "Post not created")
-    refuse_errors(prepared, "Post not created")
+    arguments = await read_new_post(args, context, NOT_CREATED)
+    prepared = await prepare_post(arguments, context, NOT_CREATED)
+    refuse_errors(prepared, NOT_CREATED)
     when = prepared.post.scheduled_at
     # A draft is never published, so it needs no confirmation.
     if when is not None:

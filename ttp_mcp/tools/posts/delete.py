@@ -63,7 +63,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     text = _deleted_text(deleted, post, book, context)
     if other := await replacement_under_way(post.id, context):
         text += (
-            f"\nNote: an unfinished reschedule had already created {show_id(other)} as its replacement. "
+            f"\nAn unfinished reschedule had already created {show_id(other)} as its replacement. "
             "Call delete_post for it too if the user wants neither."
         )
     return Answer(

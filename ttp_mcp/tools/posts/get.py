@@ -4,12 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ttp_mcp.api import NotFound, Post
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import PostId
-from ttp_mcp.tools.posts.guards import refuse_replaced
-from ttp_mcp.tools.posts.rendering import PostDetail, describe_post, render_post
+from ttp_mcp.tools.posts.guards import read_existing
+from ttp_mcp.tools.posts.rendering import PostDetail, describe_post, render_post, warn_of_unhealthy
 from ttp_mcp.tools.posts.toolset import toolset
 
 
@@ -26,14 +25,8 @@ async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
 
     list_posts finds ids. For a post that was rescheduled the error names the post that replaced it.
     """
-    book, post = await context.accounts.names_and(lambda: _read_post(args.post_id, context))
-    text = render_post(post, book, context.zone, context.now(), args.offset)
-    return Answer(text, describe_post(post, book, context.zone, args.offset))
-
-
-async def _read_post(post_id: str, context: ToolContext) -> Post:
-    try:
-        return await context.api.posts.get(post_id)
-    except NotFound:
-        await refuse_replaced(post_id, context, "Post not read")
-        raise
+    book, post = await context.accounts.names_and(lambda: read_existing(args.post_id, context, "Post not read"))
+    warnings = warn_of_unhealthy([post], book, context.dashboard)
+    text = render_post(post, book, context.zone, context.now(), args.offset, warnings)
+    data = describe_post(post, book, context.zone, args.offset)
+    return Answer(text, data.model_copy(update={"warnings": warnings or None}))

@@ -13,6 +13,15 @@ from ttp_mcp.tools.posts.prepare import visible_fields
 SOON = timedelta(minutes=10)
 
 
+async def read_existing(post_id: str, context: ToolContext, what: str) -> Post:
+    """Read a post. For one that was replaced the error names its replacement."""
+    try:
+        return await context.api.posts.get(post_id)
+    except NotFound:
+        await refuse_replaced(post_id, context, what)
+        raise
+
+
 async def refuse_replaced(post_id: str, context: ToolContext, what: str) -> None:
     """Raise with the id of the replacement if the ledger has one."""
     if new_id := await context.ledger.replacements.find_successor(post_id):

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Integration, Post
@@ -17,7 +17,7 @@ from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.posts.paging import Filter, Order, Page, read_page
-from ttp_mcp.tools.posts.rendering import PostSummary, render_list_item, summarize_post, to_iso
+from ttp_mcp.tools.posts.rendering import PostSummary, render_list_item, summarize_post, to_iso, warn_of_unhealthy
 from ttp_mcp.tools.posts.toolset import toolset
 
 STATUSES = ("draft", "scheduled", "publishing", "published", "partial", "failed")
@@ -67,15 +67,6 @@ class ListPosts(ToolInput):
     limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of posts.")] = 20
     cursor: Annotated[str | None, Field(max_length=200, description="next_cursor of the page before.")] = None
 
-    @field_validator("status", mode="before")
-    @classmethod
-    def _split_words(cls, value: Any) -> Any:
-        """Take one status, or several between commas, for a list."""
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, list) or not all(isinstance(each, str) for each in values):  # pyright: ignore[reportUnknownVariableType] # raw JSON
-            return value
-        return [word for each in values for word in each.replace(",", " ").split()]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] # raw JSON
-
 
 class PostList(ToolOutput):
     """One page of posts; `matched` counts all that match, `by_status` all posts of the organization."""
@@ -86,6 +77,7 @@ class PostList(ToolOutput):
     time_zone: str
     now: str
     next_cursor: str | SkipJsonSchema[None] = None
+    warnings: list[str] | SkipJsonSchema[None] = None
 
 
 @toolset.tool(title="List posts", effect="read", failure="Posts not listed")
@@ -100,6 +92,8 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     shown = [summarize_post(post, book, context.zone) for post in found.posts]
     lines = [_render_heading(args, context, found, by_status)]
     lines += [render_list_item(post, short, context.zone) for post, short in zip(found.posts, shown, strict=True)]
+    warnings = warn_of_unhealthy(found.posts, book, context.dashboard)
+    lines += [f"Warning: {warning}" for warning in warnings]
     if args.account and not all(post.target_ids for post in found.posts):
         lines.append("Where only a platform is named, the API doesn't say for which of its accounts the post is.")
     if found.cursor:
@@ -111,6 +105,7 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
         time_zone=context.zone.key,
         now=to_iso(context.now(), context.zone) or "",
         next_cursor=found.cursor,
+        warnings=warnings or None,
     )
     return Answer("\n".join(lines), data)
 
@@ -130,7 +125,7 @@ def _build_filter(args: ListPosts, context: ToolContext, book: AccountCache, eve
 
 
 def _parse_statuses(words: Sequence[str] | None, everything: Sequence[Post]) -> frozenset[str] | None:
-    wanted = {STATUS_SYNONYMS.get(word, word) for word in map(str.lower, words or ())}
+    wanted = {STATUS_SYNONYMS.get(word, word) for word in " ".join(words or ()).lower().replace(",", " ").split()}
     if not wanted or not wanted.isdisjoint(ANY):
         return None
     # The API may add a status.

@@ -1,7 +1,6 @@
 """Prepare a post for sending: find its accounts, convert its time to UTC, list its problems."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -12,12 +11,12 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import ToolInput
-from ttp_mcp.toolkit.params import AccountIds, MediaUrls, PlatformData, Platforms, Thread, Time
+from ttp_mcp.tools.posts.problems import Problems
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
+from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import Findings, validate_post
 
 T = TypeVar("T")
@@ -28,17 +27,6 @@ LEAD = timedelta(seconds=60)
 MARGIN = timedelta(seconds=5)
 # Minutes in which an equal post for `now` counts as a retry.
 RETRY_MINUTES = 10
-
-
-class PostFields(ToolInput):
-    """Arguments that the tools that send or check a post share."""
-
-    account_ids: AccountIds = None
-    platforms: Platforms = None
-    media_urls: MediaUrls = None
-    thread: Thread = None
-    scheduled_at: Time = None
-    platform_data: PlatformData = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +40,21 @@ class PostArguments:
     thread: Sequence[str] = ()
     scheduled_at: str | None = None
     platform_data: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    @classmethod
-    def from_fields(cls, content: str, fields: PostFields) -> "PostArguments":
-        """Read the arguments of a tool."""
-        return cls(
-            content=content,
-            account_ids=fields.account_ids or (),
-            platforms=fields.platforms or (),
-            media_urls=fields.media_urls or (),
-            thread=fields.thread or (),
-            scheduled_at=fields.scheduled_at,
-            platform_data=fields.platform_data or {},
-        )
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPost:
-    """A post as it would be sent, its accounts and problems, and the existing posts (if read)."""
+    """A post as it would be sent, its accounts and problems, and the existing posts (if read).
+
+    `scheduled` is True if a time was passed, even one that can't be used.
+    """
 
     post: PostCreate
     targets: tuple[Integration, ...]
     findings: Findings
     others: tuple[Post, ...] | None
+    scheduled: bool = False
     is_now: bool = False
     is_retry: bool = False
 
@@ -121,13 +101,13 @@ async def prepare_post(
         replaced: The post that it replaces; never reported as a clash.
         lead: Distance from the current time that `now` means.
     """
-    problems = _Problems(failure)
-    problems.collect(only_one_target, args.account_ids, args.platforms, failure)
+    problems = Problems(failure)
+    problems.collect(refuse_no_target, args.account_ids, args.platforms, failure)
     texts = [normalize_line_ends(text) for text in (args.content, *args.thread)]
     _collect_text_problems(texts, problems)
     problems.collect(refuse_unhosted, args.media_urls, failure)
-    is_now = _is_now(args.scheduled_at)
-    when = None if is_now else problems.collect(due_time, args.scheduled_at, context)
+    wants_now = is_now(args.scheduled_at)
+    when = None if wants_now else problems.collect(due_time, args.scheduled_at, context)
     # A draft reaches no audience, so it needs no comparison.
     compared = args.scheduled_at is not None or compare_drafts
     book, others = await _read_accounts_and_posts(context, wants_posts=compared)
@@ -141,11 +121,11 @@ async def prepare_post(
         platforms=() if args.account_ids else tuple(dict.fromkeys(account.platform for account in targets)),
         media_urls=tuple(args.media_urls),
         thread=tuple(texts[1:]),
-        scheduled_at=nearest_time(context, lead) if is_now else when,
+        scheduled_at=nearest_time(context, lead) if wants_now else when,
         platform_data=dict(args.platform_data),
     )
     asked_for = post.scheduled_at
-    if is_now and replaced is None:
+    if wants_now and replaced is None:
         post = await _reuse_recent_time(post, targets, others, context)
     if replaced is not None and others is not None:
         others = tuple(other for other in others if other.id != replaced.id)
@@ -158,34 +138,19 @@ async def prepare_post(
         local_is_reachable=_reaches_local(context),
         scheduled=args.scheduled_at is not None,
     )
-    found = replace(found, errors=(*problems.texts, *found.errors))
-    return PreparedPost(post, tuple(targets), found, others, is_now, is_retry=post.scheduled_at != asked_for)
+    found = replace(found, errors=(*problems.texts, *found.errors), warnings=(*args.warnings, *found.warnings))
+    return PreparedPost(
+        post,
+        tuple(targets),
+        found,
+        others,
+        scheduled=args.scheduled_at is not None,
+        is_now=wants_now,
+        is_retry=post.scheduled_at != asked_for,
+    )
 
 
-@dataclass(slots=True)
-class _Problems:
-    """Problems of a post, without the words that begin and end an error."""
-
-    failure: str
-    texts: list[str] = field(default_factory=list[str])
-
-    def collect(self, check: Callable[..., T], *args: Any) -> T | None:
-        """Run a check and note its refusal."""
-        try:
-            return check(*args)
-        except (Refusal, TimeProblem) as problem:
-            text = str(problem).removeprefix(f"{self.failure}: ")
-            text = re.sub(r"(; nothing was sent| Nothing was sent)\.$", "", text)
-            self.add(text if text.endswith(".") else f"{text}.")
-            return None
-
-    def add(self, text: str) -> None:
-        """Note a problem once."""
-        if text not in self.texts:
-            self.texts.append(text)
-
-
-def _collect_text_problems(texts: Sequence[str], problems: _Problems) -> None:
+def _collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
     problems.collect(refuse_unprintable, texts, problems.failure)
     for number, text in enumerate(texts):
         if is_blank(text):
@@ -195,16 +160,22 @@ def _collect_text_problems(texts: Sequence[str], problems: _Problems) -> None:
             )
 
 
-def _find_targets(args: PostArguments, book: AccountCache, problems: _Problems) -> list[Integration]:
+def _find_targets(args: PostArguments, book: AccountCache, problems: Problems) -> list[Integration]:
+    """Find the accounts word by word, so that every wrong one is reported."""
     found: list[Integration] = []
-    for word in args.account_ids:
-        found += problems.collect(targets_of, [word], None, book, problems.failure) or []
-    for word in args.platforms if not args.account_ids else ():
-        found += problems.collect(targets_of, None, [word], book, problems.failure) or []
+    missing = False
+    for word in args.account_ids or args.platforms:
+        names, platforms = ([word], args.platforms) if args.account_ids else (None, [word])
+        targets = problems.collect(targets_of, names, platforms, book, problems.failure)
+        missing = missing or not targets
+        found += targets or []
+    if args.account_ids and not missing:
+        problems.collect(refuse_unnamed_platforms, args.platforms, found, problems.failure)
     return list({account.id: account for account in found}.values())
 
 
-def _is_now(text: str | None) -> bool:
+def is_now(text: str | None) -> bool:
+    """Check for the word that means the nearest time that the API takes."""
     return text is not None and text.strip().casefold() == NOW
 
 
@@ -252,36 +223,6 @@ async def _read_accounts_and_posts(
             return None
 
     return await run_both(context.accounts.fresh, posts)
-
-
-def only_one_target(account_ids: Sequence[str] | None, platforms: Sequence[str] | None, what: str) -> None:
-    """Refuse a post without targets, or with both account_ids and platforms."""
-    if bool(account_ids) == bool(platforms):
-        given = "both were passed" if account_ids else "neither was passed"
-        raise Refusal(
-            f"{what}: pass exactly one of account_ids and platforms; {given}. list_integrations shows the accounts. "
-            "Nothing was sent."
-        )
-
-
-def targets_of(
-    account_ids: Sequence[str] | None, platforms: Sequence[str] | None, book: AccountCache, what: str
-) -> list[Integration]:
-    """Find the accounts by id or platform."""
-    if account_ids:
-        return book.find_all(account_ids, what)
-    found = [account for platform in platforms or () for account in _accounts_on(platform, book, what)]
-    return list({account.id: account for account in found}.values())
-
-
-def _accounts_on(platform: str, book: AccountCache, what: str) -> list[Integration]:
-    found = book.on(platform_key(platform))
-    if not found:
-        connected = join_words(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
-        raise Refusal(
-            f"{what}: no account is connected on that platform. Connected platforms: {connected}. Nothing was sent."
-        )
-    return found
 
 
 def refuse_unprintable(texts: Sequence[str], what: str) -> None:

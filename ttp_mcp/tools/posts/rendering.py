@@ -23,7 +23,7 @@ from ttp_mcp.text import (
     show_word,
 )
 from ttp_mcp.times import from_now, show, show_short
-from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, render_unhealthy
 from ttp_mcp.toolkit.models import ToolOutput
 
 SHORT = 280
@@ -60,7 +60,7 @@ class PostSummary(ToolOutput):
 
 
 class PostDetail(ToolOutput):
-    """A post in full; a very long text in pieces. Times are ISO 8601 with offset."""
+    """A post in full; of a very long text, which is read in pieces, only the beginning. Times are ISO 8601 with offset."""
 
     id: str
     status: str
@@ -75,6 +75,7 @@ class PostDetail(ToolOutput):
     scheduled_at: str | SkipJsonSchema[None] = None
     published_at: str | SkipJsonSchema[None] = None
     platform_data: dict[str, Any] | SkipJsonSchema[None] = None
+    warnings: list[str] | SkipJsonSchema[None] = None
 
 
 def account_labels(post: Post, book: AccountCache) -> list[str]:
@@ -125,7 +126,7 @@ def describe_post(post: Post, book: AccountCache, zone: ZoneInfo, offset: int = 
     return PostDetail(
         id=clean_text(post.id),
         status=post.status,
-        content=clean_text(text),
+        content=clean_text(text) if len(post.content) <= LONGEST_TEXT else shorten_line(text, SHORT),
         content_characters=len(post.content),
         next_offset=end,
         accounts=account_labels(post, book),
@@ -145,7 +146,19 @@ def cut_content(post: Post, offset: int = 0) -> tuple[str, int | None]:
     return post.content[offset:end], end if end < len(post.content) else None
 
 
-def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, offset: int = 0) -> str:
+def warn_of_unhealthy(posts: Sequence[Post], book: AccountCache, dashboard: str) -> list[str]:
+    """Return a warning for each account that can't publish, of posts that aren't out on all their accounts."""
+    ids = {account_id for post in posts if post.status != "published" for account_id in post.target_ids}
+    return [
+        f"{account_label(account)} ({show_id(account.id)}) is {render_unhealthy(account, dashboard)}."
+        for account in book.accounts
+        if account.id in ids and account.healthy is False
+    ]
+
+
+def render_post(
+    post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, offset: int = 0, warnings: Sequence[str] = ()
+) -> str:
     """Render a post in full, with its text from `offset` in a fence."""
     text, end = cut_content(post, offset)
     lines = [render_headline(post, book, zone, now)]
@@ -157,8 +170,10 @@ def render_post(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, o
         ids = [show_id(result.account_id) for result in failed if result.account_id]
         alone = f"account_ids {', '.join(ids)}" if ids else "their ids in account_ids"
         lines.append(
-            f"Failed accounts aren't retried. Fix the cause, then call create_post with {alone} to send to them only."
+            "Failed accounts aren't retried. Fix the cause, then call create_post with "
+            f"copy_of {show_id(post.id)} and {alone} to send it there alone."
         )
+    lines += [f"Warning: {warning}" for warning in warnings]
     if post.platform_data:
         shown = json.dumps(clean_json(post.platform_data), ensure_ascii=False, separators=(", ", ": "))
         lines.append(f"Choices for single platforms: {quote_text(shown, 1000)}")

@@ -97,7 +97,7 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         refuse_changed(asked_about, old, NOT_DONE)
         refuse_unless_replaceable(old, context)
         prepared = _refresh_now(prepared, context)
-        _refuse_if_too_close(prepared, context)
+        refuse_if_too_close(prepared, context)
     try:
         done = await run_shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
     except EarlierAttempt as problem:
@@ -141,7 +141,7 @@ async def _prepare_replacement(args: ReschedulePost, old: Post, context: ToolCon
     refuse_hidden_parts(args, old, prepared, NOT_DONE)
     refuse_no_change(args, old, prepared, NOT_DONE)
     refuse_errors(prepared, NOT_DONE)
-    _refuse_if_too_close(prepared, context)
+    refuse_if_too_close(prepared, context)
     return prepared
 
 
@@ -151,7 +151,7 @@ def _refresh_now(prepared: PreparedPost, context: ToolContext) -> PreparedPost:
     return replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, TOO_CLOSE)))
 
 
-def _refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
+def refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
     when = prepared.post.scheduled_at
     if when is not None and when - context.now() < TOO_CLOSE:
         raise Refusal(

@@ -1,0 +1,61 @@
+"""A post that repeats another one."""
+
+import pytest
+
+from tests.tools.conftest import promised
+
+pytestmark = pytest.mark.requirement("tools.posts.copies")
+
+TIME = "2026-11-26T10:00"
+THREAD = {"content": "One", "thread": ["Two", "Three"], "media_urls": ["https://example.com/a.jpg"]}
+
+
+async def test_copy_has_all_parts_of_the_post_but_its_time(fresh):
+    """Text, thread, media, choices and accounts."""
+    choices = {"pinterest": {"board_id": "b1", "title": "Menu"}}
+    _, old = await fresh.ok("create_post", **THREAD, platform_data=choices, account_ids=["x @harborcafe", "pinterest"])
+    _, new = await fresh.ok("create_post", copy_of=old["post_id"], scheduled_at=TIME)
+    before, after = fresh.wire(old["post_id"]), fresh.wire(new["post_id"])
+    same = ("content", "thread", "media_urls", "platform_data")
+    assert [after[name] for name in same] == [before[name] for name in same]
+    assert (after["status"], new["accounts"]) == ("scheduled", ["twitter @harborcafe", "pinterest @harborcafe"])
+    _, draft = await fresh.ok("create_post", copy_of=old["post_id"], content="Again")
+    assert (draft["status"], draft["text"], len(draft["thread"])) == ("draft", "Again", 2)
+
+
+async def test_what_is_passed_replaces_its_part(fresh):
+    """Accounts by name or platform."""
+    _, old = await fresh.ok("create_post", **THREAD, account_ids=["x @harborcafe"])
+    _, new = await fresh.ok("create_post", copy_of=old["post_id"], content="New", account_ids=["x @harborcafe_berlin"])
+    assert (new["text"], new["accounts"]) == ("New", ["twitter @harborcafe_berlin"])
+    checked = (await fresh.ok("check_post", copy_of=old["post_id"], platforms=["twitter"]))[1]
+    assert len(checked["accounts"]) == 2
+
+
+async def test_parts_that_the_api_does_not_show_are_a_warning(connect):
+    """The copy can't have them."""
+    async with connect(demo_posts=False, through=promised) as agent:
+        _, old = await agent.ok("create_post", content="One", account_ids=["linkedin"])
+        _, data = await agent.ok("create_post", copy_of=old["post_id"], content="Two", platforms=["linkedin"])
+    names = ("thread", "platform_data")
+    assert data["warnings"] == [
+        f"The API doesn't show the {name} of {old['post_id']}, so the copy has none." for name in names
+    ]
+
+
+async def test_post_to_repeat_that_is_not_there_is_named(fresh):
+    """By its replacement, where it has one."""
+    said = await fresh.refused("create_post", copy_of="cmb0missing", scheduled_at=TIME)
+    assert said.startswith("Post not created: not found (404)")
+    _, old = await fresh.ok("create_post", content="One", platforms=["linkedin"], scheduled_at=TIME)
+    _, moved = await fresh.ok("reschedule_post", post_id=old["post_id"], content="Two")
+    said = await fresh.refused("create_post", copy_of=old["post_id"])
+    assert f"was replaced by {moved['post_id']}" in said
+
+
+async def test_same_copy_twice_is_one_post(fresh):
+    """As with any other post."""
+    _, old = await fresh.ok("create_post", content="One", platforms=["linkedin"])
+    copies = [(await fresh.ok("create_post", copy_of=old["post_id"], scheduled_at=TIME))[1] for _ in range(2)]
+    assert [copy["outcome"] for copy in copies] == ["created", "already_created"]
+    assert copies[0]["post_id"] == copies[1]["post_id"]
