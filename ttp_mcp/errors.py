@@ -78,6 +78,8 @@ def _advise_on_retry(error: api.ApiError) -> str:
         return "At most an unused upload URL was created; trying again is safe."
     if error.may_have_happened:
         return "It may have happened nevertheless: call list_posts before trying again."
+    if isinstance(error, api.EndpointMissing):
+        return "Nothing was changed; retrying won't help."
     return "Nothing was changed; trying again is safe."
 
 
@@ -104,11 +106,9 @@ def _describe_not_found(error: api.ApiError) -> str:
 
 
 def _describe_missing_endpoint(error: api.ApiError) -> str:
-    lacks = f"this TimeToPost account's API has no {getattr(error, 'feature', 'such endpoint')} ({error.status})"
-    if error.may_have_happened:
-        return f"{lacks}. {_advise_on_retry(error)}"
     said = f", and said {quote_text(error.message, 160)}" if error.message else ""
-    return f"{lacks}{said}; nothing was changed, and retrying won't help."
+    feature = getattr(error, "feature", "such endpoint")
+    return f"this TimeToPost account's API has no {feature} ({error.status}){said}. {_advise_on_retry(error)}"
 
 
 def _describe_rate_limit(error: api.ApiError) -> str:

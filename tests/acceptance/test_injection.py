@@ -128,7 +128,10 @@ def hostile(payload, *, refuse=None):
         {"id": f"{payload} 3", "platform": payload, "status": "connected", "expiresAt": "2026-11-25T10:00:00Z"},
         {"id": "acc_ok", "platform": "linkedin", "name": "Mine", "status": "connected"},
         {"id": "acc_sick", "platform": "linkedin", "name": payload, "status": payload},
+        {"id": "acc_clip", "platform": "tiktok", "name": payload, "status": "connected"},
+        {"id": "acc_pin", "platform": "pinterest", "name": payload, "status": "connected"},
     ]
+    boards = [{"id": payload, "name": payload, "privacy": payload}, {"id": "b", "name": f"A {payload}"}]
     whole = {payload: payload, "list": [payload, {payload: [payload]}], "accountId": payload, "day": payload}
     replies = {
         "/posts": {"posts": posts},
@@ -149,6 +152,21 @@ def hostile(payload, *, refuse=None):
                 {"platform": "linkedin", "handle": payload, "dataPoints": 0},
                 {"accountId": payload, "recommendation": {"dataPoints": 1}},
             ],
+        },
+        "/integrations/pinterest/boards": {"boards": boards},
+        "/integrations/tiktok/creator-info": {
+            "creatorInfo": {
+                "creator_nickname": payload,
+                "creator_username": payload,
+                "privacy_level_options": [payload, "SELF_ONLY"],
+                "stitch_disabled": True,
+            }
+        },
+        "/auth/me": {
+            "user": {"name": payload},
+            "organization": {"id": payload, "name": payload},
+            "orgWarning": payload,
+            "capabilities": [payload, "read"],
         },
         "/media/presign": {"uploadUrl": payload, "publicUrl": payload, "key": payload, "expiresIn": 300},
     }
@@ -179,6 +197,12 @@ CALLS = (
     ("list_posts", {"account": "@nobody"}),
     ("get_post", {"post_id": "p1"}),
     ("list_integrations", {}),
+    ("list_boards", {}),
+    ("tiktok_options", {}),
+    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "b"}}}),
+    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "A"}}}),
+    ("check_post", {"content": "A.", "account_ids": ["acc_pin"], "platform_data": {"pinterest": {"board": "~"}}}),
+    ("check_post", {"content": "A.", "account_ids": ["acc_clip"], "platform_data": {"tiktok": {"privacy": "X"}}}),
     ("optimal_times", {}),
     ("optimal_times_by_account", {}),
     ("next_optimal_time", {}),

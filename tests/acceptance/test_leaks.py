@@ -60,6 +60,8 @@ MODULES = (
 )
 CALLS = (
     ("list_integrations", {}),
+    ("list_boards", {}),
+    ("tiktok_options", {}),
     ("list_posts", {"limit": 3}),
     ("optimal_times", {}),
     ("engagement_summary", {}),

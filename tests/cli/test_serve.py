@@ -37,7 +37,7 @@ async def started(folder, *arguments, era="auto", errors=None, **environment):
 
 @eras
 async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
-    """One process of `ttp-mcp --sandbox`, all eighteen tools."""
+    """One process of `ttp-mcp --sandbox`, every tool."""
     media = tmp_path / "media"
     media.mkdir()
     (media / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
@@ -59,7 +59,7 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
 async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, era):
     """Its tools are listed; each call tells."""
     async with started(tmp_path, era=era) as client:
-        assert len((await client.list_tools()).tools) == 18
+        assert len((await client.list_tools()).tools) == 20
         for tool in ("list_posts", "list_integrations", "optimal_times"):
             result = await client.call_tool(tool, {})
             assert result.is_error

@@ -60,6 +60,8 @@ LOCKED = {
 }
 CALLS: dict[str, dict[str, object]] = {
     "list_integrations": {},
+    "list_boards": {},
+    "tiktok_options": {},
     "list_posts": {},
     "optimal_times": {},
     "optimal_times_by_account": {},

@@ -54,13 +54,13 @@ async def storage(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 def connect(empty: Sandbox) -> Callable[..., str]:
     """Connect an account to the empty workspace; returns its id."""
 
-    def add(platform: str, account_id: str = "", status: str = "connected") -> str:
+    def add(platform: str, account_id: str = "", status: str = "connected", followers: int = 1000) -> str:
         account_id = account_id or f"acc_{platform}"
         with empty.store.writing() as db:
             position = db.execute("SELECT count(*) FROM accounts").fetchone()[0]
             db.execute(
-                "INSERT INTO accounts VALUES (?, 'org_empty', ?, ?, ?, ?, ?, NULL, 1, 1000, 0)",
-                (account_id, position, platform, f"Name of {account_id}", f"@{account_id}", status),
+                "INSERT INTO accounts VALUES (?, 'org_empty', ?, ?, ?, ?, ?, NULL, 1, ?, 0)",
+                (account_id, position, platform, f"Name of {account_id}", f"@{account_id}", status, followers),
             )
         return account_id
 

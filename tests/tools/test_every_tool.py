@@ -266,7 +266,7 @@ async def test_toolsets_choose_the_groups(connect):
     async with connect(toolsets=("setup", "integrations")) as agent:
         listed = [tool.name for tool in (await agent.client.list_tools()).tools]
         text, _ = await agent.ok("check_setup")
-    assert listed == ["list_integrations", "check_setup"]
+    assert listed == ["list_integrations", "list_boards", "tiktok_options", "check_setup"]
     assert "groups setup, integrations (TTP_TOOLSETS)" in text
 
 
@@ -325,7 +325,7 @@ async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tm
     assembly = create_server(chosen)
     try:
         async with Client(assembly.server) as client:
-            assert len((await client.list_tools()).tools) == 18
+            assert len((await client.list_tools()).tools) == 20
             result = await client.call_tool(tool.name, ARGUMENTS.get(tool.name, {}))
     finally:
         await assembly.aclose()

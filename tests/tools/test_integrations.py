@@ -6,6 +6,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import reading
+from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
 pytestmark = pytest.mark.requirement("tools.integrations")
 
@@ -101,3 +102,83 @@ async def test_status_that_is_a_sentence_gives_no_link(connect):
             text, _ = await agent.ok(tool)
             assert "unreadable; posts to it fail until" in text
             assert "evil" not in text
+
+
+async def test_boards_are_listed_with_their_ids(agent):
+    """What platform_data takes, with privacy and number of pins."""
+    text, data = await agent.ok("list_boards")
+    assert text == snapshot("""\
+4 boards:
+- «Coffee & Harbor» (board-coffee-and-harbor): public, 70 pins
+- «Recipes» (board-recipes): public, 41 pins
+- «Winter recipes» (board-winter-recipes): public, 12 pins
+- «Team ideas» (board-team-ideas): secret, 7 pins\
+""")
+    assert data["boards"][1] == {"id": "board-recipes", "name": "Recipes", "privacy": "PUBLIC", "pins": snapshot(41)}
+
+
+async def test_organization_without_pinterest_is_told_so(agent):
+    """Not that something wasn't found."""
+    with agent.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET status = 'expired' WHERE platform IN ('pinterest', 'tiktok')")
+    assert agent.shown(await agent.refused("list_boards")) == snapshot("""\
+Boards not listed: no Pinterest account is connected (404); the API said «Pinterest is not connected.». A
+    person connects one in the TimeToPost dashboard; retrying won't help until then.\
+""")
+    assert agent.shown(await agent.refused("tiktok_options")) == snapshot("""\
+TikTok options not read: no TikTok account is connected. A person connects one in the TimeToPost dashboard;
+    retrying won't help until then.
+- tiktok @harbor.cafe: no TikTok account is connected (404); the API said «TikTok is not connected.».\
+""")
+
+
+async def test_tiktok_options_are_named_as_arguments(agent):
+    """For all accounts, or for one by its handle."""
+    text, data = await agent.ok("tiktok_options")
+    assert agent.shown(text) == snapshot("""\
+Options now, read again for each post:
+- tiktok @harbor.cafe «Harbor Café» (<tiktok@harbor.cafe>): privacy PUBLIC_TO_EVERYONE or
+    MUTUAL_FOLLOW_FRIENDS or SELF_ONLY; comments and duet as its owner chooses; stitch disabled; videos of at
+    most 600 s.\
+""")
+    assert data["accounts"] == [
+        {
+            "account_id": await agent.account("tiktok @harbor.cafe"),
+            "account": "tiktok @harbor.cafe",
+            "privacy": ["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY"],
+            "allow_comments": True,
+            "allow_duet": True,
+            "allow_stitch": False,
+            "max_video_seconds": 600,
+        }
+    ]
+    assert (await agent.ok("tiktok_options", account="@harbor.cafe"))[1] == data
+    assert "no account «@harborcafe»" in await agent.refused("tiktok_options", account="@harborcafe")
+
+
+@pytest.mark.parametrize("tool", ["list_boards", "tiktok_options"])
+async def test_api_without_the_endpoint_is_one_sentence(agent, tool):
+    """And the accounts are listed as before."""
+    set_vendor_endpoints(agent.sandbox.store, on=False)
+    text = await agent.refused(tool)
+    assert ": this TimeToPost account's API has no list of " in text
+    assert text.endswith(" (404). Nothing was changed; retrying won't help.")
+    await agent.ok("list_integrations")
+
+
+async def test_two_tiktok_accounts_are_told_apart(agent):
+    """One that isn't connected doesn't hide the other."""
+    with agent.sandbox.store.writing() as db:
+        db.execute(
+            "INSERT INTO accounts SELECT 'acc_private', organization_id, 90, platform, 'Private', '@private', status, expires_at, "
+            "has_refresh_capability, 10, 0 FROM accounts WHERE platform = 'tiktok'"
+        )
+    text, data = await agent.ok("tiktok_options")
+    assert [account["allow_comments"] for account in data["accounts"]] == [True, False]
+    with agent.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET status = 'expired' WHERE id = 'acc_private'")
+    text, data = await agent.ok("tiktok_options")
+    assert len(data["accounts"]) == 1
+    assert (
+        "tiktok @private: no TikTok account is connected (404); the API said «No connected TikTok account has" in text
+    )

@@ -37,15 +37,23 @@ _ADDRESSES = {
 }
 
 
-# Options of every TikTok account.
-TIKTOK_PRIVACY = ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
-CREATOR_SETTINGS: Mapping[str, Any] = {
-    "privacy_level_options": list(TIKTOK_PRIVACY),
+# Options of a TikTok account. One with fewer followers than this is private, so that two accounts can differ.
+PRIVATE_BELOW = 1000
+_PUBLIC_CREATOR: Mapping[str, Any] = {
+    "privacy_level_options": ["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY"],
     "comment_disabled": False,
     "duet_disabled": False,
     "stitch_disabled": True,
     "max_video_post_duration_sec": 600,
 }
+_PRIVATE_CREATOR: Mapping[str, Any] = {
+    "privacy_level_options": ["FOLLOWER_OF_CREATOR", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY"],
+    "comment_disabled": True,
+    "duet_disabled": True,
+    "stitch_disabled": True,
+    "max_video_post_duration_sec": 180,
+}
+_INTERACTIONS = {"allowComments": "comment", "allowDuet": "duet", "allowStitch": "stitch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +120,34 @@ def compute_engagement(account: Mapping[str, Any], post_id: str, published: date
     )
 
 
-def find_rejection(platform: str, data: Mapping[str, Any]) -> str | None:
-    """Return why the network rejects a post with this `platformData`, or None."""
+def get_creator_settings(account: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a TikTok account offers for a post; `account` is its row."""
+    return _PRIVATE_CREATOR if account["followers"] < PRIVATE_BELOW else _PUBLIC_CREATOR
+
+
+def find_rejection(account: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
+    """Return why the network of an account rejects a post with this `platformData`, or None; `account` is its row."""
+    platform = account["platform"]
     choices = data.get(platform)
     if not isinstance(choices, dict):
         return None
-    board, privacy = (cast("dict[str, object]", choices).get(name) for name in ("boardId", "privacy"))
+    block = cast("dict[str, object]", choices)
+    if platform == "tiktok":
+        return _find_tiktok_rejection(get_creator_settings(account), block)
+    board = block.get("boardId")
     if platform == "pinterest" and board is not None and all(board != known.id for known in BOARDS):
         return f"Pinterest has no board with the id {str(board)[:60]} on this account. Choose one of its boards."
-    if platform == "tiktok" and privacy is not None and privacy not in TIKTOK_PRIVACY:
-        return f"TikTok does not offer the privacy {privacy} to this account. Offered: {', '.join(TIKTOK_PRIVACY)}."
+    return None
+
+
+def _find_tiktok_rejection(offered: Mapping[str, Any], block: Mapping[str, object]) -> str | None:
+    levels: list[str] = offered["privacy_level_options"]
+    privacy = block.get("privacy")
+    if privacy is not None and privacy not in levels:
+        return f"TikTok does not offer the privacy {privacy} to this account. Offered: {', '.join(levels)}."
+    for switch, name in _INTERACTIONS.items():
+        if block.get(switch) is True and offered[f"{name}_disabled"]:
+            return f"TikTok does not offer {name} to this account: {switch} must be false."
     return None
 
 

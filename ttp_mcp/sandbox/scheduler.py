@@ -156,7 +156,7 @@ class Scheduler:
 def publish_to_account(db: sqlite3.Connection, post: sqlite3.Row, account: sqlite3.Row, *, at: int, now: int) -> bool:
     """Record the result of a post on one network: published at `at`, with engagement up to `now`."""
     problem = _find_connection_problem(account, at) or networks.find_rejection(
-        account["platform"], json.loads(post["platform_data"])
+        dict(account), json.loads(post["platform_data"])
     )
     if problem:
         db.execute(

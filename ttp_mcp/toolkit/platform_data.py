@@ -10,6 +10,8 @@ _PRIVACY = ["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR"
 # The API's spelling by ours.
 _SPELLINGS = {
     "pinterest": {
+        # A board by its name or id; the tools replace it by boardId.
+        "board": "board",
         "board_id": "boardId",
         "title": "title",
         "link": "link",
@@ -35,14 +37,15 @@ def _build_schema(blocks: dict[str, JsonObject]) -> JsonObject:
 
 
 # Written by hand: `platforms.rules` reads its file only when a post is checked. A test compares the two.
+# `board` takes an id too, so `board_id` isn't listed.
 PLATFORM_DATA_SCHEMA = _build_schema(
     {
-        "pinterest": dict.fromkeys(_SPELLINGS["pinterest"], _TEXT),
+        "pinterest": {name: _TEXT for name in _SPELLINGS["pinterest"] if name != "board_id"},
         "tiktok": dict.fromkeys(_SPELLINGS["tiktok"], _SWITCH) | {"privacy": {**_TEXT, "enum": _PRIVACY}},
     }
 )
 # For tools beside create_post: every agent pays for the characters, and some clients refuse objects without properties.
-SHORT_PLATFORM_DATA_SCHEMA = _build_schema({"pinterest": {"board_id": _TEXT}, "tiktok": {"privacy": _TEXT}})
+SHORT_PLATFORM_DATA_SCHEMA = _build_schema({"pinterest": {"board": _TEXT}, "tiktok": {"privacy": _TEXT}})
 
 
 def parse_platform_data(value: object) -> object:
@@ -67,7 +70,7 @@ def _parse_block(platform: str, block: object) -> object:
         spelling = spellings.get(name, name)
         if choice in (None, "", [], {}):
             continue
-        if spelling in parsed:
+        if spelling in parsed or {"board", "boardId"} <= {spelling, *parsed}:
             raise ValueError(f"has {platform}.{spelling} twice")
         parsed[spelling] = choice
     return parsed

@@ -1,15 +1,22 @@
-"""Tools of the connected accounts."""
+"""Tools of the connected accounts, and of what their networks offer."""
 
+from typing import Annotated
+
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import Integration
+from ttp_mcp.api import Board, CreatorInfo, Integration, NotFound
+from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.toolkit.account_directory import full_account_label, render_unhealthy
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
+from ttp_mcp.tools.posts.network_choices import describe_creator, describe_option_failure, render_board
+from ttp_mcp.tools.posts.rendering import count_noun
 
 toolset = Toolset("integrations")
+NOT_READ = "TikTok options not read"
 
 
 class ListIntegrations(ToolInput):
@@ -67,4 +74,126 @@ def _to_account(account: Integration) -> Account:
         handle=clean_text(account.handle) if account.handle else None,
         status=clean_text(account.status) if account.status else None,
         healthy=account.healthy,
+    )
+
+
+class ListBoards(ToolInput):
+    """No arguments."""
+
+
+class PinterestBoard(ToolOutput):
+    """A Pinterest board."""
+
+    id: str
+    name: str
+    privacy: str | SkipJsonSchema[None] = None
+    pins: int | SkipJsonSchema[None] = None
+
+
+class BoardList(ToolOutput):
+    """The boards in the order of the API."""
+
+    boards: list[PinterestBoard]
+
+
+@toolset.tool(title="List Pinterest boards", effect="read", failure="Boards not listed")
+async def list_boards(args: ListBoards, context: ToolContext) -> Answer[BoardList]:
+    """List the boards of the connected Pinterest account.
+
+    platform_data.pinterest.board of a post takes a board's name or id.
+    """
+    try:
+        boards = await context.api.integrations.boards()
+    except NotFound as error:
+        raise Refusal(_describe_unconnected("Boards not listed", error, "Pinterest", context)) from None
+    lines = [f"{count_noun(len(boards), 'board')}{':' if boards else '.'}", *map(_render_board, boards)]
+    return Answer("\n".join(lines), BoardList(boards=[_to_board(board) for board in boards]))
+
+
+def _describe_unconnected(failure: str, error: NotFound, network: str, context: ToolContext) -> str:
+    cause = describe_option_failure(error, network)
+    return f"{failure}: {cause} A person connects one in {context.dashboard}; retrying won't help until then."
+
+
+def _render_board(board: Board) -> str:
+    facts = [board.privacy.lower()] if board.privacy else []
+    facts += [count_noun(board.pin_count, "pin")] if board.pin_count is not None else []
+    return f"- {render_board(board)}{': ' if facts else ''}{', '.join(facts)}"
+
+
+def _to_board(board: Board) -> PinterestBoard:
+    return PinterestBoard(
+        id=clean_text(board.id), name=clean_text(board.name), privacy=board.privacy, pins=board.pin_count
+    )
+
+
+class TiktokOptions(ToolInput):
+    """The account."""
+
+    account: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, description="TikTok account: id, @handle or name; default all."),
+    ] = None
+
+
+class TiktokAccount(ToolOutput):
+    """What a TikTok account offers; an interaction that is false must be false in platform_data."""
+
+    account_id: str
+    account: str
+    privacy: list[str]
+    allow_comments: bool | SkipJsonSchema[None] = None
+    allow_duet: bool | SkipJsonSchema[None] = None
+    allow_stitch: bool | SkipJsonSchema[None] = None
+    max_video_seconds: float | SkipJsonSchema[None] = None
+
+
+class TiktokAccounts(ToolOutput):
+    """Options of each account that could be read."""
+
+    accounts: list[TiktokAccount]
+
+
+@toolset.tool(title="Show TikTok options", effect="read", failure=NOT_READ)
+async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[TiktokAccounts]:
+    """Show what a TikTok account offers now: privacy levels, interactions, longest video.
+
+    The user chooses each value of platform_data.tiktok for each post. create_post compares them with these options.
+    """
+    lines: list[str] = []
+    offered: list[TiktokAccount] = []
+    for account in await _find_tiktok_accounts(args.account, context):
+        try:
+            creator = await context.api.integrations.creator_info(account.id)
+        except NotFound as error:
+            lines.append(f"- {account_label(account)}: {describe_option_failure(error, 'TikTok')}")
+            continue
+        lines.append(f"- {full_account_label(account)} ({show_id(account.id)}): {describe_creator(creator)}.")
+        offered.append(_to_options(account, creator))
+    if not offered:
+        connect = f"A person connects one in {context.dashboard}; retrying won't help until then."
+        raise Refusal("\n".join([f"{NOT_READ}: no TikTok account is connected. {connect}", *lines]))
+    return Answer("\n".join(["Options now, read again for each post:", *lines]), TiktokAccounts(accounts=offered))
+
+
+async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:
+    # The others can have the same handle.
+    tiktok = AccountCache.of((await context.accounts.recent()).on("tiktok"))
+    if wanted is None:
+        return list(tiktok.accounts)
+    return tiktok.matching(wanted) or [tiktok.find(wanted, NOT_READ)]
+
+
+def _to_options(account: Integration, creator: CreatorInfo) -> TiktokAccount:
+    def allowed(disabled: bool | None) -> bool | None:
+        return None if disabled is None else not disabled
+
+    return TiktokAccount(
+        account_id=clean_text(account.id),
+        account=account_label(account),
+        privacy=list(creator.privacy_levels),
+        allow_comments=allowed(creator.comment_disabled),
+        allow_duet=allowed(creator.duet_disabled),
+        allow_stitch=allowed(creator.stitch_disabled),
+        max_video_seconds=creator.max_video_seconds,
     )

@@ -105,6 +105,39 @@ async def test_creator_info_is_that_of_the_chosen_account(
     assert [found["creatorInfo"]["creator_username"] for found in names] == ["acc_one", "acc_two"]
 
 
+async def test_creator_info_of_a_small_account_is_that_of_a_private_one(
+    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """So that two accounts can differ in everything."""
+    accounts = [connect("tiktok", "large"), connect("tiktok", "small", followers=999)]
+    large, small = [
+        (await empty_api.get("/integrations/tiktok/creator-info", params={"accountId": account})).json()["creatorInfo"]
+        for account in accounts
+    ]
+    assert (large["comment_disabled"], small["comment_disabled"]) == (False, True)
+    assert (large["max_video_post_duration_sec"], small["max_video_post_duration_sec"]) == (600, 180)
+    assert set(small["privacy_level_options"]) ^ set(large["privacy_level_options"]) == {
+        "PUBLIC_TO_EVERYONE",
+        "FOLLOWER_OF_CREATOR",
+    }
+
+
+async def test_disabled_interaction_fails_when_it_is_published(
+    sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock
+) -> None:
+    """As a privacy that isn't offered."""
+    choices = {"privacy": "SELF_ONLY", "yourBrand": False, "brandedContent": False}
+    switches = {"allowComments": True, "allowDuet": True, "allowStitch": True}
+    post_id = await schedule(api, "tiktok", {"tiktok": {**choices, **switches}})
+    clock.move(3600)
+    sandbox.tick()
+    post = (await api.get(f"/posts/{post_id}")).json()["post"]
+    assert (post["status"], post["results"][0]["error"]) == (
+        "failed",
+        "TikTok does not offer stitch to this account: allowStitch must be false.",
+    )
+
+
 async def test_privacy_that_is_not_offered_fails_when_it_is_published(
     sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock
 ) -> None:

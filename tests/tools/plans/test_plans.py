@@ -224,13 +224,13 @@ async def test_choices_for_platforms_are_read_as_in_create_post(fresh):
             "content": "Menu",
             "platforms": ["pinterest"],
             "media_urls": ["https://example.com/a.jpg"],
-            "platform_data": {"pinterest": {"board_id": "b1", "alt_text": "A menu", "title": ""}, "tiktok": {}},
+            "platform_data": {"pinterest": {"board_id": "board-recipes", "alt_text": "A menu", "title": ""}, "tiktok": {}},
         }
     ]
     plan_id, _ = await planned(fresh, posts)
     _, done = await fresh.ok("apply_plan", plan_id=plan_id)
     choices = json.loads(fresh.wire(done["steps"][0]["post_id"])["platform_data"])
-    assert choices == {"pinterest": {"boardId": "b1", "altText": "A menu"}}
+    assert choices == {"pinterest": {"boardId": "board-recipes", "altText": "A menu"}}
 
 
 async def test_posts_as_json_text_and_nulls_are_taken(fresh):

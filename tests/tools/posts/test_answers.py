@@ -27,13 +27,13 @@ async def test_create_returns_text_media_thread_and_choices(fresh):
         scheduled_at=SOON,
         media_urls=["https://example.com/a.jpg"],
         thread=["And close at six"],
-        platform_data={"pinterest": {"board_id": "b1"}},
+        platform_data={"pinterest": {"board_id": "board-recipes"}},
     )
     assert "Thread post 2: «And close at six» (16 of 280 characters)." in text
-    assert "Choices for pinterest: board_id «b1»." in text
+    assert "Choices for pinterest: board_id «board-recipes»." in text
     assert data["characters"] == {"twitter": 10, "pinterest": 10}
     assert (data["media"], data["thread"]) == (["a.jpg"], [{"text": "And close at six", "characters": 16}])
-    assert data["platform_data"] == {"pinterest": {"board_id": "b1"}}
+    assert data["platform_data"] == {"pinterest": {"board_id": "board-recipes"}}
 
 
 async def test_several_media_are_named_in_order_with_their_carousel(fresh):
@@ -183,9 +183,10 @@ async def test_stored_facts_of_media_are_compared_with_the_platform(fresh):
 
 async def test_choices_in_both_spellings_are_refused(fresh):
     """One of the two was not meant."""
-    block = {"boardId": "1", "board_id": "2"}
-    words = await fresh.refused("check_post", content="a", platforms=["pinterest"], platform_data={"pinterest": block})
-    assert "has pinterest.boardId twice" in words
+    for block in ({"boardId": "1", "board_id": "2"}, {"board": "1", "board_id": "2"}, {"boardId": "1", "board": "2"}):
+        data = {"pinterest": block}
+        words = await fresh.refused("check_post", content="a", platforms=["pinterest"], platform_data=data)
+        assert re.search(r"has pinterest\.board(Id)? twice", words)
 
 
 async def test_refusal_of_a_long_text_has_the_thread(fresh):

@@ -12,7 +12,7 @@ THREAD = {"content": "One", "thread": ["Two", "Three"], "media_urls": ["https://
 
 async def test_copy_has_all_parts_of_the_post_but_its_time(fresh):
     """Text, thread, media, choices and accounts."""
-    choices = {"pinterest": {"board_id": "b1", "title": "Menu"}}
+    choices = {"pinterest": {"board_id": "board-recipes", "title": "Menu"}}
     _, old = await fresh.ok("create_post", **THREAD, platform_data=choices, account_ids=["x @harborcafe", "pinterest"])
     _, new = await fresh.ok("create_post", copy_of=old["post_id"], scheduled_at=TIME)
     before, after = fresh.wire(old["post_id"]), fresh.wire(new["post_id"])

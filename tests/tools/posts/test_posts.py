@@ -502,7 +502,7 @@ async def test_thread_and_choices_of_platforms_arrive_as_they_are(fresh):
     _, data = await fresh.ok("create_post", content=content, account_ids=[x], thread=["Two", "Three"])
     row = fresh.wire(data["post_id"])
     assert (row["content"], json.loads(row["thread"])) == (content, ["Two", "Three"])
-    choices = {"pinterest": {"boardId": "board-1", "title": "Beans"}}
+    choices = {"pinterest": {"boardId": "board-recipes", "title": "Beans"}}
     _, data = await fresh.ok(
         "create_post",
         content="A pin",

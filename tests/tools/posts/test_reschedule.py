@@ -695,12 +695,12 @@ async def test_empty_lists_and_objects_leave_media_thread_and_choices_as_they_ar
         account_ids=targets,
         media_urls=["https://example.com/a.jpg"],
         thread=["Second"],
-        platform_data={"pinterest": {"boardId": "b1"}},
+        platform_data={"pinterest": {"boardId": "board-recipes"}},
     )
     text, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY, **filler)
     post = fresh.wire(data["post_id"])
     assert (post["media_urls"], post["thread"]) == ('["https://example.com/a.jpg"]', '["Second"]')
-    assert json.loads(post["platform_data"]) == {"pinterest": {"boardId": "b1"}}
+    assert json.loads(post["platform_data"]) == {"pinterest": {"boardId": "board-recipes"}}
     assert data["removed"] == []
     assert "\nUnchanged: text, accounts, media, thread, platform choices." in text
 
@@ -738,8 +738,10 @@ async def test_choices_that_are_not_passed_stay(fresh):
         fresh,
         account_ids=["pinterest"],
         media_urls=["https://example.com/a.jpg"],
-        platform_data={"pinterest": {"board_id": "b1", "title": "Old"}},
+        platform_data={"pinterest": {"board_id": "board-recipes", "title": "Old"}},
     )
     text, data = await fresh.ok("reschedule_post", post_id=old, platform_data={"pinterest": {"title": "New"}})
-    assert json.loads(fresh.wire(data["post_id"])["platform_data"]) == {"pinterest": {"boardId": "b1", "title": "New"}}
+    assert json.loads(fresh.wire(data["post_id"])["platform_data"]) == {
+        "pinterest": {"boardId": "board-recipes", "title": "New"}
+    }
     assert "\nChanged: platform choices (pinterest.title was «Old»).\n" in text

@@ -5,7 +5,7 @@ import sqlite3
 from starlette.responses import Response
 
 from ttp_mcp.sandbox.clock import to_iso
-from ttp_mcp.sandbox.networks import BOARDS, CREATOR_SETTINGS
+from ttp_mcp.sandbox.networks import BOARDS, get_creator_settings
 from ttp_mcp.sandbox.rest.request import ApiRequest
 from ttp_mcp.sandbox.rest.responses import JsonObject, Problem, respond_ok
 
@@ -64,7 +64,8 @@ def get_creator_info(call: ApiRequest) -> Response:
     with call.store.reading() as db:
         account = _find_connected(db, call, "tiktok", call.query.get("accountId"))
     username = (account["handle"] or account["name"]).removeprefix("@")
-    creator: JsonObject = {"creator_nickname": account["name"], "creator_username": username, **CREATOR_SETTINGS}
+    offered = get_creator_settings(dict(account))
+    creator: JsonObject = {"creator_nickname": account["name"], "creator_username": username, **offered}
     return respond_ok(creatorInfo=creator)
 
 

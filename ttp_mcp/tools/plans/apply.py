@@ -26,6 +26,7 @@ from ttp_mcp.tools.plans.stored_plan import (
     was_deleted,
 )
 from ttp_mcp.tools.posts.contents import render_contents
+from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
 
@@ -68,7 +69,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     )
     # Again: the user may have taken a while to answer, and the API has sent its time since.
     _refuse_late(pending, context)
-    steps = await _create_posts(stored, pending, existing, context)
+    steps = await _create_posts(stored, pending, existing, accounts, context)
     await stored.reload()
     _add_contents(steps, pending, accounts, context)
     return _applied_answer(stored, steps, context)
@@ -113,18 +114,34 @@ def _account_names(entry: Scheduled, accounts: AccountCache) -> list[str]:
 
 
 async def _create_posts(
-    stored: StoredPlan, pending: Sequence[Scheduled], existing: Sequence[Post], context: ToolContext
+    stored: StoredPlan,
+    pending: Sequence[Scheduled],
+    existing: Sequence[Post],
+    accounts: AccountCache,
+    context: ToolContext,
 ) -> list[Step]:
     """Create the posts in order, up to the first outcome that concerns the next ones too."""
     steps: list[Step] = []
     total = count_noun(len(pending), "post")
     for number, entry in enumerate(pending):
         await context.user.report_progress(number, len(pending), f"{number} of {total} scheduled")
+        choices = await _compare_with_tiktok(entry, accounts, context)
+        if choices.errors:
+            steps.append(Step(index=entry.post.index + 1, outcome="refused", reason=" ".join(choices.errors)))
+            continue
         steps.append(await _create_step(stored, entry, existing, context))
+        steps[-1].reason = " ".join([*([steps[-1].reason] if steps[-1].reason else []), *choices.warnings]) or None
         if steps[-1].outcome in ("unknown", "stopped"):
             break
     await context.user.report_progress(len(steps), len(pending), f"{len(steps)} of {total} done")
     return steps
+
+
+async def _compare_with_tiktok(entry: Scheduled, accounts: AccountCache, context: ToolContext) -> NetworkChoices:
+    """Compare a post with what its TikTok account offers now, which can have changed since the plan was made."""
+    post = entry.post
+    targets = [each for each in accounts.on("tiktok") if each.id in post.account_ids]
+    return await NetworkOptions(context).check(post.platform_data, targets, post.media_urls)
 
 
 async def _create_step(stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], context: ToolContext) -> Step:

@@ -25,6 +25,7 @@ from ttp_mcp.toolkit.params import NestedPlatformData
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
+from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.prepare import is_now, nearest_time, refuse_unhosted, refuse_unprintable
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
@@ -121,6 +122,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     """
     directory, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
+    drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
     history = await read_history(context, accounts)
     start, end = parse_range(context, ("start", args.start), ("end", args.end))
@@ -147,10 +149,11 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A post of the list with its accounts."""
+    """A post of the list with its accounts, and what their networks offer for it."""
 
     post: PostRequest
     targets: tuple[Integration, ...]
+    choices: NetworkChoices | None = None
 
 
 def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext) -> _Draft:
@@ -175,6 +178,17 @@ def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: T
         platform_data=post.platform_data or {},
     )
     return _Draft(request, tuple(targets))
+
+
+async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) -> list[_Draft]:
+    options = NetworkOptions(context)
+    found: list[_Draft] = []
+    for draft in drafts:
+        post = draft.post
+        choices = await options.check(post.platform_data, draft.targets, post.media_urls)
+        post = replace(post, platform_data=choices.platform_data)
+        found.append(replace(draft, post=post, choices=choices))
+    return found
 
 
 def _parse_fixed(place: str, post: PlanPost, context: ToolContext) -> datetime | None:
@@ -208,15 +222,22 @@ def _validate_posts(
     plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post], dashboard: str
 ) -> tuple[Plan, dict[int, list[str]]]:
     """Take out the posts that a platform would refuse; return the warnings of the others by index."""
-    targets = {draft.post.index: draft.targets for draft in drafts}
+    by_index = {draft.post.index: draft for draft in drafts}
     scheduled: list[Scheduled] = []
     unscheduled = list(plan.unscheduled)
     warnings: dict[int, list[str]] = {}
     for entry in plan.scheduled:
-        findings = validate_post(to_post_create(entry), targets[entry.post.index], existing, dashboard=dashboard)
-        warnings[entry.post.index] = [*findings.warnings, *_compare_within(entry, plan.scheduled)]
-        if findings.errors:
-            unscheduled.append(Unscheduled(entry.post, " ".join(findings.errors)))
+        draft = by_index[entry.post.index]
+        findings = validate_post(to_post_create(entry), draft.targets, existing, dashboard=dashboard)
+        choices = draft.choices or NetworkChoices({})
+        warnings[entry.post.index] = [
+            *findings.warnings,
+            *choices.warnings,
+            *choices.notes,
+            *_compare_within(entry, plan.scheduled),
+        ]
+        if errors := [*findings.errors, *choices.errors]:
+            unscheduled.append(Unscheduled(entry.post, " ".join(errors)))
         else:
             scheduled.append(entry)
     in_order = sorted(unscheduled, key=lambda each: each.post.index)

@@ -62,7 +62,7 @@ def render_content(prepared: PreparedPost) -> list[str]:
         lines.append(f"Media: {_describe_media(post, prepared.platform_keys)}.")
     for number, part in enumerate(post.thread, 2):
         lines.append(f"Thread post {number}: {quote_text(part, BEGINNING)} ({show_length('twitter', part)}).")
-    return [*lines, *_describe_choices(post.platform_data)]
+    return [*lines, *_describe_choices(post.platform_data), *prepared.notes]
 
 
 def show_length(platform: str, text: str) -> str:

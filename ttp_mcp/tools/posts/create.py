@@ -115,9 +115,8 @@ def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) 
 def _create_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
     time = f"{show(when, context.zone)}, {from_now(when, context.now())}"
     again = ", even if the same was sent before" if once_more else ""
-    return (
-        f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}{again}?\n{quote_all(prepared.post)}"
-    )
+    heading = f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}{again}?"
+    return "\n".join([heading, *prepared.notes, quote_all(prepared.post)])
 
 
 def created_answer(created: Created, prepared: PreparedPost, context: ToolContext) -> Answer[CreatedPost]:

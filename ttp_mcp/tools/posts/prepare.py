@@ -14,6 +14,7 @@ from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.tools.posts.network_choices import NetworkOptions
 from ttp_mcp.tools.posts.problems import Problems
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
 from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
@@ -45,7 +46,7 @@ class PostArguments:
 
 @dataclass(frozen=True, slots=True)
 class PreparedPost:
-    """A post as it would be sent, its accounts and problems, and the existing posts (if read).
+    """A post as it would be sent, its accounts and problems, the existing posts (if read), and notes for the user.
 
     `scheduled` is True if a time was passed, even one that can't be used.
     """
@@ -57,6 +58,7 @@ class PreparedPost:
     scheduled: bool = False
     is_now: bool = False
     is_retry: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def platform_keys(self) -> tuple[str, ...]:
@@ -115,6 +117,8 @@ async def prepare_post(
         # Now the API's clock is known.
         problems.collect(refuse_past, when, context.now(), context.zone)
     targets = _find_targets(args, book, problems)
+    scheduled = args.scheduled_at is not None
+    choices = await NetworkOptions(context).check(args.platform_data, targets, args.media_urls, scheduled=scheduled)
     post = PostCreate(
         content=texts[0],
         account_ids=tuple(account.id for account in targets) if args.account_ids else (),
@@ -122,7 +126,7 @@ async def prepare_post(
         media_urls=tuple(args.media_urls),
         thread=tuple(texts[1:]),
         scheduled_at=nearest_time(context, lead) if wants_now else when,
-        platform_data=dict(args.platform_data),
+        platform_data=choices.platform_data,
     )
     asked_for = post.scheduled_at
     if wants_now and replaced is None:
@@ -136,17 +140,22 @@ async def prepare_post(
         dashboard=context.dashboard,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
         local_is_reachable=_reaches_local(context),
-        scheduled=args.scheduled_at is not None,
+        scheduled=scheduled,
     )
-    found = replace(found, errors=(*problems.texts, *found.errors), warnings=(*args.warnings, *found.warnings))
+    found = replace(
+        found,
+        errors=(*problems.texts, *found.errors, *choices.errors),
+        warnings=(*args.warnings, *found.warnings, *choices.warnings),
+    )
     return PreparedPost(
         post,
         tuple(targets),
         found,
         others,
-        scheduled=args.scheduled_at is not None,
+        scheduled=scheduled,
         is_now=wants_now,
         is_retry=post.scheduled_at != asked_for,
+        notes=tuple(choices.notes),
     )
 
 

@@ -166,6 +166,7 @@ def _reschedule_question(prepared: PreparedPost, old: Post, changes: Changes, co
     lines = [
         f"Replace the post {show_id(old.id)} by this one, {due}, on {prepared.named()}{prepared.extent()}?",
         *changes.render_question(),
+        *prepared.notes,
         quote_all(prepared.post),
     ]
     return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""Requests of a user that need a network's own choices, over real pipes; also of an API without these endpoints."""
+
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cli.test_serve import started
+from tests.processes import environment
+from tests.server.conftest import text_of
+
+pytestmark = pytest.mark.requirement("conversations.networks")
+
+PHOTO, CLIP = "https://example.com/buns.jpg", "https://example.com/buns.mp4"
+CHOICES = {"allow_comments": True, "allow_duet": False, "allow_stitch": False, "your_brand": False}
+
+
+@asynccontextmanager
+async def talk(folder, *, endpoints="on"):
+    """An agent over stdio, and the list of its calls."""
+    command = [sys.executable, "-m", "ttp_mcp", "sandbox", "endpoints", endpoints]
+    subprocess.run(command, env=environment(TTP_STATE_DIR=str(folder)), check=True, capture_output=True)
+    async with started(folder, "--sandbox", TTP_CONFIRM="off") as client:
+        calls = []
+
+        async def call(tool, **arguments):
+            calls.append(tool)
+            result = await client.call_tool(tool, arguments)
+            return result.is_error, text_of(result), result.structured_content
+
+        yield call, calls
+
+
+def soon():
+    """Half an hour from now, by the machine's clock, which is the sandbox's."""
+    return (datetime.now(UTC) + timedelta(minutes=30)).isoformat(timespec="minutes")
+
+
+async def test_pin_on_a_board_by_its_name_takes_one_call(tmp_path):
+    """User: "Pin this photo to the Recipes board." An ambiguous name sends nothing."""
+    async with talk(tmp_path) as (call, _):
+        post = {"content": "Buns", "platforms": ["pinterest"], "media_urls": [PHOTO], "scheduled_at": soon()}
+        failed, text, _ = await call("create_post", **post, platform_data={"pinterest": {"board": "recipe"}})
+        assert failed
+        assert "«Recipes» (board-recipes), «Winter recipes» (board-winter-recipes)" in text
+        assert not (await call("list_posts", text="Buns", status="scheduled"))[2]["posts"]
+        failed, text, data = await call("create_post", **post, platform_data={"pinterest": {"board": "Recipes"}})
+        assert (failed, data["outcome"]) == (False, "created")
+        assert "Board: «Recipes» (board-recipes)." in text
+
+
+async def test_tiktok_clip_for_everyone_takes_two_calls(tmp_path):
+    """User: "Post this clip to TikTok, everyone may see it." """
+    async with talk(tmp_path) as (call, calls):
+        _, _, options = await call("tiktok_options")
+        [account] = options["accounts"]
+        privacy = next(level for level in account["privacy"] if "EVERYONE" in level)
+        block = {**CHOICES, "privacy": privacy, "branded_content": False, "allow_stitch": account["allow_stitch"]}
+        post = {"content": "Buns", "account_ids": [account["account_id"]], "media_urls": [CLIP], "scheduled_at": soon()}
+        failed, _, data = await call("create_post", **post, platform_data={"tiktok": block})
+        assert (failed, data["outcome"], data["warnings"]) == (False, "created", [])
+        assert calls == ["tiktok_options", "create_post"]
+
+
+async def test_without_the_endpoints_each_says_so_and_nothing_else_fails(tmp_path):
+    """The same requests, of an API that has only what its reference says."""
+    lacks = "this TimeToPost account's API has no list of "
+    async with talk(tmp_path, endpoints="off") as (call, _):
+        for tool in ("list_boards", "tiktok_options"):
+            failed, text, _ = await call(tool)
+            assert (failed, text.count(lacks), text.count("\n")) == (True, 1, 0)
+        post = {"content": "Buns", "media_urls": [PHOTO], "scheduled_at": soon()}
+        pin = {**post, "platforms": ["pinterest"]}
+        failed, text, _ = await call("create_post", **pin, platform_data={"pinterest": {"board": "Recipes"}})
+        assert (failed, lacks in text) == (True, True)
+        failed, _, data = await call("create_post", **pin, platform_data={"pinterest": {"board_id": "board-recipes"}})
+        assert (failed, lacks in data["warnings"][0]) == (False, True)
+        clip = {**post, "platforms": ["tiktok"], "media_urls": [CLIP]}
+        block = {**CHOICES, "privacy": "PUBLIC_TO_EVERYONE", "branded_content": False}
+        failed, _, data = await call("create_post", **clip, platform_data={"tiktok": block})
+        assert (failed, data["outcome"], lacks in data["warnings"][0]) == (False, "created", True)
+        failed, _, _ = await call("check_setup")
+        assert not failed

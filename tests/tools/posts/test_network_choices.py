@@ -1,0 +1,259 @@
+"""Boards by their names, and the options of TikTok accounts, wherever a post is written."""
+
+import json
+
+import pytest
+
+from tests.tools.conftest import answer, reading
+from ttp_mcp.media.facts import MediaFacts
+from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
+
+pytestmark = pytest.mark.requirement("tools.networks")
+
+SOON = "2026-11-26T10:00"
+PHOTO, CLIP = "https://example.com/a.jpg", "https://example.com/a.mp4"
+TIKTOK = {
+    "privacy": "PUBLIC_TO_EVERYONE",
+    "allow_comments": True,
+    "allow_duet": False,
+    "allow_stitch": False,
+    "your_brand": True,
+    "branded_content": False,
+}
+
+
+def pin(board, **more):
+    """Arguments of a pin."""
+    block = board if isinstance(board, dict) else {"board": board}
+    post = {"content": "Buns", "platforms": ["pinterest"], "media_urls": [PHOTO], "scheduled_at": SOON}
+    return {**post, "platform_data": {"pinterest": block}, **more}
+
+
+def clip(**choices):
+    """Arguments of a TikTok post."""
+    post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP], "scheduled_at": SOON}
+    return {**post, "platform_data": {"tiktok": {**TIKTOK, **choices}}}
+
+
+def board_of(agent, post_id):
+    """Id of the board that a post was sent with."""
+    return json.loads(agent.wire(post_id)["platform_data"])["pinterest"]["boardId"]
+
+
+@pytest.mark.parametrize(
+    ("block", "board_id"),
+    [
+        ({"board": "Recipes"}, "board-recipes"),
+        ({"board": "  rECIPES "}, "board-recipes"),
+        ({"board": "winter"}, "board-winter-recipes"),
+        ({"board": "board-team-ideas"}, "board-team-ideas"),
+        ({"board_id": "Recipes"}, "board-recipes"),
+        ({"boardId": "board-recipes"}, "board-recipes"),
+    ],
+)
+async def test_board_is_found_by_id_name_or_part_of_a_name(fresh, block, board_id):
+    """The exact name wins over a part, and the answer names the board."""
+    text, data = await fresh.ok("create_post", **pin(block))
+    assert board_of(fresh, data["post_id"]) == board_id
+    assert f"({board_id})." in text
+
+
+async def test_ambiguous_board_sends_nothing_and_lists_the_candidates(fresh):
+    """Wherever a post is written."""
+    text, data = await fresh.ok("create_post", **pin("Recipes"))
+    before = fresh.standing()
+    ambiguous = (
+        "«recipe» matches 2 boards: «Recipes» (board-recipes), «Winter recipes» (board-winter-recipes). Ask the user which, "
+        "and pass its id as board."
+    )
+    plan = {"posts": [{key: value for key, value in pin("recipe").items() if key != "scheduled_at"}]}
+    assert ambiguous in await fresh.refused("create_post", **pin("recipe"))
+    change = {"post_id": data["post_id"], "platform_data": {"pinterest": {"board": "recipe"}}}
+    assert ambiguous in await fresh.refused("reschedule_post", **change)
+    for arguments in (pin("recipe"), change):
+        text, checked = await fresh.ok("check_post", **arguments)
+        assert (checked["would_be_sent"], ambiguous in text) == (False, True)
+    text, planned = await fresh.ok("plan_posts", **plan)
+    assert (planned["planned"], ambiguous in text) == ([], True)
+    assert fresh.standing() == before
+
+
+async def test_unknown_board_is_refused_with_the_boards(fresh):
+    """But for a number, which can be an id that the API doesn't list."""
+    text = await fresh.refused("create_post", **pin("Garden"))
+    assert text == (
+        "Post not created: Pinterest: no board is named «Garden». Boards: «Coffee & Harbor» "
+        "(board-coffee-and-harbor), «Recipes» (board-recipes), «Winter recipes» (board-winter-recipes), «Team"
+        " ideas» (board-team-ideas). Pass one of their ids as board. Nothing was sent."
+    )
+    text, data = await fresh.ok("create_post", **pin("549755885175"))
+    assert data["warnings"] == ["Pinterest: the API lists no board «549755885175»; it is sent as it is."]
+
+
+async def test_board_of_a_planned_post_is_found_when_the_plan_is_made(fresh):
+    """The plan holds its id."""
+    _, plan = await fresh.ok("plan_posts", posts=[pin("Recipes")])
+    assert plan["planned"][0]["warnings"] == ["Board: «Recipes» (board-recipes)."]
+    _, done = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert board_of(fresh, done["steps"][0]["post_id"]) == "board-recipes"
+
+
+async def test_choices_of_a_planned_post_are_read_in_both_spellings(fresh):
+    """As in create_post."""
+    _, plan = await fresh.ok("plan_posts", posts=[clip()])
+    _, done = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    sent = json.loads(fresh.wire(done["steps"][0]["post_id"])["platform_data"])
+    assert (sent["tiktok"]["allowDuet"], sent["tiktok"]["yourBrand"]) == (False, True)
+
+
+async def test_new_board_replaces_the_old_one(fresh):
+    """The other choices stay."""
+    _, data = await fresh.ok("create_post", **pin({"board": "Recipes", "title": "Buns"}))
+    change = {"pinterest": {"board": "Coffee & Harbor"}}
+    text, data = await fresh.ok("reschedule_post", post_id=data["post_id"], platform_data=change)
+    sent = json.loads(fresh.wire(data["post_id"])["platform_data"])["pinterest"]
+    assert sent == {"boardId": "board-coffee-and-harbor", "title": "Buns"}
+    assert "pinterest.board_id was «board-recipes»" in text
+
+
+async def test_boards_are_not_asked_for_without_a_pin(connect):
+    """A board in the choices of another post changes nothing."""
+    async with connect(through=reading({"/integrations/pinterest/boards": 500})) as agent:
+        _, data = await agent.ok("create_post", **pin("Recipes", platforms=["linkedin"]))
+        assert (data["warnings"], board_of(agent, data["post_id"])) == ([], "Recipes")
+
+
+async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(fresh):
+    """One sentence of each; nothing else fails."""
+    set_vendor_endpoints(fresh.sandbox.store, on=False)
+    assert await fresh.refused("create_post", **pin("Recipes")) == (
+        "Post not created: Pinterest: the board «Recipes» can't be looked up: this TimeToPost account's API "
+        "has no list of Pinterest boards (404). Pass its id as board_id. Nothing was sent."
+    )
+    _, data = await fresh.ok("create_post", **pin({"board_id": "board-recipes"}))
+    assert data["warnings"] == [
+        (
+            "Pinterest: whether the board «board-recipes» exists couldn't be checked: this TimeToPost account's "
+            "API has no list of Pinterest boards (404)."
+        )
+    ]
+
+
+@pytest.mark.parametrize("failure", [500, 404, 403])
+async def test_boards_that_cannot_be_read_do_not_stop_an_id(connect, failure):
+    """Whatever the reason is."""
+    async with connect(through=reading({"/integrations/pinterest/boards": failure})) as agent:
+        text, _ = await agent.ok("create_post", **pin({"board_id": "board-recipes"}))
+        assert "whether the board «board-recipes» exists couldn't be checked" in text
+        assert "can't be looked up" in await agent.refused("create_post", **pin("Recipes", content="More"))
+
+
+async def test_choice_that_the_account_does_not_offer_is_refused_with_what_it_does(fresh):
+    """Privacy, and each interaction that is disabled."""
+    text = await fresh.refused("create_post", **clip(privacy="FOLLOWER_OF_CREATOR", allow_stitch=True))
+    assert text == (
+        "Post not created: TikTok: tiktok @harbor.cafe doesn't offer the privacy «FOLLOWER_OF_CREATOR». It "
+        "offers PUBLIC_TO_EVERYONE, MUTUAL_FOLLOW_FRIENDS, SELF_ONLY; ask its owner which. TikTok: stitch is "
+        "disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees. Nothing was sent."
+    )
+    text, data = await fresh.ok("check_post", **clip(allow_stitch=True))
+    assert data["errors"] == [
+        "TikTok: stitch is disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees."
+    ]
+    _, data = await fresh.ok("create_post", **clip())
+    change = {"post_id": data["post_id"], "platform_data": {"tiktok": {"allow_stitch": True}}}
+    assert "stitch is disabled" in await fresh.refused("reschedule_post", **change)
+
+
+async def test_options_are_those_of_the_account(fresh):
+    """A private account offers less."""
+    with fresh.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET followers = 10 WHERE platform = 'tiktok'")
+    _, data = await fresh.ok("check_post", **clip(allow_duet=True))
+    assert [error.split(": ")[1].split(". ")[0] for error in data["errors"]] == [
+        "tiktok @harbor.cafe doesn't offer the privacy «PUBLIC_TO_EVERYONE»",
+        "comments is disabled on tiktok @harbor.cafe",
+        "duet is disabled on tiktok @harbor.cafe",
+    ]
+
+
+async def test_missing_choices_are_named_with_what_the_account_offers(fresh):
+    """A draft can wait for them."""
+    words = "TikTok: tiktok @harbor.cafe offers privacy PUBLIC_TO_EVERYONE or MUTUAL_FOLLOW_FRIENDS or SELF_ONLY"
+    post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP]}
+    assert words in await fresh.refused("create_post", **post, scheduled_at=SOON)
+    _, data = await fresh.ok("create_post", **post)
+    assert any(warning.startswith(words) for warning in data["warnings"])
+
+
+async def test_video_that_is_too_long_is_refused_when_its_length_is_known(fresh):
+    """Up to the account's limit it passes."""
+    facts = fresh.assembly.app.ledger.media_facts
+    await facts.remember(CLIP, MediaFacts("video/mp4", 9_000_000, 720, 1280, 601.0))
+    assert "takes videos of at most 600 s; media_urls entry 1 has 601 s" in await fresh.refused("create_post", **clip())
+    await facts.remember(CLIP, MediaFacts("video/mp4", 9_000_000, 720, 1280, 600.0))
+    await fresh.ok("create_post", **clip())
+
+
+async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(connect):
+    """TikTok allows no caching."""
+    asked = []
+
+    def counting(app):
+        async def count(scope, receive, send):
+            if scope["path"].endswith("/creator-info"):
+                asked.append(scope["query_string"])
+            await app(scope, receive, send)
+
+        return count
+
+    async with connect(through=counting, demo_posts=False) as agent:
+        await agent.ok("check_post", **clip())
+        await agent.ok("create_post", **clip())
+        assert len(asked) == 2
+        posts = [{**clip(), "content": text, "scheduled_at": None} for text in ("One", "Two", "Three")]
+        _, plan = await agent.ok("plan_posts", posts=posts)
+        assert len(asked) == 3
+        with agent.sandbox.store.writing() as db:
+            db.execute("UPDATE accounts SET followers = 10 WHERE platform = 'tiktok'")
+        text, done = await agent.ok("apply_plan", plan_id=plan["plan_id"])
+        assert len(asked) == 6
+        assert [step["outcome"] for step in done["steps"]] == ["refused"] * 3
+        assert "doesn't offer the privacy «PUBLIC_TO_EVERYONE»" in text
+
+
+async def test_without_the_endpoint_todays_rules_hold_and_the_answer_says_so(connect):
+    """For a single post and for a plan; the endpoint is asked once."""
+    asked = []
+
+    def lacking(app):
+        async def refuse(scope, receive, send):
+            if not scope["path"].endswith("/creator-info"):
+                await app(scope, receive, send)
+                return
+            asked.append(scope["path"])
+            await answer(send, 404, {"success": False, "message": "There is nothing at this path."})
+
+        return refuse
+
+    words = (
+        "TikTok: whether tiktok @harbor.cafe offers these choices couldn't be checked: this TimeToPost "
+        "account's API has no list of what a TikTok account offers (404)."
+    )
+    async with connect(through=lacking, demo_posts=False) as agent:
+        _, data = await agent.ok("create_post", **clip(allow_stitch=True))
+        assert data["warnings"] == [words]
+        assert "must be one of" in await agent.refused("create_post", **clip(privacy="EVERYONE"))
+        _, plan = await agent.ok("plan_posts", posts=[{**clip(), "content": "One"}])
+        _, done = await agent.ok("apply_plan", plan_id=plan["plan_id"])
+        assert (done["complete"], done["steps"][0]["reason"]) == (True, words)
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize("failure", [500, 403, 404])
+async def test_options_that_cannot_be_read_do_not_stop_a_post(connect, failure):
+    """Whatever the reason is."""
+    async with connect(through=reading({"/integrations/tiktok/creator-info": failure})) as agent:
+        text, data = await agent.ok("create_post", **clip())
+        assert "whether tiktok @harbor.cafe offers these choices couldn't be checked" in text
+        assert data["outcome"] == "created"
