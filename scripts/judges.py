@@ -43,6 +43,7 @@ CALLS: dict[str, dict[str, object]] = {
     "next_optimal_time": {},
     "weekly_schedule": {},
     "engagement_summary": {},
+    "post_results": {"limit": 3},
     "presign_media": {"filename": "photo.png", "content_type": "image/png", "size_bytes": 1000},
 }
 

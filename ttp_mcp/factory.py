@@ -32,7 +32,7 @@ _POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
 _ENDPOINTS: dict[str, set[str]] = {
     "posts": {*_POSTS, "GET /integrations"},
     "integrations": {"GET /integrations"},
-    "analytics": {"GET /analytics"},
+    "analytics": {"GET /analytics", "GET /posts", "GET /integrations"},
     "media": {"POST /media"},
     "plans": {*_POSTS, "GET /integrations", "GET /analytics"},
     "setup": {"GET /posts", "GET /integrations", "GET /analytics"},

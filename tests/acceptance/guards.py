@@ -279,6 +279,26 @@ REMOVED: dict[str, Removal] = {
         sent_without_a_note,
         f"{WRITES}/test_ledger.py::test_what_can_not_be_noted_is_not_sent",
     ),
+    "publish noted before it is sent": Removal(
+        "ledger.ledger:Ledger._begin",
+        sent_without_a_note,
+        f"{WRITES}/test_publish.py::test_publish_that_can_not_be_recorded_is_not_sent",
+    ),
+    "publish that may still arrive": Removal(
+        "ledger.publications:Publications.is_recent",
+        always(False),
+        f"{TOOLS}/posts/test_publish.py::test_request_that_may_still_arrive_is_not_sent_again",
+    ),
+    "one retry for an account": Removal(
+        "ledger.claims:Claims.find_prior",
+        always(None),
+        f"{WRITES}/test_publish.py::test_retry_for_the_same_accounts_is_made_once_whatever_its_time",
+    ),
+    "failed as before proves nothing": Removal(
+        "writes.reconcile:has_started",
+        always(True),
+        f"{WRITES}/test_publish.py::test_lost_answer_is_settled_by_the_status_of_the_post",
+    ),
     "posts of other writes": Removal(
         "ledger.ledger:Ledger.find_claimed_posts",
         later(set()),
@@ -581,6 +601,41 @@ REMOVED: dict[str, Removal] = {
         later(True),
         f"{TOOLS}/plans/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone",
     ),
+    "human is asked about publishing": Removal(
+        "tools.posts.publish:require_confirmation",
+        later(False),
+        f"{TOOLS}/posts/test_publish.py::test_user_is_asked_first_and_a_no_sends_nothing",
+    ),
+    "changed while the human is asked about publishing": Removal(
+        "tools.posts.publish:_refuse_other_step",
+        no_check,
+        f"{TOOLS}/posts/test_publish.py::test_post_that_changes_while_the_user_is_asked_is_left",
+    ),
+    "only failed accounts are sent a post again": Removal(
+        "tools.posts.publish:_failed_accounts",
+        constant(lambda post: post.target_ids),
+        f"{TOOLS}/posts/test_publish.py::test_partial_post_is_sent_again_to_the_failed_account_only",
+    ),
+    "accounts that have the post by another one": Removal(
+        "tools.posts.publish:find_accounts_with",
+        always({}),
+        f"{TOOLS}/posts/test_publish.py::test_account_that_got_the_post_by_create_post_is_left_out",
+    ),
+    "posts that a reschedule made already": Removal(
+        "tools.posts.publish:_refuse_pending_replacement",
+        later(None),
+        f"{TOOLS}/posts/test_publish.py::test_post_with_an_unfinished_reschedule_is_refused",
+    ),
+    "rules of platforms for a draft that is published": Removal(
+        "tools.posts.publish:refuse_errors",
+        no_check,
+        f"{TOOLS}/posts/test_publish.py::test_post_that_a_platform_would_refuse_is_not_sent",
+    ),
+    "figures four at once": Removal(
+        "tools.results:AT_ONCE",
+        constant(50),
+        f"{TOOLS}/test_results.py::test_window_reads_at_most_100_posts_four_at_once",
+    ),
     "ids that were replaced": Removal(
         "tools.posts.guards:refuse_replaced",
         later(None),
@@ -756,6 +811,12 @@ PROVEN: dict[str, str] = {
     "search for a lost answer": f"{ROW}/test_lost_responses.py::test_not_looking_for_a_lost_answer_is_noticed",
     "posts of before": f"{ROW}/test_lost_responses.py::test_taking_an_old_post_for_the_new_one_is_noticed",
     "reservation in the ledger": f"{ROW}/test_lost_responses.py::test_creating_without_asking_the_ledger_is_noticed",
+    "no second publish after a lost answer": (
+        f"{ROW}/test_lost_publishes.py::test_sending_a_publish_again_after_a_lost_answer_is_noticed"
+    ),
+    "record of publishes": f"{ROW}/test_lost_publishes.py::test_publishing_without_asking_the_ledger_is_noticed",
+    "search for a lost publish": f"{ROW}/test_lost_publishes.py::test_not_looking_for_a_lost_publish_is_noticed",
+    "status of a post as proof": f"{ROW}/test_lost_publishes.py::test_taking_any_status_for_published_is_noticed",
     "hold after 429": f"{ROW}/test_network.py::test_b3_guard_removed_hold",
     "one goes first": f"{ROW}/test_network.py::test_b3_guard_removed_probe",
     "budget of repeats": f"{ROW}/test_network.py::test_b4_guard_removed_budget",

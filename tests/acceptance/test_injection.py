@@ -176,7 +176,12 @@ def hostile(payload, *, refuse=None):
         if refuse is not None:
             await Escaped({"success": False, "error": {"message": payload}}, refuse)(scope, receive, send)
             return
-        reply = replies.get(path) or ({"post": post} if path.startswith("/posts/") else whole)
+        if path == "/posts/p2":
+            reply = {"post": {**post, "id": "p2", "status": "partial", "content": "A."}}
+        elif path.startswith("/analytics/metrics/"):
+            reply = {"metrics": {"likes": 3}, "accounts": [{"accountId": payload, "platform": payload, "likes": 3}]}
+        else:
+            reply = replies.get(path) or ({"post": post} if path.startswith("/posts/") else whole)
         await Escaped(reply)(scope, receive, send)
 
     return app
@@ -208,6 +213,7 @@ CALLS = (
     ("next_optimal_time", {}),
     ("weekly_schedule", {}),
     ("engagement_summary", {}),
+    ("post_results", {}),
     ("check_setup", {}),
     ("check_post", {"content": "A.", "account_ids": ["acc_ok", "acc_sick"], "scheduled_at": SOON}),
     ("check_post", {"content": "A.", "account_ids": ["@nobody"]}),
@@ -219,6 +225,8 @@ CALLS = (
     ("create_post", {"content": "A.", "account_ids": ["acc_ok", "acc_sick"], "scheduled_at": SOON}),
     ("delete_post", {"post_id": "p1"}),
     ("reschedule_post", {"post_id": "p1", "scheduled_at": SOON}),
+    ("publish_post", {"post_id": "p1"}),
+    ("publish_post", {"post_id": "p2"}),
     ("presign_media", {"filename": "a.png", "content_type": "image/png", "size_bytes": 9}),
 )
 

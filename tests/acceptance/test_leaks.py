@@ -65,6 +65,7 @@ CALLS = (
     ("list_posts", {"limit": 3}),
     ("optimal_times", {}),
     ("engagement_summary", {}),
+    ("post_results", {"limit": 2}),
     ("check_post", {"content": "A.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}),
     ("create_post", {"content": "B.", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00:00Z"}),
     ("get_post", {"post_id": "nowhere"}),

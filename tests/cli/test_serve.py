@@ -59,7 +59,7 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
 async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, era):
     """Its tools are listed; each call tells."""
     async with started(tmp_path, era=era) as client:
-        assert len((await client.list_tools()).tools) == 20
+        assert len((await client.list_tools()).tools) == len(every_tool())
         for tool in ("list_posts", "list_integrations", "optimal_times"):
             result = await client.call_tool(tool, {})
             assert result.is_error

@@ -1,7 +1,7 @@
 """The examples of docs/tools.md, run one after the other over the demo workspace.
 
 docs/examples.json holds them: `keep` names what a call returned, so that later calls can pass it on and answers show it; in an
-answer `…` stands for anything, and lines after the last one are not shown.
+answer `…` stands for anything, and lines after the last one are not shown. `first` is a call that an example needs before it.
 """
 
 import json
@@ -76,6 +76,8 @@ async def test_examples_run_and_answer_as_they_are_printed(tmp_path):
 
 async def run(client: Client, example: dict[str, Any], real: dict[str, str]) -> list[str]:
     """The answer of an example with the names of the documentation; `real` has what they stand for."""
+    if "first" in example:
+        await run(client, example["first"], real)
     arguments = json.loads(exchanged(json.dumps(example["arguments"]), real))
     result = await client.call_tool(example["tool"], arguments)
     text = "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))

@@ -68,6 +68,7 @@ CALLS: dict[str, dict[str, object]] = {
     "next_optimal_time": {},
     "weekly_schedule": {},
     "engagement_summary": {},
+    "post_results": {"after": "2026-08-01", "limit": 3},
     "presign_media": {"filename": "photo.png", "content_type": "image/png", "size_bytes": 1000},
 }
 

@@ -10,6 +10,7 @@ from ttp_mcp.credentials import Token
 from ttp_mcp.factory import create_server, create_tool_context, offered_tools
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store import open_store
+from ttp_mcp.tools import every_tool
 
 pytestmark = pytest.mark.requirement("server.assembly")
 
@@ -23,12 +24,12 @@ def names(settings, **changes):
 
 def test_access_and_groups_choose_the_tools(settings):
     """`read` only looks; `draft` neither publishes nor deletes; groups leave out the others."""
-    assert len(names(settings)) == 20
+    assert names(settings) == [tool.name for tool in every_tool()]
     reading = names(settings, access="read")
-    assert {"create_post", "delete_post", "upload_media", "apply_plan"} & set(reading) == set()
+    assert {"create_post", "publish_post", "delete_post", "upload_media", "apply_plan"} & set(reading) == set()
     drafting = names(settings, access="draft")
     assert {"create_post", "presign_media"} <= set(drafting)
-    assert {"delete_post", "apply_plan", "undo_plan"} & set(drafting) == set()
+    assert {"publish_post", "delete_post", "apply_plan", "undo_plan"} & set(drafting) == set()
     assert set(reading) < set(drafting) < set(names(settings))
     assert names(settings, toolsets=("integrations",)) == ["list_integrations", "list_boards", "tiktok_options"]
 
@@ -43,7 +44,7 @@ def test_unknown_group_is_told_with_those_that_exist(settings):
 async def test_nothing_is_opened_before_a_call(settings, tmp_path):
     """Neither the state folder nor a connection."""
     assembly = create_server(replace(settings, token=MINE, api_url="https://127.0.0.1:9"))
-    assert len((await assembly.server._list_tools(None, None)).tools) == 20
+    assert len((await assembly.server._list_tools(None, None)).tools) == len(every_tool())
     assert not settings.state_dir.exists()
     await assembly.aclose()
     assert not settings.state_dir.exists()

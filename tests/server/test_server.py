@@ -311,7 +311,7 @@ def test_ours_is_the_first_to_see_a_message():
 
 
 async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sandbox, tmp_path):
-    """All eighteen tools, with jsonschema rather than with the models that made the schema."""
+    """All tools, with jsonschema rather than with the models that made the schema."""
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     used = set()
@@ -334,7 +334,7 @@ async def drive_everything(call, now):
     post = {"content": "Schema.", "account_ids": ["linkedin"], "scheduled_at": (now + timedelta(days=2)).isoformat()}
     for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
         await call(tool)
-    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary", "list_boards", "tiktok_options"):
+    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary", "list_boards", "tiktok_options", "post_results"):
         await call(tool)
     await call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
     await call("upload_media", source="a.gif")
@@ -345,6 +345,8 @@ async def drive_everything(call, now):
         "reschedule_post", post_id=created["post_id"], scheduled_at=(now + timedelta(days=3)).isoformat()
     )
     await call("delete_post", post_id=moved["post_id"])
+    draft = await call("create_post", content="Now.", account_ids=["linkedin"])
+    await call("publish_post", post_id=draft["post_id"])
     plan = await call("plan_posts", posts=[{"content": "Planned.", "account_ids": ["linkedin"]}])
     await call("apply_plan", plan_id=plan["plan_id"])
     await call("undo_plan", plan_id=plan["plan_id"])

@@ -23,7 +23,7 @@ POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
 OFFERED = {
     "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {*POSTS, "GET /integrations"}),
     "integrations": (["ttp://accounts"], [], {"GET /integrations"}),
-    "analytics": ([], [], {"GET /analytics"}),
+    "analytics": ([], [], {"GET /analytics", "GET /posts", "GET /integrations"}),
     "media": ([], [], {"POST /media"}),
     "plans": ([], [], {*POSTS, "GET /integrations", "GET /analytics"}),
     "setup": ([], [], {"GET /posts", "GET /integrations", "GET /analytics"}),
@@ -112,6 +112,7 @@ async def call_everything(side):
         post_id = found["reschedule_post"]["post_id"]
         await ok("get_post", post_id=post_id)
         await ok("check_post", **POST)
+        await ok("publish_post", post_id=post_id)
         await ok("delete_post", post_id=post_id)
     if "plan_posts" in names:
         await ok("plan_posts", posts=[POST])

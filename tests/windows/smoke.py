@@ -79,7 +79,7 @@ def call_every_tool(server: Server) -> None:
     post = {"content": "On Windows.", "account_ids": ["linkedin"], "scheduled_at": make_time(2)}
     for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
         call(tool)
-    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary"):
+    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary", "post_results"):
         call(tool)
     call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
     call("check_post", **post)
@@ -87,6 +87,8 @@ def call_every_tool(server: Server) -> None:
     call("get_post", post_id=post_id)
     moved = call("reschedule_post", post_id=post_id, scheduled_at=make_time(3))
     call("delete_post", post_id=moved["post_id"])
+    draft = call("create_post", content="Now.", account_ids=["linkedin"])
+    call("publish_post", post_id=draft["post_id"])
     plan = call("plan_posts", posts=[{"content": "Planned.", "account_ids": ["linkedin"]}])
     call("apply_plan", plan_id=plan["plan_id"])
     call("undo_plan", plan_id=plan["plan_id"])

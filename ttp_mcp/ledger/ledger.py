@@ -15,6 +15,7 @@ from ttp_mcp.ledger.claims import Claims, claim_keys, content_digest
 from ttp_mcp.ledger.confirmations import Confirmations
 from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.plans import Plans
+from ttp_mcp.ledger.publications import PriorPublication, Publications
 from ttp_mcp.ledger.records import (
     KEEP_UNFINISHED,
     KEEP_WRITES,
@@ -56,6 +57,7 @@ class Ledger:
         self.plans = Plans(self._store)
         self.confirmations = Confirmations(self._store)
         self.media_facts = MediaFactsStore(self._store)
+        self._publications = Publications(self._store)
 
     async def begin_create(
         self,
@@ -66,6 +68,7 @@ class Ledger:
         allow_duplicate: bool = False,
         target_ids: Sequence[str] = (),
         replaces: str | None = None,
+        retries: str | None = None,
     ) -> Write | PriorCreate | Literal["full"]:
         """Record that a post is about to be created, and claim its accounts in every process.
 
@@ -76,6 +79,8 @@ class Ledger:
             allow_duplicate: Create it even if an equal post exists.
             target_ids: The accounts that it reaches, if it names platforms.
             replaces: Id of the post in whose place it is made; it doesn't duplicate that one.
+            retries: Id of the post that it sends again to accounts where that failed. Another retry for the same accounts is a
+                duplicate, whatever its time.
 
         Returns:
             The write. If an equal post was created before, that create; if the limit is used up, `full`; then nothing is recorded.
@@ -83,7 +88,7 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
-        digest = content_digest(post)
+        digest = content_digest(post) if retries is None else digest_of(["retry", retries])
         keys = claim_keys(digest, post, target_ids)
         claims = Claims()
         for attempt in commit_attempts():
@@ -127,6 +132,30 @@ class Ledger:
         deleted = [self._put_deleted(write, "pending")] if raw is not None else []
         return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
 
+    async def begin_publish(
+        self, post_id: str, *, tool: str, max_per_hour: int | None = None
+    ) -> Write | PriorPublication | Literal["full"]:
+        """Record that a post is about to be published.
+
+        Returns:
+            The write. If a request to publish it may still arrive, that one; then nothing is recorded.
+
+        Raises:
+            LedgerProblem: It can't be recorded, so it must not be sent.
+        """
+        for _ in commit_attempts():
+            prior = await self._publications.find(post_id)
+            if prior is not None and self._publications.is_recent(prior):
+                return prior
+            write = Write(
+                secrets.token_hex(8), "publish", tool, self.now(), digest_of(["publish", post_id]), post_id=post_id
+            )
+            claim = self._publications.put(write, "pending", expected=prior.version if prior else "")
+            result = await self._begin(write, [claim], max_per_hour)
+            if result != "changed":
+                return "full" if result == "full" else write
+        raise AssertionError
+
     async def begin_upload(self, *, tool: str, max_per_hour: int | None = None) -> Write | Literal["full"]:
         """Record that a file is about to be uploaded.
 
@@ -159,9 +188,11 @@ class Ledger:
         record = {**_to_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
         if outcome == "not_done":
             # The limits an hour don't count it.
-            steps += [Delete(write.kind, write.id), self._store.put("failed", write.id, record, KEEP_WRITES)]
+            steps += [Delete(write.counted_as, write.id), self._store.put("failed", write.id, record, KEEP_WRITES)]
         else:
-            steps.append(self._store.put(write.kind, write.id, record, KEEP_WRITES))
+            steps.append(self._store.put(write.counted_as, write.id, record, KEEP_WRITES))
+        if write.kind == "publish":
+            steps.append(self._publications.settle(write, outcome))
         if write.raw is not None:
             steps.append(self._put_deleted(write, outcome))
         if post is not None:
@@ -266,9 +297,9 @@ class Ledger:
         steps = [
             *more,
             self._store.put("open", write.id, intent, KEEP_UNFINISHED),
-            self._store.put(write.kind, write.id, record, KEEP_WRITES),
+            self._store.put(write.counted_as, write.id, record, KEEP_WRITES),
         ]
-        cap = RateCap(write.kind, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
+        cap = RateCap(write.counted_as, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
         return await self._store.commit(steps, write.at, cap)
 
     def _put_deleted(self, write: Write, outcome: str) -> Put:

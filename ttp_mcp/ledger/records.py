@@ -9,8 +9,8 @@ from ttp_mcp.api import PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.store.base import Entry, JsonObject, digest_of
 
-Kind = Literal["create", "delete", "upload"]
-Outcome = Literal["created", "deleted", "already_gone", "uploaded", "not_done", "unknown"]
+Kind = Literal["create", "delete", "upload", "publish"]
+Outcome = Literal["created", "deleted", "already_gone", "uploaded", "queued", "not_done", "unknown"]
 
 KEEP_WRITES = timedelta(days=400)
 KEEP_PLANS = timedelta(days=60)
@@ -40,9 +40,15 @@ class Write:
     """Id of the post in whose place it is made."""
     claimed: dict[str, Entry] = field(default_factory=dict[str, Entry])
     """The entries of its claims, as it left them."""
-    # Of a delete.
+    # Of a delete and of a publish.
     post_id: str | None = None
+    # Of a delete.
     raw: JsonObject | None = None
+
+    @property
+    def counted_as(self) -> Kind:
+        """Kind under which the limits an hour count it: a published post is a post."""
+        return "create" if self.kind == "publish" else self.kind
 
 
 @dataclass(frozen=True, slots=True)

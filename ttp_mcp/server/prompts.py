@@ -80,8 +80,9 @@ PROMPTS = (
         "What went out in the last seven days, what failed, and what to learn from it.",
         (
             "Write a short report on my last seven days of social media.",
-            "Use list_posts (after: seven days ago), engagement_summary, and optimal_times.",
-            "Say what was published where, what failed and why, and one or two things to try next week.",
+            "Use list_posts and post_results, both with after: seven days ago, and optimal_times.",
+            "Only where there are no results of posts use engagement_summary, whose period isn't known.",
+            "Say what was published where, which posts did best, what failed and why, and one or two things to try next week.",
             "Name the period of each figure, or say that it isn't known.",
         ),
     ),

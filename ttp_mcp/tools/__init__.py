@@ -1,7 +1,7 @@
 """Tools that agents call, grouped like the API's endpoints."""
 
 from ttp_mcp.toolkit.registry import Tool, Toolset
-from ttp_mcp.tools import analytics, integrations, media, plans, posts, setup
+from ttp_mcp.tools import integrations, media, plans, posts, results, setup
 
 __all__ = ["TOOLSETS", "Tool", "Toolset", "every_tool", "select_tools"]
 
@@ -9,7 +9,7 @@ __all__ = ["TOOLSETS", "Tool", "Toolset", "every_tool", "select_tools"]
 TOOLSETS: tuple[Toolset, ...] = (
     posts.toolset,
     integrations.toolset,
-    analytics.toolset,
+    results.toolset,
     media.toolset,
     plans.toolset,
     setup.toolset,

@@ -69,6 +69,23 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """The outcome of a publish.
+
+    `queued`: the API takes it up at its next tick, or did already. `already_queued`: another request to publish it is recent, so
+    nothing was sent; `at` and `state` are that request's. `post` is the post as it was last seen, `cause` the error instead of a
+    response.
+    """
+
+    outcome: Literal["queued", "already_queued", "unknown"]
+    at: datetime
+    post: Post
+    state: str | None = None
+    recorded: bool = True
+    cause: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HourlyLimits:
     """How many writes an hour are allowed; None for any number."""
 

@@ -14,6 +14,7 @@ from ttp_mcp.ledger.claims import normalize_text
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.writes.publication import has_started
 
 T = TypeVar("T")
 
@@ -104,6 +105,24 @@ class Reconciler:
                     return True, False
                 except ApiError:
                     continue
+        except asyncio.CancelledError:
+            pass
+        return False, seen
+
+    async def find_published(self, before: Post, started: float) -> tuple[bool, Post]:
+        """Check until the deadline whether a request to publish a post had its effect. Returns that, and the post as last seen."""
+        deadline = self._deadline(started)
+        seen = before
+        try:
+            for delay in self._poll_delays(deadline):
+                await self._sleep(delay)
+                try:
+                    with anyio.move_on_after(self._time_left(deadline)):
+                        seen = await self._api.posts.get(before.id)
+                except ApiError:
+                    continue
+                if has_started(before, seen, self._api.clock.now()):
+                    return True, seen
         except asyncio.CancelledError:
             pass
         return False, seen

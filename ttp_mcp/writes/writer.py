@@ -1,4 +1,4 @@
-"""Create, delete and upload at most once: recorded before it is sent, never sent again, and searched for if its response is lost."""
+"""Create, publish, delete and upload at most once: recorded before it is sent, never sent again, searched for if a response is lost."""
 
 import asyncio
 import json
@@ -18,12 +18,13 @@ from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.api.http import encode_body
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.publications import PriorPublication
 from ttp_mcp.ledger.records import Kind, Outcome, PriorCreate, Write
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.times import to_wire
 from ttp_mcp.writes.duplicates import Duplicates
 from ttp_mcp.writes.in_flight import GRACE_SECONDS, Caller, InFlight, T, run_to_completion
-from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, LimitReached, WriteRefused
+from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, LimitReached, Published, WriteRefused
 from ttp_mcp.writes.reconcile import DEADLINE_SECONDS, MIN_SEARCH_SECONDS, Reconciler, Search
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _LIMITS = {
 
 
 class Writer:
-    """Creates and deletes posts. Nothing else does."""
+    """Creates, publishes and deletes posts. Nothing else does."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Writer:
         existing: Collection[Post] | None = None,
         target_ids: Sequence[str] = (),
         replaces: str | None = None,
+        retries: str | None = None,
     ) -> Created:
         """Create a post, at most once.
 
@@ -103,6 +105,7 @@ class Writer:
             existing: All current posts, if the caller has them: they tell an old equal post from a new one.
             target_ids: The accounts that it reaches, if it names platforms: the same post to one of them is a duplicate.
             replaces: Id of the post in whose place it is made; it doesn't duplicate that one.
+            retries: Id of the post that it sends again to accounts where that failed, once for each of them.
 
         Raises:
             ApiError: It was not created.
@@ -122,8 +125,23 @@ class Writer:
             allow_duplicate=allow_duplicate,
             target_ids=target_ids,
             replaces=replaces,
+            retries=retries,
         )
         return await self.in_flight.run_detached(lambda caller: self._create(post, begin, existing, replaces, caller))
+
+    async def publish(self, post: Post, *, tool: str) -> Published:
+        """Publish a post at the API's next tick, at most once.
+
+        Args:
+            post: The post, as it was read just now.
+            tool: The calling tool.
+
+        Raises:
+            ApiError: It was not published.
+            WriteRefused: Nothing was sent.
+            LedgerProblem: Nothing was sent, because it can't be recorded.
+        """
+        return await self.in_flight.run_detached(lambda caller: self._publish(post, tool, caller))
 
     async def delete(self, post_id: str, *, tool: str, post: Post | None = None, limited: bool = True) -> Deleted:
         """Delete a post.
@@ -249,6 +267,33 @@ class Writer:
         if created is not None:
             return created
         return Created("unknown", write.at, candidates=candidates, recorded=await self._record(write, "unknown"))
+
+    async def _publish(self, post: Post, tool: str, caller: Caller) -> Published:
+        write = await self._begin(
+            self._ledger.begin_publish(post.id, tool=tool, max_per_hour=self._limits.posts), caller
+        )
+        if write == "full":
+            raise await self._limit_reached("create", self._limits.posts)
+        if isinstance(write, PriorPublication):
+            return Published("already_queued", write.at, post, write.state)
+        outcome: Literal["queued", "unknown"] = "queued"
+        cause: ApiError | None = None
+        started = self._monotonic()
+        try:
+            post = await self._api.posts.publish(post.id) or post
+        except ApiError as error:
+            if not _may_have_happened(error):
+                await self._record(write, "not_done", why=type(error).__name__)
+                raise
+            cause = error
+            has_started, post = await self._reconciler.find_published(post, started)
+            outcome = "queued" if has_started else "unknown"
+        except asyncio.CancelledError:
+            outcome = "unknown"
+        except BaseException:
+            await self._record(write, "unknown")
+            raise
+        return Published(outcome, write.at, post, recorded=await self._record(write, outcome), cause=cause)
 
     async def _delete(self, post_id: str, tool: str, post: Post, max_per_hour: int | None, caller: Caller) -> Deleted:
         begin = self._ledger.begin_delete(post_id, post, tool=tool, max_per_hour=max_per_hour)

@@ -303,9 +303,7 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
     )
     assert [result["status"] for result in data["results"]] == ["published", "failed"]
     failed = data["results"][1]
-    assert (
-        f"create_post with copy_of {data['id']} and account_ids {failed['account_id']} to send it there alone." in text
-    )
+    assert "call publish_post, which sends the post to these accounts only." in text
     assert found["posts"][0]["failures"] == [failed]
     assert found["posts"][0]["failures"][0]["error"]
 

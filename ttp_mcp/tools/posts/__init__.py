@@ -7,6 +7,7 @@ from ttp_mcp.tools.posts import create
 from ttp_mcp.tools.posts import delete
 from ttp_mcp.tools.posts import check
 from ttp_mcp.tools.posts import reschedule
+from ttp_mcp.tools.posts import publish
 from ttp_mcp.tools.posts.toolset import toolset
 
-__all__ = ["check", "create", "delete", "get", "list", "reschedule", "toolset"]
+__all__ = ["check", "create", "delete", "get", "list", "publish", "reschedule", "toolset"]

@@ -166,12 +166,9 @@ def render_post(
         _result_line(result.status, result.url, result.error, _account_name(result.account_id, result.platform, book))
         for result in post.results
     ]
-    if failed := _failed_results(post):
-        ids = [show_id(result.account_id) for result in failed if result.account_id]
-        alone = f"account_ids {', '.join(ids)}" if ids else "their ids in account_ids"
+    if _failed_results(post):
         lines.append(
-            "Failed accounts aren't retried. Fix the cause, then call create_post with "
-            f"copy_of {show_id(post.id)} and {alone} to send it there alone."
+            "Failed accounts aren't retried. Fix the cause, then call publish_post, which sends the post to these accounts only."
         )
     lines += [f"Warning: {warning}" for warning in warnings]
     if post.platform_data:

@@ -1,0 +1,412 @@
+"""Publishing a post now, and sending it again to the accounts where it failed."""
+
+import anyio
+import pytest
+from inline_snapshot import snapshot
+
+from tests.tools.conftest import Agent, Fault, answer, showing, text_of
+from ttp_mcp.api import PostCreate
+from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
+
+pytestmark = pytest.mark.requirement("tools.posts.publish")
+
+TEXT = "Doors open at ten"
+BERLIN = "twitter @harborcafe_berlin"
+
+
+def move(agent: Agent, seconds: float = 90) -> None:
+    """Let time pass, and let the scheduler of the sandbox run."""
+    agent.sandbox.clock.move(seconds)
+    agent.sandbox.tick()
+
+
+def shown_times(agent: Agent, platform: str, text: str = TEXT) -> int:
+    """How often a text is public on a platform."""
+    with agent.sandbox.store.reading() as db:
+        found = db.execute(
+            "SELECT count(*) AS n FROM publications WHERE content = ? AND platform = ?", (text, platform)
+        )
+        return found.fetchone()["n"]
+
+
+def reconnect(agent: Agent) -> None:
+    """Reconnect the expired account, as a person does in the dashboard."""
+    with agent.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET status = 'connected', has_refresh_capability = 1")
+
+
+async def make(agent: Agent, *account_ids: str, **more: object) -> str:
+    """Id of a new draft."""
+    _, data = await agent.ok("create_post", content=TEXT, account_ids=list(account_ids or ["linkedin"]), **more)
+    return data["post_id"]
+
+
+async def make_out(agent: Agent, *account_ids: str, **more: object) -> str:
+    """Id of a post that went out as far as it could."""
+    post_id = await make(agent, *account_ids, scheduled_at="now", **more)
+    move(agent, 200)
+    return post_id
+
+
+async def test_draft_goes_out_at_the_next_tick(fresh):
+    post_id = await make(fresh)
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    assert fresh.shown(text) == snapshot("""\
+Queued: <post 1> goes out within about a minute to linkedin «Harbor Café». It can't be called back then;
+    get_post shows the result.
+Sandbox: nothing here becomes public.\
+""")
+    assert data == {
+        "outcome": "queued",
+        "post_id": post_id,
+        "status": "scheduled",
+        "accounts": ["linkedin «Harbor Café»"],
+        "failures": [],
+        "warnings": [],
+    }
+    move(fresh)
+    assert fresh.wire(post_id)["status"] == "published"
+    assert shown_times(fresh, "linkedin") == 1
+
+
+async def test_scheduled_post_goes_out_before_its_time(fresh):
+    post_id = await make(fresh, scheduled_at="2026-12-24T18:00")
+    await fresh.ok("publish_post", post_id=post_id)
+    move(fresh)
+    assert fresh.wire(post_id)["status"] == "published"
+
+
+@pytest.mark.parametrize("seconds", [0, 90])
+async def test_second_call_sends_nothing(fresh, seconds):
+    """Before the tick it is answered by the time of the post, after it by its status."""
+    post_id = await make(fresh)
+    await fresh.ok("publish_post", post_id=post_id)
+    move(fresh, seconds)
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] in ("already_queued", "already_published")
+    assert "Nothing was sent." in text
+    assert shown_times(fresh, "linkedin") == 1
+
+
+async def test_post_that_is_publishing_is_left_alone(fresh):
+    post_id = await make(fresh)
+    fresh.put(post_id, status="publishing")
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "already_queued"
+    assert text.startswith(f"Being published right now: {post_id} is publishing")
+
+
+async def test_failed_post_goes_out_again_when_its_account_is_back(fresh):
+    post_id = await make_out(fresh, BERLIN)
+    assert fresh.wire(post_id)["status"] == "failed"
+    reconnect(fresh)
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "queued"
+    assert "It failed before: twitter @harborcafe_berlin: «The connection of @harborcafe_berlin has expired." in text
+    move(fresh)
+    assert fresh.wire(post_id)["status"] == "published"
+
+
+async def test_partial_post_is_sent_again_to_the_failed_account_only(fresh):
+    """As a new post, with its thread."""
+    old = await make_out(fresh, BERLIN, "linkedin", thread=["Come early"])
+    assert fresh.wire(old)["status"] == "partial"
+    reconnect(fresh)
+    text, data = await fresh.ok("publish_post", post_id=old)
+    assert fresh.shown(text) == snapshot("""\
+Sent again: <post 1> goes out Tue 24 Nov 2026 09:07 Europe/Paris (08:07Z), in 2 min, to twitter
+    @harborcafe_berlin only, as a thread of 2. <post 2> stays as it is; delete_post with <post 1> cancels the
+    new one before that time.
+It failed before: twitter @harborcafe_berlin: «The connection of @harborcafe_berlin has expired. Reconnect the
+    account in the dashboard.»
+Sandbox: nothing here becomes public.\
+""")
+    assert (data["outcome"], data["accounts"]) == ("retried", [BERLIN])
+    move(fresh, 200)
+    new = fresh.wire(data["new_post_id"])
+    assert (new["status"], new["content"], new["thread"]) == ("published", TEXT, '["Come early"]')
+    assert (shown_times(fresh, "twitter"), shown_times(fresh, "linkedin")) == (1, 1)
+
+
+async def test_thread_and_choices_of_other_platforms_are_left_out_of_a_retry(fresh):
+    old = await make_out(fresh, "linkedin", "twitter @harborcafe", thread=["Come early"])
+    with fresh.sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET status = 'partial', platform_data = '{\"x\": {\"a\": 1}}' WHERE id = ?", (old,))
+        db.execute(
+            "UPDATE post_targets SET status = 'failed', url = NULL, external_id = NULL, error = 'No.' WHERE post_id = ? AND "
+            "account_id = (SELECT id FROM accounts WHERE platform = 'linkedin' AND organization_id = 'org_harbor_cafe')",
+            (old,),
+        )
+    _, data = await fresh.ok("publish_post", post_id=old)
+    new = fresh.wire(data["new_post_id"])
+    assert (new["thread"], new["platform_data"]) == ("[]", "{}")
+
+
+@pytest.mark.parametrize("seconds", [0, 200, 4000])
+async def test_retry_is_made_once(fresh, seconds):
+    """Whatever became of the first, as long as it didn't fail."""
+    old = await make_out(fresh, BERLIN, "linkedin")
+    reconnect(fresh)
+    _, first = await fresh.ok("publish_post", post_id=old)
+    move(fresh, seconds)
+    text, again = await fresh.ok("publish_post", post_id=old)
+    assert (again["outcome"], again["new_post_id"]) == ("already_queued", first["new_post_id"])
+    assert "Nothing was sent" in text
+    move(fresh, 200)
+    assert shown_times(fresh, "twitter") == 1
+
+
+async def test_retry_that_failed_too_is_named(fresh):
+    old = await make_out(fresh, BERLIN, "linkedin")
+    _, first = await fresh.ok("publish_post", post_id=old)
+    move(fresh, 200)
+    assert fresh.wire(first["new_post_id"])["status"] == "failed"
+    text, again = await fresh.ok("publish_post", post_id=old)
+    assert again["outcome"] == "already_queued"
+    assert f"It failed too: call publish_post with {first['new_post_id']}." in text
+
+
+async def test_account_that_got_the_post_by_create_post_is_left_out(fresh):
+    """As an agent may have done by itself."""
+    old = await make_out(fresh, BERLIN, "linkedin")
+    reconnect(fresh)
+    await fresh.ok("create_post", content=TEXT, account_ids=[BERLIN], scheduled_at="2026-11-24T10:00")
+    text, data = await fresh.ok("publish_post", post_id=old)
+    assert data["outcome"] == "already_queued"
+    assert "has the same text for twitter @harborcafe_berlin" in text
+    move(fresh, 7200)
+    assert shown_times(fresh, "twitter") == 1
+
+
+async def test_failed_post_is_not_published_again_where_another_one_shows_it(fresh):
+    """Only the accounts without it get a new post."""
+    old = await make_out(fresh, BERLIN, "linkedin")
+    with fresh.sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET status = 'failed' WHERE id = ?", (old,))
+        db.execute(
+            "UPDATE post_targets SET status = 'failed', url = NULL, external_id = NULL, error = 'No.' WHERE post_id = ?",
+            (old,),
+        )
+    reconnect(fresh)
+    await fresh.ok("create_post", content=TEXT, account_ids=["linkedin"], scheduled_at="2026-11-24T10:00")
+    _, data = await fresh.ok("publish_post", post_id=old)
+    assert (data["outcome"], data["accounts"]) == ("retried", [BERLIN])
+    assert fresh.wire(old)["status"] == "failed"
+
+
+class WithoutList:
+    """Fails to list posts while `on`."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+        self.on = False
+
+    async def __call__(self, scope, receive, send) -> None:
+        if self.on and scope["path"] == "/api/posts" and scope["method"] == "GET":
+            await answer(send, 500, {"success": False, "message": "Busy."})
+        else:
+            await self.app(scope, receive, send)
+
+
+async def test_retry_needs_to_know_the_other_posts(connect):
+    """Else an account could get it twice."""
+    async with connect(demo_posts=False, through=WithoutList) as agent:
+        old = await make_out(agent, BERLIN, "linkedin")
+        agent.sandbox.app.on = True
+        words = await agent.refused("publish_post", post_id=old)
+    assert "the other posts could not be read" in words
+
+
+async def test_partial_post_whose_failures_are_not_shown_is_refused(connect):
+    async with connect(demo_posts=False, through=showing(lambda name: name != "results")) as agent:
+        old = await make_out(agent, BERLIN, "linkedin")
+        words = await agent.refused("publish_post", post_id=old)
+    assert "the API does not show on which accounts it failed" in words
+
+
+async def test_retry_that_would_lose_its_thread_is_refused(connect):
+    async with connect(demo_posts=False, through=showing(lambda name: name != "thread")) as agent:
+        old = await make_out(agent, BERLIN, "linkedin", thread=["Come early"])
+        words = await agent.refused("publish_post", post_id=old)
+    assert f"the API does not show the thread of {old}" in words
+
+
+async def test_post_that_a_platform_would_refuse_is_not_sent(connect):
+    """A draft need not keep the rules, and what is published must."""
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        agent.put(post_id, content="x" * 3001)
+        agent.sandbox.app.turn = 10
+        words = await agent.refused("publish_post", post_id=post_id)
+        assert "3000" in words
+        assert agent.sandbox.app.count == 0
+
+
+async def test_expired_account_is_a_warning(fresh):
+    post_id = await make(fresh, BERLIN)
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    (warning,) = data["warnings"]
+    assert "is expired; posts to it fail until a person reconnects it" in warning
+    assert f"Warning: {warning}" in text
+
+
+async def test_user_is_asked_first_and_a_no_sends_nothing(connect):
+    async with connect(answer=False, demo_posts=False) as agent:
+        post_id = await make(agent)
+        words = await agent.refused("publish_post", post_id=post_id)
+        assert "declined" in words
+        assert agent.questions == [
+            f"Publish this post now, on linkedin «Harbor Café»? What is public can't be called back.\n│ {TEXT}"
+        ]
+        assert agent.wire(post_id)["status"] == "draft"
+
+
+async def test_code_of_a_preview_publishes_what_was_shown(connect):
+    async with connect(confirm="required", demo_posts=False) as agent:
+        post_id = await make(agent)
+        words = await agent.refused("publish_post", post_id=post_id)
+        code = words.partition("confirmation ")[2].split()[0]
+        agent.put(post_id, content="Other words")
+        assert "for other arguments" in await agent.refused("publish_post", post_id=post_id, confirmation=code)
+        agent.put(post_id, content=TEXT)
+        _, data = await agent.ok("publish_post", post_id=post_id, confirmation=code)
+    assert data["outcome"] == "queued"
+
+
+@pytest.mark.parametrize("change", [{"content": "Other words"}, {"status": "published"}])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_post_that_changes_while_the_user_is_asked_is_left(connect, change, mode):
+    opened = []
+
+    def say_yes() -> bool:
+        agent, post_id = opened
+        agent.put(post_id, **change)
+        return True
+
+    async with connect(answer=say_yes, mode=mode, demo_posts=False) as agent:
+        post_id = await make(agent)
+        opened += [agent, post_id]
+        result = await agent.call("publish_post", post_id=post_id)
+        assert "othing was sent" in text_of(result)
+        assert shown_times(agent, "linkedin") == 0
+
+
+async def test_lost_answer_is_settled_by_the_status(connect):
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.after = 0, True
+        text, data = await agent.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "queued"
+    assert text.splitlines()[0].endswith("The API's response was lost; the post's status shows that it arrived.")
+
+
+async def test_request_that_may_still_arrive_is_not_sent_again(connect):
+    """And says what to look at."""
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        fault = agent.sandbox.app
+        fault.turn = 0
+        text, data = await agent.ok("publish_post", post_id=post_id)
+        assert data["outcome"] == "unknown"
+        assert agent.shown(text) == snapshot("""\
+Unknown whether <post 1> is being published: no response. Its status was draft when last seen. Call get_post
+    in two minutes: if status and time are as before, the request did not arrive, and publish_post is safe to
+    call again.
+Sandbox: nothing here becomes public.\
+""")
+        fault.turn = None
+        text, data = await agent.ok("publish_post", post_id=post_id)
+        assert data["outcome"] == "unknown"
+        assert agent.shown(text) == snapshot("""\
+Unknown whether <post 1> is being published: a request was sent Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z),
+    and its response was lost or is still to come. Its status is draft. Nothing was sent by this call; call
+    get_post in two minutes, and publish_post if nothing has changed.
+Sandbox: nothing here becomes public.\
+""")
+        assert fault.count == 1
+        move(agent, 90)
+        _, data = await agent.ok("publish_post", post_id=post_id)
+        assert data["outcome"] == "queued"
+        move(agent)
+        assert shown_times(agent, "linkedin") == 1
+
+
+async def test_post_that_went_out_since_it_was_read_is_not_an_error(connect):
+    """The API answers 409 then."""
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.how = 0, 409
+        words = await agent.refused("publish_post", post_id=post_id)
+        assert "the API refused the request (409)" in words
+        inner = fault.app
+
+        async def publish_first(scope, receive, send):
+            if scope["method"] == "POST":
+                agent.put(post_id, status="published")
+            await inner(scope, receive, send)
+
+        fault.turn, fault.app = None, publish_first
+        _, data = await agent.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "already_published"
+
+
+async def test_same_call_twice_at_once_sends_one_request(connect):
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.how = 10, "lost"
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(lambda: agent.ok("publish_post", post_id=post_id))
+        assert fault.count == 1
+
+
+async def test_post_with_an_unfinished_reschedule_is_refused(fresh):
+    """Both posts would go out."""
+    old = await make(fresh)
+    replacements = fresh.assembly.app.ledger.replacements
+    account = await fresh.account("linkedin Harbor Café")
+    post = PostCreate(TEXT, account_ids=(account,))
+    await replacements.begin(old, post)
+    new = await fresh.assembly.app.writer.create(post, tool="reschedule_post", replaces=old)
+    words = await fresh.refused("publish_post", post_id=old)
+    assert f"an unfinished reschedule created {new.post_id} in place of {old}" in words
+    assert fresh.wire(old)["status"] == "draft"
+
+
+async def test_limit_of_posts_an_hour_counts_a_publish(connect):
+    async with connect(demo_posts=False, max_posts_per_hour=1) as agent:
+        post_id = await make(agent)
+        words = await agent.refused("publish_post", post_id=post_id)
+    assert words.startswith(
+        "Post not published: TTP_MAX_POSTS_PER_HOUR allows 1 new posts an hour and that is used up."
+    )
+
+
+async def test_old_id_of_a_rescheduled_post_names_the_new_one(fresh):
+    old = await make(fresh)
+    _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-12-01T10:00")
+    assert f"{old} was replaced by {data['post_id']}" in await fresh.refused("publish_post", post_id=old)
+
+
+async def test_api_without_the_endpoint_is_one_sentence(fresh):
+    """What doesn't need it works: a retry is a new post."""
+    partial = await make_out(fresh, BERLIN, "linkedin")
+    post_id = await make(fresh)
+    set_vendor_endpoints(fresh.sandbox.store, on=False)
+    words = await fresh.refused("publish_post", post_id=post_id)
+    assert fresh.shown(words) == snapshot("""\
+Post not published: this TimeToPost account's API has no way to publish a post at once (404); nothing was
+    changed, and reschedule_post with scheduled_at now sends the post in about two minutes instead.\
+""")
+    assert fresh.wire(post_id)["status"] == "draft"
+    _, data = await fresh.ok("publish_post", post_id=partial)
+    assert data["outcome"] == "retried"
+
+
+@pytest.mark.parametrize("access", ["read", "draft"])
+async def test_access_without_publishing_has_no_such_tool(connect, access):
+    async with connect(access=access) as agent:
+        assert "publish_post" not in {tool.name for tool in (await agent.client.list_tools()).tools}

@@ -1,0 +1,191 @@
+"""Publishing a post now: once, settled by its status, and again only for accounts where it failed."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.virtual_time import START
+from ttp_mcp.api import EndpointMissing, Post, ValidationFailed
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
+from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached, Published
+from ttp_mcp.writes.publication import find_accounts_with, has_started, list_failed
+
+
+async def make_draft(world) -> Post:
+    post = await world.api.posts.create(world.post(at=None))
+    world.faults.writes.clear()
+    return post
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(
+    ("fault", "outcome", "status"),
+    [
+        ("none", "queued", "scheduled"),
+        ("lost after commit", "queued", "scheduled"),
+        ("commits late", "queued", "scheduled"),
+        ("502 after commit", "queued", "scheduled"),
+        ("page after commit", "queued", "scheduled"),
+        ("404 page after commit", "queued", "scheduled"),
+        ("lost before commit", "unknown", "draft"),
+        ("404 page", "unknown", "draft"),
+    ],
+)
+async def test_lost_answer_is_settled_by_the_status_of_the_post(world, fault: str, outcome: str, status: str) -> None:
+    post = await make_draft(world)
+    world.faults.script = [fault]
+
+    published = await world.writes.publish(post, tool="publish_post")
+
+    assert (published.outcome, published.post.status) == (outcome, status)
+    assert (await world.api.posts.get(post.id)).status == status
+    assert world.faults.writes == ["POST"]
+    assert await world.outcomes() == [outcome]
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(("fault", "state"), [("none", "queued"), ("lost before commit", "unknown")])
+async def test_second_publish_is_not_sent_while_the_first_may_arrive(world, fault: str, state: str) -> None:
+    post = await make_draft(world)
+    world.faults.script = [fault]
+    first = await world.writes.publish(post, tool="publish_post")
+
+    again = await world.another().publish(post, tool="publish_post")
+
+    assert again == Published("already_queued", first.at, post, state)
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.publish")
+async def test_publish_that_did_not_arrive_can_be_sent_90_seconds_later(world) -> None:
+    """By then the status of the post shows that nothing happened."""
+    post = await make_draft(world)
+    world.faults.script = ["lost before commit"]
+    await world.writes.publish(post, tool="publish_post")
+    world.time.clock.move(90)
+
+    again = await world.writes.publish(await world.api.posts.get(post.id), tool="publish_post")
+
+    assert again.outcome == "queued"
+    assert world.faults.writes == ["POST", "POST"]
+
+
+@pytest.mark.requirement("writes.publish")
+async def test_refused_publish_leaves_no_trace_that_blocks(world) -> None:
+    post = await make_draft(world)
+    world.faults.script = ["409"]
+    with pytest.raises(ValidationFailed):
+        await world.writes.publish(post, tool="publish_post")
+
+    again = await world.writes.publish(post, tool="publish_post")
+
+    assert again.outcome == "queued"
+    assert sorted(await world.outcomes()) == ["not_done", "queued"]
+
+
+@pytest.mark.requirement("writes.publish")
+async def test_api_without_the_endpoint_changes_nothing(world) -> None:
+    post = await make_draft(world)
+    set_vendor_endpoints(world.sandbox.store, on=False)
+
+    with pytest.raises(EndpointMissing):
+        await world.writes.publish(post, tool="publish_post")
+
+    assert await world.outcomes() == ["not_done"]
+    assert (await world.api.posts.get(post.id)).status == "draft"
+
+
+@pytest.mark.requirement("writes.publish")
+async def test_publish_that_can_not_be_recorded_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = await make_draft(world)
+
+    async def fail(*_: object) -> str:
+        raise LedgerProblem("the disk is full")
+
+    monkeypatch.setattr(world.state, "commit", fail)
+    with pytest.raises(LedgerProblem):
+        await world.writes.publish(post, tool="publish_post")
+
+    assert world.faults.writes == []
+
+
+@pytest.mark.requirement("writes.limits")
+async def test_limit_of_posts_an_hour_counts_publishes(world) -> None:
+    """A create and a publish are two."""
+    writes = world.another(limits=HourlyLimits(posts=2))
+    post = (await writes.create(world.post(at=None), tool="create_post")).post
+    await writes.publish(post, tool="publish_post")
+
+    with pytest.raises(LimitReached, match="TTP_MAX_POSTS_PER_HOUR allows 2"):
+        await writes.create(world.post("Another"), tool="create_post")
+    world.time.clock.move(100)
+    with pytest.raises(LimitReached):
+        await writes.publish(post, tool="publish_post")
+
+
+@pytest.mark.requirement("writes.retry")
+async def test_retry_for_the_same_accounts_is_made_once_whatever_its_time(world) -> None:
+    old = await make_draft(world)
+    first = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
+    later = replace(world.post(), scheduled_at=START + timedelta(days=3))
+
+    again = await world.another().create(later, tool="publish_post", retries=old.id)
+
+    assert (again.outcome, again.post_id) == ("already_created", first.post_id)
+    assert world.faults.writes == ["POST"]
+
+
+@pytest.mark.requirement("writes.retry")
+async def test_retry_whose_post_was_deleted_can_be_made_again(world) -> None:
+    old = await make_draft(world)
+    first = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
+    await world.writes.delete(first.post_id, tool="delete_post")
+
+    again = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
+
+    assert again.outcome == "created"
+
+
+def make_post(post_id: str, status: str, results: dict[str, str], created: str, **fields: object) -> Post:
+    raw = {"id": post_id, "content": "Same", "status": status, "createdAt": f"2026-11-{created}T10:00:00Z", **fields}
+    return Post({**raw, "results": [{"accountId": name, "status": each} for name, each in results.items()]})
+
+
+@pytest.mark.requirement("writes.retry")
+@pytest.mark.parametrize(
+    ("other", "served"),
+    [
+        (make_post("p2", "scheduled", {"b": "pending"}, "21"), {"b": "p2"}),
+        (make_post("p2", "partial", {"b": "failed", "c": "published"}, "21"), {"c": "p2"}),
+        (make_post("p2", "failed", {"b": "failed"}, "21"), {}),
+        (make_post("p2", "draft", {"b": "pending"}, "21"), {}),
+        # A text that is sent every week.
+        (make_post("p0", "published", {"b": "published"}, "13"), {}),
+        (make_post("p2", "published", {"b": "published"}, "21", content="Other"), {}),
+        (make_post("p1", "partial", {"b": "published"}, "21"), {}),
+    ],
+)
+def test_accounts_that_have_the_post_by_another_one_are_found(other: Post, served: dict[str, str]) -> None:
+    post = make_post("p1", "partial", {"a": "published", "b": "failed", "c": "failed"}, "20")
+
+    assert find_accounts_with(post, [other], ["b", "c"]) == served
+
+
+@pytest.mark.requirement("writes.publish")
+def test_post_that_is_failed_as_before_proves_nothing() -> None:
+    failed, draft = (make_post("p1", status, {"a": "failed"}, "20") for status in ("failed", "draft"))
+
+    assert not has_started(failed, failed, START)
+    assert has_started(draft, failed, START)
+
+
+@pytest.mark.requirement("writes.retry")
+def test_account_with_a_link_shows_the_post_whatever_its_status() -> None:
+    results = [
+        {"accountId": "a", "status": "failed", "url": "https://x.example/1"},
+        {"accountId": "b", "status": "failed"},
+    ]
+
+    assert [each.account_id for each in list_failed(Post({"results": results}))] == ["b"]

@@ -1,0 +1,47 @@
+"""Requests to publish a post now: the last one of each post, so that none is sent while another may still arrive."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ttp_mcp.ledger.records import KEEP_UNFINISHED, LONGEST_WRITE, Outcome, Write
+from ttp_mcp.ledger.store.base import Delete, Put, ScopedStore, reject_malformed
+
+_KIND = "publication"
+
+
+@dataclass(frozen=True, slots=True)
+class PriorPublication:
+    """The last request to publish a post; `state` is pending, unknown or queued."""
+
+    state: str
+    at: datetime
+    version: str
+
+
+class Publications:
+    """The requests of one user."""
+
+    def __init__(self, store: ScopedStore) -> None:
+        """Use this store."""
+        self._store = store
+
+    async def find(self, post_id: str) -> PriorPublication | None:
+        """Return the last request for a post, or None."""
+        entry = await self._store.get_one(_KIND, post_id)
+        if entry is None:
+            return None
+        with reject_malformed():
+            return PriorPublication(entry.value["state"], datetime.fromisoformat(entry.value["at"]), entry.version)
+
+    def is_recent(self, prior: PriorPublication) -> bool:
+        """Check whether a request may still arrive. After that the status of the post has its effect."""
+        return self._store.now() < prior.at + LONGEST_WRITE
+
+    def put(self, write: Write, state: str, expected: str | None = None) -> Put:
+        """Make the step that records a request."""
+        value = {"write": write.id, "state": state, "at": write.at.isoformat()}
+        return self._store.put(_KIND, write.post_id or "", value, KEEP_UNFINISHED, expected)
+
+    def settle(self, write: Write, outcome: Outcome) -> Put | Delete:
+        """Make the step that records the outcome of a request; one that had no effect is forgotten."""
+        return Delete(_KIND, write.post_id or "") if outcome == "not_done" else self.put(write, outcome)
