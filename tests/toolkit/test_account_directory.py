@@ -15,8 +15,8 @@ def account(account_id, platform="twitter", name=None, handle=None):
     return Integration({}, account_id, platform, name, handle, "connected", None, None)
 
 
-BOOK = AccountCache.of(
-    [
+BOOK = AccountCache(
+    (
         account("acc_1", "instagram", "Harbor Café", "@harbor.cafe"),
         account("acc_2", "twitter", "Harbor Café", "harborcafe"),
         account("acc_3", "twitter", "Harbor Berlin", "@harborcafe_berlin"),
@@ -26,7 +26,7 @@ BOOK = AccountCache.of(
         account("acc_6", "tiktok", "Threads & Buttons", "@threads"),
         account("acc_7", "friendster", "Facebook", "fb_ads"),
         account("acc_8", "x", "@Buttons"),
-    ]
+    )
 )
 
 

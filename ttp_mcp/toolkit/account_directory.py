@@ -1,10 +1,12 @@
 """Connected accounts, found by id, handle, name or platform."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
+
+import anyio
 
 from ttp_mcp.api import ApiError, Integration
 from ttp_mcp.api.client import ApiClient
@@ -12,8 +14,8 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import platform_keys as known_platforms
 from ttp_mcp.platforms.rules import platform_spellings
 from ttp_mcp.text import fold_text, quote_text, show_id, show_word
-from ttp_mcp.toolkit.concurrency import run_both
 
+First = TypeVar("First")
 T = TypeVar("T")
 _MARKS = str.maketrans("", "", '«»“”"')
 
@@ -24,11 +26,6 @@ class AccountCache:
     """The connected accounts of the organization, found by id, @handle, name or platform."""
 
     accounts: tuple[Integration, ...]
-
-    @classmethod
-    def of(cls, accounts: Iterable[Integration]) -> "AccountCache":
-        """Build from accounts in the order of the API."""
-        return cls(tuple(accounts))
 
     def named(self, account_id: str) -> str:
         """Return an account's label: platform and handle, or its id if it isn't connected."""
@@ -78,14 +75,16 @@ class AccountCache:
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
+        if by_id := [account for account in self.accounts if account.id == wanted.strip()]:
+            return by_id
         word = _normalize_word(wanted)
-        by_id = [account for account in self.accounts if account.id == wanted.strip()]
         # A label such as `instagram @harbor.cafe` is unambiguous even if the handle alone isn't.
-        found = by_id or [each for each in self.accounts if _label_key(wanted) in _label_keys(each)]
-        if found:
-            return found
+        if " " in word and (labelled := [each for each in self.accounts if _label_key(word) in _label_keys(each)]):
+            return labelled
         # A platform's name never selects an account named like it: the post would go to another platform.
-        return self.on(word) if self._is_platform(word) else [each for each in self.accounts if word in _names_of(each)]
+        if (on_platform := self.on(word)) or platform_key(word) in known_platforms():
+            return on_platform
+        return [each for each in self.accounts if word in _names_of(each)]
 
     def _called_in_part(self, wanted: str) -> list[Integration]:
         word = _normalize_word(wanted)
@@ -130,7 +129,7 @@ class AccountDirectory:
 
     async def fresh(self) -> AccountCache:
         """Read the accounts from the API."""
-        book = AccountCache.of(await self._api.integrations.list())
+        book = AccountCache(tuple(await self._api.integrations.list()))
         self._kept = (self._monotonic() + KEPT_SECONDS, book)
         return book
 
@@ -150,11 +149,31 @@ class AccountDirectory:
         except ApiError:
             return AccountCache(())
 
+    async def fresh_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
+        """Return the accounts, read from the API, and the result of `ask`, concurrently."""
+        return await _run_both(self.fresh, ask)
+
     async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
         """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
         if self.kept is not None:
             return self.kept, await ask()
-        return await run_both(self.names, ask)
+        return await _run_both(self.names, ask)
+
+
+async def _run_both(first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[T]]) -> tuple[First, T]:
+    """Run both concurrently. If one fails, cancel the other and raise the original error."""
+    results: list[object] = [None, None]
+
+    async def keep(position: int, ask: Callable[[], Awaitable[object]]) -> None:
+        results[position] = await ask()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep, 0, first)
+            tasks.start_soon(keep, 1, second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return cast("First", results[0]), cast("T", results[1])
 
 
 def account_label(account: Integration) -> str:

@@ -1,17 +1,31 @@
-"""Read a tool's arguments, and report every problem with them."""
+"""Read a tool's arguments as leniently as clients send them, and report every problem."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from math import isfinite
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ttp_mcp.text import show_id
-from ttp_mcp.toolkit.models import ToolInput, read_leniently, spellings_of
+from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.registry import Tool
+
+# Lists whose entries hold no comma, so that one text with commas is a list.
+COMMA_SEPARATED = frozenset({"platforms", "account_ids", "status", "post_ids"})
+
+
+class ToolObject(ToolInput):
+    """An object inside the arguments, read as leniently as they are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, values: object) -> object:
+        return _read_leniently(cls, cast("dict[str, Any]", values)) if isinstance(values, dict) else values
 
 
 class ArgumentProblem(ValueError):
@@ -30,9 +44,17 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
     known = set(model.model_fields) - (set() if with_confirmation else {"confirmation"})
     if not known:
         return model()
-    problems = _check_names(model, known, arguments)
-    spellings = spellings_of(model)
-    values = read_leniently(model, {name: arguments[name] for name in arguments if spellings.get(name, name) in known})
+    problems: list[str] = []
+    accepted: dict[str, Any] = {}
+    for given, value in arguments.items():
+        name = _spellings_of(model).get(given, given)
+        if name not in known:
+            problems.append(_describe_unknown(given, name, known))
+        elif name in accepted:
+            problems.append(f"{name} was given twice")
+        else:
+            accepted[name] = value
+    values = _read_leniently(model, accepted)
     problems += _check_values(model, values)
     try:
         checked = model.model_validate(values)
@@ -44,43 +66,105 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
     raise ArgumentProblem(f"{tool.name} not called: " + "; ".join(dict.fromkeys(problems)) + ". Nothing was sent.")
 
 
-def _check_names(model: type[ToolInput], known: set[str], arguments: dict[str, Any]) -> list[str]:
-    problems: list[str] = []
-    seen: set[str] = set()
-    for given in arguments:
-        name = spellings_of(model).get(given, given)
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            problems.append(f"unknown argument {show_id(given)} ({hint})")
-        elif name in seen:
-            problems.append(f"{name} was given twice")
-        seen.add(name)
-    return problems
+def _describe_unknown(given: str, name: str, known: set[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown argument {show_id(given)} ({hint})"
+
+
+def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what clients send for a value: another spelling, JSON text, one value for a list, and fillers.
+
+    Clients fill optional arguments that the model left out with null, "", [] or {}.
+    """
+    spellings, kinds, required = _spellings_of(model), _structures_of(model), _required_fields(model)
+    read: dict[str, Any] = {}
+    for given, value in values.items():
+        name = spellings.get(given, given)
+        value = _to_structure(name, value, kinds[name]) if name in kinds else value
+        if name in required or not _is_filler(value):
+            read[name] = value
+    return read
+
+
+@cache
+def _spellings_of(model: type[ToolInput]) -> dict[str, str]:
+    """Return the other spellings of the fields: as the API writes them, `accountIds`."""
+    # The API's `id` has a longer name here.
+    ids = {"id": "post_id"} if "post_id" in model.model_fields else {}
+    return {_to_camel_case(name): name for name in model.model_fields} | ids | model.aliases
+
+
+def _to_camel_case(name: str) -> str:
+    """Convert `account_ids` to `accountIds`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+@cache
+def _required_fields(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if field.is_required())
+
+
+@cache
+def _structures_of(model: type[BaseModel]) -> dict[str, type]:
+    """Return `list`, or `dict` for an object, for each field that holds one."""
+    kinds: dict[str, type] = {}
+    for name, field in model.model_fields.items():
+        # The annotation itself, or the parts of `list[str] | None`.
+        for part in (field.annotation, *get_args(field.annotation)):
+            origin = get_origin(part) or part
+            is_object = origin is dict or (isinstance(origin, type) and issubclass(origin, BaseModel))
+            if origin is list or is_object:
+                kinds[name] = dict if is_object else list
+                break
+    return kinds
+
+
+def _to_structure(name: str, value: object, kind: type) -> object:
+    if isinstance(value, str):
+        value = _from_json_text(value, kind)
+    if kind is dict or value is None or isinstance(value, (list, dict)):
+        return cast("object", value)
+    if not isinstance(value, str):
+        return [value]
+    if value.lstrip().startswith(("[", "{")):
+        return value
+    parts = value.split(",") if name in COMMA_SEPARATED else [value]
+    return [part for part in parts if part.strip()]
+
+
+def _from_json_text(value: str, kind: type) -> object:
+    """Parse the JSON text of a list or an object; any other text stays as it is."""
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return parsed if isinstance(parsed, kind) else value
+
+
+def _is_filler(value: object) -> bool:
+    return value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip())
 
 
 def _check_values(model: type[ToolInput], values: dict[str, Any]) -> list[str]:
-    """Find what pydantic would let pass: text that can't be sent, and true for a number."""
+    """Find what pydantic would let pass: an object or a list that can't be sent, and true for a number.
+
+    Places are named as pydantic does. A text by itself has other rules.
+    """
     problems: list[str] = []
     for name, value in values.items():
-        problems += [
-            f"{at} {rule}" for at, entry in _iterate_entries(name, value) if (rule := _encoding_problem(entry))
-        ]
-        if isinstance(value, bool) and "int" in str(model.model_fields[name].annotation):
+        if isinstance(value, dict):
+            problems += _find_encoding_problem(name, cast("object", value))
+        elif isinstance(value, list):
+            for position, entry in enumerate(cast("list[object]", value)):
+                problems += _find_encoding_problem(f"{name}.{position}", entry)
+        elif isinstance(value, bool) and "int" in str(model.model_fields[name].annotation):
             problems.append(f"{name} {_RULES['int_type']}")
     return problems
 
 
-def _iterate_entries(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Yield an object, or the entries of a list, with their places as pydantic names them; text alone has other rules."""
-    if isinstance(value, dict):
-        yield name, cast("object", value)
-    elif isinstance(value, list):
-        for position, entry in enumerate(cast("list[object]", value)):
-            yield f"{name}.{position}", entry
-
-
-def _encoding_problem(value: object) -> str | None:
+def _find_encoding_problem(place: str, value: object) -> list[str]:
     """Find the rule that a part of a value breaks which no request can carry. Iterative: nesting may be deep."""
     left = [value]
     while left:
@@ -91,12 +175,12 @@ def _encoding_problem(value: object) -> str | None:
         elif isinstance(part, list):
             left += cast("list[object]", part)
         elif isinstance(part, float) and not isfinite(part):
-            return "must not hold NaN or an infinite number"
+            return [f"{place} must not hold NaN or an infinite number"]
         elif isinstance(part, str) and _LONE_SURROGATE.search(part):
-            return _RULES["string_unicode"]
+            return [f"{place} {_RULES['string_unicode']}"]
         elif isinstance(part, str) and "\0" in part:
-            return "must not hold a NUL character"
-    return None
+            return [f"{place} must not hold a NUL character"]
+    return []
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

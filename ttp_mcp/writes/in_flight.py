@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -170,3 +170,11 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
             except asyncio.CancelledError:
                 cancelled = True
     return task.result(), cancelled
+
+
+async def run_shielded(steps: Callable[[], Awaitable[T]]) -> T:
+    """Run steps shielded from cancellation of the call; each has its own deadline."""
+    results: list[T] = []
+    with anyio.CancelScope(shield=True):
+        results.append(await steps())
+    return results[0]

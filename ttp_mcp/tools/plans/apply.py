@@ -9,7 +9,6 @@ from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache
-from ttp_mcp.toolkit.concurrency import run_both, run_shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -28,6 +27,7 @@ from ttp_mcp.tools.plans.stored_plan import (
 from ttp_mcp.tools.posts.contents import render_contents
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
+from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
 
 NOTHING_LEFT = "Nothing left to do: every post of the plan was created before."
@@ -59,7 +59,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     if not pending:
         return Answer(NOTHING_LEFT, stored.progress([], complete=True))
     _refuse_late(pending, context)
-    accounts, existing = await run_both(context.accounts.fresh, context.api.posts.list)
+    accounts, existing = await context.accounts.fresh_and(context.api.posts.list)
     await require_confirmation(
         context,
         _build_question(stored.id, pending, accounts, context),

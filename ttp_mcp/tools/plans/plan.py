@@ -18,9 +18,9 @@ from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
-from ttp_mcp.toolkit.concurrency import run_both
+from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolObject, ToolOutput
+from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import NestedPlatformData
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
@@ -120,7 +120,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
     this plan. A post has the same time on all its accounts.
     """
-    directory, existing = await run_both(context.accounts.fresh, context.api.posts.list)
+    directory, existing = await context.accounts.fresh_and(context.api.posts.list)
     drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
     drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())

@@ -12,7 +12,6 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
-from ttp_mcp.toolkit.concurrency import run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.network_choices import NetworkOptions
 from ttp_mcp.tools.posts.problems import Problems
@@ -223,15 +222,15 @@ async def _read_accounts_and_posts(
 ) -> tuple[AccountCache, tuple[Post, ...] | None]:
     """Read the accounts, and the posts if wanted. The posts are optional: most checks don't need them."""
 
-    async def posts() -> tuple[Post, ...] | None:
-        if not wants_posts:
-            return None
+    async def list_posts() -> tuple[Post, ...] | None:
         try:
             return tuple(await context.api.posts.list())
         except ApiError:
             return None
 
-    return await run_both(context.accounts.fresh, posts)
+    if not wants_posts:
+        return await context.accounts.fresh(), None
+    return await context.accounts.fresh_and(list_posts)
 
 
 def refuse_unprintable(texts: Sequence[str], what: str) -> None:

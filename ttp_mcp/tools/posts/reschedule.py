@@ -10,7 +10,6 @@ from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
-from ttp_mcp.toolkit.concurrency import run_shielded
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -37,6 +36,7 @@ from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_re
 from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post, refuse_errors
 from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
+from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 from ttp_mcp.writes.replacement import REPLACEABLE, FailedStep, Replacement, Replacer
 
