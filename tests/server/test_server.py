@@ -334,7 +334,14 @@ async def drive_everything(call, now):
     post = {"content": "Schema.", "account_ids": ["linkedin"], "scheduled_at": (now + timedelta(days=2)).isoformat()}
     for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
         await call(tool)
-    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary", "list_boards", "tiktok_options", "post_results"):
+    for tool in (
+        "next_optimal_time",
+        "weekly_schedule",
+        "engagement_summary",
+        "list_boards",
+        "tiktok_options",
+        "post_results",
+    ):
         await call(tool)
     await call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
     await call("upload_media", source="a.gif")

@@ -178,7 +178,7 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
 
 async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:
     # The others can have the same handle.
-    tiktok = AccountCache.of((await context.accounts.recent()).on("tiktok"))
+    tiktok = AccountCache(tuple((await context.accounts.recent()).on("tiktok")))
     if wanted is None:
         return list(tiktok.accounts)
     return tiktok.matching(wanted) or [tiktok.find(wanted, NOT_READ)]

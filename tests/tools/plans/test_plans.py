@@ -224,7 +224,10 @@ async def test_choices_for_platforms_are_read_as_in_create_post(fresh):
             "content": "Menu",
             "platforms": ["pinterest"],
             "media_urls": ["https://example.com/a.jpg"],
-            "platform_data": {"pinterest": {"board_id": "board-recipes", "alt_text": "A menu", "title": ""}, "tiktok": {}},
+            "platform_data": {
+                "pinterest": {"board_id": "board-recipes", "alt_text": "A menu", "title": ""},
+                "tiktok": {},
+            },
         }
     ]
     plan_id, _ = await planned(fresh, posts)
