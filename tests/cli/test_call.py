@@ -226,11 +226,15 @@ def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, 
 @pytest.mark.parametrize(
     ("tool", "arguments", "words"),
     [
-        ("check_post", {"content": "x" * 300, "platforms": ["twitter"]}, "Would not be sent as it is: "),
+        (
+            "check_post",
+            {"content": "x" * 300, "platforms": ["twitter"]},
+            "Would not be saved as a draft as it is for twitter @harborcafe",
+        ),
         (
             "check_post",
             {"content": "x", "platforms": ["nowhere"]},
-            "Would not be sent as it is.\nError: no account is connected on that platform.",
+            "Would not be saved as a draft as it is.\nError: no account is connected on that platform.",
         ),
         ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
     ],
