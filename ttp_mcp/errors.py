@@ -54,6 +54,8 @@ def agent_text(error: Exception, what: str) -> str | None:
 
 def describe_cause(error: api.ApiError) -> str:
     """Return the cause and the next step, without the advice on retries."""
+    if isinstance(error, api.EndpointMissing):
+        return _redact_and_cut(f"{_name_lack(error)}.")
     return _redact_and_cut(_describe_error(error).replace(_advise_on_retry(error), "").replace("  ", " ").strip())
 
 
@@ -78,8 +80,6 @@ def _advise_on_retry(error: api.ApiError) -> str:
         return "At most an unused upload URL was created; trying again is safe."
     if error.may_have_happened:
         return "It may have happened nevertheless: call list_posts before trying again."
-    if isinstance(error, api.EndpointMissing):
-        return "Nothing was changed; retrying won't help."
     return "Nothing was changed; trying again is safe."
 
 
@@ -106,9 +106,15 @@ def _describe_not_found(error: api.ApiError) -> str:
 
 
 def _describe_missing_endpoint(error: api.ApiError) -> str:
+    if error.may_have_happened:
+        return f"{_name_lack(error)}. {_advise_on_retry(error)}"
+    return f"{_name_lack(error)}; nothing was changed, and retrying won't help."
+
+
+def _name_lack(error: api.ApiError) -> str:
     said = f", and said {quote_text(error.message, 160)}" if error.message else ""
     feature = getattr(error, "feature", "such endpoint")
-    return f"this TimeToPost account's API has no {feature} ({error.status}){said}. {_advise_on_retry(error)}"
+    return f"this TimeToPost account's API has no {feature} ({error.status}){said}"
 
 
 def _describe_rate_limit(error: api.ApiError) -> str:

@@ -36,12 +36,12 @@ CASES = {
     "no endpoint": (
         api.EndpointMissing(feature="list of Pinterest boards", status=404, **FACTS),
         "not_offered",
-        "this TimeToPost account's API has no list of Pinterest boards (404). Nothing was changed; retrying won't help.",
+        "this TimeToPost account's API has no list of Pinterest boards (404); nothing was changed, and retrying won't help.",
     ),
     "no endpoint for this token": (
         api.EndpointMissing(feature="information about its token", status=403, message="Pro only", **FACTS),
         "not_offered",
-        "(403), and said «Pro only». Nothing was changed",
+        "(403), and said «Pro only»; nothing was changed",
     ),
     "no endpoint, by a gateway's page": (
         api.EndpointMissing(feature="way to publish a post at once", status=404, may_have_happened=True, **FACTS),

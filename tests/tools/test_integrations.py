@@ -162,7 +162,7 @@ async def test_api_without_the_endpoint_is_one_sentence(agent, tool):
     set_vendor_endpoints(agent.sandbox.store, on=False)
     text = await agent.refused(tool)
     assert ": this TimeToPost account's API has no list of " in text
-    assert text.endswith(" (404). Nothing was changed; retrying won't help.")
+    assert text.endswith(" (404); nothing was changed, and retrying won't help.")
     await agent.ok("list_integrations")
 
 
