@@ -18,7 +18,7 @@ from ttp_mcp import __version__
 from ttp_mcp.api import ApiError, NotFound
 from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
-from ttp_mcp.server import completions, resources, skills
+from ttp_mcp.server import completions, panels, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
 from ttp_mcp.server.instructions import build_instructions
 from ttp_mcp.server.prompts import PROMPTS
@@ -26,6 +26,7 @@ from ttp_mcp.server.rendering import (
     mask_unexpected_error,
     render_failure,
     render_icons,
+    render_panel,
     render_prompt,
     render_resource,
     render_success,
@@ -71,6 +72,7 @@ class TtpServer(Server[Any]):
         self._tools = {tool.name: tool for tool in offered}
         self._prompts = {prompt.name: prompt for prompt in PROMPTS if prompt.tools <= self._tools.keys()}
         self._resources = resources.select_resources({tool.toolset for tool in offered})
+        self._panels = {panel.uri: panel for panel in panels.PANELS if panel.name in {tool.panel for tool in offered}}
         self._context_of = context_of
         self._with_confirmation = with_confirmation
         self._listed_tools = types.ListToolsResult(
@@ -98,6 +100,8 @@ class TtpServer(Server[Any]):
         self.extensions[skills.EXTENSION] = {}
         self.add_request_handler("skills/list", types.PaginatedRequestParams, self._list_skills)
         self.add_request_handler("skills/get", skills.GetSkillParams, self._get_skill)
+        if self._panels:
+            self.extensions[panels.EXTENSION] = panels.CAPABILITY
         seal = RequestStateBoundary(state_security or RequestStateSecurity.ephemeral(), default_audience=NAME)
         # Names are redacted first: the SDK's spans are named by them.
         self.middleware = [redact_names, *self.middleware, seal, *middleware]
@@ -147,7 +151,10 @@ class TtpServer(Server[Any]):
 
     async def _list_resources(self, _: Request, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         return types.ListResourcesResult(
-            resources=[render_resource(each) for each in self._resources if not each.is_template]
+            resources=[
+                *(render_resource(each) for each in self._resources if not each.is_template),
+                *map(render_panel, self._panels.values()),
+            ]
         )
 
     async def _list_resource_templates(
@@ -164,6 +171,8 @@ class TtpServer(Server[Any]):
         if skill := skills.find_skill(uri, self._tools):
             file = types.TextResourceContents(uri=uri, text=skill.markdown, mime_type="text/markdown")
             return types.ReadResourceResult(contents=[file])
+        if panel := self._panels.get(uri):
+            return self._read_panel(panel, self._context_of(request))
         found = resources.find_resource(uri, self._resources)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown resource: {quote_text(uri, 100)}."))
@@ -188,6 +197,15 @@ class TtpServer(Server[Any]):
         if skill is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown skill: {quote_text(params.uri, 100)}."))
         return skills.render_skill(skill)
+
+    def _read_panel(self, panel: panels.Panel, context: ToolContext) -> types.ReadResourceResult:
+        content = types.TextResourceContents(
+            uri=panel.uri,
+            text=panel.render(context.zone.key),
+            mime_type=panels.MIME_TYPE,
+            _meta={"ui": panels.describe_display(context.settings.api_url)},
+        )
+        return types.ReadResourceResult(contents=[content])
 
     async def _complete(self, request: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Complete ids and names; an API that fails completes nothing."""

@@ -7,6 +7,7 @@ import mcp_types as types
 from pydantic_core import to_json
 
 from ttp_mcp.credentials import may_hold_token, redact_tokens
+from ttp_mcp.server.panels import MIME_TYPE, Panel, panel_uri
 from ttp_mcp.server.prompts import Prompt
 from ttp_mcp.server.resources import Resource
 from ttp_mcp.toolkit.models import Answer
@@ -43,6 +44,7 @@ def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
             idempotent_hint=hints.idempotent,
             open_world_hint=hints.open_world,
         ),
+        _meta={"ui": {"resourceUri": panel_uri(tool.panel)}} if tool.panel else None,
     )
 
 
@@ -67,6 +69,17 @@ def render_resource(resource: Resource) -> types.Resource:
         title=resource.title,
         description=resource.description,
         mime_type="text/plain",
+    )
+
+
+def render_panel(panel: Panel) -> types.Resource:
+    """Render a panel for resources/list."""
+    return types.Resource(
+        uri=panel.uri,
+        name=f"{panel.name}-panel",
+        title=panel.title,
+        description=panel.description,
+        mime_type=MIME_TYPE,
     )
 
 

@@ -64,6 +64,7 @@ class Tool:
     output: type[ToolOutput]
     run: Callable[[Any, ToolContext], Awaitable[Answer[Any]]]
     drafts: bool
+    panel: str | None
 
     @property
     def hints(self) -> Hints:
@@ -83,7 +84,7 @@ class Toolset:
     tools: list[Tool] = field(default_factory=list[Tool])
 
     def tool(
-        self, *, title: str, effect: Effect, failure: str, drafts: bool = False
+        self, *, title: str, effect: Effect, failure: str, drafts: bool = False, panel: str | None = None
     ) -> Callable[
         [Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]],
         Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]],
@@ -95,6 +96,7 @@ class Toolset:
             effect: Strongest effect of a call.
             failure: Start of every error text, for example `Post not created`.
             drafts: Register with `TTP_ACCESS=draft` too; the API client then refuses to publish.
+            panel: Panel that clients may show beside the answer.
         """
 
         def register(
@@ -113,6 +115,7 @@ class Toolset:
                     output=get_args(hints["return"])[0],
                     run=cast("Callable[[Any, ToolContext], Awaitable[Answer[Any]]]", function),
                     drafts=drafts,
+                    panel=panel,
                 )
             )
             return function

@@ -1,22 +1,17 @@
 """The page in Chromium, with the real servers on two ports of this machine."""
 
-import shutil
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import uvicorn
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from starlette.types import ASGIApp
 
+from tests.support.browser import needs_chromium, open_browser, serving
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
-CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><b id=owned>'\"></style>"
 )
@@ -71,28 +66,7 @@ EXPECTED = {
     "copies": 0,
 }
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.requirement("sandbox.page.browser"),
-    pytest.mark.skipif(
-        not (shutil.which(CHROMIUM) and shutil.which(DRIVER)),
-        reason=f"needs Chromium: {CHROMIUM} and {DRIVER} (Debian: chromium, chromium-driver)",
-    ),
-]
-
-
-@contextmanager
-def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
-    """An application behind a socket that listens already, so that a request waits for it instead of failing."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(5)
-        assert not thread.is_alive()
+pytestmark = [pytest.mark.browser, pytest.mark.requirement("sandbox.page.browser"), needs_chromium]
 
 
 @pytest.fixture
@@ -140,28 +114,9 @@ def fill(sandbox: Sandbox) -> None:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """Chromium with nothing of anybody's in it."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for switch in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
+    """Chromium with an empty profile."""
+    with open_browser(tmp_path / "profile") as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def test_every_page_fits_and_stays_harmless(browser: webdriver.Chrome, origin: str) -> None:

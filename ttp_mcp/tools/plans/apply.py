@@ -46,7 +46,7 @@ class ApplyPlan(ToolInput):
     confirmation: Confirmation = None
 
 
-@toolset.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED)
+@toolset.tool(title="Apply a plan", effect="publish", failure=NOT_APPLIED, panel="calendar")
 async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgress]:
     """Schedule every post of a plan, exactly as plan_posts showed it.
 

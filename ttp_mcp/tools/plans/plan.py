@@ -113,7 +113,7 @@ class PostPlan(ToolOutput):
     time_zone: str
 
 
-@toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED)
+@toolset.tool(title="Plan posts", effect="read", failure=NOT_PLANNED, panel="calendar")
 async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     """Find a time for each of up to 50 posts, around those with scheduled_at. Sends nothing.
 

@@ -80,7 +80,7 @@ class PostList(ToolOutput):
     warnings: list[str] | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="List posts", effect="read", failure="Posts not listed")
+@toolset.tool(title="List posts", effect="read", failure="Posts not listed", panel="calendar")
 async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     """List posts with times, accounts, links and failures; counts all posts by status.
 

@@ -1,0 +1,350 @@
+"""The calendar panel in a strict host: every action of a person, and what it leads to."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+
+from tests.panels.conftest import NOW, Stage
+from tests.support.browser import needs_chromium
+
+pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.actions"), needs_chromium]
+
+MENU = "The new menu is here"
+PLAN = {
+    "posts": [
+        {"content": "First of the plan", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T09:00"},
+        {"content": "Second of the plan", "platforms": ["linkedin"], "scheduled_at": "2026-11-27T09:00"},
+        {"content": "Third of the plan", "platforms": ["linkedin"], "scheduled_at": "2026-11-28T09:00"},
+    ]
+}
+
+
+def menu(stage: Stage) -> dict[str, Any]:
+    """The post of Wednesday at 18:00, as the sandbox has it."""
+    return next(post for post in stage.posts() if post["content"].startswith(MENU))
+
+
+def when(post: dict[str, Any]) -> datetime:
+    """Return the time of a post."""
+    return datetime.fromtimestamp(post["scheduled_at"] / 1000, UTC)
+
+
+def open_menu(stage: Stage) -> None:
+    """Open the calendar, and in it the post of Wednesday."""
+    stage.open("calendar", "list_posts")
+    stage.see("Week of 23 November 2026", MENU)
+    stage.press(f"post {menu(stage)['id']}")
+    stage.see("Wed 25 Nov, 18:00", "Copy text")
+
+
+def find_card(stage: Stage, words: str):
+    """Find the button of a post by its words, once everything is loaded."""
+    stage.see(words)
+    stage.settle()
+    return stage.wait(
+        lambda: next(
+            (each for each in stage.browser.find_elements(By.CSS_SELECTOR, "button.open") if words in each.text), None
+        )
+    )
+
+
+def find_day(stage: Stage, day: str):
+    """Find the column of a day."""
+    return stage.browser.find_element(By.CSS_SELECTOR, f"[data-day='{day}']")
+
+
+def drag(browser: webdriver.Chrome, source, target, *, share: float) -> None:
+    """Drag an element to a height within another one, and release it there."""
+    ActionChains(browser).move_to_element(source).click_and_hold().move_by_offset(10, 10).perform()
+    # The days are a scale of hours by now.
+    offset = int((share - 0.5) * target.size["height"])
+    ActionChains(browser).move_to_element_with_offset(target, 0, offset).release().perform()
+
+
+def test_weeks_and_months_are_turned(stage):
+    """Each period is read from the server; texts, times and accounts are its own."""
+    stage.open("calendar", "list_posts")
+    shown = stage.see("Week of 23 November 2026", "Times in Europe/Paris", MENU, "18:00", "Scheduled", "@harbor.cafe")
+    assert "Today" in shown
+    stage.click("Next week")
+    stage.see("Week of 30 November 2026")
+    stage.click("Previous week", "Previous week")
+    stage.see("Week of 16 November 2026", "Published")
+    stage.click("Today", "Month")
+    stage.see("November 2026", "Mon", "Sun")
+    stage.click("Next month")
+    stage.see("December 2026")
+    stage.click("Previous month", "Week of Wednesday 25 November 2026")
+    stage.see("Week of 23 November 2026", MENU)
+    ranges = [(args["after"], args["before"]) for name, args in stage.calls[1:]]
+    assert ranges[:2] == [("2026-11-23", "2026-11-29"), ("2026-11-30", "2026-12-06")]
+    assert ("2026-10-26", "2026-12-06") in ranges
+    assert stage.writes() == []
+
+
+def test_filters_of_the_call_stay_until_all_is_shown(stage):
+    """The list that the model asked for is the list that is shown."""
+    stage.open("calendar", "list_posts", arguments={"status": ["draft"]})
+    stage.see("only status draft", "No posts this week")
+    stage.click("Show all")
+    stage.see(MENU)
+
+
+def test_post_opens_in_full_and_its_text_is_copied(stage):
+    """Back leads to where the person was."""
+    open_menu(stage)
+    assert "spiced pear" in stage.text()
+    stage.click("Copy text")
+    stage.see("Text copied")
+    stage.click("Calendar")
+    stage.see("Week of 23 November 2026")
+    assert stage.focused() == f"post {menu(stage)['id']}"
+    assert stage.writes() == []
+
+
+def test_dragging_a_post_to_a_day_and_an_hour_reschedules_it_after_a_click(stage):
+    """The drop only fills in the form."""
+    stage.open("calendar", "list_posts")
+    old = menu(stage)
+    card = find_card(stage, MENU)
+    drag(stage.browser, card, find_day(stage, "2026-11-28"), share=0.4)
+    stage.see("Move “", "Keep as it is")
+    assert stage.writes() == []
+    date, time = (stage.browser.find_element(By.ID, f"move-{kind}").get_property("value") for kind in ("date", "time"))
+    assert (date, time[3:]) == ("2026-11-28", "00")
+    assert 7 <= int(time[:2]) <= 12
+    stage.click("Move")
+    stage.see("Move post: done", "Rescheduled: ")
+    assert stage.writes() == [("reschedule_post", {"post_id": old["id"], "scheduled_at": f"2026-11-28T{time}"})]
+    new = menu(stage)
+    assert new["id"] != old["id"]
+    assert f"{when(new) + timedelta(hours=1):%Y-%m-%dT%H:%M}" == f"2026-11-28T{time}"
+    update = stage.wait(lambda: stage.log()["context"])[-1]["content"][0]["text"]
+    assert update.startswith("In the panel the user did this")
+    assert new["id"] in update
+
+
+def test_dragging_in_a_month_keeps_the_time(stage):
+    """A day of a month has no hours."""
+    stage.open("calendar", "list_posts")
+    stage.see(MENU)
+    stage.click("Month")
+    stage.see("November 2026")
+    stage.settle()
+    line = stage.wait(lambda: stage.browser.find_element(By.CSS_SELECTOR, f"[data-key='post {menu(stage)['id']}']"))
+    drag(stage.browser, line, find_day(stage, "2026-11-28"), share=0.5)
+    stage.see("Move “")
+    stage.click("Move")
+    stage.see("Move post: done")
+    assert stage.writes()[0][1]["scheduled_at"] == "2026-11-28T18:00"
+
+
+def test_escape_and_keeping_it_change_nothing(stage):
+    """A drag that ends elsewhere is none."""
+    stage.open("calendar", "list_posts")
+    card = find_card(stage, MENU)
+    ActionChains(stage.browser).move_to_element(card).click_and_hold().move_by_offset(30, 10).send_keys(
+        Keys.ESCAPE
+    ).release().perform()
+    assert not stage.has_button("Move")
+    drag(stage.browser, find_card(stage, MENU), find_day(stage, "2026-11-28"), share=0.5)
+    stage.click("Keep as it is")
+    assert not stage.has_button("Move")
+    assert stage.writes() == []
+
+
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_moves_a_post(stage):
+    """Tab, Enter and typed fields are enough."""
+    stage.open("calendar", "list_posts")
+    stage.see(MENU)
+    old = menu(stage)
+    stage.settle()
+    press_to(stage, f"post {old['id']}")
+    press(stage, Keys.ENTER)
+    stage.see("Wed 25 Nov, 18:00", "Copy text")
+    assert stage.focused() == "heading"
+    press_to(stage, "change-time")
+    press(stage, Keys.ENTER)
+    stage.see("Move “")
+    assert stage.focused() == "move"
+    # Backwards from the button: the picker, then the parts of the time.
+    for _ in range(3):
+        press(stage, Keys.SHIFT + Keys.TAB)
+    press(stage, Keys.UP)
+    press_to(stage, "move")
+    press(stage, Keys.ENTER)
+    stage.see("Move post: done")
+    ((tool, args),) = stage.writes()
+    assert (tool, args["post_id"], args["scheduled_at"][:11]) == ("reschedule_post", old["id"], "2026-11-25T")
+    assert args["scheduled_at"] != "2026-11-25T18:00"
+    stage.wait(lambda: stage.focused() == "notice")
+
+
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_cancels_a_post(stage):
+    """After a question whose safe answer has the focus."""
+    stage.open("calendar", "list_posts")
+    stage.see(MENU)
+    old = menu(stage)
+    stage.settle()
+    press_to(stage, f"post {old['id']}")
+    press(stage, Keys.ENTER)
+    stage.see("Copy text")
+    press_to(stage, "cancel")
+    press(stage, Keys.ENTER)
+    stage.see("Keep it")
+    assert stage.focused() == "keep"
+    press(stage, Keys.SHIFT + Keys.TAB)
+    press(stage, Keys.ENTER)
+    stage.see("Cancel post: done", "It will not be published.")
+    assert stage.writes() == [("delete_post", {"post_id": old["id"]})]
+    assert old["id"] not in [post["id"] for post in stage.posts()]
+
+
+def press(stage: Stage, keys: str) -> None:
+    """Press keys where the focus is."""
+    if keys.startswith(Keys.SHIFT):
+        ActionChains(stage.browser).key_down(Keys.SHIFT).send_keys(keys[1:]).key_up(Keys.SHIFT).perform()
+    else:
+        ActionChains(stage.browser).send_keys(keys).perform()
+
+
+def press_to(stage: Stage, key: str) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(60):
+        press(stage, Keys.TAB)
+        if stage.focused() == key:
+            return
+    raise AssertionError(f"{key} is not reached")
+
+
+def test_refusal_is_shown_in_the_words_of_the_tool(stage):
+    """And the model learns of it."""
+    open_menu(stage)
+    stage.click("Change time")
+    stage.browser.execute_script("document.querySelector('#move-date').value = '2026-11-20'")
+    stage.click("Move")
+    shown = stage.see("Move post: not done", "Post not rescheduled: ")
+    assert "is in the past" in shown
+    assert menu(stage)["scheduled_at"] == round(datetime(2026, 11, 25, 17, tzinfo=UTC).timestamp() * 1000)
+    assert "Post not rescheduled" in stage.log()["context"][-1]["content"][0]["text"]
+
+
+def test_incomplete_time_is_not_sent(stage):
+    """The field says what is missing."""
+    open_menu(stage)
+    stage.click("Change time")
+    stage.browser.execute_script("document.querySelector('#move-time').value = ''")
+    stage.click("Move")
+    assert stage.has_button("Keep as it is")
+    assert stage.writes() == []
+
+
+@pytest.mark.parametrize("changes", [{"confirm": "required"}])
+def test_question_of_the_server_is_shown_and_answered_here(stage):
+    """Where the client can't ask, the preview is the question and a second click is the consent."""
+    open_menu(stage)
+    stage.click("Cancel post")
+    stage.see("Keep it")
+    stage.press("cancel-yes")
+    stage.see("Cancel post: please confirm", "Delete this post?", MENU)
+    assert menu(stage)
+    stage.click("Confirm")
+    stage.see("Cancel post: done")
+    assert MENU not in [post["content"][: len(MENU)] for post in stage.posts()]
+    assert [name for name, _ in stage.writes()] == ["delete_post", "delete_post"]
+
+
+@pytest.mark.parametrize("changes", [{"confirm": "required"}])
+def test_question_of_the_server_can_be_declined(stage):
+    """Nothing else is sent."""
+    open_menu(stage)
+    stage.click("Cancel post")
+    stage.press("cancel-yes")
+    stage.see("please confirm")
+    stage.click("Don't")
+    assert not stage.has_button("Confirm")
+    assert menu(stage)
+    assert len(stage.writes()) == 1
+
+
+@pytest.mark.parametrize("changes", [{"access": "read"}])
+def test_access_of_the_server_holds_for_panels_too(stage):
+    """A tool that is not registered can't be called by a click."""
+    open_menu(stage)
+    stage.click("Cancel post")
+    stage.press("cancel-yes")
+    stage.see("Cancel post: not done", "Unknown tool: delete_post")
+    assert menu(stage)
+
+
+def test_plan_is_shown_changed_and_applied(stage):
+    """Dropping a post plans the others again at the times that were shown."""
+    stage.open("calendar", "plan_posts", arguments=PLAN)
+    stage.see("3 posts proposed", "Nothing is scheduled yet.", "First of the plan", "Proposed", MENU)
+    stage.click("Drop post 2 from the plan")
+    shown = stage.see("Drop post 2: done", "2 posts proposed")
+    assert "Second of the plan" not in shown.partition("2 posts proposed")[2]
+    (tool, args) = stage.writes()[-1]
+    assert (tool, [post["content"] for post in args["posts"]]) == (
+        "plan_posts",
+        ["First of the plan", "Third of the plan"],
+    )
+    assert [post["scheduled_at"] for post in args["posts"]] == [
+        "2026-11-26T09:00:00+01:00",
+        "2026-11-28T09:00:00+01:00",
+    ]
+    stage.click("Schedule 2 posts")
+    stage.see("Schedule the plan: done", "2 of 2 posts scheduled now")
+    contents = [post["content"] for post in stage.posts()]
+    assert ("First of the plan" in contents, "Second of the plan" in contents, "Third of the plan" in contents) == (
+        True,
+        False,
+        True,
+    )
+    assert "apply_plan" in stage.wait(lambda: stage.log()["context"])[-1]["content"][0]["text"]
+    assert not stage.has_button("Schedule 2 posts")
+
+
+def test_plan_loses_its_last_post_and_is_empty(stage):
+    """Nothing is planned again for that."""
+    stage.open("calendar", "plan_posts", arguments={"posts": PLAN["posts"][:1]})
+    stage.see("1 post proposed")
+    stage.click("Drop post 1 from the plan")
+    stage.see("The plan is empty")
+    assert [name for name, _ in stage.writes()] == ["plan_posts"]
+
+
+def test_posts_without_a_time_are_named_with_the_reason(stage):
+    """A plan says what it could not place."""
+    posts = [*PLAN["posts"][:1], {"content": "x" * 400, "platforms": ["twitter"], "scheduled_at": "2026-11-26T11:00"}]
+    stage.open("calendar", "plan_posts", arguments={"posts": posts})
+    stage.see("1 post proposed", "Post 2 has no time: ")
+    stage.click("Close the plan")
+    assert "proposed" not in stage.text()
+
+
+def test_applied_plan_is_shown_where_its_posts_are(stage):
+    """In the week of the first one."""
+    planned = stage_plan(stage)
+    stage.open("calendar", "apply_plan", arguments={"plan_id": planned})
+    stage.see("Plan applied", "3 of 3 posts scheduled now", "Week of 23 November 2026", "Third of the plan")
+
+
+def stage_plan(stage: Stage) -> str:
+    """Make a plan as a model does; its id."""
+    stage.open("calendar", "plan_posts", arguments=PLAN)
+    shown = stage.see("Nothing is scheduled yet.")
+    return shown.partition("Plan ")[2][:12]
+
+
+def test_clock_of_the_server_counts_and_not_that_of_the_browser(stage):
+    """The sandbox is in 2026, wherever the browser is."""
+    assert NOW.year == 2026
+    stage.open("calendar", "list_posts")
+    assert "Tue 24\nToday" in stage.see("Today")

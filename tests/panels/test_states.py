@@ -1,0 +1,60 @@
+"""Designed states of panels, at every width and in both themes."""
+
+import pytest
+
+from tests.panels.conftest import Stage
+from tests.support.browser import needs_chromium
+
+pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.states"), needs_chromium]
+
+FAILED = {"isError": True, "content": [{"type": "text", "text": "Posts not listed: the API is down. Try again later."}]}
+
+
+def test_panel_is_loading_until_the_answer_is_there(stage: Stage) -> None:
+    """And says so to screen readers."""
+    stage.open("calendar", "list_posts", hold=True)
+    stage.see("Loading the calendar")
+    assert stage.browser.execute_script("return document.querySelectorAll('[aria-busy=true]').length") == 1
+    stage.check_layout()
+
+
+def test_failed_call_is_shown_in_its_own_words(stage: Stage) -> None:
+    """The person can go on from there."""
+    stage.open("calendar", "list_posts", result=FAILED)
+    stage.see("Posts not listed: the API is down. Try again later.")
+    stage.check_layout()
+    stage.click("Show the calendar")
+    stage.see("Week of 23 November 2026")
+
+
+def test_cancelled_call_is_shown_as_such(stage: Stage) -> None:
+    """Nothing happened."""
+    stage.open("calendar", "list_posts", hold=True)
+    stage.see("Loading")
+    stage.in_host("send({method: 'ui/notifications/tool-cancelled', params: {reason: 'stop'}})")
+    stage.see("The call was cancelled", "Nothing was changed.")
+    stage.check_layout()
+    stage.click("Show the calendar")
+    stage.see("Week of 23 November 2026")
+
+
+def test_empty_week_says_what_to_do(stage: Stage) -> None:
+    """Not a blank grid."""
+    stage.open("calendar", "list_posts", arguments={"text": "no post has these words"})
+    stage.see("No posts this week", "Ask in the chat")
+    stage.check_layout()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 400, 640, 800, 820, 1000, 1200])
+def test_full_week_and_month_fit(stage: Stage, width: int, theme: str) -> None:
+    """60 posts in a week, half of them on one day."""
+    for number in range(60):
+        day = 24 + (number % 4 if number % 2 else 2)
+        stage.add_post(f"Post {number} of a very full week", f"2026-11-{day}T{8 + number % 12:02}:{number:02}")
+    stage.open("calendar", "list_posts", width=width, context={"theme": theme})
+    stage.see("Week of 23 November 2026", "more")
+    stage.check_layout()
+    stage.click("Month")
+    stage.see("November 2026", "more on" if width < 0 else "more")
+    stage.check_layout()

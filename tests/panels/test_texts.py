@@ -1,0 +1,60 @@
+"""Hostile texts: whatever a post says, it is shown as text."""
+
+import pytest
+
+from tests.panels.conftest import Stage
+from tests.support.browser import needs_chromium
+
+pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.text"), needs_chromium]
+
+MARKUP = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><b id=owned>'\"></style>"
+    '<a href="javascript:document.title=1">x</a> ${document.title} {{document.title}}'
+)
+BIDI = "ahead \u202e reversed \u2066 isolated \u05e9\u05dc\u05d5\u05dd"
+EMOJI = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f1eb\U0001f1f7 e\u0301\u0323 Zalgo\u0336\u0337\u0338"
+LONG = "W" * 10_000
+INTRUDERS = "return [document.title, document.querySelectorAll('main script, main a, main img[src=x], #owned, main style').length]"
+
+
+@pytest.mark.parametrize("text", [MARKUP, BIDI, EMOJI, LONG], ids=["markup", "bidi", "emoji", "long"])
+def test_hostile_post_stays_text(stage: Stage, text: str) -> None:
+    """In the week, in the month, and in full."""
+    post_id = stage.add_post(text, "2026-11-26T10:00")
+    stage.open("calendar", "list_posts", width=320)
+    stage.see("Week of 23 November 2026", text[:20].split("\u202e")[0].strip())
+    title, intruders = stage.browser.execute_script(INTRUDERS)
+    assert (title, intruders) == ("Calendar", 0)
+    stage.check_layout()
+    stage.press(f"post {post_id}")
+    stage.see("Cancel post")
+    shown = stage.browser.execute_script("return document.querySelector('.text').textContent")
+    # The server sends only the beginning of a very long text.
+    assert text.replace("\u202e", "").replace("\u2066", "").startswith(shown.rstrip("…"))
+    assert ("Only the beginning of 10000 characters." in stage.text()) == (text == LONG)
+    assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
+    assert (
+        stage.browser.execute_script("return getComputedStyle(document.querySelector('.text')).unicodeBidi")
+        == "isolate"
+    )
+    stage.check_layout()
+    stage.click("Cancel post")
+    stage.see("Keep it")
+    assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
+    stage.check_layout()
+
+
+def test_hostile_names_and_answers_stay_text(stage: Stage) -> None:
+    """Names of accounts and the words of a failed tool."""
+    stage.add_post("Plain", "2026-11-26T10:00")
+    with stage.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET name = ?, handle = ?", (MARKUP, BIDI))
+    stage.open("calendar", "list_posts", width=320)
+    stage.see("Plain")
+    assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
+    stage.check_layout()
+    failed = {"isError": True, "content": [{"type": "text", "text": f"Posts not listed: {MARKUP}{LONG}"}]}
+    stage.open("calendar", "list_posts", result=failed, width=320)
+    stage.see("Posts not listed: <script>")
+    assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
+    stage.check_layout()
