@@ -33,6 +33,8 @@ def build(out: Path, commit: str = "HEAD") -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise ReleaseRefused(f"{out} is not empty. Remove it, or name another folder with --out.")
+    # A name such as HEAD may move while this runs.
+    commit = _run("git", "rev-parse", f"{commit}^{{commit}}").strip()
     epoch = _run("git", "log", "-1", "--format=%ct", commit).strip()
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "source"

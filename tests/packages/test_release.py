@@ -31,7 +31,11 @@ def test_two_builds_of_one_commit_have_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", node, prepend=":")
     monkeypatch.syspath_prepend(ROOT / "scripts")
     release = script("release")
-    one, two = ({path.name: path.read_bytes() for path in release.build(tmp_path / name)} for name in ("one", "two"))
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    one, two = (
+        {path.name: path.read_bytes() for path in release.build(tmp_path / name, head.stdout.strip())}
+        for name in ("one", "two")
+    )
     assert set(one) == FILES
     assert [name for name in sorted(FILES) if one[name] != two[name]] == []
     sums = dict(reversed(line.split("  ")) for line in one["SHA256SUMS"].decode().splitlines())

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.server.conftest import ERAS, NOW, text_of
+from tests.support.icons import image_facts
 from ttp_mcp import __version__
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.errors import Refusal
@@ -76,7 +77,7 @@ async def test_server_introduces_itself(connect, era):
     """Name, version, instructions, and only capabilities that it has."""
     async with connect(era) as side:
         assert (side.client.server_info.name, side.client.server_info.version) == ("ttp-mcp", __version__)
-        assert side.client.server_info.icons[0].src.startswith("data:image/svg+xml;base64,")
+        assert image_facts(side.client.server_info.icons[0]) == ("image/png", 64, 64)
         assert side.client.instructions == INSTRUCTIONS
         has = side.client.server_capabilities
         assert (has.tools is not None, has.prompts is not None, has.resources is not None) == (True, True, True)

@@ -9,6 +9,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
+from tests.support.icons import image_facts
 from tests.support.media_files import png
 from tests.tools.conftest import Agent, answer, text_of
 from ttp_mcp.api import PostCreate
@@ -173,6 +174,15 @@ def test_hints_are_the_row_of_the_effect(tool):
     )
     # Directories refuse a tool that is neither.
     assert hints.read_only != hints.destructive
+
+
+@tools
+def test_icon_is_the_toolsets_own_and_holds_its_image(tool):
+    """A client fetches no address for a local server. 16 by 16 pixels are the most that the list has room for."""
+    (icon,) = seen(tool).icons
+    assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset == tool.toolset} == {True}
+    assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset != tool.toolset} == {False}
+    assert image_facts(icon) == ("image/webp", 16, 16)
 
 
 def test_no_two_tools_share_a_name_or_a_title():

@@ -20,12 +20,12 @@ from ttp_mcp.credentials import redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.server import completions, panels, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
+from ttp_mcp.server.icons import server_icons
 from ttp_mcp.server.instructions import build_instructions
 from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.server.rendering import (
     mask_unexpected_error,
     render_failure,
-    render_icons,
     render_panel,
     render_prompt,
     render_resource,
@@ -83,7 +83,7 @@ class TtpServer(Server[Any]):
             title="TimeToPost",
             instructions=build_instructions(list(self._tools)),
             website_url="https://timetopost.co",
-            icons=render_icons(),
+            icons=server_icons(),
             version=__version__,
             cache_hints=_CACHE_HINTS,
             # No argument travels as a header, so there is nothing to compare with one.

@@ -1,12 +1,12 @@
 """Render tools, prompts, resources and results as MCP types."""
 
-from base64 import b64encode
 from typing import Any
 
 import mcp_types as types
 from pydantic_core import to_json
 
 from ttp_mcp.credentials import may_hold_token, redact_tokens
+from ttp_mcp.server.icons import tool_icons
 from ttp_mcp.server.panels import MIME_TYPE, Panel, panel_uri
 from ttp_mcp.server.prompts import Prompt
 from ttp_mcp.server.resources import Resource
@@ -16,16 +16,6 @@ from ttp_mcp.toolkit.schemas import input_schema, output_schema
 
 # Key in the _meta of an error result, with one of the words of `errors.error_kind`, or `arguments`.
 ERROR_KIND = "co.timetopost/error"
-_ICON_SVG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0b6e6e"/>'
-    '<path d="M8 12h16M11 7v4M21 7v4M12 19l3 3 6-6" fill="none" stroke="#fff" stroke-width="2.5" stroke-linecap="round"/></svg>'
-)
-
-
-def render_icons() -> list[types.Icon]:
-    """Render the server's icon, without an address that a client would have to fetch."""
-    source = "data:image/svg+xml;base64," + b64encode(_ICON_SVG.encode()).decode()
-    return [types.Icon(src=source, mime_type="image/svg+xml", sizes=["any"])]
 
 
 def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
@@ -35,6 +25,7 @@ def render_tool(tool: Tool, *, with_confirmation: bool = False) -> types.Tool:
         name=tool.name,
         title=tool.title,
         description=tool.description,
+        icons=tool_icons(tool.toolset),
         input_schema=input_schema(tool.input, with_confirmation=with_confirmation),
         output_schema=output_schema(tool.output),
         annotations=types.ToolAnnotations(
