@@ -253,7 +253,7 @@ async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
     monkeypatch.setattr(rendering, "redact_json", lambda data: data)
     with pytest.raises(AssertionError, match="shows a secret"):
-        await check(connect, sandbox, files, tmp_path / "log", 1500)
+        await check(connect, sandbox, files, tmp_path / "log", 3000)
 
 
 async def test_a1_goes_red_when_a_tool_breaks(connect, sandbox, files, tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_what_fits_several_lists_the_candidates(word, candidates):
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(f"Post not created: {candidates}")
-    assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
+    assert str(raised.value).endswith("Pass one of these labels or ids in account_ids. Nothing was sent.")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_part_of_a_name_picks_no_account(word, candidates):
     assert str(raised.value).startswith(
         f"Post not created: «{word}» names no account in full; similar are: {candidates}"
     )
-    assert str(raised.value).endswith("Pass one of these ids in account_ids. Nothing was sent.")
+    assert str(raised.value).endswith("Pass one of these labels or ids in account_ids. Nothing was sent.")
 
 
 @pytest.mark.parametrize("word", ["threads", "Threads", " facebook ", "Slack"])
@@ -121,9 +121,13 @@ def test_without_accounts_none_is_named():
         AccountCache(()).find("linkedin", "Post not created")
 
 
-def test_account_named_twice_is_meant_once():
-    """By id and by handle, in the order given."""
-    assert [each.id for each in BOOK.find_all(["linkedin", "acc_1", "@harbor.cafe"], "x")] == ["acc_4", "acc_1"]
+async def test_account_named_twice_is_meant_once(fresh):
+    """By platform, id, handle and label, in the order given."""
+    _, listed = await fresh.ok("list_integrations")
+    (instagram,) = (each["id"] for each in listed["accounts"] if each["platform"] == "instagram")
+    words = ["linkedin", instagram, "@harbor.cafe", "instagram @harbor.cafe"]
+    _, data = await fresh.ok("check_post", content="Words", account_ids=words)
+    assert [each["account"] for each in data["accounts"]] == ["linkedin «Harbor Café»", "instagram @harbor.cafe"]
 
 
 def test_word_from_outside_can_not_end_its_quotation():
@@ -164,7 +168,7 @@ async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platfo
         words = await agent.refused("create_post", content="Words", account_ids=["agency"])
         assert words == (
             "Post not created: «agency» names no account in full; similar are: tiktok «Facebook Ads Agency» (a3). "
-            "Pass one of these ids in account_ids. Nothing was sent."
+            "Pass one of these labels or ids in account_ids. Nothing was sent."
         )
         text, _ = await agent.ok("list_posts", account="agency")
         assert text.startswith("No posts yet")

@@ -161,7 +161,7 @@ async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
     (new,) = set(standing) - {old}
     clock.move(271)
     text, _ = await fresh.ok("delete_post", post_id=old)
-    assert f"an unfinished reschedule had already created {new} as its replacement. Call delete_post for it too" in text
+    assert f"An unfinished reschedule had already created {new} as its replacement. Call delete_post for it too" in text
 
 
 async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, clock, monkeypatch):
