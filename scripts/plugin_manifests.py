@@ -100,6 +100,10 @@ about:
 source:
   project: {REPOSITORY}
   branch: main
+run:
+  # The record of writes outlives the container.
+  volumes:
+    - ttp-mcp:/data
 config:
   description: Add your API token, from the TimeToPost dashboard (Settings → API).
   secrets:

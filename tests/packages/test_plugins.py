@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from mcp import StdioServerParameters
 from mcp.client import Client
 
@@ -18,84 +19,122 @@ from ttp_mcp.tools import every_tool
 
 pytestmark = pytest.mark.requirement("packages.plugins")
 
-# What each format allows at its top level. Agent Plugins and Cursor publish closed schemas.
-KEYS = {
-    "plugin/plugin.json": {
-        "$schema",
-        "name",
-        "version",
-        "description",
-        "author",
-        "homepage",
-        "repository",
-        "license",
-        "keywords",
-        "extensions",
-    },
-    "plugin/mcp.json": {"$schema", "mcpServers"},
-    "plugin/.claude-plugin/plugin.json": {
-        "name",
-        "version",
-        "description",
-        "author",
-        "homepage",
-        "repository",
-        "license",
-        "keywords",
-        "mcpServers",
-        "network",
-    },
-    "plugin/.cursor-plugin/plugin.json": {
-        "name",
-        "displayName",
-        "version",
-        "description",
-        "author",
-        "homepage",
-        "repository",
-        "license",
-        "keywords",
-        "skills",
-        "mcpServers",
-    },
-    ".claude-plugin/marketplace.json": {"name", "owner", "metadata", "plugins"},
-    "gemini-extension.json": {"name", "version", "description", "mcpServers", "settings"},
-    "glama.json": {"$schema", "maintainers"},
+
+def closed(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    """Schema of an object without other keys."""
+    return {"type": "object", "properties": properties, "required": [*required], "additionalProperties": False}
+
+
+TEXT = {"type": "string", "minLength": 1}
+URL = {"type": "string", "pattern": "^https://"}
+NAME = {"type": "string", "maxLength": 64, "pattern": r"^(?!.*(--|\.\.))[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"}
+VERSION = {"const": __version__}
+TEXTS = {"type": "array", "items": TEXT}
+# Cursor allows name and email, Agent Plugins also a URL; each has name only.
+AUTHOR = closed(("name",), name=TEXT)
+ABOUT = {
+    "name": NAME,
+    "version": VERSION,
+    "description": TEXT,
+    "author": AUTHOR,
+    "homepage": URL,
+    "repository": URL,
+    "license": TEXT,
+    "keywords": TEXTS,
 }
-WITH_A_SERVER = sorted(name for name, keys in KEYS.items() if "mcpServers" in keys)
+COMMAND = {"command": {"const": "uvx"}, "args": TEXTS}
+
+
+def servers(**properties: Any) -> dict[str, Any]:
+    """Schema of the only server."""
+    return closed(("timetopost",), timetopost=closed((*COMMAND, *properties), **COMMAND, **properties))
+
+
+# Every rule of each format that our files use, and no other key: Agent Plugins and Cursor publish closed schemas (requirements).
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "plugin/plugin.json": closed(
+        ("$schema", "name"),
+        **ABOUT,
+        **{"$schema": {"const": "https://agent-plugins.org/schemas/1.0.0/plugin.schema.json"}},
+    ),
+    "plugin/mcp.json": closed(
+        ("$schema", "mcpServers"),
+        mcpServers=servers(type={"const": "stdio"}),
+        **{"$schema": {"const": "https://agent-plugins.org/schemas/1.0.0/mcp.schema.json"}},
+    ),
+    "plugin/.claude-plugin/plugin.json": closed(
+        ("name",), **ABOUT, mcpServers=servers(), network=closed(("hosts",), hosts=TEXTS)
+    ),
+    "plugin/.cursor-plugin/plugin.json": closed(
+        ("name",), **ABOUT, displayName=TEXT, skills=TEXT, mcpServers=servers()
+    ),
+    ".claude-plugin/marketplace.json": closed(
+        ("name", "owner", "plugins"),
+        name=NAME,
+        owner=AUTHOR,
+        metadata=closed(description=TEXT),
+        plugins={
+            "type": "array",
+            "minItems": 1,
+            "items": closed(
+                ("name", "source"),
+                **{key: ABOUT[key] for key in ("name", "version", "description", "author")},
+                source={"type": "string", "pattern": r"^\./"},
+                category=TEXT,
+            ),
+        },
+    ),
+    "gemini-extension.json": closed(
+        ("name", "version"),
+        name={"type": "string", "pattern": "^[a-zA-Z0-9-]+$"},
+        version=VERSION,
+        description=TEXT,
+        mcpServers=servers(),
+        settings={
+            "type": "array",
+            "items": closed(
+                ("name", "description", "envVar"),
+                name=TEXT,
+                description=TEXT,
+                envVar=TEXT,
+                sensitive={"type": "boolean"},
+            ),
+        },
+    ),
+    "glama.json": closed(
+        ("$schema", "maintainers"),
+        maintainers=TEXTS,
+        **{"$schema": {"const": "https://glama.ai/mcp/schemas/server.json"}},
+    ),
+    "deploy/docker-catalogue/server.yaml": closed(
+        ("name", "image", "type", "meta", "about", "source"),
+        name=NAME,
+        image={"const": f"ghcr.io/timetopost/ttp-mcp:{__version__}"},
+        type={"const": "server"},
+        meta=closed(("category", "tags"), category=TEXT, tags=TEXTS),
+        about=closed(("title", "description", "icon"), title=TEXT, description=TEXT, icon=URL),
+        source=closed(("project",), project=URL, branch=TEXT),
+        run=closed(volumes=TEXTS),
+        config=closed(
+            description=TEXT,
+            secrets={"type": "array", "items": closed(("name", "env", "example"), name=TEXT, env=TEXT, example=TEXT)},
+            env={"type": "array", "items": closed(("name", "value"), name=TEXT, example=TEXT, value=TEXT)},
+            parameters={"type": "object"},
+        ),
+    ),
+}
+WITH_A_SERVER = sorted(name for name, schema in SCHEMAS.items() if "mcpServers" in schema["properties"])
 
 
 def read(name: str) -> dict[str, Any]:
     """A manifest, read."""
-    return json.loads(text_of(name))
+    return yaml.safe_load(text_of(name)) if name.endswith(".yaml") else json.loads(text_of(name))
 
 
-@pytest.mark.parametrize("name", KEYS)
-def test_manifest_has_only_keys_of_its_format(name):
-    """A closed schema refuses any other."""
-    assert read(name).keys() <= KEYS[name]
-
-
-@pytest.mark.parametrize("name", [name for name in KEYS if "version" in KEYS[name]])
-def test_manifest_has_this_version_and_a_valid_name(name):
-    """Names as the strictest of the formats takes them."""
-    manifest = read(name)
-    assert manifest["version"] == __version__
-    assert re.fullmatch(r"(?!.*(?:--|\.\.))[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?", manifest["name"])
-
-
-def test_agent_plugin_names_the_published_schemas():
-    """Clients choose their rules by these addresses."""
-    assert read("plugin/plugin.json")["$schema"] == "https://agent-plugins.org/schemas/1.0.0/plugin.schema.json"
-    servers = read("plugin/mcp.json")
-    assert servers["$schema"] == "https://agent-plugins.org/schemas/1.0.0/mcp.schema.json"
-    assert servers["mcpServers"]["timetopost"].keys() == {"type", "command", "args"}
-    assert servers["mcpServers"]["timetopost"]["type"] == "stdio"
-
-
-def test_authors_have_only_a_name():
-    """Cursor allows name and email, Agent Plugins name, email and url."""
-    assert all(read(name)["author"].keys() == {"name"} for name in KEYS if "author" in KEYS[name])
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_manifest_is_valid_by_its_format(name):
+    """A key or a value beyond the format makes clients refuse the whole file."""
+    assert [error.message for error in Draft202012Validator(SCHEMAS[name]).iter_errors(read(name))] == []
 
 
 def test_marketplace_points_to_the_plugin():
@@ -111,15 +150,16 @@ def test_gemini_extension_asks_for_the_token_as_a_secret():
     assert (setting["envVar"], setting["sensitive"]) == ("TTP_API_TOKEN", True)
 
 
-def test_docker_catalogue_entry_names_this_image_and_the_token_as_a_secret():
-    """And only as a secret."""
-    entry = yaml.safe_load(text_of("deploy/docker-catalogue/server.yaml"))
-    assert entry["image"].endswith(f":{__version__}")
+def test_docker_catalogue_entry_keeps_the_token_secret_and_the_ledger():
+    """A container is removed after each use; without a volume nothing would know what was sent."""
+    entry = read("deploy/docker-catalogue/server.yaml")
     assert [each["env"] for each in entry["config"]["secrets"]] == ["TTP_API_TOKEN"]
     assert "TTP_API_TOKEN" not in [each["name"] for each in entry["config"]["env"]]
+    (volume,) = entry["run"]["volumes"]
+    assert f"TTP_STATE_DIR={volume.partition(':')[2]}\n" in text_of("Dockerfile")
 
 
-@pytest.mark.parametrize("name", [*KEYS, "deploy/docker-catalogue/server.yaml"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_manifest_holds_no_secret(name):
     """Neither a token nor a place for one."""
     text = text_of(name)
