@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 _POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
 # Endpoints each toolset calls; the API client refuses the rest.
 _ENDPOINTS: dict[str, set[str]] = {
-    "posts": {*_POSTS, "GET /integrations"},
+    "posts": {*_POSTS, "GET /integrations", "GET /auth"},
     "integrations": {"GET /integrations"},
     "analytics": {"GET /analytics", "GET /posts", "GET /integrations"},
     "media": {"POST /media"},
-    "plans": {*_POSTS, "GET /integrations", "GET /analytics"},
-    "setup": {"GET /posts", "GET /integrations", "GET /analytics"},
+    "plans": {*_POSTS, "GET /integrations", "GET /analytics", "GET /auth"},
+    "setup": {"GET /posts", "GET /integrations", "GET /analytics", "GET /auth"},
 }
 
 

@@ -21,12 +21,16 @@ POST = {"content": "Doors open at ten", "platforms": ["linkedin"]}
 POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
 # Toolset: its resources beside the rules and the history, its prompts, the endpoints it needs.
 OFFERED = {
-    "posts": (["ttp://recent-posts", "ttp://posts/{id}"], ["turn_into_thread"], {*POSTS, "GET /integrations"}),
+    "posts": (
+        ["ttp://recent-posts", "ttp://posts/{id}"],
+        ["turn_into_thread"],
+        {*POSTS, "GET /integrations", "GET /auth"},
+    ),
     "integrations": (["ttp://accounts"], [], {"GET /integrations"}),
     "analytics": ([], [], {"GET /analytics", "GET /posts", "GET /integrations"}),
     "media": ([], [], {"POST /media"}),
-    "plans": ([], [], {*POSTS, "GET /integrations", "GET /analytics"}),
-    "setup": ([], [], {"GET /posts", "GET /integrations", "GET /analytics"}),
+    "plans": ([], [], {*POSTS, "GET /integrations", "GET /analytics", "GET /auth"}),
+    "setup": ([], [], {"GET /posts", "GET /integrations", "GET /analytics", "GET /auth"}),
 }
 
 
@@ -41,6 +45,7 @@ ASKS = {
     "DELETE /posts": delete_one,
     "GET /integrations": lambda api: api.integrations.list(),
     "GET /analytics": lambda api: api.analytics.optimal_times(),
+    "GET /auth": lambda api: api.auth.me(),
     "POST /media": lambda api: api.media.presign(PresignRequest("a.png", "image/png", 3)),
 }
 alone = pytest.mark.parametrize("toolset", OFFERED)

@@ -35,6 +35,7 @@ async def test_everything_is_looked_at_in_order(connect, tmp_path):
 1 problem found.
 ok      token: accepted by the local sandbox, where nothing is public. For a real account restart this server
     without --sandbox and set TTP_API_TOKEN
+ok      rights: user «Demo User», organization «Harbor Café»; it can publish
 ok      accounts: 5 of 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
     @harborcafe_berlin, linkedin «Harbor Café», tiktok @harbor.cafe and pinterest @harborcafe
 PROBLEM account: twitter @harborcafe_berlin is expired; posts to it fail until a person reconnects it in the
@@ -180,7 +181,9 @@ async def test_clock_is_compared_with_the_api(connect, seconds, line):
 
 async def test_api_that_tells_no_time_is_noticed(connect):
     """Then our own clock has to do."""
-    async with connect(through=reading({"/integrations": [{"id": "a"}], "/analytics/optimal-times": 403})) as agent:
+    async with connect(
+        through=reading({"/integrations": [{"id": "a"}], "/auth/me": 404, "/analytics/optimal-times": 403})
+    ) as agent:
         assert await lines(agent, "clock") == ["notice: the API sent no `Date` header, so the clock can't be checked."]
 
 

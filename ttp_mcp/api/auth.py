@@ -1,11 +1,22 @@
 """Wire models and endpoints of /auth."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import anyio
 
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import JsonObject, as_object, as_str, as_strs, first_present
+
+# Capabilities as the vendor's client names them. Any other word may mean anything.
+CAPABILITIES = ("read", "draft", "publish")
+# The rights of a token only warn early, so a write doesn't wait for them any longer.
+RIGHTS_SECONDS = 3.0
+# After a failed request the rights are not asked for again within this time.
+RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +33,7 @@ class Me:
     @property
     def can_draft(self) -> bool | None:
         """Check whether the token may write anything at all."""
-        if self.can_publish:
-            return True
-        return "draft" in self.capabilities if self.capabilities else None
+        return True if self.can_publish else _has_capability("draft", self.capabilities)
 
 
 class AuthApi:
@@ -32,6 +41,9 @@ class AuthApi:
 
     def __init__(self, http: Http) -> None:
         """Use this connection."""
+        self._monotonic = http.clocks.monotonic
+        self._rights: Me | None = None
+        self._ask_again_at = 0.0
         self._me = OptionalEndpoint(http, "GET", "/auth/me", feature="information about its token")
 
     async def me(self) -> Me:
@@ -48,6 +60,22 @@ class AuthApi:
             raise errors.BadAnswer(method="GET", path=self._me.route, reason="shape")
         return found
 
+    async def rights(self) -> Me | None:
+        """Return what the token may do, for a check before a write; None if that isn't known soon.
+
+        A token that can publish is asked about once. One that can't may be allowed to later, so it is asked about again.
+        """
+        if self._rights is None and self._monotonic() >= self._ask_again_at:
+            found: Me | None = None
+            with anyio.move_on_after(RIGHTS_SECONDS), suppress(errors.ApiError):
+                found = await self.me()
+            if found is None or found.can_publish is None:
+                self._ask_again_at = self._monotonic() + RETRY_SECONDS
+            if found is None or not found.can_publish:
+                return found
+            self._rights = found
+        return self._rights
+
 
 def _read_me(raw: JsonObject) -> Me | None:
     """Return user, organization and rights; None if the object has none of them."""
@@ -57,12 +85,18 @@ def _read_me(raw: JsonObject) -> Me | None:
     stated = raw.get("canPublish")
     if not user and not organization and not capabilities and not isinstance(stated, bool):
         return None
-    can_publish = stated if isinstance(stated, bool) else "publish" in capabilities if capabilities else None
     return Me(
         user=as_str(first_present(user, "name", "email", "id")),
         organization=as_str(first_present(organization, "name", "slug", "id")),
         organization_id=as_str(organization.get("id")),
         warning=as_str(first_present(raw, "orgWarning", "organizationWarning", "warning")),
         capabilities=capabilities,
-        can_publish=can_publish,
+        can_publish=stated if isinstance(stated, bool) else _has_capability("publish", capabilities),
     )
+
+
+def _has_capability(wanted: str, capabilities: Sequence[str]) -> bool | None:
+    """Check for a capability; None if there are none, or if one is a word of unknown meaning."""
+    if not capabilities or not set(capabilities) <= set(CAPABILITIES):
+        return None
+    return wanted in capabilities

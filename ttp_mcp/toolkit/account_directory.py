@@ -151,16 +151,16 @@ class AccountDirectory:
 
     async def fresh_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
         """Return the accounts, read from the API, and the result of `ask`, concurrently."""
-        return await _run_both(self.fresh, ask)
+        return await run_both(self.fresh, ask)
 
     async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
         """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
         if self.kept is not None:
             return self.kept, await ask()
-        return await _run_both(self.names, ask)
+        return await run_both(self.names, ask)
 
 
-async def _run_both(first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[T]]) -> tuple[First, T]:
+async def run_both(first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[T]]) -> tuple[First, T]:
     """Run both concurrently. If one fails, cancel the other and raise the original error."""
     results: list[object] = [None, None]
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Literal
 
-from ttp_mcp.api import ApiError, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
-from ttp_mcp.errors import agent_text
+from ttp_mcp.api import ApiError, EndpointMissing, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
+from ttp_mcp.errors import agent_text, describe_cause
 from ttp_mcp.ledger.records import Unfinished
 from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -18,6 +18,7 @@ from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
+from ttp_mcp.tools.posts.rights import describe_missing_right
 
 toolset = Toolset("setup")
 
@@ -64,6 +65,8 @@ async def _check_items(context: ToolContext) -> AsyncIterator[SetupItem]:
     reached, item = await _check_token(context)
     yield item
     if reached:
+        async for found in _check_rights(context):
+            yield found
         async for found in _check_accounts(context):
             yield found
         yield await _check_best_times(context)
@@ -94,6 +97,24 @@ async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
     shown = f" (fingerprint {token.fingerprint}{source})" if token and not context.sandbox else ""
     organization = f"; organization {quote_text(context.settings.org_id, 60)}" if context.settings.org_id else ""
     return True, _make_item("token", "ok", f"accepted{shown} by {where}{organization}")
+
+
+async def _check_rights(context: ToolContext) -> AsyncIterator[SetupItem]:
+    """Show user and organization of the token, and whether it can do what the access setting promises."""
+    try:
+        me = await context.api.auth.me()
+    except ApiError as error:
+        state = "ok" if isinstance(error, EndpointMissing) else "notice"
+        yield _make_item("rights", state, f"what the token may do isn't known: {describe_cause(error)}")
+        return
+    access = context.settings.access
+    lack = None if access == "read" else describe_missing_right(me, scheduled=access == "full")
+    owner = [f"user {quote_text(me.user, 60)}"] if me.user else []
+    owner += [f"organization {quote_text(me.organization, 60)}"] if me.organization else []
+    can = {True: "it can publish", False: "it can't publish", None: "what it may do isn't stated"}[me.can_publish]
+    yield _make_item("rights", "problem" if lack else "ok", f"{', '.join(owner) or 'no user stated'}; {lack or can}")
+    if me.warning:
+        yield _make_item("organization", "notice", f"the API says {quote_text(me.warning, 200)}.")
 
 
 async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:

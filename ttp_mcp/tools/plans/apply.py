@@ -27,6 +27,7 @@ from ttp_mcp.tools.plans.stored_plan import (
 from ttp_mcp.tools.posts.contents import render_contents
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
+from ttp_mcp.tools.posts.rights import refuse_missing_rights
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
 
@@ -59,6 +60,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     if not pending:
         return Answer(NOTHING_LEFT, stored.progress([], complete=True))
     _refuse_late(pending, context)
+    await refuse_missing_rights(context, NOT_APPLIED)
     accounts, existing = await context.accounts.fresh_and(context.api.posts.list)
     await require_confirmation(
         context,

@@ -17,7 +17,7 @@ from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unsche
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
 from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -29,6 +29,7 @@ from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.prepare import is_now, nearest_time, refuse_unhosted, refuse_unprintable
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
+from ttp_mcp.tools.posts.rights import describe_missing_right
 from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
@@ -120,7 +121,9 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
     this plan. A post has the same time on all its accounts.
     """
-    directory, existing = await context.accounts.fresh_and(context.api.posts.list)
+    directory, (existing, me) = await context.accounts.fresh_and(
+        lambda: run_both(context.api.posts.list, context.api.auth.rights)
+    )
     drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
     drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
@@ -144,6 +147,8 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     plan, warnings = _validate_posts(plan, drafts, existing, context.dashboard)
     plan_id, problem = await _save_plan(plan, context)
     heading = _render_heading(plan, plan_id, problem, context)
+    if lack := describe_missing_right(me, scheduled=True):
+        heading += f" apply_plan would refuse it: {lack}"
     return _planned_answer(heading, plan, plan_id, accounts, warnings, history, context)
 
 

@@ -6,16 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ttp_mcp.api import ApiError, Integration, Post, PostCreate
+from ttp_mcp.api import ApiError, Integration, Me, Post, PostCreate
 from ttp_mcp.errors import Refusal
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.network_choices import NetworkOptions
 from ttp_mcp.tools.posts.problems import Problems
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
+from ttp_mcp.tools.posts.rights import describe_missing_right
 from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import Findings, validate_post
 
@@ -111,12 +112,14 @@ async def prepare_post(
     when = None if wants_now else problems.collect(due_time, args.scheduled_at, context)
     # A draft reaches no audience, so it needs no comparison.
     compared = args.scheduled_at is not None or compare_drafts
-    book, others = await _read_accounts_and_posts(context, wants_posts=compared)
+    book, others, me = await _read_state(context, wants_posts=compared)
     if when:
         # Now the API's clock is known.
         problems.collect(refuse_past, when, context.now(), context.zone)
     targets = _find_targets(args, book, problems)
     scheduled = args.scheduled_at is not None
+    if lack := describe_missing_right(me, scheduled=scheduled):
+        problems.add(lack)
     choices = await NetworkOptions(context).check(args.platform_data, targets, args.media_urls, scheduled=scheduled)
     post = PostCreate(
         content=texts[0],
@@ -217,20 +220,19 @@ def _reaches_local(context: ToolContext) -> bool:
     return context.sandbox or is_local_host(urlsplit(context.settings.api_url).hostname or "")
 
 
-async def _read_accounts_and_posts(
+async def _read_state(
     context: ToolContext, *, wants_posts: bool
-) -> tuple[AccountCache, tuple[Post, ...] | None]:
-    """Read the accounts, and the posts if wanted. The posts are optional: most checks don't need them."""
+) -> tuple[AccountCache, tuple[Post, ...] | None, Me | None]:
+    """Read the accounts, the posts if wanted, and the rights of the token. Most checks don't need the last two."""
 
     async def list_posts() -> tuple[Post, ...] | None:
         try:
-            return tuple(await context.api.posts.list())
+            return tuple(await context.api.posts.list()) if wants_posts else None
         except ApiError:
             return None
 
-    if not wants_posts:
-        return await context.accounts.fresh(), None
-    return await context.accounts.fresh_and(list_posts)
+    book, (others, me) = await context.accounts.fresh_and(lambda: run_both(list_posts, context.api.auth.rights))
+    return book, others, me
 
 
 def refuse_unprintable(texts: Sequence[str], what: str) -> None:
