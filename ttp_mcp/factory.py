@@ -159,4 +159,5 @@ def create_tool_context(
         zone=settings.zone,
         local_files=local_files,
         sandbox=sandbox is not None,
+        **({"read_image": sandbox.storage.read_image} if sandbox else {}),
     )

@@ -43,6 +43,8 @@ const small = shown.filter(each => each.matches("button, input") && Math.min(eac
 const all = {wide, scrolling, small, page: document.documentElement.scrollWidth > innerWidth ? [document.body] : []};
 return Object.entries(all).flatMap(([name, found]) => found.map(each => `${name}: ${each.outerHTML.slice(0, 200)}`));
 """
+# The tool that opens a panel, and words that it then shows.
+EXAMPLES = {"calendar": ("list_posts", "Week of 23 November 2026"), "post": ("get_post", "Scheduled")}
 Found = TypeVar("Found")
 
 
@@ -63,6 +65,13 @@ class Stage:
         self.browser.get(f"{self.origin}/#{quote(json.dumps(chosen))}")
         self.wait(lambda: self.log()["initialized"])
         self.enter()
+
+    def open_example(self, panel: str, **options: Any) -> str:
+        """Open a panel after a call that it is for; words that it shows once it has the answer."""
+        tool, words = EXAMPLES[panel]
+        arguments = {"post_id": self.posts()[0]["id"]} if tool == "get_post" else {}
+        self.open(panel, tool, **{"arguments": arguments, **options})
+        return words
 
     def enter(self) -> None:
         """Look into the panel's frame."""

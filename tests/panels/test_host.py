@@ -2,21 +2,18 @@
 
 import pytest
 
-from tests.panels.conftest import Stage
+from tests.panels.conftest import EXAMPLES, Stage
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.host"), needs_chromium]
 
-# Panel, the tool that opens it, and words that it then shows.
-OPENED = [("calendar", "list_posts", "Week of 23 November 2026")]
-each_panel = pytest.mark.parametrize(("panel", "tool", "words"), OPENED)
+each_panel = pytest.mark.parametrize("panel", EXAMPLES)
 
 
 @each_panel
-def test_panel_waits_for_the_handshake_and_reports_its_size(stage: Stage, panel: str, tool: str, words: str) -> None:
+def test_panel_waits_for_the_handshake_and_reports_its_size(stage: Stage, panel: str) -> None:
     """The host shows the frame only after `initialized`; nothing is sent before, and nothing that isn't offered."""
-    stage.open(panel, tool)
-    stage.see(words)
+    stage.see(stage.open_example(panel))
     stage.settle()
     log = stage.log()
     assert (log["early"], log["refused"], log["foreign"]) == ([], [], 0)
@@ -24,20 +21,19 @@ def test_panel_waits_for_the_handshake_and_reports_its_size(stage: Stage, panel:
 
 
 @each_panel
-def test_panel_asks_for_nothing_that_was_not_offered(stage: Stage, panel: str, tool: str, words: str) -> None:
+def test_panel_asks_for_nothing_that_was_not_offered(stage: Stage, panel: str) -> None:
     """Without capabilities it shows the answer that it got, and offers no action."""
-    stage.open(panel, tool, capabilities={})
-    stage.see(words)
+    stage.see(stage.open_example(panel, capabilities={}))
     log = stage.log()
     assert (log["refused"], log["context"], log["links"]) == ([], [], [])
-    assert [name for name, _ in stage.calls] == [tool]
-    assert not stage.has_button("Today")
+    assert [name for name, _ in stage.calls] == [EXAMPLES[panel][0]]
+    assert not any(map(stage.has_button, ("Today", "Change time", "Cancel post")))
 
 
 @each_panel
-def test_messages_of_other_windows_are_ignored(stage: Stage, panel: str, tool: str, words: str) -> None:
+def test_messages_of_other_windows_are_ignored(stage: Stage, panel: str) -> None:
     """Only the parent window is the host."""
-    stage.open(panel, tool)
+    words = stage.open_example(panel)
     stage.see(words)
     stage.settle()
     stage.browser.execute_async_script(
@@ -48,10 +44,9 @@ def test_messages_of_other_windows_are_ignored(stage: Stage, panel: str, tool: s
 
 
 @each_panel
-def test_host_pings_themes_and_ends_a_panel(stage: Stage, panel: str, tool: str, words: str) -> None:
+def test_host_pings_themes_and_ends_a_panel(stage: Stage, panel: str) -> None:
     """Requests of the host get an answer, and a changed theme is applied."""
-    stage.open(panel, tool)
-    stage.see(words)
+    stage.see(stage.open_example(panel))
     for number, method in enumerate(("ping", "ui/resource-teardown", "ui/unknown")):
         stage.in_host("send({id: arguments[0], method: arguments[1], params: {}})", 100 + number, method)
     answers = stage.wait(lambda: (found := stage.log()["answers"])[2:] and found)
@@ -65,7 +60,8 @@ def test_host_pings_themes_and_ends_a_panel(stage: Stage, panel: str, tool: str,
     assert stage.browser.execute_script("return document.documentElement.dataset.theme") == "dark"
 
 
-def test_panel_opened_without_a_host_says_where_it_belongs(stage: Stage) -> None:
+@each_panel
+def test_panel_opened_without_a_host_says_where_it_belongs(stage: Stage, panel: str) -> None:
     """As a file in a browser."""
-    stage.browser.get(f"{stage.origin}/view/calendar")
+    stage.browser.get(f"{stage.origin}/view/{panel}")
     stage.see("This is a panel of an MCP client")

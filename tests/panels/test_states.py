@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.panels.conftest import Stage
+from tests.panels.conftest import EXAMPLES, Stage
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.states"), needs_chromium]
@@ -10,30 +10,39 @@ pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.states"), nee
 FAILED = {"isError": True, "content": [{"type": "text", "text": "Posts not listed: the API is down. Try again later."}]}
 
 
-def test_panel_is_loading_until_the_answer_is_there(stage: Stage) -> None:
+each_panel = pytest.mark.parametrize("panel", EXAMPLES)
+
+
+@each_panel
+def test_panel_is_loading_until_the_answer_is_there(stage: Stage, panel: str) -> None:
     """And says so to screen readers."""
-    stage.open("calendar", "list_posts", hold=True)
-    stage.see("Loading the calendar")
+    stage.open_example(panel, hold=True)
+    stage.see("Loading")
     assert stage.browser.execute_script("return document.querySelectorAll('[aria-busy=true]').length") == 1
     stage.check_layout()
 
 
-def test_failed_call_is_shown_in_its_own_words(stage: Stage) -> None:
-    """The person can go on from there."""
-    stage.open("calendar", "list_posts", result=FAILED)
+@each_panel
+def test_failed_call_is_shown_in_its_own_words(stage: Stage, panel: str) -> None:
+    """Not as an empty panel."""
+    stage.open_example(panel, result=FAILED)
     stage.see("Posts not listed: the API is down. Try again later.")
     stage.check_layout()
-    stage.click("Show the calendar")
-    stage.see("Week of 23 November 2026")
 
 
-def test_cancelled_call_is_shown_as_such(stage: Stage) -> None:
+@each_panel
+def test_cancelled_call_is_shown_as_such(stage: Stage, panel: str) -> None:
     """Nothing happened."""
-    stage.open("calendar", "list_posts", hold=True)
+    stage.open_example(panel, hold=True)
     stage.see("Loading")
     stage.in_host("send({method: 'ui/notifications/tool-cancelled', params: {reason: 'stop'}})")
     stage.see("The call was cancelled", "Nothing was changed.")
     stage.check_layout()
+
+
+def test_calendar_can_be_opened_after_a_failure(stage: Stage) -> None:
+    """The person goes on from there."""
+    stage.open("calendar", "list_posts", result=FAILED)
     stage.click("Show the calendar")
     stage.see("Week of 23 November 2026")
 
@@ -56,5 +65,22 @@ def test_full_week_and_month_fit(stage: Stage, width: int, theme: str) -> None:
     stage.see("Week of 23 November 2026", "more")
     stage.check_layout()
     stage.click("Month")
-    stage.see("November 2026", "more on" if width < 0 else "more")
+    stage.see("November 2026", "more")
+    stage.check_layout()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 640, 1200])
+def test_previews_of_every_platform_fit(stage: Stage, width: int, theme: str) -> None:
+    """Thread, problems and lengths at every width."""
+    post = {
+        "content": "A long text with https://example.com/a/very/long/link/that/has/no/space/in/it/at/all and #tags. "
+        * 6,
+        "thread": ["Second part", "Third part"],
+        "platforms": ["twitter", "instagram", "linkedin", "tiktok", "pinterest"],
+        "media_urls": [f"http://elsewhere.example/{'long-name' * number}.png" for number in range(1, 6)],
+        "platform_data": {"pinterest": {"title": "A pin", "board": "Recipes"}, "tiktok": {"allow_duet": True}},
+    }
+    stage.open("post", "check_post", arguments=post, width=width, context={"theme": theme})
+    stage.see("A pin", "Error: ", "Second part", "characters", "allow_duet")
     stage.check_layout()

@@ -44,6 +44,28 @@ def test_hostile_post_stays_text(stage: Stage, text: str) -> None:
     stage.check_layout()
 
 
+@pytest.mark.parametrize("text", [MARKUP, BIDI, EMOJI, LONG], ids=["markup", "bidi", "emoji", "long"])
+def test_hostile_preview_stays_text(stage: Stage, text: str) -> None:
+    """In the text, the thread, and the names of files and choices."""
+    stage.open(
+        "post",
+        "check_post",
+        arguments={
+            "content": text,
+            "thread": [text],
+            "platforms": ["twitter", "pinterest"],
+            "media_urls": ["http://x.example/%3Cimg%20src=x%20onerror=alert(1)%3E.png"],
+            "platform_data": {"pinterest": {"title": MARKUP[:90], "board": BIDI}},
+        },
+        width=320,
+    )
+    stage.see("Preview. Nothing was sent.", "2 of 2")
+    assert stage.browser.execute_script(INTRUDERS) == ["Post preview", 0]
+    shown = stage.browser.execute_script("return document.querySelector('.text').textContent")
+    assert shown == text.replace("\u202e", "").replace("\u2066", "")
+    stage.check_layout()
+
+
 def test_hostile_names_and_answers_stay_text(stage: Stage) -> None:
     """Names of accounts and the words of a failed tool."""
     stage.add_post("Plain", "2026-11-26T10:00")

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 import anyio
 from starlette.applications import Starlette
@@ -22,6 +22,8 @@ CONTENT_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp", "video/mp
 # The reference does not say how sizes are validated; this is the sandbox's own limit.
 MOST_BYTES = 5 * 1024**3
 EXPIRES_SECONDS = 300
+# Images that panels show.
+MOST_IMAGE_BYTES = 4 * 1024**2
 WRITE_BYTES = 1024 * 1024
 _SIGNED = ("type", "size", "expires")
 
@@ -56,6 +58,23 @@ class MediaStorage:
         """Return an upload URL, signed over key, type, size and expiry (milliseconds)."""
         query = {"type": content_type, "size": str(size), "expires": str(expires)}
         return f"{self.public_url(key)}?{urlencode({**query, 'signature': self._sign(key, query)})}"
+
+    def read_image(self, url: str) -> tuple[bytes, str] | None:
+        """Read an uploaded image of at most `MOST_IMAGE_BYTES` by its URL: content and type."""
+        parts = split_url(self.to_current_url(url))
+        if parts is None or not self.to_current_url(url).startswith(f"{self.origin}/"):
+            return None
+        key = unquote(parts.path.lstrip("/"))
+        with self.store.reading() as db:
+            row = db.execute(
+                "SELECT content_type FROM media WHERE key = ? AND uploaded_at IS NOT NULL", (key,)
+            ).fetchone()
+        if row is None or not row["content_type"].startswith("image/"):
+            return None
+        file = self.path(key)
+        if not file.is_file() or file.stat().st_size > MOST_IMAGE_BYTES:
+            return None
+        return file.read_bytes(), row["content_type"]
 
     def path(self, key: str) -> Path:
         """Return the file of a key. Callers choose only its cleaned name, so it stays below the folder."""

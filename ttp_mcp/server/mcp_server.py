@@ -1,6 +1,7 @@
 """The MCP server: handlers of tools, prompts, resources and completions, for both protocol eras."""
 
 import logging
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -173,6 +174,8 @@ class TtpServer(Server[Any]):
             return types.ReadResourceResult(contents=[file])
         if panel := self._panels.get(uri):
             return self._read_panel(panel, self._context_of(request))
+        if uri.startswith(panels.IMAGES):
+            return self._read_image(uri, self._context_of(request))
         found = resources.find_resource(uri, self._resources)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown resource: {quote_text(uri, 100)}."))
@@ -206,6 +209,14 @@ class TtpServer(Server[Any]):
             _meta={"ui": panels.describe_display(context.settings.api_url)},
         )
         return types.ReadResourceResult(contents=[content])
+
+    def _read_image(self, uri: str, context: ToolContext) -> types.ReadResourceResult:
+        found = context.read_image(unquote(uri.removeprefix(panels.IMAGES)))
+        if found is None:
+            raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown image: {quote_text(uri, 100)}."))
+        content, mime_type = found
+        blob = types.BlobResourceContents(uri=uri, blob=b64encode(content).decode(), mime_type=mime_type)
+        return types.ReadResourceResult(contents=[blob])
 
     async def _complete(self, request: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Complete ids and names; an API that fails completes nothing."""

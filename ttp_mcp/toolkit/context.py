@@ -50,6 +50,8 @@ class ToolContext:
     """Zone for times without an offset, and for display."""
     local_files: bool = True
     sandbox: bool = False
+    read_image: Callable[[str], tuple[bytes, str] | None] = lambda _: None
+    """Image of the sandbox by its URL, which no client can open: content and type."""
 
     @property
     def dashboard(self) -> str:

@@ -15,6 +15,9 @@ from ttp_mcp import __version__
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
 
+# Before the encoded URL of an image that no client can open, as those of the sandbox. It isn't listed: panels alone ask for it.
+IMAGES = "ui://timetopost/images/"
+
 # Capability of a server with panels.
 CAPABILITY = {"mimeTypes": [MIME_TYPE]}
 
@@ -79,6 +82,13 @@ PANELS = (
         "Weeks and months of posts: move, cancel and read them, and approve a plan.",
         ("base.css", "calendar.css"),
         (*_SHARED, "calendar.js"),
+    ),
+    Panel(
+        "post",
+        "Post preview",
+        "A post as each platform shows it, with lengths, thread, media and problems: move, cancel and copy it.",
+        ("base.css", "post.css"),
+        (*_SHARED, "post.js"),
     ),
 )
 

@@ -158,9 +158,27 @@ function fileName(url) {
   }
 }
 
-// Pictures come from the media host, which the panel declares; those of the sandbox are read through the server.
+// Images come from the media host, which the panel declares. Those of the sandbox are read through the server.
+const images = new Map();
+
 async function loadImage(image, url) {
-  image.src = url;
+  if (isFollowable(url) || !host.capabilities.serverResources) {
+    image.src = url;
+    return;
+  }
+  if (!images.has(url)) images.set(url, readImage(url));
+  const read = await images.get(url);
+  if (read) image.src = read;
+  else image.dispatchEvent(new Event("error"));
+}
+
+async function readImage(url) {
+  try {
+    const { contents } = await request("resources/read", { uri: `ui://timetopost/images/${encodeURIComponent(url)}` });
+    return /^image\/(png|jpeg|gif|webp)$/.test(contents[0].mimeType) ? `data:${contents[0].mimeType};base64,${contents[0].blob}` : null;
+  } catch {
+    return null;
+  }
 }
 
 function resultsView(results) {

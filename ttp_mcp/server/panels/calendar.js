@@ -167,10 +167,9 @@ function byDay() {
 // Draw.
 
 function render() {
-  if (state.phase === "loading" || (!state.anchor && state.loading)) draw(loadingView("Loading the calendar…"));
-  else if (state.phase === "alone") draw(emptyView("This is a panel of an MCP client", "Open it in a client that shows MCP Apps."));
-  else if (state.phase === "cancelled") draw(emptyView("The call was cancelled", "Nothing was changed.", reloadButton()));
-  else if (state.phase === "failed") draw(noticeView({ ok: false, title: "The tool did not do it", text: state.failure }, [reloadButton()]));
+  const words = "Loading the calendar…";
+  if (state.phase !== "ready") draw(phaseView(state, words, reloadButton()));
+  else if (!state.anchor && state.loading) draw(loadingView(words));
   else if (state.open) draw(actingView(), detailView(state.open));
   else draw(headingView(), actingView(), planView(), problemView(), state.view === "week" ? weekView() : monthView());
 }

@@ -160,7 +160,7 @@ function showTime(iso) {
   return make("time", { datetime: iso }, `${showDay(dayOf(iso), "day")}, ${clockOf(iso)}`);
 }
 
-// A panel is drawn anew after each change. The element with the same key keeps the focus; `focus` names another one.
+// A panel is drawn again after each change. The element with the same key keeps the focus; `focus` names another one.
 
 function draw(...children) {
   const main = document.querySelector("main");
@@ -173,13 +173,27 @@ function focusOn(key) {
   document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
 }
 
-// Announce to screen readers. Its element is not drawn anew, as that would be silent.
+// Announce to screen readers. Its element stays: a new one would be silent.
 function announce(text) {
   document.querySelector("#said").textContent = text;
 }
 
 function loadingView(words) {
   return make("div", { class: "loading", "aria-busy": "true" }, make("p", { class: "sub" }, words), ["", "", ""].map(() => make("div", { class: "bar" })));
+}
+
+// A panel that has nothing to show yet, or nothing any more.
+function phaseView(state, words, reload) {
+  switch (state.phase) {
+    case "alone":
+      return emptyView("This is a panel of an MCP client", "Open it in a client that shows MCP Apps.");
+    case "cancelled":
+      return emptyView("The call was cancelled", "Nothing was changed.", reload);
+    case "failed":
+      return noticeView({ ok: false, title: "The tool did not do it", text: state.failure }, reload ? [reload] : []);
+    default:
+      return loadingView(words);
+  }
 }
 
 function emptyView(title, words, ...actions) {

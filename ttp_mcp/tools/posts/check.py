@@ -87,7 +87,7 @@ class PostCheck(ToolOutput):
     proposed_thread: ProposedThread | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="Check a post", effect="read", failure=NOT_CHECKED)
+@toolset.tool(title="Check a post", effect="read", failure=NOT_CHECKED, panel="post")
 async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]:
     """Return what create_post would do with the same arguments. Sends nothing.
 

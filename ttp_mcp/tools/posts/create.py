@@ -72,7 +72,7 @@ class CreatedPost(ContentSummary):
     candidates: list[str] | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="Create a post", effect="publish", failure=NOT_CREATED, drafts=True)
+@toolset.tool(title="Create a post", effect="publish", failure=NOT_CREATED, drafts=True, panel="post")
 async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedPost]:
     """Schedule a post, or save a draft when scheduled_at is left out.
 

@@ -19,7 +19,7 @@ class GetPost(ToolInput):
     offset: Annotated[int, Field(ge=0, description="For a very long text: next_offset of the call before.")] = 0
 
 
-@toolset.tool(title="Get a post", effect="read", failure="Post not read")
+@toolset.tool(title="Get a post", effect="read", failure="Post not read", panel="post")
 async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
     """Return a post in full, with its result on each account.
 

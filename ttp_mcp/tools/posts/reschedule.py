@@ -72,7 +72,7 @@ class Rescheduled(ContentSummary):
     warnings: list[str]
 
 
-@toolset.tool(title="Reschedule or change a post", effect="publish", failure=NOT_DONE)
+@toolset.tool(title="Reschedule or change a post", effect="publish", failure=NOT_DONE, panel="post")
 async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[Rescheduled]:
     """Change the time, text, accounts or media of a draft or scheduled post. The id changes.
 
