@@ -59,6 +59,8 @@ def test_one_trailing_line_break_is_ignored(ending):
         "TTP_API_TOKEN={}",
         'TTP_API_TOKEN = "{}"',
         "export TTP_API_TOKEN='{}'\r\n",
+        '$env:TTP_API_TOKEN = "{}"\r\n',
+        "set TTP_API_TOKEN={}\r\n",
         '"Bearer {}"',
         "\ufeff{}",
         '\ufeff"{}"',

@@ -24,7 +24,7 @@ _SECRETS = re.compile(
 
 # Text around a pasted token: a line of an .env file, a header, quotation marks, a byte order mark.
 _WRAPPING = re.compile(
-    r"\A(?:[\s\"'“‘\ufeff]+|export\s|(?:TTP|TIMETOPOST)_API_TOKEN\s*=|Authorization:|Bearer\s)|[\s\"'”’]+\Z",
+    r"\A(?:[\s\"'“‘\ufeff]+|(?:export|set)\s|\$env:|(?:TTP|TIMETOPOST)_API_TOKEN\s*=|Authorization:|Bearer\s)|[\s\"'”’]+\Z",
     re.IGNORECASE,
 )
 

@@ -107,12 +107,13 @@ def test_login_reads_what_shells_and_windows_pipe(run, api, form, encoding):
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [
-        (b"", 2, "Not logged in: that isn't an API token: it must begin with ttp_."),
+        (b"", 2, "Not logged in: no token was entered."),
+        (b"\xef\xbb\xbf \r\n", 2, "Not logged in: no token was entered."),
         (b"hello-world", 2, "Not logged in: that isn't an API token: it must begin with ttp_."),
         (b"\xff\xfe\xfa", 2, "Not logged in: standard input can't be read as text."),
         (OTHER.encode(), 3, "Not logged in: the API did not accept the token (401)."),
     ],
-    ids=["empty", "malformed", "binary", "refused"],
+    ids=["empty", "blank", "malformed", "binary", "refused"],
 )
 def test_login_that_fails_saves_nothing_and_repeats_nothing(run, api, logged_in, given, code, words):
     """The login that was there stays."""
@@ -150,6 +151,31 @@ def test_login_asks_without_echo(api, tmp_path):
     os.close(ours)
     assert b"Saved in " in shown
     assert api["token"].encode() not in shown
+
+
+# A terminal whose echo nothing can switch off, as some editors have.
+ECHOING = """
+import io, sys
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+sys.stdin = Terminal("hello")
+from ttp_mcp.cli import main
+sys.exit(main(["login"]))
+"""
+
+
+def test_login_reads_nothing_from_a_terminal_that_would_show_the_token(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", ECHOING],
+        env=environment(HOME=str(tmp_path)),
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Not logged in: this terminal would show the token. Pipe it instead: ")
 
 
 def read_until(terminal, end):
@@ -308,7 +334,7 @@ def test_organization_is_part_of_the_login(run, api):
     assert settings().org_id == "org_harbor_cafe"
     assert settings(TTP_ORG_ID="org_2").org_id == "org_2"
     assert settings(TTP_API_TOKEN=OTHER).org_id is None
-    assert run("login", "--org", "${ORG}", given=api["token"].encode())[0] == 1
+    assert run("login", "--org", "${ORG}", given=api["token"].encode())[0] == 2
 
 
 @pytest.mark.requirement("login.logout")
@@ -376,6 +402,21 @@ def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, sys
     system_keyring.locked = True
     assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]
     assert settings().token.reveal() == api["token"]
+
+
+@pytest.mark.requirement("login.keyring")
+def test_keyring_backend_that_is_not_installed_leaves_the_token_to_the_file(api, tmp_path):
+    """A variable of the `keyring` package names it."""
+    done = subprocess.run(
+        [PROGRAM, "login"],
+        input=api["token"],
+        env=environment(HOME=str(tmp_path), TTP_API_URL=api["api_url"], PYTHON_KEYRING_BACKEND="nonsense.Keyring"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Saved in {tmp_path}" in done.stdout
 
 
 @pytest.mark.requirement("login.keyring")

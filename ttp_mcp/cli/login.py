@@ -4,6 +4,7 @@ import argparse
 import getpass
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -75,7 +76,7 @@ def run_login(args: argparse.Namespace) -> int:
 
 
 def run_logout(args: argparse.Namespace) -> int:
-    """Remove the login and report where else a token is. 0: removed or not there; 1: it can't be removed."""
+    """Remove the login and report where else a token is. 0: removed or not there; 1: it can't be removed; 2: a wrong setting."""
     try:
         environ = read_environment(args)
         removed = remove_login(environ)
@@ -101,7 +102,9 @@ def _report_refusal(args: argparse.Namespace, problem: Exception, failure: str) 
         print(json.dumps({"outcome": "refused", "problem": text}))
     else:
         print(text if text.startswith(failure) else f"{failure}: {text}", file=sys.stderr)
-    return problem.code if isinstance(problem, LoginRefused) else FAILED
+    if isinstance(problem, LoginRefused):
+        return problem.code
+    return MISUSED if isinstance(problem, config.SettingProblem) else FAILED
 
 
 def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
@@ -128,9 +131,15 @@ def _read_token() -> Token:
         raise LoginRefused("there is neither a terminal nor standard input to read the token from.", MISUSED)
     try:
         text = _prompt() if sys.stdin.isatty() else decode_pasted(sys.stdin.buffer.read(_INPUT_BYTES))
-        return parse_token(text.strip())
+        if not text.strip():
+            raise EOFError
+        return parse_token(text)
     except EOFError:
         raise LoginRefused("no token was entered.", MISUSED) from None
+    except getpass.GetPassWarning:
+        raise LoginRefused(
+            "this terminal would show the token. Pipe it instead: ttp-mcp login <token.txt.", MISUSED
+        ) from None
     except TokenProblem as problem:
         raise LoginRefused(f"that isn't an API token: {problem} Copy it again and retry.", MISUSED) from None
     except ValueError:
@@ -138,7 +147,10 @@ def _read_token() -> Token:
 
 
 def _prompt() -> str:
-    return getpass.getpass(_PROMPT).replace("\0", "")
+    with warnings.catch_warnings():
+        # It warns before it would read with echo.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        return getpass.getpass(_PROMPT).replace("\0", "")
 
 
 async def _read_account(settings: config.Settings) -> tuple[list[str], str | None]:

@@ -64,6 +64,9 @@ def _find_backend() -> "KeyringBackend | None":
         import keyring
     except ImportError:
         return None
-    backend = keyring.get_keyring()
-    # Below 1 are those that refuse everything and those that write plain files.
-    return backend if backend.priority >= 1 else None
+    try:
+        backend = keyring.get_keyring()
+        # Below 1 are those that refuse everything and those that write plain files.
+        return backend if backend.priority >= 1 else None
+    except Exception:  # noqa: BLE001 - a backend that is configured and isn't there, or can't start
+        return None
