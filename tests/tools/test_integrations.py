@@ -66,6 +66,13 @@ async def test_without_accounts_a_person_has_to_connect_one(connect):
     assert data == {"accounts": []}
 
 
+sites = pytest.mark.parametrize(
+    ("sandbox", "site"),
+    [(True, ""), (False, " (http://sandbox.localhost/dashboard/settings?tab=integrations)")],
+    ids=["sandbox", "API"],
+)
+
+
 @pytest.mark.requirement("tools.expired")
 @pytest.mark.parametrize(
     ("tool", "arguments"),
@@ -77,9 +84,7 @@ async def test_without_accounts_a_person_has_to_connect_one(connect):
         ("plan_posts", {"posts": [{"content": "Words"}]}),
     ],
 )
-@pytest.mark.parametrize(
-    ("sandbox", "site"), [(True, ""), (False, " (http://sandbox.localhost)")], ids=["sandbox", "API"]
-)
+@sites
 async def test_every_tool_says_the_same_of_an_expired_account(connect, tool, arguments, sandbox, site):
     """With where to reconnect it, from the settings."""
     async with connect() as agent:
@@ -88,6 +93,28 @@ async def test_every_tool_says_the_same_of_an_expired_account(connect, tool, arg
         for post in arguments.get("posts", [arguments] if arguments else []):
             post.update(target)
         text, _ = await agent.ok(tool, **arguments)
+    words = f"expired; posts to it fail until a person reconnects it in the TimeToPost dashboard{site}"
+    assert text.count(words) == text.count("reconnect") == 1
+
+
+@pytest.mark.requirement("tools.expired")
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("list_posts", {"text": "Words"}),
+        ("get_post", {}),
+        ("check_post", {"content": "More words"}),
+        ("reschedule_post", {"content": "More words"}),
+        ("publish_post", {}),
+    ],
+)
+@sites
+async def test_every_tool_for_posts_that_exist_says_the_same(connect, tool, arguments, sandbox, site):
+    async with connect(demo_posts=False) as agent:
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
+        _, made = await agent.ok("create_post", content="Words", account_ids=["twitter @harborcafe_berlin"])
+        post_id = {} if tool == "list_posts" else {"post_id": made["post_id"]}
+        text, _ = await agent.ok(tool, **arguments, **post_id)
     words = f"expired; posts to it fail until a person reconnects it in the TimeToPost dashboard{site}"
     assert text.count(words) == text.count("reconnect") == 1
 

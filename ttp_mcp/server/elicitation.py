@@ -1,6 +1,8 @@
-"""Reach the user through their MCP client: progress, and a question to confirm (elicitation)."""
+"""Reach the user through their MCP client: progress, a question to confirm, and a link to open (elicitation)."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from secrets import token_urlsafe
 from typing import Any, cast
 
 import mcp_types as types
@@ -14,7 +16,7 @@ from ttp_mcp.toolkit.confirmation import CONFIRMATION_SECONDS, digest_of
 
 # From this protocol version on, a call is answered with the question, and the client repeats the call with the reply.
 INPUT_REQUIRED_SINCE = "2026-07-28"
-_ANSWER = "confirm"
+_ANSWER, _LINK = "confirm", "link"
 _FORM: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -25,7 +27,7 @@ _FORM: dict[str, Any] = {
 
 
 class ElicitationRequired(Exception):
-    """Raised to answer the call with a question. The client calls again with the user's reply."""
+    """Raised to answer the call with a question or an offer. The client calls again with the user's reply."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:
         """Keep the result that carries the question."""
@@ -60,6 +62,24 @@ class McpUserPrompter:
         if request.protocol_version >= INPUT_REQUIRED_SINCE:
             return await self._read_reply(question, binding)
         return await self._send_question(request, question)
+
+    async def offer_link(self, message: str, url: str) -> None:
+        """Offer to open a page; no effect when the client can't.
+
+        Raises:
+            ElicitationRequired: The offer is the answer to this call.
+        """
+        request = self.request
+        if request is None or not _can_open_links(request.session.client_capabilities):
+            return
+        message = redact_tokens(message)
+        if request.protocol_version < INPUT_REQUIRED_SINCE:
+            # The link is in the answer too, so a client that fails to show it changes nothing.
+            with suppress(MCPError):
+                await request.session.elicit_url(message, url, token_urlsafe(16), related_request_id=request.request_id)
+        elif self.params is None or _LINK not in (self.params.input_responses or {}):
+            offer = types.ElicitRequest(params=types.ElicitRequestURLParams(message=message, url=url))
+            raise ElicitationRequired(types.InputRequiredResult(input_requests={_LINK: offer}))
 
     async def _read_reply(self, question: str, binding: Any) -> bool:
         params = self.params
@@ -100,6 +120,11 @@ def _can_elicit(capabilities: types.ClientCapabilities | None) -> bool:
     """Check whether the client shows forms. One that names no mode predates the other mode."""
     elicitation = capabilities.elicitation if capabilities else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+def _can_open_links(capabilities: types.ClientCapabilities | None) -> bool:
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and elicitation.url is not None
 
 
 def _is_accepted(reply: object) -> bool:

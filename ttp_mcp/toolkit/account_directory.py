@@ -126,6 +126,8 @@ class AccountDirectory:
         self._api = api
         self._monotonic = monotonic
         self._kept: tuple[float, AccountCache] | None = None
+        self.offered: set[str] = set()
+        """Ids of the accounts that the user was offered to reconnect."""
 
     async def fresh(self) -> AccountCache:
         """Read the accounts from the API."""

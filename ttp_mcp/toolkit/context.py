@@ -13,6 +13,9 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.toolkit.account_directory import AccountDirectory
 from ttp_mcp.writes.writer import Writer
 
+# As the vendor's client builds it.
+ACCOUNTS_PAGE = "/dashboard/settings?tab=integrations"
+
 
 class UserPrompter(Protocol):
     """The user behind the agent, reached through the client."""
@@ -30,6 +33,15 @@ class UserPrompter(Protocol):
 
         Returns:
             The answer, or None when the client can't ask.
+        """
+        ...
+
+    async def offer_link(self, message: str, url: str) -> None:
+        """Offer to open a page, and wait for the reply, whatever it is; no effect if the client can't.
+
+        Args:
+            message: The reason.
+            url: The page.
         """
         ...
 
@@ -54,10 +66,15 @@ class ToolContext:
     """Image of the sandbox by its URL, which no client can open: content and type."""
 
     @property
-    def dashboard(self) -> str:
-        """The dashboard in words, with the site of TTP_API_URL; the sandbox has no site."""
+    def accounts_url(self) -> str | None:
+        """The page on which a person connects accounts, on the site of TTP_API_URL; the sandbox has no site."""
         site = urlsplit(self.settings.api_url)
-        return "the TimeToPost dashboard" + ("" if self.sandbox else f" ({site.scheme}://{site.netloc})")
+        return None if self.sandbox else f"{site.scheme}://{site.netloc}{ACCOUNTS_PAGE}"
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard in words, with the page of the accounts if it has one."""
+        return "the TimeToPost dashboard" + (f" ({self.accounts_url})" if self.accounts_url else "")
 
 
 def sandbox_note(context: ToolContext) -> list[str]:

@@ -15,6 +15,7 @@ from ttp_mcp.times import describe_fixed_offset, show
 from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
@@ -124,6 +125,7 @@ async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
             "accounts", "problem", f"none is connected. A person connects accounts in {context.dashboard}."
         )
         return
+    await offer_reconnect(accounts, context)
     bad = [account for account in accounts if account.healthy is False]
     names = join_words([account_label(account) for account in accounts[:12]])
     connected = f"{len(accounts) - len(bad)} of {count_noun(len(accounts), 'account')} connected"

@@ -239,6 +239,8 @@ async def test_accounts_show_their_health(page: httpx2.AsyncClient) -> None:
     assert "6 accounts. 1 connection expired." in found.text
     assert "Expired Posts to this account fail." in found.text
     assert found.text.count("Connected until") == 5
+    # The address that answers name for reconnecting an account.
+    assert (await read(page, "/dashboard/settings?tab=integrations")).text == found.text
     healthy = await read(page, "/o/org_nordlicht/accounts")
     assert "All connections are in order." in healthy.text
 

@@ -70,6 +70,8 @@ def create_routes(store: Store, clock: Clock, storage: MediaStorage, origin: str
             page.serve("", lambda visit, request: calendar.show_post(visit, request.path_params["post"])),
         ),
         Route("/o/{organization}/accounts", page.serve("Accounts", lambda visit, _: views.show_accounts(visit))),
+        # The page that answers name for reconnecting an account, as on the real site.
+        Route("/dashboard/settings", page.serve("Accounts", lambda visit, _: views.show_accounts(visit))),
         Route("/o/{organization}/media", page.serve("Media", lambda v, r: views.show_media(v, _get_page_number(r)))),
         Route("/o/{organization}/feeds", page.serve("Feeds", _show_feed)),
         Route("/o/{organization}/feeds/{account}", page.serve("Feeds", _show_feed)),

@@ -13,6 +13,7 @@ from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
 from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.network_choices import NetworkOptions
 from ttp_mcp.tools.posts.problems import Problems
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
@@ -117,6 +118,7 @@ async def prepare_post(
         # Now the API's clock is known.
         problems.collect(refuse_past, when, context.now(), context.zone)
     targets = _find_targets(args, book, problems)
+    await offer_reconnect(targets, context)
     scheduled = args.scheduled_at is not None
     if lack := describe_missing_right(me, scheduled=scheduled):
         problems.add(lack)

@@ -1,0 +1,121 @@
+"""The offer to reconnect an account, through clients that open links (URL mode of elicitation)."""
+
+from dataclasses import replace
+
+import mcp_types as types
+import pytest
+
+from tests.server.conftest import ERAS, text_of
+
+pytestmark = pytest.mark.requirement("server.reconnect")
+
+eras = pytest.mark.parametrize("era", ERAS)
+URL = "http://sandbox.localhost/dashboard/settings?tab=integrations"
+BERLIN = {"account_ids": ["twitter @harborcafe_berlin"]}
+MESSAGE = "Posts to twitter @harborcafe_berlin fail until you reconnect it. Open the page of your accounts?"
+
+
+def browser(action="accept"):
+    """A user who is shown links and questions, and the list of both."""
+    shown = []
+
+    async def asked(_, params):
+        shown.append(params)
+        if isinstance(params, types.ElicitRequestURLParams):
+            return types.ElicitResult(action=action)
+        return types.ElicitResult(action="accept", content={"confirm": True})
+
+    return asked, shown
+
+
+def on_site(side):
+    """Treat the sandbox as an API with a site."""
+    side.assembly.server._context_of = lambda _: replace(side.assembly.app, sandbox=False)
+
+
+@eras
+@pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
+@pytest.mark.parametrize("tool", ["check_setup", "check_post"])
+async def test_link_is_offered_once_and_any_reply_leads_to_the_answer(connect, era, action, tool):
+    """The answer names the page as well."""
+    asked, shown = browser(action)
+    arguments = {"content": "Words", **BERLIN} if tool == "check_post" else {}
+    async with connect(era, asked=asked) as side:
+        on_site(side)
+        for _ in range(2):
+            text = text_of(await side.call(tool, **arguments))
+            assert text.count(URL) == 1
+    assert [(each.message, each.url) for each in shown] == [(MESSAGE, URL)]
+
+
+@eras
+async def test_offer_comes_before_the_question_and_the_post_is_made_once(connect, sandbox, era):
+    """Both replies reach the same call."""
+    asked, shown = browser()
+    async with connect(era, asked=asked, confirm="required") as side:
+        on_site(side)
+        result = await side.call("create_post", content="Words", **BERLIN, scheduled_at="2026-12-01T10:00")
+        assert not result.is_error, text_of(result)
+    assert [type(each).__name__ for each in shown] == ["ElicitRequestURLParams", "ElicitRequestFormParams"]
+    with sandbox.store.reading() as db:
+        assert db.execute("SELECT count(*) AS n FROM posts WHERE content = 'Words'").fetchone()["n"] == 1
+
+
+@eras
+async def test_accounts_of_other_posts_are_not_offered(connect, era):
+    """Only those of the post."""
+    asked, shown = browser()
+    async with connect(era, asked=asked) as side:
+        on_site(side)
+        await side.call("check_post", content="Words", platforms=["linkedin"])
+        await side.call("list_integrations")
+    assert shown == []
+
+
+@eras
+async def test_sandbox_has_no_page_to_offer(connect, era):
+    asked, shown = browser()
+    async with connect(era, asked=asked) as side:
+        result = await side.call("check_setup")
+    assert "reconnects it in the TimeToPost dashboard." in text_of(result)
+    assert shown == []
+
+
+@eras
+@pytest.mark.parametrize(
+    "capability",
+    [None, types.ElicitationCapability(), types.ElicitationCapability(form=types.FormElicitationCapability())],
+)
+async def test_client_that_opens_no_links_gets_the_answer(connect, monkeypatch, era, capability):
+    # The SDK's client always names both modes.
+    monkeypatch.setattr(types, "ElicitationCapability", lambda **_: capability)
+    asked, shown = browser()
+    async with connect(era, asked=asked) as side:
+        on_site(side)
+        assert URL in text_of(await side.call("check_setup"))
+    assert shown == []
+
+
+async def test_client_that_fails_to_show_the_link_gets_the_answer(connect):
+    async def asked(_, __):
+        return types.ErrorData(code=-32603, message="the window did not open")
+
+    async with connect("legacy", asked=asked) as side:
+        on_site(side)
+        assert URL in text_of(await side.call("check_setup"))
+
+
+async def test_account_that_expired_again_is_named_in_the_answer(connect, sandbox):
+    """With the page; only the window doesn't open twice."""
+    asked, shown = browser()
+    async with connect(asked=asked) as side:
+        on_site(side)
+        await side.call("check_setup")
+        with sandbox.store.writing() as db:
+            db.execute("UPDATE accounts SET status = 'expired' WHERE platform = 'linkedin'")
+        text = text_of(await side.call("check_setup"))
+    assert text.count(URL) == 2
+    assert [each.message.split(" fail")[0] for each in shown] == [
+        "Posts to twitter @harborcafe_berlin",
+        "Posts to linkedin «Harbor Café»",
+    ]

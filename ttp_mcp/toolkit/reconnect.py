@@ -1,0 +1,23 @@
+"""Offer the user the page on which an account that can't publish is reconnected."""
+
+from collections.abc import Iterable
+
+from ttp_mcp.api import Integration
+from ttp_mcp.toolkit.account_directory import account_label
+from ttp_mcp.toolkit.context import ToolContext
+
+
+async def offer_reconnect(accounts: Iterable[Integration], context: ToolContext) -> None:
+    """Offer the page for the accounts that can't publish, each of them once.
+
+    Answers name the page too, so a client that can't open it lacks nothing.
+    """
+    url, offered = context.accounts_url, context.accounts.offered
+    broken = [account for account in accounts if account.healthy is False and account.id not in offered]
+    if url is None or not broken:
+        return
+    offered.update(account.id for account in broken)
+    labels, them = ", ".join(map(account_label, broken[:10])), "it" if len(broken) == 1 else "them"
+    await context.user.offer_link(
+        f"Posts to {labels} fail until you reconnect {them}. Open the page of your accounts?", url
+    )
