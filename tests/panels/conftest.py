@@ -44,7 +44,11 @@ const all = {wide, scrolling, small, page: document.documentElement.scrollWidth 
 return Object.entries(all).flatMap(([name, found]) => found.map(each => `${name}: ${each.outerHTML.slice(0, 200)}`));
 """
 # The tool that opens a panel, and words that it then shows.
-EXAMPLES = {"calendar": ("list_posts", "Week of 23 November 2026"), "post": ("get_post", "Scheduled")}
+EXAMPLES = {
+    "calendar": ("list_posts", "Week of 23 November 2026"),
+    "post": ("get_post", "Scheduled"),
+    "results": ("post_results", "Results of posts"),
+}
 Found = TypeVar("Found")
 
 
@@ -183,7 +187,7 @@ class Stage:
 
     def writes(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the calls that change something or make a plan."""
-        reads = ("list_posts", "get_post", "check_post")
+        reads = ("list_posts", "get_post", "check_post", "post_results")
         return [call for call in self.calls if call[0] not in reads]
 
 

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 TOOLS = {
     "ui://timetopost/calendar.html": {"list_posts", "plan_posts", "apply_plan"},
     "ui://timetopost/post.html": {"get_post", "check_post", "create_post", "reschedule_post"},
-    "ui://timetopost/results.html": {"optimal_times", "engagement_summary"},
+    "ui://timetopost/results.html": {"optimal_times", "post_results", "engagement_summary"},
 }
 panels = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
 
@@ -57,7 +57,8 @@ async def test_tools_name_their_panels_and_these_are_resources(connect, era):
             if tool.meta:
                 named.setdefault(tool.meta["ui"]["resourceUri"], set()).add(tool.name)
         read = {uri: (await client.read_resource(uri)).contents for uri in listed}
-    assert named == {uri: TOOLS[uri] for uri in listed}
+    assert named == TOOLS
+    assert set(listed) == set(TOOLS)
     assert {each.mime_type for each in listed.values()} == {MIME_TYPE} == {"text/html;profile=mcp-app"}
     assert all(each.title and each.description for each in listed.values())
     assert [content.mime_type for (content,) in read.values()] == [MIME_TYPE] * len(listed)

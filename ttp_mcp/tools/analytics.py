@@ -92,7 +92,7 @@ class NextTime(Reply):
     score_scale: str | SkipJsonSchema[None] = None
 
 
-@toolset.tool(title="Best times to post", effect="read", failure="Best times not read")
+@toolset.tool(title="Best times to post", effect="read", failure="Best times not read", panel="results")
 async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[BestTimes]:
     """Rank the hours and weekdays that did best in the user's own history.
 
@@ -162,7 +162,7 @@ async def weekly_schedule(args: NoArguments, context: ToolContext) -> Answer[Rep
     return _pass_on("Weekly schedule", await context.api.analytics.weekly_schedule(), note)
 
 
-@toolset.tool(title="Engagement summary", effect="read", failure="Engagement not read")
+@toolset.tool(title="Engagement summary", effect="read", failure="Engagement not read", panel="results")
 async def engagement_summary(args: NoArguments, context: ToolContext) -> Answer[Reply]:
     """Return likes, comments, shares and views of the whole organization.
 

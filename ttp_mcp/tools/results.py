@@ -96,7 +96,7 @@ class _Reading:
     failed: dict[str, ApiError] = field(default_factory=dict[str, ApiError])
 
 
-@toolset.tool(title="Results of posts", effect="read", failure=NOT_READ)
+@toolset.tool(title="Results of posts", effect="read", failure=NOT_READ, panel="results")
 async def post_results(args: ReadResults, context: ToolContext) -> Answer[PostResults]:
     """Rank published posts by impressions, likes, comments, shares, saves, views or clicks.
 

@@ -90,6 +90,13 @@ PANELS = (
         ("base.css", "post.css"),
         (*_SHARED, "post.js"),
     ),
+    Panel(
+        "results",
+        "Results",
+        "The best times as a heat map, and charts of how posts did.",
+        ("base.css", "results.css"),
+        (*_SHARED, "results.js"),
+    ),
 )
 
 

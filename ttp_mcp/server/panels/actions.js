@@ -184,7 +184,7 @@ async function readImage(url) {
 function resultsView(results) {
   if (!results?.length) return null;
   const items = results.map((result) =>
-    make("li", {}, statusBadge(result.status), userText(result.account), result.error && userText(result.error, { class: "small" }), result.url && linkView(result.url, "Open post")),
+    make("li", {}, statusBadge(result.status), userText(showLabel(result.account)), result.error && userText(result.error, { class: "small" }), result.url && linkView(result.url, "Open post")),
   );
   return make("ul", { class: "results", "aria-label": "Result on each account" }, items);
 }

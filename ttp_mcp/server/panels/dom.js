@@ -43,7 +43,7 @@ function make(tag, properties = {}, ...children) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -94,7 +94,12 @@ function accountList(labels, most = 4) {
 
 function splitLabel(label) {
   const [platform, ...rest] = String(label).split(" ");
-  return { platform, name: rest.join(" ") };
+  return { platform, name: rest.join(" ").replace(/^«(.*)»$/, "$1") };
+}
+
+function showLabel(label) {
+  const { platform, name } = splitLabel(label);
+  return [platformName(platform), name].filter(Boolean).join(" ");
 }
 
 function shorten(text, most) {
@@ -165,7 +170,7 @@ function showTime(iso) {
 function draw(...children) {
   const main = document.querySelector("main");
   const key = document.activeElement?.closest?.("[data-key]")?.dataset.key;
-  main.replaceChildren(...children.flat().filter(Boolean));
+  main.replaceChildren(...children.flat(Infinity).filter(Boolean));
   if (key) focusOn(key);
 }
 

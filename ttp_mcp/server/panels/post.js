@@ -97,7 +97,7 @@ function readList(value) {
 
 function readLabel(label) {
   const { platform, name } = splitLabel(label);
-  return name.startsWith("@") ? { platform, handle: name } : { platform, name: name.replace(/^«|»$/g, "") };
+  return name.startsWith("@") ? { platform, handle: name } : { platform, name };
 }
 
 // Draw.
