@@ -249,7 +249,8 @@ async def test_a1_no_call_crashes_or_shows_a_secret(connect, sandbox, files, tmp
 
 
 async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch):
-    """The corpus holds the token, so some answer would show it."""
+    """Every odd text is the token, so some answer would show it."""
+    monkeypatch.setattr(sys.modules[__name__], "HOSTILE_TEXTS", ())
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
     monkeypatch.setattr(rendering, "redact_json", lambda data: data)
     with pytest.raises(AssertionError, match="shows a secret"):
