@@ -712,6 +712,11 @@ REMOVED: dict[str, Removal] = {
         constant(lambda _, text: text),
         "tests/test_config.py::test_base_url_that_could_mislead_is_refused",
     ),
+    "limit of none": Removal(
+        "config.settings:_read_count",
+        lambda there: lambda *of: there(*of) or None,
+        "tests/test_config.py::test_value_that_is_clear_is_understood",
+    ),
     "ordinary token file": Removal(
         "config.token_source:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
