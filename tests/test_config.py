@@ -101,6 +101,7 @@ VALID = {
     "TTP_TOOLSETS": "posts",
     "TTP_CONFIRM": "required",
     "TTP_MEDIA_DIRS": "/pictures",
+    "TTP_FAST_START": "off",
     "TTP_TIMEZONE": "Asia/Tokyo",
     "TTP_STATE_DIR": "/state",
     "TTP_MAX_POSTS_PER_HOUR": "0",

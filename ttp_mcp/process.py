@@ -1,8 +1,6 @@
 """The operating-system process: descriptors, signals, core dumps, forced exit."""
 
-import asyncio
 import gc
-import logging
 import os
 import signal
 import stat
@@ -10,6 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+# A start that only replays the handshake loads this module, but never these two.
+if TYPE_CHECKING:
+    import asyncio
 
 
 def reopen_nonblocking(fd: int, mode: int, undo: ExitStack) -> int:
@@ -51,7 +54,7 @@ def _can_block(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
 
 
-def call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+def call_in_loop(loop: "asyncio.AbstractEventLoop", call: Callable[..., object], *arguments: object) -> None:
     """Call a function in the event loop from a thread or signal handler, unless the loop is closed."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)
@@ -63,12 +66,27 @@ def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
 
     `signal.signal` works with every event loop; `add_signal_handler` is missing on Windows.
     """
+    import asyncio
+
     loop = asyncio.get_running_loop()
     with ExitStack() as undo:
         for number in _shutdown_signals():
             previous = signal.signal(number, lambda received, _: call_in_loop(loop, handle, received))
             undo.callback(signal.signal, number, previous or signal.SIG_DFL)
         yield
+
+
+def exit_at_signals() -> None:
+    """Exit with 0 at each signal that asks the process to end, while nothing is in flight; `handle_signals` takes over.
+
+    On Windows a blocking read would delay a handler until the next message, so the system's own ends the process.
+    """
+    for number in _shutdown_signals():
+        signal.signal(number, signal.SIG_DFL if sys.platform == "win32" else _exit_idle)
+
+
+def _exit_idle(*_: object) -> None:
+    os._exit(0)
 
 
 def _shutdown_signals() -> list[signal.Signals]:
@@ -81,6 +99,8 @@ def _shutdown_signals() -> list[signal.Signals]:
 
 def exit_now(code: int) -> None:
     """Exit without waiting for threads; only the last log lines are written."""
+    import logging
+
     logging.shutdown()
     os._exit(code)
 

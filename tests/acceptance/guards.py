@@ -738,7 +738,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/http/test_run.py::test_streams_stay_open_while_a_write_is_in_flight",
     ),
     "queued lines after a signal": Removal(
-        "transports.stdio.transport:Lines.drop",
+        "transports.stdio.lines:Lines.drop",
         no_check,
         "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
     ),
@@ -768,7 +768,7 @@ REMOVED: dict[str, Removal] = {
         "tests/transports/http/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
     ),
     "token among arguments": Removal(
-        "cli:has_token",
+        "credentials:has_token",
         always(False),
         "tests/cli/test_main.py::test_token_on_the_command_line_is_refused_and_not_repeated",
     ),

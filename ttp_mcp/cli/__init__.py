@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ttp_mcp import __version__
-from ttp_mcp.cli import output
-from ttp_mcp.cli.arguments import Parser, names_no_command
-from ttp_mcp.credentials import has_token
+from ttp_mcp import __version__, process
+from ttp_mcp.transports.stdio.handshake import Handshake, find_handshake
 
+# Loaded by the functions that need them: a start that only replays the handshake needs none.
 if TYPE_CHECKING:
     import argparse
+
+    from ttp_mcp.cli.arguments import Parser
 
 DESCRIPTION = "MCP server for TimeToPost. Without a command it serves MCP over stdio, as MCP clients start it."
 _COMMANDS = ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "login", "logout", "install")
@@ -21,9 +22,10 @@ _COMMANDS = ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "
 _INTERRUPTED = 130
 
 
-def build_parser() -> Parser:
+def build_parser() -> "Parser":
     """Build the parser with all commands."""
     from ttp_mcp.cli import call, demo, history, install, login, serve
+    from ttp_mcp.cli.arguments import Parser
     from ttp_mcp.cli.sandbox import commands as sandbox
 
     root = Parser(prog="ttp-mcp", description=DESCRIPTION)
@@ -42,6 +44,24 @@ def build_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    handshake = None
+    if not words or words[0] == "serve" or words[0].startswith("-"):
+        handshake = find_handshake(words)
+    if handshake is not None and handshake.can_replay and not _replay(handshake):
+        return 0
+    return _run_command(words, handshake)
+
+
+def _replay(handshake: Handshake) -> bool:
+    process.forbid_core_dumps()
+    process.exit_at_signals()
+    return handshake.replay()
+
+
+def _run_command(words: list[str], handshake: Handshake | None) -> int:
+    from ttp_mcp.cli import output
+    from ttp_mcp.credentials import has_token
+
     if has_token(words):
         print(
             "ttp-mcp: don't pass a token on the command line, where every program can read it. Run ttp-mcp login, or set TTP_API_TOKEN.",
@@ -49,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     args = _parse_words(words)
+    args.handshake = handshake
     if args.command != "serve":
         output.replace_unencodable()
     code = 0
@@ -63,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse_words(words: list[str]) -> "argparse.Namespace":
+    from ttp_mcp.cli.arguments import names_no_command
+
     if names_no_command(words):
         return _parse_serve(words)
     if words[0] == "sandbox":
@@ -77,6 +100,7 @@ def _parse_serve(words: list[str]) -> "argparse.Namespace":
     if words in ([], ["--sandbox"]):
         _load_server()
     from ttp_mcp.cli import serve
+    from ttp_mcp.cli.arguments import Parser
 
     parser = Parser(prog="ttp-mcp")
     serve.add_arguments(parser)

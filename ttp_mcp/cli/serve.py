@@ -14,6 +14,7 @@ from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
+    from ttp_mcp.transports.stdio.handshake import Handshake
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy", "no_client_auth")
 
@@ -64,7 +65,8 @@ def run_serve(args: argparse.Namespace) -> int:
         process.forbid_core_dumps()
         logs.configure_logging(settings.log_level)
         if options is None:
-            return anyio.run(_serve_stdio, settings, args.sandbox)
+            handshake = args.handshake if settings.fast_start else None
+            return anyio.run(_serve_stdio, settings, args.sandbox, handshake)
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
@@ -87,7 +89,7 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
     return settings
 
 
-async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
+async def _serve_stdio(settings: config.Settings, with_sandbox: bool, handshake: "Handshake | None") -> int:
     from ttp_mcp.factory import create_server
     from ttp_mcp.transports.stdio import transport
     from ttp_mcp.writes import startup_report
@@ -99,7 +101,7 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool) -> int:
         assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
         _in_background(stack, startup_report.report_unfinished_writes(assembly.app.ledger))
-        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight)
+        code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight, handshake=handshake)
     process.force_exit_after(code)
     return code
 

@@ -43,6 +43,7 @@ class Settings:
     toolsets: tuple[str, ...] | None = None
     confirm: Confirm = "auto"
     media_dirs: tuple[Path, ...] = ()
+    fast_start: bool = True
     log_level: str = "WARNING"
     max_posts_per_hour: int | None = None
     max_deletes_per_hour: int | None = None
@@ -91,6 +92,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, with_login: bool 
         media_dirs=tuple(
             to_path("TTP_MEDIA_DIRS", entry) for entry in _read_list(environ, "TTP_MEDIA_DIRS", os.pathsep)
         ),
+        fast_start=_read_choice(environ, "TTP_FAST_START") == "on",
         log_level=_read_choice(environ, "TTP_LOG_LEVEL"),
         max_posts_per_hour=_read_count(environ, "TTP_MAX_POSTS_PER_HOUR"),
         max_deletes_per_hour=_read_count(environ, "TTP_MAX_DELETES_PER_HOUR"),

@@ -87,6 +87,13 @@ SETTINGS = (
     Setting(
         "TTP_MAX_UPLOADS_PER_HOUR", "Maximum uploads per hour; 0 allows none. An upload URL counts as one.", "no limit"
     ),
+    Setting(
+        "TTP_FAST_START",
+        "Over stdio: `on` answers a client's first messages from a record of an earlier start and loads the rest when it is "
+        "needed; `off` neither replays nor records.",
+        "on",
+        choices=("on", "off"),
+    ),
     Setting("TTP_LOG_LEVEL", "Logging to stderr.", "WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting(
         "TTP_SERVER_KEY",

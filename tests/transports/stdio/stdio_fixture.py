@@ -15,22 +15,29 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
+from mcp.server import Server
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
 
 from ttp_mcp.logs import configure_logging
 from ttp_mcp.process import force_exit_after
+from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS
 from ttp_mcp.transports.stdio.transport import DRAIN_SECONDS, LINE_BYTES, serve_stdio
 
 
 class Mode:
-    """How servers of the tests read and write: by the event loop, or by threads as on Windows."""
+    """How servers of the tests read and write: by the event loop, or by threads as on Windows.
+
+    With a `record`, a path, the first messages are answered from it.
+    """
 
     threads = False
+    record: Path | None = None
 
 
 mode = Mode()
@@ -259,23 +266,35 @@ class LocalPeer:
         self.output_fd = None
 
 
+async def recorded(server: Server, path: Path) -> Handshake:
+    """A handshake whose record has the opening of `LocalPeer.start`."""
+    input_fd, peer_input = os.pipe()
+    os.write(peer_input, line(INITIALIZE) + line(INITIALIZED))
+    os.close(peer_input)
+    output_fd = os.open(os.devnull, os.O_WRONLY)
+    await serve_stdio(server, handshake=Handshake(path, "key"), input_fd=input_fd, output_fd=output_fd)
+    os.close(input_fd)
+    os.close(output_fd)
+    return Handshake(path, "key")
+
+
 @asynccontextmanager
 async def served(server: MCPServer, pipes=None, **options):
     """`serve` as a task over two pipes, or the four descriptors given; at the end its input closes and it must return."""
     input_fd, peer_input, peer_output, output_fd = pipes or itertools.chain(os.pipe(), os.pipe())
     peer = LocalPeer(peer_input, peer_output)
     os.set_blocking(peer_output, False)
+    low = server._lowlevel_server if isinstance(server, MCPServer) else server
+    handshake = await recorded(low, mode.record) if mode.record else None
 
     async def run() -> None:
-        low = server._lowlevel_server if isinstance(server, MCPServer) else server
-        peer.code = await serve_stdio(
-            low,
-            input_fd=input_fd,
-            output_fd=output_fd,
-            threads=mode.threads,
-            exit_process=peer.left.append,
-            **options,
-        )
+        descriptors = {"input_fd": input_fd, "output_fd": output_fd, "threads": mode.threads}
+        if handshake is not None:
+            replay = partial(handshake.replay, **descriptors)
+            if not await anyio.to_thread.run_sync(replay, abandon_on_cancel=True):
+                peer.code = 0
+                return
+        peer.code = await serve_stdio(low, handshake=handshake, exit_process=peer.left.append, **descriptors, **options)
 
     try:
         with anyio.fail_after(10):

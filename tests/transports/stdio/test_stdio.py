@@ -37,15 +37,18 @@ from tests.transports.stdio.stdio_fixture import (
 )
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import force_exit_after
-from ttp_mcp.transports.stdio.transport import Lines, serve_stdio
+from ttp_mcp.transports.stdio.lines import Lines
+from ttp_mcp.transports.stdio.transport import serve_stdio
 
 MARK = codecs.BOM_UTF8
 
 
-@pytest.fixture(autouse=True, params=["loop", "threads"])
-def threads(request, monkeypatch):
-    """Each test runs with the event loop's pipes and with the threads that Windows needs."""
+@pytest.fixture(autouse=True, params=["loop", "threads", "replayed"])
+def threads(request, monkeypatch, tmp_path):
+    """Each test runs with the event loop's pipes, with the threads that Windows needs, and after a replayed handshake."""
     monkeypatch.setattr(stdio_fixture.mode, "threads", request.param == "threads")
+    if request.param == "replayed":
+        monkeypatch.setattr(stdio_fixture.mode, "record", tmp_path / "record")
     return request.param == "threads"
 
 
@@ -351,6 +354,7 @@ async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_rel
 
 
 @pytest.mark.requirement("stdio.signals")
+@pytest.mark.parametrize("threads", ["loop", "threads"], indirect=True)
 async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
     """The usual order of a client that stops a server: close stdin, then SIGTERM."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
@@ -380,6 +384,7 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.signals")
+@pytest.mark.parametrize("threads", ["loop", "threads"], indirect=True)
 async def test_handlers_of_signals_are_restored(server):
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]

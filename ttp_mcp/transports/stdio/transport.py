@@ -24,6 +24,8 @@ from pydantic_core import to_json
 
 from ttp_mcp.process import exit_now, redirect_fd, reopen_nonblocking
 from ttp_mcp.transports.messages import describe_invalid, find_cut_arguments, refuse_cut_arguments, repair_text
+from ttp_mcp.transports.stdio.handshake import Handshake
+from ttp_mcp.transports.stdio.lines import Lines
 from ttp_mcp.transports.stdio.shutdown import PARENT_SECONDS, POLL_SECONDS, SETTLE_SECONDS, Shutdown, Writing
 from ttp_mcp.transports.stdio.threads import ReadAhead, WriteBehind
 
@@ -33,6 +35,7 @@ DRAIN_SECONDS = 10.0
 UNREAD_BYTES = 32 * 1024 * 1024
 # Capacity of a pipe on Linux.
 _CHUNK_BYTES = 64 * 1024
+_OUTGOING = types.JSONRPCRequest | types.JSONRPCNotification
 
 
 class _NoWrites:
@@ -53,6 +56,7 @@ async def serve_stdio(
     line_bytes: int = LINE_BYTES,
     unread_bytes: int = UNREAD_BYTES,
     parent_seconds: float = PARENT_SECONDS,
+    handshake: Handshake | None = None,
     input_fd: int = 0,
     output_fd: int = 1,
     threads: bool = sys.platform == "win32",
@@ -72,6 +76,7 @@ async def serve_stdio(
         line_bytes: A longer line is answered with an error and not kept.
         unread_bytes: Reading stops while more than this waits for the client to read it.
         parent_seconds: Interval of the check that the parent process still exists.
+        handshake: What was replayed, and the record of new answers.
         input_fd: Source of requests: a pipe, a socket, a terminal or a file.
         output_fd: Destination of responses.
         threads: Read and write by threads instead of the event loop.
@@ -84,8 +89,8 @@ async def serve_stdio(
     writes = writes or _NoWrites()
     with _redirect_descriptors(input_fd, output_fd, threads) as (reading_fd, writing_fd):
         shutdown = Shutdown(writes, drain_seconds, exit_process, parent_seconds)
-        writer = _Writer(writing_fd, shutdown, threads)
-        reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, shutdown, threads)
+        writer = _Writer(writing_fd, shutdown, threads, handshake)
+        reader = _Reader(reading_fd, line_bytes, unread_bytes, writer, shutdown, threads, handshake)
         with shutdown.watch_process():
             try:
                 await _run_server(server, reader, writer)
@@ -98,51 +103,6 @@ async def serve_stdio(
 
 async def _run_server(server: Server[Any], reader: Any, writer: Any) -> None:
     await server.run(reader, writer, server.create_initialization_options())
-
-
-class Lines:
-    """Splits bytes into lines, however they are chunked, and keeps no more of a line than the limit."""
-
-    __slots__ = ("_is_skipping", "_limit", "_part", "waiting")
-
-    def __init__(self, limit: int) -> None:
-        """Keep no line of more than `limit` bytes, its newline not counted."""
-        self.waiting: deque[bytes | None] = deque()
-        """Lines without their newline, oldest first; None replaces one that was too long. Empty lines are left out."""
-        self._limit = limit
-        self._part = bytearray()
-        self._is_skipping = False
-
-    def feed(self, chunk: bytes) -> None:
-        """Add the next bytes."""
-        *ended, rest = chunk.split(b"\n")
-        for piece in ended:
-            self._add(piece)
-            self.end()
-        self._add(rest)
-
-    def end(self) -> None:
-        """End the current line, as a newline does."""
-        if self._is_skipping:
-            self.waiting.append(None)
-        elif self._part.strip():
-            self.waiting.append(bytes(self._part))
-        self._part = bytearray()
-        self._is_skipping = False
-
-    def drop(self) -> None:
-        """Discard everything that has not been taken."""
-        self.waiting.clear()
-        self._part = bytearray()
-
-    def _add(self, piece: bytes) -> None:
-        if self._is_skipping:
-            return
-        if len(self._part) + len(piece) > self._limit:
-            self._part = bytearray()
-            self._is_skipping = True
-        else:
-            self._part += piece
 
 
 class _Stream:
@@ -164,8 +124,9 @@ class _Writer(_Stream):
     A call that is cancelled while its response is being sent can therefore not leave half a line.
     """
 
-    def __init__(self, fd: int, shutdown: Shutdown, threads: bool) -> None:
+    def __init__(self, fd: int, shutdown: Shutdown, threads: bool, handshake: Handshake | None) -> None:
         self.unread_bytes = 0
+        self._handshake = handshake
         self._fd = fd
         self._shutdown = shutdown
         self._loop = asyncio.get_running_loop()
@@ -177,11 +138,21 @@ class _Writer(_Stream):
     async def send(self, item: SessionMessage, /) -> None:
         """Send one message, or queue it."""
         message = item.message
-        self.push(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+        if isinstance(message, _OUTGOING) or self._handshake is None or not self._is_replayed(message, self._handshake):
+            self.push(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
         if isinstance(message, types.JSONRPCRequest):
             self._shutdown.note_asked(message.id)
         elif not isinstance(message, types.JSONRPCNotification) and message.id is not None:
             self._shutdown.note_answered(message.id)
+
+    def _is_replayed(self, answer: types.JSONRPCResponse | types.JSONRPCError, handshake: Handshake) -> bool:
+        """Report an answer to the handshake; True if the client got it from the record."""
+        if answer.id is None:
+            return False
+        is_replayed = handshake.is_answered(answer.id, getattr(answer, "result", None))
+        if handshake.is_complete:
+            self._handshake = None
+        return is_replayed
 
     def push(self, line: bytes) -> None:
         """Send one line, or queue it."""
@@ -256,11 +227,21 @@ class _Reader(_Stream):
     """Receives messages, reading only as fast as they are taken. Ends when the shutdown is complete."""
 
     def __init__(
-        self, fd: int, line_bytes: int, unread_bytes: int, writer: _Writer, shutdown: Shutdown, threads: bool
+        self,
+        fd: int,
+        line_bytes: int,
+        unread_bytes: int,
+        writer: _Writer,
+        shutdown: Shutdown,
+        threads: bool,
+        handshake: Handshake | None,
     ) -> None:
         self._unread_bytes = unread_bytes
         self._line_bytes = line_bytes
         self._lines = Lines(line_bytes)
+        self._handshake = handshake
+        if handshake is not None:
+            self._lines.feed(handshake.unread)
         self._writer = writer
         self._shutdown = shutdown
         self._ahead = ReadAhead(fd, _CHUNK_BYTES, shutdown.wake) if threads else None
@@ -336,6 +317,8 @@ class _Reader(_Stream):
             message = self._parse_repaired(line)
         if message is not None:
             self._shutdown.note_received(message)
+            if self._handshake is not None and not self._handshake.observe(line):
+                self._handshake = None
         return message
 
     def _parse_repaired(self, line: bytes) -> types.JSONRPCMessage | None:

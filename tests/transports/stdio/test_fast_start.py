@@ -1,0 +1,185 @@
+"""The program as clients start it: what a replayed start loads, how it ends, and what it costs."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.processes import environment
+from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
+
+TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
+OPENING = (INITIALIZE, INITIALIZED, TOOLS)
+IDLE_MIB = 25
+
+
+@contextmanager
+def program(folder, *words, python=(), **variables):
+    """`ttp-mcp --sandbox` over pipes."""
+    started = subprocess.Popen(
+        [sys.executable, *python, "-m", "ttp_mcp", *(words or ["--sandbox"])],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+        env=environment(TTP_STATE_DIR=str(folder), TZ="UTC", **variables),
+    )
+    try:
+        yield Peer(started)
+    finally:
+        started.kill()
+        for stream in (started.stdin, started.stdout, started.stderr):
+            with suppress(BrokenPipeError):
+                stream.close()
+        started.wait()
+
+
+def open_session(peer):
+    peer.send(*OPENING)
+    return peer.answer("start"), peer.answer("tools")
+
+
+def status(peer, name):
+    """A line of the kernel's account of a process, in MiB."""
+    return int(re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{peer.process.pid}/status").read_text())[1]) / 1024
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A state folder with the record of one session, and its answers."""
+    folder = tmp_path_factory.mktemp("state")
+    with program(folder) as peer:
+        answers = open_session(peer)
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+    return folder, answers
+
+
+@pytest.mark.requirement("fast-start.idle")
+def test_a_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
+    folder, answers = recorded
+    with program(folder, python=["-X", "importtime"]) as peer:
+        assert open_session(peer) == answers
+        if sys.platform == "linux":
+            assert status(peer, "VmHWM") <= IDLE_MIB
+        peer.process.stdin.close()
+        loaded = peer.process.stderr.read().decode()
+        assert peer.wait() == 0
+    modules = set(re.findall(r"\| +(\S+)$", loaded, re.MULTILINE))
+    ours = {name for name in modules if name.startswith("ttp_mcp")}
+    assert ours == {
+        "ttp_mcp",
+        "ttp_mcp.cli",
+        "ttp_mcp.process",
+        "ttp_mcp.transports",
+        "ttp_mcp.transports.stdio",
+        "ttp_mcp.transports.stdio.handshake",
+    }
+    heavy = {"asyncio", "argparse", "logging", "sqlite3", "ssl", "socket", "zoneinfo", "dataclasses", "inspect"}
+    heavy |= {"mcp", "mcp_types", "pydantic", "anyio", "httpx2"}
+    assert not heavy & modules
+    assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names <= {
+        "ttp_mcp",
+        "sitecustomize",
+        "coverage",
+    }
+
+
+@pytest.mark.requirement("fast-start.idle")
+def test_the_first_call_starts_the_server_and_is_answered(recorded):
+    folder, answers = recorded
+    with program(folder) as peer:
+        assert open_session(peer) == answers
+        peer.send(call(1, "list_integrations"))
+        assert "@harborcafe" in text_of(peer.answer(1))
+        peer.send(TOOLS)
+        assert peer.answer("tools") == answers[1]
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+        assert peer.process.stdout.read() == b""
+
+
+@pytest.mark.requirement("fast-start.end")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, "input", "output"])
+def test_an_idle_process_ends_with_code_0(recorded, end):
+    folder, answers = recorded
+    with program(folder) as peer:
+        assert open_session(peer) == answers
+        if end == "input":
+            peer.process.stdin.close()
+        elif end == "output":
+            peer.process.stdout.close()
+            peer.send(TOOLS)
+        else:
+            peer.process.send_signal(end)
+        assert peer.wait() == 0
+        assert peer.process.stderr.read() == b""
+
+
+@pytest.mark.requirement("fast-start.end")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "input"])
+def test_an_end_during_the_hand_over_is_one(recorded, end):
+    """After a signal the call is not begun; at the end of input it is answered."""
+    folder, _ = recorded
+    with program(folder) as peer:
+        open_session(peer)
+        peer.send(call(1, "list_integrations"))
+        if end == "input":
+            peer.process.stdin.close()
+            assert "@harborcafe" in text_of(peer.answer(1))
+        else:
+            peer.process.send_signal(end)
+        assert peer.wait() == 0
+        assert peer.process.stdout.read() == b""
+
+
+@pytest.mark.requirement("fast-start.end")
+def test_a_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded):
+    folder, _ = recorded
+    with program(folder) as peer:
+        open_session(peer)
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+        peer.send(line(call(1, "list_integrations")) + line(cancelled) + line(call(2, "list_integrations")))
+        assert "@harborcafe" in text_of(peer.answer(2))
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+        assert not peer.read(1)
+
+
+@pytest.mark.requirement("fast-start.end")
+def test_an_idle_process_ends_with_the_process_that_started_it(recorded):
+    """Although its input is still open."""
+    folder, _ = recorded
+    waiting, release = os.pipe()
+    script = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-m', 'ttp_mcp', '--sandbox']); os.read({waiting}, 1)"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    variables = environment(TTP_STATE_DIR=str(folder), TZ="UTC")
+    with subprocess.Popen([sys.executable, "-c", script], pass_fds=[waiting], env=variables, **pipes) as parent:
+        peer = Peer(parent)
+        open_session(peer)
+        os.close(release)
+        # Its end of the output closes with the server.
+        assert select.select([parent.stdout], [], [], PATIENCE)[0]
+        assert parent.stdout.read() == b""
+    os.close(waiting)
+
+
+@pytest.mark.requirement("fast-start.off")
+@pytest.mark.parametrize(("words", "variables"), [((), {"TTP_FAST_START": "off"}), ((), {"TTP_FAST_START": '"OFF"'})])
+def test_switched_off_nothing_is_recorded(tmp_path, words, variables):
+    with program(tmp_path, *words, **variables) as peer:
+        open_session(peer)
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+    assert not list(tmp_path.glob("handshake-*"))
+
+
+@pytest.mark.requirement("fast-start.off")
+def test_a_setting_that_became_invalid_stops_the_start(recorded):
+    folder, _ = recorded
+    with program(folder, TTP_ACCESS="everything") as peer:
+        assert peer.wait() == 2
+        assert peer.process.stderr.read().startswith(b"ttp-mcp: TTP_ACCESS ")
