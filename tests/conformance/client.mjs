@@ -24,7 +24,11 @@ async function transport() {
 const client = new Client({ name: "check", version: "1" });
 await client.connect(await transport());
 const { tools } = await client.listTools();
-const plain = tools.filter((tool) => !(tool.inputSchema.required ?? []).length).map((tool) => tool.name);
+// These two need one of several arguments, which a schema that clients understand can't express.
+const needing = ["create_post", "check_post"];
+const plain = tools
+  .filter((tool) => !(tool.inputSchema.required ?? []).length && !needing.includes(tool.name))
+  .map((tool) => tool.name);
 for (const name of plain) {
   const result = await client.callTool({ name, arguments: {} });
   if (result.isError) throw new Error(`${name}: ${result.content[0].text}`);

@@ -75,7 +75,7 @@ def test_prompt_speaks_of_tools_that_exist(prompt):
     names = {tool.name for tool in every_tool()}
     said = set(re.findall(r"\b[a-z]+_[a-z_]+\b", text))
     assert said <= names
-    if {"create_post", "apply_plan"} & said:
+    if {"create_post", "apply_plan", "publish_post"} & said:
         assert "I agree" in text or "the user agrees" in text
 
 

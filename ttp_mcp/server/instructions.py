@@ -16,15 +16,17 @@ asked for or agreed to, with the exact text.
 - Times: ISO 8601; without an offset they are in the zone that list_posts names. Give the user times with weekday and zone.
 - account_ids takes ids, @handles, full names, or labels such as "x @harborcafe". If a handle matches several accounts, add \
 platforms; list_integrations shows all accounts.
-- scheduled_at "now" is the nearest time that the API takes; the answer says which.
-- create_post makes the checks of check_post; check first only to show the user something. copy_of repeats a post.
+- scheduled_at "now" is the nearest time that the API takes.
+- create_post checks as check_post does; call that only to show the user. copy_of repeats a post.
 - reschedule_post changes a post (its id changes).
-- upload_media uploads a local file.
-- Call plan_posts, then apply_plan once the user agrees to the calendar.
-- list_posts with status failed or partial shows what went wrong.
+- upload_media uploads a local file or a URL.
+- Call tiktok_options before a TikTok post.
+- Call plan_posts, then apply_plan once the user agrees.
+- list_posts with status failed or partial shows failures.
+- publish_post publishes now, or again where it failed.
 - Call check_setup when calls fail.
-- delete_post cancels a post on all of its accounts. To cancel it on some only, give reschedule_post the others as account_ids.
-- Best times are rankings of hours and of weekdays; the API does not state their zone. next_optimal_time names an instant.
+- delete_post cancels a post on all its accounts; to cancel it on some, give reschedule_post the others as account_ids.
+- Best times rank hours and weekdays in a zone that the API doesn't state; next_optimal_time names an instant.
 """
 
 

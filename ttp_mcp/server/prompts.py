@@ -94,7 +94,7 @@ PROMPTS = (
             "Find the posts that did not reach every account, and help to fix them.",
             "1. Call list_posts with status failed and partial, and check_setup.",
             "2. For each post say which account failed and why, and what the user has to do (for example reconnect an account).",
-            "3. Offer to send it again to that account only, with create_post. Send nothing before the user agrees.",
+            "3. Offer to send it again to that account only, with publish_post. Send nothing before the user agrees.",
         ),
     ),
 )
