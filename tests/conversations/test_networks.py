@@ -1,4 +1,4 @@
-"""Requests of a user that need a network's own choices, over real pipes; also of an API without these endpoints."""
+"""Requests of a user about their networks, over real pipes; also of an API without the vendor's endpoints."""
 
 import subprocess
 import sys
@@ -64,6 +64,41 @@ async def test_tiktok_clip_for_everyone_takes_two_calls(tmp_path):
         assert calls == ["tiktok_options", "create_post"]
 
 
+async def test_best_posts_of_some_months_take_one_call(tmp_path):
+    """User: "What were our three best posts since August?" """
+    since = (datetime.now(UTC) - timedelta(days=100)).date().isoformat()
+    async with talk(tmp_path) as (call, _):
+        failed, text, data = await call("post_results", after=since, sort_by="likes", limit=3)
+        _, _, everything = await call("post_results", after=since, sort_by="likes", limit=20)
+    likes = [post["figures"]["likes"] for post in everything["posts"]]
+    assert (failed, data["missing"]) == (False, [])
+    assert [post["figures"]["likes"] for post in data["posts"]] == sorted(likes, reverse=True)[:3]
+    assert all(post["id"] in text for post in data["posts"])
+
+
+async def test_publish_that_draft_now_takes_one_call(tmp_path):
+    """User: "Publish that draft now." """
+    async with talk(tmp_path) as (call, _):
+        _, _, draft = await call("create_post", content="Buns", platforms=["linkedin"])
+        failed, text, data = await call("publish_post", post_id=draft["post_id"])
+        assert (failed, data["outcome"]) == (False, "queued")
+        assert "goes out within about a minute" in text
+        _, _, again = await call("publish_post", post_id=draft["post_id"])
+        assert again["outcome"] in ("already_queued", "already_published")
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("failed", "queued"), ("partial", "retried")])
+async def test_try_the_failed_post_again_takes_two_calls(tmp_path, status, outcome):
+    """User: "Try the failed post again." """
+    async with talk(tmp_path) as (call, calls):
+        _, _, listed = await call("list_posts", status=status)
+        failed, text, data = await call("publish_post", post_id=listed["posts"][0]["id"])
+        assert (failed, data["outcome"]) == (False, outcome)
+        assert data["failures"]
+        assert text.count("It failed before: twitter @harborcafe_berlin") == 1
+        assert calls == ["list_posts", "publish_post"]
+
+
 async def test_without_the_endpoints_each_says_so_and_nothing_else_fails(tmp_path):
     """The same requests, of an API that has only what its reference says."""
     lacks = "this TimeToPost account's API has no list of "
@@ -81,5 +116,13 @@ async def test_without_the_endpoints_each_says_so_and_nothing_else_fails(tmp_pat
         block = {**CHOICES, "privacy": "PUBLIC_TO_EVERYONE", "branded_content": False}
         failed, _, data = await call("create_post", **clip, platform_data={"tiktok": block})
         assert (failed, data["outcome"], lacks in data["warnings"][0]) == (False, "created", True)
-        failed, _, _ = await call("check_setup")
-        assert not failed
+        lacks = "this TimeToPost account's API has no "
+        _, _, draft = await call("create_post", content="Buns tomorrow", platforms=["linkedin"])
+        for tool, arguments in (("post_results", {}), ("publish_post", {"post_id": draft["post_id"]})):
+            failed, text, _ = await call(tool, **arguments)
+            assert (failed, text.count(lacks), text.count(". "), text.count("\n")) == (True, 1, 0, 0)
+        _, _, listed = await call("list_posts", status="partial")
+        failed, _, data = await call("publish_post", post_id=listed["posts"][0]["id"])
+        assert (failed, data["outcome"]) == (False, "retried")
+        for tool in ("check_setup", "engagement_summary", "list_integrations"):
+            assert not (await call(tool))[0]
