@@ -50,18 +50,27 @@ PROTECTING = (
     "sandbox/rest/tokens",
     "sandbox/scheduler",
 )
-# The closest tests, where they aren't in the folder of the same name.
+# The closest tests of a module or folder, where they aren't in the folder of the same name.
 TESTS = {
+    "api/retry": ("tests/api/test_requests.py", "tests/api/test_classification.py"),
+    "api/ssrf": ("tests/api/test_ssrf.py",),
+    "api/upload": ("tests/api/test_upload.py",),
     "config": ("tests/test_config.py",),
-    "credentials": ("tests/test_credentials.py", "tests/server"),
+    "credentials": ("tests/test_credentials.py",),
+    "ledger": ("tests/ledger/test_ledger.py", "tests/writes"),
+    "ledger/store": ("tests/ledger/store",),
+    "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),
+    "sandbox": ("tests/sandbox/rest", "tests/sandbox/test_scheduler.py"),
+    "server": ("tests/server/test_elicitation.py",),
     "text": ("tests/test_text.py",),
     "times": ("tests/test_times.py",),
-    "writes": ("tests/writes", "tests/ledger"),
-    "ledger": ("tests/ledger", "tests/writes"),
-    "toolkit": ("tests/toolkit", "tests/server/test_elicitation.py", "tests/tools"),
-    "server": ("tests/server",),
-    "sandbox": ("tests/sandbox",),
+    "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),
+    "toolkit/confirmation": ("tests/toolkit/test_confirmation.py",),
+    "writes": ("tests/writes",),
+    "writes/publication": ("tests/writes/test_publish.py",),
 }
+# They take seconds each, since they start processes or repeat something hundreds of times.
+LEFT_OUT = ("tests/writes/test_history.py", "tests/writes/replacement/test_killed.py")
 # A timeout is a loop that doesn't end, which tests notice.
 KILLED = ("killed", "timeout")
 COPIED = ("contract", "docs", "scripts", "benchmarks", "plugin", "README.md", "AGENTS.md", "server.json")
@@ -88,8 +97,10 @@ def list_modules() -> list[str]:
 
 def closest_tests(module: str) -> list[str]:
     """Return the tests that are closest to a module."""
-    known = TESTS.get(module.partition("/")[0]) or (f"tests/{module.rpartition('/')[0]}",)
-    return list(known)
+    folder = module
+    while folder and folder not in TESTS:
+        folder = folder.rpartition("/")[0]
+    return list(TESTS.get(folder, (f"tests/{module.rpartition('/')[0]}",)))
 
 
 def copy_project(folder: Path, module: str) -> None:
@@ -100,6 +111,7 @@ def copy_project(folder: Path, module: str) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     arguments = ["-p", "no:randomly", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow and not browser"]
+    arguments += [f"--ignore={name}" for name in LEFT_OUT]
     settings = f"""
 [tool.mutmut]
 source_paths = ["ttp_mcp"]

@@ -201,6 +201,15 @@ async def test_confirmation_is_for_exactly_what_was_shown(connect, altered):
         assert agent.standing() == []
 
 
+async def test_confirmation_covers_the_same_arguments_in_another_order(connect):
+    """A client may write the keys of an object in any order."""
+    data = {"tiktok": {"a": 1, "b": 2}, "twitter": {}}
+    turned = {"twitter": {}, "tiktok": {"b": 2, "a": 1}}
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER, platform_data=data)
+        await agent.ok("create_post", **LATER, platform_data=turned, confirmation=code)
+
+
 async def test_confirmation_is_for_one_tool(connect):
     """A yes to a delete is none to another delete, and none to a post."""
     async with connect(confirm="required", demo_posts=False) as agent:

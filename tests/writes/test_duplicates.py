@@ -1,7 +1,7 @@
 """The same post is not created twice, unless that is wanted."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import anyio
 import pytest
@@ -12,6 +12,14 @@ from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DUE = START + timedelta(days=2)
+# The same but for one unit.
+AT = {
+    "minute": DUE.replace(minute=1),
+    "hour": DUE.replace(hour=11),
+    "day": DUE.replace(day=27),
+    "month": DUE.replace(month=12),
+    "year": DUE.replace(year=2027),
+}
 
 
 @pytest.mark.requirement("writes.duplicates")
@@ -27,13 +35,13 @@ async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-@pytest.mark.parametrize("change", ["content", "minute", "account", "thread", "media", "data", "draft"])
+@pytest.mark.parametrize("change", ["content", *AT, "account", "thread", "media", "data", "draft"])
 async def test_a_post_that_differs_is_no_duplicate(world, change: str) -> None:
     """Text, time, account, thread, media and platform data make a post."""
     post = world.post(account="twitter")
     other = {
         "content": replace(post, content="Doors open at eleven"),
-        "minute": replace(post, scheduled_at=DUE + timedelta(minutes=1)),
+        **{unit: replace(post, scheduled_at=at) for unit, at in AT.items()},
         "account": replace(post, account_ids=(world.accounts["linkedin"],)),
         "thread": replace(post, thread=("And close at six",)),
         "media": replace(post, media_urls=("https://example.com/a.png",)),
@@ -88,6 +96,14 @@ async def test_text_that_looks_different_is_another_post(world, text: str) -> No
     await world.writes.create(world.post("Caf\u00e9 opens\nat ten"), tool="create_post")
 
     assert (await world.writes.create(world.post(text), tool="create_post")).outcome == "created"
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_time_with_another_offset_is_the_same_time(world) -> None:
+    first = await world.writes.create(world.post(), tool="create_post")
+    there = DUE.astimezone(timezone(timedelta(hours=5, minutes=45)))
+
+    assert (await world.writes.create(world.post(at=there), tool="create_post")).post_id == first.post_id
 
 
 @pytest.mark.requirement("writes.duplicates")

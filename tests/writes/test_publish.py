@@ -10,7 +10,7 @@ from ttp_mcp.api import EndpointMissing, Post, ValidationFailed
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached, Published
-from ttp_mcp.writes.publication import find_accounts_with, has_started, list_failed
+from ttp_mcp.writes.publication import find_accounts_with, has_started, is_due, list_delivered, list_failed
 
 
 async def make_draft(world) -> Post:
@@ -173,6 +173,32 @@ def test_accounts_that_have_the_post_by_another_one_are_found(other: Post, serve
     assert find_accounts_with(post, [other], ["b", "c"]) == served
 
 
+@pytest.mark.requirement("writes.retry")
+def test_repeat_is_found_behind_other_posts_and_if_it_was_created_at_the_same_moment() -> None:
+    post = make_post("p1", "partial", {"a": "published", "b": "failed"}, "20")
+    unrelated = make_post("p3", "published", {"b": "published"}, "21", content="Other")
+    repeat = make_post("p2", "scheduled", {"b": "pending"}, "20")
+
+    assert find_accounts_with(post, [post, unrelated, repeat], ["a", "b"]) == {"b": "p2"}
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(
+    ("status", "seconds", "due"),
+    [
+        ("scheduled", -1, True),
+        ("scheduled", 60, True),
+        ("scheduled", 60.001, False),
+        ("scheduled", None, False),
+        ("draft", -1, False),
+    ],
+)
+def test_scheduled_post_is_due_within_one_tick(status: str, seconds: float | None, due: bool) -> None:
+    at = {} if seconds is None else {"scheduledAt": (START + timedelta(seconds=seconds)).isoformat()}
+
+    assert is_due(make_post("p1", status, {}, "20", **at), START) == due
+
+
 @pytest.mark.requirement("writes.publish")
 def test_post_that_is_failed_as_before_proves_nothing() -> None:
     failed, draft = (make_post("p1", status, {"a": "failed"}, "20") for status in ("failed", "draft"))
@@ -186,6 +212,11 @@ def test_account_with_a_link_shows_the_post_whatever_its_status() -> None:
     results = [
         {"accountId": "a", "status": "failed", "url": "https://x.example/1"},
         {"accountId": "b", "status": "failed"},
+        {"accountId": "c", "status": "published"},
+        {"accountId": "d", "status": "pending", "externalId": "9"},
+        {"accountId": "e", "status": "pending"},
     ]
+    post = Post({"results": results})
 
-    assert [each.account_id for each in list_failed(Post({"results": results}))] == ["b"]
+    assert [each.account_id for each in list_failed(post)] == ["b"]
+    assert [each.account_id for each in list_delivered(post)] == ["a", "c", "d"]
