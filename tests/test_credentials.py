@@ -19,22 +19,23 @@ SECRET = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", "begin with ttp_"),
-        ("sk_" + HEX, "begin with ttp_"),
-        (" " + TEXT, "begin with ttp_"),
-        (TEXT[:-1], "52 characters and has 51"),
-        (TEXT + "0", "52 characters and has 53"),
-        (TEXT + "\n\n", "52 characters and has 53"),
-        (TEXT[:-2] + "\r\n" + "0", "52 characters and has 53"),
-        (TEXT[:-1] + "g", "only the digits"),
-        (TEXT.upper().replace("TTP", "ttp"), "only the digits"),
-        (TEXT[:-1] + "٣", "only the digits"),
-        (TEXT[:20] + "\n" + TEXT[21:], "only the digits"),
+        ("", "it must begin with ttp_."),
+        ("sk_" + HEX, "it must begin with ttp_."),
+        (" " + TEXT, "it must begin with ttp_."),
+        (TEXT[:-1], "it must have 52 characters and has 51."),
+        (TEXT + "0", "it must have 52 characters and has 53."),
+        (TEXT + "\n\n", "it must have 52 characters and has 53."),
+        (TEXT[:-2] + "\r\n" + "0", "it must have 52 characters and has 53."),
+        (TEXT[:-1] + "g", "after ttp_ it must have only the digits 0–9 and a–f."),
+        (TEXT.upper().replace("TTP", "ttp"), "after ttp_ it must have only the digits 0–9 and a–f."),
+        (TEXT[:-1] + "٣", "after ttp_ it must have only the digits 0–9 and a–f."),
+        (TEXT[:20] + "\n" + TEXT[21:], "after ttp_ it must have only the digits 0–9 and a–f."),
     ],
 )
 def test_malformed_token_is_refused_by_rule_without_repeating_it(text, rule):
-    with pytest.raises(TokenProblem, match=rule) as caught:
+    with pytest.raises(TokenProblem) as caught:
         Token(text)
+    assert str(caught.value) == rule
     assert text == "" or text[4:12] not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -87,7 +88,8 @@ def test_token_shows_only_a_fingerprint():
     assert len(token.fingerprint) == 8
     assert token == Token(TEXT)
     assert hash(token) == hash(Token(TEXT))
-    assert token != Token("ttp_" + "f" * 48)
+    assert token != (other := Token("ttp_" + "f" * 48))
+    assert hash(token) != hash(other)
     assert token != TEXT
 
 
@@ -97,6 +99,13 @@ def test_token_is_not_copied_or_taken_apart(take):
     with pytest.raises(TypeError) as caught:
         take(Token(TEXT))
     assert HEX[:8] not in str(caught.value)
+
+
+@pytest.mark.requirement("credentials.token")
+@pytest.mark.parametrize("take", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_copying_a_token_fails_with_its_reason(take):
+    with pytest.raises(TypeError, match=r"^a token can't be copied or pickled$"):
+        take(Token(TEXT))
 
 
 @pytest.mark.requirement("credentials.token")
@@ -176,6 +185,26 @@ def test_no_signature_survives(form, secret):
     assert secret not in shown
     assert "[redacted]" in shown
     assert redact(shown) == shown
+
+
+@pytest.mark.requirement("credentials.redact")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer eyJhbGciOiJIUzI1NiJ9", "Authorization: Bearer [redacted]"),
+        ("https://user:password@s.example/a", "https://[redacted]@s.example/a"),
+        ("https://s.example/a?a=b&sig=abc&c=d", "https://s.example/a?a=b&sig=[redacted]&c=d"),
+        (f"a {TEXT} b", "a [redacted] b"),
+    ],
+)
+def test_redaction_leaves_the_name_and_the_place_of_a_secret(text, shown):
+    assert redact(text) == shown
+
+
+@pytest.mark.requirement("credentials.redact")
+def test_half_of_a_character_does_not_stop_redaction():
+    """Clients can send lone surrogates in JSON."""
+    assert redact_tokens(f"\ud800 {TEXT}") == redact(f"\ud800 {TEXT}") == "\ud800 [redacted]"
 
 
 @pytest.mark.requirement("credentials.redact")
