@@ -230,7 +230,7 @@ def _digest_start(words: Sequence[str]) -> str:
         if name.startswith(_VARIABLES)
     )
     code = list(_list_files(str(Path(__file__).parents[2]))), list(_list_distributions())
-    return sha256(repr((sys.version, sys.path, words, settings, code)).encode()).hexdigest()
+    return sha256(repr((sys.version, sys.platform, sys.path, words, settings, code)).encode()).hexdigest()
 
 
 def _list_files(folder: str) -> Iterator[tuple[str, int, int]]:
