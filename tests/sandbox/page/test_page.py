@@ -528,7 +528,7 @@ async def test_what_reorders_stays_inside_its_element(sandbox: Sandbox, page: ht
     assert '<div dir="auto" class="text">\u202egnp.exe</div>' in html
     assert "<title>Post: gnp.exe" in html
     media = (await page.get(f"{HARBOR}/media")).text
-    assert 'alt="gnp.exe"' in media
+    assert 'alt="Image gnp.exe"' in media
     assert '<bdi dir="auto">\u202egnp.exe</bdi>' in media
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
-from tests.support.browser import needs_chromium, open_browser, serving
+from tests.support.browser import find_violations, needs_axe, needs_chromium, open_browser, serving, set_size
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 HOSTILE = (
@@ -163,3 +163,18 @@ def test_empty_pages_and_refusals_fit_too(browser: webdriver.Chrome, origin: str
     browser.get(f"{origin}/nowhere")
     found = browser.execute_script(FACTS)
     assert (found["headings"], found["tooWide"] <= 0) == (1, True)
+
+
+@needs_axe
+@pytest.mark.requirement("panels.accessible")
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
+def test_no_page_has_a_violation(browser: webdriver.Chrome, origin: str, width: int, scheme: str) -> None:
+    """axe-core on every page, and on one that does not exist."""
+    set_size(browser, width)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    base = f"{origin}/o/org_harbor_cafe"
+    for page in [*(f"{base}{path}" for path in PATHS), f"{base}/posts/hostile_0", f"{origin}/nowhere"]:
+        browser.get(page)
+        assert (page, find_violations(browser)) == (page, [])

@@ -296,7 +296,7 @@ function cellView(day, posts, month) {
   return make(
     "li",
     { class: `cell${kind}`, "data-day": day },
-    make("h2", {}, button(String(Number(day.slice(8))), `day ${day}`, () => change("week", day), { "aria-label": `Week of ${showDay(day, "long")}` }), day === state.today && make("span", { class: "pill" }, "Today")),
+    make("h2", {}, button([make("span", { class: "weekday" }, weekdayOf(day).slice(0, 3)), String(Number(day.slice(8)))], `day ${day}`, () => change("week", day), { "aria-label": `Week of ${showDay(day, "long")}` }), day === state.today && make("span", { class: "pill" }, "Today")),
     posts.slice(0, more === 1 ? SHOWN_IN_CELL + 1 : SHOWN_IN_CELL).map(lineView),
     more > 1 && button(`${more} more`, `more ${day}`, () => change("week", day), { class: "more", "aria-label": `${more} more on ${showDay(day, "long")}` }),
   );

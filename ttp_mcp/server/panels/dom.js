@@ -189,7 +189,13 @@ function loadingView(words) {
 
 // A panel that has nothing to show yet, or nothing any more.
 function phaseView(state, words, reload) {
+  return [make("h1", { class: "hidden" }, document.title), stateView(state, words, reload)];
+}
+
+function stateView(state, words, reload) {
   switch (state.phase) {
+    case "gone":
+      return emptyView("The post is deleted", "It will not be published.");
     case "alone":
       return emptyView("This is a panel of an MCP client", "Open it in a client that shows MCP Apps.");
     case "cancelled":

@@ -104,8 +104,7 @@ function readLabel(label) {
 
 function render() {
   const reload = state.post?.id && canCall() && button("Show the post", "reload", () => reloadPost(state.post.id));
-  if (state.phase === "gone") draw(actingView(), emptyView("The post is deleted", "It will not be published."));
-  else if (state.phase !== "ready") draw(phaseView(state, "Loading the preview…", reload));
+  if (state.phase !== "ready") draw(actingView(), phaseView(state, "Loading the preview…", reload));
   else draw(headingView(), actingView(), problemsView(), previewsView(), restView());
 }
 
