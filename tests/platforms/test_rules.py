@@ -1,6 +1,7 @@
 """What each platform takes, before anything is sent."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import resources
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttp_mcp.platforms import rules
-from ttp_mcp.platforms.rules import Draft, check_draft, media_kind, rules_for, text_length
+from ttp_mcp.platforms.rules import Draft, check_draft, media_kind, text_length
+from ttp_mcp.platforms.rules_text import render_rules
 from ttp_mcp.toolkit.platform_data import PLATFORM_DATA_SCHEMA, parse_platform_data
 
 JPG, PNG, GIF, MP4 = (f"https://media.example/one.{name}" for name in ("jpg", "png", "gif", "mp4"))
@@ -324,6 +326,8 @@ def test_every_figure_has_a_source_and_a_confidence():
     for figure in figures:
         assert figure["source"].partition(":")[0] in raw["sources"], figure
         assert figure["confidence"] in raw["confidence"], figure
+        if figure["confidence"] == "reported":
+            assert re.fullmatch(r"other schedulers' documentation: [A-Z][^:]+", figure["source"], re.IGNORECASE), figure
         if figure.get("otherwise") == "error":
             assert figure["confidence"] == "stated", figure
 
@@ -331,15 +335,15 @@ def test_every_figure_has_a_source_and_a_confidence():
 @pytest.mark.requirement("rules.data")
 def test_rules_are_readable_with_their_sources():
     """As a resource shows them; X can be asked for by its new name."""
-    text = rules_for("X")
-    assert text == rules_for("twitter")
+    text = render_rules("X")
+    assert text == render_rules("twitter")
     assert text.startswith("X (platform key twitter), rules of ")
     assert "- text: at most 280 weighted characters" in text
     assert "[reference]" in text
-    assert rules_for("pinterest").count("exactly one image [vendor]") == 1
-    assert "none has a default" in rules_for("tiktok")
-    assert "no figure is stated" in rules_for("youtube")
-    assert "No rules are known" in rules_for("elsewhere")
+    assert render_rules("pinterest").count("exactly one image [vendor]") == 1
+    assert "none has a default" in render_rules("tiktok")
+    assert "no figure is stated" in render_rules("youtube")
+    assert "No rules are known" in render_rules("elsewhere")
 
 
 @pytest.mark.requirement("rules.data")
@@ -347,7 +351,7 @@ def test_documentation_shows_the_rules_as_they_are():
     """Each platform's rules stand in the page, word for word."""
     page = (Path(__file__).parents[2] / "docs" / "platform-rules.md").read_text("utf-8")
     for key in rules.platform_keys():
-        assert rules_for(key).partition("\n")[2] in page, key
+        assert render_rules(key).partition("\n")[2] in page, key
 
 
 @pytest.mark.requirement("rules.data")

@@ -127,24 +127,6 @@ def text_length(platform: str, text: str) -> Length:
     return Length(count_text(text, unit), rule.number if rule else None, UNITS[unit])
 
 
-def rules_for(platform: str) -> str:
-    """A platform's rules as compact text, each with its source."""
-    found = find_platform(platform)
-    if found is None:
-        return f"No rules are known for the platform {platform[:50]!r}; its posts pass unchecked. Known: {', '.join(platform_keys())}."
-    lines = [f"{found.name} (platform key {found.key}), rules of {VERSION}"]
-    lines += [f"- {_HEADINGS[rule.figure]}: {rule.says} [{_source_of(rule)}]" for rule in found.rules.values()]
-    lines = list(dict.fromkeys(lines))
-    lines += [f"- platform_data.{found.key}.{_field_line(each)} [{_source_of(each)}]" for each in found.fields.values()]
-    if found.key == "tiktok":
-        lines.append(
-            "The account's owner chooses each value of platform_data.tiktok for each post; none has a default."
-        )
-    if len(lines) == 1:
-        lines.append("- no figure is stated by TimeToPost, or could be confirmed from the platform's own pages")
-    return "\n".join(lines)
-
-
 def platform_keys() -> tuple[str, ...]:
     """Return the platform keys of the file."""
     return tuple(_read_rules().platforms)
@@ -165,15 +147,12 @@ def media_kind(url: str) -> MediaKind:
     return "video" if extension in ("mp4", "mov", "m4v", "webm") else "unknown"
 
 
-def _field_line(field: Field) -> str:
+def render_field(field: Field) -> str:
+    """Render a field of platform_data: its name, choices and meaning."""
     choices = (
         f" ({', '.join(field.choices)})" if field.choices else " (true or false)" if field.kind == "switch" else ""
     )
     return f"{field.name}{choices}{', required' if field.required else ''}: {field.says}"
-
-
-def _source_of(figure: Rule | Field) -> str:
-    return figure.source if figure.confidence == "stated" else f"{figure.source}, {figure.confidence}"
 
 
 def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
@@ -317,7 +296,7 @@ def _check_fields(draft: Draft, platform: Platform) -> Iterator[Finding]:
 def _missing_fields(draft: Draft, platform: Platform, block: dict[str, object]) -> Iterator[Finding]:
     missing = [field for field in platform.fields.values() if field.required and block.get(field.name) in (None, "")]
     if missing:
-        names = ", ".join(_field_line(field).partition(", required")[0] for field in missing)
+        names = ", ".join(render_field(field).partition(", required")[0] for field in missing)
         whose = "; the account's owner chooses each for this post, so ask" if platform.key == "tiktok" else ""
         yield _report_missing(
             draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}."
@@ -346,30 +325,6 @@ def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
         if switches:
             words = f"TikTok: photos, judged by their file extensions, need {' and '.join(switches)} to be false."
             yield Finding("warning", "photo_switches", draft.platform, words)
-
-
-_HEADINGS = {
-    "text_most": "text",
-    "bytes_most": "text",
-    "links_most": "links",
-    "hashtags_most": "hashtags",
-    "thread_part_most": "thread",
-    "thread_entries_most": "thread",
-    "thread_posts_most": "thread",
-    "media_least": "media",
-    "media_most": "media",
-    "videos_most": "media",
-    "animations_most": "media",
-    "kinds_mixed": "media",
-    "image_ratio_least": "media",
-    "image_ratio_most": "media",
-    "image_width_least": "media",
-    "image_sides_most": "media",
-    "image_bytes_most": "media",
-    "video_seconds_most": "media",
-    "accounts_most": "accounts",
-    "account_kind": "account",
-}
 
 
 @dataclass(frozen=True, slots=True)

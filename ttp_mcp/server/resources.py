@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from ttp_mcp.platforms import rules
+from ttp_mcp.platforms.rules_text import render_rules
 from ttp_mcp.server import history
 from ttp_mcp.text import fence_text
 from ttp_mcp.times import show_short
@@ -59,7 +59,7 @@ async def _read_history(context: ToolContext, _: str) -> str:
 
 
 async def _read_rules(_: ToolContext, platform: str) -> str:
-    return rules.rules_for(platform)
+    return render_rules(platform)
 
 
 async def _read_recent_posts(context: ToolContext, _: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from mcp_types import RequestParams
 
 from ttp_mcp.platforms import rules
+from ttp_mcp.platforms.rules_text import render_rules
 from ttp_mcp.server.prompts import Prompt, find_prompt, tools_in
 
 EXTENSION = "io.modelcontextprotocol/skills"
@@ -79,7 +80,7 @@ Write a version for each platform instead of one text for all: lengths, media an
 def _describe_platforms() -> str:
     parts = [_FIT_EACH_PLATFORM]
     for key in rules.platform_keys():
-        heading, *lines = rules.rules_for(key).splitlines()
+        heading, *lines = render_rules(key).splitlines()
         parts.append(f"## {heading.partition(' (')[0]}\n\n" + "\n".join([f"Platform key `{key}`.\n", *lines]))
     return "\n\n".join(parts)
 
