@@ -40,7 +40,7 @@ async def test_date_alone_is_the_whole_day(fresh, bounds, matched):
         (
             "plan_posts",
             {"posts": [{"content": "x", "platforms": ["linkedin"], "earliest": "2026-12-05", "latest": "2026-12-01"}]},
-            "Posts not planned: post 1, latest (Tue 1 Dec 2026 23:59 ",
+            "Posts not planned: post 1: latest (Tue 1 Dec 2026 23:59 ",
         ),
     ],
 )

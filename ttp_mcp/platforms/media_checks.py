@@ -2,7 +2,7 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
 from ttp_mcp.media.facts import MediaFacts
@@ -46,14 +46,20 @@ _LOCAL_SUFFIXES = (
 _LEAST_PIXELS = 50
 
 
-def check_media_url(number: int, url: str, *, local_is_reachable: bool) -> Iterator[Finding]:
-    """Find what is wrong with the address of a file; `number` is its place in media_urls, from 1."""
+def check_media_url(number: int, url: str, local_hosts: Collection[str] = ()) -> Iterator[Finding]:
+    """Find what is wrong with the address of a file.
+
+    Args:
+        number: Its place in media_urls, from 1.
+        url: The address.
+        local_hosts: Hosts of this machine that the API can fetch from.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return
     host, place = (parts.hostname or "").lower().rstrip("."), f"media_urls entry {number}"
-    if not local_is_reachable and _is_unreachable(host):
+    if host and host not in local_hosts and _is_unreachable(host):
         yield (
             "error",
             f"{place} is an address that no network can reach. Upload the file with upload_media and pass its public_url.",

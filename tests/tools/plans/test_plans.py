@@ -198,7 +198,7 @@ async def test_warnings_stand_beside_their_post(fresh):
         ({"posts": [{"content": "x", "account_ids": ["nobody"]}]}, "Posts not planned: post 1: no account «nobody»."),
         (
             {"posts": [{"content": "x", "platforms": ["linkedin"], "earliest": "soon"}]},
-            "Posts not planned: post 1, earliest: a time must be ISO 8601",
+            "Posts not planned: post 1: earliest: a time must be ISO 8601",
         ),
         ({"posts": THREE, "end": "later"}, "Posts not planned: end: a time must be ISO 8601"),
     ],
@@ -1120,10 +1120,10 @@ async def test_fixed_time_that_has_passed_or_is_too_close_is_not_planned(fresh, 
     [
         (
             {"scheduled_at": "2026-11-25T10:00", "latest": "2026-11-26"},
-            "Posts not planned: post 1, pass either scheduled_at or earliest and latest, not both. Nothing was sent.",
+            "Posts not planned: post 1: pass either scheduled_at or earliest and latest, not both. Nothing was sent.",
         ),
-        ({"scheduled_at": "2026-11-25"}, "Posts not planned: post 1, scheduled_at: a time must be ISO 8601"),
-        ({"scheduledAt": "tomorrow"}, "Posts not planned: post 1, scheduled_at: a time must be ISO 8601"),
+        ({"scheduled_at": "2026-11-25"}, "Posts not planned: post 1: scheduled_at: a time must be ISO 8601"),
+        ({"scheduledAt": "tomorrow"}, "Posts not planned: post 1: scheduled_at: a time must be ISO 8601"),
     ],
 )
 async def test_fixed_time_that_can_not_be_read_is_refused(fresh, fields, words):
@@ -1177,9 +1177,54 @@ async def test_applied_plan_returns_what_was_created(fresh):
 Plan <plan>: 1 of 1 post scheduled now.
 - post 1, Wed 25 Nov 2026 10:00 Europe/Paris (09:00Z): created <post 1> for twitter @harborcafe, «Read
     https://harbor.com/a-very-long-address-of-a-page-about-coffee-and-cake» (28 of 280 on twitter), part 2
-    «Second» (6 of 280 on twitter), 1 media file a.jpg
+    «Second» (6 of 280 on twitter), 1 media file «a.jpg»
 Nothing is public yet; undo_plan deletes these posts, delete_post a single one.
 Sandbox: nothing here becomes public.\
 """)
     assert (step["scheduled_at"], step["accounts"]) == ("2026-11-25T10:00:00+01:00", ["twitter @harborcafe"])
     assert step["contents"] in text
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_texts_of_a_plan_are_read_as_in_create_post(fresh):
+    """Line ends, links in a thread as X counts them, texts that show nothing."""
+    part = "see https://example.com/" + "x" * 300
+    thread = {"content": "a\u2028b", "account_ids": ["twitter @harborcafe"], "thread": [part]}
+    _, plan = await fresh.ok("plan_posts", posts=[thread])
+    assert any("the API may count plain characters" in each for each in plan["planned"][0]["warnings"])
+    _, plan = await fresh.ok("plan_posts", posts=[{**thread, "thread": ["c"]}])
+    await fresh.ok("apply_plan", plan_id=plan["plan_id"])
+    assert [content for content, _ in fresh.standing()] == ["a\nb"]
+    words = await fresh.refused("plan_posts", posts=[thread, {"content": "\u2800", "platforms": ["linkedin"]}])
+    assert words.startswith("Posts not planned: post 2: content shows nothing")
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_every_problem_of_a_list_is_named_at_once(fresh):
+    """One call finds them all."""
+    posts = [
+        {"content": "a", "account_ids": ["nobody", "linkedin"]},
+        {"content": "b", "platforms": ["linkedin"], "scheduled_at": "soon", "media_urls": ["a.jpg"]},
+        {"content": "c", "platforms": ["linkedin"], "earliest": "2026-12-05", "latest": "2026-12-01"},
+    ]
+    lines = (await fresh.refused("plan_posts", posts=posts)).splitlines()
+    assert [line.partition(" (")[0][:35] for line in lines] == [
+        "Posts not planned: 4 problems.",
+        "- post 1: no account «nobody». Conn",
+        "- post 2: media_urls entry 1 is not",
+        "- post 2: scheduled_at: a time must",
+        "- post 3: latest",
+        "Nothing was sent.",
+    ]
+
+
+@pytest.mark.requirement("tools.plans")
+async def test_what_is_known_of_a_file_is_compared_in_a_plan(fresh):
+    """As in create_post."""
+    from ttp_mcp.media.facts import MediaFacts
+
+    url = "https://example.com/wide.jpg"
+    await fresh.assembly.app.ledger.media_facts.remember(url, MediaFacts("image/jpeg", 1000, 2000, 500))
+    post = {"content": "hi", "platforms": ["instagram"], "media_urls": [url]}
+    _, plan = await fresh.ok("plan_posts", posts=[post])
+    assert any("1.91:1" in each for each in plan["planned"][0]["warnings"])

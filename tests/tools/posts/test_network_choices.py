@@ -152,9 +152,11 @@ async def test_choice_that_the_account_does_not_offer_is_refused_with_what_it_do
     """Privacy, and each interaction that is disabled."""
     text = await fresh.refused("create_post", **clip(privacy="FOLLOWER_OF_CREATOR", allow_stitch=True))
     assert text == (
-        "Post not created: TikTok: tiktok @harbor.cafe doesn't offer the privacy «FOLLOWER_OF_CREATOR». It "
-        "offers PUBLIC_TO_EVERYONE, MUTUAL_FOLLOW_FRIENDS, SELF_ONLY; ask its owner which. TikTok: stitch is "
-        "disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees. Nothing was sent."
+        "Post not created: 2 problems.\n"
+        "- TikTok: tiktok @harbor.cafe doesn't offer the privacy «FOLLOWER_OF_CREATOR». It offers PUBLIC_TO_EVERYONE, "
+        "MUTUAL_FOLLOW_FRIENDS, SELF_ONLY; ask its owner which.\n"
+        "- TikTok: stitch is disabled on tiktok @harbor.cafe. Pass allow_stitch false, if its owner agrees.\n"
+        "Nothing was sent."
     )
     text, data = await fresh.ok("check_post", **clip(allow_stitch=True))
     assert data["errors"] == [

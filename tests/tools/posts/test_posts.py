@@ -462,7 +462,7 @@ async def test_scheduled_post_says_when_to_whom_and_how_to_cancel(fresh):
 Scheduled: <post 1> goes out Wed 25 Nov 2026 10:15 Europe/Paris (09:15Z), in 25 h, to linkedin «Harbor Café»
     and instagram @harbor.cafe, with 1 media file. Nothing is public yet; delete_post cancels it.
 Text: «Doors open at ten» (linkedin 17 of 3000 characters, instagram 17 of 2200 characters).
-Media: a.jpg.
+Media: «a.jpg».
 Sandbox: nothing here becomes public.\
 """)
     assert data == {

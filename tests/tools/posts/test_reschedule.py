@@ -716,9 +716,9 @@ async def test_removed_parts_are_named_before_and_after(connect):
         text, data = await agent.ok("reschedule_post", post_id=old, remove=["media", "thread"])
     post = agent.wire(data["post_id"])
     assert (post["thread"], post["media_urls"]) == ("[]", "[]")
-    assert "\nIts picture (a.jpg) was removed.\n2 further posts of the thread were removed.\n" in text
-    assert "\nIts picture (a.jpg) is removed.\n2 further posts of the thread are removed.\n" in agent.questions[-1]
-    assert data["removed"] == ["its picture (a.jpg)", "2 further posts of the thread"]
+    assert "\nIts picture («a.jpg») was removed.\n2 further posts of the thread were removed.\n" in text
+    assert "\nIts picture («a.jpg») is removed.\n2 further posts of the thread are removed.\n" in agent.questions[-1]
+    assert data["removed"] == ["its picture («a.jpg»)", "2 further posts of the thread"]
 
 
 @pytest.mark.requirement("tools.reschedule.empty")

@@ -15,7 +15,7 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.calendar import draw_calendar, group_posts
 from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unscheduled
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
-from ttp_mcp.text import show_id
+from ttp_mcp.text import normalize_line_ends, show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
 from ttp_mcp.toolkit.arguments import ToolObject
@@ -27,10 +27,18 @@ from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.paging import may_be_for_account
-from ttp_mcp.tools.posts.prepare import is_now, nearest_time, refuse_unhosted, refuse_unprintable
+from ttp_mcp.tools.posts.prepare import (
+    collect_text_problems,
+    find_local_hosts,
+    find_targets,
+    is_now,
+    nearest_time,
+    refuse_unhosted,
+)
+from ttp_mcp.tools.posts.problems import Problems, render_refusal
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
 from ttp_mcp.tools.posts.rights import describe_missing_right
-from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
+from ttp_mcp.tools.posts.targets import refuse_no_target
 from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
 DAYS_AHEAD = timedelta(days=7)
@@ -57,7 +65,7 @@ class PlanPost(ToolObject):
     account_ids: Texts = None
     platforms: Texts = None
     media_urls: Texts = None
-    thread: Annotated[list[Annotated[str, Field(min_length=1, max_length=280)]] | None, Field(max_length=24)] = None
+    thread: Annotated[list[Annotated[str, Field(min_length=1)]] | None, Field(max_length=24)] = None
     platform_data: NestedPlatformData = None
     scheduled_at: Bound = None
     earliest: Bound = None
@@ -124,7 +132,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     directory, (existing, me) = await context.accounts.fresh_and(
         lambda: run_both(context.api.posts.list, context.api.auth.rights)
     )
-    drafts = [_read_draft(number, post, directory, context) for number, post in enumerate(args.posts)]
+    drafts = _read_drafts(args.posts, directory, context)
     drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
     history = await read_history(context, accounts)
@@ -144,7 +152,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
         weekly=history.weekly,
         booked=_list_bookings(existing, accounts, context.now()),
     )
-    plan, warnings = _validate_posts(plan, drafts, existing, context.dashboard)
+    plan, warnings = await _validate_posts(plan, drafts, existing, context)
     plan_id, problem = await _save_plan(plan, context)
     heading = _render_heading(plan, plan_id, problem, context)
     if lack := describe_missing_right(me, scheduled=True):
@@ -161,25 +169,42 @@ class _Draft:
     choices: NetworkChoices | None = None
 
 
-def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext) -> _Draft:
-    failure = f"{NOT_PLANNED}: post {number + 1}"
-    refuse_no_target(post.account_ids, post.platforms, failure)
-    refuse_unprintable([post.content, *(post.thread or ())], failure)
-    refuse_unhosted(post.media_urls or (), failure)
-    targets = targets_of(post.account_ids, post.platforms, directory, failure)
-    refuse_unnamed_platforms(post.platforms or (), targets, failure)
-    place = f"post {number + 1}, "
-    earliest, latest = parse_range(context, (f"{place}earliest", post.earliest), (f"{place}latest", post.latest))
-    fixed_at = _parse_fixed(place, post, context)
+def _read_drafts(posts: Sequence[PlanPost], directory: AccountCache, context: ToolContext) -> list[_Draft]:
+    """Read the posts of the list.
+
+    Raises:
+        Refusal: With the problems of every post.
+    """
+    drafts: list[_Draft] = []
+    problems: list[str] = []
+    for number, post in enumerate(posts):
+        found = Problems(f"{NOT_PLANNED}: post {number + 1}")
+        drafts.append(_read_draft(number, post, directory, context, found))
+        problems += [f"post {number + 1}: {text}" for text in found.texts]
+    if problems:
+        raise Refusal(render_refusal(NOT_PLANNED, problems))
+    return drafts
+
+
+def _read_draft(
+    number: int, post: PlanPost, directory: AccountCache, context: ToolContext, problems: Problems
+) -> _Draft:
+    failure = problems.failure
+    problems.collect(refuse_no_target, post.account_ids, post.platforms, failure)
+    texts = [normalize_line_ends(text) for text in (post.content, *(post.thread or ()))]
+    collect_text_problems(texts, problems)
+    problems.collect(refuse_unhosted, post.media_urls or (), failure)
+    targets = find_targets(post.account_ids or (), post.platforms or (), directory, problems)
+    window = problems.collect(parse_range, context, ("earliest", post.earliest), ("latest", post.latest))
     request = PostRequest(
         index=number,
         account_ids=tuple(account.id for account in targets),
-        earliest=earliest,
-        latest=latest,
-        fixed_at=fixed_at,
-        content=post.content,
+        earliest=window[0] if window else None,
+        latest=window[1] if window else None,
+        fixed_at=problems.collect(_parse_fixed, post, context, failure),
+        content=texts[0],
         media_urls=tuple(post.media_urls or ()),
-        thread=tuple(post.thread or ()),
+        thread=tuple(texts[1:]),
         platform_data=post.platform_data or {},
     )
     return _Draft(request, tuple(targets))
@@ -196,19 +221,17 @@ async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) 
     return found
 
 
-def _parse_fixed(place: str, post: PlanPost, context: ToolContext) -> datetime | None:
+def _parse_fixed(post: PlanPost, context: ToolContext, failure: str) -> datetime | None:
     if post.scheduled_at is None:
         return None
     if post.earliest or post.latest:
-        raise Refusal(
-            f"{NOT_PLANNED}: {place}pass either scheduled_at or earliest and latest, not both. Nothing was sent."
-        )
+        raise Refusal(f"{failure}: pass either scheduled_at or earliest and latest, not both. Nothing was sent.")
     if is_now(post.scheduled_at):
         return nearest_time(context, SLOT_LEAD)
     try:
         return parse_when(post.scheduled_at, context.zone, context.now())
     except TimeProblem as problem:
-        raise TimeProblem(f"{place}scheduled_at: {problem} Nothing was sent.") from None
+        raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
 
 
 def _list_bookings(existing: Sequence[Post], accounts: Sequence[Integration], now: datetime) -> list[Booking]:
@@ -223,17 +246,27 @@ def _list_bookings(existing: Sequence[Post], accounts: Sequence[Integration], no
     ]
 
 
-def _validate_posts(
-    plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post], dashboard: str
+async def _validate_posts(
+    plan: Plan, drafts: Sequence[_Draft], existing: Sequence[Post], context: ToolContext
 ) -> tuple[Plan, dict[int, list[str]]]:
     """Take out the posts that a platform would refuse; return the warnings of the others by index."""
     by_index = {draft.post.index: draft for draft in drafts}
+    urls = list(dict.fromkeys(url for draft in drafts for url in draft.post.media_urls))
+    media_facts = await context.ledger.media_facts.find(urls) if urls else {}
+    local_hosts = find_local_hosts(context)
     scheduled: list[Scheduled] = []
     unscheduled = list(plan.unscheduled)
     warnings: dict[int, list[str]] = {}
     for entry in plan.scheduled:
         draft = by_index[entry.post.index]
-        findings = validate_post(to_post_create(entry), draft.targets, existing, dashboard=dashboard)
+        findings = validate_post(
+            to_post_create(entry),
+            draft.targets,
+            existing,
+            dashboard=context.dashboard,
+            media_facts=media_facts,
+            local_hosts=local_hosts,
+        )
         choices = draft.choices or NetworkChoices({})
         warnings[entry.post.index] = [
             *findings.warnings,

@@ -12,7 +12,7 @@ from ttp_mcp.times import show
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
 from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost
-from ttp_mcp.tools.posts.rendering import account_labels, count_noun, join_words, show_file_name, to_iso
+from ttp_mcp.tools.posts.rendering import account_labels, count_noun, join_words, quote_file_names, to_iso
 
 CHANGES = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data", "remove")
 # Argument that each value of `remove` clears.
@@ -216,7 +216,7 @@ def _name_media(urls: Sequence[str]) -> str:
 
 
 def _show_files(urls: Sequence[str]) -> str:
-    return ", ".join(show_file_name(url) for url in urls) or "none"
+    return quote_file_names(urls) or "none"
 
 
 def _count_further_posts(count: int) -> str:

@@ -139,7 +139,8 @@ async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -
     problems = Problems(NOT_DONE)
     problems.collect(refuse_unless_replaceable, old, context)
     problems.collect(refuse_hidden_parts, args, old, prepared, NOT_DONE)
-    problems.collect(refuse_no_change, args, old, prepared, NOT_DONE)
+    if not problems.texts:
+        problems.collect(refuse_no_change, args, old, prepared, NOT_DONE)
     problems.collect(refuse_if_too_close, prepared, context)
     found = replace(prepared.findings, errors=(*problems.texts, *prepared.findings.errors))
     return replace(prepared, findings=found), await compare_posts(old, prepared, args, context)

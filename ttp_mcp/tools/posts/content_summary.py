@@ -11,7 +11,7 @@ from ttp_mcp.text import clean_json, clean_text, quote_text, shorten_line
 from ttp_mcp.toolkit.models import ToolOutput
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
 from ttp_mcp.tools.posts.prepare import PreparedPost
-from ttp_mcp.tools.posts.rendering import count_noun, join_words, show_file_name
+from ttp_mcp.tools.posts.rendering import count_noun, file_name_of, join_words, quote_file_names
 
 BEGINNING = 140
 # Platforms that show several media as a carousel.
@@ -43,7 +43,7 @@ def summarize_content(prepared: PreparedPost) -> ContentSummary:
         characters={
             clean_text(platform): rules.text_length(platform, post.content).count for platform in prepared.platform_keys
         },
-        media=[show_file_name(url) for url in post.media_urls] or None,
+        media=[file_name_of(url) for url in post.media_urls] or None,
         thread=[
             ThreadPart(text=shorten_line(part, BEGINNING), characters=rules.text_length("twitter", part).count)
             for part in post.thread
@@ -78,7 +78,7 @@ def _describe_length(platform: str, text: str) -> str:
 
 
 def _describe_media(post: PostCreate, platforms: tuple[str, ...]) -> str:
-    names = ", ".join(show_file_name(url) for url in post.media_urls)
+    names = quote_file_names(post.media_urls)
     if len(post.media_urls) == 1:
         return names
     carousel = [platform for platform in platforms if platform in CAROUSEL]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ttp_mcp.api import PostCreate
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import quote_text
-from ttp_mcp.tools.posts.rendering import count_noun, show_file_name
+from ttp_mcp.tools.posts.rendering import count_noun, quote_file_names
 
 BEGINNING = 80
 
@@ -20,8 +20,7 @@ def render_contents(post: PostCreate, platforms: Iterable[str]) -> str:
         for number, part in enumerate(post.thread, 2)
     ]
     if post.media_urls:
-        files = ", ".join(show_file_name(url) for url in post.media_urls)
-        parts.append(f"{count_noun(len(post.media_urls), 'media file')} {files}")
+        parts.append(f"{count_noun(len(post.media_urls), 'media file')} {quote_file_names(post.media_urls)}")
     if post.platform_data:
         parts.append(f"choices for {', '.join(quote_text(key, 30) for key in post.platform_data)}")
     return ", ".join(parts)

@@ -15,7 +15,7 @@ from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_b
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.network_choices import NetworkOptions
-from ttp_mcp.tools.posts.problems import Problems
+from ttp_mcp.tools.posts.problems import Problems, render_refusal
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
 from ttp_mcp.tools.posts.rights import describe_missing_right
 from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
@@ -27,6 +27,9 @@ NOW = "now"
 # A time closer than this may be past before the request arrives.
 LEAD = timedelta(seconds=60)
 MARGIN = timedelta(seconds=5)
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# Where the sandbox inside this process keeps media.
+SANDBOX_HOSTS = frozenset({"media.sandbox.localhost"})
 # Minutes in which an equal post for `now` counts as a retry.
 RETRY_MINUTES = 10
 
@@ -107,7 +110,7 @@ async def prepare_post(
     problems = Problems(failure)
     problems.collect(refuse_no_target, args.account_ids, args.platforms, failure)
     texts = [normalize_line_ends(text) for text in (args.content, *args.thread)]
-    _collect_text_problems(texts, problems)
+    collect_text_problems(texts, problems)
     problems.collect(refuse_unhosted, args.media_urls, failure)
     wants_now = is_now(args.scheduled_at)
     when = None if wants_now else problems.collect(due_time, args.scheduled_at, context)
@@ -117,7 +120,7 @@ async def prepare_post(
     if when:
         # Now the API's clock is known.
         problems.collect(refuse_past, when, context.now(), context.zone)
-    targets = _find_targets(args, book, problems)
+    targets = find_targets(args.account_ids, args.platforms, book, problems)
     await offer_reconnect(targets, context)
     scheduled = args.scheduled_at is not None
     if lack := describe_missing_right(me, scheduled=scheduled):
@@ -143,7 +146,7 @@ async def prepare_post(
         others if compared else (),
         dashboard=context.dashboard,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
-        local_is_reachable=_reaches_local(context),
+        local_hosts=find_local_hosts(context),
         scheduled=scheduled,
     )
     found = replace(
@@ -163,7 +166,8 @@ async def prepare_post(
     )
 
 
-def _collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
+def collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
+    """Note the texts that can't be published, or show nothing. The first is the content, the others its thread."""
     problems.collect(refuse_unprintable, texts, problems.failure)
     for number, text in enumerate(texts):
         if is_blank(text):
@@ -173,17 +177,19 @@ def _collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
             )
 
 
-def _find_targets(args: PostArguments, book: AccountCache, problems: Problems) -> list[Integration]:
+def find_targets(
+    account_ids: Sequence[str], platforms: Sequence[str], book: AccountCache, problems: Problems
+) -> list[Integration]:
     """Find the accounts word by word, so that every wrong one is reported."""
     found: list[Integration] = []
     missing = False
-    for word in args.account_ids or args.platforms:
-        names, platforms = ([word], args.platforms) if args.account_ids else (None, [word])
-        targets = problems.collect(targets_of, names, platforms, book, problems.failure)
+    for word in account_ids or platforms:
+        names, on = ([word], platforms) if account_ids else (None, [word])
+        targets = problems.collect(targets_of, names, on, book, problems.failure)
         missing = missing or not targets
         found += targets or []
-    if args.account_ids and not missing:
-        problems.collect(refuse_unnamed_platforms, args.platforms, found, problems.failure)
+    if account_ids and not missing:
+        problems.collect(refuse_unnamed_platforms, platforms, found, problems.failure)
     return list({account.id: account for account in found}.values())
 
 
@@ -217,9 +223,12 @@ async def _reuse_recent_time(
     return post
 
 
-def _reaches_local(context: ToolContext) -> bool:
-    """Check whether the API can fetch from this machine: the sandbox can."""
-    return context.sandbox or is_local_host(urlsplit(context.settings.api_url).hostname or "")
+def find_local_hosts(context: ToolContext) -> frozenset[str]:
+    """Return the hosts of this machine that the API can fetch media from: those of a sandbox."""
+    if context.sandbox:
+        return SANDBOX_HOSTS
+    host = urlsplit(context.settings.api_url).hostname or ""
+    return LOOPBACK_HOSTS if is_local_host(host) else frozenset()
 
 
 async def _read_state(
@@ -256,7 +265,7 @@ def refuse_unhosted(urls: Sequence[str], what: str) -> None:
 
 def is_local_host(host: str) -> bool:
     """Check whether a host name is this machine."""
-    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
+    return host in LOOPBACK_HOSTS or host.endswith(".localhost")
 
 
 def enumerate_unhosted(urls: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -276,7 +285,7 @@ def refuse_errors(prepared: PreparedPost, what: str) -> None:
     """Refuse a post with errors."""
     if prepared.findings.errors:
         proposal = f"\n{prepared.findings.render_split()}" if prepared.findings.split else ""
-        raise Refusal(f"{what}: {' '.join(prepared.findings.errors[:5])} Nothing was sent.{proposal}")
+        raise Refusal(render_refusal(what, prepared.findings.errors) + proposal)
 
 
 def due_time(text: str | None, context: ToolContext) -> datetime | None:

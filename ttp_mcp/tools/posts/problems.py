@@ -1,7 +1,7 @@
 """Collect the problems of a post, so that all of them are reported at once."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,3 +32,13 @@ class Problems:
         """Note a problem once."""
         if text not in self.texts:
             self.texts.append(text)
+
+
+def render_refusal(failure: str, problems: Sequence[str], most: int = 5) -> str:
+    """Render the error that names one problem in its line, or several as a list."""
+    if len(problems) == 1:
+        return f"{failure}: {problems[0]} Nothing was sent."
+    lines = [f"- {text}" for text in problems[:most]]
+    if len(problems) > most:
+        lines.append(f"- and {len(problems) - most} more.")
+    return "\n".join([f"{failure}: {len(problems)} problems.", *lines, "Nothing was sent."])

@@ -1,7 +1,6 @@
 """How a post is shown: one line in a list, whole on its own; and as structured content."""
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -29,7 +28,6 @@ from ttp_mcp.toolkit.models import ToolOutput
 SHORT = 280
 # Characters of a text in one answer; longer ones are read in pieces.
 LONGEST_TEXT = 4000
-_PLAIN_NAME = re.compile(r"[\w.~%+-]{1,80}", re.ASCII)
 
 
 class AccountResult(ToolOutput):
@@ -259,10 +257,14 @@ def _describe_extent(post: Post) -> str:
     return ", ".join(parts)
 
 
-def show_file_name(url: str) -> str:
+def file_name_of(url: str) -> str:
     """Return the file name of a media URL, or the URL where it has none."""
-    name = url.partition("?")[0].partition("#")[0].rpartition("/")[2]
-    return show_url(url) if not name else name if _PLAIN_NAME.fullmatch(name) else quote_text(name, 80)
+    return shorten_line(url.partition("?")[0].partition("#")[0].rpartition("/")[2] or url, 80)
+
+
+def quote_file_names(urls: Sequence[str]) -> str:
+    """Return the file names of media URLs, each between « »: anyone can name a file."""
+    return ", ".join(quote_text(file_name_of(url), 80) for url in urls)
 
 
 def count_noun(number: int, noun: str) -> str:

@@ -1,11 +1,12 @@
 """Validate a post before it is sent: platform rules, accounts that can't publish, clashes, duplicates."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ttp_mcp.api import Integration, Post, PostCreate
+from ttp_mcp.ledger.claims import normalize_text
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.platforms import rules
 from ttp_mcp.platforms.media_checks import check_media_facts, check_media_size, check_media_url
@@ -44,7 +45,7 @@ def validate_post(
     *,
     dashboard: str,
     media_facts: Mapping[str, MediaFacts] | None = None,
-    local_is_reachable: bool = True,
+    local_hosts: Collection[str] = (),
     scheduled: bool | None = None,
 ) -> Findings:
     """Find the problems of a post.
@@ -55,14 +56,14 @@ def validate_post(
         others: The existing posts, if they could be read.
         dashboard: Where accounts are reconnected, in words.
         media_facts: Known properties of its media by URL.
-        local_is_reachable: True if the API can fetch media from this machine.
+        local_hosts: Hosts of this machine that the API can fetch media from.
         scheduled: True if a time was passed, even if it could not be parsed. Default: `post` has one.
     """
     facts = media_facts or {}
     wants_time = post.scheduled_at is not None if scheduled is None else scheduled
     found = [
         *_check_platforms(post, targets, facts, scheduled=wants_time),
-        *_check_media(post, targets, facts, local_is_reachable=local_is_reachable),
+        *_check_media(post, targets, facts, local_hosts),
         *_check_accounts(post, targets, dashboard),
         *_check_texts(post),
         *_check_others(post, targets, others),
@@ -119,12 +120,12 @@ def _media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
 
 
 def _check_media(
-    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], *, local_is_reachable: bool
+    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], local_hosts: Collection[str]
 ) -> Iterator[_Found]:
     for number, url in enumerate(post.media_urls, 1):
         known = facts.get(url)
         if known is None:
-            yield from check_media_url(number, url, local_is_reachable=local_is_reachable)
+            yield from check_media_url(number, url, local_hosts)
             continue
         yield from check_media_size(number, known)
         for platform in dict.fromkeys(account.platform for account in targets):
@@ -158,6 +159,7 @@ def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequ
     if others is None:
         yield "warning", "The posts that exist could not be read, so clashes were not looked for."
         return
+    text = normalize_text(post.content)
     for other in others:
         if other.status not in ("scheduled", "publishing", "published", "partial"):
             continue
@@ -165,7 +167,7 @@ def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequ
         if not shared:
             continue
         where, doubt = _locate_other(other, shared)
-        if other.content.strip() == post.content.strip():
+        if normalize_text(other.content) == text:
             yield "warning", f"The same text is already {other.status} {where} ({show_id(other.id)}){doubt}."
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
