@@ -245,6 +245,19 @@ async def test_ids_and_a_window_are_refused_together(agent):
         ({"metrics": None, "accounts": [{"accountId": "a", "platform": "x", "likes": 2}]}, {"likes": 2}, 1),
         ({"metrics": {"replies": 4, "engagementRate": 7.5}}, {"comments": 4, "rate": 7.5}, 1),
         ({"metrics": {}}, None, 0),
+        (
+            {"metrics": {"likes": "12", "views": "1,204", "clicks": None, "shares": True, "saves": [1]}},
+            {"likes": 12},
+            1,
+        ),
+        (
+            {"metrics": {"likes": -3, "views": 1e300, "clicks": "NaN", "saves": 2.0, "engagementRate": -0.1}},
+            {"saves": 2},
+            1,
+        ),
+        ({"metrics": {"likes": 10**15 - 1, "reach": 5, "engagementRate": "Infinity"}}, {"likes": 10**15 - 1}, 1),
+        ({"data": {"likes": 4}}, {"likes": 4}, 1),
+        ({"metrics": [{"accountId": "a", "likes": 2}, {"accountId": "a", "likes": None}, "odd"]}, {"likes": 2}, 1),
     ],
 )
 async def test_figures_that_the_api_leaves_out_stay_unknown(connect, reply, shown, accounts):

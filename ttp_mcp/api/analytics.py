@@ -9,6 +9,7 @@ from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,
+    as_count,
     as_datetime,
     as_number,
     as_object,
@@ -82,24 +83,24 @@ class Metrics:
     def from_json(cls, raw: JsonObject) -> "Metrics | None":
         """Read the figures; None if there are none."""
         found = cls(
-            impressions=_as_count(raw.get("impressions")),
-            likes=_as_count(raw.get("likes")),
-            comments=_as_count(first_present(raw, "comments", "replies")),
-            shares=_as_count(raw.get("shares")),
-            saves=_as_count(raw.get("saves")),
-            views=_as_count(raw.get("views")),
-            clicks=_as_count(raw.get("clicks")),
-            engagement_rate=as_number(first_present(raw, "engagementRate", "engagement_rate")),
+            impressions=as_count(raw.get("impressions")),
+            likes=as_count(raw.get("likes")),
+            comments=as_count(first_present(raw, "comments", "replies")),
+            shares=as_count(raw.get("shares")),
+            saves=as_count(raw.get("saves")),
+            views=as_count(raw.get("views")),
+            clicks=as_count(raw.get("clicks")),
+            engagement_rate=_as_rate(first_present(raw, "engagementRate", "engagement_rate")),
         )
         return None if found == _NO_FIGURES else found
 
 
-_NO_FIGURES = Metrics(None, None, None, None, None, None, None, None)
-
-
-def _as_count(value: object) -> int | None:
+def _as_rate(value: object) -> float | None:
     found = as_number(value)
-    return None if found is None else int(found)
+    return None if found is None or found < 0 else found
+
+
+_NO_FIGURES = Metrics(None, None, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

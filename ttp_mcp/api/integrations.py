@@ -9,8 +9,8 @@ from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,
+    as_count,
     as_datetime,
-    as_number,
     as_object,
     as_str,
     as_strs,
@@ -119,12 +119,11 @@ class Board:
 
 
 def _read_board(raw: JsonObject) -> Board:
-    pins = as_number(first_present(raw, "pinCount", "pin_count", "pins"))
     return Board(
         id=as_str(first_present(raw, "id", "boardId")) or "",
         name=as_str(first_present(raw, "name", "title")) or "",
         privacy=as_token(raw.get("privacy")),
-        pin_count=None if pins is None else int(pins),
+        pin_count=as_count(first_present(raw, "pinCount", "pin_count", "pins")),
     )
 
 
@@ -151,7 +150,8 @@ def _read_creator(raw: JsonObject) -> CreatorInfo | None:
         comment_disabled=_as_flag(first_present(raw, "comment_disabled", "commentDisabled")),
         duet_disabled=_as_flag(first_present(raw, "duet_disabled", "duetDisabled")),
         stitch_disabled=_as_flag(first_present(raw, "stitch_disabled", "stitchDisabled")),
-        max_video_seconds=as_number(first_present(raw, "max_video_post_duration_sec", "maxVideoPostDurationSec")),
+        max_video_seconds=as_count(first_present(raw, "max_video_post_duration_sec", "maxVideoPostDurationSec"))
+        or None,
     )
     return None if found == _NO_CREATOR_INFO else found
 

@@ -74,6 +74,12 @@ def as_number(value: object) -> float | None:
     return found if abs(found) < 1e15 else None
 
 
+def as_count(value: object) -> int | None:
+    """Return a whole number of things; None for a negative one."""
+    found = as_number(value)
+    return None if found is None or found < 0 else int(found)
+
+
 def as_datetime(value: object) -> datetime | None:
     """Return a time as aware UTC: ISO 8601, in UTC without an offset, or Unix time in seconds or milliseconds."""
     try:

@@ -294,13 +294,18 @@ def _check_fields(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 
 def _missing_fields(draft: Draft, platform: Platform, block: dict[str, object]) -> Iterator[Finding]:
-    missing = [field for field in platform.fields.values() if field.required and block.get(field.name) in (None, "")]
+    missing = [field for field in platform.fields.values() if field.required and is_missing(block.get(field.name))]
     if missing:
         names = ", ".join(render_field(field).partition(", required")[0] for field in missing)
         whose = "; the account's owner chooses each for this post, so ask" if platform.key == "tiktok" else ""
         yield _report_missing(
             draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}."
         )
+
+
+def is_missing(value: object) -> bool:
+    """Check whether a choice was left open: it isn't there, or is a text without a character."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _field_problem(field: Field, value: object) -> str | None:

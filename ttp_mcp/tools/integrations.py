@@ -5,14 +5,20 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import Board, CreatorInfo, Integration, NotFound
+from ttp_mcp.api import ApiError, Board, CreatorInfo, EndpointMissing, Integration, NotFound
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
-from ttp_mcp.tools.posts.network_choices import describe_creator, describe_option_failure, render_board
+from ttp_mcp.tools.posts.network_choices import (
+    describe_board_failure,
+    describe_board_owners,
+    describe_creator,
+    describe_creator_failure,
+    render_board,
+)
 from ttp_mcp.tools.posts.rendering import count_noun
 
 toolset = Toolset("integrations")
@@ -103,16 +109,16 @@ async def list_boards(args: ListBoards, context: ToolContext) -> Answer[BoardLis
     platform_data.pinterest.board of a post takes a board's name or id.
     """
     try:
-        boards = await context.api.integrations.boards()
+        book, boards = await context.accounts.names_and(context.api.integrations.boards)
     except NotFound as error:
-        raise Refusal(_describe_unconnected("Boards not listed", error, "Pinterest", context)) from None
+        raise Refusal(
+            f"Boards not listed: {describe_board_failure(error)} A person connects one in {context.dashboard}; retrying won't "
+            "help until then."
+        ) from None
     lines = [f"{count_noun(len(boards), 'board')}{':' if boards else '.'}", *map(_render_board, boards)]
+    if doubt := describe_board_owners(book):
+        lines.append(f"Note: {doubt}")
     return Answer("\n".join(lines), BoardList(boards=[_to_board(board) for board in boards]))
-
-
-def _describe_unconnected(failure: str, error: NotFound, network: str, context: ToolContext) -> str:
-    cause = describe_option_failure(error, network)
-    return f"{failure}: {cause} A person connects one in {context.dashboard}; retrying won't help until then."
 
 
 def _render_board(board: Board) -> str:
@@ -160,25 +166,44 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
 
     The user chooses each value of platform_data.tiktok for each post. create_post compares them with these options.
     """
+    accounts = await _find_tiktok_accounts(args.account, context)
+    if not accounts:
+        raise Refusal(
+            f"{NOT_READ}: no TikTok account is connected. A person connects one in {context.dashboard}; retrying won't help until "
+            "then."
+        )
     lines: list[str] = []
     offered: list[TiktokAccount] = []
-    for account in await _find_tiktok_accounts(args.account, context):
+    failures: list[ApiError] = []
+    for account in accounts:
         try:
             creator = await context.api.integrations.creator_info(account.id)
-        except NotFound as error:
-            lines.append(f"- {account_label(account)}: {describe_option_failure(error, 'TikTok')}")
+        except EndpointMissing:
+            raise
+        except ApiError as error:
+            failures.append(error)
+            lines.append(f"- {account_label(account)}: {_describe_unread(account, error, context)}")
             continue
         lines.append(f"- {full_account_label(account)} ({show_id(account.id)}): {describe_creator(creator)}.")
         offered.append(_to_options(account, creator))
     if not offered:
-        connect = f"A person connects one in {context.dashboard}; retrying won't help until then."
-        raise Refusal("\n".join([f"{NOT_READ}: no TikTok account is connected. {connect}", *lines]))
+        if general := next((error for error in failures if not isinstance(error, NotFound)), None):
+            raise general
+        raise Refusal(
+            "\n".join([f"{NOT_READ}: the API offers none. Nothing was changed; retrying won't help.", *lines])
+        )
     return Answer("\n".join(["Options now, read again for each post:", *lines]), TiktokAccounts(accounts=offered))
+
+
+def _describe_unread(account: Integration, error: ApiError, context: ToolContext) -> str:
+    if account.healthy is False:
+        return f"{render_unhealthy(account, context.dashboard)}."
+    return describe_creator_failure(error)
 
 
 async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:
     # The others can have the same handle.
-    tiktok = AccountCache(tuple((await context.accounts.recent()).on("tiktok")))
+    tiktok = AccountCache(tuple((await context.accounts.fresh()).on("tiktok")))
     if wanted is None:
         return list(tiktok.accounts)
     return tiktok.matching(wanted) or [tiktok.find(wanted, NOT_READ)]

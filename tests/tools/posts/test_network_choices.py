@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.tools.conftest import answer, reading
+from tests.tools.conftest import answer, reading, text_of
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
@@ -76,6 +76,45 @@ async def test_ambiguous_board_sends_nothing_and_lists_the_candidates(fresh):
     text, planned = await fresh.ok("plan_posts", **plan)
     assert (planned["planned"], ambiguous in text) == ([], True)
     assert fresh.standing() == before
+
+
+BOARDS = [
+    {"id": "1", "name": "Recipes"},
+    {"id": "2", "name": "recipes"},
+    {"id": "3", "name": "Café"},
+    {"id": "4", "name": "  "},
+    {"id": "5"},
+    {"id": 7, "title": "2026", "pinCount": -1},
+    {"name": "No id"},
+]
+
+
+@pytest.mark.parametrize(
+    ("board", "result"),
+    [
+        ("Recipes", "«Recipes» matches 2 boards: «Recipes» (1), «recipes» (2). Ask the user which"),
+        ("Cafe\u0301", "3"),
+        ("2026", "7"),
+        ("7", "7"),
+        ("  ", "Pinterest: platform_data.pinterest needs boardId."),
+        ("\u200b", "no board is named «»."),
+        (["Recipes"], "boardId must be text."),
+        (
+            "No id",
+            "no board is named «No id». Boards: «Recipes» (1), «recipes» (2), «Café» (3), «» (4), 5, «2026» (7).",
+        ),
+    ],
+)
+async def test_board_is_one_or_none(connect, board, result):
+    """Names that differ in case alone, in another Unicode form, blank, or missing."""
+    replies = {"/integrations/pinterest/boards": {"boards": BOARDS}}
+    async with connect(through=reading(replies), demo_posts=False) as agent:
+        called = await agent.call("create_post", **pin(board))
+        if called.is_error:
+            assert result in text_of(called)
+            assert agent.standing() == []
+        else:
+            assert board_of(agent, called.structured_content["post_id"]) == result
 
 
 async def test_unknown_board_is_refused_with_the_boards(fresh):

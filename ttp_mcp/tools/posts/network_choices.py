@@ -7,9 +7,9 @@ from typing import Any, cast
 from ttp_mcp.api import ApiError, Board, CreatorInfo, Integration, NotFound
 from ttp_mcp.errors import describe_cause
 from ttp_mcp.media.facts import MediaFacts
-from ttp_mcp.platforms.rules import find_platform
+from ttp_mcp.platforms.rules import find_platform, is_missing
 from ttp_mcp.text import fold_text, quote_text, show_id
-from ttp_mcp.toolkit.account_directory import account_label
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.rendering import join_words
 
@@ -38,6 +38,7 @@ class NetworkOptions:
     def __init__(self, context: ToolContext) -> None:
         """Read nothing yet."""
         self._api = context.api.integrations
+        self._accounts = context.accounts
         self._media_facts = context.ledger.media_facts
         self._boards: list[Board] | None = None
         self._creators: dict[str, CreatorInfo] = {}
@@ -82,6 +83,8 @@ class NetworkOptions:
             _report_unread_boards(found, board, error, is_name=named is not None)
             return
         _choose_board(found, block, board, self._boards)
+        if self._accounts.kept and (doubt := describe_board_owners(self._accounts.kept)):
+            found.warnings.append(f"Pinterest: {doubt}")
 
     async def _compare_with_creator(
         self, found: NetworkChoices, account: Integration, media_urls: Sequence[str], *, scheduled: bool
@@ -91,7 +94,7 @@ class NetworkOptions:
             if account.id not in self._creators:
                 self._creators[account.id] = await self._api.creator_info(account.id)
         except ApiError as error:
-            cause = describe_option_failure(error, "TikTok")
+            cause = describe_creator_failure(error)
             found.warnings.append(f"TikTok: whether {label} offers these choices couldn't be checked: {cause}")
             return
         creator, block = self._creators[account.id], _copy_block(found.platform_data, "tiktok")
@@ -102,13 +105,24 @@ class NetworkOptions:
             (found.errors if scheduled else found.warnings).append(words)
 
 
+def describe_board_owners(book: AccountCache) -> str | None:
+    """Describe whose boards the API lists if several Pinterest accounts are connected; it doesn't say which one's."""
+    labels = [account_label(account) for account in book.on("pinterest")]
+    if len(labels) < 2:
+        return None
+    return (
+        f"{join_words(labels)} are connected, and the API lists the boards of one of them without its name. A pin fails if the "
+        "board belongs to another account, so ask the user whose board it is."
+    )
+
+
 def _copy_block(data: Mapping[str, Any], platform: str) -> dict[str, Any]:
     block: object = data.get(platform)
     return dict(cast("dict[str, Any]", block)) if isinstance(block, dict) else {}
 
 
 def _report_unread_boards(found: NetworkChoices, board: str, error: ApiError, *, is_name: bool) -> None:
-    cause = describe_option_failure(error, "Pinterest")
+    cause = describe_board_failure(error)
     if is_name:
         words = f"Pinterest: the board {quote_text(board, 60)} can't be looked up: {cause} Pass its id as board_id."
         found.errors.append(words)
@@ -118,12 +132,20 @@ def _report_unread_boards(found: NetworkChoices, board: str, error: ApiError, *,
         )
 
 
-def describe_option_failure(error: ApiError, network: str) -> str:
-    """Return why the options of a network could not be read, as a sentence."""
+def describe_board_failure(error: ApiError) -> str:
+    """Return why the boards could not be read, as a sentence."""
     if not isinstance(error, NotFound):
         return describe_cause(error)
     said = f"; the API said {quote_text(error.message, 160)}" if error.message else ""
-    return f"no {network} account is connected ({error.status}){said}."
+    return f"no Pinterest account is connected ({error.status}){said}."
+
+
+def describe_creator_failure(error: ApiError) -> str:
+    """Return why the options of one TikTok account could not be read, as a sentence."""
+    if not isinstance(error, NotFound):
+        return describe_cause(error)
+    said = f"; the API said {quote_text(error.message, 160)}" if error.message else ""
+    return f"the API doesn't have it as connected ({error.status}){said}."
 
 
 def _choose_board(found: NetworkChoices, block: dict[str, Any], wanted: str, boards: Sequence[Board]) -> None:
@@ -204,4 +226,4 @@ def describe_creator(creator: CreatorInfo) -> str:
 def _is_incomplete(block: Mapping[str, Any]) -> bool:
     platform = find_platform("tiktok")
     fields = platform.fields.values() if platform else ()
-    return any(each.required and block.get(each.name) in (None, "") for each in fields)
+    return any(each.required and is_missing(block.get(each.name)) for each in fields)
