@@ -1,6 +1,6 @@
 """Where each client keeps its settings."""
 
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -92,3 +92,11 @@ def test_path_of_claude_desktop_from_a_package_is_in_that_package(publishers, fo
 def test_path_of_windsurf_before_its_new_name_is_known():
     """People who have not updated still have the old file."""
     assert str(windsurf_before_devin(LINUX)) == "/home/ada/.codeium/windsurf/mcp_config.json"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
+def test_first_lines_about_install_name_every_client(page):
+    """A client that isn't named there is one that nobody finds."""
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    first, *others = (client.name for client in CLIENTS)
+    assert f"\nttp-mcp install {first}  # or: {', '.join(others)}\n" in text

@@ -128,6 +128,7 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
         ".json",
         ".css",
         ".html",
+        ".js",
         ".svg",
         ".sql",
     }

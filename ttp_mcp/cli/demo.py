@@ -18,6 +18,7 @@ import anyio
 
 from ttp_mcp import config
 from ttp_mcp.cli.arguments import Subparsers
+from ttp_mcp.client_config.clients import CLIENTS
 
 if TYPE_CHECKING:
     from mcp.client import Client
@@ -175,11 +176,12 @@ async def _story(client: "Client", sandbox: "Sandbox", tell: _Teller) -> None:
     await _plan(client, tell, sandbox.clock.now())
     print()
     tell.say("That was the sandbox. To give it to your own assistant:")
+    first, *others = (client.name for client in CLIENTS)
     tell.answered(
-        "ttp-mcp install claude-desktop --sandbox",
-        "(or claude-code, cursor, vscode, codex, gemini, windsurf, zed) and ask it: what failed last week? What it "
-        "does there can be seen on the sandbox's own page: ttp-mcp sandbox",
-        "With your TimeToPost account: the same line without --sandbox, and the token from Settings → API.",
+        f"ttp-mcp install {first} --sandbox",
+        f"(or {', '.join(others)}), and ask it what failed last week. The sandbox's own page shows what it does there: "
+        "ttp-mcp sandbox",
+        "With your TimeToPost account: ttp-mcp login, then the same line without --sandbox.",
     )
 
 
