@@ -10,11 +10,14 @@ PUBLISHABLE = ("draft", "scheduled", "failed")
 STARTED = ("publishing", "published", "partial")
 # The API takes a post up at its next tick. One that is due sooner goes out as soon by itself.
 TICK = timedelta(seconds=60)
+# One that is due for longer was missed, so it needs a request.
+LONGEST_DELAY = timedelta(minutes=10)
 
 
 def is_due(post: Post, now: datetime) -> bool:
     """Check whether a scheduled post goes out at the next tick."""
-    return post.status == "scheduled" and post.scheduled_at is not None and post.scheduled_at <= now + TICK
+    due = post.scheduled_at
+    return post.status == "scheduled" and due is not None and now - LONGEST_DELAY <= due <= now + TICK
 
 
 def has_started(before: Post, after: Post, now: datetime) -> bool:

@@ -1,10 +1,12 @@
 """Publishing a post now, and sending it again to the accounts where it failed."""
 
+from datetime import datetime, timedelta
+
 import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Agent, Fault, answer, showing, text_of
+from tests.tools.conftest import NOW, Agent, Fault, answer, showing, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
@@ -27,6 +29,11 @@ def shown_times(agent: Agent, platform: str, text: str = TEXT) -> int:
             "SELECT count(*) AS n FROM publications WHERE content = ? AND platform = ?", (text, platform)
         )
         return found.fetchone()["n"]
+
+
+def ms(at: datetime) -> int:
+    """A time as the sandbox stores it."""
+    return int(at.timestamp() * 1000)
 
 
 def reconnect(agent: Agent) -> None:
@@ -74,6 +81,28 @@ async def test_scheduled_post_goes_out_before_its_time(fresh):
     await fresh.ok("publish_post", post_id=post_id)
     move(fresh)
     assert fresh.wire(post_id)["status"] == "published"
+
+
+async def test_scheduled_post_that_was_missed_is_sent(fresh):
+    """It is due for too long to go out by itself."""
+    post_id = await make(fresh, scheduled_at="2026-11-24T18:00")
+    fresh.put(post_id, scheduled_at=ms(NOW - timedelta(minutes=11)))
+    _, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "queued"
+    fresh.put(post_id, scheduled_at=ms(NOW - timedelta(minutes=9)))
+    text, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "already_queued"
+    assert "Nothing was sent." in text
+
+
+async def test_post_for_an_account_that_is_gone_is_refused(fresh):
+    post_id = await make(fresh)
+    with fresh.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET organization_id = 'org_nordlicht' WHERE platform = 'linkedin'")
+    words = await fresh.refused("publish_post", post_id=post_id)
+    assert words.startswith("Post not published: no account «")
+    assert words.endswith("Nothing was sent.")
+    assert fresh.standing() == [(TEXT, "draft")]
 
 
 @pytest.mark.parametrize("seconds", [0, 90])
