@@ -82,6 +82,15 @@ async def test_sandbox_has_no_page_to_offer(connect, era):
 
 
 @eras
+async def test_user_who_is_never_to_be_prompted_gets_the_answer(connect, era):
+    asked, shown = browser()
+    async with connect(era, asked=asked, confirm="off") as side:
+        on_site(side)
+        assert URL in text_of(await side.call("check_setup"))
+    assert shown == []
+
+
+@eras
 @pytest.mark.parametrize(
     "capability",
     [None, types.ElicitationCapability(), types.ElicitationCapability(form=types.FormElicitationCapability())],

@@ -10,11 +10,11 @@ from ttp_mcp.toolkit.context import ToolContext
 async def offer_reconnect(accounts: Iterable[Integration], context: ToolContext) -> None:
     """Offer the page for the accounts that can't publish, each of them once.
 
-    Answers name the page too, so a client that can't open it lacks nothing.
+    Answers name the page too, so a client that can't open it lacks nothing. With TTP_CONFIRM=off the user is never prompted.
     """
     url, offered = context.accounts_url, context.accounts.offered
     broken = [account for account in accounts if account.healthy is False and account.id not in offered]
-    if url is None or not broken:
+    if url is None or not broken or context.settings.confirm == "off":
         return
     offered.update(account.id for account in broken)
     labels, them = ", ".join(map(account_label, broken[:10])), "it" if len(broken) == 1 else "them"
