@@ -453,7 +453,7 @@ def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warn
 
 
 @pytest.mark.requirement("config.token")
-def test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block(tmp_path):
+def test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block(tmp_path):
     """A pipe without a writer, a folder, a device, no text; an empty file is no token, and a missing one is named as missing."""
     pipe, binary, empty = tmp_path / "pipe", tmp_path / "binary", tmp_path / "empty"
     os.mkfifo(pipe)

@@ -160,7 +160,7 @@ def test_texts_are_compared_without_case_and_spelling_of_accents():
 @pytest.mark.requirement("text.bounds")
 @settings(max_examples=500)
 @given(ANY, st.integers(2, 30))
-def test_shortened_text_is_one_clean_line_of_at_most_so_many_characters(text, characters):
+def test_shortened_text_is_one_clean_line_within_the_limit(text, characters):
     short = shorten_line(text, characters)
     assert len(short) <= characters
     assert "\n" not in short

@@ -392,7 +392,7 @@ REMOVED: dict[str, Removal] = {
     "equal calls at once": Removal(
         "writes.replacement:Replacer._reserve",
         always(True),
-        f"{TOOLS}/posts/test_reschedule.py::test_of_two_equal_calls_at_once_one_is_told_to_wait",
+        f"{TOOLS}/posts/test_reschedule.py::test_one_of_two_equal_calls_at_once_has_to_wait",
     ),
     "old post that is deleted elsewhere": Removal(
         "writes.replacement:Replacer._exists",
@@ -402,7 +402,7 @@ REMOVED: dict[str, Removal] = {
     "accounts that a duplicate is not for": Removal(
         "ledger.claims:list_missing",
         always(()),
-        f"{TOOLS}/posts/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one",
+        f"{TOOLS}/posts/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_replace_the_old_one",
     ),
     "claims of other writes": Removal(
         "ledger.claims:Claims._others",
@@ -458,7 +458,7 @@ REMOVED: dict[str, Removal] = {
     "changed while the human thinks": Removal(
         "tools.posts.reschedule:refuse_changed",
         no_check,
-        "tests/toolkit/test_confirmation.py::test_post_that_is_changed_while_the_human_thinks_is_left",
+        "tests/toolkit/test_confirmation.py::test_post_that_is_changed_while_the_user_thinks_is_left",
     ),
     "no in required mode": Removal(
         "tools.posts.delete:require_confirmation",
@@ -493,7 +493,7 @@ REMOVED: dict[str, Removal] = {
     "a clear yes": Removal(
         "server.elicitation:_is_accepted",
         always(True),
-        f"{SERVER}/test_elicitation.py::test_anything_but_a_clear_yes_is_a_no",
+        f"{SERVER}/test_elicitation.py::test_anything_but_a_clear_yes_is_a_refusal",
     ),
     "only who can ask is asked": Removal(
         "server.elicitation:_can_elicit",
@@ -564,7 +564,7 @@ REMOVED: dict[str, Removal] = {
     "human is asked about a plan": Removal(
         "tools.plans.apply:require_confirmation",
         later(False),
-        f"{TOOLS}/plans/test_plans.py::test_human_is_asked_once_for_the_whole_plan",
+        f"{TOOLS}/plans/test_plans.py::test_user_is_asked_once_for_the_whole_plan",
     ),
     "declined plan in required mode": Removal(
         "tools.plans.apply:require_confirmation",
@@ -604,7 +604,7 @@ REMOVED: dict[str, Removal] = {
     "human is asked about publishing": Removal(
         "tools.posts.publish:require_confirmation",
         later(False),
-        f"{TOOLS}/posts/test_publish.py::test_user_is_asked_first_and_a_no_sends_nothing",
+        f"{TOOLS}/posts/test_publish.py::test_user_is_asked_first_and_a_refusal_sends_nothing",
     ),
     "changed while the human is asked about publishing": Removal(
         "tools.posts.publish:_refuse_other_step",
@@ -663,7 +663,7 @@ REMOVED: dict[str, Removal] = {
         "tests/test_credentials.py::test_token_is_not_copied_or_taken_apart",
     ),
     "redaction of logs": Removal(
-        "logs:redact", as_it_is, f"{SERVER}/test_logs.py::test_no_secret_is_in_a_line_wherever_it_stands"
+        "logs:redact", as_it_is, f"{SERVER}/test_logs.py::test_no_secret_is_in_any_part_of_a_line"
     ),
     "one line of log": Removal(
         "logs:_UNPRINTABLE",
@@ -720,7 +720,7 @@ REMOVED: dict[str, Removal] = {
     "ordinary token file": Removal(
         "config.token_source:_read_ordinary_file",
         constant(lambda path: (0o600, path.name.encode())),
-        "tests/test_config.py::test_what_is_no_ordinary_text_file_is_a_problem_and_does_not_block",
+        "tests/test_config.py::test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block",
     ),
     "headers that come twice": Removal(
         "transports.http.guard:_ONCE",
@@ -840,7 +840,7 @@ PROVEN: dict[str, str] = {
     "a post in one transaction": f"{ROW}/test_disk.py::test_a_post_in_two_transactions_is_noticed",
     "no second write, over histories": f"{ROW}/test_history.py::test_sending_lost_writes_again_is_noticed",
     "accounts that an earlier post is not for": (
-        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_accounts_without_a_post_are_not_told"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_accounts_without_a_post_are_not_reported"
     ),
     "no rest on somebody's equal post": (
         f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post"

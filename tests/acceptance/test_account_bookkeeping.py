@@ -395,14 +395,16 @@ def row(connect, open_sandbox, clock, settings, state_calls) -> Row:
     return Row(begin, told, network)
 
 
-async def test_each_account_has_its_post_and_what_is_told_is_so(row: Row) -> None:
+async def test_each_account_has_its_post_and_the_answer_is_true(row: Row) -> None:
     """Row C5; and that enough happened to show something."""
     await row.run(SEQUENCES)
     outcomes = {"create: created", "create: already_created", "create: unknown", "create: refused"}
     assert outcomes | {"delete_post: done", "reschedule_post: done", "reschedule_post: refused"} <= set(row.told)
 
 
-async def test_c5_goes_red_when_accounts_without_a_post_are_not_told(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_c5_goes_red_when_accounts_without_a_post_are_not_reported(
+    row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An account would be taken for served by a post that is not for it."""
     monkeypatch.setattr(claims, "list_missing", lambda _: ())
     with pytest.raises(AssertionError, match="told as served and has no post"):

@@ -319,7 +319,7 @@ async def check(world: World) -> Counter[str]:
     return told
 
 
-async def test_what_agents_are_told_is_what_happened(world: World) -> None:
+async def test_answers_say_what_happened(world: World) -> None:
     """Row C4."""
     await run(world, CALLS)
     told = await check(world)

@@ -274,7 +274,7 @@ def slowest_hundredth(seconds):
 
 
 @pytest.mark.requirement("acceptance.b11")
-def test_ten_thousand_calls_are_answered_while_nobody_reads_stderr(tmp_path):
+def test_ten_thousand_calls_are_answered_while_stderr_is_not_read(tmp_path):
     """At DEBUG, with a warning of 200 bytes for each call; beside it, for the figures, a stderr that is always read."""
     calls = 10_000
     with process(tmp_path / "o", "--level", "DEBUG", stderr=subprocess.DEVNULL) as peer:

@@ -358,7 +358,7 @@ def test_no_json_makes_a_reader_fail(value):
 
 
 @pytest.mark.requirement("api.shapes")
-def test_platform_or_status_that_is_no_word_is_unreadable():
+def test_platform_or_status_that_is_not_a_word_is_unreadable():
     """Keys are used in the server's own sentences, so they must not be sentences."""
     assert [as_token(value) for value in ("in_review", "Expired", None, [], "", 7)] == [
         *("in_review", "Expired"),

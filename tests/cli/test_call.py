@@ -96,7 +96,7 @@ def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
         ("null", "ttp-mcp: the arguments must be one JSON object"),
     ],
 )
-def test_arguments_that_are_no_object_are_told_with_an_example(capsys, text, words):
+def test_arguments_that_are_not_an_object_are_refused_with_an_example(capsys, text, words):
     """Nothing is called."""
     code, out, err = ran(capsys, "call", "--sandbox", "list_posts", text)
     assert (code, out) == (2, "")
@@ -105,7 +105,7 @@ def test_arguments_that_are_no_object_are_told_with_an_example(capsys, text, wor
     assert "for example" in err
 
 
-def test_unknown_tool_is_told_with_the_way_to_the_list(capsys):
+def test_unknown_tool_is_refused_with_the_way_to_the_list(capsys):
     """Exit code of misuse."""
     code, out, err = ran(capsys, "call", "--sandbox", "list_pots")
     assert (code, out) == (2, "")
@@ -114,7 +114,7 @@ def test_unknown_tool_is_told_with_the_way_to_the_list(capsys):
     )
 
 
-def test_misuse_is_told_on_stdout_to_who_asked_for_json(capsys):
+def test_misuse_is_reported_on_stdout_with_json(capsys):
     """A program reads one stream."""
     code, out, err = ran(capsys, "call", "--sandbox", "--json", "list_posts", '{"limit": 0}')
     assert (code, err) == (2, "")
@@ -167,7 +167,7 @@ def test_setting_that_cannot_be_used_has_the_same_form(monkeypatch, capsys, comm
         (RuntimeError("inner detail"), 70),
     ],
 )
-def test_exit_code_tells_the_kind_of_failure(monkeypatch, capsys, error, code):
+def test_exit_code_shows_the_kind_of_failure(monkeypatch, capsys, error, code):
     """The words go to stderr, and nothing to stdout."""
 
     async def raises(self):
@@ -239,7 +239,7 @@ def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, 
         ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
     ],
 )
-def test_answer_that_is_a_no_ends_as_failed(capsys, tool, arguments, words):
+def test_negative_answer_ends_as_failed(capsys, tool, arguments, words):
     """A script need not read it."""
     code, out, err = ran(capsys, "call", "--sandbox", tool, json.dumps(arguments))
     assert (code, err) == (1, "")
@@ -285,7 +285,7 @@ def test_doctor_without_its_tool_says_which_settings_leave_it_out(monkeypatch, c
     )
 
 
-def test_doctor_ends_well_when_there_is_no_problem(capsys, monkeypatch):
+def test_doctor_ends_well_without_a_problem(capsys, monkeypatch):
     """Exit code 0."""
 
     async def healthy(scope, receive, send):
@@ -350,7 +350,7 @@ def test_upload_shows_its_progress_on_a_terminal(tmp_path):
 WIPED = "\r\x1b[K"
 
 
-def test_bar_is_wiped_away_though_its_last_step_is_not_told(tmp_path):
+def test_bar_is_wiped_away_without_its_last_step(tmp_path):
     """undo_plan says what it looks at, and then what became of it."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
     posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})

@@ -54,7 +54,7 @@ def answer_badly(monkeypatch, broken, answer):
     monkeypatch.setattr(TtpServer, "_call_tool", call_tool)
 
 
-def test_demo_tells_what_a_client_did_in_words_of_a_marketer(calls, capsys):
+def test_demo_shows_what_a_client_did_in_words_of_a_marketer(calls, capsys):
     """Every step is a call of a client; nothing of the wire is shown, and no line is too wide to read."""
     assert main(["demo"]) == 0
     told = capsys.readouterr()

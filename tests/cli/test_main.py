@@ -59,7 +59,7 @@ def test_token_on_the_command_line_is_refused_and_not_repeated(capsys, arguments
 @pytest.mark.parametrize(
     "arguments", [("tols",), ("--sandbux",), ("call",), ("--transport", "pigeon"), ("--port", "x")]
 )
-def test_misspelt_command_line_is_told_in_one_line(capsys, arguments):
+def test_misspelt_command_line_is_reported_in_one_line(capsys, arguments):
     """With the place where help is."""
     code, printed = ended(capsys, *arguments)
     assert code == 2
@@ -69,7 +69,7 @@ def test_misspelt_command_line_is_told_in_one_line(capsys, arguments):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--sandbox",), ("tools",), ("call", "list_posts"), ("doctor",)])
-def test_setting_that_cannot_be_used_is_told_in_one_line(monkeypatch, tmp_path, capsys, arguments):
+def test_setting_that_cannot_be_used_is_reported_in_one_line(monkeypatch, tmp_path, capsys, arguments):
     """With the variable and the rule, whatever is run; not with the value."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("TTP_ACCESS", "everything")
@@ -110,7 +110,7 @@ def left_alone(folder, *command, stream="stdout"):
     return done.returncode, getattr(done, other)
 
 
-def test_reader_who_leaves_is_no_failure(tmp_path):
+def test_broken_pipe_is_not_a_failure(tmp_path):
     """No traceback, and nothing at exit."""
     assert left_alone(tmp_path, "tools", "--json") == (0, b"")
 
@@ -123,7 +123,7 @@ def test_reader_who_leaves_does_not_hide_what_became_of_a_call(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "left"), [(errno.EPIPE, 0), (errno.EINVAL, 0), (errno.ENOSPC, None)])
-def test_write_to_a_closed_pipe_is_no_failure_on_any_system(monkeypatch, tmp_path, number, left):
+def test_write_to_a_closed_pipe_is_not_a_failure_on_any_system(monkeypatch, tmp_path, number, left):
     """Windows reports EINVAL; a full disk is a failure."""
 
     class Gone(io.StringIO):
@@ -214,7 +214,7 @@ def test_output_that_a_caller_put_in_place_is_left_as_it_is(monkeypatch, tmp_pat
     assert "Café" in sys.stdout.getvalue()
 
 
-def test_settings_are_printed_though_a_folder_has_a_name_that_is_no_text(tmp_path):
+def test_settings_are_printed_though_a_folder_has_a_name_that_is_not_text(tmp_path):
     """A byte that is no UTF-8 is shown as its number there too."""
     folder = tmp_path / os.fsdecode(b"\xff")
     folder.mkdir()
@@ -223,7 +223,7 @@ def test_settings_are_printed_though_a_folder_has_a_name_that_is_no_text(tmp_pat
     assert r"/\udcff" in out
 
 
-def test_output_that_is_closed_from_the_start_is_no_mistake():
+def test_output_that_is_closed_from_the_start_is_not_a_failure():
     """As `>&-` does it."""
     done = subprocess.run(
         [sys.executable, "-m", "ttp_mcp", "tools"],

@@ -149,7 +149,7 @@ def test_token_refusals(refusal):
     assert refusal("token", "revoke", "tok_x").startswith("Nothing was changed. There is no token tok_x.")
 
 
-def test_clock_moves_forward_and_tells_what_became_due(run, opened):
+def test_clock_moves_forward_and_reports_what_became_due(run, opened):
     """Published by the command itself, whether anything serves or not."""
     assert run("clock").startswith("The sandbox's clock: Wed 24 Jun 2026 11:30 Europe/Paris (09:30Z), standing still, ")
     lines = run("clock", "+2d1h").splitlines()
@@ -165,7 +165,7 @@ def test_clock_moves_forward_and_tells_what_became_due(run, opened):
     assert due[0] == 6
 
 
-def test_clock_tells_of_many_posts_and_of_none(run, stopped):
+def test_clock_reports_many_posts_and_none(run, stopped):
     """Ten by name, the rest by number; and where nothing is scheduled, nothing is due next."""
     with Sandbox(stopped) as opened, opened.store.writing() as db:
         row = "(?, 'org_harbor_cafe', 'Again', 'scheduled', ?, 0, 0)"
@@ -353,7 +353,7 @@ def test_export_reset_export_is_identical(run, stopped, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "state"}
 
 
-def test_export_tells_of_media_that_are_too_large_and_what_to_do_next(run, stopped, tmp_path):
+def test_export_reports_media_that_are_too_large_and_what_to_do_next(run, stopped, tmp_path):
     """They are named in the file and not contained."""
     with Sandbox(stopped) as opened, opened.store.writing() as db:
         db.execute("UPDATE media SET size = 300000 WHERE rowid = 1")
@@ -482,7 +482,7 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.requirement("sandbox-cli.serve")
-def test_sandbox_tells_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
+def test_sandbox_prints_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
     """Then the signals are as they were."""
     screen, before = Screen(), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "stdout", screen)
@@ -512,7 +512,7 @@ def test_sandbox_refuses_other_machines_and_taken_ports(refusal):
 
 @pytest.mark.requirement("sandbox-cli.careful")
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
-def test_sandbox_refuses_what_is_no_port(port, capsys):
+def test_sandbox_refuses_anything_but_a_port(port, capsys):
     """As every wrong word on the command line."""
     with pytest.raises(SystemExit) as exit_:
         arguments(f"--port={port}")
@@ -576,7 +576,7 @@ async def test_every_test_of_the_documentation_passes(example):
     await test()
 
 
-def test_clock_tells_that_it_moved_where_a_post_could_not_be_published(run, opened):
+def test_clock_reports_that_it_moved_where_a_post_could_not_be_published(run, opened):
     """The others went out; nothing is said to be unchanged."""
     with opened.store.writing() as db:
         db.execute(
@@ -594,7 +594,7 @@ def test_clock_tells_that_it_moved_where_a_post_could_not_be_published(run, open
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_leaves_data_that_somebody_holds_where_they_are(refusal, stopped, monkeypatch):
+def test_reset_leaves_data_that_another_program_holds(refusal, stopped, monkeypatch):
     """They are good; there is only no way in right now."""
     monkeypatch.setattr("ttp_mcp.sandbox.store.BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(stopped / "sandbox.db", isolation_level=None)) as other:

@@ -66,7 +66,7 @@ async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, er
             assert "no API token is set. Create one in the TimeToPost dashboard" in text_of(result)
 
 
-async def test_malformed_token_is_told_by_its_rule(tmp_path):
+async def test_malformed_token_is_refused_by_its_rule(tmp_path):
     """Never by its value."""
     async with started(tmp_path, TTP_API_TOKEN="ttp_tooshort") as client:
         text = text_of(await client.call_tool("list_posts", {}))

@@ -228,7 +228,7 @@ def test_remove_of_a_table_that_someone_put_tightly_between_others():
 
 
 @pytest.mark.requirement("clients.remove.restores")
-def test_remove_leaves_a_table_of_servers_that_is_no_table_alone():
+def test_remove_leaves_a_table_of_servers_that_has_other_content():
     """Nothing of ours can be in it."""
     assert remove_entry(BY_NAME["cursor"], '{"mcpServers": 1}') == '{"mcpServers": 1}'
 

@@ -59,7 +59,7 @@ def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
 
 
 @pytest.mark.requirement("ledger.scope")
-def test_scope_tells_users_apart_and_gives_nothing_of_the_token_away() -> None:
+def test_scope_separates_users_and_reveals_nothing_of_the_token() -> None:
     """Another token, address or organization is another scope; the same is the same."""
     one, two = Token("ttp_" + "a" * 48), Token("ttp_" + "b" * 48)
     scopes = [
@@ -123,7 +123,7 @@ async def test_writes_without_an_outcome_are_open_at_first_and_listed_for_a_week
 
 
 @pytest.mark.requirement("ledger.history")
-async def test_history_tells_every_write_in_order(ledger: Ledger, clock: ManualClock) -> None:
+async def test_history_lists_every_write_in_order(ledger: Ledger, clock: ManualClock) -> None:
     """With its outcome, or none yet; for 400 days."""
     create = await ledger.begin_create(POST, tool="create_post")
     clock.move(1)

@@ -259,7 +259,7 @@ def test_link_is_never_followed(folder, tmp_path, place):
 
 @needs_descriptors
 @pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "hard link", "empty", "too large", "no permission"])
-def test_what_is_no_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
+def test_anything_but_an_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
     """Only a regular file with one name and a sensible size."""
     path = folder / "thing.jpg"
     expected = "not a regular file"

@@ -214,7 +214,7 @@ def test_file_that_cannot_be_read_is_refused_without_the_systems_words():
 
 
 @pytest.mark.requirement("uploads.types")
-def test_type_of_the_first_bytes_is_no_guess():
+def test_type_follows_from_the_first_bytes():
     """Every type has its signature."""
     assert [sniff_type(content) for content in (PNG, GIF, WEBP, JPEG, MP4, MOV, b"")] == [
         "image/png",

@@ -107,7 +107,7 @@ def test_weekly_hours_lead_to_another_hour_although_the_best_one_is_free():
 
 
 @pytest.mark.requirement("planning.best")
-def test_scores_that_are_no_numbers_are_left_out():
+def test_scores_that_are_not_numbers_are_left_out():
     """JSON can hold NaN and infinity, and an API any hour."""
     odd = Ranking.from_pairs([(18, 0.9), (12, float("nan")), (30, 1.0)], [("Monday", float("inf"))], 64)
     assert odd == Ranking({18: 0.9}, {}, 64)

@@ -164,7 +164,7 @@ def test_thread_of_24_posts_in_all_is_safe(entries, expected):
 
 
 @pytest.mark.requirement("rules.thread")
-def test_thread_of_25_posts_is_told_in_one_sentence():
+def test_thread_of_25_posts_is_reported_in_one_sentence():
     """What there is, who allows it, and what to do."""
     (finding,) = check_draft(draft("twitter", thread=["part"] * 24))
     assert finding.text == (

@@ -123,7 +123,7 @@ def test_posts_are_published_in_the_order_of_their_times_then_of_their_making(fe
     assert [post_id for post_id, _ in feed.publications()] == ["early", *late]
 
 
-def test_what_became_due_while_nobody_ran_counts_as_published_soon_after_its_time(feed: Feed) -> None:
+def test_post_that_became_due_while_nothing_ran_counts_as_published_soon_after_its_time(feed: Feed) -> None:
     """Moving the clock by days must not put a week of posts into one second."""
     feed.post("p", "acc_twitter")
     feed.clock.move(7 * 24 * 3600)

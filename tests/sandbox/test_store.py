@@ -189,7 +189,7 @@ def test_a_step_that_fails_leaves_the_older_data(path: Path, monkeypatch: pytest
 # Files that can't be used
 
 
-def test_a_file_that_is_no_database_is_refused_with_a_way_out(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_with_a_way_out(path: Path) -> None:
     """It is not touched."""
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(StoreProblem) as refused:
@@ -216,7 +216,7 @@ def test_data_that_others_hold_are_not_blamed_on_their_content(path: Path, monke
             Store(path)
 
 
-def test_data_that_are_up_to_date_are_opened_while_somebody_writes(store: Store, path: Path) -> None:
+def test_data_that_are_up_to_date_are_opened_while_another_process_writes(store: Store, path: Path) -> None:
     """Opening needs neither the write lock nor room on the disk."""
     with store.writing(), closing(Store(path)) as other:
         assert notes(other) == []

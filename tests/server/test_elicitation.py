@@ -29,7 +29,7 @@ def post_id(sandbox):
 
 
 @eras
-async def test_human_who_says_yes_is_asked_once_with_the_exact_text(connect, sandbox, post_id, era):
+async def test_user_who_says_yes_is_asked_once_with_the_exact_text(connect, sandbox, post_id, era):
     """The question names the post and shows its text behind bars."""
     asked, questions = human(confirm=True)
     async with connect(era, asked=asked) as side:
@@ -65,7 +65,7 @@ async def test_token_is_in_no_question(connect, sandbox, post_id, era):
         ("accept", {"other": True}),
     ],
 )
-async def test_anything_but_a_clear_yes_is_a_no(connect, sandbox, post_id, era, action, content):
+async def test_anything_but_a_clear_yes_is_a_refusal(connect, sandbox, post_id, era, action, content):
     """The box has to be ticked by the human; a client's default does not do it."""
     asked, questions = human(action, **content)
     async with connect(era, asked=asked) as side:
@@ -102,7 +102,7 @@ async def test_client_that_cannot_ask_gets_a_preview_in_required_mode(connect, s
 
 
 @eras
-async def test_client_that_fails_to_ask_is_told_what_to_do(connect, sandbox, post_id, era):
+async def test_client_that_fails_to_ask_gets_the_next_step(connect, sandbox, post_id, era):
     """It said that it can ask, and answers the question with an error."""
 
     async def asked(_, __):
@@ -235,7 +235,7 @@ async def test_yes_without_any_state_is_refused(connect, sandbox, post_id):
     assert post_id in drafts(sandbox)
 
 
-async def test_reply_of_another_kind_is_no_yes(connect, sandbox, post_id):
+async def test_reply_of_another_kind_is_not_consent(connect, sandbox, post_id):
     """A sampled message is not a human's word."""
     asked, _ = human(confirm=True)
     reply = types.CreateMessageResult(role="assistant", content=types.TextContent(type="text", text="yes"), model="m")
@@ -246,7 +246,7 @@ async def test_reply_of_another_kind_is_no_yes(connect, sandbox, post_id):
     assert post_id in drafts(sandbox)
 
 
-async def test_without_a_call_nobody_is_asked_and_nothing_is_reported(connect):
+async def test_without_a_call_no_user_is_asked_and_nothing_is_reported(connect):
     """As when the tools are called from a program of one's own."""
     async with connect() as side:
         nobody = McpUserPrompter(None, None, side.assembly.app.ledger)

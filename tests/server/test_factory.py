@@ -35,7 +35,7 @@ def test_access_and_groups_choose_the_tools(settings):
     assert names(settings, toolsets=("integrations",)) == group
 
 
-def test_unknown_group_is_told_with_those_that_exist(settings):
+def test_unknown_group_is_refused_with_those_that_exist(settings):
     """What to write instead stands in the problem; what was written does not."""
     with pytest.raises(SettingProblem, match="TTP_TOOLSETS may name posts, integrations") as caught:
         offered_tools(replace(settings, toolsets=("posts", "stories")))

@@ -70,7 +70,7 @@ def test_a_record_is_one_line_with_its_time_in_utc():
 
 @pytest.mark.requirement("logs.redaction")
 @given(st.text(), st.text(), st.booleans())
-def test_no_secret_is_in_a_line_wherever_it_stands(before, after, in_traceback):
+def test_no_secret_is_in_any_part_of_a_line(before, after, in_traceback):
     """Message, arguments and traceback go through the same redaction, and the result has no line end."""
     secret = f"{before} {TOKEN} https://store.example/f?X-Amz-Signature=5e6f7a8b {after}"
     error = raised(secret)
@@ -227,7 +227,7 @@ def test_closing_waits_for_no_reader(pipe):
 
 
 @pytest.mark.requirement("logs.never-block")
-async def test_waiting_lines_arrive_as_soon_as_somebody_reads(pipe):
+async def test_waiting_lines_arrive_as_soon_as_stderr_is_read(pipe):
     """No further record is needed."""
     reading, writing = pipe
     full = filled(writing)
@@ -283,7 +283,7 @@ def test_a_line_that_goes_out_in_parts_is_not_torn():
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_stderr_that_is_gone_is_no_error():
+def test_a_closed_stderr_is_not_an_error():
     """The reader closed its end: lines are lost, the server goes on."""
     reading, writing = os.pipe()
     os.close(reading)

@@ -103,7 +103,7 @@ async def test_unknown_address_has_the_code_of_its_protocol(connect, era, uri):
 
 
 @eras
-async def test_post_that_is_not_there_is_told_by_code_and_words(connect, era):
+async def test_missing_post_is_reported_by_code_and_words(connect, era):
     """As the tool would."""
     async with connect(era) as side:
         error = await refused(side, "ttp://posts/nowhere")
@@ -159,7 +159,7 @@ async def test_hostile_id_is_not_found_and_not_repeated(connect, name, why):
 
 
 @eras
-async def test_failure_of_the_api_is_told_as_by_a_tool(connect, sandbox, era):
+async def test_failure_of_the_api_is_reported_as_by_a_tool(connect, sandbox, era):
     """With the words of the tools and the code of a failure."""
 
     async def fails(scope, receive, send):

@@ -154,7 +154,7 @@ def broken(monkeypatch, error):
 
 @eras
 @pytest.mark.parametrize("when", ["running", "answering"])
-async def test_bug_is_masked_for_the_agent_and_told_to_the_log(connect, monkeypatch, caplog, era, when):
+async def test_bug_is_masked_for_the_agent_and_logged(connect, monkeypatch, caplog, era, when):
     """The agent learns that repeating is safe; the log has the traceback."""
     if when == "running":
         broken(monkeypatch, RuntimeError(f"inner detail {TOKEN}"))

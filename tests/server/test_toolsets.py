@@ -51,7 +51,7 @@ ASKS = {
 alone = pytest.mark.parametrize("toolset", OFFERED)
 
 
-def test_every_toolset_stands_in_the_table():
+def test_every_toolset_is_in_the_table():
     """A new one has to say what it needs."""
     assert [toolset.name for toolset in TOOLSETS] == list(OFFERED)
 
@@ -89,7 +89,7 @@ async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(conne
                     await side.client.get_prompt(prompt.name, {"text": "A text."})
 
 
-async def test_prompt_is_offered_with_all_the_tools_that_it_tells_to_use(connect):
+async def test_prompt_is_offered_with_all_the_tools_that_it_names(connect):
     """From two groups together; and not where the access leaves one of them out."""
 
     async def offered(**changes):

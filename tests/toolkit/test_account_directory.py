@@ -222,7 +222,7 @@ async def test_platforms_mean_every_account_there(fresh):
     )
 
 
-async def test_platform_without_any_account_is_told_when_none_is_connected(connect):
+async def test_platform_is_refused_when_no_account_is_connected(connect):
     """A new workspace."""
     async with connect(demo_posts=False, through=reading({"/integrations": {"integrations": []}})) as agent:
         words = await agent.refused("create_post", content="Words", platforms=["linkedin"])

@@ -54,7 +54,7 @@ Schedule this post for Tue 24 Nov 2026 09:10 Europe/Paris (08:10Z), in 8 min, on
 
 @eras
 @pytest.mark.parametrize("answer", [False, "cancel"])
-async def test_no_and_a_closed_question_are_a_no(connect, mode, answer):
+async def test_no_and_a_closed_question_are_refusals(connect, mode, answer):
     """Nothing is sent."""
     async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
         words = await agent.refused("create_post", **SOON)
@@ -150,7 +150,7 @@ async def preview(agent, tool="create_post", **arguments):
 
 
 @eras
-async def test_where_nobody_can_be_asked_a_preview_comes_first(connect, mode):
+async def test_where_no_user_can_be_asked_a_preview_comes_first(connect, mode):
     """The agent shows it, and passes the code back once the human agreed."""
     async with connect(mode=mode, confirm="required", demo_posts=False) as agent:
         words = await agent.refused("create_post", **LATER)
@@ -348,7 +348,7 @@ async def test_only_a_plain_yes_is_a_yes(connect, reply):
         assert len(agent.standing()) == 1
 
 
-async def test_client_that_fails_to_ask_is_told_apart_from_a_no(connect, settings, open_sandbox):
+async def test_client_that_fails_to_ask_is_distinguished_from_a_refusal(connect, settings, open_sandbox):
     """The agent can still ask in its own words."""
 
     async def broken(*_):
@@ -392,7 +392,7 @@ async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect):
 @pytest.mark.parametrize(
     ("tool", "more"), [("delete_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})]
 )
-async def test_post_that_is_changed_while_the_human_thinks_is_left(connect, mode, tool, more):
+async def test_post_that_is_changed_while_the_user_thinks_is_left(connect, mode, tool, more):
     """The yes was for another text."""
 
     def changing():

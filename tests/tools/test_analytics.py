@@ -266,7 +266,7 @@ async def test_long_reply_is_cut_in_the_text_and_whole_in_the_data(connect):
     assert data["reply"] == reply
 
 
-async def test_plan_without_best_times_is_told_in_the_words_of_the_api(agent):
+async def test_plan_without_best_times_is_reported_in_the_words_of_the_api(agent):
     """It is a feature of larger plans."""
     organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
     for tool in ("optimal_times", "optimal_times_by_account", "next_optimal_time", "weekly_schedule"):

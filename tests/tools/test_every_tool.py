@@ -496,7 +496,7 @@ ODD = (
 
 @pytest.mark.requirement("tools.errors")
 @tools
-async def test_answers_of_any_shape_are_no_crash(connect, tmp_path, tool):
+async def test_answers_of_any_shape_do_not_crash(connect, tmp_path, tool):
     """The reference leaves most shapes open."""
     (tmp_path / "photo.png").write_bytes(PNG)
     async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:

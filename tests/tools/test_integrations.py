@@ -34,7 +34,7 @@ async def test_accounts_are_listed_with_ids_and_health(agent):
     }
 
 
-async def test_what_the_api_does_not_tell_is_left_out(connect):
+async def test_what_the_api_omits_is_left_out(connect):
     """Only the id is documented."""
     replies = {"/integrations": [{"id": "acc_1"}, {"id": "acc_2", "provider": "X", "displayName": "Us"}]}
     async with connect(through=reading(replies)) as agent:
@@ -144,7 +144,7 @@ async def test_boards_are_listed_with_their_ids(agent):
     assert data["boards"][1] == {"id": "board-recipes", "name": "Recipes", "privacy": "PUBLIC", "pins": snapshot(41)}
 
 
-async def test_organization_without_pinterest_is_told_so(agent):
+async def test_organization_without_pinterest_is_reported(agent):
     """Not that something wasn't found."""
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET status = 'expired' WHERE platform IN ('pinterest', 'tiktok')")
@@ -192,7 +192,7 @@ async def test_api_without_the_endpoint_is_one_sentence(agent, tool):
     await agent.ok("list_integrations")
 
 
-async def test_two_tiktok_accounts_are_told_apart(agent):
+async def test_two_tiktok_accounts_are_distinguished(agent):
     """One that isn't connected doesn't hide the other."""
     with agent.sandbox.store.writing() as db:
         db.execute(

@@ -99,7 +99,7 @@ async def test_what_the_api_says_first_decides(connect, reply, words):
         assert ("clock" in names) == (reply == [])
 
 
-async def test_api_that_is_not_there_is_told(connect):
+async def test_unreachable_api_is_reported(connect):
     """A wrong URL, or no network."""
     async with connect(through=Fault) as agent:
         agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
@@ -138,7 +138,7 @@ async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, ref
     assert found == ([words] if told else [])
 
 
-async def test_status_that_is_not_stated_is_no_ailment(connect):
+async def test_missing_status_is_not_a_problem(connect):
     """The reference promises only ids."""
     async with connect(through=reading({"/integrations": [{"id": "acc_1"}]})) as agent:
         assert await lines(agent, "accounts") == ["ok: 1 of 1 account connected: not stated acc_1"]
@@ -179,7 +179,7 @@ async def test_clock_is_compared_with_the_api(connect, seconds, line):
         assert await lines(agent, "clock") == [line]
 
 
-async def test_api_that_tells_no_time_is_noticed(connect):
+async def test_api_without_a_date_is_noticed(connect):
     """Then our own clock has to do."""
     async with connect(
         through=reading({"/integrations": [{"id": "a"}], "/auth/me": 404, "/analytics/optimal-times": 403})
@@ -200,7 +200,7 @@ async def test_api_that_tells_no_time_is_noticed(connect):
         ({"confirm": "off"}, "confirmation", "notice: off: the human is never asked (TTP_CONFIRM)"),
     ],
 )
-async def test_settings_are_told_in_words(connect, changes, name, line):
+async def test_settings_are_described_in_words(connect, changes, name, line):
     """With the variable that changes them."""
     async with connect(**changes) as agent:
         assert await lines(agent, name) == [line]
@@ -239,7 +239,7 @@ class BrokenState:
         return fail
 
 
-async def test_broken_ledger_stops_writes_and_is_told(connect):
+async def test_broken_ledger_stops_writes_and_is_reported(connect):
     """Without it the same post could go out twice."""
     async with connect(demo_posts=False) as agent:
         agent.assembly.app.ledger._store._store = BrokenState()
@@ -288,7 +288,7 @@ async def draft(agent):
     return data["post_id"]
 
 
-async def test_replacement_that_did_not_end_is_a_problem_while_both_stand(fresh, clock):
+async def test_unfinished_replacement_is_a_problem_while_both_posts_exist(fresh, clock):
     """Both could go out."""
     old = await draft(fresh)
     new = await half(fresh, clock, old, made=True)
@@ -310,7 +310,7 @@ async def test_replacement_that_may_not_have_been_made_is_to_be_looked_for(fresh
     assert f"did not end: a replacement of {old} may have been made. Check with list_posts" in line
 
 
-async def test_half_replaced_post_that_can_not_be_read_is_told_all_the_same(connect, clock):
+async def test_half_replaced_post_that_can_not_be_read_is_reported_too(connect, clock):
     """The ledger's word has to do."""
     async with connect(demo_posts=False) as plain:
         old = await draft(plain)
@@ -319,7 +319,7 @@ async def test_half_replaced_post_that_can_not_be_read_is_told_all_the_same(conn
             assert len(await lines(agent, "half replaced")) == 1
 
 
-async def test_zone_that_can_not_be_told_is_a_notice(connect):
+async def test_zone_that_can_not_be_detected_is_a_notice(connect):
     """Somebody's 18:00 would be read in UTC without a word."""
     async with connect(zone=ZoneInfo("UTC"), zone_is_known=False) as agent:
         text, _ = await agent.ok("check_setup")

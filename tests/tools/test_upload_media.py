@@ -64,7 +64,7 @@ async def test_local_file_becomes_a_public_url(connect, pictures):
         )
 
 
-async def test_length_of_a_film_is_told(connect, pictures):
+async def test_length_of_a_film_is_reported(connect, pictures):
     """Also when it says nothing of its width."""
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source=str(pictures / "film.mp4"))
@@ -141,7 +141,7 @@ async def test_unusable_ledger_means_unknown_facts(agent, tmp_path):
     await state.aclose()
 
 
-async def test_progress_is_told_to_the_client(connect, pictures):
+async def test_progress_is_reported_to_the_client(connect, pictures):
     """From the first byte to the last."""
     told = []
 
@@ -287,7 +287,7 @@ async def test_limit_of_uploads_counts_those_that_were_sent(connect, pictures):
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
-async def test_failure_of_the_storage_is_told_with_its_reason(connect, pictures, monkeypatch):
+async def test_failure_of_the_storage_is_reported_with_its_reason(connect, pictures, monkeypatch):
     """And that trying again is safe."""
     async with connect(media_dirs=(pictures,)) as agent:
 

@@ -24,7 +24,7 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
         ("lost before commit", "unknown", True),
     ],
 )
-async def test_delete_tells_what_became_of_the_post(world, fault: str, outcome: str, still_there: bool) -> None:
+async def test_delete_reports_what_became_of_the_post(world, fault: str, outcome: str, still_there: bool) -> None:
     """A lost answer is settled by reading the post; nothing is sent twice."""
     post = await world.api.posts.create(world.post())
     world.faults.writes.clear()

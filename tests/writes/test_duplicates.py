@@ -36,7 +36,7 @@ async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("change", ["content", *AT, "account", "thread", "media", "data", "draft"])
-async def test_a_post_that_differs_is_no_duplicate(world, change: str) -> None:
+async def test_a_post_that_differs_is_not_a_duplicate(world, change: str) -> None:
     """Text, time, account, thread, media and platform data make a post."""
     post = world.post(account="twitter")
     other = {
@@ -256,7 +256,7 @@ async def _no_answer() -> list[Post]:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_duplicate_is_told_while_the_api_is_away(world) -> None:
+async def test_a_duplicate_is_reported_while_the_api_is_away(world) -> None:
     """The ledger knows the id; the post itself is missing from the answer."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.faults.reads_fail = True
@@ -376,7 +376,7 @@ async def test_accounts_that_an_equal_post_is_not_for_are_named(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_post_that_expires_while_its_repetition_is_noted_is_no_duplicate(world, monkeypatch) -> None:
+async def test_post_that_expires_while_its_repetition_is_noted_is_not_a_duplicate(world, monkeypatch) -> None:
     """The time of the note and that of the look after it are not the same."""
     draft = world.post(at=None)
     await world.writes.create(draft, tool="create_post")

@@ -133,7 +133,7 @@ async def test_at_most_counts_only_what_is_there_and_not_expired(open_store: Ope
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_expectation_is_told_before_the_limit(open_store: Open, scope: str) -> None:
+async def test_expectation_is_reported_before_the_limit(open_store: Open, scope: str) -> None:
     """Who is both late and over the limit learns that somebody was faster."""
     state = open_store()
     await state.commit(scope, [put("a")], NOW)
@@ -252,7 +252,7 @@ async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) ->
 
 
 @pytest.mark.requirement("state.documents")
-async def test_key_that_is_no_text_is_not_there(open_store: Open, scope: str) -> None:
+async def test_key_that_is_not_text_is_absent(open_store: Open, scope: str) -> None:
     """Half a surrogate pair, as a model may make one up, is an unknown key like any other; in a value it is kept."""
     state = open_store()
     await state.commit(scope, [put("a", "\ud800")], NOW)
@@ -366,7 +366,7 @@ async def test_history_names_the_accounts_of_each_write(open_store: Open, scope:
 
 
 @pytest.mark.requirement("state.not-ours")
-async def test_entry_that_is_no_document_is_told_as_damage(open_store: Open, scope: str) -> None:
+async def test_entry_that_is_not_a_document_is_reported_as_damage(open_store: Open, scope: str) -> None:
     """Only who asks for it hears of it."""
     state = open_store()
     no_document: Any = ["not", "an", "object"]
@@ -380,7 +380,7 @@ async def test_entry_that_is_no_document_is_told_as_damage(open_store: Open, sco
 
 
 @pytest.mark.requirement("state.not-ours")
-async def test_document_without_our_fields_is_told_as_damage(open_store: Open, scope: str) -> None:
+async def test_document_without_our_fields_is_reported_as_damage(open_store: Open, scope: str) -> None:
     """Whatever part of the ledger it stands in."""
     state = open_store()
     ledger = Ledger(state, scope, lambda: NOW + HOUR)

@@ -43,7 +43,7 @@ async def refusal(state: Store, scope: str) -> str:
 
 @pytest.mark.requirement("state.outage")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
-async def test_store_that_ended_is_told_and_used_again_when_it_is_back(
+async def test_store_that_ended_is_reported_and_used_again_when_it_is_back(
     own_postgresql: Server, scope: str, how: signal.Signals
 ) -> None:
     """In good order or by a crash: what was committed is there afterwards."""
@@ -83,7 +83,7 @@ async def test_store_that_was_restarted_in_between_is_not_noticed(own_postgresql
 
 
 @pytest.mark.requirement("state.outage")
-async def test_store_that_hangs_is_told_in_time(own_postgresql: Server, scope: str) -> None:
+async def test_store_that_hangs_is_reported_in_time(own_postgresql: Server, scope: str) -> None:
     """The server is there and says nothing: neither to an open connection nor to a new one."""
     state = opened(own_postgresql.url, answer_seconds=0.3)
     await state.commit(scope, [put("a", 1)], NOW)
@@ -161,7 +161,7 @@ async def test_answer_that_was_lost_is_asked_for_again(postgresql_url: str, scop
 
 
 @pytest.mark.requirement("state.outage")
-async def test_connection_that_breaks_every_time_is_told(postgresql_url: str, scope: str) -> None:
+async def test_connection_that_breaks_every_time_is_reported(postgresql_url: str, scope: str) -> None:
     """It is tried a few times and not for ever."""
     direct = opened(postgresql_url)
     await direct.commit(scope, [put("first")], NOW)
@@ -173,7 +173,7 @@ async def test_connection_that_breaks_every_time_is_told(postgresql_url: str, sc
 
 
 @pytest.mark.requirement("state.outage")
-async def test_store_that_is_not_there_is_told(scope: str) -> None:
+async def test_missing_store_is_reported(scope: str) -> None:
     """Nobody listens, or the name is not known."""
     for address in ("127.0.0.1:1", "store.invalid:5432"):
         state = opened(f"postgresql://ttp:word-of-honor@{address}/0")
@@ -184,7 +184,7 @@ async def test_store_that_is_not_there_is_told(scope: str) -> None:
 
 
 @pytest.mark.requirement("state.outage")
-async def test_password_that_is_wrong_is_told_and_not_shown(own_postgresql: Server, scope: str) -> None:
+async def test_wrong_password_is_reported_and_not_shown(own_postgresql: Server, scope: str) -> None:
     """The error has our own words: those of a client library may quote the password."""
     state = opened(own_postgresql.url.replace("word-of-honor", "word-of-honor-too"))
     assert "refuses the connection" in await refusal(state, scope)
@@ -194,7 +194,7 @@ async def test_password_that_is_wrong_is_told_and_not_shown(own_postgresql: Serv
 
 
 @pytest.mark.requirement("state.outage")
-async def test_postgresql_that_refuses_to_write_is_told(
+async def test_postgresql_that_refuses_to_write_is_reported(
     own_postgresql: Server, postgresql_url: str, scope: str
 ) -> None:
     """It only reads, its user may not make the table, or a table of that name is somebody else's."""
@@ -221,7 +221,7 @@ async def test_postgresql_that_refuses_to_write_is_told(
 
 
 @pytest.mark.requirement("state.outage")
-async def test_postgresql_that_somebody_holds_is_told_in_time(postgresql_url: str, scope: str) -> None:
+async def test_postgresql_that_another_program_holds_is_reported_in_time(postgresql_url: str, scope: str) -> None:
     """A table that is locked for maintenance: the server gives up by itself, and it works again afterwards."""
     state = opened(postgresql_url, answer_seconds=0.2)
     await state.commit(scope, [put("a", 1)], NOW)
@@ -234,7 +234,7 @@ async def test_postgresql_that_somebody_holds_is_told_in_time(postgresql_url: st
 
 @pytest.mark.requirement("state.outage")
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_transaction_that_met_another_is_begun_anew(postgresql_url: str, scope: str, code: str) -> None:
+async def test_transaction_that_met_another_is_retried(postgresql_url: str, scope: str, code: str) -> None:
     """A few times: four conflicts in a row are overcome, more are told."""
     state = opened(postgresql_url)
     await state.commit(scope, [put("a", 1)], NOW)

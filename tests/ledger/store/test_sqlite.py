@@ -104,7 +104,7 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_key_that_is_no_text_is_not_there(state: SqliteStore) -> None:
+async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
     """Half a surrogate pair, as a model may make one up, is an unknown key like any other."""
     await state.commit("s", [put("a", 1)], NOW)
 
@@ -181,7 +181,7 @@ def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_pa
 
 
 @pytest.mark.requirement("state.faults")
-async def test_full_disk_is_told_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
+async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
     """What was there stays readable."""
     await state.commit("s", [put("a", 1)], NOW)
     db = state._writer
@@ -197,7 +197,7 @@ async def test_full_disk_is_told_and_the_next_call_works_when_there_is_room(stat
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_that_another_program_holds_is_told_and_reading_goes_on(state: SqliteStore) -> None:
+async def test_file_that_another_program_holds_is_reported_and_reading_goes_on(state: SqliteStore) -> None:
     """The wait is bounded."""
     await state.commit("s", [put("a", 1)], NOW)
     holder = sqlite3.connect(state.path, isolation_level=None)
@@ -308,7 +308,7 @@ async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) ->
 
 
 @pytest.mark.requirement("state.faults")
-async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+async def test_damaged_file_is_reported_and_left_as_it_is(tmp_path: Path) -> None:
     """It may hold what somebody needs: only a person moves it away."""
     file = tmp_path / "ledger.db"
     file.write_bytes(b"this is no database" * 200)
@@ -321,7 +321,7 @@ async def test_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("state.faults")
-async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
+async def test_folder_that_can_not_be_made_is_reported(tmp_path: Path) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "state").write_text("in the way")
 
@@ -330,7 +330,7 @@ async def test_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_that_is_read_only_is_told(state: SqliteStore) -> None:
+async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
     """As on a drive that was mounted for reading."""
     await state.commit("s", [put("a", 1)], NOW)
     db = state._writer
@@ -342,7 +342,7 @@ async def test_file_that_is_read_only_is_told(state: SqliteStore) -> None:
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_with_other_tables_is_told_in_general_words(tmp_path: Path) -> None:
+async def test_file_with_other_tables_is_reported_in_general_words(tmp_path: Path) -> None:
     """A database of somebody else that claims our version."""
     db = sqlite3.connect(tmp_path / "ledger.db")
     db.execute("PRAGMA user_version = 1")
@@ -392,7 +392,7 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
 
 
 @pytest.mark.requirement("state.faults")
-async def test_path_that_can_not_be_looked_at_is_told(tmp_path: Path) -> None:
+async def test_path_that_can_not_be_entered_is_reported(tmp_path: Path) -> None:
     """A name that is too long stands for a folder without rights: root, who may run this, has them all."""
     state = SqliteStore(tmp_path / ("x" * 300))
 

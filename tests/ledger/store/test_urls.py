@@ -51,7 +51,7 @@ async def test_scheme_names_the_store_and_nothing_is_opened(tmp_path: Path, url:
         ("postgresql://user@host/db?word-of-honor=1", "must be postgresql://user:password@host:port/database"),
     ],
 )
-def test_url_that_can_not_be_used_is_told_without_quoting_it(tmp_path: Path, url: str, words: str) -> None:
+def test_url_that_can_not_be_used_is_reported_without_quoting_it(tmp_path: Path, url: str, words: str) -> None:
     """A password with a special character is the likeliest mistake, so no part of the URL is repeated, nor in a traceback."""
     with pytest.raises(SettingProblem) as refused:
         open_store(settings(tmp_path, url))
@@ -61,9 +61,7 @@ def test_url_that_can_not_be_used_is_told_without_quoting_it(tmp_path: Path, url
 
 
 @pytest.mark.requirement("state.url")
-def test_client_that_is_not_installed_is_told_with_the_line_to_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_driver_is_reported_with_the_line_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client is an extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "ttp_mcp.ledger.store.postgresql")

@@ -749,7 +749,7 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_words_stand_out_from_what_is_behind_them(page: httpx2.AsyncClient, scheme: str) -> None:
+async def test_words_contrast_with_their_background(page: httpx2.AsyncClient, scheme: str) -> None:
     """At least 4.5 to 1 for each pair of colours that the stylesheet puts together."""
     css = (await page.get("/page/style.css")).text
     light, dark = re.findall(r":root \{([^}]*#[^}]*)\}", css)[:2]

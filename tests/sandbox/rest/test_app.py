@@ -62,7 +62,7 @@ async def test_unknown_paths_are_not_found(empty: Sandbox, empty_api: httpx2.Asy
         ("/media/presign", {"POST"}),
     ],
 )
-async def test_other_methods_are_told_which_are_allowed(
+async def test_other_methods_get_405_with_the_allowed_ones(
     empty_api: httpx2.AsyncClient, path: str, allowed: set[str]
 ) -> None:
     """405 with all methods of the path, and nothing else is allowed."""
@@ -107,7 +107,7 @@ async def test_invalid_json_is_refused(empty_api: httpx2.AsyncClient, body: byte
 
 @pytest.mark.requirement("sandbox.errors")
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7", b"true"])
-async def test_body_that_is_no_object_is_refused(empty_api: httpx2.AsyncClient, body: bytes) -> None:
+async def test_body_that_is_not_an_object_is_refused(empty_api: httpx2.AsyncClient, body: bytes) -> None:
     """400."""
     assert error(await empty_api.post("/posts", content=body, headers=JSON)) == (400, "The body must be a JSON object.")
 
@@ -155,7 +155,7 @@ async def test_body_is_limited_to_1_mib(empty_api: httpx2.AsyncClient, connect: 
 
 
 @pytest.mark.requirement("sandbox.errors")
-async def test_whoever_has_no_token_learns_that_first(empty_api: httpx2.AsyncClient) -> None:
+async def test_missing_token_is_reported_first(empty_api: httpx2.AsyncClient) -> None:
     """And who has one, that the organization is not theirs, before the body is judged."""
     bad = {"content": b"{", "headers": {"x-ttp-org": "org_others"}}
     assert error(await empty_api.post("/posts", **bad))[0] == 403

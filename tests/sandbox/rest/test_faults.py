@@ -172,7 +172,7 @@ async def test_expired_presign_leaves_a_refusal_as_it_is(client):
 
 
 @pytest.mark.requirement("faults.transport")
-async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
+async def test_a_server_that_can_drop_connections_drops_them(sandbox):
     """Then no exception is raised; the request ends when the connection has."""
     dropped: list[str] = []
     messages = iter(({"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}))
@@ -196,7 +196,7 @@ async def test_a_server_that_can_drop_connections_is_told_to(sandbox):
 
 
 @pytest.mark.requirement("faults.orders")
-async def test_an_order_hits_so_many_fitting_requests_and_then_no_more(sandbox, client):
+async def test_a_fault_hits_its_number_of_matching_requests(sandbox, client):
     """By method and path, the oldest first."""
     faults.schedule_fault(sandbox.store, "503", times=2, method="get", path="/posts")
     faults.schedule_fault(sandbox.store, "500", path="api/posts/")
@@ -257,7 +257,7 @@ def test_many_processes_use_up_an_order_exactly(sandbox):
 
 
 @pytest.mark.requirement("faults.orders")
-def test_an_order_that_another_process_used_up_meanwhile_hits_nobody(sandbox, monkeypatch):
+def test_a_fault_that_another_process_used_up_hits_no_request(sandbox, monkeypatch):
     """Between the look and the taking, the last one went."""
     faults.schedule_fault(sandbox.store, "500")
     writing = sandbox.store.writing

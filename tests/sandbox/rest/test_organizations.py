@@ -117,7 +117,7 @@ async def test_small_plan_allows_10_scheduled_posts_at_once(
 
 
 @pytest.mark.requirement("sandbox.plans")
-async def test_a_plan_that_became_too_small_is_told_without_counting_all(
+async def test_a_plan_that_became_too_small_is_reported_without_counting_all(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
     """What was made on the complete plan stays, and may be far more than the small one allows."""

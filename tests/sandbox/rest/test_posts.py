@@ -339,7 +339,7 @@ async def test_platform_data_of_other_platforms_is_kept(empty_api: httpx2.AsyncC
     assert (await create(empty_api, platformData=data))["platformData"] == data
 
 
-async def test_of_several_problems_the_first_is_told(empty_api: httpx2.AsyncClient, x: str) -> None:
+async def test_first_of_several_problems_is_reported(empty_api: httpx2.AsyncClient, x: str) -> None:
     """Form before time, time before targets, targets before what a platform takes."""
     long = "x" * 281
     assert (await refusal(empty_api, a=1, content="")).startswith("Unknown field: a.")
@@ -435,7 +435,7 @@ async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id:
 
 
 @pytest.mark.parametrize("host", ["ex℀mple.com", "exa＃mple.com"])
-async def test_a_media_url_whose_host_stands_for_more_than_a_host_is_refused(
+async def test_a_media_url_whose_host_is_more_than_a_host_is_refused(
     empty_api: httpx2.AsyncClient, x: str, host: str
 ) -> None:
     """A client that fetches `℀` normalizes it to `a/c`."""

@@ -125,7 +125,7 @@ async def test_revoked_token_is_refused_for_good(sandbox: Sandbox, api: httpx2.A
         "Bearer {upper}",
     ],
 )
-async def test_missing_malformed_and_unknown_tokens_are_told_the_same(
+async def test_missing_malformed_and_unknown_tokens_get_the_same_answer(
     sandbox: Sandbox, api: httpx2.AsyncClient, authorization: str
 ) -> None:
     """401 in the documented shape, without a hint of what was wrong."""

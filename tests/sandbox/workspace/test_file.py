@@ -314,7 +314,7 @@ def test_a_file_that_contradicts_itself_is_refused_with_the_place(sandbox, tmp_p
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_a_file_that_is_no_json_or_not_there_is_refused(sandbox, tmp_path, monkeypatch):
+def test_a_file_that_is_not_json_or_not_there_is_refused(sandbox, tmp_path, monkeypatch):
     """With the line, or what the system says."""
     with pytest.raises(WorkspaceProblem, match=r"is not a workspace: Invalid JSON: .* at line 1 column 1"):
         read_workspace(written_to(tmp_path / "a.json", "{"))
@@ -359,7 +359,7 @@ def test_times_without_an_offset_are_utc(tmp_path, sandbox):
 
 @pytest.mark.requirement("workspace.careful")
 @pytest.mark.parametrize("part", ["posts", "publications"])
-def test_a_file_with_media_that_are_no_url_is_refused(sandbox, tmp_path, part):
+def test_a_file_with_media_that_are_not_urls_is_refused(sandbox, tmp_path, part):
     """It could neither be listed nor exported again."""
     found = json.loads(sandbox.export())
     cafe(found)[part][0]["mediaUrls"] = ["https://[oops/a.jpg"]
@@ -369,7 +369,7 @@ def test_a_file_with_media_that_are_no_url_is_refused(sandbox, tmp_path, part):
         read_workspace(written_to(tmp_path / "a.json", json.dumps(found)))
 
 
-async def test_media_that_are_no_url_are_shown_and_exported_as_they_are(sandbox):
+async def test_media_that_are_not_urls_are_shown_and_exported_as_they_are(sandbox):
     """A folder may hold one from before they were refused."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET media_urls = ?", (json.dumps(["https://[oops/a.jpg"]),))

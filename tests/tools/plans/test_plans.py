@@ -162,7 +162,7 @@ async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fre
     assert len(data["planned"]) == 3
 
 
-async def test_warnings_stand_beside_their_post(fresh):
+async def test_warnings_are_shown_beside_their_post(fresh):
     """An account that can't publish now."""
     berlin = await fresh.account("twitter @harborcafe_berlin")
     text, data = await fresh.ok("plan_posts", posts=[{"content": "Hello Berlin", "account_ids": [berlin]}])
@@ -308,7 +308,7 @@ async def test_plan_is_applied_exactly_as_shown(fresh):
     assert [post["scheduled_at"] for post in listed["posts"]] == [each["scheduled_at"] for each in shown]
 
 
-async def test_progress_is_told_while_a_plan_is_applied(fresh):
+async def test_progress_is_reported_while_a_plan_is_applied(fresh):
     """Fifty posts take a while."""
     told = []
 
@@ -388,7 +388,7 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again
     assert len(fresh.standing()) == 1
 
 
-async def test_applying_the_same_plan_made_anew_sends_nothing(connect, open_sandbox):
+async def test_applying_the_same_plan_made_again_sends_nothing(connect, open_sandbox):
     """Also after a restart: the ledger keeps it."""
     sandbox = open_sandbox(demo_posts=False)
     async with connect(sandbox=sandbox) as agent:
@@ -487,7 +487,7 @@ async def nothing(*_):
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_plan_whose_times_pass_while_the_human_thinks_is_refused(connect, clock, mode):
+async def test_plan_whose_times_pass_while_the_user_thinks_is_refused(connect, clock, mode):
     """The yes was for a time that is over."""
 
     def late():
@@ -503,7 +503,7 @@ async def test_plan_whose_times_pass_while_the_human_thinks_is_refused(connect, 
         assert agent.standing() == []
 
 
-async def test_human_sees_all_of_each_post(connect):
+async def test_user_sees_all_of_each_post(connect):
     """A thread and its media are published, too."""
     media = ["https://media.example/a.jpg"]
     async with connect(answer=True, demo_posts=False) as agent:
@@ -633,7 +633,7 @@ async def test_plan_that_was_altered_is_refused(fresh, tool):
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("answer", [True, False])
-async def test_human_is_asked_once_for_the_whole_plan(connect, mode, answer):
+async def test_user_is_asked_once_for_the_whole_plan(connect, mode, answer):
     """With every text, time and account."""
     async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
         plan_id, _ = await planned(agent)
@@ -708,7 +708,7 @@ async def test_undo_leaves_posts_that_existed_before_and_names_them(fresh):
 
 
 @UNDO
-async def test_post_that_can_not_be_removed_is_told_and_tried_again(connect):
+async def test_post_that_can_not_be_removed_is_reported_and_retried(connect):
     """A refusal or a lost answer stops only this one."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
@@ -841,7 +841,7 @@ async def test_undo_without_a_ledger_deletes_nothing(fresh, monkeypatch):
 
 @UNDO
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_human_is_asked_about_what_undo_really_deletes(connect, mode):
+async def test_user_is_asked_about_what_undo_really_deletes(connect, mode):
     """A post that was rescheduled since, with its new text and time."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
@@ -919,7 +919,7 @@ def code_in(words):
     ],
 )
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_post_that_changes_while_the_human_is_asked_is_kept(connect, mode, change, reason):
+async def test_post_that_changes_while_the_user_is_asked_is_kept(connect, mode, change, reason):
     """The yes was for another one. In 2026 the answer comes with a call of its own, which is refused."""
     post_id = None
 
@@ -985,7 +985,7 @@ async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect
 
 
 @UNDO
-async def test_human_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect):
+async def test_user_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect):
     """The reference promises neither threads nor accounts."""
     async with connect(answer=True, demo_posts=False, through=promised) as agent:
         account = await agent.account("twitter @harborcafe")
@@ -1008,7 +1008,7 @@ async def test_post_that_the_list_leaves_out_is_undone_all_the_same(connect):
 
 
 @pytest.mark.requirement("tools.plans")
-async def test_post_that_stands_for_some_of_its_accounts_is_not_done(fresh):
+async def test_post_that_exists_for_some_of_its_accounts_is_not_done(fresh):
     """The others would get nothing. Once it stands there too, the plan takes both for its post."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     _, plan = await fresh.ok("plan_posts", posts=[{"content": "Soup", "account_ids": [twitter, linkedin]}])

@@ -79,7 +79,7 @@ async def test_text_that_is_too_long_for_x_comes_back_as_a_thread(fresh):
     await fresh.ok("create_post", account_ids=[account], scheduled_at=SOON, **proposed)
 
 
-async def test_now_is_the_nearest_minute_and_a_retry_is_no_second_post(fresh, clock):
+async def test_now_is_the_nearest_minute_and_a_retry_creates_no_second_post(fresh, clock):
     """The answer says which time it was."""
     text, data = await fresh.ok("create_post", content="Open now", platforms=["linkedin"], scheduled_at="now")
     assert data["scheduled_at"] == "2026-11-24T09:04:00+01:00"
@@ -115,7 +115,7 @@ async def test_text_that_shows_nothing_is_refused_by_check_and_create_alike(fres
     assert "shows nothing" in await fresh.refused("create_post", content=text, platforms=["linkedin"])
 
 
-async def test_spaces_alone_are_no_text(fresh):
+async def test_spaces_alone_are_not_text(fresh):
     """Some clients fill what was left out."""
     assert "shows nothing" in (await check(fresh, content="   ", platforms=["linkedin"]))["errors"][0]
     said = await fresh.refused("create_post", content="   ", platforms=["linkedin"])
@@ -155,7 +155,7 @@ async def test_thread_part_is_counted_like_content(fresh):
         ("https://www.youtube.com/watch?v=abc", "is a page of www.youtube.com"),
     ],
 )
-async def test_url_that_is_no_picture_is_a_warning(fresh, url, words):
+async def test_url_that_is_not_a_picture_is_a_warning(fresh, url, words):
     """By its extension, or because its host shows a page."""
     data = await check(fresh, content="hi", platforms=["instagram"], scheduled_at=SOON, media_urls=[url])
     assert any(words in each for each in data["warnings"])

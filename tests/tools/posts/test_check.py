@@ -116,7 +116,7 @@ Instagram needs at least one image or video; a caption alone is refused: add med
 """)
 
 
-async def test_thread_without_x_is_an_error_told_once(fresh):
+async def test_thread_without_x_is_an_error_reported_once(fresh):
     """It could be sent nowhere."""
     _, data = await fresh.ok("check_post", **POST | {"thread": ["Part two"]})
     assert data["errors"] == ["thread is for X only: add an X account, or leave thread out."]
@@ -258,7 +258,7 @@ async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
     assert data["warnings"] == ["Whether the same post was sent before is not known: the disk is gone."]
 
 
-async def test_failed_post_with_the_same_text_is_no_repetition(fresh):
+async def test_failed_post_with_the_same_text_is_not_a_duplicate(fresh):
     """It reached nobody."""
     _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
     fresh.put(other["post_id"], status="failed")
@@ -377,7 +377,7 @@ async def test_unknown_platform_passes_with_a_note(connect):
     assert len(data["warnings"]) == 1
 
 
-async def test_choices_that_a_platform_wants_are_asked_of_the_human(fresh):
+async def test_user_is_asked_for_choices_that_a_platform_wants(fresh):
     """TikTok's are made by the account's owner for each post."""
     _, data = await fresh.ok(
         "check_post", **POST | {"account_ids": ["tiktok"], "media_urls": ["https://example.com/a.mp4"]}

@@ -106,7 +106,7 @@ def test_whole_page_may_leave_the_filter(made):
     assert ids(read_page(none, wanted, "created", 3, first.cursor).posts) == []
 
 
-def test_whole_page_may_go_where_the_api_tells_when_posts_were_made():
+def test_whole_page_may_go_where_the_api_says_when_posts_were_made():
     """What is older comes next."""
     posts = [post(number) for number in reversed(range(6))]
     first = read_page(posts, ALL, "created", 3, None)

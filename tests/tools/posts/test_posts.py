@@ -193,7 +193,7 @@ async def test_links_of_published_posts_are_in_the_list(agent):
 
 
 @LISTED
-async def test_empty_workspace_and_empty_result_are_told_apart(fresh):
+async def test_empty_workspace_and_empty_result_are_distinguished(fresh):
     """The second counts what there is."""
     text, data = await fresh.ok("list_posts")
     assert text == "No posts yet (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). Call create_post to make one."
@@ -309,7 +309,7 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
 
 
 @READ
-async def test_choices_for_single_platforms_are_told_in_words_too(fresh):
+async def test_choices_for_single_platforms_are_shown_in_words_too(fresh):
     """What a TikTok post was allowed is part of it."""
     choices = {"privacy": "SELF_ONLY", "allowComments": False, "allowDuet": False, "allowStitch": False}
     post = {"content": "Hi", "platforms": ["tiktok"], "media_urls": ["https://media.example/a.mp4"]}
@@ -634,14 +634,14 @@ async def test_post_id_may_be_called_id(fresh):
 
 
 @CREATED
-async def test_truth_is_no_number(fresh):
+async def test_boolean_is_not_a_number(fresh):
     """One post would be an odd answer to it."""
     said = await fresh.refused("list_posts", limit=True)
     assert said == "list_posts not called: limit must be a whole number. Nothing was sent."
 
 
 @CREATED
-async def test_several_problems_are_told_at_once(fresh):
+async def test_several_problems_are_reported_at_once(fresh):
     """One round trip less for each."""
     said = await fresh.refused("create_post", content="", thread="[no", wrong=1)
     assert said.startswith(
@@ -1077,7 +1077,7 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
 
 
 @pytest.mark.requirement("tools.posts.create")
-async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch):
+async def test_post_whose_outcome_can_not_be_recorded_is_reported_so(fresh, monkeypatch):
     """It is there, and a repetition would not be noticed."""
 
     async def unable(*_, **__):
@@ -1104,7 +1104,7 @@ async def test_post_whose_outcome_can_not_be_noted_is_told_so(fresh, monkeypatch
         ),
     ],
 )
-async def test_post_that_the_api_made_differently_is_told_so(connect, changes, words):
+async def test_post_that_the_api_made_differently_is_reported_so(connect, changes, words):
     """What was asked for is not what stands."""
 
     class Otherwise(Fault):
@@ -1150,7 +1150,7 @@ async def test_yes_that_comes_too_late_sends_nothing(connect, clock, mode):
 
 
 @pytest.mark.requirement("tools.consent")
-async def test_post_that_goes_out_while_the_human_thinks_is_not_called_cancelled(connect, clock):
+async def test_post_that_goes_out_while_the_user_thinks_is_not_called_cancelled(connect, clock):
     """What the networks show stays there."""
 
     def late():
@@ -1168,7 +1168,7 @@ async def test_post_that_goes_out_while_the_human_thinks_is_not_called_cancelled
         assert "What the networks already show stays there" in text
 
 
-async def test_equal_post_for_some_of_the_accounts_is_told_with_those_that_lack_it(fresh):
+async def test_equal_post_for_some_of_the_accounts_is_reported_with_those_that_lack_it(fresh):
     """They would get nothing; and to send it to all would be twice for the others."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     when = "2026-11-26T09:00"

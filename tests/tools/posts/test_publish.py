@@ -279,7 +279,7 @@ async def test_expired_account_is_a_warning(fresh):
     assert f"Warning: {warning}" in text
 
 
-async def test_user_is_asked_first_and_a_no_sends_nothing(connect):
+async def test_user_is_asked_first_and_a_refusal_sends_nothing(connect):
     async with connect(answer=False, demo_posts=False) as agent:
         post_id = await make(agent)
         words = await agent.refused("publish_post", post_id=post_id)

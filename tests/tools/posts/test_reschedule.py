@@ -119,7 +119,7 @@ async def test_text_accounts_media_and_thread_change_and_the_rest_stays(fresh):
     assert shown["scheduled_at"] == "2026-11-26T09:00:00+01:00"
 
 
-async def test_failed_post_is_sent_anew(fresh):
+async def test_failed_post_is_sent_again(fresh):
     """It has reached nobody."""
     old = await made(fresh)
     fresh.put(old, status="failed")
@@ -127,7 +127,7 @@ async def test_failed_post_is_sent_anew(fresh):
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
 
 
-async def test_warnings_of_the_replacement_are_told_and_the_old_post_is_no_clash(fresh):
+async def test_warnings_of_the_replacement_are_reported_and_the_old_post_does_not_clash(fresh):
     """Moved by ten minutes it would be too near to itself."""
     old = await made(fresh)
     await made(fresh, content="Another", scheduled_at="2026-11-26T09:30")
@@ -299,7 +299,7 @@ async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("after", [False, True])
-async def test_when_the_api_goes_away_for_good_the_answer_says_what_may_stand(connect, after):
+async def test_when_the_api_goes_away_for_good_the_answer_says_what_may_exist(connect, after):
     """Then nothing can be undone any more; both stand only where the answer says so."""
     async with connect(demo_posts=False, through=Fault) as agent:
         for turn in itertools.count():
@@ -362,7 +362,7 @@ BEFORE_DELETE, AFTER_DELETE = 4, 5
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("status", ["publishing", "published"])
-async def test_post_that_goes_out_meanwhile_keeps_the_replacement_from_standing(connect, status):
+async def test_post_that_goes_out_during_the_call_prevents_the_replacement(connect, status):
     """Otherwise the audience would get it twice."""
     async with connect(demo_posts=False, through=Meanwhile) as agent:
         old = await made(agent)
@@ -449,7 +449,7 @@ async def test_limit_of_deletions_never_leaves_both(connect):
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_equal_post_of_somebody_else_is_never_taken_for_the_replacement(fresh):
+async def test_equal_post_of_another_user_is_never_taken_for_the_replacement(fresh):
     """Both stand, and who asks may choose: to rest on it could leave an account with nothing."""
     old = await made(fresh)
     other = await made(fresh, scheduled_at=FRIDAY)
@@ -528,7 +528,7 @@ async def test_accounts_are_added_and_taken_off(fresh, before, after):
     assert again["post_id"] == data["post_id"], text
 
 
-async def test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_old_one(fresh):
+async def test_an_equal_post_for_some_of_the_accounts_does_not_replace_the_old_one(fresh):
     """Without the old post the others would get nothing."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     there = await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
@@ -542,7 +542,7 @@ async def test_an_equal_post_for_some_of_the_accounts_does_not_stand_in_for_the_
     await fresh.ok("reschedule_post", post_id=old, account_ids=[linkedin], scheduled_at=FRIDAY)
 
 
-async def test_of_two_equal_calls_at_once_one_is_told_to_wait(fresh):
+async def test_one_of_two_equal_calls_at_once_has_to_wait(fresh):
     """Each would take the replacement for its own, and could take it back from the other."""
     old = await made(fresh)
     answers = []
@@ -671,7 +671,7 @@ async def test_post_beside_a_replacement_that_went_stays_known(fresh):
     assert len(fresh.standing()) == 2
 
 
-async def test_every_copy_that_stands_is_remembered(fresh):
+async def test_every_copy_that_exists_is_remembered(fresh):
     """Deleting one leads to the next."""
     first = await made(fresh)
     second, third = await made(fresh, allow_duplicate=True), await made(fresh, allow_duplicate=True)

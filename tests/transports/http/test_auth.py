@@ -16,7 +16,7 @@ TENANTS = {"options": {"multi_tenant": True}}
 @pytest.mark.parametrize(
     "value", ["", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer  x {KEY}"]
 )
-async def test_whoever_has_not_the_key_is_answered_401_also_on_this_machine(serve, value):
+async def test_caller_without_the_key_gets_401_also_on_this_machine(serve, value):
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 401
@@ -31,7 +31,7 @@ async def test_a_request_without_authorization_is_answered_401(serve):
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}"])
-async def test_whoever_has_the_key_is_served(serve, value):
+async def test_caller_with_the_key_is_served(serve, value):
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 200
@@ -87,7 +87,7 @@ NOT_TOKENS = (
 
 
 @pytest.mark.parametrize("value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x"])
-async def test_what_holds_the_beginning_of_a_token_by_chance_is_no_api_token(serve, value):
+async def test_text_with_the_beginning_of_a_token_is_not_an_api_token(serve, value):
     async with serve() as open_to_all:
         served = await open_to_all.rpc("tools/list", authorization=value)
     async with serve(server_key=KEY) as web:
@@ -143,7 +143,7 @@ async def test_without_a_users_token_nothing_is_served_and_no_other_account_is_u
     assert upstream.asked == {}
 
 
-async def test_a_users_token_does_not_stand_in_for_the_key(serve):
+async def test_a_users_token_does_not_replace_the_key(serve):
     async with serve(**TENANTS, sandbox=Upstream(), server_key=KEY) as web:
         without = await web.rpc("tools/list", x_timetopost_token=token_of(1))
         both = await web.rpc("tools/list", x_timetopost_token=token_of(1), authorization=f"Bearer {KEY}")

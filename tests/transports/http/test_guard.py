@@ -201,7 +201,7 @@ async def test_another_path_is_refused_and_the_path_of_mcp_named(serve, path):
 
 @pytest.mark.parametrize("configured", ["/mcp", "/mcp/"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
-async def test_final_slash_makes_no_difference_and_redirects_nobody(serve, configured, path):
+async def test_final_slash_makes_no_difference_and_redirects_no_request(serve, configured, path):
     """Clients and gateways add and remove it by themselves."""
     async with serve(options={"path": configured}) as web:
         response = await web.http.post(path, **request("tools/list"))

@@ -62,7 +62,7 @@ async def test_calls_and_writes_are_counted_by_tool_and_outcome(web):
     assert "ttp_mcp_calls_in_flight 0" in lines
 
 
-async def test_a_question_to_the_human_is_an_outcome_of_its_own(serve):
+async def test_a_question_to_the_user_is_an_outcome_of_its_own(serve):
     async with serve(sandbox=Upstream()) as web:
         sent = request("tools/call", {"name": "delete_post", "arguments": {"post_id": "post-1"}})
         sent["json"]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {"elicitation": {"form": {}}}
@@ -96,7 +96,7 @@ async def test_figures_of_several_users_are_scraped_without_a_users_token(serve,
     assert 'ttp_mcp_calls_total{tool="list_posts",outcome="ok"} 1' in figures.text
 
 
-async def test_figures_of_several_users_are_not_for_whoever_has_only_a_users_token(serve):
+async def test_figures_of_several_users_need_the_key_not_a_users_token(serve):
     async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
         figures = await web.http.get("/metrics", headers={"x-timetopost-token": token_of(7)})
     assert figures.status_code == 401

@@ -170,7 +170,7 @@ async def test_keys_are_fetched_once_and_again_when_a_new_one_appears_but_not_fo
         ("/.well-known/oauth-authorization-server/tenant", {"issuer": ISSUER}),
     ],
 )
-async def test_an_issuer_that_can_not_be_understood_accepts_nobody(tokens, issuer, caplog, path, document):
+async def test_an_issuer_that_can_not_be_understood_accepts_no_token(tokens, issuer, caplog, path, document):
     issuer.documents[path] = document
     assert await tokens.verify_token(issuer.token()) is None
     assert "TTP_OAUTH_ISSUER" in caplog.text

@@ -155,7 +155,7 @@ def test_what_there_is_depends_on_the_transport(settings):
     assert set(oauth) == {"/x", "/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz"}
 
 
-def test_figures_are_for_whoever_has_the_key_or_is_on_this_machine(settings):
+def test_figures_need_the_key_or_this_machine(settings):
     keyed = replace(settings, server_key=KEY)
     assert has_metrics(keyed, Options("http", **OUTSIDE))
     assert has_metrics(settings, Options("http"))

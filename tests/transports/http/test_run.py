@@ -79,7 +79,7 @@ async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open
     assert codes == [0]
 
 
-async def test_the_human_is_asked_over_http(settings):
+async def test_the_user_is_asked_over_http(settings):
     questions = []
 
     async def asked(_, params):
@@ -336,7 +336,7 @@ async def test_half_a_request_is_closed_after_its_time(settings, half):
         writer.close()
 
 
-async def test_a_slow_answer_is_no_slow_request(settings):
+async def test_a_slow_answer_is_not_a_slow_request(settings):
     async def before():
         await anyio.sleep(0.2)
 

@@ -83,7 +83,7 @@ async def test_the_least_recently_used_makes_room(tenants, apps):
     assert apps.closed == [2]
 
 
-async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
+async def test_no_tenant_is_closed_during_a_call_or_a_write(tenants, apps):
     async with tenants.use(Token(token_of(1))):
         async with tenants.use(Token(token_of(2))):
             pass
@@ -97,7 +97,7 @@ async def test_nobody_is_closed_under_a_call_or_a_write(tenants, apps):
     assert apps.closed == [2]
 
 
-async def test_whoever_is_idle_for_long_is_closed(tenants, apps, time):
+async def test_idle_tenant_is_closed(tenants, apps, time):
     async with tenants.use(Token(token_of(1))):
         pass
     time[0] = 9

@@ -131,7 +131,7 @@ async def test_a_line_over_the_cap_is_refused_and_the_next_call_is_answered(serv
         (b'{"jsonrpc":"1.0","id":"\\ud83d","method":"ping"}\n', "\ud83d", -32700),
     ],
 )
-async def test_a_line_that_is_no_message_gets_an_error_and_the_next_call_an_answer(server, bad, number, code):
+async def test_a_line_that_is_not_a_message_gets_an_error_and_the_next_call_an_answer(server, bad, number, code):
     """Only a request's own id is repeated: an answer of the client with our id must not look like ours."""
     async with served(server) as peer:
         peer.start()
@@ -307,7 +307,7 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.end-of-input")
-async def test_a_question_that_nobody_can_answer_any_more_ends_at_once(server, outcomes):
+async def test_a_question_without_a_client_to_answer_it_ends_at_once(server, outcomes):
     """Whether the tool asks before or after the end of input, it hears that the client has gone."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
@@ -529,7 +529,7 @@ async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
 
 
 @pytest.mark.requirement("stdio.given-up")
-async def test_an_outcome_that_can_not_be_noted_is_told_by_the_code(settings, sandbox):
+async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(settings, sandbox):
     """Another program holds the ledger, so the write stays among those without an outcome."""
     sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
     assembly = create_server(replace(settings, confirm="off"), sandbox)

@@ -77,7 +77,7 @@ async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, mo
     assert await reports(fresh) == []
 
 
-async def test_other_call_is_told_of_the_half_done_replacement(fresh, clock, monkeypatch):
+async def test_other_call_reports_the_half_done_replacement(fresh, clock, monkeypatch):
     """A second time for a post that is being replaced would leave two of them."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
@@ -104,7 +104,7 @@ async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh,
     assert len(fresh.standing()) == 1
 
 
-async def test_crash_after_the_delete_is_told_with_the_id_that_stands(fresh, monkeypatch):
+async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(fresh, monkeypatch):
     """Only the note was missing; the next call writes it."""
     old = await scheduled(fresh)
     (new,) = await crashed(fresh, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
