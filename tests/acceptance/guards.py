@@ -335,7 +335,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_media.py::test_upload_urls_count_as_uploads",
     ),
     "cancelled before it leaves": Removal(
-        "writes.writer:Writer._stop_cancelled",
+        "writes.recorder:Recorder._stop_cancelled",
         later(None),
         f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
     ),

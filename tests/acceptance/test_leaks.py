@@ -46,6 +46,7 @@ MODULES = (
     "ledger.claims",
     "text",
     "times",
+    "writes.recorder",
     "writes.writer",
     "writes.reconcile",
     "toolkit.account_directory",

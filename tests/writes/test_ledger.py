@@ -161,7 +161,7 @@ async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(worl
 @pytest.mark.requirement("writes.audit")
 async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
-    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.recorder")
     world.faults.script = ["lost after commit"]
     created = await world.writes.create(world.post("A secret surprise"), tool="create_post")
     await world.writes.delete(created.post_id or "", tool="delete_post")
@@ -169,7 +169,7 @@ async def test_each_write_leaves_one_line_without_its_content(world, caplog: pyt
     lines = [
         json.loads(record.getMessage().removeprefix("write "))
         for record in caplog.records
-        if record.name == "ttp_mcp.writes.writer"
+        if record.name == "ttp_mcp.writes.recorder"
     ]
     assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines] == [
         ("create", "created", created.post_id, "reconciled"),

@@ -1,8 +1,5 @@
 """Create, publish, delete and upload at most once: recorded before it is sent, never sent again, searched for if a response is lost."""
 
-import asyncio
-import json
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,29 +10,21 @@ from typing import Any, Literal
 
 import anyio
 
-from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
+from ttp_mcp.api import NotFound, Post, PostCreate
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.api.http import encode_body
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.publications import PriorPublication
-from ttp_mcp.ledger.records import Kind, Outcome, PriorCreate, Write
-from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.times import to_wire
+from ttp_mcp.ledger.records import Outcome, PriorCreate, Write
 from ttp_mcp.writes.duplicates import Duplicates
-from ttp_mcp.writes.in_flight import GRACE_SECONDS, Caller, InFlight, T, run_to_completion
-from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, LimitReached, Published, WriteRefused
+from ttp_mcp.writes.in_flight import GRACE_SECONDS, Caller, InFlight
+from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, Published, WriteRefused
 from ttp_mcp.writes.reconcile import DEADLINE_SECONDS, MIN_SEARCH_SECONDS, Reconciler, Search
-
-log = logging.getLogger(__name__)
+from ttp_mcp.writes.recorder import LostResponse, Recorder
 
 # Records in the ledger that a post is about to be created.
 _BeginCreate = Callable[[], Coroutine[Any, Any, Write | PriorCreate | Literal["full"]]]
-_LIMITS = {
-    "create": ("TTP_MAX_POSTS_PER_HOUR", "new posts"),
-    "delete": ("TTP_MAX_DELETES_PER_HOUR", "deletions"),
-    "upload": ("TTP_MAX_UPLOADS_PER_HOUR", "uploads"),
-}
 
 
 class Writer:
@@ -81,6 +70,7 @@ class Writer:
             sleep=sleep,
         )
         self.in_flight = InFlight(grace_seconds)
+        self._recorder = Recorder(ledger, self.in_flight, api.token, now)
         self.duplicates = Duplicates(api, ledger, self._reconciler, now)
         self.replacing: set[str] = set()
         """Ids of the posts that calls of this process are replacing right now."""
@@ -180,9 +170,7 @@ class Writer:
         """
         with self.in_flight.cancellable() as scope:
             begin = self._ledger.begin_upload(tool=tool, max_per_hour=self._limits.uploads)
-            write, _ = await run_to_completion(begin)
-            if write == "full":
-                raise await self._limit_reached("upload", self._limits.uploads)
+            write = await self._recorder.begin(begin, "upload", self._limits.uploads)
             outcome: Outcome = "not_done"
             try:
                 yield
@@ -190,7 +178,7 @@ class Writer:
             finally:
                 if scope.cancel_called and outcome == "not_done":
                     outcome = "unknown"
-                await self._record(write, outcome)
+                await self._recorder.record(write, outcome)
 
     async def _create(
         self,
@@ -200,166 +188,72 @@ class Writer:
         replaces: str | None,
         caller: Caller,
     ) -> Created:
-        write = await self._claim_accounts(post, begin, replaces, caller)
-        if isinstance(write, Created):
-            return write
-        started = self._monotonic()
-        try:
-            created = await self._api.posts.create(post)
-        except ApiError as error:
-            if not _may_have_happened(error):
-                await self._record(write, "not_done", why=type(error).__name__)
-                raise
-            before = None if existing is None else frozenset(each.id for each in existing)
-            search = Search(post, write.id, write.digest, write.at, before)
-            return replace(await self._reconcile(write, search, started), cause=error)
-        except asyncio.CancelledError:
-            return Created("unknown", write.at, recorded=await self._record(write, "unknown"))
-        except BaseException:
-            await self._record(write, "unknown")
-            raise
-        recorded = await self._record(write, "created", created)
-        return Created("created", write.at, created, created.id, recorded=recorded)
-
-    async def _claim_accounts(
-        self, post: PostCreate, begin: _BeginCreate, replaces: str | None, caller: Caller
-    ) -> Write | Created:
-        """Record the create, or return the answer if an equal post exists."""
-        while True:
-            write = await self._begin(begin(), caller)
-            if write == "full":
-                raise await self._limit_reached("create", self._limits.posts)
-            if isinstance(write, Write):
-                return write
+        while not isinstance(write := await self._recorder.begin(begin(), "create", self._limits.posts, caller), Write):
             answer = await self.duplicates.answer(write, post)
             # An unclear create that turns out to be the replaced post isn't a duplicate in the next round.
             if answer is not None and (replaces is None or answer.post_id != replaces):
                 return answer
+        started = self._monotonic()
+        created = await self._recorder.send(write, self._api.posts.create(post))
+        if isinstance(created, LostResponse):
+            if created.cause is None:
+                return Created("unknown", write.at, recorded=await self._recorder.record(write, "unknown"))
+            before = None if existing is None else frozenset(each.id for each in existing)
+            search = Search(post, write.id, write.digest, write.at, before)
+            return replace(await self._reconcile(write, search, started), cause=created.cause)
+        recorded = await self._recorder.record(write, "created", created)
+        return Created("created", write.at, created, created.id, recorded=recorded)
 
-    async def _begin(self, begin: Coroutine[Any, Any, T], caller: Caller) -> T:
-        """Record the intent. Nothing is sent if the call was cancelled or abandoned by then."""
-        begun, cancelled = await run_to_completion(begin)
-        if cancelled or caller.gone:
-            await self._stop_cancelled(begun)
-        return begun
+    async def _publish(self, post: Post, tool: str, caller: Caller) -> Published:
+        begin = self._ledger.begin_publish(post.id, tool=tool, max_per_hour=self._limits.posts)
+        write = await self._recorder.begin(begin, "create", self._limits.posts, caller)
+        if isinstance(write, PriorPublication):
+            return Published("already_queued", write.at, post, write.state)
+        started = self._monotonic()
+        published = await self._recorder.send(write, self._api.posts.publish(post.id))
+        if not isinstance(published, LostResponse):
+            return Published(
+                "queued", write.at, published or post, recorded=await self._recorder.record(write, "queued")
+            )
+        has_started = False
+        if published.cause is not None:
+            has_started, post = await self._reconciler.find_published(post, started)
+        outcome = "queued" if has_started else "unknown"
+        recorded = await self._recorder.record(write, outcome)
+        return Published(outcome, write.at, post, recorded=recorded, cause=published.cause)
 
-    async def _stop_cancelled(self, begun: object) -> None:
-        """Stop a call at the last moment before anything is sent."""
-        if isinstance(begun, Write):
-            await self._record(begun, "not_done", why="cancelled")
-        raise asyncio.CancelledError
+    async def _delete(self, post_id: str, tool: str, post: Post, max_per_hour: int | None, caller: Caller) -> Deleted:
+        begin = self._ledger.begin_delete(post_id, post, tool=tool, max_per_hour=max_per_hour)
+        write = await self._recorder.begin(begin, "delete", max_per_hour, caller)
+        started = self._monotonic()
+        outcome = await self._recorder.send(write, self._delete_if_there(post_id))
+        if not isinstance(outcome, LostResponse):
+            return Deleted(outcome, write.at, post, recorded=await self._recorder.record(write, outcome))
+        is_deleted = still_there = False
+        if outcome.cause is not None:
+            is_deleted, still_there = await self._reconciler.is_deleted(post_id, started)
+        found = "deleted" if is_deleted else "unknown"
+        return Deleted(found, write.at, post, still_there, await self._recorder.record(write, found), outcome.cause)
+
+    async def _delete_if_there(self, post_id: str) -> Literal["deleted", "already_gone"]:
+        try:
+            await self._api.posts.delete(post_id)
+        except NotFound:
+            return "already_gone"
+        return "deleted"
 
     async def _reconcile(self, write: Write, search: Search, started: float) -> Created:
         """Search for the post of a create whose response was lost."""
 
         async def claim(found: Post) -> Created | None:
-            try:
-                claimed, _ = await run_to_completion(self._ledger.finish(write, "created", found, claim=True))
-            except LedgerProblem as problem:
-                recorded = self._report_unrecorded(write, "created", problem)
-                return Created("created", write.at, found, found.id, reconciled=True, recorded=recorded)
-            if not claimed:
+            recorded = await self._recorder.record_found(write, found)
+            if recorded is None:
                 return None
-            self._log(write, "created", found.id, "reconciled")
-            return Created("created", write.at, found, found.id, reconciled=True)
+            return Created("created", write.at, found, found.id, reconciled=True, recorded=recorded)
 
         created, candidates = await self._reconciler.find_created(search, started, claim)
         if created is not None:
             return created
-        return Created("unknown", write.at, candidates=candidates, recorded=await self._record(write, "unknown"))
-
-    async def _publish(self, post: Post, tool: str, caller: Caller) -> Published:
-        write = await self._begin(
-            self._ledger.begin_publish(post.id, tool=tool, max_per_hour=self._limits.posts), caller
+        return Created(
+            "unknown", write.at, candidates=candidates, recorded=await self._recorder.record(write, "unknown")
         )
-        if write == "full":
-            raise await self._limit_reached("create", self._limits.posts)
-        if isinstance(write, PriorPublication):
-            return Published("already_queued", write.at, post, write.state)
-        outcome: Literal["queued", "unknown"] = "queued"
-        cause: ApiError | None = None
-        started = self._monotonic()
-        try:
-            post = await self._api.posts.publish(post.id) or post
-        except ApiError as error:
-            if not _may_have_happened(error):
-                await self._record(write, "not_done", why=type(error).__name__)
-                raise
-            cause = error
-            has_started, post = await self._reconciler.find_published(post, started)
-            outcome = "queued" if has_started else "unknown"
-        except asyncio.CancelledError:
-            outcome = "unknown"
-        except BaseException:
-            await self._record(write, "unknown")
-            raise
-        return Published(outcome, write.at, post, recorded=await self._record(write, outcome), cause=cause)
-
-    async def _delete(self, post_id: str, tool: str, post: Post, max_per_hour: int | None, caller: Caller) -> Deleted:
-        begin = self._ledger.begin_delete(post_id, post, tool=tool, max_per_hour=max_per_hour)
-        write = await self._begin(begin, caller)
-        if write == "full":
-            raise await self._limit_reached("delete", self._limits.deletes)
-        outcome: Literal["deleted", "already_gone", "unknown"] = "deleted"
-        still_there = False
-        cause: ApiError | None = None
-        started = self._monotonic()
-        try:
-            await self._api.posts.delete(post_id)
-        except NotFound:
-            outcome = "already_gone"
-        except ApiError as error:
-            if not _may_have_happened(error):
-                await self._record(write, "not_done", why=type(error).__name__)
-                raise
-            cause = error
-            is_deleted, still_there = await self._reconciler.is_deleted(post_id, started)
-            outcome = "deleted" if is_deleted else "unknown"
-        except asyncio.CancelledError:
-            outcome = "unknown"
-        except BaseException:
-            await self._record(write, "unknown")
-            raise
-        return Deleted(outcome, write.at, post, still_there, await self._record(write, outcome), cause)
-
-    async def _limit_reached(self, kind: Kind, max_per_hour: int | None) -> LimitReached:
-        setting, noun = _LIMITS[kind]
-        most = max_per_hour or 0
-        return LimitReached(setting, most, noun, await self._ledger.find_next_allowed(kind, most))
-
-    async def _record(self, write: Write, outcome: Outcome, post: Post | None = None, why: str | None = None) -> bool:
-        """Record an outcome. False if the ledger can't take it: the call doesn't fail, because the write has happened."""
-        try:
-            await run_to_completion(self._ledger.finish(write, outcome, post))
-        except LedgerProblem as problem:
-            return self._report_unrecorded(write, outcome, problem)
-        self._log(write, outcome, post.id if post else write.post_id, why)
-        return True
-
-    def _report_unrecorded(self, write: Write, outcome: str, problem: LedgerProblem) -> bool:
-        self.in_flight.unrecorded += 1
-        log.error("The outcome of write %s (%s) could not be recorded: %s", write.id, outcome, problem)
-        return False
-
-    def _log(self, write: Write, outcome: str, post_id: str | None, why: str | None) -> None:
-        """Log one line for each write, with ids and digests and without content."""
-        if not log.isEnabledFor(logging.INFO):
-            return
-        token = self._api.token
-        line = {
-            "write": write.id,
-            "kind": write.kind,
-            "tool": write.tool,
-            "at": to_wire(write.at),
-            "token": token.fingerprint if token else None,
-            "digest": write.digest[:16],
-            "outcome": outcome,
-            "post_id": post_id,
-            "why": why,
-            "milliseconds": round((self._now() - write.at).total_seconds() * 1000),
-        }
-        log.info("write %s", json.dumps(line))
-
-
-def _may_have_happened(error: ApiError) -> bool:
-    return retry.classify_failure(error) in ("ambiguous", "bad_answer")
