@@ -47,6 +47,9 @@ CALLS: dict[str, dict[str, object]] = {
     "presign_media": {"filename": "photo.png", "content_type": "image/png", "size_bytes": 1000},
 }
 
+# A tool of each panel.
+APPS = {"list_posts": "calendar", "check_post": "post", "post_results": "results"}
+
 # Inputs that have hurt other servers, each through the argument of ours that would carry it furthest.
 HOSTILE: dict[str, tuple[str, str, dict[str, object]]] = {
     "injected-instructions": (
@@ -144,6 +147,10 @@ def inspector(server: Sequence[str], state: str) -> str:
         missing = CALLS.keys() - {tool["name"] for tool in listed["tools"]}
         if missing:
             raise Objection(f"not listed: {missing}")
+    apps = run([*base, "--method", "tools/list", "--app-info"])
+    for name, panel in APPS.items():
+        if f'"toolName":"{name}","resourceUri":"ui://timetopost/{panel}.html"' not in apps:
+            raise Objection(f"{name}: no panel {panel} in {apps[:1000]}")
     # Exit code 7 when a digest or the front matter of a skill is wrong.
     run([*base, "--method", "skills/list", "--verify", "--protocol-era", "modern"])
     known: dict[str, str] = {}

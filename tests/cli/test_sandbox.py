@@ -492,11 +492,12 @@ def test_sandbox_prints_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
     assert [line.split(":")[0] for line in lines] == [
         "The sandbox answers at http",
         "Page to look at",
+        "Panels with recorded data",
         "Token, until this ends",
         "Try",
         "Data",
     ]
-    assert lines[4] == f"Data: {data}. Ctrl+C ends it; the data stay."
+    assert lines[5] == f"Data: {data}. Ctrl+C ends it; the data stay."
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -3,11 +3,11 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import anyio
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from ttp_mcp.sandbox.clock import Clock, StoredClock
 from ttp_mcp.sandbox.page import routes
+from ttp_mcp.sandbox.page.routes import StaticPage
 from ttp_mcp.sandbox.rest import tokens
 from ttp_mcp.sandbox.rest.app import create_api
 from ttp_mcp.sandbox.scheduler import Scheduler
@@ -60,6 +61,7 @@ class Sandbox:
         api_origin: str = "http://sandbox.localhost",
         storage_origin: str = "http://media.sandbox.localhost",
         faults_by_header: bool = False,
+        pages: Mapping[str, StaticPage] = MappingProxyType({}),
     ) -> None:
         """Open, and fill a new folder: with the demo workspace, or as `empty` or `workspace` say.
 
@@ -73,6 +75,7 @@ class Sandbox:
             api_origin: Where `app` is reachable.
             storage_origin: Where `storage_app` is reachable.
             faults_by_header: Let a request ask for a fault: `x-sandbox-fault: reset-after`.
+            pages: Further pages beside the sandbox's own, by their paths.
 
         Raises:
             StoreProblem: The folder holds data that can't be used.
@@ -95,8 +98,8 @@ class Sandbox:
         self.api_url = f"{origin}/api"
         self.page_url = f"{origin}/"
         self.scheduler = Scheduler(self.store, self.clock)
-        pages = routes.create_routes(self.store, self.clock, self.storage, origin)
-        self.app: ASGIApp = create_api(self.store, self.clock, self.storage, pages, faults_by_header=faults_by_header)
+        beside = routes.create_routes(self.store, self.clock, self.storage, origin, pages)
+        self.app: ASGIApp = create_api(self.store, self.clock, self.storage, beside, faults_by_header=faults_by_header)
         self.storage_app: ASGIApp = self.storage.app()
         self._label = label
 

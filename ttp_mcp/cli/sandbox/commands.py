@@ -173,6 +173,7 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
     import asyncio
 
     from ttp_mcp.sandbox.serve import serve_on_ports
+    from ttp_mcp.server.panels.gallery import create_pages
 
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -182,13 +183,19 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         serving = serve_on_ports(
-            folder, host=args.host, port=args.port, storage_port=args.storage_port, label="ttp-mcp sandbox"
+            folder,
+            host=args.host,
+            port=args.port,
+            storage_port=args.storage_port,
+            label="ttp-mcp sandbox",
+            pages=create_pages(),
         )
         async with serving as sandbox, sandbox.running():
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}
             words = (
                 f"The sandbox answers at {sandbox.api_url}",
                 f"Page to look at: {sandbox.page_url}",
+                f"Panels with recorded data: {sandbox.page_url}panels/",
                 f"Token, until this ends: {sandbox.token}",
                 f"Try: curl {sandbox.api_url}/posts -H 'Authorization: Bearer {sandbox.token}'",
                 f"Data: {folder}. Ctrl+C ends it; the data stay.",

@@ -1,14 +1,15 @@
 """The page of the sandbox: the workspace in a browser, read-only.
 
-create_routes(store, clock, storage, origin)   # beside the API, on its port
+create_routes(store, clock, storage, origin, pages)   # beside the API, on its port
 """
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from importlib.resources import files
 from ipaddress import ip_address
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -34,7 +35,28 @@ _YEAR_SECONDS = 365 * 24 * 3600
 _SECRETS = re.compile(r"(ttp_)[0-9a-f]{6,}|(signature=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
-def create_routes(store: Store, clock: Clock, storage: MediaStorage, origin: str) -> list[Route]:
+class StaticPage(Protocol):
+    """A page that others bring, with its own policy."""
+
+    @property
+    def content(self) -> str:
+        """Text of the file."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """Type of the file."""
+        ...
+
+    @property
+    def policy(self) -> str:
+        """Its content security policy."""
+        ...
+
+
+def create_routes(
+    store: Store, clock: Clock, storage: MediaStorage, origin: str, pages: Mapping[str, StaticPage]
+) -> list[Route]:
     """Return the routes of the page, which follow those of the API.
 
     Args:
@@ -42,6 +64,7 @@ def create_routes(store: Store, clock: Clock, storage: MediaStorage, origin: str
         clock: The sandbox's clock.
         storage: Where the pictures are.
         origin: Origin of the API; its host is the only one that is answered besides loopback names.
+        pages: Further pages by their paths.
     """
     host = (urlsplit(origin).hostname or "").lower()
     style, icon = (
@@ -80,6 +103,7 @@ def create_routes(store: Store, clock: Clock, storage: MediaStorage, origin: str
             page.serve("Best times", lambda visit, _: networks.show_best_times(visit)),
         ),
         Route("/o/{organization}/activity", page.serve("Activity", lambda visit, _: views.show_activity(visit))),
+        *(Route(path, page.serve_static(each)) for path, each in pages.items()),
         _OtherPaths("/{path:path}", page.serve_missing),
     ]
 
@@ -116,6 +140,15 @@ class _PageServer:
         def serve(request: Request) -> Response:
             headers = {"Cache-Control": f"public, max-age={_YEAR_SECONDS}, immutable", **self._headers()}
             return self._check_host(request) or Response(content, media_type=media_type, headers=headers)
+
+        return serve
+
+    def serve_static(self, page: StaticPage) -> Callable[[Request], Response]:
+        """Return an endpoint for a page that others bring."""
+
+        def serve(request: Request) -> Response:
+            headers = {"Cache-Control": "no-store", **self._headers(), "Content-Security-Policy": page.policy}
+            return self._check_host(request) or Response(page.content, media_type=page.media_type, headers=headers)
 
         return serve
 
