@@ -126,7 +126,7 @@ def test_demo_stops_when_the_text_that_is_too_long_is_found_to_fit(monkeypatch, 
     """The story of a mended text is told only when there was something to mend."""
     monkeypatch.setattr("ttp_mcp.cli.demo.TOO_LONG", "Short enough.")
     assert main(["demo"]) == 1
-    assert "was not found to be" in capsys.readouterr().err
+    assert "check_post found no error" in capsys.readouterr().err
 
 
 def test_demo_on_a_terminal_has_colors_and_fits_it(monkeypatch, capsys):

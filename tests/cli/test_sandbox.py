@@ -258,7 +258,7 @@ def test_plan_is_shown_and_changed(run, stopped):
 def test_plan_of_an_organization_that_does_not_exist(refusal):
     """With those that do."""
     assert refusal("plan", "small", "--org", "org_x") == (
-        "Nothing was changed. There is no organization org_x. Known are org_harbor_cafe, org_nordlicht."
+        "Nothing was changed. The sandbox has no organization org_x. It has org_harbor_cafe, org_nordlicht."
     )
 
 
@@ -346,7 +346,7 @@ def test_export_reset_export_is_identical(run, stopped, tmp_path):
     assert (
         run("reset", "--from", str(first), "--yes")
         .splitlines()[1]
-        .startswith("Its clock stands still at Wed 24 Jun 2026")
+        .startswith("Its clock is stopped at Wed 24 Jun 2026")
     )
     assert run("export") == first.read_text(encoding="utf-8")
     assert as_json(run("export", "--json")) == json.loads(first.read_text(encoding="utf-8"))

@@ -200,7 +200,7 @@ def test_remove_between_other_servers_keeps_both():
         ("cursor", '{"a": 1\n"b": 2}', "line 2: a comma is missing"),
         ("cursor", '{"a": [1\n2]}', "line 2: a comma is missing"),
         ("cursor", '{"a": 1-2}', "line 1: a value is misspelt"),
-        ("cursor", '{"a": 1, "a": 2}', "line 1: the same key stands there twice"),
+        ("cursor", '{"a": 1, "a": 2}', "line 1: the same key is there twice"),
         ("cursor", "{} {}", "line 1: something follows the end of the document"),
         ("cursor", "[]", "line 1: the file does not hold an object in braces"),
         ("cursor", '{"a": ' + "[" * 200 + "]" * 200 + "}", "line 1: nested too deeply"),

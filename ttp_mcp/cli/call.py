@@ -80,23 +80,23 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def run_tools(args: argparse.Namespace) -> int:
     """Print the tools; 0, or 2 when a setting can't be used."""
-    return _with_client(args, _tools)
+    return _with_client(args, _list_tools)
 
 
 def run_call(args: argparse.Namespace) -> int:
     """Call a tool and print its answer; the exit code says whether it was done, or what kind of failure it was."""
-    return _with_client(args, _answer)
+    return _with_client(args, _call_with_json)
 
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Print what `check_setup` finds: 0, 1 when there is a problem, 2 when a setting can't be used."""
-    return _with_client(args, _report)
+    return _with_client(args, _check_setup)
 
 
 def _with_client(args: argparse.Namespace, act: Act) -> int:
     try:
         settings = settings_of(args)
-        outcome = anyio.run(_act, args, settings, act)
+        outcome = anyio.run(_run_with_client, args, settings, act)
     except config.SettingProblem as problem:
         outcome = report_misuse(args, str(problem), "setting")
     return print_outcome(outcome)
@@ -118,18 +118,18 @@ def report_failure(args: argparse.Namespace, kind: str, text: str, said_by: str 
 
 
 def report_misuse(args: argparse.Namespace, text: str, kind: str = "arguments") -> Outcome:
-    """Like `report_failure`, for an error that no tool reported."""
+    """Return the outcome of an error that no tool reported."""
     return report_failure(args, kind, text, said_by="ttp-mcp: ")
 
 
-async def _act(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
-    async with connected(settings, with_sandbox=args.sandbox) as client:
+async def _run_with_client(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
+    async with connect_client(settings, with_sandbox=args.sandbox) as client:
         return await act(client, args)
 
 
 @asynccontextmanager
-async def connected(settings: config.Settings, *, with_sandbox: bool) -> AsyncGenerator["Client"]:
-    """An MCP client that is connected to a server of this configuration, in this process."""
+async def connect_client(settings: config.Settings, *, with_sandbox: bool) -> AsyncGenerator["Client"]:
+    """Connect an MCP client to a server with these settings, in this process."""
     from mcp.client import Client
 
     from ttp_mcp import logs
@@ -144,7 +144,7 @@ async def connected(settings: config.Settings, *, with_sandbox: bool) -> AsyncGe
         yield await stack.enter_async_context(Client(assembly.server))
 
 
-async def _tools(client: "Client", args: argparse.Namespace) -> Outcome:
+async def _list_tools(client: "Client", args: argparse.Namespace) -> Outcome:
     found = (await client.list_tools()).tools
     if args.json:
         listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found]
@@ -154,7 +154,7 @@ async def _tools(client: "Client", args: argparse.Namespace) -> Outcome:
     return Outcome(0, "\n".join(lines))
 
 
-async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
+async def _call_with_json(client: "Client", args: argparse.Namespace) -> Outcome:
     text = await anyio.to_thread.run_sync(sys.stdin.read) if args.arguments == "-" else args.arguments
     example = "for example '{\"limit\": 5}'"
     try:
@@ -163,10 +163,10 @@ async def _answer(client: "Client", args: argparse.Namespace) -> Outcome:
         return report_misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")
     if not isinstance(arguments, dict):
         return report_misuse(args, f"the arguments must be one JSON object, {example}.")
-    return await _called(client, args, args.tool, cast("dict[str, Any]", arguments))
+    return await _call_tool(client, args, args.tool, cast("dict[str, Any]", arguments))
 
 
-async def _called(
+async def _call_tool(
     client: "Client",
     args: argparse.Namespace,
     tool: str,
@@ -185,9 +185,9 @@ async def _called(
             args, f"{problem.message} ttp-mcp tools lists those that TTP_ACCESS and TTP_TOOLSETS leave."
         )
     if result.is_error:
-        return report_failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _text(result))
+        return report_failure(args, str((result.meta or {}).get(ERROR_KIND, "bug")), _join_text(result))
     data: dict[str, Any] = result.structured_content or {}
-    return Outcome(_code_of(data, falls_short), json.dumps(data) if args.json else _text(result))
+    return Outcome(_code_of(data, falls_short), json.dumps(data) if args.json else _join_text(result))
 
 
 def _code_of(data: dict[str, Any], falls_short: Mapping[str, object]) -> int:
@@ -197,32 +197,32 @@ def _code_of(data: dict[str, Any], falls_short: Mapping[str, object]) -> int:
     return FAILED if any(data.get(name) == value for name, value in falls_short.items()) else 0
 
 
-async def _report(client: "Client", args: argparse.Namespace) -> Outcome:
-    return await _called(client, args, "check_setup", {}, falls_short={"ok": False})
+async def _check_setup(client: "Client", args: argparse.Namespace) -> Outcome:
+    return await _call_tool(client, args, "check_setup", {}, falls_short={"ok": False})
 
 
 @contextmanager
 def _progress_bar() -> Generator["ProgressFnT | None"]:
-    """Draws a bar where people look, and wipes it away however the call ends: its last step may never be told."""
+    """Draw a progress bar on a terminal, and remove it when the call ends: its last step may never be reported."""
     if not sys.stderr.isatty():
         yield None
         return
     try:
         yield _show_progress
     finally:
-        _draw("")
+        _draw_line("")
 
 
 async def _show_progress(progress: float, total: float | None, message: str | None) -> None:
     share = min(1.0, progress / total) if total else 0.0
     filled = round(_BAR * share)
-    _draw(f"[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} {message or ''}")
+    _draw_line(f"[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%} {message or ''}")
 
 
-def _draw(line: str) -> None:
+def _draw_line(line: str) -> None:
     """Overwrite the current line of the terminal."""
     print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _text(result: "types.CallToolResult") -> str:
+def _join_text(result: "types.CallToolResult") -> str:
     return "\n".join(block.text for block in result.content if block.type == "text")

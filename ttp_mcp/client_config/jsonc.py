@@ -97,7 +97,7 @@ class _Scanner:
             key_start, key = self.at, self.key()
             node = self.value(depth + 1)
             if key in members:
-                raise self.problem("the same key stands there twice")
+                raise self.problem("the same key is there twice")
             members[key] = _Member(key_start, node, self.comma())
         values = {key: member.node.value for key, member in members.items()}
         return _Node(start, self.at, values, members)

@@ -16,7 +16,7 @@ def plan(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     chosen = next((entry for entry in known if args.org in (None, entry.id)), None)
     if chosen is None:
         raise Refused(
-            f"there is no organization {(args.org or '')[:60]}. Known are {', '.join(entry.id for entry in known)}."
+            f"the sandbox has no organization {(args.org or '')[:60]}. It has {', '.join(entry.id for entry in known)}."
         )
     if args.plan is not None:
         organizations.set_plan(opened.store, chosen.id, args.plan)

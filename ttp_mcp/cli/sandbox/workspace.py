@@ -86,7 +86,7 @@ def reset(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
     now = opened.clock.now()
     kept = str(args.kept) if args.kept else None
     facts = {**_counts(opened), "now": times.to_wire(now), "running": run_state(opened), "kept": kept}
-    clock = f"Its clock {'runs from' if facts['running'] else 'stands still at'} {times.show(now, zone_of())}."
+    clock = f"Its clock {'runs from' if facts['running'] else 'is stopped at'} {times.show(now, zone_of())}."
     words = [f"The workspace is new: {_counted(facts)}.", clock if kept else f"{clock} Tokens stay valid."]
     if kept:
         words += [
