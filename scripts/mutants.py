@@ -62,7 +62,7 @@ TESTS = {
     "ledger/claims": ("tests/ledger/test_ledger.py", "tests/writes/test_duplicates.py"),
     "ledger/confirmations": ("tests/ledger/test_ledger.py",),
     "ledger/plans": ("tests/ledger/test_ledger.py",),
-    "ledger/publications": ("tests/writes/test_publish.py",),
+    "ledger/publications": ("tests/ledger/test_ledger.py", "tests/writes/test_publish.py"),
     "ledger/replacements": ("tests/ledger/test_ledger.py", "tests/writes/replacement/test_half_replaced.py"),
     "ledger/store": ("tests/ledger/store",),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),

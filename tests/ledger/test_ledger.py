@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.publications import PriorPublication
 from ttp_mcp.ledger.records import PriorCreate, Write, scope_of
 from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
 from ttp_mcp.ledger.store.sqlite import SqliteStore
@@ -161,6 +163,33 @@ async def test_reservation_is_atomic_over_all_targets(ledger: Ledger) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "c", "a")])
+@pytest.mark.parametrize("second", ["created", "unknown", None])
+async def test_create_for_accounts_of_several_others_is_answered_with_those_that_are_known(
+    ledger: Ledger, second: Literal["created", "unknown"] | None, order: tuple[str, ...]
+) -> None:
+    """An account of a create without a known post counts as missing."""
+    writes: dict[str, Write] = {}
+    for name, outcome in (("a", "created"), ("b", second)):
+        write = await ledger.begin_create(replace(POST, account_ids=(name,)), tool=f"tool for {name}")
+        assert isinstance(write, Write)
+        writes[name] = write
+        if outcome is not None:
+            await ledger.finish(write, outcome, Post({"id": f"post for {name}"}) if outcome == "created" else None)
+
+    found = await ledger.begin_create(replace(POST, account_ids=order), tool="create_post")
+
+    assert isinstance(found, PriorCreate)
+    first = order[0] if second == "created" else "a"
+    others = ["b" if first == "a" else "a"] if second == "created" else []
+    assert [
+        (each.tool, each.write_id, each.state, each.post_id, each.at) for each in (found, *found.other_creates)
+    ] == [(f"tool for {name}", writes[name].id, "created", f"post for {name}", START) for name in (first, *others)]
+    assert found.other_post_ids == tuple(f"post for {name}" for name in others)
+    assert found.missing_accounts == tuple(name for name in order if name not in {first, *others})
+
+
+@pytest.mark.requirement("writes.duplicates")
 async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None:
     """Each sees the reservation of the one before change, and tries again."""
     results: list[object] = []
@@ -203,6 +232,40 @@ async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock
 
     assert isinstance(second, Write)
     await state.aclose()
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_of_several_that_publish_at_once_one_does(state: SqliteStore, clock: ManualClock, earlier: bool) -> None:
+    """Also after an earlier request, which each of them has read."""
+    ledger = Ledger(_Slow(state), "one", clock.now)
+    if earlier:
+        await ledger.begin_publish("p1", tool="publish_post")
+        clock.move(90)
+    results: list[object] = []
+
+    async def publish() -> None:
+        results.append(await ledger.begin_publish("p1", tool="publish_post"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(publish)
+
+    (write,) = [result for result in results if isinstance(result, Write)]
+    prior = [result for result in results if isinstance(result, PriorPublication)]
+    assert [(each.state, each.at) for each in prior] == [("pending", write.at)] * 7
+
+
+@pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(("seconds", "recent"), [(0, True), (89.999, True), (90, False)])
+async def test_request_to_publish_may_still_arrive_for_90_seconds(
+    ledger: Ledger, clock: ManualClock, seconds: float, recent: bool
+) -> None:
+    await ledger.begin_publish("p1", tool="publish_post")
+    clock.move(seconds)
+
+    assert isinstance(await ledger.begin_publish("p1", tool="publish_post"), PriorPublication) == recent
+    assert isinstance(await ledger.begin_publish("p2", tool="publish_post"), Write)
 
 
 @pytest.mark.requirement("ledger.replacements")

@@ -422,6 +422,16 @@ async def test_yes_after_five_minutes_does_not_count(connect, clock):
         assert len(agent.standing()) == 1
 
 
+async def test_yes_after_exactly_five_minutes_counts(connect, clock):
+    def answer():
+        clock.move(CONFIRMATION_SECONDS)
+        return True
+
+    async with connect(answer=answer, mode="legacy", demo_posts=False) as agent:
+        await agent.ok("delete_post", post_id=await made(agent))
+        assert agent.standing() == []
+
+
 @eras
 @pytest.mark.parametrize("tool", ["create_post", "delete_post", "reschedule_post"])
 async def test_declined_in_required_mode_sends_nothing(connect, mode, tool):

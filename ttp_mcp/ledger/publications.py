@@ -39,7 +39,7 @@ class Publications:
 
     def put(self, write: Write, state: str, expected: str | None = None) -> Put:
         """Make the step that records a request."""
-        value = {"write": write.id, "state": state, "at": write.at.isoformat()}
+        value = {"state": state, "at": write.at.isoformat()}
         return self._store.put(_KIND, write.post_id or "", value, KEEP_UNFINISHED, expected)
 
     def settle(self, write: Write, outcome: Outcome) -> Put | Delete:

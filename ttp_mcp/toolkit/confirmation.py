@@ -60,4 +60,4 @@ def digest_of(binding: dict[str, Any], purpose: Literal["code", "answer"]) -> st
     `code` is the agent's argument, `answer` the request state that returns with a user's answer. Being asked is not consenting, so
     the two digests must differ.
     """
-    return hashlib.sha256(json.dumps([purpose, binding], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([purpose, binding], sort_keys=True).encode()).hexdigest()
