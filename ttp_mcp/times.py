@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 _FORM = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
-    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d:?\d\d)?)?",
+    r"(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.IGNORECASE | re.ASCII,
 )
 # A post that is due sooner may reach the API too late.
@@ -67,7 +67,7 @@ def _find_day_start(midnight: datetime, zone: ZoneInfo) -> datetime:
 def _apply_offset(wall: datetime, offset: str) -> datetime:
     if offset in "Zz":
         return wall.replace(tzinfo=UTC)
-    hours, minutes = int(offset[1:3]), int(offset[-2:])
+    hours, minutes = int(offset[1:3]), int(offset[3:].removeprefix(":") or 0)
     distance = timedelta(hours=hours, minutes=minutes)
     if distance > timedelta(hours=14) or minutes > 59:
         raise TimeProblem("the offset must be from -14:00 to +14:00.")

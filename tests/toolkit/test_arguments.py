@@ -7,6 +7,7 @@ import pytest
 pytestmark = pytest.mark.requirement("toolkit.arguments")
 
 DUE = "2026-12-10T10:00"
+LATER = "2026-12-02T10:00"
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,43 @@ async def test_one_url_is_a_list_of_one(fresh):
     assert json.loads(fresh.wire(data["post_id"])["media_urls"]) == [url]
 
 
-@pytest.mark.parametrize("filler", ["", " ", [], {}, None])
+@pytest.mark.parametrize("filler", ["", " ", [], {}, None, [""], [None], "null", "None", "undefined"])
 @pytest.mark.parametrize(
     "name", ["status", "platform", "cursor", "account", "text", "after", "before", "order", "limit"]
 )
 async def test_filler_of_an_optional_argument_is_as_left_out(agent, name, filler):
+    if name == "text" and filler in ("null", "None", "undefined"):
+        # The words that are searched for.
+        return
     plain, _ = await agent.ok("list_posts")
     filled, _ = await agent.ok("list_posts", **{name: filler})
     assert filled == plain
+
+
+@pytest.mark.parametrize("filler", ["", "null", [""], [None], ["null"], ["  "], [[]]])
+async def test_filler_never_removes_a_part_of_a_post(fresh, filler):
+    """As above, for a change."""
+    post = {"content": "With a picture", "platforms": ["linkedin"], "media_urls": ["https://example.com/a.jpg"]}
+    _, made = await fresh.ok("create_post", **post, scheduled_at=DUE)
+    fillers = dict.fromkeys(("media_urls", "account_ids", "remove"), filler)
+    text, data = await fresh.ok("reschedule_post", post_id=made["post_id"], scheduled_at=LATER, **fillers)
+    assert "Unchanged: text, accounts, media." in text
+    assert json.loads(fresh.wire(data["post_id"])["media_urls"]) == post["media_urls"]
+
+
+async def test_words_of_a_choice_are_understood_in_any_case(fresh):
+    """Also within a list."""
+    await fresh.ok("list_posts", order=" LATEST", status="Failed")
+    post = {"content": "With a picture", "platforms": ["linkedin"], "media_urls": ["https://example.com/a.jpg"]}
+    _, made = await fresh.ok("create_post", **post, scheduled_at=DUE)
+    _, data = await fresh.ok("reschedule_post", post_id=made["post_id"], remove="Media")
+    assert data["removed"]
+
+
+async def test_word_for_nothing_is_a_text_where_texts_are_written(fresh):
+    """A post can say it."""
+    _, data = await fresh.ok("create_post", content="None", platforms=["linkedin"])
+    assert fresh.wire(data["post_id"])["content"] == "None"
 
 
 async def test_objects_inside_lists_are_read_as_leniently(fresh):

@@ -307,3 +307,12 @@ async def test_upload_url_for_a_file_that_the_agent_sends_itself(agent):
     assert data["upload_url"] in text
     assert data["public_url"] in text
     assert "Upload «a.png» (3 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png»" in text
+
+
+@pytest.mark.parametrize("source", ["./photo.png", ".//photo.png", "././photo.png", "'./photo.png'"])
+async def test_path_from_here_is_a_path_below_the_folder(connect, pictures, source):
+    """As a shell completes it; it still can't leave the folder."""
+    async with connect(media_dirs=(pictures,)) as agent:
+        _, data = await agent.ok("upload_media", source=source)
+        assert data["filename"] == "photo.png"
+        assert "part" in await agent.refused("upload_media", source="./../photo.png")

@@ -11,8 +11,11 @@ from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, digest_of,
 
 # Copies of one post on one account, by `allow_duplicate`, that are remembered.
 MAX_COPIES = 20
-# Invisible: zero width space, word joiner, byte order mark, soft hyphen.
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
+# Zero width space, word joiner, byte order mark and soft hyphen show nothing; no-break spaces look like spaces.
+_SEEN_AS: dict[int, str | None] = {
+    **dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad")),
+    **dict.fromkeys(map(ord, "\u00a0\u2007\u202f"), " "),
+}
 
 
 class Claims:
@@ -141,6 +144,6 @@ def claim_keys(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -
 
 
 def normalize_text(text: str) -> str:
-    """Reduce a text to what a reader sees: NFC, one kind of line end, nothing invisible, no space around it or at a line's end."""
-    lines = unicodedata.normalize("NFC", text.translate(_INVISIBLE)).splitlines()
+    """Reduce a text to what a reader sees: NFC, one kind of line end and space, nothing invisible, no outer space."""
+    lines = unicodedata.normalize("NFC", text.translate(_SEEN_AS)).splitlines()
     return "\n".join(map(str.rstrip, lines)).strip()

@@ -26,7 +26,8 @@ _HIDDEN = re.compile(
 def parse_source(source: str, home: str | None, *, windows: bool = IS_WINDOWS) -> str:
     """Return the path that was meant, with `/` between its parts.
 
-    Outer blanks and one pair of quotes are removed, `file:` URLs and `~/` are resolved, and shell escapes are undone.
+    Outer blanks, one pair of quotes and `./` at the beginning are removed, `file:` URLs and `~/` are resolved, and shell escapes
+    are undone.
 
     Args:
         source: The path as it was typed.
@@ -45,6 +46,7 @@ def parse_source(source: str, home: str | None, *, windows: bool = IS_WINDOWS) -
         typed = _undo_escapes(typed, windows=windows)
     if windows:
         typed = _use_slashes(typed)
+    typed = re.sub(r"^(?:\./+)+(?=[^/])", "", typed)
     return f"{home.rstrip('/')}{typed[1:]}" if home and typed.startswith("~/") else typed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from math import isfinite
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -17,6 +17,9 @@ from ttp_mcp.toolkit.registry import Tool
 
 # Lists whose entries hold no comma, so that one text with commas is a list.
 COMMA_SEPARATED = frozenset({"platforms", "account_ids", "status", "post_ids"})
+# Texts in which every word can be meant.
+FREE_TEXTS = frozenset({"content", "text", "thread"})
+_FILLER_WORDS = frozenset({"", "null", "none", "undefined"})
 
 
 class ToolObject(ToolInput):
@@ -75,15 +78,15 @@ def _describe_unknown(given: str, name: str, known: set[str]) -> str:
 def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[str, Any]:
     """Read what clients send for a value: another spelling, JSON text, one value for a list, and fillers.
 
-    Clients fill optional arguments that the model left out with null, "", [] or {}.
+    Clients fill optional arguments that the model left out with null, "", "null", [], [""] or {}.
     """
     spellings, kinds, required = _spellings_of(model), _structures_of(model), _required_fields(model)
     read: dict[str, Any] = {}
     for given, value in values.items():
         name = spellings.get(given, given)
         value = _to_structure(name, value, kinds[name]) if name in kinds else value
-        if name in required or not _is_filler(value):
-            read[name] = value
+        if name in required or not _is_filler(name, value):
+            read[name] = _match_case(value, _choices_of(model).get(name, ()))
     return read
 
 
@@ -143,8 +146,37 @@ def _from_json_text(value: str, kind: type) -> object:
     return parsed if isinstance(parsed, kind) else value
 
 
-def _is_filler(value: object) -> bool:
-    return value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip())
+def _is_filler(name: str, value: object) -> bool:
+    if isinstance(value, list):
+        return all(_is_filler(name, entry) for entry in cast("list[object]", value))
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return word in _FILLER_WORDS and (not word or name not in FREE_TEXTS)
+    return value is None or value == {}
+
+
+@cache
+def _choices_of(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
+    """Return the words that a field takes, for each field that takes only some."""
+    choices: dict[str, tuple[str, ...]] = {}
+    for name, field in model.model_fields.items():
+        parts = [field.annotation]
+        for part in parts:
+            if get_origin(part) is Literal:
+                choices[name] = get_args(part)
+            else:
+                parts += get_args(part)
+    return choices
+
+
+def _match_case(value: object, choices: tuple[str, ...]) -> object:
+    """Return a word, or each word of a list, in the case of the choices."""
+    if isinstance(value, list):
+        return [_match_case(entry, choices) for entry in cast("list[object]", value)]
+    if not choices or not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    return word if word in choices else value
 
 
 def _check_values(model: type[ToolInput], values: dict[str, Any]) -> list[str]:

@@ -554,7 +554,7 @@ SECRET = "do not repeat this"
         ({"content": 7}, "content must be text"),
         ({"content": SECRET, "account_ids": [["a"]]}, "account_ids.0 must be text"),
         ({"content": SECRET, "account_ids": f'["{SECRET}'}, "account_ids must be a list"),
-        ({"content": SECRET, "account_ids": [""]}, "account_ids.0 must not be empty"),
+        ({"content": SECRET, "account_ids": ["", "linkedin"]}, "account_ids.0 must not be empty"),
         ({"content": SECRET, "thread": ["x"] * 25}, "thread must have at most 24 entries"),
         ({"content": SECRET, "allow_duplicate": SECRET}, "allow_duplicate must be true or false"),
         ({"content": SECRET, "accountIds": ["a"], "account_ids": ["b"]}, "account_ids was given twice"),
