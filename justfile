@@ -61,6 +61,10 @@ mutants *module:
 conformance *arguments:
     .ci/conformance {{arguments}}
 
+# The tests on CPython for Windows under Wine: just windows tests/media (none: those of the gate).
+windows *arguments:
+    .ci/windows {{arguments}}
+
 # What is shipped: wheel, sdist, bundle, image, manifests, clients.
 packages:
     .ci/packages

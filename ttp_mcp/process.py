@@ -6,6 +6,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -60,6 +61,14 @@ def call_in_loop(loop: "asyncio.AbstractEventLoop", call: Callable[..., object],
         loop.call_soon_threadsafe(call, *arguments)
 
 
+# Number of the event that a console was closed or its user logged off, or that Windows shuts down; only Windows has it.
+CONSOLE_CLOSED = 0
+# Windows ends the process five seconds after that event.
+CONSOLE_CLOSED_SECONDS = 4.0
+# CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT.
+_CLOSE_EVENTS = (2, 5, 6)
+
+
 @contextmanager
 def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
     """Call `handle` in the running event loop at each signal that asks the process to end, with its number.
@@ -73,6 +82,7 @@ def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
         for number in _shutdown_signals():
             previous = signal.signal(number, lambda received, _: call_in_loop(loop, handle, received))
             undo.callback(signal.signal, number, previous or signal.SIG_DFL)
+        _handle_console_events(lambda received: call_in_loop(loop, handle, received), undo)
         yield
 
 
@@ -95,6 +105,35 @@ def _shutdown_signals() -> list[signal.Signals]:
     if sys.platform == "win32":  # pragma: no cover - Windows only
         return [*numbers, signal.SIGBREAK]
     return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]
+
+
+def _handle_console_events(handle: Callable[[int], object], undo: ExitStack) -> None:
+    """Call `handle` from a thread of Windows at each event of the console, until `undo`.
+
+    A signal handler of Python runs when the main thread does, and Windows' selector loop doesn't wake up for one.
+    """
+    if sys.platform == "win32":  # pragma: no cover - Windows only
+        import ctypes
+
+        @ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)
+        def handler(event: int) -> bool:
+            handle(_to_signal(event))
+            if event in _CLOSE_EVENTS:
+                # Windows ends the process when this returns.
+                time.sleep(CONSOLE_CLOSED_SECONDS + 1)
+            return True
+
+        set_handler = ctypes.WinDLL("kernel32").SetConsoleCtrlHandler
+        set_handler(handler, True)
+        undo.callback(set_handler, handler, False)
+
+
+def _to_signal(event: int) -> int:
+    """Return the signal that corresponds to an event of a Windows console."""
+    if event in _CLOSE_EVENTS:
+        return CONSOLE_CLOSED
+    # CTRL_C_EVENT is 0, CTRL_BREAK_EVENT is 1, SIGBREAK is 21.
+    return 21 if event else signal.SIGINT
 
 
 def exit_now(code: int) -> None:

@@ -269,6 +269,16 @@ async def test_write_without_an_outcome_is_reported_at_once(agent, clock):
     ]
 
 
+async def test_ledger_that_others_can_read_is_a_notice(fresh):
+    """It holds the texts of posts; the command that helps is for this system."""
+    await draft(fresh)
+    path = fresh.assembly.app.settings.state_dir / "ledger.db"
+    path.chmod(0o644)
+    (_, line) = await lines(fresh, "ledger")
+    assert line.startswith("notice: ledger.db can be read by ")
+    assert str(path) in line
+
+
 LOOK = "It may have happened; look with list_posts."
 WANTED = PostCreate("Doors open at ten", platforms=("linkedin",))
 

@@ -2,9 +2,15 @@
 
 import json
 import subprocess
+import urllib.request
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-PARAMS = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "smoke", "version": "1"}}
+PARAMS: dict[str, Any] = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "smoke", "version": "1"},
+}
 
 
 class Server:
@@ -65,6 +71,45 @@ class Server:
         """Close the input and return the exit code."""
         self.process.stdin.close()
         return self.process.wait(60)
+
+
+class HttpServer:
+    """A server in its sandbox over HTTP, on a free port of the loopback address."""
+
+    def __init__(self, command: list[str]) -> None:
+        """Start `command` with the server's options and wait for its address."""
+        options = ["--sandbox", "--transport", "http", "--port", "0"]
+        self.process = subprocess.Popen([*command, "-m", "ttp_mcp", *options], stdin=-1, stdout=-1, stderr=-1)
+        self.threads = ThreadPoolExecutor(2)
+        self.url = ""
+        while not self.url:
+            line = self.process.stderr.readline().decode()
+            assert line, "the server ended"
+            self.url = line.partition("serving MCP at ")[2].partition(" ")[0]
+
+    def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and return its response."""
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": PARAMS["protocolVersion"],
+        }
+        request = urllib.request.Request(self.url, json.dumps(message).encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)
+
+    def begin(self, tool: str, **arguments: object) -> Future[dict[str, Any]]:
+        """Call a tool without waiting for its answer."""
+        return self.threads.submit(self.request, "tools/call", {"name": tool, "arguments": arguments})
+
+    def finish(self, call: Future[dict[str, Any]]) -> dict[str, Any]:
+        """Return the result of a call that has begun."""
+        return call.result()["result"]
+
+    def call_for_text(self, tool: str, **arguments: object) -> str:
+        """Call a tool and return its text."""
+        return text_of(self.finish(self.begin(tool, **arguments)))
 
 
 def text_of(result: dict[str, Any]) -> str:

@@ -1,18 +1,55 @@
-"""Starts a server in its own console and waits for Ctrl+C with a write in flight; runs on Windows.
+"""Starts a server in its own console, ends it by an event with a write in flight, and prints what came of it; runs on Windows.
 
-Usage: python -m tests.windows.console TIME
+Usage: python -m tests.windows.console EVENT TIME TRANSPORT
+
+EVENT: `typed` waits for Ctrl+C, which reaches the server too; `break` and `close` send Ctrl+Break, or the event of a closed
+console.
 """
 
+import ctypes
 import signal
+import subprocess
 import sys
+from ctypes import wintypes
 
-from tests.windows.client import Server, text_of
+from tests.windows.client import HttpServer, Server, text_of
 
-# The server gets Ctrl+C too; this process only has to survive it.
-signal.signal(signal.SIGINT, lambda *_: None)
-server = Server([sys.executable])
-write = server.begin("create_post", content="At Ctrl+C.", account_ids=["linkedin"], scheduled_at=sys.argv[1])
-print("ready", flush=True)  # noqa: T201 - the smoke test waits for it
-answer = text_of(server.finish(write)).partition(":")[0]
-# One short string: a console may cut and draw again what is written in parts.
-print(f"answer {answer}, exit code {server.process.wait(60)}.", flush=True)  # noqa: T201 - the result
+EVENTS = {"break": 1, "close": 2}
+
+
+def send_event(process: subprocess.Popen[bytes], event: int) -> None:
+    """Start the routine of Windows' consoles in another process, as a console does."""
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.GetModuleHandleW.restype = wintypes.HANDLE
+    kernel.GetProcAddress.restype = ctypes.c_void_p
+    kernel.GetProcAddress.argtypes = [wintypes.HANDLE, ctypes.c_char_p]
+    kernel.CreateRemoteThread.restype = wintypes.HANDLE
+    kernel.CreateRemoteThread.argtypes = [
+        *(wintypes.HANDLE, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p),
+        *(ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p),
+    ]
+    routine = kernel.GetProcAddress(kernel.GetModuleHandleW("kernelbase.dll"), b"CtrlRoutine")
+    handle = int(process._handle)  # the only way to the handle
+    if not kernel.CreateRemoteThread(handle, None, 0, routine, event, 0, None):
+        raise ctypes.WinError(ctypes.get_last_error())
+
+
+def main(event: str, scheduled_at: str, transport: str) -> None:
+    """Run one server to its end."""
+    # The server gets a typed Ctrl+C too; this process only has to survive it.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    server = Server([sys.executable]) if transport == "stdio" else HttpServer([sys.executable])
+    content = f"At {event}, {scheduled_at}, {transport}."
+    write = server.begin("create_post", content=content, account_ids=["linkedin"], scheduled_at=scheduled_at)
+    # The ledger lists the write as open once it may have been sent.
+    while content not in server.call_for_text("check_setup"):
+        assert transport == "stdio" or not write.done()
+    print("ready", flush=True)  # noqa: T201 - the smoke test waits for it
+    if event in EVENTS:
+        send_event(server.process, EVENTS[event])
+    answer = text_of(server.finish(write)).partition(" for ")[0].partition(":")[0]
+    # One short string: a console may cut and draw again what is written in parts.
+    print(f"answer {answer}, exit code {server.process.wait(60)}.", flush=True)  # noqa: T201 - the result
+
+
+main(*sys.argv[1:])

@@ -5,11 +5,13 @@ Usage: python -m tests.windows.smoke PYTHON_EXE
 
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,24 +32,21 @@ PATHS = {
     "my photo.png": True,
     f"{FOLDER}\\my photo.png:evil": False,
     "CON": False,
+    "my photo.png ": True,  # blanks around a path are cut, as everywhere
+    "my photo.png.": False,
+    "link.png": False,
+    "linked/photo.png": False,
     "..\\windows\\system.ini": False,
     "C:\\windows\\system.ini": False,
 }
-FILL_STDERR = """
-import logging
-from ttp_mcp.logs import configure
-configure("INFO")
-for _ in range(2000):
-    logging.getLogger("noise").info("x" * 100)
-print("logged", flush=True)
-"""
 WINDOWS = ["wine64", sys.argv[1]]
+DRIVE = Path(os.environ["WINEPREFIX"]) / "drive_c"
 ENVIRONMENT = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": STATE, "TTP_TIMEZONE": "UTC"}
 
 
-def start(*options: str) -> Server:
+def start(**variables: str) -> Server:
     """Start a server."""
-    return Server(WINDOWS, *options, environment=ENVIRONMENT)
+    return Server(WINDOWS, environment={**ENVIRONMENT, **variables})
 
 
 def make_time(days: int) -> str:
@@ -79,7 +78,14 @@ def call_every_tool(server: Server) -> None:
     post = {"content": "On Windows.", "account_ids": ["linkedin"], "scheduled_at": make_time(2)}
     for tool in ("list_integrations", "check_setup", "list_posts", "optimal_times", "optimal_times_by_account"):
         call(tool)
-    for tool in ("next_optimal_time", "weekly_schedule", "engagement_summary", "post_results"):
+    for tool in (
+        "next_optimal_time",
+        "weekly_schedule",
+        "engagement_summary",
+        "post_results",
+        "list_boards",
+        "tiktok_options",
+    ):
         call(tool)
     call("presign_media", filename="a.png", content_type="image/png", size_bytes=10)
     call("check_post", **post)
@@ -108,7 +114,7 @@ def send_bad_lines(server: Server) -> None:
 
 def leave_stderr_unread() -> None:
     """A process goes on when its log fills a pipe that is not read."""
-    command = [*WINDOWS, "-c", FILL_STDERR]
+    command = [*WINDOWS, "-m", "tests.windows.noise"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1)
     assert process.stdout.readline().strip() == b"logged"
     assert process.wait(60) == 0
@@ -125,30 +131,83 @@ def close_input_in_a_write() -> None:
     assert server.process.wait(60) == 0
 
 
+def close_input_while_the_api_is_silent() -> None:
+    """The write is abandoned before the process has to end, and answered."""
+    delay_next_write(60)
+    server = start()
+    write = server.begin("create_post", content="In silence.", account_ids=["linkedin"], scheduled_at=make_time(6))
+    server.process.stdin.close()
+    answer = text_of(server.finish(write))
+    assert answer.startswith("Unknown whether"), answer
+    assert server.process.wait(60) == 0
+
+
 def press_ctrl_c_in_a_write() -> None:
-    """A write that is in flight at Ctrl+C is answered, and the server exits with 0."""
-    delay_next_write(5)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execvpe("wine64", [*WINDOWS, "-m", "tests.windows.console", make_time(5)], ENVIRONMENT)
-    try:
-        read_until(terminal, b"ready")
-        # The console has no sign of a request that arrived; the answer takes five seconds.
-        time.sleep(1)
-        os.write(terminal, b"\x03")
-        shown = read_until(terminal, b".")
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(terminal)
-    assert b"answer Scheduled, exit code 0." in shown, shown
+    """A write that is in flight at Ctrl+C is answered, and the server exits with 0; over stdio and over HTTP."""
+    for transport in ("stdio", "http"):
+        delay_next_write(5)
+        child, terminal = pty.fork()
+        if child == 0:
+            command = [*WINDOWS, "-m", "tests.windows.console", "typed", make_time(5), transport]
+            os.execvpe("wine64", command, ENVIRONMENT)
+        try:
+            read_until(terminal, b"ready")
+            os.write(terminal, b"\x03")
+            shown = read_until(terminal, b".")
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(terminal)
+        assert b"answer Scheduled, exit code 0." in shown, (transport, shown)
+
+
+def send_console_events_in_a_write() -> None:
+    """Ctrl+Break lets a write finish; a closed console ends even a silent one within the five seconds that Windows allows."""
+    for days, (event, transport, seconds, answer) in enumerate(
+        (
+            ("break", "stdio", 3, "Scheduled"),
+            ("break", "http", 3, "Scheduled"),
+            ("close", "stdio", 2, "Scheduled"),
+            ("close", "stdio", 60, "Unknown whether the post"),
+        ),
+        10,
+    ):
+        delay_next_write(seconds)
+        command = [*WINDOWS, "-m", "tests.windows.console", event, make_time(days), transport]
+        ended = subprocess.run(command, env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1, timeout=120)
+        assert f"answer {answer}, exit code 0." in ended.stdout.decode(), (event, transport, seconds, ended)
+
+
+def check_who_can_read_the_ledger() -> None:
+    """check_setup warns of a ledger that others can read; Wine shows the access of a file as its mode on Linux."""
+    ledger = DRIVE / "ttp state" / "ledger.db"
+    for mode, is_warned in ((0o644, True), (0o600, False)):
+        ledger.chmod(mode)
+        server = start()
+        answer = server.call_for_text("check_setup")
+        assert ("ledger.db can be read by Everyone" in answer) is is_warned, answer
+        assert server.close() == 0
+
+
+def share_state_in_postgresql() -> None:
+    """A server whose state is in PostgreSQL finds its earlier post."""
+    url = os.environ.get("TTP_TEST_POSTGRESQL_URL")
+    if url is None:
+        return
+    post = {"content": f"Shared {time.time_ns()}.", "account_ids": ["linkedin"], "scheduled_at": make_time(8)}
+    for outcome in ("created", "already_created"):
+        server = start(TTP_STATE_URL=url)
+        created = server.call("create_post", **post)
+        assert created["outcome"] == outcome, created
+        assert server.close() == 0
 
 
 def read_until(terminal: int, end: bytes) -> bytes:
     """Read a terminal up to some text."""
     shown = b""
     while end not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
         try:
             shown += os.read(terminal, 65536)
         except OSError:
@@ -156,21 +215,38 @@ def read_until(terminal: int, end: bytes) -> bytes:
     return shown
 
 
+def make_files() -> None:
+    """Make the media folder, with links that Wine shows to Windows programs, and begin with no state."""
+    shutil.rmtree(DRIVE / "ttp state", ignore_errors=True)
+    folder = DRIVE / FOLDER[3:]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "my photo.png").write_bytes(png(padding=1000))
+    (DRIVE / "secret").mkdir(exist_ok=True)
+    (DRIVE / "secret" / "photo.png").write_bytes(png(padding=2000))
+    (folder / "link.png").symlink_to(DRIVE / "secret" / "photo.png")
+    (folder / "linked").symlink_to(DRIVE / "secret")
+
+
+def run(part: Callable[..., None], *arguments: Server) -> None:
+    """Run one part and print its name and duration."""
+    begun = time.monotonic()
+    part(*arguments)
+    print(f"smoke: {part.__name__} ({time.monotonic() - begun:.1f} s)", flush=True)  # noqa: T201 - the job's result
+
+
 def main() -> None:
     """Run each part."""
-    drive = Path(os.environ["WINEPREFIX"]) / "drive_c"
-    shutil.rmtree(drive / "ttp state", ignore_errors=True)
-    folder = drive / "pics äö"
-    folder.mkdir(exist_ok=True)
-    (folder / "my photo.png").write_bytes(png(padding=1000))
+    make_files()
     server = start()
     for part in (upload_every_path, call_every_tool, send_bad_lines):
-        part(server)
-        print(f"smoke: {part.__name__}", flush=True)  # noqa: T201 - the job's result
+        run(part, server)
     assert server.close() == 0
-    for part in (leave_stderr_unread, close_input_in_a_write, press_ctrl_c_in_a_write):
-        part()
-        print(f"smoke: {part.__name__}", flush=True)  # noqa: T201 - the job's result
+    for part in (
+        *(leave_stderr_unread, close_input_in_a_write, close_input_while_the_api_is_silent, press_ctrl_c_in_a_write),
+        *(send_console_events_in_a_write, check_who_can_read_the_ledger, share_state_in_postgresql),
+    ):
+        run(part)
 
 
 main()

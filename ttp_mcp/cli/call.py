@@ -13,7 +13,7 @@ import anyio
 from ttp_mcp import config
 from ttp_mcp.cli import output
 from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile
-from ttp_mcp.cli.serve import settings_of
+from ttp_mcp.cli.serve import run_async, settings_of
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -96,7 +96,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 def _with_client(args: argparse.Namespace, act: Act) -> int:
     try:
         settings = settings_of(args)
-        outcome = anyio.run(_run_with_client, args, settings, act)
+        outcome = run_async(settings, _run_with_client, args, settings, act)
     except config.SettingProblem as problem:
         outcome = report_misuse(args, str(problem), "setting")
     return print_outcome(outcome)

@@ -6,12 +6,10 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import anyio
-
 from ttp_mcp import config, times
 from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile
 from ttp_mcp.cli.call import Outcome, print_outcome, report_failure, report_misuse
-from ttp_mcp.cli.serve import open_sandbox, settings_of
+from ttp_mcp.cli.serve import open_sandbox, run_async, settings_of
 
 if TYPE_CHECKING:
     from ttp_mcp.toolkit.context import ToolContext
@@ -41,7 +39,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the history: 0, 1 if the ledger can't be read, 2 for a wrong setting or time, 3 without a token."""
     try:
-        outcome = anyio.run(_read, args, settings_of(args))
+        settings = settings_of(args)
+        outcome = run_async(settings, _read, args, settings)
     except config.SettingProblem as problem:
         outcome = report_misuse(args, str(problem), "setting")
     return print_outcome(outcome)

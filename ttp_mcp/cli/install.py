@@ -114,14 +114,14 @@ def here(environ: Mapping[str, str], *, uvx: bool = False) -> Environment:
 
 def this_machine(environ: Mapping[str, str]) -> Machine:
     """Return what the paths of clients' settings depend on."""
-    system = _system(sys.platform)
-    packages = _claude_packages(environ) if system == "windows" else ()
-    return Machine(system, Path.home(), environ, packages)
+    system, home = _system(sys.platform), config.home_folder()
+    packages = _claude_packages(home, environ) if system == "windows" else ()
+    return Machine(system, home, environ, packages)
 
 
-def _claude_packages(environ: Mapping[str, str]) -> tuple[Path, ...]:
+def _claude_packages(home: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The settings folders of Claude Desktop where Windows installed it as a package."""
-    local = Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    local = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     return tuple(each for each in local.glob("Packages/Claude_*/LocalCache/Roaming/Claude") if each.is_dir())
 
 

@@ -3,9 +3,9 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import anyio
 
@@ -15,6 +15,9 @@ from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
     from ttp_mcp.transports.stdio.handshake import Handshake
+
+R = TypeVar("R")
+T = TypeVarTuple("T")
 
 _HTTP_ONLY = ("host", "port", "path", "multi_tenant", "behind_tls_proxy", "no_client_auth")
 
@@ -66,7 +69,7 @@ def run_serve(args: argparse.Namespace) -> int:
         logs.configure_logging(settings.log_level)
         if options is None:
             handshake = args.handshake if settings.fast_start else None
-            return anyio.run(_serve_stdio, settings, args.sandbox, handshake)
+            return run_async(settings, _serve_stdio, settings, args.sandbox, handshake)
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
@@ -87,6 +90,15 @@ def settings_of(args: argparse.Namespace) -> config.Settings:
     # A wrong TTP_STATE_URL must show before a task group runs, which would wrap the error.
     open_store(settings)
     return settings
+
+
+def run_async(settings: config.Settings, work: Callable[[*T], Awaitable[R]], *arguments: *T) -> R:
+    """Run an asynchronous function in an event loop that the client of the store can use."""
+    # Windows' own loop can't wait for the sockets of PostgreSQL's client.
+    uses_selector = sys.platform == "win32" and settings.state_url is not None
+    return anyio.run(
+        work, *arguments, backend_options={"loop_factory": asyncio.SelectorEventLoop} if uses_selector else None
+    )
 
 
 async def _serve_stdio(settings: config.Settings, with_sandbox: bool, handshake: "Handshake | None") -> int:
@@ -112,7 +124,7 @@ def _serve_http(settings: config.Settings, options: "Options", with_sandbox: boo
 
     allow_many_connections()
     try:
-        return anyio.run(_serving, settings, options, with_sandbox)
+        return run_async(settings, _serving, settings, options, with_sandbox)
     except BindProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 1

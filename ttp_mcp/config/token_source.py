@@ -2,7 +2,6 @@
 
 import codecs
 import logging
-import os
 import re
 import stat
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ttp_mcp.config.folders import read_profile
 from ttp_mcp.config.login import Login, LoginProblem, has_login, login_command, read_login
+from ttp_mcp.config.readers import find_other_readers, how_to_make_private
 from ttp_mcp.config.table import read_text
 from ttp_mcp.config.values import SettingProblem, to_path
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
@@ -103,7 +103,8 @@ def _read_token_file(environ: Mapping[str, str]) -> str | None:
     if name is None:
         return None
     try:
-        mode, content = _read_ordinary_file(to_path("TTP_API_TOKEN_FILE", name))
+        path = to_path("TTP_API_TOKEN_FILE", name)
+        content = _read_ordinary_file(path)
         text = decode_pasted(content).strip()
     except FileNotFoundError:
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that isn't there.") from None
@@ -111,17 +112,17 @@ def _read_token_file(environ: Mapping[str, str]) -> str | None:
         raise
     except (OSError, ValueError):
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that can't be read as text.") from None
-    if os.name == "posix" and mode & 0o077:
-        log.warning("The file that TTP_API_TOKEN_FILE names can be read by others; make it yours alone: chmod 600.")
+    if readers := find_other_readers(path):
+        names, command = ", ".join(readers), how_to_make_private("FILE")
+        log.warning("The file that TTP_API_TOKEN_FILE names can be read by %s. Run: %s", names, command)
     if not text:
         raise TokenProblem(_EMPTY_FILE)
     return text
 
 
-def _read_ordinary_file(path: Path) -> tuple[int, bytes]:
-    """Return mode and beginning of a file. A pipe or a device would block, and standard input belongs to the client."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
+def _read_ordinary_file(path: Path) -> bytes:
+    """Return the beginning of a file. A pipe or a device would block, and standard input belongs to the client."""
+    if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError
     with path.open("rb") as file:
-        return mode, file.read(_TOKEN_FILE_BYTES)
+        return file.read(_TOKEN_FILE_BYTES)

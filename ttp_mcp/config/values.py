@@ -68,7 +68,7 @@ def home_folder() -> Path:
         return Path.home()
     except RuntimeError:
         raise SettingProblem(
-            "No home folder: HOME or USERPROFILE is not set. Set TTP_STATE_DIR to an absolute path."
+            "No home folder: HOME or USERPROFILE is not set. Set it, or for a server TTP_STATE_DIR to an absolute path."
         ) from None
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 from ttp_mcp.api import ApiError, EndpointMissing, Forbidden, NotAuthenticated, NotFound, TokenMalformed, TokenMissing
+from ttp_mcp.config.readers import find_other_readers, how_to_make_private
 from ttp_mcp.errors import agent_text, describe_cause
 from ttp_mcp.ledger.records import Unfinished
 from ttp_mcp.ledger.replacements import PendingReplacement
@@ -78,6 +79,8 @@ async def _check_items(context: ToolContext) -> AsyncIterator[SetupItem]:
     for found in _check_folders(context):
         yield found
     async for found in _check_ledger(context):
+        yield found
+    for found in _check_ledger_readers(context):
         yield found
 
 
@@ -244,6 +247,17 @@ async def _check_ledger(context: ToolContext) -> AsyncIterator[SetupItem]:
     for each in half_replaced[:10]:
         if await _both_may_stand(each, context):
             yield _make_item("half replaced", "problem", _render_half_replaced(each, context))
+
+
+def _check_ledger_readers(context: ToolContext) -> list[SetupItem]:
+    if not context.local_files or context.settings.state_url is not None:
+        return []
+    from ttp_mcp.ledger.store.sqlite import FILE
+
+    path = context.settings.state_dir / FILE
+    readers = find_other_readers(path)
+    advice = f"It holds the texts of posts. Run: {how_to_make_private(path)}"
+    return [_make_item("ledger", "notice", f"{FILE} can be read by {join_words(readers)}. {advice}")] if readers else []
 
 
 def _render_unfinished(write: Unfinished, context: ToolContext) -> str:

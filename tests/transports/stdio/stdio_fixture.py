@@ -6,7 +6,6 @@ A write appends `begun N` and later `done N` to the outcome file; a write withou
 
 import argparse
 import asyncio
-import itertools
 import json
 import logging
 import os
@@ -135,6 +134,42 @@ INITIALIZE = {
 }
 INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 PATIENCE = 30.0
+# Large enough for what a test sends at once: on Windows writing to a pipe can only block.
+INPUT_BYTES = 1 << 20
+
+
+def make_input() -> tuple[int, int]:
+    """The two ends of a pipe that takes a few messages without a reader."""
+    if sys.platform != "win32":
+        return os.pipe()
+    import _winapi
+    import msvcrt
+
+    reading, writing = _winapi.CreatePipe(None, INPUT_BYTES)
+    return msvcrt.open_osfhandle(reading, os.O_RDONLY), msvcrt.open_osfhandle(writing, 0)
+
+
+def is_readable(fd: int) -> bool:
+    """Whether reading a pipe returns at once."""
+    if sys.platform != "win32":
+        return bool(select.select([fd], [], [], 0)[0])
+    import _winapi
+    import msvcrt
+
+    try:
+        return _winapi.PeekNamedPipe(msvcrt.get_osfhandle(fd), 0)[0] > 0
+    except BrokenPipeError:
+        return True
+
+
+async def wait_readable(fd: int) -> None:
+    """Wait until reading a pipe returns at once."""
+    if sys.platform != "win32":
+        await anyio.wait_readable(fd)
+        return
+    # Windows can't wait for a pipe without reading it.
+    while not is_readable(fd):
+        await anyio.sleep(0.005)
 
 
 def call(number: int | str, name: str, /, **arguments: object) -> dict[str, object]:
@@ -182,8 +217,11 @@ class Peer:
     def read(self, seconds: float) -> bool:
         """Take in what arrives within the time; whether anything did."""
         fd = self.process.stdout.fileno()
-        if seconds <= 0 or not select.select([fd], [], [], seconds)[0]:
-            return False
+        until = time.monotonic() + seconds
+        while not is_readable(fd):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.005)
         chunk = os.read(fd, 1 << 20)
         self._rest += chunk
         if b"\n" not in chunk:
@@ -251,7 +289,7 @@ class LocalPeer:
     async def read(self) -> bool:
         """Take in the next bytes; false at the end."""
         with anyio.fail_after(5):
-            await anyio.wait_readable(self.output_fd)
+            await wait_readable(self.output_fd)
         chunk = os.read(self.output_fd, 1 << 20)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         self.received.extend(map(json.loads, lines))
@@ -281,9 +319,8 @@ async def recorded(server: Server, path: Path) -> Handshake:
 @asynccontextmanager
 async def served(server: MCPServer, pipes=None, **options):
     """`serve` as a task over two pipes, or the four descriptors given; at the end its input closes and it must return."""
-    input_fd, peer_input, peer_output, output_fd = pipes or itertools.chain(os.pipe(), os.pipe())
+    input_fd, peer_input, peer_output, output_fd = pipes or (*make_input(), *os.pipe())
     peer = LocalPeer(peer_input, peer_output)
-    os.set_blocking(peer_output, False)
     low = server._lowlevel_server if isinstance(server, MCPServer) else server
     handshake = await recorded(low, mode.record) if mode.record else None
 

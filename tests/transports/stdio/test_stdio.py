@@ -5,7 +5,6 @@ import codecs
 import gc
 import inspect
 import os
-import pty
 import signal
 import socket
 import sqlite3
@@ -38,12 +37,25 @@ from tests.transports.stdio.stdio_fixture import (
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import force_exit_after
 from ttp_mcp.transports.stdio.lines import Lines
+from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.transport import serve_stdio
 
 MARK = codecs.BOM_UTF8
+WINDOWS = sys.platform == "win32"
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGBREAK if WINDOWS else signal.SIGHUP]
+waits_for_pipes = pytest.mark.skipif(WINDOWS, reason="the event loop of Windows can't wait for pipes")
+needs_hangup = pytest.mark.skipif(WINDOWS, reason="Windows has no SIGHUP")
+needs_parents = pytest.mark.skipif(WINDOWS, reason="on Windows a process keeps the number of a parent that has ended")
+needs_sigterm = pytest.mark.skipif(WINDOWS, reason="Windows ends a process at SIGTERM without running any of its code")
+needs_flags = pytest.mark.skipif(WINDOWS, reason="pipes of Windows have no flag to wait or not that is shared")
+needs_descriptors = pytest.mark.skipif(WINDOWS, reason="sockets of Windows are not descriptors")
+needs_terminals = pytest.mark.skipif(WINDOWS, reason="Windows has no pseudo-terminals of POSIX")
 
 
-@pytest.fixture(autouse=True, params=["loop", "threads", "replayed"])
+@pytest.fixture(
+    autouse=True,
+    params=[pytest.param("loop", marks=waits_for_pipes), "threads", pytest.param("replayed", marks=waits_for_pipes)],
+)
 def threads(request, monkeypatch, tmp_path):
     """Each test runs with the event loop's pipes, with the threads that Windows needs, and after a replayed handshake."""
     monkeypatch.setattr(stdio_fixture.mode, "threads", request.param == "threads")
@@ -339,14 +351,14 @@ async def test_a_question_that_the_client_answers_reaches_the_tool(server):
 
 
 @pytest.mark.requirement("stdio.signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_released(server, outcomes, number):
     """The write gets the drain, the read half a second and an error, and what was not begun is not begun."""
     async with served(server, **options(outcomes)) as peer:
         peer.start()
         peer.send(call(1, "write", number=1, seconds=0.7), call(2, "slow_read", seconds=60))
         await begun(outcomes)
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert text_of(await peer.answer(1)) == "written 1"
         assert (await peer.answer(2))["error"]["message"] == "Connection closed"
     assert peer.code == 0
@@ -363,11 +375,12 @@ async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
         await peer.answer("start")
         peer.close_input()
         await anyio.sleep(0)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert (await peer.answer(1))["error"]["message"] == "Connection closed"
     assert (peer.code, peer.left) == (0, [])
 
 
+@needs_hangup
 @pytest.mark.requirement("stdio.signals")
 async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
     """`nohup ttp-mcp` survives its terminal."""
@@ -376,7 +389,7 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
         async with served(server, **options(outcomes)) as peer:
             peer.start()
             await peer.answer("start")
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             peer.send(call(1, "read"))
             assert text_of(await peer.answer(1)) == "read"
     finally:
@@ -386,13 +399,12 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
 @pytest.mark.requirement("stdio.signals")
 @pytest.mark.parametrize("threads", ["loop", "threads"], indirect=True)
 async def test_handlers_of_signals_are_restored(server):
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in SIGNALS]
     async with served(server) as peer:
         peer.start()
         await peer.answer("start")
-        assert [signal.getsignal(number) for number in numbers] != before
-    assert [signal.getsignal(number) for number in numbers] == before
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -415,6 +427,7 @@ async def test_calls_that_are_queued_when_a_signal_arrives_are_not_begun(server,
     assert not lost_writes(outcomes.path)
 
 
+@needs_parents
 @pytest.mark.requirement("stdio.parent")
 def test_server_whose_parent_has_ended_shuts_down_although_its_input_is_open(tmp_path):
     """Another program may have inherited the pipes, so that the end of the client is never seen on them."""
@@ -440,8 +453,8 @@ async def test_a_second_signal_leaves_at_once(server, outcomes):
         peer.start()
         peer.send(call(1, "write", number=1, seconds=0.2))
         await begun(outcomes)
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
         await peer.answer(1)
     # The two may be seen in either order.
     assert peer.left in ([130], [143])
@@ -547,6 +560,7 @@ async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(setti
     await assembly.aclose()
 
 
+@needs_sigterm
 @pytest.mark.requirement("stdio.drain")
 def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
     """Python would wait for it; a look-up of a name can take half a minute."""
@@ -555,6 +569,32 @@ def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
         peer.answer(2)
         peer.process.send_signal(signal.SIGTERM)
         assert peer.wait() == 0
+
+
+class Endless:
+    """One write in flight that never ends by itself."""
+
+    count, unresolved = 1, 0
+
+    def __init__(self):
+        self.abandoned = anyio.Event()
+
+    async def abandon(self):
+        self.abandoned.set()
+
+
+@pytest.mark.requirement("stdio.drain")
+async def test_later_reason_shortens_the_wait_and_never_lengthens_it():
+    """Windows ends a process five seconds after its console was closed, whatever it waits for."""
+    writes = Endless()
+    shutdown = Shutdown(writes, 3600, exit_process=sys.exit)
+    with shutdown.watch_process():
+        shutdown.begin("end of input")
+        assert not shutdown.is_complete(unread=False)
+        shutdown.begin("signal", seconds=0)
+        shutdown.begin("signal")
+        assert shutdown.is_complete(unread=False)
+        await writes.abandoned.wait()
 
 
 @pytest.mark.requirement("stdio.drain")
@@ -597,11 +637,12 @@ async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(s
             for start in range(0, len(message), 4096):
                 peer.send(message[start : start + 4096])
                 await anyio.sleep(0)
-        await anyio.wait_readable(peer.output_fd)
+        await stdio_fixture.wait_readable(peer.output_fd)
         peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, call(3, "read"))
         assert [text_of(await peer.answer(number)) for number in (1, 2, 3)] == [big, big, "read"]
 
 
+@needs_flags
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_answers_wait_for_a_pipe_that_is_full_already(server, threads):
     """Nothing of them fits at first; all of them arrive."""
@@ -629,11 +670,11 @@ async def test_a_client_that_stops_reading_is_not_read_from_and_not_waited_for_a
         for start in range(0, len(message), 4096):
             peer.send(message[start : start + 4096])
             await anyio.sleep(0)
-        await anyio.wait_readable(peer.output_fd)
+        await stdio_fixture.wait_readable(peer.output_fd)
         peer.send(call(2, "write", number=2, seconds=0))
         for _ in range(100):
             await anyio.sleep(0)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     assert (peer.code, peer.left) == (0, [])
     assert not outcomes.path.exists()
 
@@ -648,7 +689,7 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
         for start in range(0, len(message), 4096):
             peer.send(message[start : start + 4096])
             await anyio.sleep(0)
-        await anyio.wait_readable(peer.output_fd)
+        await stdio_fixture.wait_readable(peer.output_fd)
         peer.close_output()
     assert (peer.code, peer.left) == (0, [])
 
@@ -656,6 +697,7 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
 # Other kinds of descriptors
 
 
+@needs_descriptors
 @pytest.mark.requirement("stdio.descriptors")
 async def test_sockets_serve_as_well_and_get_their_flags_back(server, threads):
     """Some clients start servers with socket pairs; those can't be opened again, so flags change for the time only."""
@@ -672,6 +714,7 @@ async def test_sockets_serve_as_well_and_get_their_flags_back(server, threads):
     assert peer.code == 0
 
 
+@needs_flags
 @pytest.mark.requirement("stdio.descriptors")
 async def test_the_flags_of_a_pipe_stay_as_they_are(server):
     """Other programs may hold the same pipe or terminal, and expect it to block."""
@@ -685,15 +728,17 @@ async def test_the_flags_of_a_pipe_stay_as_they_are(server):
     os.close(same)
 
 
+@needs_terminals
 @pytest.mark.requirement("stdio.descriptors")
 async def test_a_terminal_that_goes_away_is_the_end_of_input(server):
     """As when the window is closed."""
-    controller, terminal = pty.openpty()
+    controller, terminal = os.openpty()
     async with served(server, (terminal, controller, *os.pipe())) as peer:
         await anyio.sleep(0)
     assert peer.code == 0
 
 
+@needs_descriptors
 @pytest.mark.requirement("stdio.descriptors")
 async def test_a_connection_that_is_reset_is_the_end_of_input(server):
     """A client that dies with answers unread makes reading fail; that is an end like any other."""
@@ -739,7 +784,7 @@ def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
         peer.process.stdin.close()
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
-        assert peer.process.stderr.read() == b"not for the wire\n"
+        assert peer.process.stderr.read() == f"not for the wire{os.linesep}".encode()
 
 
 @pytest.mark.requirement("stdio.stray-output")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ttp_mcp.process import exit_now, handle_signals
+from ttp_mcp.process import CONSOLE_CLOSED, CONSOLE_CLOSED_SECONDS, exit_now, handle_signals
 from ttp_mcp.transports.http.app import HttpService
 from ttp_mcp.transports.http.options import Options
 from ttp_mcp.transports.http.timeouts import TimedProtocol
@@ -188,7 +188,9 @@ class _Server(uvicorn.Server):
             yield
 
     def _handle_signal(self, number: int) -> None:
-        if self.should_exit:
+        if number == CONSOLE_CLOSED:
+            self.config.timeout_graceful_shutdown = int(CONSOLE_CLOSED_SECONDS)
+        elif self.should_exit:
             self._exit_process(128 + number)
         self.should_exit = True
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import mcp_types as types
 
-from ttp_mcp.process import LEAVE_SECONDS, handle_signals
+from ttp_mcp.process import CONSOLE_CLOSED, CONSOLE_CLOSED_SECONDS, LEAVE_SECONDS, handle_signals
 
 _log = logging.getLogger(__name__)
 
@@ -70,21 +70,31 @@ class Shutdown:
         self._deadline = float("inf")
         self._quiet_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
+        self._parent_timer: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Task[object] | None = None
         self._sleeper: asyncio.Future[None] | None = None
 
-    def begin(self, reason: Reason) -> None:
-        """Begin the shutdown; a later reason may shorten the wait, never lengthen it."""
+    def begin(self, reason: Reason, *, seconds: float = float("inf")) -> None:
+        """Begin the shutdown, which takes at most `seconds`; a later reason may shorten the wait, never lengthen it."""
         now = self._loop.time()
-        if self.reason is None:
-            self._deadline = now + self._drain_seconds
-            self._timers += [
-                self._loop.call_at(self._deadline - NOTING_SECONDS, self._abandon_writes),
-                self._loop.call_at(self._deadline + LEAVE_SECONDS, self._force_exit),
-            ]
+        self._shorten_deadline(now + min(seconds, self._drain_seconds))
         self._quiet_at = now + SETTLE_SECONDS
         self.reason = reason
         self.fail_pending_requests()
+
+    def _shorten_deadline(self, deadline: float) -> None:
+        if deadline >= self._deadline:
+            return
+        self._deadline = deadline
+        self._cancel_timers()
+        self._timers = [
+            self._loop.call_at(deadline - NOTING_SECONDS, self._abandon_writes),
+            self._loop.call_at(deadline + LEAVE_SECONDS, self._force_exit),
+        ]
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
 
     def fail_pending_requests(self) -> None:
         """Answer our own requests with an error, since the client's answers aren't read any more."""
@@ -161,11 +171,14 @@ class Shutdown:
             try:
                 yield
             finally:
-                for timer in self._timers:
-                    timer.cancel()
+                self._cancel_timers()
+                if self._parent_timer is not None:
+                    self._parent_timer.cancel()
 
     def _handle_signal(self, number: int) -> None:
-        if self.reason == "signal":
+        if number == CONSOLE_CLOSED:
+            self.begin("signal", seconds=CONSOLE_CLOSED_SECONDS)
+        elif self.reason == "signal":
             self._exit_process(128 + number)
         else:
             self.begin("signal")
@@ -173,7 +186,7 @@ class Shutdown:
     def _watch_parent(self, parent: int) -> None:
         """Another process may hold the pipes open, so that the end of the client would never be seen."""
         if os.getppid() == parent:
-            self._timers[:1] = [self._loop.call_later(self._parent_seconds, self._watch_parent, parent)]
+            self._parent_timer = self._loop.call_later(self._parent_seconds, self._watch_parent, parent)
         elif self.reason is None:
             _log.warning("The process that started this server has ended; shutting down.")
             self.begin("signal")

@@ -1,0 +1,43 @@
+"""Other users who may read a file."""
+
+import sys
+
+import pytest
+
+from ttp_mcp.config.readers import find_other_readers, parse_readers
+
+pytestmark = pytest.mark.requirement("config.readers")
+
+
+@pytest.mark.parametrize(
+    ("access_list", "readers"),
+    [
+        ("D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;S-1-5-21-1-2-3-1001)", []),
+        ("D:P(A;;FA;;;OW)(A;;FA;;;CO)", []),
+        ("D:AI(A;ID;FA;;;SY)(A;ID;0x1200a9;;;BU)", ["Users"]),
+        ("D:(A;;FR;;;WD)(A;;GRGX;;;AU)(A;;GA;;;WD)", ["Everyone", "Authenticated Users"]),
+        ("D:(A;;CCLCSWLORC;;;IU)(A;;0x80000000;;;BG)", ["Interactive Users", "Guests"]),
+        ("D:(A;;FW;;;WD)(A;;0x100002;;;BU)", []),
+        ("D:(A;OICIIO;GA;;;BU)(A;OICI;FA;;;SY)", []),
+        ("D:(D;;FA;;;WD)(A;;FA;;;SY)", []),
+        ("D:NO_ACCESS_CONTROL", ["Everyone"]),
+    ],
+)
+def test_groups_that_an_access_list_lets_read_are_named_once(access_list, readers):
+    """System, administrators and the owner are not other users; writing and what holds for new files only don't count."""
+    assert parse_readers(access_list) == readers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+@pytest.mark.parametrize(("mode", "readers"), [(0o600, []), (0o640, ["other users"]), (0o604, ["other users"])])
+def test_mode_that_lets_others_read_is_found(tmp_path, mode, readers):
+    """Group and others count alike."""
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    assert find_other_readers(path) == readers
+
+
+def test_file_that_is_missing_has_no_readers(tmp_path):
+    """The caller reports what is wrong with it."""
+    assert find_other_readers(tmp_path / "missing") == []
