@@ -187,8 +187,8 @@ async def order_of_commits() -> None:
         account = (await api.integrations.list())[0].id
         writes = Writer(api, Ledger(state, "price"))
         await writes.create(PostCreate("first", account_ids=(account,)), tool="price")
-        assert state._db is not None
-        state._db.set_trace_callback(
+        assert state._writer is not None
+        state._writer.set_trace_callback(
             lambda statement: order.append("commit") if statement.startswith("COMMIT") else None
         )
         order.clear()

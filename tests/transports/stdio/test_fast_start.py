@@ -183,3 +183,28 @@ def test_a_setting_that_became_invalid_stops_the_start(recorded):
     with program(folder, TTP_ACCESS="everything") as peer:
         assert peer.wait() == 2
         assert peer.process.stderr.read().startswith(b"ttp-mcp: TTP_ACCESS ")
+
+
+LOADED = """
+import sys
+import mcp.server.lowlevel
+before = {*sys.modules}
+from importlib import import_module
+for name in ("cli.serve", "factory", "logs", "transports.stdio.transport", "writes.startup_report"):
+    import_module(f"ttp_mcp.{name}")
+print(*sorted({*sys.modules} - before), sep="\\n")
+"""
+# Packages of ours that serve other commands, other transports, or wait for a call.
+ELSEWHERE = {"client_config", "sandbox", "cli.call", "cli.install", "cli.login", "cli.sandbox", "transports.http"}
+ELSEWHERE |= {"ledger.store.postgresql", "ledger.store.sqlite"}
+
+
+@pytest.mark.requirement("fast-start.lean")
+def test_the_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
+    """The SDK itself loads a web server, auth and an HTTP client, whatever is imported from it."""
+    output = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    modules = {*output.split()}
+    ours = {name.removeprefix("ttp_mcp.") for name in modules if name.startswith("ttp_mcp.")}
+    assert not [name for name in ours for other in ELSEWHERE if name == other or name.startswith(f"{other}.")]
+    foreign = {name for name in modules if not name.startswith(("_", "ttp_mcp"))}
+    assert foreign <= {"argparse", "difflib", "gc", "statistics"}
