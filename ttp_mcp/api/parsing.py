@@ -82,18 +82,17 @@ def as_count(value: object) -> int | None:
 
 def as_datetime(value: object) -> datetime | None:
     """Return a time as aware UTC: ISO 8601, in UTC without an offset, or Unix time in seconds or milliseconds."""
+    if value is None:
+        return None
     try:
-        found = _as_iso_time(value) or _as_unix_time(value)
+        if isinstance(value, str) and _DATE_AND_TIME.match(value):
+            found = datetime.fromisoformat(value)
+            found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        else:
+            found = _as_unix_time(value)
     except (ValueError, OverflowError):
         return None
     return found if found and _EARLIEST_YEAR <= found.year <= _LATEST_YEAR else None
-
-
-def _as_iso_time(value: object) -> datetime | None:
-    if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
-        return None
-    found = datetime.fromisoformat(value)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _as_unix_time(value: object) -> datetime | None:

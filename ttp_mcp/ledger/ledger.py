@@ -322,17 +322,13 @@ def _to_record(write: Write) -> JsonObject:
         "digest": write.digest,
         "post_id": write.post_id,
         "outcome": None,
-        "targets": _list_targets(write),
+        "targets": read_targets(write.keys, "account") or read_targets(write.keys, "platform"),
     }
+    if write.raw is not None:
+        record["targets"] = Post(write.raw).target_ids
     if write.replaces is not None:
         record["replaces"] = write.replaces
     return record
-
-
-def _list_targets(write: Write) -> Sequence[str]:
-    if write.raw is not None:
-        return Post(write.raw).target_ids
-    return read_targets(write.keys, "account") or read_targets(write.keys, "platform")
 
 
 def _parse_record(entry: Entry) -> Record:

@@ -117,8 +117,12 @@ class Record:
 
 def read_targets(keys: "tuple[str, ...] | list[str]", kind: Literal["account", "platform"]) -> tuple[str, ...]:
     """Return the accounts or platforms that keys of claims name."""
-    parts = [key.split(" ", 2) for key in keys]
-    return tuple(name for _, each, name in parts if each == kind)
+    named: list[str] = []
+    for key in keys:
+        _, each, name = key.split(" ", 2)
+        if each == kind:
+            named.append(name)
+    return tuple(named)
 
 
 def scope_of(base_url: str, token: Token | None, org_id: str | None) -> str:

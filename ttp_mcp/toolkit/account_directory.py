@@ -151,10 +151,6 @@ class AccountDirectory:
         except ApiError:
             return AccountCache(())
 
-    async def fresh_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
-        """Return the accounts, read from the API, and the result of `ask`, concurrently."""
-        return await run_both(self.fresh, ask)
-
     async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
         """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
         if self.kept is not None:

@@ -8,7 +8,7 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.account_directory import AccountCache, run_both
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext, sandbox_note
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -61,7 +61,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
         return Answer(NOTHING_LEFT, stored.progress([], complete=True))
     _refuse_late(pending, context)
     await refuse_missing_rights(context, NOT_APPLIED)
-    accounts, existing = await context.accounts.fresh_and(context.api.posts.list)
+    accounts, existing = await run_both(context.accounts.fresh, context.api.posts.list)
     await require_confirmation(
         context,
         _build_question(stored.id, pending, accounts, context),

@@ -129,8 +129,8 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
     this plan. A post has the same time on all its accounts.
     """
-    directory, (existing, me) = await context.accounts.fresh_and(
-        lambda: run_both(context.api.posts.list, context.api.auth.rights)
+    directory, (existing, me) = await run_both(
+        context.accounts.fresh, lambda: run_both(context.api.posts.list, context.api.auth.rights)
     )
     drafts = _read_drafts(args.posts, directory, context)
     drafts = await _find_network_choices(drafts, context)

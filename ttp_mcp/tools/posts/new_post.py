@@ -38,20 +38,16 @@ async def read_new_post(args: NewPostFields, context: ToolContext, failure: str)
         ApiError: The post to repeat can't be read.
     """
     if args.copy_of is None:
-        return _to_post_arguments(args)
+        return PostArguments(
+            content=args.content or "",
+            account_ids=args.account_ids or (),
+            platforms=args.platforms or (),
+            media_urls=args.media_urls or (),
+            thread=args.thread or (),
+            scheduled_at=args.scheduled_at,
+            platform_data=args.platform_data or {},
+        )
     return _copy_post(args, await read_existing(args.copy_of, context, failure))
-
-
-def _to_post_arguments(args: NewPostFields) -> PostArguments:
-    return PostArguments(
-        content=args.content or "",
-        account_ids=args.account_ids or (),
-        platforms=args.platforms or (),
-        media_urls=args.media_urls or (),
-        thread=args.thread or (),
-        scheduled_at=args.scheduled_at,
-        platform_data=args.platform_data or {},
-    )
 
 
 def _copy_post(args: NewPostFields, old: Post) -> PostArguments:

@@ -242,7 +242,7 @@ async def _read_state(
         except ApiError:
             return None
 
-    book, (others, me) = await context.accounts.fresh_and(lambda: run_both(list_posts, context.api.auth.rights))
+    book, (others, me) = await run_both(context.accounts.fresh, lambda: run_both(list_posts, context.api.auth.rights))
     return book, others, me
 
 
