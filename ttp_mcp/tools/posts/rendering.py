@@ -90,19 +90,20 @@ def to_iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
 
 def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummary:
     """A post as an entry of a list."""
+    content, results = post.content, post.results
     return PostSummary(
         id=clean_text(post.id),
         status=post.status,
-        content=shorten_line(post.content, SHORT),
-        content_characters=len(post.content),
+        content=shorten_line(content, SHORT),
+        content_characters=len(content),
         accounts=account_labels(post, book),
         account_ids=[clean_text(account_id) for account_id in post.target_ids],
         scheduled_at=to_iso(post.scheduled_at, zone),
         published_at=to_iso(post.published_at, zone),
         media=len(post.media_urls),
         thread_parts=len(post.thread),
-        links=[clean_text(result.url) for result in post.results if result.url] or None,
-        failures=[_to_account_result(result, book) for result in _failed_results(post)] or None,
+        links=[clean_text(result.url) for result in results if result.url] or None,
+        failures=[_to_account_result(result, book) for result in results if result.status == "failed"] or None,
     )
 
 
@@ -110,8 +111,8 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     """Render a post of a list: id, status, time and accounts, then the beginning of its text, its links and its failures."""
     when = post.published_at or post.scheduled_at
     shown = show_short(when, zone) if when else describe_missing_time(post)
-    first = f"{show_id(post.id)}  {post.status}  {shown}  {', '.join(short.accounts)}"
-    lines = [first, f"  {quote_text(short.content, SHORT)} ({_describe_extent(post)})"]
+    first = f"{show_id(post.id)}  {short.status}  {shown}  {', '.join(short.accounts)}"
+    lines = [first, f"  {quote_text(short.content, SHORT)} ({_describe_extent(short)})"]
     if short.links:
         lines.append(f"  Links: {', '.join(map(show_url, short.links))}")
     lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
@@ -248,12 +249,12 @@ def _result_line(status: str | None, url: str | None, error: str | None, account
     return line
 
 
-def _describe_extent(post: Post) -> str:
-    parts = [count_noun(len(post.content), "character")]
-    if post.media_urls:
-        parts.append(count_noun(len(post.media_urls), "media file"))
-    if post.thread:
-        parts.append(f"thread of {len(post.thread) + 1}")
+def _describe_extent(short: PostSummary) -> str:
+    parts = [count_noun(short.content_characters, "character")]
+    if short.media:
+        parts.append(count_noun(short.media, "media file"))
+    if short.thread_parts:
+        parts.append(f"thread of {short.thread_parts + 1}")
     return ", ".join(parts)
 
 
