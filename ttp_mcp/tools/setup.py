@@ -19,8 +19,8 @@ from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
+from ttp_mcp.tools.posts.problems import describe_missing_right
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
-from ttp_mcp.tools.posts.rights import describe_missing_right
 
 toolset = Toolset("setup")
 

@@ -26,8 +26,8 @@ from ttp_mcp.tools.plans.stored_plan import (
 )
 from ttp_mcp.tools.posts.contents import render_contents
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
+from ttp_mcp.tools.posts.problems import refuse_missing_rights
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
-from ttp_mcp.tools.posts.rights import refuse_missing_rights
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
 

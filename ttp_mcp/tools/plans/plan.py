@@ -35,10 +35,8 @@ from ttp_mcp.tools.posts.prepare import (
     nearest_time,
     refuse_unhosted,
 )
-from ttp_mcp.tools.posts.problems import Problems, render_refusal
+from ttp_mcp.tools.posts.problems import Problems, describe_missing_right, refuse_no_target, render_refusal
 from ttp_mcp.tools.posts.rendering import count_noun, to_iso
-from ttp_mcp.tools.posts.rights import describe_missing_right
-from ttp_mcp.tools.posts.targets import refuse_no_target
 from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
 DAYS_AHEAD = timedelta(days=7)

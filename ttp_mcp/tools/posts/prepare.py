@@ -15,10 +15,15 @@ from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_b
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.network_choices import NetworkOptions
-from ttp_mcp.tools.posts.problems import Problems, render_refusal
+from ttp_mcp.tools.posts.problems import (
+    Problems,
+    describe_missing_right,
+    refuse_no_target,
+    refuse_unnamed_platforms,
+    render_refusal,
+    targets_of,
+)
 from ttp_mcp.tools.posts.rendering import count_noun, join_words
-from ttp_mcp.tools.posts.rights import describe_missing_right
-from ttp_mcp.tools.posts.targets import refuse_no_target, refuse_unnamed_platforms, targets_of
 from ttp_mcp.tools.posts.validation import Findings, validate_post
 
 T = TypeVar("T")
