@@ -71,7 +71,7 @@ def run(home: Path, *command: str) -> str:
         "TERM": "dumb",
         "DISABLE_TELEMETRY": "1",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        # Gemini CLI starts no server in a folder that nobody has trusted.
+        # Gemini CLI starts no server in an untrusted folder.
         "GEMINI_CLI_TRUST_WORKSPACE": "true",
     }
     done = subprocess.run(
@@ -127,7 +127,7 @@ def replace_url_entry(home: Path, name: str, command: str) -> str:
 
 
 def check_plugin(name: str) -> list[str]:
-    """Complaints about one client's plugin. `uvx` stands for what PyPI would give: this package."""
+    """Complaints about one client's plugin. `uvx` is replaced by this package."""
     commands, server = PLUGINS[name]
     command = str(FOLDER / "node_modules" / ".bin" / LISTS[name][0])
     with tempfile.TemporaryDirectory() as folder:

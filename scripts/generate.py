@@ -4,7 +4,7 @@
     python scripts/generate.py --check    writes nothing; exit code 1 and a list of files when something is stale
     python scripts/generate.py --mcpb F   also records the checksum of a built bundle in server.json
 
-Blocks stand between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->`; the rest of such a file is written by hand.
+Blocks are between `<!-- generated:NAME -->` and `<!-- /generated:NAME -->`; the rest of such a file is written by hand.
 """
 
 import argparse

@@ -188,7 +188,7 @@ def check(folder: Path, environment: dict[str, str]) -> None:
 
 
 def deployed(folder: Path, *, store: str, port: str) -> tuple[list[str], dict[str, str]]:
-    """Arguments and variables of the Kubernetes deployment, with this store, this port, and stand-ins for the other secrets."""
+    """Arguments and variables of the Kubernetes deployment, with this store, this port, and placeholders for the other secrets."""
     manifest = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8"))
     container = manifest["spec"]["template"]["spec"]["containers"][0]
     arguments = list(container["args"])

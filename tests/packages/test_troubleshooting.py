@@ -18,7 +18,7 @@ FACTS = {"method": "POST", "path": "/posts"}
 WITHOUT_ACCOUNT = ["call", "list_posts"]
 DRAFT = '{"content": "x", "account_ids": ["@nobody"]}'
 ON_LINKEDIN = '{"content": "x", "platforms": ["linkedin"]}'
-LATE = '{"content": "x", "platforms": ["instagram"], "scheduled_at": "2020-01-01T10:00"}'
+LATE = '{"content": "x", "account_ids": ["linkedin"], "scheduled_at": "2020-01-01T10:00"}'
 
 
 def quoted() -> list[str]:

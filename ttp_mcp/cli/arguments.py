@@ -55,7 +55,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def read_environment(args: argparse.Namespace) -> dict[str, str]:
-    """Return the environment with the flags that stand for variables.
+    """Return the environment with the flags that set variables.
 
     Raises:
         SettingProblem: A flag holds a placeholder, or no profile's name.

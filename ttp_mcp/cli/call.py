@@ -58,10 +58,10 @@ def add_parsers(subparsers: Subparsers) -> None:
     call = subparsers.add_parser(
         "call",
         help="call a tool",
-        description="Call a tool and print its answer. Exit codes: 0 done, 1 refused, failed or not all done, 2 wrong arguments, "
+        description="Call a tool and print its answer. Exit codes: 0 done, 1 refused, failed or only partly done, 2 wrong arguments, "
         "3 token, 4 not allowed, 5 not found, 6 too many requests, 7 not reached, 8 unclear whether it happened. "
-        "Answers count too: 8 where an outcome is unknown, else 1 for a plan that is not complete or gives no post a time, and for "
-        "a post that check_post would not send.",
+        "The answer counts too: 8 if an outcome is unknown, else 1 for a plan that isn't complete or schedules no post, and for a "
+        "post that check_post wouldn't send.",
     )
     call.add_argument("tool", metavar="TOOL", help="name of the tool")
     call.add_argument(

@@ -77,7 +77,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--uvx", action="store_true", help="start through uvx instead of this installation")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="print what would be written, and write nothing")
-    what.add_argument("--remove", action="store_true", help="take the server out of the client's settings")
+    what.add_argument("--remove", action="store_true", help="remove the server from the client's settings")
     parser.add_argument("--json", action="store_true", help="report as one line of JSON")
     parser.set_defaults(run=run)
 

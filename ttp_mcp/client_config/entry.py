@@ -95,7 +95,7 @@ def checked_entry(client: Client, before: str, after: str) -> str:
 
 
 def check_form(client: Client, text: str) -> None:
-    """A list may stand where the client reads an object; what was put into it would go unread."""
+    """Refuse a list where the client reads an object: it would ignore what is put into it."""
     entry, name = read_entry(client, read_settings(client, text)), f"{client.servers}.{client.server_name}"
     for each, value in ((name, entry), (f"{name}.env", as_dict(entry).get("env", {}))):
         if not isinstance(value, dict):

@@ -57,7 +57,7 @@ def _ticked(opened: SandboxSession) -> list[str]:
     try:
         opened.sandbox.tick()
     except ExceptionGroup as group:
-        # What failed keeps its lease: to wait for it would be in vain.
+        # What failed keeps its lease: waiting for it is pointless.
         return [str(problem) for problem in group.exceptions]
     _wait_for_others(opened)
     return []

@@ -38,7 +38,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "sandbox",
         help="run the local sandbox on a port, and control it",
-        description="`serve`, the default, serves the REST API, a page to look at and the media on ports of this "
+        description="`serve`, the default, serves the REST API, a page and the media on ports of this "
         "machine, in the foreground, and publishes due posts. The other commands control the sandbox, whether it "
         "runs or not, on a port or inside `ttp-mcp --sandbox`.",
     )
@@ -51,7 +51,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--port", type=parse_port, default=PORT, help=f"port of API and page (default {PORT}); 0 takes a free one"
     )
     serve.add_argument("--storage-port", type=parse_port, help="port of the media; by default the next free one")
-    _add_token(commands.add_parser("token", help="make, list and revoke API tokens"))
+    _add_token(commands.add_parser("token", help="create, list and revoke API tokens"))
     clock = _added(commands, "clock", "show the sandbox's clock, or move it", controls.clock)
     clock.add_argument(
         "to",
@@ -59,12 +59,12 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="TIME",
         help="+3h, -- -1d (units s m h d w), a time such as 2026-12-01T09:00, stop, or real",
     )
-    plan = _added(commands, "plan", "show the organizations' plans, or put one on another plan", plans.plan)
+    plan = _added(commands, "plan", "show the organizations' plans, or change one", plans.plan)
     plan.add_argument("plan", nargs="?", choices=("complete", "small"), help="the plan")
     plan.add_argument("--org", metavar="ID", help="organization (default: the first)")
     vendor = _added(commands, "endpoints", "turn undocumented endpoints on or off", endpoints.endpoints)
     vendor.add_argument("state", nargs="?", choices=("on", "off"), help="off: they answer 404 (default: show)")
-    _add_fault(_added(commands, "fault", "let requests fail on purpose", faults.fault))
+    _add_fault(_added(commands, "fault", "make requests fail on purpose", faults.fault))
     reset = _added(commands, "reset", "replace everything by the same workspace every time", None)
     reset.set_defaults(control=workspace.reset)
     reset.add_argument("--at", metavar="TIME", help="the clock starts there and runs on; all times follow from it")
@@ -194,7 +194,7 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}
             words = (
                 f"The sandbox answers at {sandbox.api_url}",
-                f"Page to look at: {sandbox.page_url}",
+                f"Page: {sandbox.page_url}",
                 f"Panels with recorded data: {sandbox.page_url}panels/",
                 f"Token, until this ends: {sandbox.token}",
                 f"Try: curl {sandbox.api_url}/posts -H 'Authorization: Bearer {sandbox.token}'",
