@@ -120,6 +120,38 @@ async def test_ids_of_requests_may_be_of_any_form(serve):
     assert not later.is_real
 
 
+ODD_IDS = [0, -1, 2**53, 10**30, "", " ", "\0", 'ä"\\', "\ud83d", "0", "x" * 40_000]
+
+
+@pytest.mark.requirement("handshake.same")
+@pytest.mark.parametrize("odd", ODD_IDS, ids=repr)
+async def test_an_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
+    messages = [*opening("legacy"), request(odd, "tools/list")]
+    plain = await serve(messages, record=None)
+    await serve(opening("legacy"))
+    later = await serve(messages)
+    assert sorted(map(repr, later.answers)) == sorted(map(repr, plain.answers))
+
+
+@pytest.mark.requirement("handshake.same")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda message: json.dumps(message).encode() + b"\r\n",
+        lambda message: b" \t" + json.dumps(message, separators=(" , ", " : ")).encode() + b" \n",
+        lambda message: json.dumps(dict(reversed(message.items())), separators=(",", ":")).encode() + b"\n",
+        lambda message: json.dumps(message).replace("/", "\\/").encode() + b"\n",
+    ],
+)
+async def test_a_message_is_the_same_however_it_is_written(serve, era, write):
+    data = b"".join(map(write, opening(era)))
+    plain = await serve(data, record=None)
+    await serve(opening(era))
+    later = await serve(data)
+    assert not later.is_real
+    assert sorted(later.lines) == sorted(plain.lines)
+
+
 @pytest.mark.requirement("handshake.hand-over")
 async def test_everything_sent_at_once_is_answered_once_and_in_the_right_state(serve, era, threads):
     """The call needs the handshake of 2025, or the era of the first request; its answers from the record aren't repeated."""
@@ -167,6 +199,10 @@ async def test_after_the_hand_over_the_server_knows_what_the_client_can(tmp_path
         b"",
         b"[" * 5000,
         b"[]",
+        b'[{"jsonrpc":"2.0","id":8,"method":"tools/list"}]',
+        b'{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{"cursor":NaN}}',
+        b'{"jsonrpc":"2.0","id":8,"id":9,"method":"tools/list","extra":1}',
+        b'{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{"_meta":{"progressToken":1}}}',
         b"\xff\xfe",
         b'\xef\xbb\xbf{"jsonrpc":"2.0","id":8,"method":"tools/list"}',
         '{"jsonrpc":"2.0","id":8,"method":"tools/list"}'.encode("utf-16"),
@@ -202,6 +238,7 @@ async def test_any_other_line_goes_to_the_real_server(serve, odd):
     [
         [request(1, "tools/list")],
         [request(1, "ping"), request(2, "tools/list", **META)],
+        [request(1, "tools/list", _meta={**META["_meta"], "io.modelcontextprotocol/protocolVersion": "1999-01-01"})],
         [request(1, "server/discover", **META), INITIALIZE],
         [INITIALIZE, request(1, "tools/list", **META)],
     ],

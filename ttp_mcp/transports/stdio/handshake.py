@@ -183,6 +183,8 @@ def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
         message = json.loads(line.decode())
         method, request_id = message["method"], message.pop("id", None)
         text = json.dumps(message, sort_keys=True)
+        # Half a surrogate pair is repaired by the real server.
+        str(request_id).encode()
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
     # Type by type: True counts as an int, and a list can't be looked up.
