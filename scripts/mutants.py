@@ -2,6 +2,7 @@
 
     python scripts/mutants.py                   lists the modules that protect people
     python scripts/mutants.py ledger/claims     tries every mutant of ttp_mcp/ledger/claims.py
+    python scripts/mutants.py ledger/claims A B tries only A and B, as they were named in an earlier run
 
 mutmut makes and runs the mutants, in a copy of the tracked files. Mutants that change nothing a user could notice are listed with a
 reason in `tests/equivalent_mutants.toml`. Exit code 1 when others survive. A module takes minutes, so the gate doesn't run this.
@@ -79,7 +80,7 @@ TESTS = {
     "transports/http/jwks": ("tests/transports/http/test_oauth.py",),
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
-    "writes/in_flight": ("tests/writes/test_cancel.py",),
+    "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/replacement/test_half_replaced.py"),
     "writes/outcomes": ("tests/writes/test_limits.py",),
     "writes/publication": ("tests/writes/test_publish.py",),
 }
@@ -159,13 +160,14 @@ def is_equivalent(mutant: Mutant, module: str) -> bool:
     return any((each["before"], each["after"]) == (mutant.before, mutant.after) for each in listed)
 
 
-def try_module(module: str, workers: int) -> int:
-    """Try every mutant of a module and print the result; return the number of survivors that aren't equivalent."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+def try_module(module: str, names: list[str], workers: int) -> int:
+    """Try mutants of a module, all if none is named, and print the result; return the survivors that aren't equivalent."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         copy_project(folder, module)
-        said = run_mutmut(folder, "run", "--max-children", str(workers))
+        said = run_mutmut(folder, "run", "--max-children", str(workers), *names)
         results = dict(re.findall(r"^\s*(\S+): (.+)$", run_mutmut(folder, "results", "--all", "true"), re.MULTILINE))
+        results = {each: results[each] for each in names or results}
         alive = [read_mutant(folder, each) for each, outcome in results.items() if outcome not in KILLED]
     if not results or "not checked" in results.values():
         sys.exit(f"{module}: the tests did not run, or fail without a mutant\n{said[-3000:]}")
@@ -184,6 +186,7 @@ def main() -> int:
     """List the modules, or try one."""
     parser = argparse.ArgumentParser(description="Change a module in small ways and see whether its tests notice.")
     parser.add_argument("module", nargs="?", help="for example ledger/claims; none: list the modules")
+    parser.add_argument("mutants", nargs="*", help="names of mutants; none: all")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if options.module is None:
@@ -191,7 +194,7 @@ def main() -> int:
         return 0
     if not (ROOT / "ttp_mcp" / f"{options.module}.py").is_file():
         parser.error(f"there is no ttp_mcp/{options.module}.py")
-    return 1 if try_module(options.module, options.workers) else 0
+    return 1 if try_module(options.module, options.mutants, options.workers) else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the ledger remembers beside writes: replacements, plans, confirmations; and who sees what."""
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Literal
 
 import anyio
 import pytest
+from inline_snapshot import snapshot
 
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
@@ -202,6 +204,24 @@ async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None
             tasks.start_soon(try_it)
 
     assert len([result for result in results if isinstance(result, Write)]) == 6
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_digest_of_a_post_is_the_same_in_every_version_and_zone_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """Otherwise posts of before an update, or of another machine, would be no duplicates."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert content_digest(POST) == snapshot("65afabb8b449c0e46456be9894626269dffae309e8db0ff92163c3777fa82bbe")
+        assert content_digest(replace(POST, scheduled_at=None)) == snapshot(
+            "51647d3ffc39214ea5eebf95d4433f789e52765e56fc7b1feed6b401aafbca10"
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 class MovedOn(SqliteStore):

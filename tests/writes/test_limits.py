@@ -1,6 +1,6 @@
 """Limits an hour."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,15 +27,22 @@ async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room
         pass
     world.faults.writes.clear()
 
-    with pytest.raises(
-        LimitReached, match=r"^TTP_MAX_POSTS_PER_HOUR allows 1 .*2026-11-24T11:00:00.000Z; nothing was sent"
-    ):
-        await writes.create(world.post("Two"), tool="create_post")
-    with pytest.raises(LimitReached, match="TTP_MAX_DELETES_PER_HOUR"):
-        await writes.delete(spare.id, tool="delete_post")
-    with pytest.raises(LimitReached, match="TTP_MAX_UPLOADS_PER_HOUR"):
+    async def upload() -> None:
         async with writes.upload(tool="upload_media"):
             pass
+
+    for setting, noun, write in (
+        ("TTP_MAX_POSTS_PER_HOUR", "new posts", writes.create(world.post("Two"), tool="create_post")),
+        ("TTP_MAX_DELETES_PER_HOUR", "deletions", writes.delete(spare.id, tool="delete_post")),
+        ("TTP_MAX_UPLOADS_PER_HOUR", "uploads", upload()),
+    ):
+        with pytest.raises(LimitReached) as raised:
+            await write
+        assert raised.value.allowed_at == START + timedelta(hours=1)
+        assert str(raised.value) == (
+            f"{setting} allows 1 {noun} an hour and that is used up. The next one is allowed at 2026-11-24T11:00:00.000Z; "
+            "nothing was sent. Only the person who configured the server can change the limit."
+        )
     assert world.faults.writes == []
 
     world.time.clock.move(3601)
