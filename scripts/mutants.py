@@ -80,7 +80,7 @@ TESTS = {
     "transports/http/jwks": ("tests/transports/http/test_oauth.py",),
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
-    "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/replacement/test_half_replaced.py"),
+    "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),
     "writes/outcomes": ("tests/writes/test_limits.py",),
     "writes/publication": ("tests/writes/test_publish.py",),
 }

@@ -1,12 +1,14 @@
 """Creating: one request, one outcome, and a lost answer that is looked for."""
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from ttp_mcp.api import NotReached, ValidationFailed
-from ttp_mcp.writes.outcomes import WriteRefused
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached, WriteRefused
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -87,7 +89,9 @@ async def test_create_is_unknown_while_the_api_can_not_be_asked(world) -> None:
 
 @pytest.mark.requirement("writes.once")
 @pytest.mark.parametrize("fault", ["409", "not connected"])
-async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(world, fault: str) -> None:
+async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(
+    world, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """What certainly did not happen leaves no reservation, and does not count."""
     world.faults.script = [fault, fault]
 
@@ -98,10 +102,37 @@ async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(wo
 
     assert created.outcome == "created"
     assert sorted(str(outcome) for outcome in await world.outcomes()) == ["created", "not_done"]
+    assert list_errors(caplog) == []
+    assert world.writes.in_flight.unresolved == 0
+
+
+def list_errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, type[BaseException] | None]]:
+    """Message and exception of each error in the log."""
+    return [
+        (record.getMessage(), record.exc_info[0] if record.exc_info else None)
+        for record in caplog.records
+        if record.levelno >= logging.ERROR
+    ]
 
 
 @pytest.mark.requirement("writes.once")
-async def test_bug_during_a_write_is_noted_as_unknown_and_raised(world) -> None:
+async def test_write_that_nothing_was_sent_of_is_no_bug(world, monkeypatch, caplog) -> None:
+    """A limit that is used up, and a ledger that can't take it."""
+    with pytest.raises(LimitReached):
+        await world.another(limits=HourlyLimits(posts=0)).create(world.post(), tool="create_post")
+
+    async def fail(*_: object) -> str:
+        raise LedgerProblem("the disk is full")
+
+    monkeypatch.setattr(world.state, "commit", fail)
+    with pytest.raises(LedgerProblem):
+        await world.writes.create(world.post(), tool="create_post")
+
+    assert list_errors(caplog) == []
+
+
+@pytest.mark.requirement("writes.once")
+async def test_bug_during_a_write_is_noted_as_unknown_and_raised(world, caplog: pytest.LogCaptureFixture) -> None:
     """An exception that nobody foresaw still leaves an outcome."""
     post = await world.api.posts.create(world.post("To be deleted"))
     world.faults.script = ["crash", "crash"]
@@ -112,3 +143,5 @@ async def test_bug_during_a_write_is_noted_as_unknown_and_raised(world) -> None:
         await world.writes.delete(post.id, tool="delete_post")
 
     assert await world.outcomes() == ["unknown", "unknown"]
+    assert list_errors(caplog) == [("A write ended with a bug", RuntimeError)] * 2
+    assert world.writes.in_flight.unresolved == 0
