@@ -58,6 +58,9 @@ def test_each_class_and_kind_has_one_action(failure, kind):
         (errors.Rejected(**FACTS), "permanent", 1, 1),
         (errors.TokenMissing(**FACTS), "permanent", 1, 1),
         (errors.AccessRefused(**FACTS), "permanent", 1, 1),
+        (errors.NotReached(reason="tls", **FACTS), "permanent", 1, 1),
+        (errors.EndpointMissing(feature="x", **FACTS), "permanent", 1, 1),
+        (errors.EndpointMissing(feature="x", may_have_happened=True, **FACTS), "bad_answer", 3, 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, errors.ApiError) else None,
 )

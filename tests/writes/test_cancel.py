@@ -153,14 +153,13 @@ class SlowState:
         return await self._state.commit(scope, steps, now, cap)
 
 
-def slowed(world, passes: int) -> tuple[SlowState, Writer]:
+def slowed(world, passes: int, **options: float) -> tuple[SlowState, Writer]:
     """The writes of a process whose commit after so many is slow."""
     state = SlowState(world.state)
     state.passes = passes
     ledger = Ledger(state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
-    return state, Writer(
-        world.api, ledger, monotonic=world.time.monotonic, sleep=world.time.sleep, now=world.time.clock.now
-    )
+    time = world.time
+    return state, Writer(world.api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now, **options)
 
 
 async def begin(writes: Writer, kind: str, world) -> object:
@@ -291,6 +290,63 @@ async def test_drain_waits_for_what_is_in_flight(world) -> None:
 
     assert answers == [True]
     assert world.writes.in_flight.count == 0
+
+
+@pytest.mark.requirement("writes.drain")
+async def test_drain_waits_for_the_last_of_several(world) -> None:
+    in_flight = world.writes.in_flight
+    answers: list[bool] = []
+
+    async def drain() -> None:
+        answers.append(await in_flight.drain(5))
+
+    async with anyio.create_task_group() as tasks:
+        with in_flight.track():
+            with in_flight.track():
+                tasks.start_soon(drain)
+                await anyio.wait_all_tasks_blocked()
+            await anyio.wait_all_tasks_blocked()
+            assert answers == []
+
+    assert answers == [True]
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_search_of_a_cancelled_write_ends_after_the_grace_period(world) -> None:
+    searching = anyio.Event()
+
+    async def sleep(_: float) -> None:
+        searching.set()
+        await anyio.sleep_forever()
+
+    time = world.time
+    writes = Writer(
+        world.api, world.ledger, grace_seconds=0.01, monotonic=time.monotonic, sleep=sleep, now=time.clock.now
+    )
+    world.faults.script = ["lost before commit"]
+    caller = asyncio.create_task(writes.create(world.post(), tool="create_post"))
+    await searching.wait()
+    caller.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await world.outcomes() == ["unknown"]
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_cancelled_caller_does_not_wait_for_a_ledger_that_hangs(world) -> None:
+    """The write goes on recording its outcome after the caller left."""
+    state, writes = slowed(world, 1, grace_seconds=0.01)
+    caller = asyncio.create_task(writes.create(world.post(), tool="create_post"))
+    await state.reached.wait()
+    caller.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert (await world.outcomes(), writes.in_flight.unresolved) == ([None], 1)
+    state.release.set()
+    assert await writes.in_flight.drain(5) is True
+    assert await world.outcomes() == ["created"]
 
 
 @pytest.mark.requirement("writes.drain")
