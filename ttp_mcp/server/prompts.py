@@ -94,7 +94,8 @@ PROMPTS = (
             "Find the posts that did not reach every account, and help to fix them.",
             "1. Call list_posts with status failed and partial, and check_setup.",
             "2. For each post say which account failed and why, and what the user has to do (for example reconnect an account).",
-            "3. Offer to send it again to that account only, with publish_post. Send nothing before the user agrees.",
+            "3. Offer to publish the post again, which reaches these accounts only, or to save a draft for them with create_post.",
+            "4. Send nothing before the user agrees.",
         ),
     ),
 )
