@@ -173,10 +173,15 @@ def inspector(server: Sequence[str], state: str) -> str:
 
 
 def typescript(server: Sequence[str], state: str) -> str:
-    """The TypeScript SDK's client over all three transports."""
+    """The TypeScript SDK's client over all three transports; over stdio without, before and after the record of the handshake."""
     client = ["node", str(ROOT / "tests" / "conformance" / "client.mjs")]
     modules = {"TTP_NODE_MODULES": str(TOOLS / "npm" / "node_modules"), "TTP_STATE_DIR": state}
-    said = [run([*client, "stdio", *server, "--sandbox"], **modules)]
+    said = [
+        run([*client, "stdio", *server, "--sandbox"], TTP_FAST_START=switch, **modules)
+        for switch in ("off", "on", "on")
+    ]
+    if not list(Path(state).glob("handshake-*")):
+        raise Objection("no handshake recorded")
     for kind in ("sse", "http"):
         with served(server, kind, state) as url:
             said.append(run([*client, kind, url], **modules))
