@@ -40,7 +40,8 @@ const shown = [...document.querySelectorAll("main *")].filter(each => each.check
 const wide = shown.filter(each => each.getBoundingClientRect().right > innerWidth + 1 && !each.closest(".hidden"));
 const scrolling = shown.filter(each => /auto|scroll/.test(getComputedStyle(each).overflowY) && each.scrollHeight > each.clientHeight);
 const small = shown.filter(each => each.matches("button, input") && Math.min(each.offsetWidth, each.offsetHeight) < 44);
-const all = {wide, scrolling, small, page: document.documentElement.scrollWidth > innerWidth ? [document.body] : []};
+const root = document.documentElement;
+const all = {wide, scrolling, small, page: root.scrollWidth > innerWidth || root.scrollHeight > innerHeight ? [root] : []};
 return Object.entries(all).flatMap(([name, found]) => found.map(each => `${name}: ${each.outerHTML.slice(0, 200)}`));
 """
 # The tool that opens a panel, and words that it then shows.

@@ -206,6 +206,22 @@ def test_keyboard_alone_cancels_a_post(stage):
     assert old["id"] not in [post["id"] for post in stage.posts()]
 
 
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_changes_and_applies_a_plan(stage):
+    """Drop a post, then schedule the others."""
+    stage.open("calendar", "plan_posts", arguments=PLAN)
+    stage.see("3 posts proposed")
+    stage.settle()
+    press_to(stage, "drop 3")
+    press(stage, Keys.ENTER)
+    stage.see("Drop post 3: done", "2 posts proposed")
+    stage.wait(lambda: stage.focused() == "notice")
+    press_to(stage, "apply")
+    press(stage, Keys.SPACE)
+    stage.see("Schedule the plan: done")
+    assert [name for name, _ in stage.writes()] == ["plan_posts", "plan_posts", "apply_plan"]
+
+
 def press(stage: Stage, keys: str) -> None:
     """Press keys where the focus is."""
     if keys.startswith(Keys.SHIFT):

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from selenium.webdriver import Keys
 
 from tests.panels.conftest import Stage
+from tests.panels.test_calendar import press, press_to
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.actions"), needs_chromium]
@@ -137,3 +139,27 @@ def test_images_that_the_policy_keeps_out_are_named(stage: Stage) -> None:
     args = {"content": "With a picture", "platforms": ["linkedin"], "media_urls": ["http://elsewhere.example/cat.png"]}
     stage.open("post", "check_post", arguments=args)
     stage.see("cat.png", "not shown here")
+
+
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_checks_a_thread_and_schedules_it(stage: Stage) -> None:
+    """Tab and Enter are enough."""
+    stage.open("post", "check_post", arguments={**CHECK, "platforms": ["twitter"]})
+    stage.see("As a thread of 2 on X")
+    stage.settle()
+    press_to(stage, "thread")
+    press(stage, Keys.ENTER)
+    stage.see("Check as a thread: done", "2 of 2")
+    press_to(stage, "send")
+    press(stage, Keys.ENTER)
+    stage.see("Schedule it: done", "Cancel post")
+    assert len(stage.writes()) == 1
+
+
+@pytest.mark.requirement("panels.text")
+def test_right_to_left_text_is_shown_from_the_right(stage: Stage) -> None:
+    """Its own direction, whatever is around it."""
+    text = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd"
+    stage.open("post", "check_post", arguments={"content": text, "platforms": ["linkedin"]})
+    stage.see(text)
+    assert stage.browser.execute_script("return getComputedStyle(document.querySelector('.text')).direction") == "rtl"
