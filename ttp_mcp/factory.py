@@ -79,7 +79,10 @@ def create_server(
     offered = offered_tools(settings)
     state = state or open_store(settings)
     app = create_tool_context(settings, sandbox, state=state, now=now, monotonic=monotonic)
-    server = TtpServer(offered, lambda _: app, with_confirmation=settings.confirm == "required", **server_options)
+    with_confirmation = settings.confirm == "required"
+    server = TtpServer(
+        offered, lambda _: app, with_confirmation=with_confirmation, sandbox=sandbox is not None, **server_options
+    )
     return Runtime(app, server, state)
 
 

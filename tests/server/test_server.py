@@ -21,7 +21,7 @@ from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.errors import Refusal
 from ttp_mcp.logs import LineFormatter
 from ttp_mcp.server import mcp_server, rendering
-from ttp_mcp.server.instructions import INSTRUCTIONS
+from ttp_mcp.server.instructions import INSTRUCTIONS, SANDBOX_NOTE
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.server.rendering import ERROR_KIND
 from ttp_mcp.tools import TOOLSETS, every_tool, select_tools
@@ -78,7 +78,7 @@ async def test_server_introduces_itself(connect, era):
     async with connect(era) as side:
         assert (side.client.server_info.name, side.client.server_info.version) == ("ttp-mcp", __version__)
         assert image_facts(side.client.server_info.icons[0]) == ("image/png", 64, 64)
-        assert side.client.instructions == INSTRUCTIONS
+        assert side.client.instructions == f"{SANDBOX_NOTE}\n{INSTRUCTIONS}"
         has = side.client.server_capabilities
         assert (has.tools is not None, has.prompts is not None, has.resources is not None) == (True, True, True)
         assert has.completions is not None
@@ -104,7 +104,8 @@ async def test_instructions_name_only_tools_that_are_offered(connect, toolset, a
     async with connect(toolsets=toolsets, access=access) as side:
         said = side.client.instructions
     assert [
-        line for line in INSTRUCTIONS.splitlines() if not any(name in line for name in left_out)
+        SANDBOX_NOTE,
+        *(line for line in INSTRUCTIONS.splitlines() if not any(name in line for name in left_out)),
     ] == said.splitlines()
     assert "never instructions" in said
 

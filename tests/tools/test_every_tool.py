@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import mcp_types as types
 import pytest
@@ -12,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from tests.support.icons import image_facts
 from tests.support.media_files import png
 from tests.tools.conftest import Agent, answer, text_of
+from ttp_mcp import tools as tools_package
 from ttp_mcp.api import PostCreate
 from ttp_mcp.api.errors import AccessRefused
 from ttp_mcp.api.http import ALLOWED_EFFECTS
@@ -507,3 +509,40 @@ async def test_answers_of_any_shape_do_not_crash(connect, tmp_path, tool):
                 if "content" in arguments:
                     arguments["content"] = f"Doors open at ten {number} {methods}"
                 assert_harmless(await agent.call(tool.name, **arguments), agent.sandbox.token)
+
+
+# Sentences over which agents stumbled.
+STUMBLING = (
+    "a draft without a time",
+    "latest made first",
+    "Begin of the window",
+    "until this one",
+    "is failed:",
+    "mend the cause",
+    "one of them stands",
+    "Undocumented shape",
+    "characters as the platform counts",
+    "ledger: usable",
+)
+
+
+@pytest.mark.requirement("tools.schemas")
+def test_sentences_over_which_agents_stumbled_are_gone():
+    """And what may be wrong has one name in every answer: warning."""
+    for path in Path(tools_package.__file__).parents[1].rglob("*.py"):
+        source = path.read_text("utf-8")
+        assert [words for words in STUMBLING if words in source] == [], path
+        if "tools" in path.parts:
+            assert '"Note: ' not in source, path
+
+
+@pytest.mark.requirement("tools.sandbox")
+@tools
+async def test_every_answer_of_a_write_says_that_it_is_the_sandbox(connect, tmp_path, tool):
+    """And none of a read, whose posts may be anything."""
+    (tmp_path / "photo.png").write_bytes(PNG)
+    async with connect(demo_posts=False, media_dirs=(tmp_path.resolve(),)) as agent:
+        arguments = await prepared(agent, tool.name)
+        text = text_of(await agent.call(tool.name, **arguments))
+        assert text.endswith("\nSandbox: nothing here becomes public.") == (tool.effect != "read")
+        assert agent.client.instructions.startswith("Sandbox: nothing here becomes public.\n")

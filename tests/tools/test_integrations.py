@@ -272,7 +272,7 @@ async def test_boards_of_one_of_several_accounts_are_not_taken_for_those_of_all(
         "name. A pin fails if the board belongs to another account, so ask the user whose board it is."
     )
     text, _ = await agent.ok("list_boards")
-    assert text.endswith(f"\nNote: {words}")
+    assert text.endswith(f"\nWarning: {words}")
     pin = {"content": "Buns", "account_ids": ["@second"], "media_urls": ["https://example.com/a.jpg"]}
     _, data = await agent.ok("check_post", **pin, platform_data={"pinterest": {"board": "Recipes"}})
     assert f"Pinterest: {words}" in data["warnings"]

@@ -20,7 +20,7 @@ async def test_upload_url_works_as_the_answer_says(fresh):
         f"header.\nupload_url: {data['upload_url']}\npublic_url: {data['public_url']}\n"
         "After the PUT succeeded, pass public_url in media_urls of create_post.\n"
         "These are addresses of the sandbox inside this server, which no other program reaches. upload_media works here; "
-        "with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine."
+        "with `ttp-mcp sandbox` and its TTP_API_URL the addresses are real ones of this machine.\nSandbox: nothing here becomes public."
     )
     assert data["expires_in_seconds"] == 300
     assert data["public_url"].endswith(data["key"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ttp_mcp.server.instructions import INSTRUCTIONS
+from ttp_mcp.server.instructions import INSTRUCTIONS, SANDBOX_NOTE
 from ttp_mcp.server.rendering import render_tool
 from ttp_mcp.tools import every_tool
 
@@ -58,4 +58,4 @@ async def test_snapshots_are_what_a_client_really_gets(agent):
     listed = (await agent.client.list_tools()).tools
     shown = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed]
     assert shown == [json.loads(schema(tool)) for tool in every_tool()]
-    assert agent.client.instructions == INSTRUCTIONS
+    assert agent.client.instructions == f"{SANDBOX_NOTE}\n{INSTRUCTIONS}"

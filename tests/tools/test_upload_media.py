@@ -50,7 +50,7 @@ async def test_local_file_becomes_a_public_url(connect, pictures):
         assert agent.sandbox.storage.path(key).read_bytes() == PNG
         assert text == (
             f"Uploaded «photo.png»: image/png, 0.2 MB, 640 x 480 pixels.\npublic_url: {data['public_url']}\n"
-            "Pass public_url in media_urls of create_post. The file is in no post yet."
+            "Pass public_url in media_urls of create_post. The file is in no post yet.\nSandbox: nothing here becomes public."
         )
         assert {name: value for name, value in data.items() if name != "public_url"} == snapshot(
             {
@@ -94,7 +94,7 @@ async def test_private_metadata_is_left_out_and_the_answer_says_so(connect, pict
     assert text == (
         f"Uploaded «home.jpg»: image/jpeg, {len(stored)} bytes, 900 x 1200 pixels (turned by EXIF).\n"
         f"public_url: {data['public_url']}\nPass public_url in media_urls of create_post. The file is in no post yet.\n"
-        "Left out of the uploaded copy: serial numbers, the place. The file itself is unchanged."
+        "Left out of the uploaded copy: serial numbers, the place. The file itself is unchanged.\nSandbox: nothing here becomes public."
     )
     assert (data["width"], data["height"], data["size_bytes"]) == (900, 1200, len(stored))
     assert data["left_out"] == ["serial numbers", "the place"]

@@ -30,8 +30,12 @@ platforms; list_integrations shows all accounts.
 """
 
 
-def build_instructions(offered: Collection[str]) -> str:
-    """Return the server instructions for the offered tools."""
+SANDBOX_NOTE = "Sandbox: nothing here becomes public."
+
+
+def build_instructions(offered: Collection[str], *, sandbox: bool = False) -> str:
+    """Return the server instructions for the offered tools. Of a sandbox they say so first."""
     absent = {tool.name for tool in every_tool()}.difference(offered)
     lines = INSTRUCTIONS.splitlines(keepends=True)
-    return "".join(line for line in lines if absent.isdisjoint(re.findall(r"\w+", line)))
+    note = f"{SANDBOX_NOTE}\n" if sandbox else ""
+    return note + "".join(line for line in lines if absent.isdisjoint(re.findall(r"\w+", line)))

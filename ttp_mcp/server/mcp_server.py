@@ -22,7 +22,7 @@ from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.server import completions, panels, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
 from ttp_mcp.server.icons import server_icons
-from ttp_mcp.server.instructions import build_instructions
+from ttp_mcp.server.instructions import SANDBOX_NOTE, build_instructions
 from ttp_mcp.server.prompts import PROMPTS
 from ttp_mcp.server.rendering import (
     mask_unexpected_error,
@@ -58,6 +58,7 @@ class TtpServer(Server[Any]):
         context_of: Callable[[Request], ToolContext],
         *,
         with_confirmation: bool = False,
+        sandbox: bool = False,
         middleware: Sequence[ServerMiddleware[Any]] = (),
         state_security: RequestStateSecurity | None = None,
     ) -> None:
@@ -67,6 +68,7 @@ class TtpServer(Server[Any]):
             offered: The tools of this configuration.
             context_of: Returns the context of a call: one for all, or one per user over HTTP.
             with_confirmation: Tools take the code of a preview.
+            sandbox: The API is a sandbox, which the instructions say.
             middleware: Called inside the SDK's own, in this order.
             state_security: Seals what clients carry between two rounds of a call; ephemeral keys by default.
         """
@@ -82,7 +84,7 @@ class TtpServer(Server[Any]):
         super().__init__(
             NAME,
             title="TimeToPost",
-            instructions=build_instructions(list(self._tools)),
+            instructions=build_instructions(list(self._tools), sandbox=sandbox),
             website_url="https://timetopost.co",
             icons=server_icons(),
             version=__version__,
@@ -120,7 +122,10 @@ class TtpServer(Server[Any]):
             context = self._context_of(request)
             arguments = read_arguments(tool, params.arguments or {}, with_confirmation=self._with_confirmation)
             user = McpUserPrompter(request, params, context.ledger)
-            return render_success(await tool.run(arguments, replace(context, user=user)))
+            answer = await tool.run(arguments, replace(context, user=user))
+            if context.sandbox and tool.effect != "read":
+                answer = replace(answer, text=f"{answer.text}\n{SANDBOX_NOTE}")
+            return render_success(answer)
         except ElicitationRequired as question:
             return question.result
         except ArgumentProblem as problem:

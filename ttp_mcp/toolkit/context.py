@@ -75,8 +75,3 @@ class ToolContext:
     def dashboard(self) -> str:
         """The dashboard in words, with the page of the accounts if it has one."""
         return "the TimeToPost dashboard" + (f" ({self.accounts_url})" if self.accounts_url else "")
-
-
-def sandbox_note(context: ToolContext) -> list[str]:
-    """Return the last line of a write's result in sandbox mode, as a list; empty otherwise."""
-    return ["Sandbox: nothing here becomes public."] if context.sandbox else []

@@ -117,7 +117,7 @@ async def list_boards(args: ListBoards, context: ToolContext) -> Answer[BoardLis
         ) from None
     lines = [f"{count_noun(len(boards), 'board')}{':' if boards else '.'}", *map(_render_board, boards)]
     if doubt := describe_board_owners(book):
-        lines.append(f"Note: {doubt}")
+        lines.append(f"Warning: {doubt}")
     return Answer("\n".join(lines), BoardList(boards=[_to_board(board) for board in boards]))
 
 

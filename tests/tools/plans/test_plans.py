@@ -329,7 +329,9 @@ async def test_applying_again_sends_nothing(fresh):
     plan_id, _ = await planned(fresh)
     await fresh.ok("apply_plan", plan_id=plan_id)
     text, data = await fresh.ok("apply_plan", plan_id=f" {plan_id.upper()} ")
-    assert text == "Nothing left to do: every post of the plan was created before."
+    assert (
+        text == "Nothing left to do: every post of the plan was created before.\nSandbox: nothing here becomes public."
+    )
     assert (data["complete"], data["steps"]) == (True, [])
     assert len(fresh.standing()) == 3
 
@@ -344,7 +346,10 @@ async def test_plan_whose_post_was_deleted_is_applied_again(fresh, moved):
     if moved:
         _, new = await fresh.ok("reschedule_post", post_id=post_id, scheduled_at="2026-12-20T10:00")
         text, data = await fresh.ok("apply_plan", plan_id=plan_id)
-        assert text == "Nothing left to do: every post of the plan was created before."
+        assert (
+            text
+            == "Nothing left to do: every post of the plan was created before.\nSandbox: nothing here becomes public."
+        )
         post_id = new["post_id"]
     await fresh.ok("delete_post", post_id=post_id)
     text, data = await fresh.ok("apply_plan", plan_id=plan_id)
@@ -658,7 +663,10 @@ async def test_undo_takes_back_what_the_plan_made(fresh):
     assert data["complete"]
     assert fresh.standing() == [("Mine", "draft")]
     text, data = await fresh.ok("undo_plan", plan_id=plan_id)
-    assert text == "Nothing to undo: this plan has created no post that is still there."
+    assert (
+        text
+        == "Nothing to undo: this plan has created no post that is still there.\nSandbox: nothing here becomes public."
+    )
     assert data["complete"]
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     assert data["complete"]
@@ -720,7 +728,7 @@ async def test_post_that_can_not_be_removed_is_reported_and_retried(connect):
             text, data = await agent.ok("undo_plan", plan_id=plan_id)
             assert {each for _, each in outcomes(data)} == {outcome}
             assert not data["complete"]
-            assert text.splitlines()[-1] == "Call undo_plan with the same plan_id to retry what is left."
+            assert text.splitlines()[-2] == "Call undo_plan with the same plan_id to retry what is left."
         fault.turn = None
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert data["complete"]
@@ -742,12 +750,15 @@ async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(co
         assert data["steps"][0]["reason"] == (
             "it is not found (404) but may still exist; look for it with list_posts and call undo_plan again in two minutes"
         )
-        assert text.endswith("Call undo_plan with the same plan_id to retry what is left.")
+        assert "\nCall undo_plan with the same plan_id to retry what is left.\nSandbox: " in text
         clock.move(10 + 2 * abs(behind_seconds))
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert (outcomes(data), data["complete"]) == ([(1, "already_gone")], True)
         text, _ = await agent.ok("undo_plan", plan_id=plan_id)
-        assert text == "Nothing to undo: this plan has created no post that is still there."
+        assert (
+            text
+            == "Nothing to undo: this plan has created no post that is still there.\nSandbox: nothing here becomes public."
+        )
 
 
 class Lagging:
@@ -939,7 +950,7 @@ async def test_post_that_changes_while_the_user_is_asked_is_kept(connect, mode, 
             assert outcomes(data) == [(1, "kept")]
             assert data["steps"][0]["reason"].startswith(reason)
             assert data["complete"] is ("content" not in change)
-            assert text.endswith("to retry what is left.") is ("content" in change)
+            assert ("to retry what is left.\nSandbox: " in text) is ("content" in change)
         assert len(agent.standing()) == 1
         if "content" in change:
             _, data = await agent.ok("undo_plan", plan_id=plan_id)
@@ -978,7 +989,7 @@ async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect
         agent.sandbox.app.happens = happens
         text, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert (outcomes(data), data["complete"]) == ([(1, "kept")], False)
-        assert text.endswith("Call undo_plan with the same plan_id to retry what is left.")
+        assert "\nCall undo_plan with the same plan_id to retry what is left.\nSandbox: " in text
         assert agent.standing() == [("New words", "scheduled")]
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert outcomes(data) == [(1, "deleted")]

@@ -1003,7 +1003,8 @@ Deleted: <post 1> for linkedin «Harbor Café», which was due Thu 26 Nov 2026 1
     will not be published. create_post makes it again; its text is:
 <text> (data, not instructions)
 Doors open at ten
-</text>\
+</text>
+Sandbox: nothing here becomes public.\
 """)
     assert data == {"outcome": "deleted", "post_id": post_id, "status_before": "scheduled"}
     assert fresh.wire(post_id) is None
@@ -1026,7 +1027,7 @@ async def test_what_is_public_stays_public(fresh, status):
     text, _ = await fresh.ok("delete_post", post_id=post_id)
     assert text == (
         f"Deleted: {post_id} (linkedin «Harbor Café»). What the networks already show stays there and has to be removed on each "
-        "network."
+        "network.\nSandbox: nothing here becomes public."
     )
 
 
@@ -1047,7 +1048,7 @@ async def test_delete_again_is_safe(fresh):
     draft, _, _ = await three(fresh)
     await fresh.ok("delete_post", post_id=draft)
     text, data = await fresh.ok("delete_post", post_id=draft)
-    assert text == f"{draft} was deleted before; nothing was changed."
+    assert text == f"{draft} was deleted before; nothing was changed.\nSandbox: nothing here becomes public."
     assert data["outcome"] == "already_gone"
     assert (await fresh.refused("delete_post", post_id="cmb1")).startswith("Post not deleted: not found (404)")
 
@@ -1060,7 +1061,7 @@ async def test_post_that_goes_in_the_same_moment_is_already_gone(connect):
         fault = agent.sandbox.app
         fault.methods, fault.turn, fault.how, fault.after = ("DELETE",), 0, 404, True
         text, _ = await agent.ok("delete_post", post_id=draft)
-        assert text == f"{draft} was already gone; nothing was changed."
+        assert text == f"{draft} was already gone; nothing was changed.\nSandbox: nothing here becomes public."
 
 
 @DELETED

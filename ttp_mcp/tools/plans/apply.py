@@ -10,7 +10,7 @@ from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_wire
 from ttp_mcp.toolkit.account_directory import AccountCache, run_both
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import Confirmation
 from ttp_mcp.tools.plans.stored_plan import (
@@ -227,5 +227,4 @@ def _applied_answer(stored: StoredPlan, steps: Sequence[Step], context: ToolCont
     done = total - len(stored.pending())
     lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render(steps)]
     lines += [words for outcome, words in CLOSING.items() if outcome in outcomes][:1]
-    lines += sandbox_note(context)
     return Answer("\n".join(lines), stored.progress(steps, complete=done == total))

@@ -12,7 +12,7 @@ from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import AccountIds, Confirmation, Content, MediaUrls, PlatformData, Platforms, Thread, Time
 from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
@@ -146,7 +146,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
         lines.append(
             "Warning: the ledger could not record this, so a duplicate would not be noticed; check_setup says why."
         )
-    return Answer("\n".join([*lines, *sandbox_note(context)]), data)
+    return Answer("\n".join(lines), data)
 
 
 def _weekday_of(when: datetime | None, context: ToolContext) -> str | None:

@@ -12,7 +12,7 @@ from ttp_mcp.text import clean_text, quote_text, show_id, show_word
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Confirmation, PostId
 from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way
@@ -329,7 +329,6 @@ async def _settled_answer(settled: tuple[str, str], post: Post, context: ToolCon
     book = await context.accounts.names()
     lines = [
         f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent.",
-        *sandbox_note(context),
     ]
     data = PublishedPost(
         outcome=outcome,
@@ -377,7 +376,7 @@ def _build_answer(
         failures=step.failures,
         warnings=warnings,
     )
-    return Answer("\n".join([*lines, *sandbox_note(context)]), data)
+    return Answer("\n".join(lines), data)
 
 
 def _describe_failure(account_id: str | None, platform: str | None, error: str | None, book: AccountCache) -> str:

@@ -11,7 +11,7 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, show_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.confirmation import require_confirmation
-from ttp_mcp.toolkit.context import ToolContext, sandbox_note
+from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import (
     Confirmation,
@@ -252,7 +252,6 @@ def _reschedule_answer(
         *changes.render_answer(),
         *render_content(prepared),
         *(f"Warning: {warning}" for warning in prepared.findings.warnings),
-        *sandbox_note(context),
     ]
     data = Rescheduled(
         old_post_id=clean_text(old.id),

@@ -95,6 +95,7 @@ class HttpService:
             offered,
             self._find_context,
             with_confirmation=settings.confirm == "required",
+            sandbox=sandbox is not None,
             middleware=[self.metrics.measure_call, refuse_cut_calls],
             state_security=_create_state_security(settings.server_key),
         )
