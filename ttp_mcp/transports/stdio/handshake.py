@@ -92,7 +92,7 @@ class Handshake:
             threads: The descriptors can't be waited for, so a read blocks.
             parent_seconds: Interval of the check that the parent process still exists.
         """
-        parent = os.getppid()
+        parent = 0 if threads else os.getppid()
         chunk = b"none yet"
         try:
             while self._answer_lines(output_fd) and chunk:
