@@ -378,7 +378,7 @@ import logging, sys
 import ttp_mcp.cli.serve as serve
 from ttp_mcp import credentials, logs
 {unguarded}
-async def crash(settings, with_sandbox):
+async def crash(settings, *_):
     logging.getLogger("httpx2").info("GET %s", settings.token.reveal())
     logging.getLogger("any").error("sent %s", settings.token.reveal())
     raise RuntimeError("crashed with " + settings.token.reveal())

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import anyio
 
@@ -29,6 +30,7 @@ class Upstream:
         self.api_url = "http://api.localhost/api"
         self.clock = clock or ManualClock(datetime(2026, 11, 24, 8, 2, tzinfo=UTC))
         self.storage_app = None
+        self.storage = SimpleNamespace(read_image=None)
         self._before = before or anyio.lowlevel.checkpoint
 
     async def app(self, scope, receive, send):
