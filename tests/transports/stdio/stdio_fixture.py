@@ -32,10 +32,11 @@ from ttp_mcp.transports.stdio.transport import DRAIN_SECONDS, LINE_BYTES, serve_
 class Mode:
     """How servers of the tests read and write: by the event loop, or by threads as on Windows.
 
-    With a `record`, a path, the first messages are answered from it.
+    With a `record`, a path, the first messages are answered from it. A `modern` client sends the envelope of 2026 instead of a handshake.
     """
 
     threads = False
+    modern = False
     record: Path | None = None
 
 
@@ -172,9 +173,25 @@ async def wait_readable(fd: int) -> None:
         await anyio.sleep(0.005)
 
 
+META = {
+    "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "peer", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
+    }
+}
+DISCOVER = {"jsonrpc": "2.0", "id": "start", "method": "server/discover", "params": META}
+
+
+def opening() -> list[dict[str, object]]:
+    """The first messages of a client of this era; the answer has the id "start"."""
+    return [DISCOVER] if mode.modern else [INITIALIZE, INITIALIZED]
+
+
 def call(number: int | str, name: str, /, **arguments: object) -> dict[str, object]:
     """A request to call a tool."""
-    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+    params = {"name": name, "arguments": arguments} | (META if mode.modern else {})
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
 def line(message: dict[str, object] | bytes) -> bytes:
@@ -246,7 +263,7 @@ def process(outcomes: Path, *options: str, stdin=subprocess.PIPE, stdout=subproc
     peer = Peer(started)
     try:
         if stdin == subprocess.PIPE:
-            peer.send(INITIALIZE, INITIALIZED)
+            peer.send(*opening())
             peer.answer("start")
         yield peer
     finally:
@@ -275,7 +292,7 @@ class LocalPeer:
             os.write(self.input_fd, line(message))
 
     def start(self) -> None:
-        self.send(INITIALIZE, INITIALIZED)
+        self.send(*opening())
 
     async def answer(self, number: int | str | None) -> dict:
         """The answer to one request, or the next error without an id."""
@@ -307,7 +324,7 @@ class LocalPeer:
 async def recorded(server: Server, path: Path) -> Handshake:
     """A handshake whose record has the opening of `LocalPeer.start`."""
     input_fd, peer_input = os.pipe()
-    os.write(peer_input, line(INITIALIZE) + line(INITIALIZED))
+    os.write(peer_input, b"".join(map(line, opening())))
     os.close(peer_input)
     output_fd = os.open(os.devnull, os.O_WRONLY)
     await serve_stdio(server, handshake=Handshake(path, "key"), input_fd=input_fd, output_fd=output_fd)

@@ -52,14 +52,24 @@ needs_descriptors = pytest.mark.skipif(WINDOWS, reason="sockets of Windows are n
 needs_terminals = pytest.mark.skipif(WINDOWS, reason="Windows has no pseudo-terminals of POSIX")
 
 
+# For tests that send the handshake of 2025 themselves, or a question, which the other era has no request for.
+of_2025 = pytest.mark.parametrize(
+    "threads", ["threads", *(pytest.param(name, marks=waits_for_pipes) for name in ("loop", "replayed"))], indirect=True
+)
+
+
 @pytest.fixture(
     autouse=True,
-    params=[pytest.param("loop", marks=waits_for_pipes), "threads", pytest.param("replayed", marks=waits_for_pipes)],
+    params=[
+        "threads",
+        *(pytest.param(name, marks=waits_for_pipes) for name in ("loop", "replayed", "modern", "modern-replayed")),
+    ],
 )
 def threads(request, monkeypatch, tmp_path):
-    """Each test runs with the event loop's pipes, with the threads that Windows needs, and after a replayed handshake."""
+    """Each test runs with the event loop's pipes, with the threads that Windows needs, after a replayed handshake, and in the 2026 era."""
     monkeypatch.setattr(stdio_fixture.mode, "threads", request.param == "threads")
-    if request.param == "replayed":
+    monkeypatch.setattr(stdio_fixture.mode, "modern", request.param.startswith("modern"))
+    if request.param.endswith("replayed"):
         monkeypatch.setattr(stdio_fixture.mode, "record", tmp_path / "record")
     return request.param == "threads"
 
@@ -153,6 +163,7 @@ async def test_a_line_that_is_not_a_message_gets_an_error_and_the_next_call_an_a
 
 
 @pytest.mark.requirement("stdio.marks")
+@of_2025
 async def test_byte_order_mark_is_skipped_before_any_line(server):
     """Clients on Windows write one at the beginning, and some before each line."""
     async with served(server) as peer:
@@ -195,6 +206,7 @@ async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that
 
 
 @pytest.mark.requirement("stdio.cut-characters")
+@of_2025
 async def test_half_an_emoji_outside_the_arguments_is_replaced(server):
     """In a client's name, a tool's name or an answer of the client: the message counts, and none is left waiting."""
     initialize = line(INITIALIZE).replace(b'"peer"', rb'"peer\ud83d"')
@@ -319,6 +331,7 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.end-of-input")
+@of_2025
 async def test_a_question_without_a_client_to_answer_it_ends_at_once(server, outcomes):
     """Whether the tool asks before or after the end of input, it hears that the client has gone."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
@@ -334,6 +347,7 @@ async def test_a_question_without_a_client_to_answer_it_ends_at_once(server, out
 
 
 @pytest.mark.requirement("stdio.both-eras")
+@of_2025
 async def test_a_question_that_the_client_answers_reaches_the_tool(server):
     """The client's answer goes to the tool that asked."""
     async with served(server) as peer:
@@ -788,6 +802,7 @@ def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
 
 
 @pytest.mark.requirement("stdio.stray-output")
+@of_2025
 def test_a_process_without_stderr_serves_all_the_same(tmp_path):
     """Stray output is lost then; the wire is not touched."""
     script = (
