@@ -5,13 +5,16 @@ import os
 import stat
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line, small_server
 from ttp_mcp.config import SETTINGS
+from ttp_mcp.credentials import Token
 from ttp_mcp.factory import create_server
+from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.transports.stdio import handshake as handshakes
 from ttp_mcp.transports.stdio.handshake import Handshake, find_handshake
 from ttp_mcp.transports.stdio.transport import serve_stdio
@@ -418,9 +421,13 @@ async def test_a_record_holds_what_every_user_gets(serve, start, tmp_path, setti
     (path,) = (tmp_path / "state").iterdir()
     assert not any(secret in path.read_bytes() for secret in (TOKEN[4:].encode(), b"org_private"))
     await serve([*opening("legacy"), call(9, "list_posts")])
-    empty = create_server(settings).server
-    await serve(opening("legacy"), record=tmp_path / "empty", server=empty)
+    with Sandbox(empty=True) as without_posts:
+        await serve(opening("legacy"), record=tmp_path / "empty", server=create_server(settings, without_posts).server)
     assert (tmp_path / "record").read_bytes() == (tmp_path / "empty").read_bytes()
+    for name, token in (("with", Token(TOKEN)), ("without", None)):
+        real = create_server(replace(settings, token=token)).server
+        await serve(opening("legacy"), record=tmp_path / name, server=real)
+    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes()
 
 
 @pytest.mark.requirement("handshake.record")
