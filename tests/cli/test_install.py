@@ -288,7 +288,7 @@ def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, caps
     path.write_text(json.dumps({"mcpServers": {"timetopost": entry}}))
     install.run(arguments("cursor"))
     said = capsys.readouterr().out
-    assert "Note: This file contains the token itself." in said
+    assert "Warning: This file contains the token itself." in said
     assert "0" * 48 not in said
 
 
@@ -311,9 +311,9 @@ def test_install_names_another_entry_that_starts_this_program(machine_of_run, ca
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"mcpServers": {"TimeToPost": other, "else": {"command": "x"}}}))
     install.run(arguments("cursor"))
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: ")]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning: ")]
     assert notes == [
-        "Note: Another entry, 'TimeToPost', also starts ttp-mcp, which shows every tool twice. Remove one of the two."
+        "Warning: Another entry, 'TimeToPost', also starts ttp-mcp, which shows every tool twice. Remove one of the two."
     ]
 
 

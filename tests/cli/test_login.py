@@ -235,7 +235,7 @@ def test_doctor_says_which_source_won(run, logged_in, api, monkeypatch):
     monkeypatch.setenv("TTP_API_URL", api["api_url"])
     assert ", from TTP_API_TOKEN) by http" in run("doctor")[1]
     assert run("login", given=api["token"].encode())[1].count(
-        "Note: TTP_API_TOKEN is set here, and wins over the login wherever it is set."
+        "Warning: TTP_API_TOKEN is set here, and wins over the login wherever it is set."
     )
 
 

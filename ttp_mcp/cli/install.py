@@ -329,7 +329,7 @@ def _words(report: Report) -> str:
     }[report.outcome]
     lines = [first]
     lines += [f"Backup: {report.backup}"] if report.backup else []
-    lines += [f"Note: {note}" for note in report.notes]
+    lines += [f"Warning: {note}" for note in report.notes]
     lines += [f"Next: {report.login}, with your API token (dashboard: Settings → API)."] if report.login else []
     lines += [f"Next: {report.next}"] if report.next else []
     return "\n".join(lines)

@@ -201,7 +201,7 @@ def _render_login(report: LoginReport) -> str:
             f"{count or 'No'} connected account{'' if count == 1 else 's'}{':' if count else '.'}",
             *(f"- {account}" for account in report.accounts),
             f"Saved in {report.saved_in}",
-            *(f"Note: {note}" for note in report.notes),
+            *(f"Warning: {note}" for note in report.notes),
             f"Next: ttp-mcp install CLIENT{_profile_flag(report)}, then restart the client.",
         ]
     )

@@ -81,6 +81,8 @@ async def test_text_that_is_too_long_for_x_comes_back_as_a_thread(fresh):
 
 async def test_now_is_the_nearest_minute_and_a_retry_creates_no_second_post(fresh, clock):
     """The answer says which time it was."""
+    checked, _ = await fresh.ok("check_post", content="Open now", platforms=["linkedin"], scheduled_at="now")
+    assert "This is the nearest time that the API takes." in checked.splitlines()[0]
     text, data = await fresh.ok("create_post", content="Open now", platforms=["linkedin"], scheduled_at="now")
     assert data["scheduled_at"] == "2026-11-24T09:04:00+01:00"
     assert "This is the nearest time that the API takes." in text
@@ -104,8 +106,9 @@ async def test_confirmation_of_now_holds_while_time_passes(connect, clock):
 async def test_reschedule_to_now_keeps_two_minutes(fresh):
     """Sooner, the scheduler could take up both posts."""
     _, made = await fresh.ok("create_post", content="Doors open", platforms=["linkedin"], scheduled_at=SOON)
-    _, data = await fresh.ok("reschedule_post", post_id=made["post_id"], scheduled_at="now")
+    text, data = await fresh.ok("reschedule_post", post_id=made["post_id"], scheduled_at="now")
     assert data["scheduled_at"] == "2026-11-24T09:05:00+01:00"
+    assert "This is the nearest time that the API takes." in text.splitlines()[0]
 
 
 @pytest.mark.parametrize("text", ["\u2800", "\u200b", "\n\u00a0\u3164"])

@@ -327,10 +327,21 @@ async def test_change_of_a_post_that_is_out_is_a_finding(fresh, status):
     _, made = await fresh.ok("create_post", **POST)
     fresh.put(made["post_id"], status=status)
     text, data = await fresh.ok("check_post", post_id=made["post_id"], content="New", scheduled_at="2026-11-23T10:00")
-    assert text.startswith("Would not be sent as it is")
+    assert text.startswith(f"Can't be changed: {made['post_id']}.\n")
+    assert "Changes:" not in text
+    assert "\nNothing was sent." in text
+    assert "Fix the errors" not in text
     assert not data["would_be_sent"]
     assert f"{made['post_id']} is {status}, so it is out or on its way and can't be changed." in data["errors"][0]
     assert "is in the past" in data["errors"][1]
+
+
+async def test_change_of_a_failed_post_does_not_call_it_a_draft(fresh):
+    """It had a time."""
+    _, made = await fresh.ok("create_post", **POST)
+    fresh.put(made["post_id"], status="failed")
+    text, _ = await fresh.ok("check_post", post_id=made["post_id"], scheduled_at="2026-11-27T10:00")
+    assert "\nChanges: time (was a failed post)." in text
 
 
 async def test_change_to_an_equal_post_is_named(fresh):

@@ -161,7 +161,9 @@ class Changes:
 
 
 def _describe_no_time(old: Post) -> str:
-    return "at a time that can't be read" if old.status == "scheduled" else "a draft"
+    if old.status == "scheduled":
+        return "at a time that can't be read"
+    return "a draft" if old.status == "draft" else f"a {old.status} post"
 
 
 async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, context: ToolContext) -> Changes:

@@ -35,6 +35,7 @@ from ttp_mcp.tools.posts.rendering import join_words, to_iso
 from ttp_mcp.tools.posts.reschedule import NOT_DONE, TOO_CLOSE, refuse_if_too_close, refuse_unless_replaceable
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
+from ttp_mcp.writes.replacement import REPLACEABLE
 
 # Repeating the descriptions would cost every agent characters.
 _AS_IN_CREATE = Field(description="As in create_post.")
@@ -96,21 +97,24 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
     """
     _refuse_mixture(args)
     changes = None
+    is_open = True
     if args.post_id:
-        prepared, changes = await _prepare_change(args, args.post_id, context)
+        prepared, changes, is_open = await _prepare_change(args, args.post_id, context)
     else:
         post = await read_new_post(args, context, NOT_CHECKED)
         prepared = await prepare_post(post, context, NOT_CHECKED, compare_drafts=True)
     found, earlier = await _add_earlier(prepared, args, context)
     lines = [
-        _render_verdict(prepared, found, earlier, context),
+        _render_verdict(prepared, found, earlier, context)
+        if is_open
+        else f"Can't be changed: {show_id(args.post_id or '')}.",
         *(_account_line(account, prepared.post) for account in prepared.targets),
-        *(changes.render_question() if changes else []),
+        *(changes.render_question() if changes and is_open else []),
         *render_content(prepared)[1:],
         *(f"Error: {text}" for text in found.errors),
         *(f"Warning: {text}" for text in found.warnings),
         *([found.render_split()] if found.split else []),
-        _render_next_step(prepared, found, earlier, args),
+        _render_next_step(prepared, found, earlier, args) if is_open else "Nothing was sent.",
     ]
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
@@ -132,7 +136,8 @@ def _refuse_mixture(args: CheckPost) -> None:
         raise Refusal(f"{NOT_CHECKED}: {join_words(passed)} {reason}. Leave it out, and call again; nothing was sent.")
 
 
-async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -> tuple[PreparedPost, Changes]:
+async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -> tuple[PreparedPost, Changes, bool]:
+    """Prepare the change of a post. The last value is whether its status lets it be changed."""
     old = await read_existing(post_id, context, NOT_CHECKED)
     fields = apply_changes(args, old, context, NOT_CHECKED)
     prepared = await prepare_post(fields, context, NOT_CHECKED, compare_drafts=True, replaced=old, lead=TOO_CLOSE)
@@ -143,7 +148,8 @@ async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -
         problems.collect(refuse_no_change, args, old, prepared, NOT_DONE)
     problems.collect(refuse_if_too_close, prepared, context)
     found = replace(prepared.findings, errors=(*problems.texts, *prepared.findings.errors))
-    return replace(prepared, findings=found), await compare_posts(old, prepared, args, context)
+    changes = await compare_posts(old, prepared, args, context)
+    return replace(prepared, findings=found), changes, old.status in REPLACEABLE
 
 
 async def _add_earlier(prepared: PreparedPost, args: CheckPost, context: ToolContext) -> tuple[Findings, str | None]:
@@ -183,7 +189,8 @@ def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None
     where = f"{way} {prepared.named()}{prepared.extent()}" if prepared.targets else ""
     if found.errors:
         return f"Would not {verb} as it is{due and f':{due}'}{where}."
-    return f"Would {'not ' if earlier else ''}{verb}{' again' if earlier else ''}{due}{where}."
+    now = " This is the nearest time that the API takes." if prepared.is_now and not earlier else ""
+    return f"Would {'not ' if earlier else ''}{verb}{' again' if earlier else ''}{due}{where}.{now}"
 
 
 def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:

@@ -246,8 +246,9 @@ def _reschedule_answer(
 ) -> Answer[Rescheduled]:
     when = prepared.post.scheduled_at
     due = f"goes out {show(when, context.zone)}, {from_now(when, context.now())}, to" if when else "is a draft for"
+    now = " This is the nearest time that the API takes." if prepared.is_now else ""
     lines = [
-        f"Rescheduled: {show_id(new_id)} {due} {prepared.named()}{prepared.extent()}. delete_post cancels it.",
+        f"Rescheduled: {show_id(new_id)} {due} {prepared.named()}{prepared.extent()}.{now} delete_post cancels it.",
         f"It replaces {show_id(old.id)}, which is deleted.",
         *changes.render_answer(),
         *render_content(prepared),
