@@ -26,6 +26,15 @@ async def test_accounts_are_split_at_commas_and_texts_are_not(fresh):
     assert len(data["accounts"]) == 2
 
 
+async def test_parts_to_remove_are_split_at_commas(fresh):
+    """They are words of a choice, as a status is."""
+    media = ["https://example.com/a.jpg"]
+    post = {"content": "Hello", "account_ids": ["@harborcafe_berlin"], "media_urls": media, "thread": ["Two"]}
+    _, made = await fresh.ok("create_post", **post, scheduled_at=DUE)
+    _, data = await fresh.ok("reschedule_post", post_id=made["post_id"], remove="media, Thread")
+    assert [json.loads(fresh.wire(data["post_id"])[name] or "[]") for name in ("media_urls", "thread")] == [[], []]
+
+
 async def test_one_url_is_a_list_of_one(fresh):
     url = "https://example.com/a,b.jpg"
     _, data = await fresh.ok("create_post", content="Hello", platforms="linkedin", media_urls=url, scheduled_at=DUE)

@@ -55,6 +55,11 @@ def test_placeholder_in_a_flag_is_one_line_that_names_it(start, transport, flag)
     assert line.startswith(f"ttp-mcp: {flag} ")
 
 
+def test_transport_is_understood_in_any_case(start):
+    code, line = start(["--transport", "HTTP", "--path", "mcp"])
+    assert (code, line.split(" ")[:2]) == (2, ["ttp-mcp:", "--path"])
+
+
 def test_command_reports_a_wrong_setting_in_the_same_line(start):
     code, line = start(["tools"], TTP_ACCESS="${TTP_ACCESS:-read}")
     assert (code, line.split(" ")[:2]) == (2, ["ttp-mcp:", "TTP_ACCESS"])

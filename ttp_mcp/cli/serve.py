@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_log_level(parser)
     parser.add_argument(
         "--transport",
+        type=str.lower,
         choices=("stdio", "sse", "http"),
         default="stdio",
         help="stdio (default); http: streamable HTTP; sse: for older clients, deprecated",

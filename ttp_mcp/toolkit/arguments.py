@@ -16,7 +16,7 @@ from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.registry import Tool
 
 # Lists whose entries hold no comma, so that one text with commas is a list.
-COMMA_SEPARATED = frozenset({"platforms", "account_ids", "status", "post_ids"})
+COMMA_SEPARATED = frozenset({"platforms", "account_ids", "status", "post_ids", "remove"})
 # Texts in which every word can be meant.
 FREE_TEXTS = frozenset({"content", "text", "thread"})
 _FILLER_WORDS = frozenset({"", "null", "none", "undefined"})
