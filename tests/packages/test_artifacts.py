@@ -183,8 +183,9 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
     assert run(server, "--version").strip() == f"ttp-mcp {__version__}"
     answers = conversation([server, "--sandbox"], tmp_path)
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool.name for tool in every_tool()]
-    failed = [CALLS_IN_ORDER[index] for index, each in answers.items() if index > 2 and each.get("isError")]
+    failed = [name for number, name in CALLS_IN_ORDER.items() if answers[number].get("isError")]
     assert failed == []
+    check_panels(answers)
 
 
 @pytest.mark.requirement("login.clients")
@@ -231,10 +232,24 @@ def called_over_http(server, folder) -> tuple[int, int]:
 
 
 CALLS_IN_ORDER = dict(enumerate(CALLS, start=3))
+PANELS = [f"ui://timetopost/{name}.html" for name in ("calendar", "post", "results")]
+RESOURCES = 100
+
+
+def check_panels(answers) -> None:
+    """Each panel is listed, and read as one page with its styles and script."""
+    listed = {each["uri"] for each in answers[RESOURCES]["resources"]}
+    assert listed >= set(PANELS)
+    for number, uri in enumerate(PANELS, start=RESOURCES + 1):
+        (content,) = answers[number]["contents"]
+        assert (content["uri"], content["mimeType"]) == (uri, "text/html;profile=mcp-app")
+        assert content["text"].startswith("<!doctype html>")
+        assert "<style>" in content["text"]
+        assert "startPanel(" in content["text"]
 
 
 def conversation(command, state) -> dict[int, dict]:
-    """Initialize, list, and call: the results by number."""
+    """Initialize, list, call, and read the panels: the results by number."""
     messages = [
         {
             "id": 1,
@@ -250,6 +265,11 @@ def conversation(command, state) -> dict[int, dict]:
         *(
             {"id": number, "method": "tools/call", "params": {"name": name, "arguments": CALLS[name]}}
             for number, name in CALLS_IN_ORDER.items()
+        ),
+        {"id": RESOURCES, "method": "resources/list", "params": {}},
+        *(
+            {"id": number, "method": "resources/read", "params": {"uri": uri}}
+            for number, uri in enumerate(PANELS, start=RESOURCES + 1)
         ),
     ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("TTP_", "PYTHON", "COV"))}
@@ -297,3 +317,4 @@ def test_packed_bundle_starts_after_unpacking(tmp_path):
     answers = conversation(command, tmp_path)
     assert [tool["name"] for tool in answers[2]["tools"]] == [tool["name"] for tool in manifest["tools"]]
     assert not any(each.get("isError") for each in answers.values())
+    check_panels(answers)
