@@ -4,7 +4,7 @@ import json
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,8 +182,11 @@ class Stage:
         return post["id"]
 
     def check_layout(self) -> None:
-        """Check that nothing leaves its box, scrolls within, or is too small to touch."""
+        """Check that nothing leaves its box, scrolls within, or is too small to touch, once the panel has drawn everything."""
         self.settle_size()
+        waiting = WebDriverWait(self.browser, SECONDS, 0.05)
+        with suppress(TimeoutException):
+            waiting.until(lambda browser: browser.execute_script(MISFITS) == [])
         assert self.browser.execute_script(MISFITS) == []
 
     def writes(self) -> list[tuple[str, dict[str, Any]]]:

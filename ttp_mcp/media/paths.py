@@ -46,8 +46,9 @@ def parse_source(source: str, home: str | None, *, windows: bool = IS_WINDOWS) -
         typed = _undo_escapes(typed, windows=windows)
     if windows:
         typed = _use_slashes(typed)
-    typed = re.sub(r"^(?:\./+)+(?=[^/])", "", typed)
-    return f"{home.rstrip('/')}{typed[1:]}" if home and typed.startswith("~/") else typed
+    if home and typed.startswith("~/"):
+        return f"{home.rstrip('/')}{typed[1:]}"
+    return re.sub(r"^(?:\./+)+(?=[^/~])", "", typed)
 
 
 def is_absolute(typed: str, *, windows: bool = IS_WINDOWS) -> bool:
