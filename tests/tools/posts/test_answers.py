@@ -59,6 +59,14 @@ async def test_check_finds_every_problem_in_one_go(fresh):
     ]
 
 
+async def test_wrong_account_does_not_hide_a_long_text(fresh):
+    """The platform is known, so its limit is."""
+    data = await check(fresh, content="x" * 300, account_ids=["nobody"], platforms=["twitter"])
+    assert len(data["errors"]) == 2
+    assert "nobody" in data["errors"][0]
+    assert "300" in data["errors"][1]
+
+
 async def test_check_of_a_change_compares_with_the_other_posts_only(fresh):
     """The post isn't its own duplicate."""
     _, made = await fresh.ok("create_post", content="Doors open", platforms=["linkedin"], scheduled_at=SOON)

@@ -185,7 +185,10 @@ def collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
 def find_targets(
     account_ids: Sequence[str], platforms: Sequence[str], book: AccountCache, problems: Problems
 ) -> list[Integration]:
-    """Find the accounts word by word, so that every wrong one is reported."""
+    """Find the accounts word by word, so that every wrong one is reported.
+
+    With a wrong one, one account of each platform in `platforms` is checked, so that the other problems are found too.
+    """
     found: list[Integration] = []
     missing = False
     for word in account_ids or platforms:
@@ -193,7 +196,9 @@ def find_targets(
         targets = problems.collect(targets_of, names, on, book, problems.failure)
         missing = missing or not targets
         found += targets or []
-    if account_ids and not missing:
+    if account_ids and missing:
+        found += [account for platform in platforms for account in book.on(platform)[:1]]
+    elif account_ids:
         problems.collect(refuse_unnamed_platforms, platforms, found, problems.failure)
     return list({account.id: account for account in found}.values())
 
