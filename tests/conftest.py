@@ -12,9 +12,11 @@ from hypothesis import settings
 # No time limit for an example: the machine may be busy, and a test must not know.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
-# A shell's nohup has it ignored, and the servers that tests start would inherit that.
+# A shell's nohup and its `&` have these ignored, and the programs that tests start would inherit that.
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

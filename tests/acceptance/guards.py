@@ -719,7 +719,7 @@ REMOVED: dict[str, Removal] = {
     ),
     "ordinary token file": Removal(
         "config.token_source:_read_ordinary_file",
-        constant(lambda path: (0o600, path.name.encode())),
+        constant(lambda path: path.name.encode()),
         "tests/test_config.py::test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block",
     ),
     "headers that come twice": Removal(
