@@ -173,6 +173,14 @@ async def wait_readable(fd: int) -> None:
         await anyio.sleep(0.005)
 
 
+async def wait_writable(fd: int) -> None:
+    """Wait until a pipe takes 4 KiB at once: a write that blocks would stop the server, which runs in the same loop."""
+    if sys.platform != "win32":
+        await anyio.wait_writable(fd)
+    else:
+        await anyio.sleep(0.005)
+
+
 META = {
     "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",

@@ -649,8 +649,8 @@ async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(s
         for number in (1, 2):
             message = line(call(number, "echo", text=big))
             for start in range(0, len(message), 4096):
+                await stdio_fixture.wait_writable(peer.input_fd)
                 peer.send(message[start : start + 4096])
-                await anyio.sleep(0)
         await stdio_fixture.wait_readable(peer.output_fd)
         peer.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, call(3, "read"))
         assert [text_of(await peer.answer(number)) for number in (1, 2, 3)] == [big, big, "read"]
@@ -682,8 +682,8 @@ async def test_a_client_that_stops_reading_is_not_read_from_and_not_waited_for_a
         await peer.answer("start")
         message = line(call(1, "echo", text="e" * 200_000))
         for start in range(0, len(message), 4096):
+            await stdio_fixture.wait_writable(peer.input_fd)
             peer.send(message[start : start + 4096])
-            await anyio.sleep(0)
         await stdio_fixture.wait_readable(peer.output_fd)
         peer.send(call(2, "write", number=2, seconds=0))
         for _ in range(100):
@@ -701,8 +701,8 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
         await peer.answer("start")
         message = line(call(1, "echo", text="e" * 200_000))
         for start in range(0, len(message), 4096):
+            await stdio_fixture.wait_writable(peer.input_fd)
             peer.send(message[start : start + 4096])
-            await anyio.sleep(0)
         await stdio_fixture.wait_readable(peer.output_fd)
         peer.close_output()
     assert (peer.code, peer.left) == (0, [])
