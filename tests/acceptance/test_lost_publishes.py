@@ -12,18 +12,11 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.asgi import answer, nowhere, once
+from tests.acceptance.lossy_network import LossyWorld, draw_fates, meet_fate, open_lossy_world
+from tests.asgi import once
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import PostCreate, ValidationFailed, retry
-from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.http import Http
-from ttp_mcp.credentials import Token
-from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.publications import Publications
-from ttp_mcp.ledger.records import scope_of
-from ttp_mcp.ledger.store.sqlite import SqliteStore
-from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.writes import reconcile
 from ttp_mcp.writes.writer import Writer
 
@@ -34,14 +27,6 @@ PUBLISHES = 6700 if os.environ.get("TTP_ACCEPTANCE") == "full" else 300
 SEED = 20261129
 CALLERS = 4
 TICK_SECONDS = 60.0
-PER_THOUSAND = {
-    "lost after commit": 75,
-    "502 after commit": 40,
-    "page after commit": 30,
-    "commits late": 150,
-    "never arrives": 5,
-    "refused": 50,
-}
 
 
 class LossyApi:
@@ -62,48 +47,28 @@ class LossyApi:
         # A fate is met once: a second request gets through.
         fate = self.fates.pop(post_id, "answered")
 
-        async def commit(answer: Send = nowhere) -> None:
+        async def commit(answer: Send) -> None:
             async def count(message: Message) -> None:
                 self.effects[post_id] += message.get("status") == 200
                 await answer(message)
 
             await self._app(scope, once({"type": "http.request", "body": b"", "more_body": False}), count)
 
-        if fate in ("lost after commit", "502 after commit", "page after commit"):
-            await commit()
-        if fate == "commits late":
-            self._time.plan(self._random.uniform(0.05, 3.0), commit)
-        if fate == "answered":
-            await commit(send)
-        elif fate == "refused":
-            await answer(send, 400, b'{"success": false, "message": "not today"}')
-        elif fate == "502 after commit":
-            await answer(send, 502)
-        elif fate == "page after commit":
-            await answer(send, 200, b"<html>")
-        else:
-            raise ConnectionResetError
+        await meet_fate(fate, commit, send, lambda action: self._time.plan(self._random.uniform(0.05, 3.0), action))
 
 
 @dataclass
-class Run:
+class Run(LossyWorld):
     """One run over a sandbox: the posts with their fates, and the last outcome of each."""
 
-    time: VirtualTime
-    sandbox: Sandbox
-    api: ApiClient
     lossy: LossyApi
-    ledger: Ledger
-    account: str
     fates: dict[str, str] = field(default_factory=dict[str, str])
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     unknown: int = 0
 
     async def prepare(self, count: int) -> None:
         """Make the posts, half of them drafts and half scheduled for later, and draw their fates."""
-        fates = [fate for fate, share in PER_THOUSAND.items() for _ in range(max(1, count * share // 1000))]
-        fates += ["answered"] * (count - len(fates))
-        random.Random(SEED).shuffle(fates)
+        fates = draw_fates(count, SEED)
         for number, fate in enumerate(fates):
             due = START + timedelta(days=90) if number % 2 else None
             post = PostCreate(f"Post number {number:05d}", account_ids=(self.account,), scheduled_at=due)
@@ -172,28 +137,14 @@ async def check(run: Run) -> Counter[str]:
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncGenerator[Run]:
     """A sandbox behind a lossy network, in virtual time."""
-    time = VirtualTime()
-    with Sandbox(tmp_path / "sandbox", clock=time.clock) as sandbox:
-        lossy = LossyApi(sandbox.app, time)
-        clocks = Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
-        api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=lossy, clocks=clocks))
-        state = SqliteStore(tmp_path / "state")
-        ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
-        account = next(each.id for each in await api.integrations.list() if each.platform == "linkedin")
-        yield Run(time, sandbox, api, lossy, ledger, account)
-        await api.aclose()
-        await state.aclose()
-
-
-def make_writer(run: Run, **options: float) -> Writer:
-    time = run.time
-    return Writer(run.api, run.ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now, **options)
+    async with open_lossy_world(tmp_path, LossyApi) as (world, lossy):
+        yield Run(**vars(world), lossy=lossy)
 
 
 async def test_lost_answers_of_publishes_end_right(run: Run) -> None:
     """Row B13. A request that did not arrive is sent 100 s later, and nothing stays unknown."""
     await run.prepare(PUBLISHES)
-    await run.publish_all(make_writer(run))
+    await run.publish_all(run.make_writer())
 
     counts = await check(run)
     assert counts["unknown"] == 0
@@ -206,7 +157,7 @@ async def test_sending_a_publish_again_after_a_lost_answer_is_noticed(
     """Without the rule that a write is never sent again there are second ones."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
     await run.prepare(60)
-    await run.publish_all(make_writer(run))
+    await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="published twice"):
         await check(run)
@@ -216,7 +167,7 @@ async def test_publishing_without_asking_the_ledger_is_noticed(run: Run, monkeyp
     """Without the record a second call sends a second request."""
     monkeypatch.setattr(Publications, "is_recent", lambda *_: False)
     await run.prepare(60)
-    await run.publish_all(make_writer(run))
+    await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="published twice"):
         await check(run)
@@ -225,7 +176,7 @@ async def test_publishing_without_asking_the_ledger_is_noticed(run: Run, monkeyp
 async def test_not_looking_for_a_lost_publish_is_noticed(run: Run) -> None:
     """Without the search too many are unknown."""
     await run.prepare(60)
-    await run.publish_all(make_writer(run, deadline_seconds=0, min_search_seconds=0))
+    await run.publish_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
     with pytest.raises(AssertionError, match="unknown"):
         await check(run)
@@ -235,7 +186,7 @@ async def test_taking_any_status_for_published_is_noticed(run: Run, monkeypatch:
     """Without the comparison of states a post that nothing reached is called done."""
     monkeypatch.setattr(reconcile, "has_started", lambda *_: True)
     await run.prepare(60)
-    await run.publish_all(make_writer(run))
+    await run.publish_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="done but not published"):
         await check(run)

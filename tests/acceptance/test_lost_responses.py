@@ -12,17 +12,10 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.asgi import answer, nowhere, once
+from tests.acceptance.lossy_network import LossyWorld, draw_fates, meet_fate, open_lossy_world
+from tests.asgi import once
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import PostCreate, ValidationFailed, retry
-from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.http import Http
-from ttp_mcp.credentials import Token
-from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.records import scope_of
-from ttp_mcp.ledger.store.sqlite import SqliteStore
-from ttp_mcp.sandbox import Sandbox
 from ttp_mcp.writes import reconcile
 from ttp_mcp.writes.outcomes import EarlierAttempt
 from ttp_mcp.writes.writer import Writer
@@ -33,24 +26,14 @@ CREATES = 2000 if os.environ.get("TTP_ACCEPTANCE") == "full" else 300
 SEED = 20261124
 CALLERS = 4
 
-# Of a thousand creates; the rest is answered normally. 300 are ambiguous, of which 5 never arrive.
-PER_THOUSAND = {
-    "lost after commit": 75,
-    "502 after commit": 40,
-    "page after commit": 30,
-    "commits late": 150,
-    "never arrives": 5,
-    "refused": 50,
-}
-
 
 class LossyApi:
     """The sandbox behind a network that loses answers; `fates` says what happens to the post with a text."""
 
-    def __init__(self, app: ASGIApp, time: VirtualTime, seed: int) -> None:
+    def __init__(self, app: ASGIApp, time: VirtualTime) -> None:
         self._app = app
         self._time = time
-        self._random = random.Random(seed)
+        self._random = random.Random(SEED)
         self.fates: dict[bytes, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,34 +44,17 @@ class LossyApi:
         # A fate is met once: whoever sends again gets through.
         fate = next((self.fates.pop(text) for text in list(self.fates) if text in body), "answered")
 
-        async def commit(answer: Send = nowhere) -> None:
+        async def commit(answer: Send) -> None:
             await self._app(scope, once({"type": "http.request", "body": body, "more_body": False}), answer)
 
-        if fate in ("lost after commit", "502 after commit", "page after commit"):
-            await commit()
-        if fate == "commits late":
-            self._time.plan(self._random.uniform(0.05, 3.0), commit)
-        if fate == "answered":
-            await commit(send)
-        elif fate == "refused":
-            await answer(send, 400, b'{"success": false, "message": "not today"}')
-        elif fate == "502 after commit":
-            await answer(send, 502)
-        elif fate == "page after commit":
-            await answer(send, 200, b"<html>")
-        else:
-            raise ConnectionResetError
+        await meet_fate(fate, commit, send, lambda action: self._time.plan(self._random.uniform(0.05, 3.0), action))
 
 
 @dataclass
-class Run:
+class Run(LossyWorld):
     """One run over a sandbox: what was wanted, what was said, and what is there."""
 
-    time: VirtualTime
-    api: ApiClient
     lossy: LossyApi
-    ledger: Ledger
-    account: str
     said: dict[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, str | None]])
     old: dict[str, str] = field(default_factory=dict[str, str])
     fates: dict[str, str] = field(default_factory=dict[str, str])
@@ -98,9 +64,7 @@ class Run:
 
     async def prepare(self, count: int) -> None:
         """Draw the fates. Half of the posts that never arrive have an equal one from before."""
-        fates = [fate for fate, share in PER_THOUSAND.items() for _ in range(max(1, count * share // 1000))]
-        fates += ["answered"] * (count - len(fates))
-        random.Random(SEED).shuffle(fates)
+        fates = draw_fates(count, SEED)
         self.fates = {f"Post number {number:05d}": fate for number, fate in enumerate(fates)}
         for text in [text for text, fate in self.fates.items() if fate == "never arrives"][::2]:
             self.old[text] = (await self.api.posts.create(self.post(text))).id
@@ -161,34 +125,14 @@ async def check(run: Run) -> Counter[str]:
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncGenerator[Run]:
     """A sandbox behind a lossy network, in virtual time."""
-    time = VirtualTime()
-    with Sandbox(tmp_path / "sandbox", clock=time.clock) as sandbox:
-        lossy = LossyApi(sandbox.app, time, SEED)
-        api = ApiClient(
-            Http(
-                base_url=sandbox.api_url,
-                token=Token(sandbox.token),
-                app=lossy,
-                clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now),
-            )
-        )
-        state = SqliteStore(tmp_path / "state")
-        ledger = Ledger(state, scope_of(api.base_url, api.token, None), time.clock.now)
-        account = next(each.id for each in await api.integrations.list() if each.platform == "linkedin")
-        yield Run(time, api, lossy, ledger, account)
-        await api.aclose()
-        await state.aclose()
-
-
-def _writes(run: Run, **options: float) -> Writer:
-    time = run.time
-    return Writer(run.api, run.ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now, **options)
+    async with open_lossy_world(tmp_path, LossyApi) as (world, lossy):
+        yield Run(**vars(world), lossy=lossy)
 
 
 async def test_lost_answers_end_right(run: Run) -> None:
     """Row B2."""
     await run.prepare(CREATES)
-    await run.create_all(_writes(run))
+    await run.create_all(run.make_writer())
 
     counts = await check(run)
     assert sum(run.fates[text] == "refused" for text in run.said) == counts["not_created"]
@@ -198,7 +142,7 @@ async def test_sending_again_after_a_lost_answer_is_noticed(run: Run, monkeypatc
     """Without the rule that a write is never sent again there are duplicates."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
     await run.prepare(100)
-    await run.create_all(_writes(run))
+    await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="duplicates"):
         await check(run)
@@ -207,7 +151,7 @@ async def test_sending_again_after_a_lost_answer_is_noticed(run: Run, monkeypatc
 async def test_not_looking_for_a_lost_answer_is_noticed(run: Run) -> None:
     """Without the search far too much is unknown."""
     await run.prepare(100)
-    await run.create_all(_writes(run, deadline_seconds=0, min_search_seconds=0))
+    await run.create_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
     with pytest.raises(AssertionError, match="unknown"):
         await check(run)
@@ -217,7 +161,7 @@ async def test_taking_an_old_post_for_the_new_one_is_noticed(run: Run, monkeypat
     """Without the comparison of dates a post from before is given out as created."""
     monkeypatch.setattr(reconcile, "CLOCK_MARGIN", timedelta(days=1))
     await run.prepare(100)
-    await run.create_all(_writes(run))
+    await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="created but missing"):
         await check(run)
@@ -232,7 +176,7 @@ async def test_creating_without_asking_the_ledger_is_noticed(run: Run, monkeypat
 
     monkeypatch.setattr(run.ledger, "begin_create", begin_always)
     await run.prepare(100)
-    await run.create_all(_writes(run))
+    await run.create_all(run.make_writer())
 
     with pytest.raises(AssertionError, match="duplicates"):
         await check(run)
