@@ -1,10 +1,10 @@
-"""Panels in a strict host in Chromium, before a real server over the demo workspace; time stands still."""
+"""Panels in a strict host in Chromium, before a real server over the demo workspace; the clock is stopped."""
 
 import json
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -181,12 +181,12 @@ class Stage:
             )
         return post["id"]
 
-    def check_layout(self) -> None:
-        """Check that nothing leaves its box, scrolls within, or is too small to touch, once the panel has drawn everything."""
-        self.settle_size()
-        waiting = WebDriverWait(self.browser, SECONDS, 0.05)
-        with suppress(TimeoutException):
-            waiting.until(lambda browser: browser.execute_script(MISFITS) == [])
+    def check_layout(self, *, while_loading: bool = False) -> None:
+        """Check that nothing leaves its box, scrolls within, or is too small to touch, once the panel has loaded everything."""
+        if while_loading:
+            self.settle_size()
+        else:
+            self.settle()
         assert self.browser.execute_script(MISFITS) == []
 
     def writes(self) -> list[tuple[str, dict[str, Any]]]:

@@ -91,7 +91,7 @@ async def test_answers_are_the_same_with_and_without_the_extension(connect):
             answers.append([(await client.call_tool(name, args)).model_dump_json() for name, args in calls])
             answers[-1].append((await client.list_tools()).model_dump_json())
     plain, extended = ([json.loads(each) for each in found] for found in answers)
-    # Fences of outside texts are marked anew in each answer.
+    # Fences of outside texts are marked differently in each answer.
     assert len(plain) == len(extended)
     assert plain[:2] == extended[:2]
     assert [each.get("structuredContent") for each in plain] == [each.get("structuredContent") for each in extended]

@@ -19,7 +19,7 @@ def test_panel_is_loading_until_the_answer_is_there(stage: Stage, panel: str) ->
     stage.open_example(panel, hold=True)
     stage.see("Loading")
     assert stage.browser.execute_script("return document.querySelectorAll('[aria-busy=true]').length") == 1
-    stage.check_layout()
+    stage.check_layout(while_loading=True)
 
 
 @each_panel

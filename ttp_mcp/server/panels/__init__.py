@@ -81,7 +81,7 @@ PANELS = (
         "Calendar",
         "Weeks and months of posts: move, cancel and read them, and approve a plan.",
         ("base.css", "calendar.css"),
-        (*_SHARED, "calendar.js"),
+        (*_SHARED, "plan.js", "drag.js", "calendar.js"),
     ),
     Panel(
         "post",
