@@ -164,11 +164,11 @@ def test_install_does_not_overwrite_what_another_program_just_saved(around):
     path.parent.mkdir(parents=True)
     path.write_text("{}")
 
-    def meanwhile():
+    def edit_during_install():
         path.write_text('{"b": 2}')
         return datetime(2026, 11, 24, tzinfo=UTC)
 
-    racing = Environment(around.machine, around.command, meanwhile, ":")
+    racing = Environment(around.machine, around.command, edit_during_install, ":")
     with pytest.raises(InstallRefused, match="changed by another program just now"):
         install.install(arguments("cursor"), racing)
     assert path.read_text() == '{"b": 2}'

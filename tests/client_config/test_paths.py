@@ -96,7 +96,7 @@ def test_path_of_windsurf_before_its_new_name_is_known():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
 def test_first_lines_about_install_name_every_client(page):
-    """A client that isn't named there is one that nobody finds."""
+    """Users find only the clients that are named there."""
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     first, *others = (client.name for client in CLIENTS)
     assert f"\nttp-mcp install {first}  # or: {', '.join(others)}\n" in text

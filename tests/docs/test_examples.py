@@ -1,7 +1,7 @@
 """The examples of docs/tools.md, run one after the other over the demo workspace.
 
 docs/examples.json holds them: `keep` names what a call returned, so that later calls can pass it on and answers show it; in an
-answer `…` stands for anything, and lines after the last one are not shown. `first` is a call that an example needs before it.
+answer `…` matches anything, and lines after the last one are not shown. `first` is a call that an example needs before it.
 """
 
 import json

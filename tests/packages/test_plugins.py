@@ -175,7 +175,7 @@ def test_plugin_has_every_skill_as_the_server_serves_it():
 
 @pytest.mark.parametrize("name", WITH_A_SERVER)
 async def test_manifest_starts_the_server(name, tmp_path):
-    """From its own folder, in a fresh home, with nothing but its command. `uvx` stands for what PyPI would give."""
+    """From its own folder, in a fresh home, with nothing but its command. `uvx` is replaced by what PyPI would give."""
     (server,) = read(name)["mcpServers"].values()
     assert server["command"] == "uvx"
     assert server["args"][0] == "ttp-mcp"

@@ -134,18 +134,19 @@ def _report_unread_boards(found: NetworkChoices, board: str, error: ApiError, *,
 
 def describe_board_failure(error: ApiError) -> str:
     """Return why the boards could not be read, as a sentence."""
-    if not isinstance(error, NotFound):
-        return describe_cause(error)
-    said = f"; the API said {quote_text(error.message, 160)}" if error.message else ""
-    return f"no Pinterest account is connected ({error.status}){said}."
+    return _describe_failure(error, "no Pinterest account is connected")
 
 
 def describe_creator_failure(error: ApiError) -> str:
     """Return why the options of one TikTok account could not be read, as a sentence."""
+    return _describe_failure(error, "the API doesn't have it as connected")
+
+
+def _describe_failure(error: ApiError, if_not_found: str) -> str:
     if not isinstance(error, NotFound):
         return describe_cause(error)
     said = f"; the API said {quote_text(error.message, 160)}" if error.message else ""
-    return f"the API doesn't have it as connected ({error.status}){said}."
+    return f"{if_not_found} ({error.status}){said}."
 
 
 def _choose_board(found: NetworkChoices, block: dict[str, Any], wanted: str, boards: Sequence[Board]) -> None:

@@ -327,9 +327,7 @@ def _describe_settled(post: Post, context: ToolContext) -> tuple[str, str] | Non
 async def _settled_answer(settled: tuple[str, str], post: Post, context: ToolContext) -> Answer[PublishedPost]:
     outcome, state = settled
     book = await context.accounts.names()
-    lines = [
-        f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent.",
-    ]
+    text = f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent."
     data = PublishedPost(
         outcome=outcome,
         post_id=clean_text(post.id),
@@ -338,7 +336,7 @@ async def _settled_answer(settled: tuple[str, str], post: Post, context: ToolCon
         failures=[],
         warnings=[],
     )
-    return Answer("\n".join(lines), data)
+    return Answer(text, data)
 
 
 def _covered_answer(step: _Step, elsewhere: dict[str, str], context: ToolContext) -> Answer[PublishedPost]:
