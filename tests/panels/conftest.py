@@ -120,8 +120,9 @@ class Stage:
         return self.wait(lambda: next(iter(self.browser.find_elements(By.XPATH, path)), None))
 
     def click(self, *names: str) -> None:
-        """Click buttons, one after the other."""
+        """Click buttons, one after the other, each when the frame is as high as the panel: they move before."""
         for name in names:
+            self.settle_size()
             self.wait(lambda name=name: self.button(name).click() or True)
 
     def press(self, key: str) -> None:

@@ -231,7 +231,8 @@ def press(stage: Stage, keys: str) -> None:
 
 
 def press_to(stage: Stage, key: str) -> None:
-    """Press Tab until an element has the focus."""
+    """Press Tab until an element has the focus, once nothing is drawn again: a key that is down would be lost."""
+    stage.settle()
     for _ in range(60):
         press(stage, Keys.TAB)
         if stage.focused() == key:
