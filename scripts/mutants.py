@@ -9,6 +9,9 @@ reason in `tests/equivalent_mutants.toml`. Exit code 1 when others survive. A mo
 """
 
 import argparse
+import ast
+import difflib
+import os
 import re
 import shutil
 import subprocess
@@ -88,6 +91,8 @@ TESTS = {
 LEFT_OUT = ("tests/writes/test_history.py", "tests/writes/replacement/test_killed.py")
 # A timeout is a loop that doesn't end, which tests notice.
 KILLED = ("killed", "timeout")
+# A folder of its own, so that the other scripts can't be imported by the tests.
+PLUGIN_FOLDER = "pytest_plugin"
 COPIED = ("contract", "docs", "scripts", "benchmarks", "plugin", "README.md", "AGENTS.md", "server.json")
 
 
@@ -125,7 +130,20 @@ def copy_project(folder: Path, module: str) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    arguments = ["-p", "no:randomly", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow and not browser"]
+    (folder / PLUGIN_FOLDER).mkdir()
+    shutil.copy2(ROOT / "scripts" / "mutants_order.py", folder / PLUGIN_FOLDER)
+    arguments = [
+        "-p",
+        "mutants_order",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        "-m",
+        "not slow and not browser",
+    ]
     arguments += [f"--ignore={name}" for name in LEFT_OUT]
     settings = f"""
 [tool.mutmut]
@@ -142,16 +160,27 @@ pytest_add_cli_args_test_selection = {closest_tests(module)}
 def run_mutmut(folder: Path, *arguments: str) -> str:
     """Run mutmut in the copy, in an environment of its own, and return what it printed."""
     command = ["uv", "run", "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "mutmut", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    extra = {"PYTHONPATH": str(folder / PLUGIN_FOLDER), "MUTANT_KILLS": str(folder / "kills")}
+    done = subprocess.run(command, cwd=folder, env=os.environ | extra, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
-def read_mutant(folder: Path, name: str) -> Mutant:
-    """Read the changed lines of a mutant."""
-    diff = run_mutmut(folder, "show", name).splitlines()
-    before = [line[1:].strip() for line in diff if re.match(r"-(?!--)", line)]
-    after = [line[1:].strip() for line in diff if re.match(r"\+(?!\+\+)", line)]
-    return Mutant(name, " ".join(before), " ".join(after))
+def read_mutants(folder: Path, module: str, names: list[str]) -> list[Mutant]:
+    """Read the changed lines of mutants. mutmut's own command for that takes a second for each."""
+    source = (folder / "mutants" / "ttp_mcp" / f"{module}.py").read_text(encoding="utf-8")
+    lines = source.splitlines()
+    bodies = {
+        node.name: [line.strip() for line in lines[node.body[0].lineno - 1 : node.end_lineno]]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    found: list[Mutant] = []
+    for name in names:
+        mangled = name.rpartition(".")[2]
+        diff = list(difflib.ndiff(bodies[f"{mangled.rpartition('__mutmut_')[0]}__mutmut_orig"], bodies[mangled]))
+        before, after = (" ".join(line[2:] for line in diff if line.startswith(sign)) for sign in "-+")
+        found.append(Mutant(name, before, after))
+    return found
 
 
 def name_function(mutant: Mutant) -> str:
@@ -175,14 +204,16 @@ def try_module(module: str, names: list[str], workers: int) -> int:
         said = run_mutmut(folder, "run", "--max-children", str(workers), *names)
         results = dict(re.findall(r"^\s*(\S+): (.+)$", run_mutmut(folder, "results", "--all", "true"), re.MULTILINE))
         results = {each: results[each] for each in names or results}
-        alive = [read_mutant(folder, each) for each, outcome in results.items() if outcome not in KILLED]
+        alive = read_mutants(folder, module, [each for each, outcome in results.items() if outcome not in KILLED])
     if not results or "not checked" in results.values():
         sys.exit(f"{module}: the tests did not run, or fail without a mutant\n{said[-3000:]}")
     left = [mutant for mutant in alive if not is_equivalent(mutant, module)]
     counted = len(results) - (len(alive) - len(left))
     share = 100 * (counted - len(left)) / counted if counted else 100.0
+    timeouts = sum(outcome == "timeout" for outcome in results.values())
     print(
-        f"\n{module}: {counted - len(left)} of {counted} mutants killed ({share:.1f} %), {len(alive) - len(left)} equivalent"
+        f"\n{module}: {counted - len(left)} of {counted} mutants killed ({share:.1f} %), {timeouts} of them by a timeout, "
+        f"{len(alive) - len(left)} equivalent"
     )
     for mutant in left:
         print(f"\n{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
