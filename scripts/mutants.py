@@ -80,7 +80,7 @@ TESTS = {
     "transports/http/guard": ("tests/transports/http/test_guard.py",),
     "transports/http/oauth": ("tests/transports/http/test_oauth.py",),
     "transports/http/tenants": ("tests/transports/http/test_tenants.py",),
-    "transports/http/jwks": ("tests/transports/http/test_oauth.py",),
+    "transports/http/jwks": ("tests/transports/http/test_jwks.py", "tests/transports/http/test_oauth.py"),
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
     "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),

@@ -135,6 +135,21 @@ def always_resolved(there: Any) -> Any:
     return resolve
 
 
+def any_use(there: Any) -> Any:
+    """A key of the issuer, whatever it is for."""
+
+    async def find(self: Any, kid: str) -> dict[str, Any] | None:
+        key = await there(self, kid)
+        return key and {name: value for name, value in key.items() if name not in ("use", "alg")}
+
+    return find
+
+
+def with_options(**options: Any) -> Any:
+    """A constructor that is called with other options."""
+    return lambda there: lambda *given, **named: there(*given, **{**named, **options})
+
+
 def through_client(**options: Any) -> Any:
     """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked."""
 
@@ -167,6 +182,7 @@ async def any_post(post_id: str, app: Any) -> Any:
 
 
 API, WRITES, TOOLS, SERVER = "tests/api", "tests/writes", "tests/tools", "tests/server"
+HTTP = "tests/transports/http"
 REMOVED: dict[str, Removal] = {
     # The API client
     "access, in the client": Removal(
@@ -761,6 +777,70 @@ REMOVED: dict[str, Removal] = {
         "transports.http.options:_check_reach",
         no_check,
         "tests/transports/http/test_options.py::test_other_machines_are_not_served_without_client_authentication",
+    ),
+    "server key": Removal(
+        "transports.http.auth:ServerKey.matches",
+        always(True),
+        f"{HTTP}/test_auth.py::test_caller_without_the_key_gets_401_also_on_this_machine",
+    ),
+    "API token in Authorization": Removal(
+        "transports.http.auth:has_api_token",
+        always(False),
+        f"{HTTP}/test_auth.py::test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not",
+    ),
+    "key for metrics beside OAuth": Removal(
+        "transports.http.auth:ClientAuth._check_client",
+        lambda there: lambda self, _, given: there(self, "/mcp", given),
+        f"{HTTP}/test_oauth.py::test_metrics_need_the_key_beside_an_issuer",
+    ),
+    "signatures of access tokens": Removal(
+        "transports.http.oauth:jwt.decode",
+        lambda there: lambda token, *_, **__: there(token, options={"verify_signature": False}),
+        f"{HTTP}/test_oauth.py::test_a_token_that_the_issuer_did_not_sign_is_refused",
+    ),
+    "claims of access tokens": Removal(
+        "transports.http.oauth:jwt.decode",
+        lambda there: (
+            lambda token, key, *, algorithms, **_: there(
+                token, key, algorithms=algorithms, options={"verify_aud": False}
+            )
+        ),
+        f"{HTTP}/test_oauth.py::test_a_token_with_other_claims_is_refused",
+    ),
+    "use of the issuer's keys": Removal(
+        "transports.http.jwks:IssuerKeys.find",
+        any_use,
+        f"{HTTP}/test_oauth.py::test_a_key_for_another_use_is_not_used",
+    ),
+    "age of the issuer's keys": Removal(
+        "transports.http.jwks:KEEP_SECONDS",
+        constant(1e9),
+        f"{HTTP}/test_oauth.py::test_withdrawn_key_is_accepted_for_an_hour_at_most",
+    ),
+    "metadata of the issuer": Removal(
+        "transports.http.jwks:is_protected",
+        always(True),
+        f"{HTTP}/test_oauth.py::test_an_issuer_that_can_not_be_understood_accepts_no_token",
+    ),
+    "certificate of the issuer": Removal(
+        "transports.http.jwks:httpx2.AsyncClient",
+        with_options(verify=False),
+        f"{HTTP}/test_jwks.py::test_keys_come_only_from_a_server_with_the_certificate_of_the_issuer",
+    ),
+    "redirects of the issuer": Removal(
+        "transports.http.jwks:httpx2.AsyncClient",
+        with_options(follow_redirects=True),
+        f"{HTTP}/test_jwks.py::test_redirect_of_an_issuer_is_not_followed",
+    ),
+    "proxies before the issuer": Removal(
+        "transports.http.jwks:httpx2.AsyncClient",
+        with_options(trust_env=True),
+        f"{HTTP}/test_jwks.py::test_keys_of_an_issuer_on_this_machine_are_fetched_past_any_proxy",
+    ),
+    "users with calls in flight": Removal(
+        "transports.http.tenants:Tenant.is_busy",
+        constant(False),
+        f"{HTTP}/test_tenants.py::test_tenant_is_kept_until_its_last_call_ends",
     ),
     "writes of all users are waited for": Removal(
         "transports.http.tenants:Tenants.drain",

@@ -1,15 +1,11 @@
 """Proxy and certificate settings, and the reason why the API was not reached, over real sockets."""
 
 import asyncio
-import datetime
-import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.certificates import make_certificate
 from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
 from ttp_mcp.api.download import DownloadProblem, MediaDownloader
 from ttp_mcp.credentials import Token
@@ -46,38 +42,6 @@ async def serving(answer=LIST, tls=None):
     server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
-
-
-@pytest.fixture
-def make_certificate(tmp_path):
-    """Make a self-signed certificate; returns the server's TLS context and the file of its CA."""
-
-    def make(name="localhost", days=1):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-        signed = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(end - datetime.timedelta(days=9))
-            .not_valid_after(end)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        (tmp_path / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        (tmp_path / "key.pem").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
-        return context, tmp_path / "ca.pem"
-
-    return make
 
 
 def client(base_url):
@@ -128,8 +92,8 @@ async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
     assert "the proxy named by HTTPS_PROXY refused to connect to the API" in text
 
 
-async def test_no_proxy_connects_without_one(monkeypatch, make_certificate):
-    server, ca = make_certificate()
+async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
+    server, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
     monkeypatch.setenv("NO_PROXY", "localhost")
@@ -147,8 +111,8 @@ async def test_no_proxy_connects_without_one(monkeypatch, make_certificate):
         ({"name": "other.example"}, True, "other_name", "is for another host name. Check TTP_API_URL"),
     ],
 )
-async def test_certificate_problem_is_named(monkeypatch, make_certificate, made, trusted, reason, part):
-    server, ca = make_certificate(**made)
+async def test_certificate_problem_is_named(monkeypatch, tmp_path, made, trusted, reason, part):
+    server, ca = make_certificate(tmp_path, **made)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     async with serving(tls=server) as port:
@@ -185,9 +149,9 @@ async def test_certificates_that_can_not_be_read_are_named(monkeypatch, tmp_path
     assert text.startswith(f"Posts not listed: {variable} names certificates that can't be read.")
 
 
-async def test_download_names_a_certificate_that_is_not_trusted(make_certificate):
+async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     """Another address of the host has the same certificate, so none is tried."""
-    server, _ = make_certificate()
+    server, _ = make_certificate(tmp_path)
     async with serving(tls=server) as port:
         with pytest.raises(DownloadProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
             await MediaDownloader(loopback=True).fetch(f"https://localhost:{port}/a.png", lambda head: True)

@@ -1,7 +1,6 @@
 """The bare client for storage, against servers that misbehave."""
 
 import asyncio
-import datetime
 import logging
 import socket
 import ssl
@@ -14,13 +13,11 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.support.certificates import make_certificate
 from ttp_mcp.api.upload import ByteCounter, PresignedUploader, UploadProblem, allowed_seconds
 
 BODY = bytes(range(256)) * 4096
@@ -327,36 +324,10 @@ async def test_next_address_is_tried_when_one_does_not_answer():
         await put(storage(), f"http://localhost:{port}/key")
 
 
-def certificate(name):
-    """A server's and a client's TLS settings for a certificate of this name."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem, private
-
-
 def tls_pair(tmp_path, name):
     """The settings of both sides."""
-    pem, private = certificate(name)
-    (tmp_path / "both.pem").write_bytes(pem + private)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(tmp_path / "both.pem")
-    return server, ssl.create_default_context(cadata=pem.decode())
+    server, ca = make_certificate(tmp_path, name)
+    return server, ssl.create_default_context(cafile=ca)
 
 
 @pytest.mark.requirement("uploads.pinned")

@@ -30,7 +30,7 @@ async def test_a_request_without_authorization_is_answered_401(serve):
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}"])
+@pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}", f"Bearer {KEY} "])
 async def test_caller_with_the_key_is_served(serve, value):
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
@@ -86,7 +86,9 @@ NOT_TOKENS = (
 )
 
 
-@pytest.mark.parametrize("value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x"])
+@pytest.mark.parametrize(
+    "value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"]
+)
 async def test_text_with_the_beginning_of_a_token_is_not_an_api_token(serve, value):
     async with serve() as open_to_all:
         served = await open_to_all.rpc("tools/list", authorization=value)
@@ -103,6 +105,7 @@ async def test_text_with_the_beginning_of_a_token_is_not_an_api_token(serve, val
         "prod-TTP_mcp-0123456789abcdef0123456789",
         "ttp_mcp-0123456789abcdef0123456789",
         "prod:TTP_0123456789abcdef01234567",
+        "XX0123456789abcdef0123456789abcdXX",
     ],
 )
 async def test_every_key_that_the_server_starts_with_is_accepted(serve, settings, key):
@@ -141,6 +144,16 @@ async def test_without_a_users_token_nothing_is_served_and_no_other_account_is_u
     assert called.headers["www-authenticate"] == 'X-TimeToPost-Token realm="ttp-mcp"'
     assert "X-TimeToPost-Token" in said(called)
     assert upstream.asked == {}
+
+
+async def test_header_beyond_ascii_is_no_users_token(serve):
+    async with serve(**TENANTS, sandbox=Upstream()) as web:
+        sent = request("tools/list")
+        headers = [*((name.encode(), value.encode()) for name, value in sent["headers"].items())]
+        response = await web.http.post(
+            "/mcp", json=sent["json"], headers=[*headers, (b"x-timetopost-token", b"ttp_\xff")]
+        )
+    assert response.status_code == 401
 
 
 async def test_a_users_token_does_not_replace_the_key(serve):

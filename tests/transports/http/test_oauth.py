@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from tests.transports.http.conftest import KEY
 from tests.transports.http.upstream import token_of
 from ttp_mcp.transports.http.auth import ServerKey
-from ttp_mcp.transports.http.jwks import IssuerKeys, metadata_urls
+from ttp_mcp.transports.http.jwks import IssuerKeys
 from ttp_mcp.transports.http.oauth import AccessTokens
 
 pytestmark = pytest.mark.requirement("http.oauth")
@@ -20,6 +20,7 @@ ISSUER = "https://login.example.com/tenant"
 RESOURCE = "https://mcp.example.com/mcp"
 OAUTH = {"oauth_issuer": ISSUER, "oauth_resource": RESOURCE}
 JWKS = "https://login.example.com/keys"
+METADATA = "/.well-known/oauth-authorization-server/tenant"
 MAKERS = {
     ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
     rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
@@ -35,7 +36,7 @@ class Issuer:
         self.keys = {"a": ec.generate_private_key(ec.SECP256R1())}
         self.asked = []
         self.documents = {
-            "/.well-known/oauth-authorization-server/tenant": {"issuer": ISSUER, "jwks_uri": JWKS},
+            METADATA: {"issuer": ISSUER, "jwks_uri": JWKS},
             "/keys": self.jwks(),
         }
 
@@ -83,10 +84,49 @@ def tokens(issuer, moment):
 
 
 async def test_a_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer):
-    access = await tokens.verify_token(issuer.token(scope="read write"))
+    token = issuer.token(scope="read write")
+    access = await tokens.verify_token(token)
     assert (access.client_id, access.subject, access.scopes) == ("app", "user-1", ["read", "write"])
     assert (access.resource, access.claims) == (RESOURCE, {"iss": ISSUER})
-    assert access.token == ""
+    assert (access.token, access.expires_at) == ("", jwt.decode(token, options={"verify_signature": False})["exp"])
+
+
+@pytest.mark.parametrize(
+    ("claims", "client", "subject", "scopes"),
+    [
+        ({"azp": "web"}, "app", "user-1", []),
+        ({"client_id": None, "azp": "web"}, "web", "user-1", []),
+        ({"client_id": None}, "user-1", "user-1", []),
+        ({"client_id": None, "sub": None}, "unknown", None, []),
+        ({"scope": ["read"]}, "app", "user-1", []),
+    ],
+)
+async def test_client_of_a_token_is_named_by_the_first_claim_that_does(tokens, issuer, claims, client, subject, scopes):
+    access = await tokens.verify_token(issuer.token(**claims))
+    assert (access.client_id, access.subject, access.scopes) == (client, subject, scopes)
+
+
+async def test_longest_token_is_accepted(tokens, issuer):
+    """16 KiB; a longer one isn't read at all."""
+    padded = [issuer.token(pad="x" * 11_900, headers={"x": "y" * size}) for size in range(100, 200)]
+    longest = next(token for token in padded if len(token) == 16 * 1024)
+    too_long = next(token for token in padded if len(token) > 16 * 1024)
+    assert await tokens.verify_token(longest) is not None
+    assert await tokens.verify_token(too_long) is None
+
+
+@pytest.mark.parametrize(("seconds", "is_accepted"), [(-20, True), (-40, False)])
+async def test_clocks_of_issuer_and_server_may_differ_by_half_a_minute(tokens, issuer, seconds, is_accepted):
+    now = int(time.time())
+    expired = await tokens.verify_token(issuer.token(exp=now + seconds))
+    early = await tokens.verify_token(issuer.token(nbf=now - seconds))
+    assert (expired is not None, early is not None) == (is_accepted, is_accepted)
+
+
+async def test_refused_token_is_logged_by_its_reason_alone(tokens, issuer, caplog):
+    caplog.set_level("INFO")
+    assert await tokens.verify_token(issuer.token(exp=1)) is None
+    assert caplog.messages[-1:] == ["access token refused: ExpiredSignatureError"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +135,8 @@ async def test_a_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer)
         {"aud": "https://other.example/mcp"},
         {"aud": None},
         {"aud": RESOURCE + "x"},
+        {"aud": RESOURCE.removesuffix("/mcp")},
+        {"iss": ISSUER + "/"},
         {"iss": "https://evil.example"},
         {"iss": None},
         {"exp": 1},
@@ -119,6 +161,7 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
         issuer.token(key=stranger),
         issuer.token(kid="b"),
         issuer.token(headers={"typ": "logout+jwt"}),
+        issuer.token(headers={"typ": "id_token+jwt"}),
         issuer.token(key="shared" * 10, algorithm="HS256"),
         issuer.token(key=rsa.generate_private_key(65537, 2048), algorithm="RS256"),
         jwt.encode({"iss": ISSUER, "aud": RESOURCE, "exp": 4_000_000_000}, None, "none", headers={"kid": "a"}),
@@ -146,34 +189,53 @@ async def test_keys_are_fetched_once_and_again_when_a_new_one_appears_but_not_fo
     assert issuer.asked.count("/keys") == 1
     issuer.keys["b"] = rsa.generate_private_key(65537, 2048)
     issuer.documents["/keys"] = issuer.jwks()
-    moment[0] += 61
-    assert await tokens.verify_token(issuer.token("b", key=issuer.keys["b"], algorithm="RS256"))
-    moment[0] += 3601
+    renewed = issuer.token("b", key=issuer.keys["b"], algorithm="RS256")
+    moment[0] += 59
+    assert await tokens.verify_token(renewed) is None
+    moment[0] += 1
+    assert await tokens.verify_token(renewed)
+    moment[0] += 3599
+    assert await tokens.verify_token(good)
+    assert issuer.asked.count("/keys") == 2
+    moment[0] += 1
     assert await tokens.verify_token(good)
     assert issuer.asked.count("/keys") == 3
 
 
+async def test_withdrawn_key_is_accepted_for_an_hour_at_most(tokens, issuer, moment):
+    """The issuer withdraws keys that leaked."""
+    assert await tokens.verify_token(issuer.token())
+    issuer.keys["b"] = issuer.keys.pop("a")
+    issuer.documents["/keys"] = issuer.jwks()
+    moment[0] += 3600
+    assert await tokens.verify_token(issuer.token(key=issuer.keys["b"])) is None
+
+
 @pytest.mark.parametrize(
-    ("path", "document"),
+    ("path", "document", "cause"),
     [
-        ("/keys", None),
-        ("/keys", b"<html>"),
-        ("/keys", {"other": []}),
-        ("/keys", {"keys": 1}),
-        ("/keys", b" " * 300_000),
-        ("/.well-known/oauth-authorization-server/tenant", None),
-        ("/.well-known/oauth-authorization-server/tenant", {"issuer": "https://evil.example", "jwks_uri": JWKS}),
-        (
-            "/.well-known/oauth-authorization-server/tenant",
-            {"issuer": ISSUER, "jwks_uri": "http://login.example.com/k"},
-        ),
-        ("/.well-known/oauth-authorization-server/tenant", {"issuer": ISSUER}),
+        ("/keys", None, "HTTPStatusError"),
+        ("/keys", b"<html>", "ValueError"),
+        ("/keys", {"other": []}, "KeyError"),
+        ("/keys", {"keys": 1}, "TypeError"),
+        ("/keys", b'{"keys": []}'.ljust(256 * 1024 + 1), "ValueError"),
+        (METADATA, None, "LookupError"),
+        (METADATA, {"issuer": "https://evil.example", "jwks_uri": JWKS}, "LookupError"),
+        (METADATA, {"issuer": ISSUER + "/", "jwks_uri": JWKS}, "LookupError"),
+        (METADATA, {"issuer": ISSUER, "jwks_uri": "http://login.example.com/keys"}, "LookupError"),
+        (METADATA, {"issuer": ISSUER}, "KeyError"),
     ],
 )
-async def test_an_issuer_that_can_not_be_understood_accepts_no_token(tokens, issuer, caplog, path, document):
+async def test_an_issuer_that_can_not_be_understood_accepts_no_token(tokens, issuer, caplog, path, document, cause):
     issuer.documents[path] = document
     assert await tokens.verify_token(issuer.token()) is None
-    assert "TTP_OAUTH_ISSUER" in caplog.text
+    assert caplog.messages == [f"The keys of TTP_OAUTH_ISSUER could not be fetched: {cause}"]
+
+
+async def test_largest_document_of_an_issuer_is_read(tokens, issuer):
+    """256 KiB."""
+    issuer.documents["/keys"] = json.dumps(issuer.documents["/keys"]).encode().ljust(256 * 1024)
+    assert await tokens.verify_token(issuer.token())
 
 
 async def test_the_keys_of_before_stay_while_the_issuer_is_down(tokens, issuer, moment):
@@ -184,17 +246,15 @@ async def test_the_keys_of_before_stay_while_the_issuer_is_down(tokens, issuer, 
 
 
 async def test_metadata_of_openid_connect_is_found_too(tokens, issuer):
-    issuer.documents["/tenant/.well-known/openid-configuration"] = issuer.documents.pop(
-        "/.well-known/oauth-authorization-server/tenant"
-    )
+    issuer.documents["/tenant/.well-known/openid-configuration"] = issuer.documents.pop(METADATA)
     assert await tokens.verify_token(issuer.token())
-    assert metadata_urls("https://a.example")[1] == "https://a.example/.well-known/openid-configuration"
 
 
 async def test_the_server_key_is_accepted_beside_access_tokens_when_it_is_set(issuer):
     keys = IssuerKeys(ISSUER, app=issuer.app)
     both = AccessTokens(ISSUER, RESOURCE, keys, ServerKey(KEY))
-    assert (await both.verify_token(KEY)).client_id == "TTP_SERVER_KEY"
+    access = await both.verify_token(KEY)
+    assert (access.client_id, access.token, access.resource) == ("TTP_SERVER_KEY", "", RESOURCE)
     assert await both.verify_token(KEY + "x") is None
 
 
@@ -212,6 +272,25 @@ async def test_over_http_a_client_learns_where_to_get_a_token_and_is_served_with
     assert metadata.json()["authorization_servers"] == [ISSUER]
     assert served.status_code == 200
     assert figures.status_code == 404
+
+
+async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
+    """Access tokens are for MCP."""
+    async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
+        statuses = [
+            (await web.http.get("/metrics", headers={"authorization": f"Bearer {value}"})).status_code
+            for value in (KEY, KEY + "x", issuer.token())
+        ]
+        without = await web.http.get("/metrics")
+    assert (statuses, without.status_code) == ([200, 401, 401], 401)
+
+
+async def test_page_of_a_listed_origin_reads_the_metadata(serve, issuer):
+    """The SDK allows every origin by itself; two headers would be none."""
+    page = "https://app.example.com"
+    async with serve(**OAUTH, allowed_origins=(page,), more={"issuer_app": issuer.app}) as web:
+        metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp", headers={"origin": page})
+    assert metadata.headers.get_list("access-control-allow-origin") == [page]
 
 
 async def test_an_access_token_whose_signature_holds_the_beginning_of_an_api_token_is_served(serve, issuer):

@@ -33,8 +33,10 @@ class Writes:
     def __init__(self):
         self.in_flight = self
         self.count = 0
+        self.drained = []
 
     async def drain(self, seconds):
+        self.drained.append(seconds)
         return self.ends_well
 
 
@@ -97,6 +99,38 @@ async def test_no_tenant_is_closed_during_a_call_or_a_write(tenants, apps):
     assert apps.closed == [2]
 
 
+async def test_tenant_is_kept_until_its_last_call_ends(tenants, apps, time):
+    async with tenants.use(Token(token_of(1))):
+        async with tenants.use(Token(token_of(1))):
+            pass
+        time[0] = 100
+        await tenants.sweep()
+        for number in (2, 3):
+            async with tenants.use(Token(token_of(number))):
+                pass
+        assert apps.closed == [2]
+    assert len(tenants) == 2
+
+
+async def test_tenant_is_closed_after_the_idle_time_and_not_before(tenants, apps, time):
+    time[0] = 5
+    async with tenants.use(Token(token_of(1))):
+        pass
+    time[0] = 14
+    await tenants.sweep()
+    assert apps.closed == []
+    time[0] = 15
+    await tenants.sweep()
+    assert apps.closed == [1]
+
+
+async def test_users_are_distinguished_by_their_whole_token(tenants, apps):
+    """Two tokens may differ in the last digit alone."""
+    async with tenants.use(Token(token_of(16))) as one, tenants.use(Token(token_of(17))) as two:
+        assert one.name != two.name
+        assert one.context is not two.context
+
+
 async def test_idle_tenant_is_closed(tenants, apps, time):
     async with tenants.use(Token(token_of(1))):
         pass
@@ -133,6 +167,7 @@ async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
         async with tenants.use(Token(token_of(number))):
             pass
     assert await tenants.drain(1) is True
+    assert [app.writer.drained for app in apps.made.values()] == [[1], [1]]
     apps.made[2].writer.ends_well = False
     apps.made[2].writer.in_flight.count = 3
     assert tenants.writes_in_flight == 3

@@ -121,7 +121,7 @@ class Guard:
         other = path[:-1] if path.endswith("/") else f"{path}/"
         if path in self._rules.methods or other not in self._rules.methods:
             return scope
-        return {**scope, "path": other, "raw_path": other.encode()}
+        return {**scope, "path": other}
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> Rejection | None:
         return (

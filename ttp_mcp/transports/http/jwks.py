@@ -88,7 +88,7 @@ class IssuerKeys:
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > _MOST_BYTES:
-                    raise ValueError("too large")
+                    raise ValueError
         return from_json(content)
 
     def _create_client(self, url: str) -> httpx2.AsyncClient:

@@ -67,7 +67,7 @@ class AccessTokens:
             audience=self._audiences,
             issuer=self._issuer,
             leeway=_CLOCK_SECONDS,
-            options={"require": ["exp", "iss", "aud"]},
+            options={"require": ["exp"]},
         )
 
 
