@@ -202,7 +202,7 @@ def test_a6_every_path_attack_is_refused(world):
     assert refused >= 60
 
 
-def only_nul(parts):
+def only_nul(parts, system):
     """What the system itself would refuse, and nothing else."""
     if "\0" in "".join(parts):
         raise FileRefused("Not uploaded.")
@@ -214,7 +214,7 @@ GUARDS = {
     "regular file, one name": lambda patch: patch.setattr(files, "_find_problem", lambda found: None),
     "folders": lambda patch: patch.setattr(files, "_resolve_root", lambda root, number: root.resolve()),
     "types": lambda patch: patch.setitem(globals(), "examine_file", lambda read_at, size, name: None),
-    "file URLs": lambda patch: patch.setattr(paths, "_parse_file_url", lambda url, windows: url.split("media/")[-1]),
+    "file URLs": lambda patch: patch.setattr(paths, "_parse_file_url", lambda url, system: url.split("media/")[-1]),
 }
 
 

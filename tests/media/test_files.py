@@ -1,5 +1,6 @@
 """Opening a local file below the allowed folders."""
 
+import ctypes
 import errno
 import os
 import socket
@@ -23,6 +24,7 @@ needs_posix_names = pytest.mark.skipif(WINDOWS, reason="Windows has no such name
 needs_posix_paths = pytest.mark.skipif(WINDOWS, reason="written as a POSIX path")
 needs_descriptors = pytest.mark.skipif(WINDOWS, reason="Windows opens by path and has no file descriptors of processes")
 
+HELD = "Not uploaded: «photo.jpg»: another program holds it. Close it there; nothing was sent, repeating is safe."
 SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
@@ -234,12 +236,32 @@ def test_name_that_reads_the_same_opens_no_other_door(folder, tmp_path, stored, 
 
 
 @pytest.mark.requirement("uploads.names")
-def test_folder_on_the_way_is_named_exactly(folder):
-    """Only the file's own name is looked for."""
+@pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_folder_on_the_way_is_found_by_either_form_of_its_accents(folder, stored, typed):
+    """A folder that macOS made keeps its form on a disk of another system."""
+    stored, typed = (unicodedata.normalize(form, "Été à Nîmes") for form in (stored, typed))
+    (folder / stored / "jour").mkdir(parents=True)
+    (folder / stored / "jour" / "café.jpg").write_bytes(b"this one")
+    assert content(f"{typed}/jour/café.jpg", folder) == b"this one"
+    assert content(f"{folder}/{typed}/jour/cafe\u0301.jpg", folder) == b"this one"
+
+
+@pytest.mark.requirement("uploads.names")
+def test_folder_on_the_way_is_named_exactly_otherwise(folder):
+    """Only the file's own name is found by what it looks like."""
     (folder / "two  spaces").mkdir()
     (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
     assert "it isn't in the allowed folders" in refusal("two spaces/a.jpg", folder)
     assert content("two  spaces/a.jpg", folder) == b"x"
+
+
+@needs_posix_names
+@pytest.mark.requirement("uploads.names")
+def test_two_folders_that_read_the_same_are_listed(folder):
+    """The wrong picture must not go out."""
+    for form in ("NFC", "NFD"):
+        (folder / unicodedata.normalize(form, "été")).mkdir()
+    assert "2 names there read the same (" in refusal("été/photo.jpg", folder)
 
 
 @needs_links
@@ -357,7 +379,20 @@ def test_file_that_another_program_holds_is_named_as_such(folder, monkeypatch):
         return real(path, *args, **options)
 
     monkeypatch.setattr(files.os, "open", opening)
-    assert "«photo.jpg»: another program holds it. Close it there;" in refusal("photo.jpg", folder)
+    assert refusal("photo.jpg", folder) == HELD
+
+
+@pytest.mark.skipif(not WINDOWS, reason="only Windows lets a program open a file for itself alone")
+@pytest.mark.requirement("uploads.words")
+def test_file_that_is_open_elsewhere_is_named_as_such(folder):
+    """As long as another program doesn't share it."""
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.CreateFileW.restype = ctypes.c_void_p
+    generic_read, share_none, open_existing = 0x80000000, 0, 3
+    handle = kernel.CreateFileW(str(folder / "photo.jpg"), generic_read, share_none, None, open_existing, 0, None)
+    assert refusal("photo.jpg", folder) == HELD
+    kernel.CloseHandle(ctypes.c_void_p(handle))
+    assert content("photo.jpg", folder) == b"picture"
 
 
 @pytest.mark.requirement("uploads.typed_paths")
@@ -525,3 +560,34 @@ def test_refusals_leave_no_descriptor_open(folder, tmp_path):
     for source in ("photo.jpg", "empty.jpg", "link.jpg", "trip/none.jpg", "trip", "../x"):
         refusal(source, folder, second)
     assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.skipif(not WINDOWS, reason="short names and attributes of Windows")
+class TestOnWindows:
+    """Facts of its file system."""
+
+    @pytest.mark.requirement("uploads.typed_paths")
+    def test_short_names_are_understood_on_the_whole_way(self, tmp_path):
+        """As older programs and some variables of Windows give them."""
+        folder = tmp_path / "a folder with a long name"
+        folder.mkdir()
+        (folder / "a photo with a long name.jpg").write_bytes(b"picture")
+        short = shorten(folder / "a photo with a long name.jpg")
+        assert "~" in Path(short).parent.name
+        assert content(short, folder) == b"picture"
+        assert content(Path(short).name, folder) == b"picture"
+        assert content(str(folder / "a photo with a long name.jpg"), Path(short).parent) == b"picture"
+
+    @pytest.mark.parametrize("hidden", ["photo.jpg", "trip"])
+    def test_hidden_attribute_of_file_or_folder_is_respected(self, folder, hidden):
+        """As a name with a dot at the beginning elsewhere."""
+        assert ctypes.WinDLL("kernel32").SetFileAttributesW(str(folder / hidden), 2)
+        source = "photo.jpg" if hidden == "photo.jpg" else "trip/beach.jpg"
+        assert "hidden files and folders are never read" in refusal(source, folder)
+
+
+def shorten(path):
+    """The path with 8.3 names."""
+    buffer = ctypes.create_unicode_buffer(1000)
+    ctypes.WinDLL("kernel32").GetShortPathNameW(str(path), buffer, len(buffer))
+    return buffer.value

@@ -5,18 +5,36 @@ import re
 from ttp_mcp.text import quote_text
 
 NAME_CHARACTERS = 100
+# Cause and next step, for a name as for a mark of the system.
+HIDDEN_PROBLEM = ("hidden files and folders are never read", "Pass a copy in a visible folder")
 
 
 class FileRefused(Exception):
     """A media file was not sent. The text is complete and holds no folder of this computer."""
 
 
-def refuse_file(name: str, cause: str, next_step: str, *, separator: str = ";") -> FileRefused:
-    """Build the refusal of a file; only the last part of a path is shown."""
+def refuse_file(name: str, cause: str, next_step: str, *, separator: str = ";", is_safe: bool = False) -> FileRefused:
+    """Build the refusal of a file; only the last part of a path is shown.
+
+    Args:
+        name: The file, with folders or without.
+        cause: Why it is refused.
+        next_step: What to do.
+        separator: Between the next step and the end.
+        is_safe: The same call can work later.
+    """
     repeating = "repeating" if separator == ";" else "Repeating"
-    return FileRefused(
-        f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}{separator} {repeating} the same call does not help."
-    )
+    retry = "nothing was sent, repeating is safe" if is_safe else f"{repeating} the same call does not help"
+    return FileRefused(f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}{separator} {retry}.")
+
+
+# ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION.
+_HELD = (32, 33)
+
+
+def is_held(error: OSError) -> bool:
+    """Check whether Windows refused a file because another program has it open for itself alone."""
+    return getattr(error, "winerror", None) in _HELD
 
 
 def quote_base_name(path: str) -> str:

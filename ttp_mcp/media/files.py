@@ -9,34 +9,24 @@ import os
 import stat
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
-from heapq import nlargest
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from ttp_mcp.media.errors import NAME_CHARACTERS, FileRefused, refuse_file
-from ttp_mcp.media.paths import IS_WINDOWS, check_parts, is_absolute, is_presentable, parse_source, split_below
+from ttp_mcp.media.errors import HIDDEN_PROBLEM, NAME_CHARACTERS, FileRefused, is_held, refuse_file
+from ttp_mcp.media.folders import Folder, HiddenFolder, PosixFolder, is_hidden
+from ttp_mcp.media.names import find_lookalike, find_similar, list_newest
+from ttp_mcp.media.paths import SYSTEM, System, check_parts, is_absolute, parse_source, split_below
 from ttp_mcp.text import quote_words, shorten_line
 
 MOST_BYTES = 5 * 1024**3
-EXAMPLE_FOLDER = r"C:\Users\you\Pictures\posts" if IS_WINDOWS else "/path/to/folder"
+EXAMPLE_FOLDER = r"C:\Users\you\Pictures\posts" if SYSTEM == "windows" else "/path/to/folder"
 HOW_TO_ALLOW = f"add TTP_MEDIA_DIRS={EXAMPLE_FOLDER} where this server is configured and restart it"
 # A folder that has one of these is a home folder or a copy of one, so it holds more than media.
 _HOME_FOLDERS = (".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".mozilla", ".password-store")
-_MOST_NAMES = 2000
-_MOST_DEPTH = 3
-_MEDIA_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".mp4", ".m4v", ".mov", ".qt"),
-    *(".heic", ".avif", ".webm", ".bmp", ".tif", ".tiff"),
-)
-_HIDDEN_ATTRIBUTE = 2
-_SHARING_VIOLATIONS = (32, 33)
 _seek_lock = threading.Lock()
 
 
@@ -96,12 +86,13 @@ class OpenFile:
         self.close()
 
 
-def open_below(source: str, roots: Sequence[Path]) -> OpenFile:
+def open_below(source: str, roots: Sequence[Path], *, system: System = SYSTEM) -> OpenFile:
     """Open a file that lies below one of the allowed folders.
 
     Args:
         source: A path relative to one of the folders, or an absolute path, `~/…` or `file:///…` that lies below one.
         roots: The allowed folders, as configured.
+        system: The one whose rules for paths apply.
 
     Raises:
         FileRefused: It was not opened, and why.
@@ -112,9 +103,11 @@ def open_below(source: str, roots: Sequence[Path]) -> OpenFile:
             "repeating does not help until then."
         )
     home = _find_home()
-    typed = parse_source(source, home.as_posix() if home else None)
+    typed = parse_source(source, home.as_posix() if home else None, system=system)
     allowed = [(root, _resolve_root(root, number)) for number, root in enumerate(roots, 1)]
-    places = _find_places(typed, allowed)
+    places = _find_places(typed, allowed, system)
+    for _, parts in places:
+        check_parts(parts, system=system)
     similar: list[str] = []
     # Try the exact name in every folder before names that only look the same.
     for lookalike in (False, True):
@@ -137,7 +130,6 @@ def _open_only(
     similar: list[str] = []
     try:
         for real, parts in places:
-            check_parts(parts)
             try:
                 found.append(_check_opened(*_open_parts(real, parts, lookalike=lookalike)))
             except _Missing as problem:
@@ -152,7 +144,7 @@ def _open_only(
 
 def _refuse_missing(typed: str, similar: list[str], folders: list[Path]) -> FileRefused:
     near = f" Similar names there: {quote_words(list(dict.fromkeys(similar))[:5])}." if similar else ""
-    newest = _list_newest(folders)
+    newest = list_newest(folders)
     recent = f" Newest files there: {quote_words(newest)}." if newest else ""
     next_step = f"Check the name.{near}{recent}"
     return refuse_file(typed, "it isn't in the allowed folders", next_step, separator="")
@@ -193,72 +185,54 @@ def _check_root(root: Path, number: int) -> Path | str:
     if not os.access(real, os.R_OK | os.X_OK):
         return f"{which} does not exist or can't be read"
     home = _find_home()
-    if home is not None and (real == (home := Path(os.path.realpath(home))) or real in home.parents):
+    if home is not None and _is_same_or_above(real, Path(os.path.realpath(home))):
         return f"{which} is your home folder or holds it"
     if any((real / name).is_dir() for name in _HOME_FOLDERS):
         return f"{which} holds private folders such as .ssh"
     return real
 
 
-def _find_places(typed: str, allowed: list[tuple[Path, Path]]) -> list[tuple[Path, list[str]]]:
+def _is_same_or_above(folder: Path, below: Path) -> bool:
+    """Compare by file, since a folder can have several paths: in another case, or mounted twice."""
+    return any(_is_same(folder, each) for each in (below, *below.parents))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return one == other
+
+
+def _find_places(typed: str, allowed: list[tuple[Path, Path]], system: System) -> list[tuple[Path, list[str]]]:
     """Return each folder that the path may mean, with the parts below it."""
-    if not is_absolute(typed):
+    if not is_absolute(typed, system=system):
         return [(real, typed.split("/")) for real in dict.fromkeys(real for _, real in allowed)]
-    for root, real in allowed:
-        for folder in (root, real):
-            if parts := split_below(typed, folder.as_posix()):
-                return [(real, parts)]
+    for spelling in _list_spellings(typed):
+        for root, real in allowed:
+            for folder in (root, real):
+                if parts := split_below(spelling, folder.as_posix(), system=system):
+                    return [(real, parts)]
     raise refuse_file(
         typed, "it lies outside the folders of TTP_MEDIA_DIRS", "Move it into one of them, or have its folder added"
     )
 
 
-class _Folder(Protocol):
-    """A folder that was reached without a link."""
+def _list_spellings(typed: str) -> Iterator[str]:
+    """Yield an absolute path, and on Windows the same with long names in place of those such as `PROGRA~1`."""
+    yield typed
+    # Asking for the path of a share would connect to its server.
+    if sys.platform == "win32" and "~" in typed and not typed.startswith("//"):  # pragma: no cover - Windows only
+        from ttp_mcp.media.windows import expand_path
 
-    def enter(self, name: str) -> "_Folder": ...
-
-    def open_file(self, name: str) -> int: ...
-
-    def names(self) -> Iterator[str]: ...
-
-    def close(self) -> None: ...
+        yield expand_path(typed)
 
 
-class _PosixFolder:
-    """A folder by its descriptor."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    @classmethod
-    def open(cls, root: Path) -> "_PosixFolder":
-        return cls(os.open(root, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY))
-
-    def enter(self, name: str) -> "_PosixFolder":
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
-        return _PosixFolder(os.open(name, flags, dir_fd=self._descriptor))
-
-    def open_file(self, name: str) -> int:
-        # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        return os.open(name, flags, dir_fd=self._descriptor)
-
-    def names(self) -> Iterator[str]:
-        with os.scandir(self._descriptor) as entries:
-            for entry in entries:
-                yield entry.name
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def _open_root(root: Path) -> _Folder:
+def _open_root(root: Path) -> Folder:
     if sys.platform == "win32":  # pragma: no cover - Windows only
         from ttp_mcp.media.windows import WindowsFolder
 
         return WindowsFolder.open(root)
-    return _PosixFolder.open(root)
+    return PosixFolder.open(root)
 
 
 def _open_parts(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
@@ -273,24 +247,30 @@ def _open_parts(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, 
     folder = _open_root(root)
     try:
         for step in parts[:-1]:
-            below = folder.enter(step)
+            below = folder.enter((find_lookalike(folder, step, is_file=False) if lookalike else None) or step)
             folder.close()
             folder = below
         step = name
-        stored = (_find_lookalike(folder, name) if lookalike else None) or name
+        stored = (find_lookalike(folder, name, is_file=True) if lookalike else None) or name
         return folder.open_file(stored), stored
     except FileNotFoundError:
-        raise _Missing(_find_similar(folder, step)) from None
+        raise _Missing(find_similar(folder, step)) from None
     except OSError as error:
-        raise refuse_file(name, *_explain_error(error)) from None
+        raise _refuse_error(name, error) from None
     finally:
         folder.close()
 
 
+def _refuse_error(name: str, error: OSError) -> FileRefused:
+    if is_held(error):
+        return refuse_file(name, "another program holds it", "Close it there", is_safe=True)
+    return refuse_file(name, *_explain_error(error))
+
+
 def _explain_error(error: OSError) -> tuple[str, str]:
     """Return the cause of a failed open, and the next step."""
-    if getattr(error, "winerror", None) in _SHARING_VIOLATIONS:
-        return "another program holds it", "Close it there"
+    if isinstance(error, HiddenFolder):
+        return HIDDEN_PROBLEM
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "a part of its path is a link, or not a folder", "Pass the path of the file itself"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -316,8 +296,8 @@ def _find_problem(found: os.stat_result) -> tuple[str, str] | None:
     """Return why a file can't be sent, and the next step."""
     if not stat.S_ISREG(found.st_mode):
         return "it is not a regular file", "Pass an image or a video"
-    if getattr(found, "st_file_attributes", 0) & _HIDDEN_ATTRIBUTE:
-        return "hidden files and folders are never read", "Pass a copy in a visible folder"
+    if is_hidden(found):
+        return HIDDEN_PROBLEM
     # A second name of a file can be one of a secret elsewhere on the disk.
     if found.st_nlink != 1:
         return "it is a hard link", "Pass a copy of it"
@@ -338,48 +318,3 @@ def _shorten_name(name: str) -> str:
     if len(name) <= NAME_CHARACTERS:
         return shorten_line(name, 1000)
     return f"{stem[: NAME_CHARACTERS - 12]}{dot}{extension[:10]}"
-
-
-def _find_lookalike(folder: _Folder, name: str) -> str | None:
-    """Find the one name in a folder that looks the same; several are refused, since nothing that is typed can tell them apart.
-
-    macOS puts a narrow space into the names of screenshots and stores accents apart from their letters; what a person or a
-    model types, and what an answer shows, has neither.
-    """
-    wanted = _normalize_name(name)
-    found = [each for each in folder.names() if _normalize_name(each) == wanted and is_presentable(each)]
-    if len(found) > 1:
-        shown = quote_words(sorted(found)[:5])
-        raise refuse_file(name, f"{len(found)} names there read the same ({shown})", "Rename the file that is meant")
-    return found[0] if found else None
-
-
-def _normalize_name(name: str) -> str:
-    """Return a name with one kind of single spaces and composed letters."""
-    return " ".join(unicodedata.normalize("NFKC", name).split())
-
-
-def _find_similar(folder: _Folder, name: str) -> list[str]:
-    """Return up to five names in a folder that the caller may have meant."""
-    names = {each.casefold(): each for each in islice(folder.names(), _MOST_NAMES) if is_presentable(each)}
-    return [shorten_line(names[near], NAME_CHARACTERS) for near in get_close_matches(name.casefold(), names, n=5)]
-
-
-def _list_newest(folders: Sequence[Path]) -> list[str]:
-    """Return the five newest media files of the allowed folders, as paths that can be passed."""
-    found = islice((each for folder in dict.fromkeys(folders) for each in _list_media(folder, "", 0)), _MOST_NAMES)
-    return [shorten_line(path, NAME_CHARACTERS) for _, path in nlargest(5, found)]
-
-
-def _list_media(folder: Path, prefix: str, depth: int) -> Iterator[tuple[int, str]]:
-    """Yield modification time and path of each visible media file in a folder; links are skipped."""
-    with suppress(OSError), os.scandir(folder / prefix) as entries:
-        for entry in islice(entries, _MOST_NAMES):
-            if not is_presentable(entry.name) or entry.is_symlink():
-                continue
-            path = f"{prefix}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                if depth + 1 < _MOST_DEPTH:
-                    yield from _list_media(folder, f"{path}/", depth + 1)
-            elif entry.name.lower().endswith(_MEDIA_SUFFIXES):
-                yield entry.stat(follow_symlinks=False).st_mtime_ns, path

@@ -7,12 +7,15 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform == "win32":  # pragma: no cover - runs on Windows only
     import ctypes
     import msvcrt
     from ctypes import wintypes
+
+    from ttp_mcp.media.folders import refuse_hidden
 
     _GENERIC_READ = 0x80000000
     _SHARE_ALL = 7
@@ -58,7 +61,7 @@ if sys.platform == "win32":  # pragma: no cover - runs on Windows only
         def enter(self, name: str) -> "WindowsFolder":
             """Open a folder in this one."""
             below = self._below(name)
-            os.close(_open(below))
+            os.close(refuse_hidden(_open(below)))
             return WindowsFolder(below)
 
         def open_file(self, name: str) -> int:
@@ -77,6 +80,10 @@ if sys.platform == "win32":  # pragma: no cover - runs on Windows only
         def _below(self, name: str) -> str:
             path = f"{self._path.rstrip(os.sep)}\\{name}"
             return _expand_short_names(path) if "~" in name else path
+
+    def expand_path(path: str) -> str:
+        """Return an absolute path on a drive, written with `/`, with long names in place of short ones."""
+        return _expand_short_names(_literal(path.replace("/", "\\")))[4:].replace("\\", "/")
 
     def _literal(path: str) -> str:
         if path.startswith("\\\\?\\"):
@@ -102,7 +109,12 @@ if sys.platform == "win32":  # pragma: no cover - runs on Windows only
         return _text(lambda buffer, size: _kernel.GetFinalPathNameByHandleW(handle, buffer, size, 0))
 
     def _expand_short_names(path: str) -> str:
-        return _text(lambda buffer, size: _kernel.GetLongPathNameW(path, buffer, size))
+        """Return a literal path with long names; itself if it isn't there."""
+        # Wine expands no literal paths.
+        plain = f"\\\\{path[8:]}" if path.startswith("\\\\?\\UNC\\") else path[4:]
+        with suppress(OSError):
+            return _literal(_text(lambda buffer, size: _kernel.GetLongPathNameW(plain, buffer, size)))
+        return path
 
     def _text(call: Callable[[object, int], int]) -> str:
         buffer = ctypes.create_unicode_buffer(32768)
