@@ -2,69 +2,28 @@
 
 import json
 import os
+import socket
 import stat
 import sys
+import threading
 from collections import Counter
-from dataclasses import replace
 
 import anyio
 import pytest
 
+from tests.transports.stdio.handshake_fixture import (
+    META,
+    Session,
+    calling,
+    opening,
+    other_client,
+    request,
+    serve_session,
+)
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line, small_server
-from ttp_mcp.config import SETTINGS
-from ttp_mcp.credentials import Token
 from ttp_mcp.factory import create_server
-from ttp_mcp.sandbox import Sandbox
-from ttp_mcp.transports.stdio import handshake as handshakes
-from ttp_mcp.transports.stdio.handshake import Handshake, find_handshake
-from ttp_mcp.transports.stdio.transport import serve_stdio
-
-TOKEN = "ttp_" + "0123456789abcdef" * 3
-META = {
-    "_meta": {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "peer", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-}
-LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
-
-
-def request(number, method, /, **params):
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-
-
-def opening(era, first=1):
-    """The messages with which a client of an era opens a session."""
-    params = META if era == "modern" else {}
-    begin = (
-        [request(0, "server/discover", **META)] if era == "modern" else [INITIALIZE, INITIALIZED, request(0, "ping")]
-    )
-    return begin + [request(number, method, **params) for number, method in enumerate(LISTS, first)]
-
-
-def calling(era, number, name, /, **arguments):
-    """A tool call in the form of an era."""
-    message = call(number, name, **arguments)
-    return message if era == "legacy" else {**message, "params": message["params"] | META}
-
-
-def other_client(messages):
-    """The same messages from a client with another name."""
-    return [json.loads(json.dumps(message).replace('"peer"', '"other"')) for message in messages]
-
-
-class Session:
-    """What one session answered, and whether it needed the real server."""
-
-    def __init__(self, output, is_real):
-        self.lines = output.splitlines()
-        self.answers = [json.loads(each) for each in self.lines]
-        self.is_real = is_real
-
-    def of(self, number):
-        (found,) = [answer for answer in self.answers if answer.get("id") == number]
-        return found
+from ttp_mcp.transports.stdio.handshake import Handshake
+from ttp_mcp.transports.stdio.transport import LINE_BYTES, serve_stdio
 
 
 @pytest.fixture(params=["loop", "threads"])
@@ -87,17 +46,8 @@ def serve(tmp_path, server):
     """Serves one session whose input is given as messages or as bytes. Files serve as pipes that hold everything."""
 
     async def run(messages, *, record=tmp_path / "record", key="key", threads=False, server=server):
-        data = messages if isinstance(messages, bytes) else b"".join(map(line, messages))
-        (tmp_path / "input").write_bytes(data)
         handshake = None if record is None else Handshake(record, key)
-        with (tmp_path / "input").open("rb") as given, (tmp_path / "output").open("w+b") as taken:
-            descriptors = {"input_fd": given.fileno(), "output_fd": taken.fileno(), "threads": threads}
-            is_real = handshake is None or not handshake.can_replay or handshake.replay(**descriptors)
-            if is_real:
-                with anyio.fail_after(20):
-                    await serve_stdio(server, handshake=handshake, **descriptors)
-            taken.seek(0)
-            return Session(taken.read(), is_real)
+        return await serve_session(server, messages, tmp_path, handshake, threads=threads)
 
     return run
 
@@ -137,6 +87,165 @@ async def test_an_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
 
 
 @pytest.mark.requirement("handshake.same")
+@pytest.mark.parametrize("number", ["start", 0, "0"])
+async def test_answers_to_requests_with_one_id_are_never_confused(serve, era, number):
+    """Each client that has several requests with one id under way gets all answers, and later clients get their own."""
+    messages = [{**message, "id": number} if "id" in message else message for message in opening(era)]
+    plain = await serve(messages, record=None)
+    for _ in range(3):
+        assert sorted((await serve(messages)).lines) == sorted(plain.lines)
+    for session in ([*opening(era)[:-4], message] for message in opening(era)[-4:]):
+        plain = await serve(session, record=None)
+        assert sorted((await serve(session)).lines) == sorted(plain.lines)
+
+
+def meta(era, **more):
+    """Parameters with metadata in the form of an era."""
+    return {"_meta": {**(META["_meta"] if era == "modern" else {}), **more}}
+
+
+TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}
+UNUSUAL = {
+    "an unknown version": lambda era: [
+        {**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "1999-01-01"}},
+        request(1, "tools/list"),
+    ],
+    "initialize twice": lambda era: [*opening(era), {**INITIALIZE, "id": "again"}, INITIALIZED, request(9, "ping")],
+    "initialized twice": lambda era: [*opening(era), INITIALIZED, *opening(era, first=11)[-4:]],
+    "initialized first": lambda era: [INITIALIZED, *opening(era)],
+    "ping first": lambda era: [request("first", "ping"), *opening(era)],
+    "a list first": lambda era: [*opening(era)[-1:], *opening(era, first=11)],
+    "the other era later": lambda era: [*opening(era), *opening("legacy" if era == "modern" else "modern", first=11)],
+    "discover later": lambda era: [*opening(era), request(9, "server/discover", **META)],
+    "a log level": lambda era: [
+        *opening(era),
+        request(9, "logging/setLevel", level="debug", **meta(era)),
+        request(10, "ping"),
+    ],
+    "a subscription": lambda era: [
+        *opening(era),
+        request(9, "resources/subscribe", uri="ttp://history", **meta(era)),
+        request(10, "tools/list", **meta(era)),
+    ],
+    "a cursor": lambda era: [
+        *opening(era),
+        request(9, "tools/list", cursor="2", **meta(era)),
+        request(10, "prompts/list", **meta(era)),
+    ],
+    "an empty cursor": lambda era: [*opening(era), request(9, "tools/list", cursor=None, **meta(era))],
+    "progress": lambda era: [*opening(era), request(9, "tools/list", **meta(era, progressToken="p"))],
+    "progress of no form": lambda era: [*opening(era), request(9, "tools/list", **meta(era, progressToken=[1]))],
+    "a trace": lambda era: [
+        *opening(era),
+        request(9, "tools/list", **meta(era, **TRACE)),
+        request(10, "ping", **meta(era)),
+    ],
+    "a trace first": lambda era: [request(9, "server/discover", **meta("modern", **TRACE)), *opening(era)[-4:]],
+    "cancelled": lambda era: [
+        *opening(era),
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}},
+        calling(era, 1, "list_integrations"),
+    ],
+    "an answer that belongs to no request": lambda era: [
+        *opening(era),
+        {"jsonrpc": "2.0", "id": 1, "result": {}},
+        request(9, "ping"),
+    ],
+}
+
+
+@pytest.mark.requirement("handshake.same")
+async def test_an_unusual_session_is_answered_as_the_real_server_does(serve, era):
+    """All share one record, so that what one session leaves there would show in another."""
+    sessions = {name: make(era) for name, make in UNUSUAL.items()}
+    plain = {name: sorted((await serve(messages, record=None)).lines) for name, messages in sessions.items()}
+    for _ in range(3):
+        for name, messages in sessions.items():
+            assert sorted((await serve(messages)).lines) == plain[name], name
+
+
+@pytest.mark.requirement("handshake.record")
+async def test_metadata_that_differs_in_each_session_is_not_recorded(serve, era, tmp_path):
+    """A client that traces its requests would fill the record with answers that no later session can use."""
+    await serve(opening(era))
+    before = (tmp_path / "record").read_bytes()
+    for number in range(3):
+        await serve(
+            [
+                *opening(era),
+                request(9, "tools/list", **meta(era, progressToken=number)),
+                request(10, "ping", **meta(era)),
+            ]
+        )
+        await serve([request(9, "server/discover", **meta("modern", traceparent=str(number))), *opening("modern")[-4:]])
+    assert (tmp_path / "record").read_bytes() == before
+
+
+def send_in_pieces(peer, pieces):
+    """Send each piece so that it is read alone, then close."""
+    for piece in pieces:
+        peer.send(piece)
+    peer.close()
+
+
+@pytest.fixture
+def serve_pieces(tmp_path, server):
+    """Serves one session whose input is read in exactly these pieces."""
+
+    async def run(pieces):
+        handshake = Handshake(tmp_path / "record", "key")
+        given, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Far less than a socket holds if it is cut only once, so this thread never waits.
+        sender = threading.Thread(target=send_in_pieces, args=(peer, pieces))
+        with given, (tmp_path / "output").open("w+b") as taken:
+            descriptors = {"input_fd": given.fileno(), "output_fd": taken.fileno()}
+            sender.start()
+            is_real = handshake.replay(**descriptors)
+            if is_real:
+                with anyio.fail_after(20):
+                    await serve_stdio(server, handshake=handshake, **descriptors)
+            sender.join()
+            taken.seek(0)
+            return Session(taken.read(), is_real)
+
+    return run
+
+
+needs_packets = pytest.mark.skipif(sys.platform != "linux", reason="sockets that keep what was sent together")
+
+
+def raw(messages):
+    """Messages with characters of several bytes, which JSON would escape otherwise."""
+    text = "".join(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
+    return text.replace('"peer"', '"pëer 🎉 \u2028"').encode()
+
+
+@needs_packets
+@pytest.mark.requirement("handshake.same")
+async def test_messages_may_be_cut_at_every_byte(serve, serve_pieces, era):
+    """Also inside a character; and each byte may arrive alone."""
+    data = raw(opening(era)[:4])
+    expected = await serve(data)
+    for cut in range(1, len(data)):
+        session = await serve_pieces([data[:cut], data[cut:]])
+        assert not session.is_real
+        assert session.lines == expected.lines, cut
+    assert (await serve_pieces([data[place : place + 1] for place in range(len(data))])).lines == expected.lines
+
+
+@needs_packets
+@pytest.mark.requirement("handshake.hand-over")
+async def test_the_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
+    begin, later = raw(opening("legacy")[:3]), raw([request(9, "tools/call", name="🎉"), request(10, "ping")])
+    await serve(begin)
+    expected = await serve(begin + later, record=None)
+    for cut in range(len(later)):
+        session = await serve_pieces([begin + later[:cut], later[cut:]])
+        assert session.is_real
+        assert sorted(session.lines) == sorted(expected.lines), cut
+
+
+@pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize(
     "write",
     [
@@ -171,7 +280,7 @@ async def test_everything_sent_at_once_is_answered_once_and_in_the_right_state(s
 async def test_whatever_the_session_is_cut_at_every_request_before_is_answered_once(serve, era):
     """The end of input after each message, with and without its line end, and after half of it."""
     messages = [*opening(era), calling(era, 9, "list_integrations"), *opening(era, first=11)[-4:]]
-    await serve(messages)
+    await serve(opening(era))
     for size in range(len(messages) + 1):
         whole = b"".join(map(line, messages[:size]))
         rest = line(messages[size])[:30] if size < len(messages) else b""
@@ -224,6 +333,7 @@ async def test_after_the_hand_over_the_server_knows_what_the_client_can(tmp_path
         b'{"jsonrpc":"2.0","id":8,"method":"notifications/initialized"}',
         b'{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{"name":"\\ud83d"}}',
         b'{"jsonrpc":"2.0","id":8,"method":"ping","params":{"text":"' + b"x" * 100_000 + b'"}}',
+        pytest.param(b"x" * (LINE_BYTES + 1), id="a line over the limit"),
     ],
 )
 async def test_any_other_line_goes_to_the_real_server(serve, odd):
@@ -285,6 +395,8 @@ async def test_after_another_message_nothing_is_recorded(serve):
         lambda path: path.write_bytes(path.read_bytes().replace(b"TimeToPost", b"TimeToP0st", 1)),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"x" * 2_000_000),
+        lambda path: path.write_bytes(path.read_bytes() + b" "),
+        lambda path: path.write_bytes(bytes(range(256)) * 4),
         lambda path: path.chmod(0o640),
         lambda path: path.chmod(0o602),
         lambda path: path.rename(path.with_name("other")) and path.symlink_to("other"),
@@ -301,6 +413,8 @@ async def test_a_record_that_may_be_changed_by_others_or_is_damaged_counts_as_no
     later = await serve(opening("legacy"))
     assert later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
+    # It has been replaced, unless it is a folder.
+    assert (await serve(opening("legacy"))).is_real == (tmp_path / "record").is_dir()
 
 
 @pytest.mark.requirement("handshake.record")
@@ -344,103 +458,3 @@ async def test_a_record_stays_small_and_keeps_the_latest_clients(tmp_path):
     assert path.stat().st_size <= 512 * 1024
     assert 5 < len(json.loads(path.read_bytes()[64:])) < 15
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.fixture
-def start(monkeypatch, tmp_path):
-    """Finds the handshake of a start with these arguments and variables, and records one answer if none is there."""
-    monkeypatch.setattr(os, "environ", {"TTP_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)})
-
-    def find(*words, **environment):
-        os.environ |= environment
-        found = find_handshake(words)
-        for name in environment:
-            del os.environ[name]
-        return found
-
-    return find
-
-
-def record_answer(handshake):
-    assert not handshake.can_replay
-    assert handshake.observe(line(request(1, "ping")))
-    handshake.is_answered(1, {})
-
-
-@pytest.mark.requirement("handshake.key")
-def test_a_start_with_the_same_program_arguments_and_settings_finds_the_record(start):
-    record_answer(start("--sandbox", TTP_ACCESS="read"))
-    assert start("--sandbox", TTP_ACCESS="read", LANG="C").can_replay
-    for words, environment in (
-        ([], {"TTP_ACCESS": "read"}),
-        (["--sandbox"], {"TTP_ACCESS": "full"}),
-        (["--sandbox"], {}),
-        (["--sandbox"], {"TTP_ACCESS": "read", "TTP_FAST_START": "off"}),
-        (["--sandbox"], {"TTP_ACCESS": "read", "TIMETOPOST_ORG_ID": "org_1"}),
-        (["--sandbox"], {"TTP_ACCESS": "read", "TTP_ANYTHING": "new"}),
-    ):
-        assert not start(*words, **environment).can_replay
-
-
-@pytest.mark.requirement("handshake.key")
-def test_another_version_of_the_program_or_of_any_distribution_has_another_record(start, tmp_path, monkeypatch):
-    site = tmp_path / "site"
-    (site / "mcp-2.3.0.dist-info").mkdir(parents=True)
-    monkeypatch.syspath_prepend(site)
-    record_answer(start())
-    (site / "mcp-2.3.0.dist-info").rename(site / "mcp-2.3.1.dist-info")
-    assert not start().can_replay
-    (site / "mcp-2.3.1.dist-info").rename(site / "mcp-2.3.0.dist-info")
-    assert start().can_replay
-    os.utime(site / "mcp-2.3.0.dist-info", (1, 1))  # installed again under the same version
-    assert not start().can_replay
-    module = tmp_path / "ttp_mcp" / "transports" / "stdio" / "handshake.py"
-    module.parent.mkdir(parents=True)
-    module.touch()
-    monkeypatch.setattr(handshakes, "__file__", str(module))
-    record_answer(start())
-    (tmp_path / "ttp_mcp" / "rules.json").touch()
-    assert not start().can_replay
-
-
-@pytest.mark.requirement("handshake.no-secret")
-def test_a_token_changes_no_record_and_other_secrets_forbid_one(start):
-    record_answer(start(TTP_API_TOKEN=TOKEN))
-    assert start(TTP_API_TOKEN=TOKEN.replace("0", "f")).can_replay
-    assert start(TTP_SERVER_KEY="k" * 40) is None
-    assert start(TTP_STATE_URL="postgresql://user:password@host/db") is None
-    secrets = {name for setting in SETTINGS if setting.secret for name in (setting.name, *setting.aliases)}
-    assert secrets == handshakes.TOKEN_VARIABLES | handshakes.REFUSED_VARIABLES
-
-
-@pytest.mark.requirement("handshake.no-secret")
-async def test_a_record_holds_what_every_user_gets(serve, start, tmp_path, settings, sandbox):
-    """It is the same with and without a token and posts."""
-    found = start(TTP_API_TOKEN=TOKEN, TTP_ORG_ID="org_private")
-    record_answer(found)
-    (path,) = (tmp_path / "state").iterdir()
-    assert not any(secret in path.read_bytes() for secret in (TOKEN[4:].encode(), b"org_private"))
-    await serve([*opening("legacy"), call(9, "list_posts")])
-    with Sandbox(empty=True) as without_posts:
-        await serve(opening("legacy"), record=tmp_path / "empty", server=create_server(settings, without_posts).server)
-    assert (tmp_path / "record").read_bytes() == (tmp_path / "empty").read_bytes()
-    for name, token in (("with", Token(TOKEN)), ("without", None)):
-        real = create_server(replace(settings, token=token)).server
-        await serve(opening("legacy"), record=tmp_path / name, server=real)
-    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes()
-
-
-@pytest.mark.requirement("handshake.record")
-def test_records_of_old_settings_are_removed(start, tmp_path):
-    for number in range(20):
-        record_answer(start(TTP_ORG_ID=f"org_{number}"))
-    assert len(list((tmp_path / "state").iterdir())) == 16
-    assert start(TTP_ORG_ID="org_19").can_replay
-
-
-@pytest.mark.requirement("handshake.record")
-@pytest.mark.skipif(sys.platform != "linux", reason="names Linux's folders")
-@pytest.mark.parametrize("state_folder", ["", "state", "${HOME}/state"])
-def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tmp_path, state_folder):
-    record_answer(start(TTP_STATE_DIR=state_folder, XDG_CACHE_HOME=str(tmp_path / "cache")))
-    assert len(list((tmp_path / "cache" / "ttp-mcp").iterdir())) == 1

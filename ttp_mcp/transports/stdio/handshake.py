@@ -15,18 +15,11 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-_REQUESTS = frozenset(
-    [
-        "initialize",
-        "ping",
-        "prompts/list",
-        "resources/list",
-        "resources/templates/list",
-        "server/discover",
-        "tools/list",
-    ]
-)
+_LISTS = ("prompts/list", "resources/list", "resources/templates/list", "tools/list")
+_REQUESTS = {"initialize", "ping", "server/discover", *_LISTS}
 _INITIALIZED = "notifications/initialized"
+# Other metadata, such as a progress token or a trace, differs in each session.
+_LASTING_META = "io.modelcontextprotocol/"
 
 _VARIABLES = ("TTP_", "TIMETOPOST_")
 # A token changes no answer of the handshake, so nothing is derived from it.
@@ -62,14 +55,14 @@ class Handshake:
         self._path = path
         self._key = key
         self._answers = _read_record(path, key)
+        self._pending: dict[str | int, str] = {}
         self._replayed: list[str | int] = []
         self._start()
 
     def _start(self) -> None:
-        self._is_over = False
-        self._pending: dict[str | int, str] = {}
-        self._shaping: list[tuple[str | int | None, bytes]] = []
-        self._state = sha256()
+        self._state = ""
+        self._shaping = b""
+        self._shaping_ids: list[str | int] = []
 
     @property
     def can_replay(self) -> bool:
@@ -93,34 +86,31 @@ class Handshake:
             parent_seconds: Interval of the check that the parent process still exists.
         """
         parent = 0 if threads else os.getppid()
-        chunk = b"none yet"
+        is_open = True
         try:
-            while self._answer_lines(output_fd) and chunk:
+            while self._answer_lines(output_fd) and is_open:
                 if not threads:
                     _wait_readable(input_fd, parent, parent_seconds)
                 chunk = os.read(input_fd, _LINE_BYTES)
                 self.unread += chunk
+                is_open = bool(chunk)
         except EOFError:
             return False
         except OSError:
             pass
-        if not chunk and not self.unread.strip():
+        if not is_open and not self.unread.strip():
             return False
-        self._replayed = [request_id for request_id, _ in self._shaping if request_id is not None]
-        self.unread = b"".join(line + b"\n" for _, line in self._shaping) + self.unread
+        self.unread = self._shaping + self.unread
+        self._replayed = self._shaping_ids
         self._start()
         return True
-
-    @property
-    def is_complete(self) -> bool:
-        """True if no answer of the real server is awaited any more."""
-        return self._is_over and not self._pending and not self._replayed
 
     def observe(self, line: bytes) -> bool:
         """Note a valid message that the real server received; False from the first one that isn't part of a handshake."""
         message = _parse_message(line)
-        if message is None:
-            self._is_over = True
+        if message is None or message[0] in self._pending:
+            # Another request may have the id of a pending one, so their answers can't be distinguished.
+            self._pending.clear()
             return False
         request_id, _, text = message
         name = self._name(text)
@@ -157,17 +147,17 @@ class Handshake:
 
     def _name(self, text: str) -> str:
         """Identify an answer by its message and by those that shaped the session before."""
-        digest = self._state.copy()
-        digest.update(text.encode())
-        return digest.hexdigest()
+        return sha256((self._state + text).encode()).hexdigest()
 
     def _shape(self, message: tuple[str | int | None, str, str], line: bytes) -> None:
         """Keep what later answers depend on: the first request, which decides the era, and the handshake of 2025."""
         request_id, method, text = message
-        is_first = all(earlier is None for earlier, _ in self._shaping)
-        if is_first or method in ("initialize", _INITIALIZED):
-            self._shaping.append((request_id, line))
-            self._state.update(text.encode())
+        if self._shaping_ids and method not in ("initialize", _INITIALIZED):
+            return
+        self._state += text
+        self._shaping += line + b"\n"
+        if request_id is not None:
+            self._shaping_ids.append(request_id)
 
     def _record(self, name: str, answer: str) -> None:
         if name in self._answers:
@@ -182,6 +172,7 @@ def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
     try:
         message = json.loads(line.decode())
         method, request_id = message["method"], message.pop("id", None)
+        is_lasting = all(name.startswith(_LASTING_META) for name in message.get("params", {}).get("_meta", {}))
         text = json.dumps(message, sort_keys=True)
         # Half a surrogate pair is repaired by the real server.
         str(request_id).encode()
@@ -190,7 +181,7 @@ def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
     # Type by type: True counts as an int, and a list can't be looked up.
     is_request = type(method) is str and method in _REQUESTS and type(request_id) in (int, str)
     is_notification = method == _INITIALIZED and request_id is None
-    return (request_id, method, text) if is_request or is_notification else None
+    return (request_id, method, text) if is_lasting and (is_request or is_notification) else None
 
 
 def _wait_readable(fd: int, parent: int, parent_seconds: float) -> None:
@@ -219,20 +210,24 @@ def _find_folder() -> Path:
         return chosen
     if sys.platform == "darwin":  # pragma: no cover - macOS only
         return Path.home() / "Library" / "Caches" / "ttp-mcp"
-    name, below_home = ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
-    cache = Path(os.environ.get(name, ""))
+    variable, below_home = (
+        ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
+    )
+    cache = Path(os.environ.get(variable, ""))
     return (cache if cache.is_absolute() else Path.home() / below_home) / "ttp-mcp"
 
 
 def _digest_start(words: Sequence[str]) -> str:
-    """Digest everything that an answer may depend on: program, distributions, Python, arguments and settings."""
+    """Digest everything that an answer may depend on: program, distributions, Python and its flags, arguments and settings."""
     settings = sorted(
-        (name, bool(value) if name in TOKEN_VARIABLES else value)
-        for name, value in os.environ.items()
-        if name.startswith(_VARIABLES)
+        setting
+        for setting in os.environ.items()
+        if setting[0].startswith(_VARIABLES) and setting[0] not in TOKEN_VARIABLES
     )
+    # Optimized Python drops docstrings, which are descriptions of tools.
+    python = sys.version, sys.flags, sys.platform, sys.path
     code = list(_list_files(str(Path(__file__).parents[2]))), list(_list_distributions())
-    return sha256(repr((sys.version, sys.platform, sys.path, words, settings, code)).encode()).hexdigest()
+    return sha256(repr((python, words, settings, code)).encode()).hexdigest()
 
 
 def _list_files(folder: str) -> Iterator[tuple[str, int, int]]:
@@ -288,6 +283,5 @@ def _digest_record(key: str, body: bytes) -> bytes:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    if os.name != "posix":
-        return stat.S_ISREG(found.st_mode)
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    is_ours = os.name != "posix" or (found.st_uid == os.geteuid() and not found.st_mode & 0o077)
+    return is_ours and stat.S_ISREG(found.st_mode)

@@ -138,21 +138,18 @@ class _Writer(_Stream):
     async def send(self, item: SessionMessage, /) -> None:
         """Send one message, or queue it."""
         message = item.message
-        if isinstance(message, _OUTGOING) or self._handshake is None or not self._is_replayed(message, self._handshake):
+        if isinstance(message, _OUTGOING) or not self._is_replayed(message):
             self.push(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
         if isinstance(message, types.JSONRPCRequest):
             self._shutdown.note_asked(message.id)
         elif not isinstance(message, types.JSONRPCNotification) and message.id is not None:
             self._shutdown.note_answered(message.id)
 
-    def _is_replayed(self, answer: types.JSONRPCResponse | types.JSONRPCError, handshake: Handshake) -> bool:
+    def _is_replayed(self, answer: types.JSONRPCResponse | types.JSONRPCError) -> bool:
         """Report an answer to the handshake; True if the client got it from the record."""
-        if answer.id is None:
+        if self._handshake is None or answer.id is None:
             return False
-        is_replayed = handshake.is_answered(answer.id, getattr(answer, "result", None))
-        if handshake.is_complete:
-            self._handshake = None
-        return is_replayed
+        return self._handshake.is_answered(answer.id, getattr(answer, "result", None))
 
     def push(self, line: bytes) -> None:
         """Send one line, or queue it."""

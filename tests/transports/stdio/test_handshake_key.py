@@ -1,0 +1,317 @@
+"""The key of a record: every setting either has a record of its own or changes no answer of a handshake."""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backends.fail import Keyring as NoKeyring
+
+from tests.test_config import VALID
+from tests.transports.stdio.handshake_fixture import opening, record_answer, serve_session
+from tests.transports.stdio.stdio_fixture import call
+from ttp_mcp.cli import build_parser
+from ttp_mcp.cli.serve import settings_of
+from ttp_mcp.config import SETTINGS
+from ttp_mcp.config.login import Login, login_path, save_login
+from ttp_mcp.credentials import Token
+from ttp_mcp.factory import create_server
+from ttp_mcp.sandbox import ManualClock, Sandbox
+from ttp_mcp.transports.stdio import handshake as handshakes
+from ttp_mcp.transports.stdio.handshake import find_handshake
+
+TOKEN = "ttp_" + "0123456789abcdef" * 3
+OTHER_TOKEN = TOKEN.replace("0", "f")
+NAMES = [name for setting in SETTINGS for name in (setting.name, *setting.aliases)]
+IN_KEY = [name for name in NAMES if name not in handshakes.TOKEN_VARIABLES | handshakes.REFUSED_VARIABLES]
+VALUES = {alias: VALID[setting.name] for setting in SETTINGS for alias in (setting.name, *setting.aliases)}
+# Those whose answers differ from those of a start without settings.
+CHANGE_ANSWERS = {
+    ("TTP_ACCESS", "draft"),
+    ("TTP_ACCESS", "read"),
+    ("TTP_CONFIRM", "required"),
+    ("TTP_TOOLSETS", "posts"),
+}
+
+
+@pytest.fixture
+def environ(monkeypatch, tmp_path):
+    """The environment of a start, with folders of its own and no keyring."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())
+    variables = {"TTP_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path), "TZ": "Europe/Paris"}
+    variables |= {"XDG_CONFIG_HOME": str(tmp_path / "config"), "LOCALAPPDATA": str(tmp_path / "config")}
+    monkeypatch.setattr(os, "environ", variables)
+    yield variables
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def start(environ):
+    """Finds the handshake of a start with these arguments and variables."""
+
+    def find(*words, **variables):
+        before = dict(environ)
+        environ.update(variables)
+        found = find_handshake(words)
+        environ.clear()
+        environ.update(before)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def serve(environ, tmp_path, sandbox):
+    """Serves one session of each era as `ttp-mcp WORDS` does with these variables; the lines of both, and whether they were real."""
+
+    async def run(*words, with_record=True, **variables):
+        before = dict(environ)
+        environ.update(variables)
+        args = build_parser().parse_args(["serve", *words])
+        settings = settings_of(args)
+        server = create_server(settings, sandbox if args.sandbox else None).server
+        sessions = []
+        for era in ("legacy", "modern"):
+            handshake = find_handshake(words) if with_record and settings.fast_start else None
+            sessions.append(await serve_session(server, opening(era), tmp_path, handshake))
+        environ.clear()
+        environ.update(before)
+        return [sorted(session.lines) for session in sessions], [session.is_real for session in sessions]
+
+    return run
+
+
+@pytest.mark.requirement("handshake.key")
+async def test_with_each_setting_a_later_start_answers_as_the_real_server_does(serve):
+    """All records are in one folder, so a record of other settings would be found."""
+    values = [*VALUES.items(), ("TTP_ACCESS", "draft"), ("TTP_CONFIRM", "off"), ("TTP_LOG_LEVEL", "DEBUG")]
+    values = [(name, value) for name, value in values if name != "TTP_STATE_DIR"]
+    base, _ = await serve(with_record=False)
+    different = set()
+    for name, value in values:
+        plain, _ = await serve(with_record=False, **{name: value})
+        for _ in range(2):
+            answers, is_real = await serve(**{name: value})
+            assert answers == plain, name
+        may_replay = name not in {*handshakes.REFUSED_VARIABLES, "TTP_FAST_START"}
+        assert is_real == [not may_replay] * 2, name
+        if plain != base:
+            different.add((name, value))
+    assert different == CHANGE_ANSWERS
+
+
+@pytest.mark.requirement("handshake.key")
+@pytest.mark.parametrize("words", [["--sandbox"], ["--profile", "brand-b"], ["--log-level", "DEBUG"]])
+async def test_with_each_argument_a_later_start_answers_as_the_real_server_does(serve, words):
+    await serve()
+    plain, _ = await serve(*words, with_record=False)
+    assert await serve(*words) == (plain, [True, True])
+    assert await serve(*words) == (plain, [False, False])
+
+
+@pytest.mark.requirement("handshake.key")
+def test_each_setting_but_a_token_has_a_record_of_its_own(start):
+    record_answer(start())
+    assert start().can_replay
+    assert start(**dict.fromkeys(handshakes.TOKEN_VARIABLES, "")).can_replay
+    for name in IN_KEY:
+        for value in (VALUES[name], ""):
+            assert not start(**{name: value}).can_replay, name
+    assert not start(TTP_A_LATER_SETTING="1").can_replay
+
+
+def save_other_login(environ):
+    save_login(environ, Login(Token(OTHER_TOKEN), "https://api.example/v2", "org_2"))
+
+
+def damage_login(environ):
+    save_login(environ, Login(Token(TOKEN), "https://timetopost.co/api"))
+    login_path(environ).write_text("{")
+
+
+def save_profile(environ):
+    save_login({**environ, "TTP_PROFILE": "brand-b"}, Login(Token(TOKEN), "https://timetopost.co/api"))
+
+
+def fill_state_folder(environ):
+    with Sandbox(Path(environ["TTP_STATE_DIR"]) / "sandbox"):
+        pass
+
+
+NOT_IN_KEY = {
+    "logged in": lambda environ: save_login(environ, Login(Token(TOKEN), "https://timetopost.co/api")),
+    "logged in elsewhere": save_other_login,
+    "damaged login": damage_login,
+    "another profile": save_profile,
+    "state": fill_state_folder,
+    **{
+        f"{name}={value}": lambda environ, name=name, value=value: environ.update({name: value})
+        for name, value in [
+            ("TZ", "Asia/Tokyo"),
+            ("TZ", "Nowhere/Unknown"),
+            ("LANG", "de_DE.UTF-8"),
+            ("LC_ALL", "C"),
+            ("LANGUAGE", "tr"),
+            ("NO_COLOR", "1"),
+            ("COLUMNS", "40"),
+            ("HTTPS_PROXY", "http://127.0.0.1:9"),
+            ("SSL_CERT_FILE", "/nonexistent"),
+            ("OTEL_SERVICE_NAME", "x"),
+            ("USER", "other"),
+        ]
+    },
+}
+
+
+@pytest.mark.requirement("handshake.key")
+@pytest.mark.parametrize("change", NOT_IN_KEY.values(), ids=NOT_IN_KEY)
+async def test_what_has_no_part_in_the_key_changes_no_answer(serve, environ, change):
+    await serve()
+    change(environ)
+    plain, _ = await serve(with_record=False)
+    assert await serve() == (plain, [False, False])
+
+
+@pytest.mark.requirement("handshake.key")
+@pytest.mark.parametrize("value", [TOKEN, OTHER_TOKEN, "malformed", "${TTP_API_TOKEN}", "your token here", '"', " "])
+async def test_no_answer_depends_on_a_token(serve, value):
+    """Nor on the form of one, or on the source that it is from."""
+    without, _ = await serve(with_record=False)
+    await serve(TTP_API_TOKEN=TOKEN)
+    for name in sorted(handshakes.TOKEN_VARIABLES):
+        answers, _ = await serve(**{name: value})
+        assert answers == without
+    assert (await serve(TTP_API_TOKEN=OTHER_TOKEN))[1] == [False, False]
+
+
+@pytest.mark.requirement("handshake.key")
+async def test_no_answer_depends_on_the_time(serve, settings, tmp_path):
+    """Or on posts, which are dated from the day of the workspace."""
+    taken = []
+    for days in (0, 40, 400):
+        with Sandbox(clock=ManualClock(datetime(2026, 11, 24, 8, 2, tzinfo=UTC) + timedelta(days=days))) as sandbox:
+            server = create_server(settings, sandbox, now=sandbox.clock.now).server
+            taken.append(
+                [(await serve_session(server, opening(era), tmp_path, None)).lines for era in ("legacy", "modern")]
+            )
+    assert taken[0] == taken[1] == taken[2]
+
+
+@pytest.mark.requirement("handshake.key")
+def test_a_start_of_another_python_or_with_other_flags_has_another_record(start, monkeypatch):
+    """`python -OO` drops docstrings, which are the descriptions of tools."""
+    record_answer(start())
+    assert not start("--transport", "http").can_replay
+    for name, value in (
+        ("version", "3.99.0"),
+        ("platform", "other"),
+        ("flags", (*sys.flags[:3], 2, *sys.flags[4:])),
+        ("path", [*sys.path, "/elsewhere"]),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, value)
+            assert not start().can_replay, name
+    assert start().can_replay
+
+
+@pytest.mark.requirement("handshake.key")
+def test_another_version_of_the_program_or_of_any_distribution_has_another_record(start, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    (site / "mcp-2.3.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(site)
+    record_answer(start())
+    (site / "mcp-2.3.0.dist-info").rename(site / "mcp-2.3.1.dist-info")
+    assert not start().can_replay
+    (site / "mcp-2.3.1.dist-info").rename(site / "mcp-2.3.0.dist-info")
+    assert start().can_replay
+    (site / "a_plugin-1.0.dist-info").mkdir()
+    assert not start().can_replay
+    (site / "a_plugin-1.0.dist-info").rmdir()
+    os.utime(site / "mcp-2.3.0.dist-info", (1, 1))  # installed again under the same version
+    assert not start().can_replay
+    module = tmp_path / "ttp_mcp" / "transports" / "stdio" / "handshake.py"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    monkeypatch.setattr(handshakes, "__file__", str(module))
+    record_answer(start())
+    (tmp_path / "ttp_mcp" / "rules.json").touch()
+    assert not start().can_replay
+
+
+@pytest.mark.requirement("handshake.no-secret")
+def test_a_token_changes_no_record_and_other_secrets_forbid_one(start):
+    record_answer(start(TTP_API_TOKEN=TOKEN))
+    assert start(TTP_API_TOKEN=OTHER_TOKEN).can_replay
+    assert start(TTP_SERVER_KEY="k" * 40) is None
+    assert start(TTP_STATE_URL="postgresql://user:password@host/db") is None
+    secrets = {name for setting in SETTINGS if setting.secret for name in (setting.name, *setting.aliases)}
+    assert secrets == handshakes.TOKEN_VARIABLES | handshakes.REFUSED_VARIABLES
+
+
+@pytest.mark.requirement("handshake.no-secret")
+async def test_a_record_holds_what_every_user_gets(start, tmp_path, settings, sandbox):
+    """It is the same with and without a token and posts."""
+    record_answer(start(TTP_API_TOKEN=TOKEN, TTP_ORG_ID="org_private"))
+    (path,) = (tmp_path / "state").iterdir()
+    assert not any(secret in path.read_bytes() for secret in (TOKEN[4:].encode(), b"org_private"))
+
+    async def record(name, messages, server):
+        await serve_session(server, messages, tmp_path, handshakes.Handshake(tmp_path / name, "key"))
+        return (tmp_path / name).read_bytes()
+
+    with_posts = create_server(settings, sandbox).server
+    with Sandbox(empty=True) as empty:
+        without_posts = create_server(settings, empty).server
+        expected = await record("empty", opening("legacy"), without_posts)
+    assert await record("posts", opening("legacy"), with_posts) == expected
+    one, other = (create_server(replace(settings, token=token)).server for token in (Token(TOKEN), None))
+    assert await record("token", opening("legacy"), one) == await record("none", opening("legacy"), other)
+
+
+@pytest.mark.requirement("handshake.no-secret")
+async def test_the_answer_of_a_call_is_never_recorded(tmp_path, settings, sandbox):
+    """Although it is under way together with the lists, under the id of one of them."""
+    server = create_server(settings, sandbox).server
+    path = tmp_path / "record"
+    await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
+    expected = path.read_bytes()
+    known = json.loads(expected[64:]).items()
+    path.unlink()
+    for number in range(6):
+        messages = [*opening("legacy"), call(number, "list_posts"), call("start", "list_integrations")]
+        await serve_session(server, messages, tmp_path, handshakes.Handshake(path, "key"))
+        assert json.loads(path.read_bytes()[64:]).items() <= known
+    await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.requirement("handshake.record")
+def test_records_of_old_settings_are_removed(start, tmp_path):
+    for number in range(20):
+        record_answer(start(TTP_ORG_ID=f"org_{number}"))
+    assert len(list((tmp_path / "state").iterdir())) == 16
+    assert start(TTP_ORG_ID="org_19").can_replay
+
+
+@pytest.mark.requirement("handshake.record")
+@pytest.mark.skipif(sys.platform != "linux", reason="names Linux's folders")
+@pytest.mark.parametrize("state_folder", ["", "state", "${HOME}/state"])
+def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tmp_path, state_folder):
+    record_answer(start(TTP_STATE_DIR=state_folder, XDG_CACHE_HOME=str(tmp_path / "cache")))
+    assert len(list((tmp_path / "cache" / "ttp-mcp").iterdir())) == 1
+
+
+@pytest.mark.requirement("handshake.record")
+def test_a_user_without_a_home_folder_has_no_record(start, monkeypatch):
+    """And no error: the real server starts at once."""
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(handshakes.Path, "home", no_home)
+    assert start(TTP_STATE_DIR="") is None
