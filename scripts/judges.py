@@ -147,10 +147,12 @@ def inspector(server: Sequence[str], state: str) -> str:
         missing = CALLS.keys() - {tool["name"] for tool in listed["tools"]}
         if missing:
             raise Objection(f"not listed: {missing}")
-    apps = run([*base, "--method", "tools/list", "--app-info"])
+    # One JSON object a line.
+    apps = [json.loads(line) for line in run([*base, "--method", "tools/list", "--app-info"]).splitlines()]
+    panels = {each["toolName"]: each["resourceUri"] for each in apps if each["hasApp"]}
     for name, panel in APPS.items():
-        if f'"toolName":"{name}","resourceUri":"ui://timetopost/{panel}.html"' not in apps:
-            raise Objection(f"{name}: no panel {panel} in {apps[:1000]}")
+        if panels.get(name) != f"ui://timetopost/{panel}.html":
+            raise Objection(f"{name}: no panel {panel} in {panels}")
     # Exit code 7 when a digest or the front matter of a skill is wrong.
     run([*base, "--method", "skills/list", "--verify", "--protocol-era", "modern"])
     known: dict[str, str] = {}

@@ -33,7 +33,12 @@ from ttp_mcp.sandbox import ManualClock, Sandbox
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 HOST = Path(__file__).with_name("strict_host.html")
 SECONDS = 10
-FITS = "return Math.ceil(document.documentElement.getBoundingClientRect().height) === window.innerHeight"
+# Whether the frame is as high as the panel, without a scrollbar, after it has been drawn twice: then it knows the size of its frame.
+FITS = """
+const done = arguments[0], root = document.documentElement;
+const fits = () => Math.ceil(root.getBoundingClientRect().height) === innerHeight && root.clientWidth === innerWidth;
+requestAnimationFrame(() => requestAnimationFrame(() => done(fits())));
+"""
 # What is wider than the panel, scrolls within it, or is a target below 44 pixels.
 MISFITS = """
 const shown = [...document.querySelectorAll("main *")].filter(each => each.checkVisibility());
@@ -41,7 +46,8 @@ const wide = shown.filter(each => each.getBoundingClientRect().right > innerWidt
 const scrolling = shown.filter(each => /auto|scroll/.test(getComputedStyle(each).overflowY) && each.scrollHeight > each.clientHeight);
 const small = shown.filter(each => each.matches("button, input") && Math.min(each.offsetWidth, each.offsetHeight) < 44);
 const root = document.documentElement;
-const all = {wide, scrolling, small, page: root.scrollWidth > innerWidth || root.scrollHeight > innerHeight ? [root] : []};
+const scrolls = root.scrollWidth > innerWidth || root.scrollHeight > innerHeight || root.clientWidth < innerWidth;
+const all = {wide, scrolling, small, page: scrolls ? [root] : []};
 return Object.entries(all).flatMap(([name, found]) => found.map(each => `${name}: ${each.outerHTML.slice(0, 200)}`));
 """
 # The tool that opens a panel, and words that it then shows.
@@ -137,7 +143,12 @@ class Stage:
 
     def settle_size(self) -> None:
         """Wait until the frame is as high as the panel."""
-        self.wait(lambda: self.browser.execute_script(FITS))
+        self.wait(lambda: self.browser.execute_async_script(FITS))
+
+    def set_frame_width(self, width: int) -> None:
+        """Set the width of the panel's frame, which the panel learns later."""
+        self.in_host("frame.style.width = `${arguments[0]}px`", width)
+        self.wait(lambda: self.browser.execute_script("return window.innerWidth") == width)
 
     def has_button(self, name: str) -> bool:
         """Check whether there is a button with this name now."""

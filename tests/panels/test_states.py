@@ -3,6 +3,8 @@
 import pytest
 
 from tests.panels.conftest import EXAMPLES, Stage
+from tests.panels.test_calendar import PLAN
+from tests.panels.test_post import CHECK
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.states"), needs_chromium]
@@ -52,6 +54,28 @@ def test_empty_week_says_what_to_do(stage: Stage) -> None:
     stage.open("calendar", "list_posts", arguments={"text": "no post has these words"})
     stage.see("No posts this week", "Ask in the chat")
     stage.check_layout()
+
+
+@pytest.mark.parametrize(
+    ("panel", "tool", "arguments", "words"),
+    [
+        ("calendar", "list_posts", {}, "Week of 23 November 2026"),
+        ("calendar", "plan_posts", PLAN, "3 posts proposed"),
+        ("post", "check_post", CHECK, "As a thread of 2"),
+        ("results", "optimal_times", {}, "Wednesday"),
+        ("results", "post_results", {"limit": 20, "after": "2026-06-01"}, "impressions"),
+        ("results", "engagement_summary", {}, "Likes"),
+    ],
+)
+def test_frame_that_follows_the_panel_has_no_scrollbar_at_any_width(
+    stage: Stage, panel: str, tool: str, arguments: dict[str, object], words: str
+) -> None:
+    """A scrollbar that takes space makes the content higher or lower, and must not stay for that."""
+    stage.open(panel, tool, arguments=arguments, width=1300)
+    stage.see(words)
+    for width in range(320, 1201, 20):
+        stage.set_frame_width(width)
+        stage.check_layout()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -41,8 +41,9 @@ async function startPanel(name, handlers) {
   host.capabilities = answer?.hostCapabilities ?? {};
   applyContext(answer?.hostContext ?? {});
   notify("ui/notifications/initialized");
-  reportSize();
-  new ResizeObserver(reportSize).observe(document.documentElement);
+  followSize();
+  new ResizeObserver(followSize).observe(document.documentElement);
+  window.addEventListener("resize", followSize);
 }
 
 function receive(event, handlers) {
@@ -89,13 +90,16 @@ function applyContext(context) {
   }
 }
 
+// Report the size that the content has without a scrollbar: a scrollbar that takes space changes it.
 let sizeTimer = 0;
-function reportSize() {
+function followSize() {
+  const root = document.documentElement;
+  root.style.overflowY = "hidden";
+  const box = root.getBoundingClientRect();
+  const [width, height] = [Math.ceil(box.width), Math.ceil(box.height)];
+  if (height > window.innerHeight) root.style.overflowY = "auto";
   clearTimeout(sizeTimer);
-  sizeTimer = setTimeout(() => {
-    const box = document.documentElement.getBoundingClientRect();
-    notify("ui/notifications/size-changed", { width: Math.ceil(box.width), height: Math.ceil(box.height) });
-  }, SIZE_DELAY_MS);
+  sizeTimer = setTimeout(() => notify("ui/notifications/size-changed", { width, height }), SIZE_DELAY_MS);
 }
 
 function canCall() {
