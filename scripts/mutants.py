@@ -83,6 +83,12 @@ TESTS = {
     "transports/http/jwks": ("tests/transports/http/test_jwks.py", "tests/transports/http/test_oauth.py"),
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
+    "writes/reconcile": tuple(
+        f"tests/writes/test_{name}.py" for name in ("search", "matching", "identity", "create", "delete", "publish")
+    ),
+    "writes/recorder": tuple(f"tests/writes/test_{name}.py" for name in ("ledger", "limits", "create", "cancel")),
+    "writes/replacement": ("tests/writes/replacement", "tests/tools/posts/test_reschedule.py"),
+    "writes/startup_report": ("tests/writes/test_startup_report.py",),
     "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),
     "writes/outcomes": ("tests/writes/test_limits.py",),
     "writes/publication": ("tests/writes/test_publish.py",),

@@ -450,6 +450,11 @@ REMOVED: dict[str, Removal] = {
         lambda _: lambda *_: nullcontext(),
         f"{WRITES}/replacement/test_half_replaced.py::test_shutdown_between_create_and_delete_waits_for_the_end",
     ),
+    "cancel of a reschedule": Removal(
+        "tools.posts.reschedule:run_shielded",
+        lambda _: lambda steps: steps(),
+        f"{WRITES}/replacement/test_half_replaced.py::test_cancelled_reschedule_ends_with_one_post",
+    ),
     "private file": Removal(
         "ledger.store.sqlite:_make_private",
         no_check,

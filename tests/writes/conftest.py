@@ -38,6 +38,7 @@ class Faults:
         self._time = time
         self.script: list[str] = []
         self.reads_fail = False
+        self.reads_hang = False
         self.lagging = False
         self.gateway_lost = False
         self.without_date = False
@@ -52,6 +53,8 @@ class Faults:
         if method == "GET":
             if self.reads_fail:
                 raise ConnectionResetError
+            if self.reads_hang:
+                await anyio.sleep_forever()
             if self.gateway_lost:
                 await answer(send, 404, b"<html>", "text/html")
                 return

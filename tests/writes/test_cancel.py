@@ -1,6 +1,7 @@
 """Cancelled calls, drains, and writes that are given up."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,7 +177,9 @@ async def begin(writes: Writer, kind: str, world) -> object:
 
 @pytest.mark.requirement("writes.cancel")
 @pytest.mark.parametrize("kind", ["create", "delete"])
-async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(world, kind: str) -> None:
+async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(
+    world, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """The commit can't be taken back, so it is waited for, and then corrected; the same write is free afterwards."""
     state, writes = slowed(world, 0)
     caller = asyncio.create_task(begin(writes, kind, world))
@@ -187,6 +190,7 @@ async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(worl
     assert "the server is shutting down and abandoned this call" in str(await caller)
     assert await world.outcomes() == ["not_done"]
     assert world.faults.writes == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
     world.time.clock.move(100)
     assert await world.ledger.list_unfinished() == []
     if kind == "create":
@@ -309,6 +313,21 @@ async def test_drain_waits_for_the_last_of_several(world) -> None:
             assert answers == []
 
     assert answers == [True]
+
+
+@pytest.mark.requirement("writes.drain")
+async def test_drain_keeps_the_time_to_record_outcomes_within_its_seconds(world) -> None:
+    """What ends after that is abandoned, although it would have ended within the seconds."""
+    in_flight = world.writes.in_flight
+
+    async def work() -> None:
+        with in_flight.track():
+            await anyio.sleep(0.5)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        await anyio.wait_all_tasks_blocked()
+        assert await in_flight.drain(0.5) is False
 
 
 @pytest.mark.requirement("writes.cancel")

@@ -278,10 +278,15 @@ async def test_of_two_processes_at_the_same_moment_one_sends(world) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(first)
         await world.faults.held.wait()
-        with pytest.raises(EarlierAttempt, match="is being created right now, since 2026-11-24T10:00"):
+        with pytest.raises(EarlierAttempt) as raised:
             await world.another().create(world.post(), tool="create_post")
         world.faults.release.set()
 
+    assert raised.value.in_progress is True
+    assert str(raised.value) == (
+        "an equal post is being created right now, since 2026-11-24T10:00:00.000Z. Call list_posts in a minute to see it. "
+        "Nothing was sent by this call."
+    )
     assert [result.outcome for result in results] == ["created"]
     assert world.faults.writes == ["POST"]
 
@@ -292,26 +297,82 @@ async def test_after_an_unknown_outcome_the_same_post_is_not_sent_again(world) -
     world.faults.script = ["lost before commit"]
     await world.writes.create(world.post(), tool="create_post")
 
-    with pytest.raises(
-        EarlierAttempt, match=r"attempt at 2026-11-24T10:00:00.000Z may have created .*allow_duplicate=true"
-    ):
+    with pytest.raises(EarlierAttempt) as raised:
         await world.writes.create(world.post(), tool="create_post")
     wanted = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
 
+    assert raised.value.in_progress is False
+    assert str(raised.value) == (
+        "an attempt at 2026-11-24T10:00:00.000Z may have created an equal post, but its response was lost. Look for it with "
+        "list_posts; if it isn't there, create_post with allow_duplicate=true sends it. Nothing was sent by this call."
+    )
     assert wanted.outcome == "created"
     assert world.faults.writes == ["POST", "POST"]
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
 async def test_candidates_of_an_unknown_outcome_are_named(world) -> None:
-    """What could be the post is listed in the refusal."""
+    """The newest three of the posts that may be it are listed in the refusal."""
     world.faults.hidden = ("createdAt",)
-    old = await world.api.posts.create(world.post())
+    ids = [(await world.api.posts.create(world.post())).id for _ in range(4)]
     world.faults.script = ["lost before commit"]
     await world.writes.create(world.post(), tool="create_post")
 
-    with pytest.raises(EarlierAttempt, match=old.id):
+    with pytest.raises(EarlierAttempt) as raised:
         await world.writes.create(world.post(), tool="create_post")
+
+    assert f"may have created an equal post ({ids[3]}, {ids[2]}, {ids[1]}), but its" in str(raised.value)
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+@pytest.mark.parametrize(("seconds", "in_progress"), [(89.999, True), (90, False)])
+async def test_create_may_be_in_progress_for_90_seconds(world, seconds: float, in_progress: bool) -> None:
+    await world.ledger.begin_create(world.post(), tool="create_post")
+    world.time.clock.move(seconds)
+
+    with pytest.raises(EarlierAttempt) as raised:
+        await world.writes.create(world.post(), tool="create_post")
+
+    assert raised.value.in_progress is in_progress
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_unknown_outcome_that_is_settled_names_the_accounts_without_a_post(world) -> None:
+    both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    await world.writes.create(world.post(), tool="create_post")
+    world.faults.reads_fail = False
+
+    found = await world.writes.create(both, tool="create_post")
+
+    (post,) = await world.equal_posts(world.post())
+    missing = (world.accounts["twitter"],)
+    assert found == Created("already_created", START, found.post, post.id, reconciled=True, missing_accounts=missing)
+    assert found.post is not None
+    assert found.post.id == post.id
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("gone", [0, 1, None])
+async def test_create_for_accounts_of_two_posts_is_sent_when_one_of_them_is_gone(world, gone: int | None) -> None:
+    """Otherwise the answer names both posts."""
+    accounts = [world.accounts[name] for name in ("twitter", "linkedin")]
+    posts = [replace(world.post(), account_ids=(account,)) for account in accounts]
+    ids = [(await world.writes.create(post, tool="create_post")).post_id for post in posts]
+    world.time.clock.move(120)
+    if gone is not None:
+        await world.api.posts.delete(ids[gone])
+
+    both = replace(world.post(), account_ids=tuple(accounts))
+    created = await world.writes.create(both, tool="create_post")
+
+    if gone is None:
+        assert created == Created("already_created", START, created.post, ids[0], other_post_ids=(ids[1],))
+    else:
+        # The rest of the duplicate is still there, so the account without a post is named.
+        assert (created.outcome, created.post_id) == ("already_created", ids[1 - gone])
+        assert created.missing_accounts == (accounts[gone],)
 
 
 @pytest.mark.requirement("writes.unknown-blocks")

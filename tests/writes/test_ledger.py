@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ttp_mcp.api import ValidationFailed
 from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, LedgerProblem, Put, RateCap
@@ -70,7 +73,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 import anyio
 from ttp_mcp.api import ApiClient, Http, PostCreate
+from ttp_mcp.api import ValidationFailed
 from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.writes.writer import Writer
@@ -121,12 +126,21 @@ async def test_outcome_that_can_not_be_noted_is_still_answered(
     world.ledger = Ledger(state, "scope", world.time.clock.now)
     world.faults.script = [fault]
 
-    created = await world.another().create(world.post(), tool="create_post")
+    writes = world.another()
+    created = await writes.create(world.post(), tool="create_post")
     world.time.clock.move(120)
 
     assert (created.outcome, created.recorded) == ("created", False)
-    assert [each.tool for each in await world.ledger.list_unfinished()] == ["create_post"]
-    assert "could not be recorded" in caplog.text
+    (left,) = await world.ledger.list_unfinished()
+    assert left.tool == "create_post"
+    assert re.fullmatch(
+        r"The outcome of write [0-9a-f]{16} \(created\) could not be recorded: the ledger can't be used: the disk is full\.",
+        next(record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR),
+    )
+    assert writes.in_flight.unresolved == 1
+    state.commits_left = 1
+    await writes.create(world.post("Another"), tool="create_post")
+    assert (writes.in_flight.unresolved, writes.in_flight.count) == (2, 0)
     await state.aclose()
 
 
@@ -162,8 +176,11 @@ async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(worl
 async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
     caplog.set_level(logging.INFO, logger="ttp_mcp.writes.recorder")
-    world.faults.script = ["lost after commit"]
-    created = await world.writes.create(world.post("A secret surprise"), tool="create_post")
+    post = world.post("A secret surprise")
+    world.faults.script = ["lost after commit", "409"]
+    created = await world.writes.create(post, tool="create_post")
+    with pytest.raises(ValidationFailed):
+        await world.writes.create(world.post("Refused"), tool="create_post")
     await world.writes.delete(created.post_id or "", tool="delete_post")
 
     lines = [
@@ -171,10 +188,21 @@ async def test_each_write_leaves_one_line_without_its_content(world, caplog: pyt
         for record in caplog.records
         if record.name == "ttp_mcp.writes.recorder"
     ]
-    assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines] == [
-        ("create", "created", created.post_id, "reconciled"),
+    assert lines[0].pop("write") == next(each.write_id for each in await world.ledger.read_history(START))
+    assert lines[0] == {
+        "kind": "create",
+        "tool": "create_post",
+        "at": "2026-11-24T10:00:00.000Z",
+        "token": Token(world.sandbox.token).fingerprint,
+        "digest": content_digest(post)[:16],
+        "outcome": "created",
+        "post_id": created.post_id,
+        "why": "reconciled",
+        "milliseconds": 250,
+    }
+    assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines[1:]] == [
+        ("create", "not_done", None, "ValidationFailed"),
         ("delete", "deleted", created.post_id, None),
     ]
-    assert lines[0]["token"] == Token(world.sandbox.token).fingerprint
     assert "secret" not in caplog.text
     assert world.sandbox.token not in caplog.text

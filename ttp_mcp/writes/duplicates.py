@@ -83,7 +83,6 @@ class Duplicates:
             match.post.id,
             reconciled=True,
             missing_accounts=prior.missing_accounts,
-            other_post_ids=prior.other_post_ids,
         )
 
     async def _have_others(self, prior: PriorCreate, post: PostCreate) -> bool:

@@ -1,5 +1,7 @@
 """A reschedule whose process ends half way: nothing is lost, both ids are named, and the same call finishes it."""
 
+from contextlib import asynccontextmanager
+
 import anyio
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -194,8 +196,9 @@ class HoldAfterCreate:
         await self._app(scope, receive, send)
 
 
-async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
-    """The create has ended and the delete hasn't begun: without waiting, both posts would be left."""
+@asynccontextmanager
+async def connect_held(connect):
+    """An agent, and what holds a reschedule between create and delete."""
     holds: list[HoldAfterCreate] = []
 
     def hold(app: ASGIApp) -> ASGIApp:
@@ -203,6 +206,12 @@ async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
         return holds[-1]
 
     async with connect(demo_posts=False, through=hold) as agent:
+        yield agent, holds[-1]
+
+
+async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
+    """The create has ended and the delete hasn't begun: without waiting, both posts would be left."""
+    async with connect_held(connect) as (agent, hold):
         old = await scheduled(agent)
         drained: list[bool] = []
 
@@ -211,11 +220,27 @@ async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: agent.call("reschedule_post", post_id=old, scheduled_at=LATER))
-            await holds[-1].held.wait()
+            await hold.held.wait()
             tasks.start_soon(drain)
             await anyio.wait_all_tasks_blocked()
-            holds[-1].release.set()
+            hold.release.set()
 
         assert drained == [True]
+        assert len(agent.standing()) == 1
+        assert not agent.wire(old)
+
+
+async def test_cancelled_reschedule_ends_with_one_post(connect):
+    """The create has ended and the delete hasn't begun: stopped there, the call would leave both posts."""
+    async with connect_held(connect) as (agent, hold):
+        old = await scheduled(agent)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: agent.call("reschedule_post", post_id=old, scheduled_at=LATER))
+            await hold.held.wait()
+            tasks.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        hold.release.set()
+
+        assert await agent.assembly.app.writer.in_flight.drain(60) is True
         assert len(agent.standing()) == 1
         assert not agent.wire(old)

@@ -1,0 +1,136 @@
+"""The search for a write whose answer was lost: when it looks, how long, and by which clock."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from tests.virtual_time import START
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
+from ttp_mcp.api.http import Http
+from ttp_mcp.credentials import Token
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.writes.outcomes import Created
+from ttp_mcp.writes.writer import Writer
+
+pytestmark = pytest.mark.requirement("writes.lost-answers")
+
+KINDS = ("create", "delete", "publish")
+
+
+async def begin_each(world) -> dict[str, Callable[[Writer], Awaitable[object]]]:
+    """One write of each kind."""
+    old = await world.api.posts.create(world.post("To be deleted"))
+    draft = await world.api.posts.create(world.post("To be published", at=None))
+    return {
+        "create": lambda writes: writes.create(world.post(), tool="create_post"),
+        "delete": lambda writes: writes.delete(old.id, tool="delete_post", post=old),
+        "publish": lambda writes: writes.publish(draft, tool="publish_post"),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_search_looks_at_doubling_intervals_until_its_deadline(world, kind: str) -> None:
+    """The last look is at the deadline itself."""
+    delays: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+        await world.time.sleep(seconds)
+
+    time = world.time
+    writes = Writer(
+        world.api, world.ledger, deadline_seconds=27.75, monotonic=time.monotonic, sleep=sleep, now=time.clock.now
+    )
+    begin = (await begin_each(world))[kind]
+    world.faults.script = ["lost before commit"]
+
+    done = await begin(writes)
+
+    assert done.outcome == "unknown"
+    assert done.cause is not None
+    assert delays == [0.25, 0.5, 1, 2, 4, 4, 4, 4, 4, 4]
+
+
+async def test_search_after_a_late_loss_takes_eight_seconds_at_least(world) -> None:
+    """The request itself took almost all of the call's 30 s."""
+    world.faults.script = ["held, then committed"]
+    created: list[Created] = []
+
+    async def create() -> None:
+        created.append(await world.writes.create(world.post(), tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(create)
+        await world.faults.held.wait()
+        world.faults.reads_fail = True
+        world.time.clock.move(29)
+        world.faults.release.set()
+
+    assert (created[0].outcome, created[0].candidates) == ("unknown", ())
+    assert 29 + 4 < world.time.monotonic() <= 29 + 8
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("create", "created"), ("delete", "deleted"), ("publish", "queued")])
+async def test_search_goes_on_after_a_look_that_fails(world, kind: str, outcome: str) -> None:
+    begin = (await begin_each(world))[kind]
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+
+    async def recover() -> None:
+        world.faults.reads_fail = False
+
+    world.time.plan(0.3, recover)
+
+    assert (await begin(world.writes)).outcome == outcome
+    assert await world.outcomes() == [outcome]
+
+
+async def test_look_that_hangs_is_given_up(world) -> None:
+    """A write has its outcome within 80 s, and other processes rely on it."""
+    writes = world.another(deadline_seconds=0, min_search_seconds=0.25)
+    begins = await begin_each(world)
+    world.faults.script = ["lost after commit"] * 3
+    world.faults.reads_hang = True
+    outcomes: dict[str, str] = {}
+
+    async def run(kind: str) -> None:
+        outcomes[kind] = (await begins[kind](writes)).outcome
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for kind in KINDS:
+                tasks.start_soon(run, kind)
+
+    assert outcomes == dict.fromkeys(KINDS, "unknown")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
+    """This machine's clock is wrong. An equal post of a minute ago is still told from the new one."""
+    old = await world.api.posts.create(world.post())
+    await world.api.aclose()
+    time = world.time
+    time.clock.move(60)
+
+    def now():
+        return time.clock.now() + timedelta(hours=hours)
+
+    clocks = Clocks(monotonic=time.monotonic, sleep=time.sleep, jitter=lambda: 0.5, now=now)
+    token = Token(world.sandbox.token)
+    world.api = ApiClient(Http(base_url=world.sandbox.api_url, token=token, app=world.faults, clocks=clocks))
+    ledger = Ledger(world.state, scope_of(world.api.base_url, token, None), now)
+    writes = Writer(world.api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=now)
+    world.faults.script = ["lost after commit"]
+
+    created = await writes.create(world.post(), tool="create_post")
+    await world.api.aclose()
+
+    assert (created.outcome, created.reconciled) == ("created", True)
+    assert created.at == START + timedelta(hours=hours, seconds=60)
+    assert created.post is not None
+    assert created.post_id != old.id
+    assert created.post.created_at == START + timedelta(seconds=60)
