@@ -159,6 +159,17 @@ class Stage:
         """Return the key of the element that has the focus."""
         return self.browser.execute_script("return document.activeElement?.dataset.key ?? null")
 
+    def copied(self) -> str:
+        """Return the text in the clipboard."""
+        rights = {"origin": self.origin, "permissions": ["clipboardReadWrite"]}
+        self.browser.execute_cdp_cmd("Browser.grantPermissions", rights)
+        self.browser.switch_to.default_content()
+        try:
+            self.browser.execute_script("window.focus()")
+            return self.browser.execute_async_script("navigator.clipboard.readText().then(arguments[0], arguments[0])")
+        finally:
+            self.browser.switch_to.frame("view")
+
     def posts(self, status: str = "scheduled") -> list[dict[str, Any]]:
         """Return the posts that the sandbox really has, soonest first."""
         with self.sandbox.store.reading() as db:

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from ttp_mcp.config import Settings
 from ttp_mcp.factory import create_server
 from ttp_mcp.sandbox import ManualClock, Sandbox
-from ttp_mcp.server.panels import EXTENSION, MIME_TYPE, PANELS, describe_display
+from ttp_mcp.server.panels import EXTENSION, MIME_TYPE, PANELS, TEXTS, describe_display
 
 pytestmark = pytest.mark.requirement("panels.served")
 
@@ -77,9 +77,10 @@ async def test_panels_of_tools_that_are_not_offered_are_neither_listed_nor_read(
     async with connect(toolsets=("integrations",)) as client:
         assert [each.uri for each in (await client.list_resources()).resources] == ["ttp://accounts", "ttp://history"]
         assert EXTENSION not in (client.server_capabilities.extensions or {})
-        with pytest.raises(MCPError) as caught:
-            await client.read_resource("ui://timetopost/calendar.html")
-    assert caught.value.code == -32602
+        for uri in ("ui://timetopost/calendar.html", f"{TEXTS}post_1"):
+            with pytest.raises(MCPError) as caught:
+                await client.read_resource(uri)
+            assert caught.value.code == -32602
 
 
 async def test_answers_are_the_same_with_and_without_the_extension(connect):

@@ -14,6 +14,7 @@ MARKUP = (
 BIDI = "ahead \u202e reversed \u2066 isolated \u05e9\u05dc\u05d5\u05dd"
 EMOJI = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f1eb\U0001f1f7 e\u0301\u0323 Zalgo\u0336\u0337\u0338"
 LONG = "W" * 10_000
+STORY = "A long story. " * 700 + "the end"
 INTRUDERS = "return [document.title, document.querySelectorAll('main script, main a, main img[src=x], #owned, main style').length]"
 
 
@@ -29,9 +30,7 @@ def test_hostile_post_stays_text(stage: Stage, text: str) -> None:
     stage.press(f"post {post_id}")
     stage.see("Cancel post")
     shown = stage.browser.execute_script("return document.querySelector('.text').textContent")
-    # The server sends only the beginning of a very long text.
-    assert text.replace("\u202e", "").replace("\u2066", "").startswith(shown.rstrip("…"))
-    assert ("Only the beginning of 10000 characters." in stage.text()) == (text == LONG)
+    assert shown == text.replace("\u202e", "").replace("\u2066", "")
     assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
     assert (
         stage.browser.execute_script("return getComputedStyle(document.querySelector('.text')).unicodeBidi")
@@ -42,6 +41,33 @@ def test_hostile_post_stays_text(stage: Stage, text: str) -> None:
     stage.see("Keep it")
     assert stage.browser.execute_script(INTRUDERS) == ["Calendar", 0]
     stage.check_layout()
+
+
+@pytest.mark.parametrize("panel", ["calendar", "post"])
+def test_text_longer_than_an_answer_is_shown_and_copied_whole(stage: Stage, panel: str) -> None:
+    """Whichever part of it the model read."""
+    post_id = stage.add_post(STORY, "2026-11-26T10:00")
+    if panel == "calendar":
+        stage.open("calendar", "list_posts")
+        stage.see("A long story")
+        stage.press(f"post {post_id}")
+        stage.see("the end")
+    else:
+        stage.open("post", "get_post", arguments={"post_id": post_id, "offset": 8000})
+    stage.click("Copy text")
+    stage.see("Text copied")
+    assert stage.copied() == STORY
+    stage.check_layout()
+
+
+@pytest.mark.parametrize("offset", [0, 4000, 8000])
+def test_part_of_a_text_is_shown_as_such_where_the_rest_can_not_be_read(stage: Stage, offset: int) -> None:
+    """And isn't copied as if it were the whole."""
+    post_id = stage.add_post(STORY, "2026-11-26T10:00")
+    arguments = {"post_id": post_id, "offset": offset}
+    stage.open("post", "get_post", arguments=arguments, capabilities={"serverTools": {}})
+    stage.see("Only a part of the 9807 characters is shown.", "Cancel post")
+    assert not stage.has_button("Copy text")
 
 
 @pytest.mark.parametrize("text", [MARKUP, BIDI, EMOJI, LONG], ids=["markup", "bidi", "emoji", "long"])

@@ -76,6 +76,7 @@ class TtpServer(Server[Any]):
         self._prompts = {prompt.name: prompt for prompt in PROMPTS if prompt.tools <= self._tools.keys()}
         self._resources = resources.select_resources({tool.toolset for tool in offered})
         self._panels = {panel.uri: panel for panel in panels.PANELS if panel.name in {tool.panel for tool in offered}}
+        self._readable = (*self._resources, *([resources.POST_TEXT] if "get_post" in self._tools else []))
         self._context_of = context_of
         self._with_confirmation = with_confirmation
         self._listed_tools = types.ListToolsResult(
@@ -181,7 +182,7 @@ class TtpServer(Server[Any]):
             return self._read_panel(panel, self._context_of(request))
         if uri.startswith(panels.IMAGES):
             return self._read_image(uri, self._context_of(request))
-        found = resources.find_resource(uri, self._resources)
+        found = resources.find_resource(uri, self._readable)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, redact_tokens(f"Unknown resource: {quote_text(uri, 100)}."))
         resource, value = found

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ttp_mcp.platforms.rules_text import render_rules
-from ttp_mcp.server import history
-from ttp_mcp.text import fence_text
+from ttp_mcp.server import history, panels
+from ttp_mcp.text import clean_text, fence_text
 from ttp_mcp.times import show_short
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.integrations import ListIntegrations, list_integrations
 from ttp_mcp.tools.posts.get import GetPost, get_post
+from ttp_mcp.tools.posts.guards import read_existing
 from ttp_mcp.tools.posts.rendering import account_labels
 
 RECENT = 20
@@ -52,6 +53,10 @@ async def _read_accounts(context: ToolContext, _: str) -> str:
 async def _read_post(context: ToolContext, post_id: str) -> str:
     # Not validated: an impossible id is reported as not found.
     return (await get_post(GetPost.model_construct(post_id=post_id), context)).text
+
+
+async def _read_text(context: ToolContext, post_id: str) -> str:
+    return clean_text((await read_existing(post_id, context, "Text not read")).content)
 
 
 async def _read_history(context: ToolContext, _: str) -> str:
@@ -115,6 +120,9 @@ RESOURCES = (
         _read_rules,
     ),
 )
+
+# It isn't listed: panels alone read it, to show and copy a text that is too long for one answer of get_post.
+POST_TEXT = Resource(f"{panels.TEXTS}{{id}}", "post-text", "Text", "The text of one post.", _read_text, toolset="posts")
 
 
 def select_resources(toolsets: Collection[str]) -> tuple[Resource, ...]:

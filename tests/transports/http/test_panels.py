@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from tests.transports.http.conftest import Web
-from ttp_mcp.server.panels import IMAGES, PANELS
+from ttp_mcp.server.panels import IMAGES, PANELS, TEXTS
 
 pytestmark = pytest.mark.requirement("panels.served")
 
@@ -39,4 +39,19 @@ async def test_images_of_the_sandbox_are_read_and_nothing_else(web: Web) -> None
         "",
     ):
         refused = (await web.rpc("resources/read", {"uri": IMAGES + url}, mcp_name=IMAGES + url)).json()
+        assert refused["error"]["code"] == -32602
+
+
+async def test_text_of_a_post_is_read_in_full_and_listed_nowhere(web: Web) -> None:
+    """For panels: `get_post` sends a very long text in parts."""
+    with web.sandbox.store.writing() as db:
+        post_id = db.execute("SELECT id FROM posts LIMIT 1").fetchone()["id"]
+        db.execute("UPDATE posts SET content = ? WHERE id = ?", ("long\u202e " * 2000, post_id))
+    uri = f"{TEXTS}{post_id}"
+    (content,) = (await web.rpc("resources/read", {"uri": uri}, mcp_name=uri)).json()["result"]["contents"]
+    assert content == {"uri": uri, "mimeType": "text/plain", "text": "long " * 2000}
+    for method in ("resources/list", "resources/templates/list"):
+        assert TEXTS not in (await web.rpc(method)).text
+    for unknown in (f"{TEXTS}nothing", TEXTS, f"{TEXTS}../posts"):
+        refused = (await web.rpc("resources/read", {"uri": unknown}, mcp_name=unknown)).json()
         assert refused["error"]["code"] == -32602

@@ -18,6 +18,9 @@ MIME_TYPE = "text/html;profile=mcp-app"
 # Before the encoded URL of an image that no client can open, as those of the sandbox. It isn't listed: panels alone ask for it.
 IMAGES = "ui://timetopost/images/"
 
+# Before the encoded id of a post: its text in full, however long. It isn't listed either.
+TEXTS = "ui://timetopost/texts/"
+
 # Capability of a server with panels.
 CAPABILITY = {"mimeTypes": [MIME_TYPE]}
 

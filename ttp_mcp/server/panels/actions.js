@@ -189,9 +189,26 @@ function resultsView(results) {
   return make("ul", { class: "results", "aria-label": "Result on each account" }, items);
 }
 
-// The server sends only the beginning of a very long text.
+// Read a post in full: { ok, text, data }.
+async function readPost(id) {
+  const answer = await callTool("get_post", { post_id: id });
+  return answer.ok ? { ...answer, data: await completeText(answer.data) } : answer;
+}
+
+// An answer of get_post has only a part of a very long text.
+async function completeText(post) {
+  if (!post.next_offset || !host.capabilities.serverResources) return post;
+  try {
+    const { contents } = await request("resources/read", { uri: `ui://timetopost/texts/${encodeURIComponent(post.id)}` });
+    return { ...post, content: contents[0].text, next_offset: null };
+  } catch {
+    return post;
+  }
+}
+
+// For clients that don't let panels read resources.
 function cutView(post) {
-  return post.next_offset ? make("p", { class: "small" }, `Only the beginning of ${post.content_characters} characters.`) : null;
+  return post.next_offset ? make("p", { class: "small" }, `Only a part of the ${post.content_characters} characters is shown.`) : null;
 }
 
 function textView(post) {

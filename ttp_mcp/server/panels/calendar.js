@@ -323,7 +323,7 @@ async function openPost(post) {
     state.open = { ...post, thread: [], results: post.failures ?? [] };
   } else {
     announce("Loading the post.");
-    const answer = await callTool("get_post", { post_id: post.id });
+    const answer = await readPost(post.id);
     if (answer.ok) state.open = answer.data;
     else acting.notice = { ok: false, title: "Post not opened", text: answer.text };
   }

@@ -31,7 +31,7 @@ const handlers = {
   onResult: async (result) => {
     if (!result.ok) Object.assign(state, { phase: "failed", failure: result.text });
     else if ("would_be_sent" in result.data) await showCheck(result.data, state.args);
-    else if (result.data.results) await showPost(result.data);
+    else if (result.data.results) await showPost(await completeText({ ...result.data, next_offset: result.data.next_offset ?? state.args.offset }));
     else await showWritten(result);
     render();
   },
@@ -59,7 +59,7 @@ async function showCheck(check, args) {
   const id = args.post_id ?? args.copy_of;
   const given = { content: args.content ?? "", thread: readList(args.thread), media_urls: readList(args.media_urls), platform_data: args.platform_data };
   let stored = {};
-  if (id && canCall()) stored = (await callTool("get_post", { post_id: id })).data;
+  if (id && canCall()) stored = (await readPost(id)).data;
   const post = { content: given.content || stored.content || "" };
   for (const name of ["thread", "media_urls"]) post[name] = given[name].length ? given[name] : (stored[name] ?? []);
   for (const name of readList(args.remove)) post[name] = [];
@@ -73,7 +73,7 @@ async function showWritten(result) {
   const args = state.args;
   acting.notice = { ok: true, title: args.post_id ? "Post changed" : "Post created", text: result.text };
   const id = result.data.post_id;
-  const read = id && canCall() ? await callTool("get_post", { post_id: id }) : { ok: false };
+  const read = id && canCall() ? await readPost(id) : { ok: false };
   if (read.ok) return showPost(read.data);
   const content = args.content ?? result.data.text ?? "";
   Object.assign(state, {
@@ -269,7 +269,7 @@ async function written(answer) {
 }
 
 async function reloadPost(id) {
-  const answer = await callTool("get_post", { post_id: id });
+  const answer = await readPost(id);
   if (answer.ok) await showPost(answer.data);
   else acting.notice = { ok: false, title: "Post not loaded", text: answer.text };
   render();
