@@ -1,5 +1,6 @@
 """Settings: what is accepted, what is refused, and that nothing is given away."""
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -470,6 +471,33 @@ def test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block(tmp_path
         assert problem is not None
         assert problem.startswith("TTP_API_TOKEN_FILE must name an absolute path or one below ~.")
     assert load_settings({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
+
+
+@pytest.mark.requirement("config.token")
+def test_token_file_that_another_program_holds_is_named_as_such(tmp_path, monkeypatch):
+    """Windows refuses to open it then."""
+    path = tmp_path / "token"
+    path.write_text(TEXT)
+
+    def opening(*_, **__):
+        error = PermissionError(errno.EACCES, "in use")
+        error.winerror = 32
+        raise error
+
+    monkeypatch.setattr(Path, "open", opening)
+    assert load_settings({"TTP_API_TOKEN_FILE": str(path)}).token_problem == (
+        "TTP_API_TOKEN_FILE names a file that another program holds. Close it there."
+    )
+
+
+@pytest.mark.requirement("config.token")
+def test_file_of_the_token_is_known_for_its_readers(tmp_path):
+    """A variable has none."""
+    path = tmp_path / "token"
+    path.write_text(TEXT)
+    path.chmod(0o600)
+    assert load_settings({"TTP_API_TOKEN_FILE": str(path)}).token_file == path
+    assert load_settings({"TTP_API_TOKEN": TEXT, "TTP_API_TOKEN_FILE": str(path)}).token_file is None
 
 
 @pytest.mark.requirement("config.values")

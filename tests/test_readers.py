@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ttp_mcp.config.readers import find_other_readers, parse_readers
+from ttp_mcp.config.readers import build_icacls, find_other_readers, parse_readers
 
 pytestmark = pytest.mark.requirement("config.readers")
 
@@ -36,6 +36,23 @@ def test_mode_that_lets_others_read_is_found(tmp_path, mode, readers):
     path.touch()
     path.chmod(mode)
     assert find_other_readers(path) == readers
+
+
+@pytest.mark.parametrize(
+    ("environ", "user"),
+    [
+        ({"USERDOMAIN": "HARBOR", "USERNAME": "Ann"}, r"HARBOR\Ann"),
+        ({"USERNAME": "Ann"}, "Ann"),
+        ({"USERDOMAIN": "HARBOR"}, "*S-1-3-4"),
+    ],
+)
+def test_command_of_windows_names_the_user(environ, user):
+    """PowerShell wouldn't replace %USERNAME%. The files of a ledger are made with the access list of their folder."""
+    path = r"D:\ttp state\ledger.db"
+    assert build_icacls(path, environ) == f'icacls "{path}" /inheritance:r /grant:r "{user}:F"'
+    assert build_icacls(path, environ, with_folder=True) == (
+        f'icacls "D:\\ttp state" /inheritance:r /grant:r "{user}:(OI)(CI)F"'
+    )
 
 
 def test_file_that_is_missing_has_no_readers(tmp_path):

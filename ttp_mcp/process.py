@@ -55,6 +55,15 @@ def _can_block(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
 
 
+# ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION.
+_HELD = (32, 33)
+
+
+def is_held(error: OSError) -> bool:
+    """Check whether Windows refused a file because another program has it open for itself alone."""
+    return getattr(error, "winerror", None) in _HELD
+
+
 def call_in_loop(loop: "asyncio.AbstractEventLoop", call: Callable[..., object], *arguments: object) -> None:
     """Call a function in the event loop from a thread or signal handler, unless the loop is closed."""
     with suppress(RuntimeError):

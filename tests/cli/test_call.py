@@ -81,10 +81,28 @@ def test_call_prints_the_answer(capsys):
 
 def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
     """For what is too long for a command line."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"limit": 1}'))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"limit": 1}')))
     code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", "-")
     assert code == 0
     assert len(json.loads(out)["posts"]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_from_stdin_is_the_same_in_every_encoding_that_shells_write(monkeypatch, capsys, encoding):
+    """Windows reads a pipe as cp1252 unless a program says otherwise, and a post would be published in wrong letters."""
+    given = json.dumps({"content": "Crêpes à 5 € 🥞", "platforms": ["linkedin"]}, ensure_ascii=False) + "\r\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode(encoding)), "cp1252"))
+    code, out, _ = ran(capsys, "call", "--sandbox", "--json", "create_post", "-")
+    assert code == 0
+    assert json.loads(out)["text"] == "Crêpes à 5 € 🥞"
+
+
+def test_stdin_that_is_no_text_is_refused(monkeypatch, capsys):
+    """Nothing is called."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO('{"content": "é"}'.encode("cp1252")), "cp1252"))
+    code, _, err = ran(capsys, "call", "--sandbox", "create_post", "-")
+    assert code == 2
+    assert "the arguments are not valid JSON" in err
 
 
 @pytest.mark.parametrize(

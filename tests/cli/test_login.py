@@ -398,6 +398,21 @@ def test_token_is_kept_in_the_systems_keyring_where_there_is_one(run, api, syste
 
 
 @pytest.mark.requirement("login.keyring")
+@pytest.mark.parametrize(
+    ("platform", "name"), [("darwin", "your macOS keychain"), ("win32", "the Windows Credential Manager")]
+)
+def test_keyring_is_named_as_its_users_know_it(run, api, system_keyring, monkeypatch, platform, name):
+    """macOS also asks which program may read it, and a server in the background can't say so."""
+    monkeypatch.setattr(sys, "platform", platform)
+    out = run("login", given=api["token"].encode())[1]
+    assert f"Saved in {name}" in out
+    assert ("macOS asks once whether Python may use the entry" in out) == (platform == "darwin")
+    assert "by administrators" not in out
+    system_keyring.locked = True
+    assert f"the login is in {name}: it is locked, or refused access." in settings().token_problem
+
+
+@pytest.mark.requirement("login.keyring")
 def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, system_keyring):
     system_keyring.locked = True
     assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]

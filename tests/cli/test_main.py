@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,29 @@ def test_write_to_a_closed_pipe_is_not_a_failure_on_any_system(monkeypatch, tmp_
     monkeypatch.setattr(sys, "stdout", Gone())
     with nullcontext() if left == 0 else pytest.raises(OSError, match="No space left"):
         assert main(["tools"]) == left
+
+
+COMMANDS = [
+    *((), ("doctor",), ("tools",), ("call", "list_posts"), ("history",), ("login",), ("logout",)),
+    *(("install", "zed"), ("sandbox", "export"), ("sandbox",)),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_machine_without_a_home_folder_costs_one_line(monkeypatch, capsys, command):
+    """Some services and containers have none; the line names what to set."""
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for name in ("TTP_STATE_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(command) in (1, 2)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "No home folder: HOME or USERPROFILE is not set." in printed.err
 
 
 def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):

@@ -1,5 +1,6 @@
 """Each line of check_setup, in each of its states."""
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -277,6 +278,22 @@ async def test_ledger_that_others_can_read_is_a_notice(fresh):
     (_, line) = await lines(fresh, "ledger")
     assert line.startswith("notice: ledger.db can be read by ")
     assert str(path) in line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+async def test_token_file_that_others_can_read_is_a_notice(connect, tmp_path):
+    """With the command that changes it; the sandbox's own token is nobody's secret."""
+    path = tmp_path / "token file"
+    path.write_text("ttp_" + "0a" * 24)
+    path.chmod(0o644)
+    async with connect(token_file=path) as agent:
+        assert not [line for line in await lines(agent, "token") if line.startswith("notice")]
+        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=False)
+        _, line = await lines(agent, "token")
+        assert line == f"notice: its file can be read by other users. Run: chmod 600 '{path}'"
+        path.chmod(0o600)
+        (line,) = await lines(agent, "token")
+        assert line.startswith("ok: ")
 
 
 LOOK = "It may have happened; look with list_posts."

@@ -155,9 +155,10 @@ async def _list_tools(client: "Client", args: argparse.Namespace) -> Outcome:
 
 
 async def _call_with_json(client: "Client", args: argparse.Namespace) -> Outcome:
-    text = await anyio.to_thread.run_sync(sys.stdin.read) if args.arguments == "-" else args.arguments
+    text = await anyio.to_thread.run_sync(sys.stdin.buffer.read) if args.arguments == "-" else args.arguments
     example = "for example '{\"limit\": 5}'"
     try:
+        # UTF-8, or UTF-16 as Windows PowerShell writes it, whatever the encoding of the terminal is.
         arguments: Any = json.loads(text)
     except ValueError as problem:
         return report_misuse(args, f"the arguments are not valid JSON ({problem}); {example}.")

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import anyio
 
@@ -16,10 +17,16 @@ from ttp_mcp.cli import token_traces
 from ttp_mcp.cli.arguments import Subparsers, add_profile, read_environment
 from ttp_mcp.cli.call import EXIT_CODES, FAILED, MISUSED
 from ttp_mcp.config.login import Login, LoginProblem, remove_login, save_login
+from ttp_mcp.config.readers import find_other_readers, how_to_make_private
+from ttp_mcp.config.system_keyring import name_keyring
 from ttp_mcp.config.token_source import decode_pasted
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
 
 _PROMPT = "API token (dashboard: Settings → API; it isn't shown): "
+_KEYCHAIN_NOTE = (
+    "macOS asks once whether Python may use the entry, when a client first starts the server: choose Always Allow. After an "
+    "update of Python it asks again."
+)
 # A pasted token with whatever was copied around it.
 _INPUT_BYTES = 10_000
 
@@ -113,6 +120,7 @@ def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
     token = _read_token()
     accounts, organization = anyio.run(_read_account, replace(settings, token=token))
     saved_in = save_login(environ, Login(token, settings.api_url, settings.org_id))
+    notes = [*_list_notes(settings), *_describe_place(saved_in)]
     return LoginReport(
         outcome="saved",
         profile=settings.profile or config.DEFAULT_PROFILE,
@@ -121,7 +129,7 @@ def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
         accounts=accounts,
         saved_in=saved_in,
         fingerprint=token.fingerprint,
-        notes=_list_notes(settings),
+        notes=notes,
     )
 
 
@@ -183,12 +191,20 @@ async def _read_account(settings: config.Settings) -> tuple[list[str], str | Non
 
 
 def _list_notes(settings: config.Settings) -> list[str]:
-    notes: list[str] = []
     if settings.token_source:
-        notes.append(f"{settings.token_source} is set here, and wins over the login wherever it is set.")
-    if sys.platform == "win32":
-        notes.append("On Windows the file can be read by you, by administrators and by the system.")
-    return notes
+        return [f"{settings.token_source} is set here, and wins over the login wherever it is set."]
+    return []
+
+
+def _describe_place(saved_in: str) -> list[str]:
+    """Return who else may read the token, or has to be let in."""
+    if saved_in == name_keyring("darwin"):
+        return [_KEYCHAIN_NOTE]
+    if sys.platform != "win32" or saved_in == name_keyring():
+        return []
+    if readers := find_other_readers(Path(saved_in)):
+        return [f"The file can be read by {', '.join(readers)}. Run: {how_to_make_private(saved_in)}"]
+    return ["On Windows the file can be read by you, by administrators and by the system."]
 
 
 def _render_login(report: LoginReport) -> str:

@@ -73,7 +73,7 @@ def read_login(environ: Mapping[str, str]) -> Login | None:
     except OSError as problem:
         raise LoginProblem(f"the login can't be read ({problem.strerror}).") from None
     except system_keyring.KeyringProblem as problem:
-        raise LoginProblem(f"the login is in the system's keyring: {problem}.") from None
+        raise LoginProblem(f"the login is in {system_keyring.name_keyring()}: {problem}.") from None
     # A token of the wrong form is a ValueError too.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise LoginProblem("the login is damaged.") from None
@@ -96,7 +96,7 @@ def save_login(environ: Mapping[str, str], login: Login) -> str:
         system_keyring.remove(new)
         raise LoginProblem(_describe_write_problem(path, problem)) from None
     system_keyring.remove(old)
-    return str(path) if new is None else "the system's keyring"
+    return str(path) if new is None else system_keyring.name_keyring()
 
 
 def remove_login(environ: Mapping[str, str]) -> bool:
@@ -115,7 +115,8 @@ def remove_login(environ: Mapping[str, str]) -> bool:
     except OSError as problem:
         raise LoginProblem(_describe_write_problem(path, problem)) from None
     if not system_keyring.remove(entry):
-        raise LoginProblem("the login's file is removed, but not its entry in the system's keyring, named ttp-mcp.")
+        keyring = system_keyring.name_keyring()
+        raise LoginProblem(f"the login's file is removed, but not its entry in {keyring}, named ttp-mcp.")
     return True
 
 

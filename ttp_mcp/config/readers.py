@@ -1,10 +1,12 @@
 """Other users of this computer who may read a file: by its mode, or on Windows by its access list."""
 
+import os
 import re
 import shlex
 import stat
 import sys
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PureWindowsPath
 
 # Groups of an access list in Windows' SDDL, with the names that users know.
 _GROUPS = {
@@ -42,11 +44,25 @@ def parse_readers(sddl: str) -> list[str]:
     return list(dict.fromkeys(name for name in found if name))
 
 
-def how_to_make_private(path: Path | str) -> str:
-    """Return the command that lets only its owner read a file."""
+def how_to_make_private(path: Path | str, *, with_folder: bool = False) -> str:
+    """Return the command that lets only its owner read a file.
+
+    Args:
+        path: The file.
+        with_folder: Files beside it count too. On Windows they inherit the access list of their folder.
+    """
     if sys.platform == "win32":  # pragma: no cover - Windows only
-        return f'icacls "{path}" /inheritance:r /grant:r "%USERNAME%:F"'
+        return build_icacls(path, os.environ, with_folder=with_folder)
     return f"chmod 600 {shlex.quote(str(path))}"
+
+
+def build_icacls(path: Path | str, environ: Mapping[str, str], *, with_folder: bool = False) -> str:
+    """Return the command of Windows for a file or its folder, for the command prompt and for PowerShell alike."""
+    user = environ.get("USERNAME")
+    # Without a name, the owner of each file.
+    who = "\\".join(filter(None, (environ.get("USERDOMAIN"), user))) if user else "*S-1-3-4"
+    place, rights = (PureWindowsPath(path).parent, "(OI)(CI)F") if with_folder else (path, "F")
+    return f'icacls "{place}" /inheritance:r /grant:r "{who}:{rights}"'
 
 
 def _can_read(rights: str) -> bool:

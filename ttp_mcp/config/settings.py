@@ -27,8 +27,8 @@ _SERVER_KEY = re.compile(r"(?!(?i:ttp_[0-9a-f]{6}))[\x21\x23-\x26\x28-\x7e]{32,}
 class Settings:
     """All settings, checked.
 
-    `token_problem` is why the token can't be used, `token_source` where it is from. `zone_is_known` is False if the zone was
-    neither set nor detected; the zone is UTC then.
+    `token_problem` is why the token can't be used, `token_source` where it is from, `token_file` the file that holds it.
+    `zone_is_known` is False if the zone was neither set nor detected; the zone is UTC then.
     """
 
     zone: ZoneInfo
@@ -36,6 +36,7 @@ class Settings:
     token: Token | None = None
     token_problem: str | None = None
     token_source: str | None = None
+    token_file: Path | None = None
     profile: str | None = None
     api_url: str = DEFAULT_API_URL
     org_id: str | None = None
@@ -83,6 +84,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, with_login: bool 
         token=found.token,
         token_problem=found.problem,
         token_source=found.source,
+        token_file=found.file,
         profile=read_profile(environ),
         api_url=api_url or (login.api_url if login else DEFAULT_API_URL),
         org_id=_read_org_id(environ) or (login.org_id if login else None),

@@ -1,16 +1,24 @@
 """The system's keyring, through the optional package `keyring`. Nothing is loaded before a login needs it."""
 
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
 SERVICE = "ttp-mcp"
+# As users of each system know it.
+_NAMES = {"darwin": "your macOS keychain", "win32": "the Windows Credential Manager"}
 
 
 class KeyringProblem(Exception):
     """The keyring can't be used. `str()` is the cause and the next step."""
+
+
+def name_keyring(platform: str | None = None) -> str:
+    """Return the keyring's name for a message, by default that of this system."""
+    return _NAMES.get(platform or sys.platform, "the system's keyring")
 
 
 def save(secret: str) -> str | None:

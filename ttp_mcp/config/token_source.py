@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttp_mcp.config.folders import read_profile
-from ttp_mcp.config.login import Login, LoginProblem, has_login, login_command, read_login
+from ttp_mcp.config.login import Login, LoginProblem, has_login, login_command, login_path, read_login
 from ttp_mcp.config.readers import find_other_readers, how_to_make_private
 from ttp_mcp.config.table import read_text
 from ttp_mcp.config.values import SettingProblem, to_path
 from ttp_mcp.credentials import Token, TokenProblem, parse_token
+from ttp_mcp.process import is_held
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,13 @@ _UNSET_REFERENCE = re.compile(r"\s*\$\{(?:env:)?TTP_API_TOKEN(?::-)?\}\s*")
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The token, or why there is none that can be used. `login` is set if the token is from it."""
+    """The token, or why there is none that can be used. `login` is set if the token is from it, `file` if it is from a file."""
 
     token: Token | None = None
     problem: str | None = None
     source: str | None = None
     login: Login | None = None
+    file: Path | None = None
 
 
 # `install` of earlier versions made this file, for the user to fill; a login takes its place.
@@ -71,12 +73,15 @@ def _find_in_variables(environ: Mapping[str, str]) -> Credential:
     source = "TTP_API_TOKEN"
     if _UNSET_REFERENCE.fullmatch(environ.get(source, "")):
         environ = {**environ, source: ""}
+    file = None
     try:
         text = read_text(environ, source)
         if text is None:
             source = "TTP_API_TOKEN_FILE"
-            text = _read_token_file(environ)
-        return Credential(parse_token(text), source=source) if text else Credential()
+            if name := read_text(environ, source):
+                file = to_path(source, name)
+                text = _read_token_file(file)
+        return Credential(parse_token(text), source=source, file=file) if text else Credential()
     except (TokenProblem, SettingProblem) as problem:
         return Credential(problem=str(problem), source=source)
 
@@ -95,22 +100,18 @@ def _find_in_login(environ: Mapping[str, str], api_url: str | None) -> Credentia
     if api_url not in (None, login.api_url):
         other = f"{source} is for another address than TTP_API_URL. Remove TTP_API_URL, or run `{command}` with it."
         return Credential(problem=other, source=source)
-    return Credential(login.token, source=source, login=login)
+    return Credential(login.token, source=source, login=login, file=login_path(environ))
 
 
-def _read_token_file(environ: Mapping[str, str]) -> str | None:
-    name = read_text(environ, "TTP_API_TOKEN_FILE")
-    if name is None:
-        return None
+def _read_token_file(path: Path) -> str:
     try:
-        path = to_path("TTP_API_TOKEN_FILE", name)
         content = _read_ordinary_file(path)
         text = decode_pasted(content).strip()
     except FileNotFoundError:
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that isn't there.") from None
-    except SettingProblem:
-        raise
-    except (OSError, ValueError):
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and is_held(problem):
+            raise TokenProblem("TTP_API_TOKEN_FILE names a file that another program holds. Close it there.") from None
         raise TokenProblem("TTP_API_TOKEN_FILE names a file that can't be read as text.") from None
     if readers := find_other_readers(path):
         names, command = ", ".join(readers), how_to_make_private("FILE")

@@ -28,15 +28,6 @@ def refuse_file(name: str, cause: str, next_step: str, *, separator: str = ";", 
     return FileRefused(f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}{separator} {retry}.")
 
 
-# ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION.
-_HELD = (32, 33)
-
-
-def is_held(error: OSError) -> bool:
-    """Check whether Windows refused a file because another program has it open for itself alone."""
-    return getattr(error, "winerror", None) in _HELD
-
-
 def quote_base_name(path: str) -> str:
     """Return the last part of a path for an error, or `it` if there is none."""
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]

@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ttp_mcp.media.errors import HIDDEN_PROBLEM, NAME_CHARACTERS, FileRefused, is_held, refuse_file
+from ttp_mcp.media.errors import HIDDEN_PROBLEM, NAME_CHARACTERS, FileRefused, refuse_file
 from ttp_mcp.media.folders import Folder, HiddenFolder, PosixFolder, is_hidden
 from ttp_mcp.media.names import find_lookalike, find_similar, list_newest
 from ttp_mcp.media.paths import SYSTEM, System, check_parts, is_absolute, parse_source, split_below
+from ttp_mcp.process import is_held
 from ttp_mcp.text import quote_words, shorten_line
 
 MOST_BYTES = 5 * 1024**3

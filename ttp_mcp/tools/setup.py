@@ -80,7 +80,7 @@ async def _check_items(context: ToolContext) -> AsyncIterator[SetupItem]:
         yield found
     async for found in _check_ledger(context):
         yield found
-    for found in _check_ledger_readers(context):
+    for found in (*_check_ledger_readers(context), *_check_token_readers(context)):
         yield found
 
 
@@ -256,8 +256,17 @@ def _check_ledger_readers(context: ToolContext) -> list[SetupItem]:
 
     path = context.settings.state_dir / FILE
     readers = find_other_readers(path)
-    advice = f"It holds the texts of posts. Run: {how_to_make_private(path)}"
+    advice = f"It holds the texts of posts. Run: {how_to_make_private(path, with_folder=True)}"
     return [_make_item("ledger", "notice", f"{FILE} can be read by {join_words(readers)}. {advice}")] if readers else []
+
+
+def _check_token_readers(context: ToolContext) -> list[SetupItem]:
+    path = context.settings.token_file
+    readers = find_other_readers(path) if path and context.local_files and not context.sandbox else []
+    if not path or not readers:
+        return []
+    text = f"its file can be read by {join_words(readers)}. Run: {how_to_make_private(path)}"
+    return [_make_item("token", "notice", text)]
 
 
 def _render_unfinished(write: Unfinished, context: ToolContext) -> str:

@@ -313,6 +313,23 @@ def test_a_file_that_contradicts_itself_is_refused_with_the_place(sandbox, tmp_p
     assert sandbox.export() == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_of_windows_tools_is_read(sandbox, tmp_path, encoding):
+    """As PowerShell redirects it and Notepad saves it."""
+    path = tmp_path / "a.json"
+    path.write_bytes(sandbox.export().encode(encoding))
+    assert read_workspace(path) == read_workspace(written_to(tmp_path / "b.json", sandbox.export()))
+
+
+@pytest.mark.requirement("workspace.careful")
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    """Wrong letters would be worse."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"name": "Caf\xe9"}')
+    with pytest.raises(WorkspaceProblem, match="is not a workspace: it is neither UTF-8 nor UTF-16"):
+        read_workspace(path)
+
+
 @pytest.mark.requirement("workspace.careful")
 def test_a_file_that_is_not_json_or_not_there_is_refused(sandbox, tmp_path, monkeypatch):
     """With the line, or what the system says."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 JsonObject = dict[str, Any]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Keep expired documents this long, in case another machine's clock is behind.
 CLEAR_AFTER = timedelta(days=1)
 # Attempts of an optimistic commit before giving up.
@@ -181,7 +182,7 @@ def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | b
     with reject_malformed():
         document = dict[str, Any](json.loads(value).items())
         mark = version.decode() if isinstance(version, bytes) else version
-        return Entry(key=key, value=document, version=mark, at=datetime.fromtimestamp(int(at) / 1000, tz=UTC))
+        return Entry(key=key, value=document, version=mark, at=_EPOCH + timedelta(milliseconds=int(at)))
 
 
 def encodable_keys(keys: Sequence[str]) -> list[str]:

@@ -322,7 +322,10 @@ def read_workspace(path: Path) -> Workspace:
     if len(data) > MOST_FILE_BYTES:
         raise WorkspaceProblem(f"{path} is larger than {MOST_FILE_BYTES // 1024**2} MiB.")
     try:
-        return Workspace.model_validate_json(data)
+        # Windows PowerShell writes UTF-16, and Notepad a byte order mark.
+        return Workspace.model_validate_json(data.decode(json.detect_encoding(data)))
+    except UnicodeDecodeError:
+        raise WorkspaceProblem(f"{path} is not a workspace: it is neither UTF-8 nor UTF-16.") from None
     except ValidationError as error:
         raise WorkspaceProblem(f"{path} is not a workspace: {describe_first_error(error)}.") from None
 
