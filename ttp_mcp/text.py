@@ -3,7 +3,7 @@
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -55,7 +55,6 @@ _MOJIBAKE = re.compile("[ÃÂ][\u0080-\u00bf]|â€[\u0080-\u00bf™œ˜š›ž�
 _HTML = re.compile(
     r"<br\s*/?>|</?(?:p|b|i|strong|em|div)>|&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[0-9a-f]+);", re.IGNORECASE
 )
-_LITERAL_NEWLINE = re.compile(r"(?<![:\\])\\n")
 
 
 def normalize_line_ends(text: str) -> str:
@@ -188,30 +187,46 @@ def fence_text(text: str) -> str:
 
 def find_text_errors(text: str) -> list[str]:
     """Return reasons why a text can't be published. The writer has to fix them: the text is never altered."""
-    hidden = _HIDDEN.search(text) or _TAG.search(_FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text))
-    checks = (
-        (re.search("[\ud800-\udfff]", text), "it holds half of a character (a lone surrogate)"),
-        ("\x00" in text, "it holds a NUL character"),
-        (hidden, "it holds invisible tag characters"),
-    )
-    return [problem for found, problem in checks if found]
+    problems: list[str] = []
+    if re.search("[\ud800-\udfff]", text):
+        problems.append("it holds half of a character (a lone surrogate)")
+    if "\x00" in text:
+        problems.append("it holds a NUL character")
+    if not text.isascii() and _hides_letters(text):
+        problems.append("it holds invisible tag characters")
+    return problems
+
+
+def _hides_letters(text: str) -> bool:
+    """Check for tag characters outside the three flags that are spelt with them."""
+    without_flags = _FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text)
+    return bool(_HIDDEN.search(text) or _TAG.search(without_flags))
 
 
 def find_text_warnings(text: str) -> list[str]:
     """Return reasons to look at a text: characters that deceive a reader, and traces of a wrong conversion."""
-    checks = (
-        (re.search("[\u202a-\u202e\u2066-\u2069]", text), "it holds characters that reverse the direction of writing"),
-        (_INVISIBLE.search(text), "it holds invisible characters"),
-        (
-            any(map(_mixes_scripts, re.findall(r"\w+", text))),
-            "a word mixes letters of different scripts that look alike",
-        ),
-        (_LITERAL_NEWLINE.search(text), "it holds a literal \\n: pass a real line break"),
-        (_HTML.search(text), "it holds HTML such as <br> or &amp;, which readers see as it is"),
-        (_MOJIBAKE.search(text), "it holds text in a wrong encoding, such as Ã© for é"),
-        ("\ufffd" in text, "it holds U+FFFD, where a character was lost"),
-    )
-    return [warning for found, warning in checks if found]
+    return [warning for is_found, warning in _WARNINGS if is_found(text)]
+
+
+def _mixes_scripts(text: str) -> bool:
+    """Check for a word with letters of several alphabets that look alike."""
+    return not text.isascii() and any(len(_list_scripts(word)) > 1 for word in re.findall(r"\w+", text))
+
+
+def _list_scripts(word: str) -> set[str]:
+    names = {unicodedata.name(letter, "").split(" ")[0] for letter in word if letter.isalpha()}
+    return names & {"LATIN", "CYRILLIC", "GREEK"}
+
+
+_WARNINGS: tuple[tuple[Callable[[str], object], str], ...] = (
+    (re.compile("[\u202a-\u202e\u2066-\u2069]").search, "it holds characters that reverse the direction of writing"),
+    (_INVISIBLE.search, "it holds invisible characters"),
+    (_mixes_scripts, "a word mixes letters of different scripts that look alike"),
+    (re.compile(r"(?<![:\\])\\n").search, "it holds a literal \\n: pass a real line break"),
+    (_HTML.search, "it holds HTML such as <br> or &amp;, which readers see as it is"),
+    (_MOJIBAKE.search, "it holds text in a wrong encoding, such as Ã© for é"),
+    (re.compile("\ufffd").search, "it holds U+FFFD, where a character was lost"),
+)
 
 
 _BLANK = re.compile(
@@ -225,6 +240,11 @@ def is_blank(text: str) -> bool:
     return bool(_BLANK.fullmatch(text))
 
 
-def _mixes_scripts(word: str) -> bool:
-    names = {unicodedata.name(letter, "").split(" ")[0] for letter in word if letter.isalpha()}
-    return len(names & {"LATIN", "CYRILLIC", "GREEK"}) > 1
+def count_noun(number: int, noun: str) -> str:
+    """Return `1 post`, `2 posts`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def join_words(names: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no account"

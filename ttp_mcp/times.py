@@ -40,7 +40,7 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
     if not found or (found[4] is None and not date_ok):
         example = (now + timedelta(days=1)).astimezone(zone).strftime("%Y-%m-%dT18:00")
         raise TimeProblem(f"a time must be ISO 8601, for example {example} (read in {zone.key}) or {example}:00Z.")
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
+    year, month, day, hour, minute, second = map(int, found.groups("0")[:6])
     if not EARLIEST_YEAR <= year <= LATEST_YEAR:
         raise TimeProblem(f"the year must be from {EARLIEST_YEAR} to {LATEST_YEAR}.")
     # The API keeps milliseconds, and the instant that it returns must equal the one that was sent.
@@ -110,6 +110,11 @@ def refuse_past(when: datetime, now: datetime, zone: ZoneInfo, lead: timedelta =
 def to_wire(when: datetime) -> str:
     """Format an instant like the API: `2026-07-01T15:00:00.000Z`."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_iso(when: datetime | None, zone: ZoneInfo) -> str | None:
+    """Format an instant as ISO 8601 with the zone's offset, to the second."""
+    return when.astimezone(zone).isoformat(timespec="seconds") if when else None
 
 
 def parse_end(text: str, zone: ZoneInfo, now: datetime) -> datetime:

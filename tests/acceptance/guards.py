@@ -528,7 +528,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/test_every_tool.py::test_access_leaves_only_the_tools_of_its_effects",
     ),
     "outgoing text": Removal(
-        "tools.posts.prepare:find_text_errors",
+        "tools.posts.validation:find_text_errors",
         always([]),
         f"{TOOLS}/posts/test_posts.py::test_text_that_can_not_be_published_is_refused_and_not_altered",
     ),
@@ -538,12 +538,12 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_check.py::test_text_that_could_deceive_is_a_warning",
     ),
     "media addresses": Removal(
-        "tools.posts.prepare:enumerate_unhosted",
+        "tools.posts.validation:find_unhosted",
         always(()),
         f"{TOOLS}/posts/test_posts.py::test_media_that_no_network_could_fetch_is_refused",
     ),
     "unnamed platforms": Removal(
-        "tools.posts.prepare:refuse_unnamed_platforms",
+        "tools.posts.validation:refuse_unnamed_platforms",
         no_check,
         f"{TOOLS}/posts/test_posts.py::test_unclear_targets_are_refused",
     ),

@@ -35,11 +35,8 @@ class Integration:
     status: str | None
     expires_at: datetime | None
     has_refresh_capability: bool | None
-
-    @property
-    def healthy(self) -> bool | None:
-        """Check whether it can publish; None if the API doesn't say. An expiry that refreshes itself is healthy."""
-        return None if self.status is None else self.status.lower() in _HEALTHY
+    healthy: bool | None
+    """Whether it can publish; None if the API doesn't say. An expiry that refreshes itself is healthy."""
 
 
 class IntegrationsApi:
@@ -164,14 +161,15 @@ def _as_flag(value: object) -> bool | None:
 
 
 def _read_integration(raw: JsonObject) -> Integration:
-    refresh = raw.get("hasRefreshCapability")
+    refresh, status = raw.get("hasRefreshCapability"), as_token(raw.get("status"))
     return Integration(
         raw=raw,
         id=as_str(raw.get("id")) or "",
         platform=(as_token(first_present(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
         name=as_str(first_present(raw, "name", "displayName", "accountName")),
         handle=as_str(first_present(raw, "handle", "username", "accountHandle")),
-        status=as_token(raw.get("status")),
+        status=status,
         expires_at=as_datetime(raw.get("expiresAt")),
         has_refresh_capability=refresh if isinstance(refresh, bool) else None,
+        healthy=None if status is None else status.lower() in _HEALTHY,
     )

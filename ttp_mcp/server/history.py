@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.ledger.records import KEEP_WRITES, LONGEST_WRITE, Record
-from ttp_mcp.text import shorten_line, show_id
+from ttp_mcp.text import count_noun, shorten_line, show_id
 from ttp_mcp.times import show_short, to_wire
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.posts.rendering import count_noun
 
 LIMIT = 50
 

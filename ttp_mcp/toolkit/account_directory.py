@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 import anyio
 
@@ -15,8 +15,10 @@ from ttp_mcp.platforms.rules import platform_keys as known_platforms
 from ttp_mcp.platforms.rules import platform_spellings
 from ttp_mcp.text import fold_text, quote_text, show_id, show_word
 
-First = TypeVar("First")
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Read = Callable[[], Awaitable[A]]
 _MARKS = str.maketrans("", "", '«»“”"')
 
 
@@ -41,18 +43,19 @@ class AccountCache:
         Raises:
             Refusal: None matches, or several do; the error lists the candidates.
         """
-        found = self._meant(wanted)
-        if len(found) == 1:
-            return found[0]
-        raise self._refusal(wanted, found, what)
+        return self.find_on(wanted, (), what)[0]
 
     def find_on(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
-        """Find the account with this id, name or label on each of the platforms that has one.
+        """Find the account with this id, name or label on each of the platforms that has one; without platforms the only one.
 
         Raises:
             Refusal: None is on these platforms, or one of them has several.
         """
         meant = self._meant(wanted)
+        if not platforms:
+            if len(meant) == 1:
+                return meant
+            raise self._refusal(wanted, meant, what)
         keys = {platform_key(platform) for platform in platforms}
         found = [account for account in meant if platform_key(account.platform) in keys]
         if meant and not found:
@@ -75,8 +78,9 @@ class AccountCache:
         return self._meant(wanted) or self._called_in_part(wanted)
 
     def _meant(self, wanted: str) -> list[Integration]:
-        if by_id := [account for account in self.accounts if account.id == wanted.strip()]:
-            return by_id
+        for account in self.accounts:
+            if account.id == wanted.strip():
+                return [account]
         word = _normalize_word(wanted)
         # A label such as `instagram @harbor.cafe` is unambiguous even if the handle alone isn't.
         if " " in word and (labelled := [each for each in self.accounts if _label_key(word) in _label_keys(each)]):
@@ -151,27 +155,32 @@ class AccountDirectory:
         except ApiError:
             return AccountCache(())
 
-    async def names_and(self, ask: Callable[[], Awaitable[T]]) -> tuple[AccountCache, T]:
-        """Return the accounts and the result of `ask`, read concurrently if the cache is empty."""
-        if self.kept is not None:
-            return self.kept, await ask()
-        return await run_both(self.names, ask)
+    async def names_and(self, read: Read[A]) -> tuple[AccountCache, A]:
+        """Return the accounts and the result of `read`, read concurrently if the cache is empty."""
+        if (kept := self.kept) is not None:
+            return kept, await read()
+        return await run_together(self.names, read)
 
 
-async def run_both(first: Callable[[], Awaitable[First]], second: Callable[[], Awaitable[T]]) -> tuple[First, T]:
-    """Run both concurrently. If one fails, cancel the other and raise the original error."""
-    results: list[object] = [None, None]
+@overload
+async def run_together(first: Read[A], second: Read[B], /) -> tuple[A, B]: ...
+@overload
+async def run_together(first: Read[A], second: Read[B], third: Read[C], /) -> tuple[A, B, C]: ...
+async def run_together(*reads: Read[Any]) -> tuple[Any, ...]:
+    """Read concurrently and return the results. If one read fails, cancel the others and raise the original error."""
+    results: list[Any] = [None] * len(reads)
 
-    async def keep(position: int, ask: Callable[[], Awaitable[object]]) -> None:
-        results[position] = await ask()
+    async def keep(place: int, read: Read[Any]) -> None:
+        results[place] = await read()
 
     try:
+        # asyncio's own task group cancels its parent when a read fails, which anyio's scopes around it don't undo.
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keep, 0, first)
-            tasks.start_soon(keep, 1, second)
+            for place, read in enumerate(reads):
+                tasks.start_soon(keep, place, read)
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return cast("First", results[0]), cast("T", results[1])
+    return tuple(results)
 
 
 def account_label(account: Integration) -> str:

@@ -1,19 +1,19 @@
 """Offer the user the page on which an account that can't publish is reconnected."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ttp_mcp.api import Integration
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.context import ToolContext
 
 
-async def offer_reconnect(accounts: Iterable[Integration], context: ToolContext) -> None:
-    """Offer the page for the accounts that can't publish, each of them once.
+async def offer_reconnect(broken: Sequence[Integration], context: ToolContext) -> None:
+    """Offer the page for accounts that can't publish, each of them once.
 
     Answers name the page too, so a client that can't open it lacks nothing. With TTP_CONFIRM=off the user is never prompted.
     """
     url, offered = context.accounts_url, context.accounts.offered
-    broken = [account for account in accounts if account.healthy is False and account.id not in offered]
+    broken = [account for account in broken if account.id not in offered]
     if url is None or not broken or context.settings.confirm == "off":
         return
     offered.update(account.id for account in broken)

@@ -14,13 +14,12 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import Recommendation
 from ttp_mcp.api.parsing import as_datetime, as_number
 from ttp_mcp.text import clean_json, clean_text, fence_text, quote_text, shorten_line, show_word
-from ttp_mcp.times import from_now, show
+from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.account_directory import platform_key
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Platform
 from ttp_mcp.toolkit.registry import Toolset
-from ttp_mcp.tools.posts.rendering import to_iso
 
 toolset = Toolset("analytics")
 

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import ApiError, Board, CreatorInfo, EndpointMissing, Integration, NotFound
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean_text, show_id
+from ttp_mcp.text import clean_text, count_noun, show_id
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -19,7 +19,6 @@ from ttp_mcp.tools.posts.network_choices import (
     describe_creator_failure,
     render_board,
 )
-from ttp_mcp.tools.posts.rendering import count_noun
 
 toolset = Toolset("integrations")
 NOT_READ = "TikTok options not read"

@@ -11,8 +11,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import ApiError, EndpointMissing, Post, PostMetrics
 from ttp_mcp.errors import Refusal, describe_cause
-from ttp_mcp.text import clean_text, quote_text, shorten_line, show_id, show_url, show_word
-from ttp_mcp.times import show, show_short
+from ttp_mcp.text import clean_text, count_noun, quote_text, shorten_line, show_id, show_url, show_word
+from ttp_mcp.times import show, show_short, to_iso
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -30,7 +30,7 @@ from ttp_mcp.tools.figures import (
     total_of,
 )
 from ttp_mcp.tools.posts.paging import Filter, time_of_post
-from ttp_mcp.tools.posts.rendering import account_labels, count_noun, to_iso
+from ttp_mcp.tools.posts.rendering import account_labels
 
 NOT_READ = "Results not read"
 # Requests at once, and in one call.

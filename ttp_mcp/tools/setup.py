@@ -11,7 +11,7 @@ from ttp_mcp.ledger.records import Unfinished
 from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.media.files import folder_problems
-from ttp_mcp.text import quote_text, quote_words, shorten_line, show_id
+from ttp_mcp.text import count_noun, join_words, quote_text, quote_words, shorten_line, show_id
 from ttp_mcp.times import describe_fixed_offset, show
 from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
@@ -19,8 +19,7 @@ from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
-from ttp_mcp.tools.posts.problems import describe_missing_right
-from ttp_mcp.tools.posts.rendering import count_noun, join_words
+from ttp_mcp.tools.posts.validation import describe_missing_right
 
 toolset = Toolset("setup")
 
@@ -128,8 +127,8 @@ async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
             "accounts", "problem", f"none is connected. A person connects accounts in {context.dashboard}."
         )
         return
-    await offer_reconnect(accounts, context)
     bad = [account for account in accounts if account.healthy is False]
+    await offer_reconnect(bad, context)
     names = join_words([account_label(account) for account in accounts[:12]])
     connected = f"{len(accounts) - len(bad)} of {count_noun(len(accounts), 'account')} connected"
     yield _make_item("accounts", "ok", f"{connected}: {names}")

@@ -6,9 +6,9 @@ from ttp_mcp.api import ApiError, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text, describe_cause
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
-from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import SEND_LEAD, show, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache, run_both
+from ttp_mcp.text import clean_text, count_noun, show_id
+from ttp_mcp.times import SEND_LEAD, show, to_iso, to_wire
+from ttp_mcp.toolkit.account_directory import AccountCache, run_together
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -24,10 +24,9 @@ from ttp_mcp.tools.plans.stored_plan import (
     toolset,
     was_deleted,
 )
-from ttp_mcp.tools.posts.contents import render_contents
+from ttp_mcp.tools.posts.content_summary import render_in_one_line
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
-from ttp_mcp.tools.posts.problems import refuse_missing_rights
-from ttp_mcp.tools.posts.rendering import count_noun, to_iso
+from ttp_mcp.tools.posts.validation import refuse_missing_rights
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
 
@@ -61,7 +60,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
         return Answer(NOTHING_LEFT, stored.progress([], complete=True))
     _refuse_late(pending, context)
     await refuse_missing_rights(context, NOT_APPLIED)
-    accounts, existing = await run_both(context.accounts.fresh, context.api.posts.list)
+    accounts, existing = await run_together(context.accounts.fresh, context.api.posts.list)
     await require_confirmation(
         context,
         _build_question(stored.id, pending, accounts, context),
@@ -219,7 +218,7 @@ def _add_contents(
             step.scheduled_at = to_iso(entry.at, context.zone)
             step.accounts = _account_names(entry, accounts)
             on = [platforms[account_id] for account_id in entry.post.account_ids if account_id in platforms]
-            step.contents = render_contents(to_post_create(entry), on)
+            step.contents = render_in_one_line(to_post_create(entry), on)
 
 
 def _applied_answer(stored: StoredPlan, steps: Sequence[Step], context: ToolContext) -> Answer[PlanProgress]:

@@ -15,9 +15,9 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.calendar import draw_calendar, group_posts
 from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unscheduled
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
-from ttp_mcp.text import normalize_line_ends, show_id
-from ttp_mcp.times import TimeProblem, parse_when, show, show_day
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
+from ttp_mcp.text import count_noun, normalize_line_ends, show_id
+from ttp_mcp.times import TimeProblem, parse_when, show, show_day, to_iso
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_together
 from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -27,17 +27,17 @@ from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
 from ttp_mcp.tools.posts.paging import may_be_for_account
-from ttp_mcp.tools.posts.prepare import (
-    collect_text_problems,
+from ttp_mcp.tools.posts.prepare import is_now, nearest_time
+from ttp_mcp.tools.posts.validation import (
+    CLASH,
+    Findings,
+    check_arguments,
+    describe_missing_right,
     find_local_hosts,
     find_targets,
-    is_now,
-    nearest_time,
-    refuse_unhosted,
+    render_refusal,
+    validate_post,
 )
-from ttp_mcp.tools.posts.problems import Problems, describe_missing_right, refuse_no_target, render_refusal
-from ttp_mcp.tools.posts.rendering import count_noun, to_iso
-from ttp_mcp.tools.posts.validation import CLASH, validate_post
 
 DAYS_AHEAD = timedelta(days=7)
 # The longest spacing.
@@ -127,8 +127,8 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
     this plan. A post has the same time on all its accounts.
     """
-    directory, (existing, me) = await run_both(
-        context.accounts.fresh, lambda: run_both(context.api.posts.list, context.api.auth.rights)
+    directory, existing, me = await run_together(
+        context.accounts.fresh, context.api.posts.list, context.api.auth.rights
     )
     drafts = _read_drafts(args.posts, directory, context)
     drafts = await _find_network_choices(drafts, context)
@@ -176,36 +176,32 @@ def _read_drafts(posts: Sequence[PlanPost], directory: AccountCache, context: To
     drafts: list[_Draft] = []
     problems: list[str] = []
     for number, post in enumerate(posts):
-        found = Problems(f"{NOT_PLANNED}: post {number + 1}")
+        found = Findings(f"{NOT_PLANNED}: post {number + 1}")
         drafts.append(_read_draft(number, post, directory, context, found))
-        problems += [f"post {number + 1}: {text}" for text in found.texts]
+        problems += [f"post {number + 1}: {text}" for text in found.errors]
     if problems:
         raise Refusal(render_refusal(NOT_PLANNED, problems))
     return drafts
 
 
-def _read_draft(
-    number: int, post: PlanPost, directory: AccountCache, context: ToolContext, problems: Problems
-) -> _Draft:
-    failure = problems.failure
-    problems.collect(refuse_no_target, post.account_ids, post.platforms, failure)
-    texts = [normalize_line_ends(text) for text in (post.content, *(post.thread or ()))]
-    collect_text_problems(texts, problems)
-    problems.collect(refuse_unhosted, post.media_urls or (), failure)
-    targets = find_targets(post.account_ids or (), post.platforms or (), directory, problems)
-    window = problems.collect(parse_range, context, ("earliest", post.earliest), ("latest", post.latest))
+def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext, found: Findings) -> _Draft:
+    account_ids, platforms = post.account_ids or (), post.platforms or ()
+    texts = [*map(normalize_line_ends, (post.content, *(post.thread or ())))]
+    check_arguments(account_ids, platforms, post.media_urls or (), texts, found)
+    targets = find_targets(account_ids, platforms, directory, found)
+    window = found.collect(parse_range, context, ("earliest", post.earliest), ("latest", post.latest))
     request = PostRequest(
         index=number,
-        account_ids=tuple(account.id for account in targets),
+        account_ids=tuple(targets),
         earliest=window[0] if window else None,
         latest=window[1] if window else None,
-        fixed_at=problems.collect(_parse_fixed, post, context, failure),
+        fixed_at=found.collect(_parse_fixed, post, context, found.failure),
         content=texts[0],
         media_urls=tuple(post.media_urls or ()),
         thread=tuple(texts[1:]),
         platform_data=post.platform_data or {},
     )
-    return _Draft(request, tuple(targets))
+    return _Draft(request, tuple(targets.values()))
 
 
 async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) -> list[_Draft]:
@@ -257,7 +253,9 @@ async def _validate_posts(
     warnings: dict[int, list[str]] = {}
     for entry in plan.scheduled:
         draft = by_index[entry.post.index]
-        findings = validate_post(
+        findings = Findings()
+        validate_post(
+            findings,
             to_post_create(entry),
             draft.targets,
             existing,

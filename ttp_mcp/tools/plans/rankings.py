@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from ttp_mcp.api import ApiError, Forbidden, Integration, Recommendation
 from ttp_mcp.planning.model import Ranking
+from ttp_mcp.text import join_words
 from ttp_mcp.times import parse_weekday
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.posts.rendering import join_words
 
 JsonObject = dict[str, Any]
 

@@ -15,12 +15,13 @@ from ttp_mcp.ledger.plans import PlanRecord
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Plan, PostRequest, Scheduled
 from ttp_mcp.planning.planner import make_plan_id
-from ttp_mcp.text import quote_text
+from ttp_mcp.text import join_words, quote_text
 from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
-from ttp_mcp.tools.posts.rendering import describe_missing_time, join_words, quote_all
+from ttp_mcp.tools.posts.content_summary import quote_all
+from ttp_mcp.tools.posts.rendering import describe_missing_time
 
 toolset = Toolset("plans")
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"

@@ -9,7 +9,7 @@ from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
-from ttp_mcp.text import clean_text, show_id
+from ttp_mcp.text import clean_text, count_noun, show_id
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -25,9 +25,8 @@ from ttp_mcp.tools.plans.stored_plan import (
     toolset,
     was_deleted,
 )
-from ttp_mcp.tools.posts.guards import replacement_under_way
-from ttp_mcp.tools.posts.prepare import visible_fields
-from ttp_mcp.tools.posts.rendering import account_labels, count_noun
+from ttp_mcp.tools.posts.guards import replacement_under_way, visible_fields
+from ttp_mcp.tools.posts.rendering import account_labels
 from ttp_mcp.writes.outcomes import WriteRefused
 from ttp_mcp.writes.replacement import REPLACEABLE
 

@@ -7,12 +7,13 @@ from typing import Any, Protocol, cast
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import clean_text, quote_text, shorten_line, show_id
-from ttp_mcp.times import show
+from ttp_mcp.text import clean_text, count_noun, join_words, quote_text, shorten_line, show_id
+from ttp_mcp.times import show, to_iso
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
+from ttp_mcp.tools.posts.content_summary import quote_file_names
 from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost
-from ttp_mcp.tools.posts.rendering import account_labels, count_noun, join_words, quote_file_names, to_iso
+from ttp_mcp.tools.posts.rendering import account_labels
 
 CHANGES = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data", "remove")
 # Argument that each value of `remove` clears.
@@ -91,7 +92,7 @@ def _merge_block(old: object, new: object) -> object:
 
 def refuse_hidden_parts(args: ChangeFields, old: Post, prepared: PreparedPost, failure: str) -> None:
     """Refuse a change that would lose a part that the API doesn't show."""
-    platforms = {account.platform for account in prepared.targets}
+    platforms = {account.platform for account in prepared.targets.values()}
     missing: list[str] = []
     if _is_hidden("thread", old) and not _is_touched("thread", args) and "twitter" in platforms:
         missing.append("thread")
@@ -116,7 +117,7 @@ def refuse_no_change(args: ChangeFields, old: Post, prepared: PreparedPost, fail
     due = old.scheduled_at if old.status == "scheduled" else None
     new = (post.content, list(post.thread), list(post.media_urls), post.platform_data, post.scheduled_at)
     same = new == (old.content, old.thread, old.media_urls, old.platform_data, due)
-    if same and set(old.target_ids) == set(prepared.target_ids):
+    if same and set(old.target_ids) == set(prepared.targets):
         raise Refusal(f"{failure}: {show_id(old.id)} is like that already. Nothing was changed.")
 
 
@@ -175,7 +176,7 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
     parts = [
         ("time", due, post.scheduled_at, f"was {show(due, context.zone) if due else _describe_no_time(old)}"),
         ("text", old.content, post.content, f"was {quote_text(old.content, 100)}"),
-        ("accounts", set(old.target_ids), set(prepared.target_ids), f"was {join_words(labels)}"),
+        ("accounts", set(old.target_ids), set(prepared.targets), f"was {join_words(labels)}"),
         ("media", old.media_urls, list(post.media_urls), f"was {_show_files(old.media_urls)}"),
         ("thread", old.thread, list(post.thread), f"was {_count_further_posts(len(old.thread))}"),
         (

@@ -1,6 +1,5 @@
 """`check_post`: what a post or a change would do, and every problem of it. Sends nothing."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -10,8 +9,8 @@ from ttp_mcp.api import Integration, PostCreate
 from ttp_mcp.errors import Refusal, agent_text
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.platforms import rules
-from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import from_now, show
+from ttp_mcp.text import clean_text, join_words, show_id
+from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.account_directory import account_label, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -28,10 +27,7 @@ from ttp_mcp.toolkit.params import (
 from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts, refuse_no_change
 from ttp_mcp.tools.posts.content_summary import render_content, show_length
 from ttp_mcp.tools.posts.guards import read_existing
-from ttp_mcp.tools.posts.new_post import CopyOf, read_new_post
-from ttp_mcp.tools.posts.prepare import PreparedPost, prepare_post
-from ttp_mcp.tools.posts.problems import Problems
-from ttp_mcp.tools.posts.rendering import join_words, to_iso
+from ttp_mcp.tools.posts.prepare import CopyOf, PreparedPost, prepare_post, read_new_post
 from ttp_mcp.tools.posts.reschedule import NOT_DONE, TOO_CLOSE, refuse_if_too_close, refuse_unless_replaceable
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
@@ -103,12 +99,12 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
     else:
         post = await read_new_post(args, context, NOT_CHECKED)
         prepared = await prepare_post(post, context, NOT_CHECKED, compare_drafts=True)
-    found, earlier = await _add_earlier(prepared, args, context)
+    found, earlier = prepared.findings, await _add_earlier(prepared, context)
     lines = [
         _render_verdict(prepared, found, earlier, context)
         if is_open
         else f"Can't be changed: {show_id(args.post_id or '')}.",
-        *(_account_line(account, prepared.post) for account in prepared.targets),
+        *(_account_line(account, prepared.post) for account in prepared.targets.values()),
         *(changes.render_question() if changes and is_open else []),
         *render_content(prepared)[1:],
         *(f"Error: {text}" for text in found.errors),
@@ -118,10 +114,10 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
     ]
     data = PostCheck(
         would_be_sent=not found.errors and earlier is None,
-        accounts=[_check_account(account, prepared.post) for account in prepared.targets],
+        accounts=[_check_account(account, prepared.post) for account in prepared.targets.values()],
         scheduled_at=to_iso(prepared.post.scheduled_at, context.zone),
-        errors=list(found.errors),
-        warnings=list(found.warnings),
+        errors=found.errors,
+        warnings=found.warnings,
         already_created=clean_text(earlier) if earlier else None,
         proposed_thread=ProposedThread(content=found.split[0], thread=list(found.split[1:])) if found.split else None,
     )
@@ -141,44 +137,45 @@ async def _prepare_change(args: CheckPost, post_id: str, context: ToolContext) -
     old = await read_existing(post_id, context, NOT_CHECKED)
     fields = apply_changes(args, old, context, NOT_CHECKED)
     prepared = await prepare_post(fields, context, NOT_CHECKED, compare_drafts=True, replaced=old, lead=TOO_CLOSE)
-    problems = Problems(NOT_DONE)
+    problems = Findings(NOT_DONE)
     problems.collect(refuse_unless_replaceable, old, context)
     problems.collect(refuse_hidden_parts, args, old, prepared, NOT_DONE)
-    if not problems.texts:
+    if not problems.errors:
         problems.collect(refuse_no_change, args, old, prepared, NOT_DONE)
     problems.collect(refuse_if_too_close, prepared, context)
-    found = replace(prepared.findings, errors=(*problems.texts, *prepared.findings.errors))
+    prepared.findings.errors[:0] = problems.errors
     changes = await compare_posts(old, prepared, args, context)
-    return replace(prepared, findings=found), changes, old.status in REPLACEABLE
+    return prepared, changes, old.status in REPLACEABLE
 
 
-async def _add_earlier(prepared: PreparedPost, args: CheckPost, context: ToolContext) -> tuple[Findings, str | None]:
-    """Add what the ledger has of an equal create. Returns the id of its post too, if it has one."""
+async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> str | None:
+    """Add what the ledger has of an equal create. Returns the id of its post, if it has one."""
     found = prepared.findings
     # create_post refuses for an error before it asks the ledger.
     if found.errors:
-        return found, None
+        return None
     try:
-        earlier = await context.writer.duplicates.find_prior(prepared.post, prepared.others, prepared.target_ids)
+        earlier = await context.writer.duplicates.find_prior(prepared.post, prepared.others, tuple(prepared.targets))
     except LedgerProblem as problem:
-        note = agent_text(problem, "Whether the same post was sent before is not known")
-        return replace(found, warnings=(*found.warnings, note)), None
+        found.add("warning", agent_text(problem, "Whether the same post was sent before is not known") or "")
+        return None
     if earlier is not None and earlier.post_id and earlier.missing_accounts:
-        note = (
+        found.add(
+            "warning",
             f"It is not for {prepared.named(earlier.missing_accounts)}: create_post with account_ids "
-            f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there."
+            f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there.",
         )
-        found = replace(found, warnings=(*found.warnings, note))
     if earlier is not None and earlier.other_post_ids:
         those = join_words(list(map(show_id, earlier.other_post_ids)))
-        found = replace(found, warnings=(*found.warnings, f"For the other accounts it is {those}."))
+        found.add("warning", f"For the other accounts it is {those}.")
     if earlier is None or earlier.post_id:
-        return found, earlier.post_id if earlier else None
-    error = (
+        return earlier.post_id if earlier else None
+    found.add(
+        "error",
         f"An equal post was begun {show(earlier.at, context.zone)} and its outcome is not known: look for it with list_posts. "
-        "create_post with allow_duplicate sends it in any case."
+        "create_post with allow_duplicate sends it in any case.",
     )
-    return replace(found, errors=(error,)), None
+    return None
 
 
 def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:

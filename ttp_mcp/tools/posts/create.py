@@ -8,26 +8,26 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
-from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show
+from ttp_mcp.text import clean_text, join_words, show_id
+from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show, to_iso
 from ttp_mcp.toolkit.account_directory import account_label
-from ttp_mcp.toolkit.confirmation import require_confirmation
+from ttp_mcp.toolkit.confirmation import needs_confirmation, require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import AccountIds, Confirmation, Content, MediaUrls, PlatformData, Platforms, Thread, Time
-from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
+from ttp_mcp.tools.posts.content_summary import ContentSummary, quote_all, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of
-from ttp_mcp.tools.posts.new_post import CopyOf, read_new_post
 from ttp_mcp.tools.posts.prepare import (
     LEAD,
+    CopyOf,
     PreparedPost,
     confirmation_binding,
     nearest_time,
     prepare_post,
-    refuse_errors,
+    read_new_post,
 )
-from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
 from ttp_mcp.tools.posts.toolset import toolset
+from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.outcomes import Created
 
 NOT_CREATED = "Post not created"
@@ -81,30 +81,32 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     """
     arguments = await read_new_post(args, context, NOT_CREATED)
     prepared = await prepare_post(arguments, context, NOT_CREATED)
-    refuse_errors(prepared, NOT_CREATED)
+    refuse_errors(prepared.findings, NOT_CREATED)
     when = prepared.post.scheduled_at
     # A draft is never published, so it needs no confirmation.
-    if when is not None:
+    is_soon = when is not None and when - context.now() < SOON
+    if when is not None and needs_confirmation(context, irreversible=is_soon):
         await require_confirmation(
             context,
             _create_question(prepared, when, context, once_more=args.allow_duplicate),
             binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
-            irreversible=when - context.now() < SOON,
+            irreversible=is_soon,
             confirmation=args.confirmation,
         )
+        # The user may have taken a while to answer.
         prepared = _refresh_time(prepared, when, context)
     created = await context.writer.create(
         prepared.post,
         tool="create_post",
         allow_duplicate=args.allow_duplicate,
         existing=prepared.others,
-        target_ids=prepared.target_ids,
+        target_ids=tuple(prepared.targets),
     )
     return created_answer(created, prepared, context)
 
 
 def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) -> PreparedPost:
-    """Check the time after the user has answered, or find the new nearest one."""
+    """Check the time again, or find the new nearest one."""
     if not prepared.is_now:
         refuse_past(when, context.now(), context.zone)
     elif when < context.now() + LEAD and not prepared.is_retry:
@@ -130,15 +132,18 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
         outcome=created.outcome,
         post_id=clean_text(created.post_id) if created.post_id else None,
         status=created.post.status if created.post else None,
-        accounts=[account_label(account) for account in prepared.targets if account.id not in created.missing_accounts],
+        accounts=[
+            account_label(prepared.targets[each]) for each in prepared.targets if each not in created.missing_accounts
+        ],
         scheduled_at=to_iso(due, context.zone),
         scheduled_at_utc=due.strftime("%Y-%m-%dT%H:%M:%SZ") if due else None,
-        weekday=_weekday_of(due, context),
+        weekday=WEEKDAYS[due.astimezone(context.zone).weekday()] if due else None,
         warnings=warnings,
         candidates=[clean_text(candidate) for candidate in created.candidates] or None,
         **summarize_content(prepared).model_dump(),
     )
-    lines = [_describe_outcome(created, prepared, context)]
+    describe = {"created": _describe_created, "already_created": _describe_duplicate, "unknown": _describe_unknown}
+    lines = [describe[created.outcome](created, prepared, context)]
     if created.outcome == "created":
         lines += render_content(prepared)
     lines += [f"Warning: {warning}" for warning in warnings]
@@ -149,21 +154,7 @@ def created_answer(created: Created, prepared: PreparedPost, context: ToolContex
     return Answer("\n".join(lines), data)
 
 
-def _weekday_of(when: datetime | None, context: ToolContext) -> str | None:
-    return WEEKDAYS[when.astimezone(context.zone).weekday()] if when else None
-
-
-def _describe_outcome(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
-    match created.outcome:
-        case "unknown":
-            return _describe_unknown(created, prepared)
-        case "already_created":
-            return _describe_duplicate(created, prepared)
-        case "created":
-            return _describe_created(created, prepared, context)
-
-
-def _describe_unknown(created: Created, prepared: PreparedPost) -> str:
+def _describe_unknown(created: Created, prepared: PreparedPost, _: ToolContext) -> str:
     ids = join_words([show_id(each) for each in created.candidates])
     seen = f" Equal posts: {ids}." if created.candidates else ""
     return (
@@ -173,7 +164,7 @@ def _describe_unknown(created: Created, prepared: PreparedPost) -> str:
     )
 
 
-def _describe_duplicate(created: Created, prepared: PreparedPost) -> str:
+def _describe_duplicate(created: Created, prepared: PreparedPost, _: ToolContext) -> str:
     post_id = show_id(created.post_id or "")
     if created.missing_accounts:
         return (

@@ -4,16 +4,16 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean_text, fence_text, show_id
+from ttp_mcp.text import clean_text, fence_text, join_words, show_id
 from ttp_mcp.times import show
 from ttp_mcp.toolkit.account_directory import AccountCache
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Confirmation, PostId
-from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way
-from ttp_mcp.tools.posts.prepare import visible_fields
-from ttp_mcp.tools.posts.rendering import account_labels, join_words, quote_all, render_headline
+from ttp_mcp.tools.posts.content_summary import quote_all
+from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way, visible_fields
+from ttp_mcp.tools.posts.rendering import account_labels, render_headline
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.writes.outcomes import Deleted
 

@@ -1,13 +1,14 @@
 """Checks that stop a write because the post was replaced, changed, or is about to go out."""
 
 from datetime import timedelta
+from typing import Any
 
 from ttp_mcp.api import ApiError, NotFound, Post
 from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import show_id
+from ttp_mcp.times import to_wire
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.posts.prepare import visible_fields
 
 # Closer to its time than this, a post may be published before the user can cancel it.
 SOON = timedelta(minutes=10)
@@ -37,6 +38,12 @@ def refuse_changed(asked_about: Post, now: Post, what: str) -> None:
         raise Refusal(
             f"{what}: {show_id(now.id)} was changed while the user was asked about it. Call again for a new prompt; nothing was sent."
         )
+
+
+def visible_fields(post: Post) -> list[Any]:
+    """Return the fields that a confirmation shows. It covers the post only while they are unchanged."""
+    when = to_wire(post.scheduled_at) if post.scheduled_at else None
+    return [post.content, post.thread, post.media_urls, when, post.account_ids, post.platforms]
 
 
 async def replacement_under_way(post_id: str, context: ToolContext) -> str | None:

@@ -11,13 +11,13 @@ from ttp_mcp.api import Integration, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import fold_text, quote_text
-from ttp_mcp.times import show
+from ttp_mcp.times import show, to_iso
 from ttp_mcp.toolkit.account_directory import AccountCache, platform_key
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.posts.paging import Filter, Order, Page, read_page
-from ttp_mcp.tools.posts.rendering import PostSummary, render_list_item, summarize_post, to_iso, warn_of_unhealthy
+from ttp_mcp.tools.posts.rendering import PostSummary, render_list_item, summarize_post, warn_of_unhealthy
 from ttp_mcp.tools.posts.toolset import toolset
 
 STATUSES = ("draft", "scheduled", "publishing", "published", "partial", "failed")

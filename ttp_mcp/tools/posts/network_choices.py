@@ -1,6 +1,6 @@
 """Compare the choices in platform_data with what the networks offer: boards by name, and the options of a TikTok account."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -8,10 +8,9 @@ from ttp_mcp.api import ApiError, Board, CreatorInfo, Integration, NotFound
 from ttp_mcp.errors import describe_cause
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.platforms.rules import find_platform, is_missing
-from ttp_mcp.text import fold_text, quote_text, show_id
+from ttp_mcp.text import fold_text, join_words, quote_text, show_id
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.posts.rendering import join_words
 
 MOST_BOARDS = 20
 # Switch of platformData, argument, and word for the interaction that a TikTok account can have disabled.
@@ -46,7 +45,7 @@ class NetworkOptions:
     async def check(
         self,
         platform_data: Mapping[str, Any],
-        targets: Sequence[Integration],
+        targets: Collection[Integration],
         media_urls: Sequence[str],
         *,
         scheduled: bool = True,

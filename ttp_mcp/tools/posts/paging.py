@@ -5,7 +5,7 @@ import json
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
@@ -84,7 +84,7 @@ def time_of_post(post: Post) -> datetime | None:
     return post.scheduled_at or post.published_at
 
 
-def may_be_for_account(post: Post, accounts: Sequence[Integration]) -> list[Integration]:
+def may_be_for_account(post: Post, accounts: Collection[Integration]) -> list[Integration]:
     """Return the accounts that a post is for. A post that names none may be for every account of its platforms.
 
     The reference promises the platforms of a post, not its accounts.

@@ -1,42 +1,57 @@
-"""Prepare a post for sending: find its accounts, convert its time to UTC, list its problems."""
+"""Prepare a post for sending: read its arguments, find its accounts, convert its time to UTC, list its problems."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from functools import partial
+from typing import Annotated, Any, Protocol
 
-from ttp_mcp.api import ApiError, Integration, Me, Post, PostCreate
-from ttp_mcp.errors import Refusal
+from pydantic import Field
+
+from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import find_text_errors, is_blank, normalize_line_ends
-from ttp_mcp.times import TimeProblem, parse_when, refuse_past, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_both
+from ttp_mcp.text import count_noun, join_words, normalize_line_ends, show_id
+from ttp_mcp.times import TimeProblem, parse_when, refuse_past
+from ttp_mcp.toolkit.account_directory import account_label, run_together
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.reconnect import offer_reconnect
-from ttp_mcp.tools.posts.network_choices import NetworkOptions
-from ttp_mcp.tools.posts.problems import (
-    Problems,
+from ttp_mcp.tools.posts.guards import read_existing
+from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
+from ttp_mcp.tools.posts.validation import (
+    Findings,
+    check_arguments,
     describe_missing_right,
-    refuse_no_target,
-    refuse_unnamed_platforms,
-    render_refusal,
-    targets_of,
+    find_local_hosts,
+    find_targets,
+    validate_post,
 )
-from ttp_mcp.tools.posts.rendering import count_noun, join_words
-from ttp_mcp.tools.posts.validation import Findings, validate_post
-
-T = TypeVar("T")
 
 NOW = "now"
 # A time closer than this may be past before the request arrives.
 LEAD = timedelta(seconds=60)
 MARGIN = timedelta(seconds=5)
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-# Where the sandbox inside this process keeps media.
-SANDBOX_HOSTS = frozenset({"media.sandbox.localhost"})
 # Minutes in which an equal post for `now` counts as a retry.
 RETRY_MINUTES = 10
+
+CopyOf = Annotated[
+    str | None,
+    Field(max_length=200, description="Id of a post to repeat; what is left out is taken from it, except the time."),
+]
+# Fields that the API reference doesn't promise to show.
+_UNPROMISED = {"thread": "thread", "platform_data": "platformData"}
+
+
+class NewPostFields(Protocol):
+    """Arguments of the tools that send or check a new post."""
+
+    copy_of: str | None
+    content: str | None
+    account_ids: list[str] | None
+    platforms: list[str] | None
+    media_urls: list[str] | None
+    thread: list[str] | None
+    scheduled_at: str | None
+    platform_data: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +68,48 @@ class PostArguments:
     warnings: Sequence[str] = ()
 
 
+async def read_new_post(args: NewPostFields, context: ToolContext, failure: str) -> PostArguments:
+    """Return the post that the arguments describe.
+
+    Raises:
+        ApiError: The post to repeat can't be read.
+    """
+    if args.copy_of is None:
+        return PostArguments(
+            content=args.content or "",
+            account_ids=args.account_ids or (),
+            platforms=args.platforms or (),
+            media_urls=args.media_urls or (),
+            thread=args.thread or (),
+            scheduled_at=args.scheduled_at,
+            platform_data=args.platform_data or {},
+        )
+    return _copy_post(args, await read_existing(args.copy_of, context, failure))
+
+
+def _copy_post(args: NewPostFields, old: Post) -> PostArguments:
+    hidden = [name for name, key in _UNPROMISED.items() if key not in old.raw and getattr(args, name) is None]
+    return PostArguments(
+        content=args.content or old.content,
+        account_ids=args.account_ids or (() if args.platforms else old.target_ids),
+        platforms=args.platforms or (),
+        media_urls=args.media_urls or old.media_urls,
+        thread=args.thread or old.thread,
+        scheduled_at=args.scheduled_at,
+        platform_data=args.platform_data or old.platform_data,
+        warnings=[f"The API doesn't show the {name} of {show_id(old.id)}, so the copy has none." for name in hidden],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedPost:
-    """A post as it would be sent, its accounts and problems, the existing posts (if read), and notes for the user.
+    """A post as it would be sent, its accounts by id, its problems, the existing posts (if read), and notes for the user.
 
     `scheduled` is True if a time was passed, even one that can't be used.
     """
 
     post: PostCreate
-    targets: tuple[Integration, ...]
+    targets: dict[str, Integration]
     findings: Findings
     others: tuple[Post, ...] | None
     scheduled: bool = False
@@ -70,27 +118,19 @@ class PreparedPost:
     notes: tuple[str, ...] = ()
 
     @property
-    def platform_keys(self) -> tuple[str, ...]:
+    def platforms(self) -> tuple[str, ...]:
         """Platforms of the accounts, in order."""
-        return tuple(dict.fromkeys(account.platform for account in self.targets))
+        return tuple(dict.fromkeys(account.platform for account in self.targets.values()))
 
-    @property
-    def target_ids(self) -> tuple[str, ...]:
-        """Ids of the accounts, in order."""
-        return tuple(account.id for account in self.targets)
-
-    def named(self, only: Sequence[str] | None = None) -> str:
+    def named(self, only: Collection[str] | None = None) -> str:
         """Render the accounts, or only those with the given ids."""
-        return join_words([account_label(account) for account in self.targets if only is None or account.id in only])
+        return join_words([account_label(self.targets[each]) for each in self.targets if only is None or each in only])
 
     def extent(self) -> str:
         """Describe media and thread: `, with 1 media file, as a thread of 3`; empty for text alone."""
-        parts: list[str] = []
-        if self.post.media_urls:
-            parts.append(f", with {count_noun(len(self.post.media_urls), 'media file')}")
-        if self.post.thread:
-            parts.append(f", as a thread of {len(self.post.thread) + 1}")
-        return "".join(parts)
+        media, thread = self.post.media_urls, self.post.thread
+        files = f", with {count_noun(len(media), 'media file')}" if media else ""
+        return files + (f", as a thread of {len(thread) + 1}" if thread else "")
 
 
 async def prepare_post(
@@ -112,29 +152,33 @@ async def prepare_post(
         replaced: The post that it replaces; never reported as a clash.
         lead: Distance from the current time that `now` means.
     """
-    problems = Problems(failure)
-    problems.collect(refuse_no_target, args.account_ids, args.platforms, failure)
-    texts = [normalize_line_ends(text) for text in (args.content, *args.thread)]
-    collect_text_problems(texts, problems)
-    problems.collect(refuse_unhosted, args.media_urls, failure)
-    wants_now = is_now(args.scheduled_at)
-    when = None if wants_now else problems.collect(due_time, args.scheduled_at, context)
+    found = Findings(failure, warnings=list(args.warnings))
+    texts = [*map(normalize_line_ends, (args.content, *args.thread))]
+    check_arguments(args.account_ids, args.platforms, args.media_urls, texts, found)
+    scheduled, wants_now = args.scheduled_at is not None, is_now(args.scheduled_at)
+    when = None if wants_now else found.collect(due_time, args.scheduled_at, context)
     # A draft reaches no audience, so it needs no comparison.
-    compared = args.scheduled_at is not None or compare_drafts
-    book, others, me = await _read_state(context, wants_posts=compared)
+    is_compared = scheduled or compare_drafts
+    book, others, me = await run_together(
+        context.accounts.fresh, partial(_list_posts, context, wanted=is_compared), context.api.auth.rights
+    )
     if when:
         # Now the API's clock is known.
-        problems.collect(refuse_past, when, context.now(), context.zone)
-    targets = find_targets(args.account_ids, args.platforms, book, problems)
-    await offer_reconnect(targets, context)
-    scheduled = args.scheduled_at is not None
+        found.collect(refuse_past, when, context.now(), context.zone)
+    targets = find_targets(args.account_ids, args.platforms, book, found)
+    if broken := [account for account in targets.values() if account.healthy is False]:
+        await offer_reconnect(broken, context)
     if lack := describe_missing_right(me, scheduled=scheduled):
-        problems.add(lack)
-    choices = await NetworkOptions(context).check(args.platform_data, targets, args.media_urls, scheduled=scheduled)
+        found.add("error", lack)
+    choices = NetworkChoices(args.platform_data)
+    if args.platform_data or any(account.platform == "tiktok" for account in targets.values()):
+        choices = await NetworkOptions(context).check(
+            args.platform_data, targets.values(), args.media_urls, scheduled=scheduled
+        )
     post = PostCreate(
         content=texts[0],
-        account_ids=tuple(account.id for account in targets) if args.account_ids else (),
-        platforms=() if args.account_ids else tuple(dict.fromkeys(account.platform for account in targets)),
+        account_ids=tuple(targets) if args.account_ids else (),
+        platforms=() if args.account_ids else tuple(dict.fromkeys(account.platform for account in targets.values())),
         media_urls=tuple(args.media_urls),
         thread=tuple(texts[1:]),
         scheduled_at=nearest_time(context, lead) if wants_now else when,
@@ -142,26 +186,24 @@ async def prepare_post(
     )
     asked_for = post.scheduled_at
     if wants_now and replaced is None:
-        post = await _reuse_recent_time(post, targets, others, context)
+        post = await _reuse_recent_time(post, tuple(targets), others, context)
     if replaced is not None and others is not None:
         others = tuple(other for other in others if other.id != replaced.id)
-    found = validate_post(
+    validate_post(
+        found,
         post,
-        targets,
-        others if compared else (),
+        targets.values(),
+        others if is_compared else (),
         dashboard=context.dashboard,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
-        local_hosts=find_local_hosts(context),
+        local_hosts=find_local_hosts(context) if post.media_urls else (),
         scheduled=scheduled,
     )
-    found = replace(
-        found,
-        errors=(*problems.texts, *found.errors, *choices.errors),
-        warnings=(*args.warnings, *found.warnings, *choices.warnings),
-    )
+    found.errors += choices.errors
+    found.warnings += choices.warnings
     return PreparedPost(
         post,
-        tuple(targets),
+        targets,
         found,
         others,
         scheduled=scheduled,
@@ -169,38 +211,6 @@ async def prepare_post(
         is_retry=post.scheduled_at != asked_for,
         notes=tuple(choices.notes),
     )
-
-
-def collect_text_problems(texts: Sequence[str], problems: Problems) -> None:
-    """Note the texts that can't be published, or show nothing. The first is the content, the others its thread."""
-    problems.collect(refuse_unprintable, texts, problems.failure)
-    for number, text in enumerate(texts):
-        if is_blank(text):
-            place = f"part {number} of thread" if number else "content"
-            problems.add(
-                f"{place} shows nothing: it is empty or has only spaces and invisible characters. Write the text."
-            )
-
-
-def find_targets(
-    account_ids: Sequence[str], platforms: Sequence[str], book: AccountCache, problems: Problems
-) -> list[Integration]:
-    """Find the accounts word by word, so that every wrong one is reported.
-
-    With a wrong one, one account of each platform in `platforms` is checked, so that the other problems are found too.
-    """
-    found: list[Integration] = []
-    missing = False
-    for word in account_ids or platforms:
-        names, on = ([word], platforms) if account_ids else (None, [word])
-        targets = problems.collect(targets_of, names, on, book, problems.failure)
-        missing = missing or not targets
-        found += targets or []
-    if account_ids and missing:
-        found += [account for platform in platforms for account in book.on(platform)[:1]]
-    elif account_ids:
-        problems.collect(refuse_unnamed_platforms, platforms, found, problems.failure)
-    return list({account.id: account for account in found}.values())
 
 
 def is_now(text: str | None) -> bool:
@@ -217,85 +227,27 @@ def nearest_time(context: ToolContext, lead: timedelta) -> datetime:
 
 
 async def _reuse_recent_time(
-    post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None, context: ToolContext
+    post: PostCreate, target_ids: Sequence[str], others: Sequence[Post] | None, context: ToolContext
 ) -> PostCreate:
     """Give a post for `now` the time of an equal one for `now`, so that a retry isn't a second post."""
     if post.scheduled_at is None:
         return post
-    ids = [account.id for account in targets]
     for minutes in range(RETRY_MINUTES):
         earlier = replace(post, scheduled_at=post.scheduled_at - timedelta(minutes=minutes))
         try:
-            if await context.writer.duplicates.find_prior(earlier, others, ids) is not None:
+            if await context.writer.duplicates.find_prior(earlier, others, target_ids) is not None:
                 return earlier
         except LedgerProblem:
             return post
     return post
 
 
-def find_local_hosts(context: ToolContext) -> frozenset[str]:
-    """Return the hosts of this machine that the API can fetch media from: those of a sandbox."""
-    if context.sandbox:
-        return SANDBOX_HOSTS
-    host = urlsplit(context.settings.api_url).hostname or ""
-    return LOOPBACK_HOSTS if is_local_host(host) else frozenset()
-
-
-async def _read_state(
-    context: ToolContext, *, wants_posts: bool
-) -> tuple[AccountCache, tuple[Post, ...] | None, Me | None]:
-    """Read the accounts, the posts if wanted, and the rights of the token. Most checks don't need the last two."""
-
-    async def list_posts() -> tuple[Post, ...] | None:
-        try:
-            return tuple(await context.api.posts.list()) if wants_posts else None
-        except ApiError:
-            return None
-
-    book, (others, me) = await run_both(context.accounts.fresh, lambda: run_both(list_posts, context.api.auth.rights))
-    return book, others, me
-
-
-def refuse_unprintable(texts: Sequence[str], what: str) -> None:
-    """Refuse text that can't be published. The text itself is never altered."""
-    for problem in dict.fromkeys(problem for text in texts for problem in find_text_errors(text)):
-        raise Refusal(
-            f"{what}: the text can't be published, because {problem}. Remove it and call again; nothing was sent."
-        )
-
-
-def refuse_unhosted(urls: Sequence[str], what: str) -> None:
-    """Refuse media that no network could fetch."""
-    for number, _ in enumerate_unhosted(urls):
-        raise Refusal(
-            f"{what}: media_urls entry {number} is not an https URL. Upload the file with upload_media and pass its "
-            "public_url; nothing was sent."
-        )
-
-
-def is_local_host(host: str) -> bool:
-    """Check whether a host name is this machine."""
-    return host in LOOPBACK_HOSTS or host.endswith(".localhost")
-
-
-def enumerate_unhosted(urls: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Yield the entries (from 1) that aren't https URLs. http is allowed for this machine: the sandbox uses it."""
-    for number, url in enumerate(urls, 1):
-        try:
-            parts = urlsplit(url)
-            local = parts.scheme == "http" and is_local_host(parts.hostname or "")
-            hosted = bool(parts.hostname) and (parts.scheme == "https" or local)
-        except ValueError:
-            hosted = False
-        if not hosted:
-            yield number, url
-
-
-def refuse_errors(prepared: PreparedPost, what: str) -> None:
-    """Refuse a post with errors."""
-    if prepared.findings.errors:
-        proposal = f"\n{prepared.findings.render_split()}" if prepared.findings.split else ""
-        raise Refusal(render_refusal(what, prepared.findings.errors) + proposal)
+async def _list_posts(context: ToolContext, *, wanted: bool) -> tuple[Post, ...] | None:
+    """Return the existing posts; None if they aren't wanted or can't be read, since most checks don't need them."""
+    try:
+        return tuple(await context.api.posts.list()) if wanted else None
+    except ApiError:
+        return None
 
 
 def due_time(text: str | None, context: ToolContext) -> datetime | None:
@@ -314,13 +266,7 @@ def due_time(text: str | None, context: ToolContext) -> datetime | None:
     return when
 
 
-def visible_fields(post: Post) -> list[Any]:
-    """Return the fields that a confirmation shows. It covers the post only while they are unchanged."""
-    when = to_wire(post.scheduled_at) if post.scheduled_at else None
-    return [post.content, post.thread, post.media_urls, when, post.account_ids, post.platforms]
-
-
 def confirmation_binding(tool: str, prepared: PreparedPost) -> dict[str, Any]:
     """Return the arguments that a confirmation of this post covers."""
     body = prepared.post.to_body() | ({"scheduledAt": NOW} if prepared.is_now else {})
-    return {"tool": tool, "body": body, "accounts": list(prepared.target_ids)}
+    return {"tool": tool, "body": body, "accounts": list(prepared.targets)}

@@ -8,17 +8,19 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import EndpointMissing, NotFound, Post, ValidationFailed
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean_text, quote_text, show_id, show_word
+from ttp_mcp.text import clean_text, join_words, quote_text, show_id, show_word
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Confirmation, PostId
-from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way
-from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, prepare_post, refuse_errors, visible_fields
-from ttp_mcp.tools.posts.rendering import join_words, quote_all, render_headline
+from ttp_mcp.tools.posts.content_summary import quote_all
+from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way, visible_fields
+from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, prepare_post
+from ttp_mcp.tools.posts.rendering import render_headline
 from ttp_mcp.tools.posts.toolset import toolset
+from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.outcomes import Created, Published
 from ttp_mcp.writes.publication import (
     PUBLISHABLE,
@@ -70,7 +72,7 @@ class _Step:
     def binding(self) -> dict[str, Any]:
         """Return the arguments that a confirmation covers."""
         shown = [self.post.id, *visible_fields(self.post)]
-        return {"tool": TOOL, "shown": shown, "accounts": list(self.prepared.target_ids), "retry": self.is_retry}
+        return {"tool": TOOL, "shown": shown, "accounts": list(self.prepared.targets), "retry": self.is_retry}
 
 
 @toolset.tool(title="Publish a post now", effect="publish", failure=NOT_DONE)
@@ -114,7 +116,7 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
         elsewhere = _find_elsewhere(step)
         if len(elsewhere) == len(prepared.targets):
             return _covered_answer(step, elsewhere, context)
-    refuse_errors(prepared, NOT_DONE)
+    refuse_errors(prepared.findings, NOT_DONE)
     return _without_accounts(step, elsewhere)
 
 
@@ -189,15 +191,15 @@ def _find_elsewhere(step: _Step) -> dict[str, str]:
             f"{NOT_DONE}: the other posts could not be read, so it isn't known whether {show_id(step.post.id)} was sent again "
             "already. Call again in a minute; nothing was sent."
         )
-    return find_accounts_with(step.post, others, step.prepared.target_ids)
+    return find_accounts_with(step.post, others, tuple(step.prepared.targets))
 
 
 def _without_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
     """Leave out the accounts that have the post already, and send the others a new post."""
     if not elsewhere and not step.is_retry:
         return step
-    targets = tuple(account for account in step.prepared.targets if account.id not in elsewhere)
-    post = replace(step.prepared.post, account_ids=tuple(account.id for account in targets), platforms=())
+    targets = {each: account for each, account in step.prepared.targets.items() if each not in elsewhere}
+    post = replace(step.prepared.post, account_ids=tuple(targets), platforms=())
     return replace(step, prepared=replace(step.prepared, post=post, targets=targets), is_retry=True)
 
 
@@ -281,7 +283,7 @@ def _describe_unknown(published: Published, step: _Step, _: ToolContext) -> str:
 async def _retry_failed(step: _Step, context: ToolContext) -> Answer[PublishedPost]:
     prepared = step.prepared
     created = await context.writer.create(
-        prepared.post, tool=TOOL, existing=prepared.others, target_ids=prepared.target_ids, retries=step.post.id
+        prepared.post, tool=TOOL, existing=prepared.others, target_ids=tuple(prepared.targets), retries=step.post.id
     )
     outcomes = {"created": "retried", "already_created": "already_queued", "unknown": "unknown"}
     text = _describe_retry(created, step, context)
@@ -370,7 +372,7 @@ def _build_answer(
         post_id=clean_text(step.post.id),
         status=(post or step.post).status,
         new_post_id=clean_text(new_id) if new_id else None,
-        accounts=[account_label(account) for account in step.prepared.targets],
+        accounts=[account_label(account) for account in step.prepared.targets.values()],
         failures=step.failures,
         warnings=warnings,
     )

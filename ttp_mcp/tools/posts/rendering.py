@@ -9,19 +9,19 @@ from zoneinfo import ZoneInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import AccountResult as Result
-from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.api import Post
 from ttp_mcp.text import (
     clean_json,
     clean_text,
+    count_noun,
     fence_text,
-    quote_lines,
     quote_text,
     shorten_line,
     show_id,
     show_url,
     show_word,
 )
-from ttp_mcp.times import from_now, show, show_short
+from ttp_mcp.times import from_now, show, show_short, to_iso
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, render_unhealthy
 from ttp_mcp.toolkit.models import ToolOutput
 
@@ -81,11 +81,6 @@ def account_labels(post: Post, book: AccountCache) -> list[str]:
     return [book.named(account_id) for account_id in post.target_ids] or [
         show_word(platform) for platform in post.platforms
     ]
-
-
-def to_iso(instant: datetime | None, zone: ZoneInfo) -> str | None:
-    """ISO 8601 with the zone's offset, to the second."""
-    return instant.astimezone(zone).isoformat(timespec="seconds") if instant else None
 
 
 def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummary:
@@ -213,15 +208,6 @@ def describe_missing_time(post: Post) -> str:
     return "due at a time that can't be read" if post.has_unreadable_time else "no time set"
 
 
-def quote_all(post: Post | PostCreate) -> str:
-    """All that a post shows to the public, for a human to read in a question: its text, its thread and its media."""
-    lines = [quote_lines(post.content)]
-    lines += [f"Thread part {number}:\n{quote_lines(part)}" for number, part in enumerate(post.thread, 2)]
-    if post.media_urls:
-        lines.append("Media:\n" + "\n".join(quote_lines(url) for url in post.media_urls))
-    return "\n".join(lines)
-
-
 def _failed_results(post: Post) -> list[Result]:
     return [result for result in post.results if result.status == "failed"]
 
@@ -256,23 +242,3 @@ def _describe_extent(short: PostSummary) -> str:
     if short.thread_parts:
         parts.append(f"thread of {short.thread_parts + 1}")
     return ", ".join(parts)
-
-
-def file_name_of(url: str) -> str:
-    """Return the file name of a media URL, or the URL where it has none."""
-    return shorten_line(url.partition("?")[0].partition("#")[0].rpartition("/")[2] or url, 80)
-
-
-def quote_file_names(urls: Sequence[str]) -> str:
-    """Return the file names of media URLs, each between « »: anyone can name a file."""
-    return ", ".join(quote_text(file_name_of(url), 80) for url in urls)
-
-
-def count_noun(number: int, noun: str) -> str:
-    """`1 post`, `2 posts`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def join_words(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "no account"

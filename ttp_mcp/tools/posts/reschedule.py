@@ -8,8 +8,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
-from ttp_mcp.text import clean_text, show_id
-from ttp_mcp.times import from_now, show
+from ttp_mcp.text import clean_text, join_words, show_id
+from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -31,11 +31,11 @@ from ttp_mcp.tools.posts.changes import (
     refuse_hidden_parts,
     refuse_no_change,
 )
-from ttp_mcp.tools.posts.content_summary import ContentSummary, render_content, summarize_content
+from ttp_mcp.tools.posts.content_summary import ContentSummary, quote_all, render_content, summarize_content
 from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_replaced
-from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post, refuse_errors
-from ttp_mcp.tools.posts.rendering import join_words, quote_all, to_iso
+from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post
 from ttp_mcp.tools.posts.toolset import toolset
+from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 from ttp_mcp.writes.replacement import REPLACEABLE, FailedStep, Replacement, Replacer
@@ -140,7 +140,7 @@ async def _prepare_replacement(args: ReschedulePost, old: Post, context: ToolCon
     prepared = await prepare_post(fields, context, NOT_DONE, replaced=old, lead=TOO_CLOSE)
     refuse_hidden_parts(args, old, prepared, NOT_DONE)
     refuse_no_change(args, old, prepared, NOT_DONE)
-    refuse_errors(prepared, NOT_DONE)
+    refuse_errors(prepared.findings, NOT_DONE)
     refuse_if_too_close(prepared, context)
     return prepared
 

@@ -1,33 +1,65 @@
-"""Validate a post before it is sent: platform rules, accounts that can't publish, clashes, duplicates."""
+"""Find every problem of a post before it is sent: its accounts, the rights of the token, texts, media, rules, clashes, duplicates."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from ttp_mcp.api import Integration, Post, PostCreate
+from ttp_mcp.api import Integration, Me, Post, PostCreate
+from ttp_mcp.api.auth import CAPABILITIES
+from ttp_mcp.errors import Refusal
 from ttp_mcp.ledger.claims import normalize_text
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.platforms import rules
 from ttp_mcp.platforms.media_checks import check_media_facts, check_media_size, check_media_url
 from ttp_mcp.platforms.split import MOST_POSTS, split_for_x
 from ttp_mcp.platforms.x import LIMIT
-from ttp_mcp.text import fence_text, find_text_warnings, show_id
-from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
+from ttp_mcp.text import fence_text, find_text_errors, find_text_warnings, is_blank, join_words, show_id, show_word
+from ttp_mcp.times import TimeProblem
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key, render_unhealthy
+from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.tools.posts.paging import may_be_for_account
-from ttp_mcp.tools.posts.rendering import join_words
+
+T = TypeVar("T")
 
 # Closer together than this, two posts of one account compete for attention. Our own threshold.
 CLASH = timedelta(hours=1)
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# Where the sandbox inside this process keeps media.
+SANDBOX_HOSTS = frozenset({"media.sandbox.localhost"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Findings:
-    """Problems of a post: errors stop it, warnings don't. `split` is the text as a thread, if X needs one."""
+    """Problems of a post: errors stop it, warnings don't. `split` is the text as a thread, if X needs one.
 
-    errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    `failure` begins the error about them; their own texts are without it.
+    """
+
+    failure: str = ""
+    errors: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
     split: tuple[str, ...] = ()
+
+    def add(self, severity: rules.Severity, text: str) -> None:
+        """Note a problem once."""
+        noted = self.errors if severity == "error" else self.warnings
+        if text not in noted:
+            noted.append(text)
+
+    def collect(self, check: Callable[..., T], *args: Any) -> T | None:
+        """Run a check and note its refusal as an error."""
+        try:
+            return check(*args)
+        except (Refusal, TimeProblem) as problem:
+            text = str(problem).removeprefix(f"{self.failure}: ")
+            text = re.sub(r"(; nothing was (sent|changed)| Nothing was (sent|changed))\.$", "", text)
+            self.add("error", text if text.endswith(".") else f"{text}.")
+            return None
 
     def render_split(self) -> str:
         """Render the proposed thread as arguments."""
@@ -38,49 +70,187 @@ class Findings:
         )
 
 
+def refuse_errors(found: Findings, failure: str) -> None:
+    """Refuse a post with errors."""
+    if found.errors:
+        proposal = f"\n{found.render_split()}" if found.split else ""
+        raise Refusal(render_refusal(failure, found.errors) + proposal)
+
+
+def render_refusal(failure: str, problems: Sequence[str], most: int = 5) -> str:
+    """Render the error that names one problem in its line, or several as a list."""
+    if len(problems) == 1:
+        return f"{failure}: {problems[0]} Nothing was sent."
+    lines = [f"- {text}" for text in problems[:most]]
+    if len(problems) > most:
+        lines.append(f"- and {len(problems) - most} more.")
+    return "\n".join([f"{failure}: {len(problems)} problems.", *lines, "Nothing was sent."])
+
+
+def check_arguments(
+    account_ids: Sequence[str],
+    platforms: Sequence[str],
+    media_urls: Sequence[str],
+    texts: Sequence[str],
+    found: Findings,
+) -> None:
+    """Find what is wrong with the arguments of a post by themselves; `texts` are its content and its thread."""
+    if not account_ids and not platforms:
+        found.add("error", "pass account_ids or platforms; neither was passed. list_integrations shows the accounts.")
+    for text in texts:
+        if problems := find_text_errors(text):
+            found.add("error", f"the text can't be published, because {problems[0]}. Remove it and call again.")
+            break
+    for number, text in enumerate(texts):
+        if is_blank(text):
+            place = f"part {number} of thread" if number else "content"
+            words = "it is empty or has only spaces and invisible characters. Write the text."
+            found.add("error", f"{place} shows nothing: {words}")
+    if number := next(find_unhosted(media_urls), None):
+        words = "is not an https URL. Upload the file with upload_media and pass its public_url."
+        found.add("error", f"media_urls entry {number} {words}")
+
+
+def find_unhosted(urls: Sequence[str]) -> Iterator[int]:
+    """Yield the entries (from 1) that aren't https URLs. http is allowed for this machine: the sandbox uses it."""
+    for number, url in enumerate(urls, 1):
+        try:
+            parts = urlsplit(url)
+            local = parts.scheme == "http" and _is_local_host(parts.hostname or "")
+            hosted = bool(parts.hostname) and (parts.scheme == "https" or local)
+        except ValueError:
+            hosted = False
+        if not hosted:
+            yield number
+
+
+def _is_local_host(host: str) -> bool:
+    return host in LOOPBACK_HOSTS or host.endswith(".localhost")
+
+
+def find_local_hosts(context: ToolContext) -> frozenset[str]:
+    """Return the hosts of this machine that the API can fetch media from: those of a sandbox."""
+    if context.sandbox:
+        return SANDBOX_HOSTS
+    return LOOPBACK_HOSTS if _is_local_host(urlsplit(context.settings.api_url).hostname or "") else frozenset()
+
+
+def find_targets(
+    account_ids: Sequence[str], platforms: Sequence[str], book: AccountCache, found: Findings
+) -> dict[str, Integration]:
+    """Find the accounts of a post by id, word by word, so that every wrong word is reported.
+
+    With a wrong one, one account of each platform in `platforms` is checked, so that the other problems are found too.
+    """
+    targets: dict[str, Integration] = {}
+    is_complete = True
+    for word in account_ids or platforms:
+        if account_ids:
+            accounts = found.collect(book.find_on, word, platforms, found.failure)
+        else:
+            accounts = found.collect(_find_on_platform, word, book, found.failure)
+        is_complete = is_complete and accounts is not None
+        for account in accounts or ():
+            targets[account.id] = account
+    if account_ids and platforms:
+        if is_complete:
+            found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
+        else:
+            targets |= {account.id: account for platform in platforms for account in book.on(platform)[:1]}
+    return targets
+
+
+def refuse_unnamed_platforms(platforms: Sequence[str], targets: Collection[Integration], what: str) -> None:
+    """Refuse platforms for which account_ids names no account: the post would silently not go there."""
+    reached = {platform_key(account.platform) for account in targets}
+    missing = [show_word(platform) for platform in platforms if platform_key(platform) not in reached]
+    if missing:
+        raise Refusal(
+            f"{what}: account_ids names no account on {join_words(missing)}. Add that account, or take the platform out of "
+            "platforms. Nothing was sent."
+        )
+
+
+def _find_on_platform(platform: str, book: AccountCache, what: str) -> list[Integration]:
+    found = book.on(platform_key(platform))
+    if not found:
+        connected = join_words(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
+        raise Refusal(
+            f"{what}: no account is connected on that platform. Connected platforms: {connected}. Nothing was sent."
+        )
+    return found
+
+
+async def refuse_missing_rights(context: ToolContext, failure: str) -> None:
+    """Refuse to schedule posts with a token that can't publish."""
+    if problem := describe_missing_right(await context.api.auth.rights(), scheduled=True):
+        raise Refusal(f"{failure}: {problem} Nothing was sent.")
+
+
+def describe_missing_right(me: Me | None, *, scheduled: bool) -> str | None:
+    """Return why the token can't send a post, and the next step; None if it can, or if its rights aren't known.
+
+    Args:
+        me: What the API says of the token.
+        scheduled: True if the post has a time, so that it becomes public; a draft needs less.
+    """
+    if me is None or (me.can_publish if scheduled else me.can_draft) is not False:
+        return None
+    step = "Create one that can in the TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`"
+    if not scheduled:
+        return f"the API token can't save drafts{_list_rights(me)}. {step}."
+    draft = ", or leave scheduled_at out to save a draft" if me.can_draft else ""
+    return f"the API token can't publish posts{_list_rights(me)}. {step}{draft}."
+
+
+def _list_rights(me: Me) -> str:
+    known = [word for word in CAPABILITIES if word in me.capabilities]
+    return f" (it may {join_words(known)})" if known else ""
+
+
 def validate_post(
+    found: Findings,
     post: PostCreate,
-    targets: Sequence[Integration],
+    targets: Collection[Integration],
     others: Sequence[Post] | None,
     *,
     dashboard: str,
     media_facts: Mapping[str, MediaFacts] | None = None,
     local_hosts: Collection[str] = (),
-    scheduled: bool | None = None,
-) -> Findings:
-    """Find the problems of a post.
+    scheduled: bool = True,
+) -> None:
+    """Find the problems of a post on its accounts.
 
     Args:
+        found: Where they are noted.
         post: What would be sent.
         targets: Its accounts.
         others: The existing posts, if they could be read.
         dashboard: Where accounts are reconnected, in words.
         media_facts: Known properties of its media by URL.
         local_hosts: Hosts of this machine that the API can fetch media from.
-        scheduled: True if a time was passed, even if it could not be parsed. Default: `post` has one.
+        scheduled: True if a time was passed, even if it could not be parsed.
     """
     facts = media_facts or {}
-    wants_time = post.scheduled_at is not None if scheduled is None else scheduled
-    found = [
-        *_check_platforms(post, targets, facts, scheduled=wants_time),
-        *_check_media(post, targets, facts, local_hosts),
-        *_check_accounts(post, targets, dashboard),
-        *_check_texts(post),
-        *_check_others(post, targets, others),
-    ]
-    errors, warnings = (tuple(dict.fromkeys(text for kind, text in found if kind == wanted)) for wanted in _SEVERITIES)
-    return Findings(errors, warnings, _propose_split(post, targets))
+    platforms = Counter(account.platform for account in targets)
+    _check_platforms(found, post, platforms, facts, scheduled=scheduled)
+    if post.media_urls:
+        _check_media(found, post, platforms, facts, local_hosts)
+    _check_accounts(found, post, targets, dashboard)
+    for text in (post.content, *post.thread):
+        for warning in find_text_warnings(text):
+            found.add("warning", f"Look at the text: {warning}.")
+    if others is None:
+        found.add("warning", "The posts that exist could not be read, so clashes were not looked for.")
+    else:
+        _check_others(found, post, targets, others)
+    if "twitter" in platforms:
+        found.split = _propose_split(post)
 
 
-_SEVERITIES: tuple[rules.Severity, ...] = ("error", "warning")
-_Found = tuple[rules.Severity, str]
-
-
-def _propose_split(post: PostCreate, targets: Sequence[Integration]) -> tuple[str, ...]:
+def _propose_split(post: PostCreate) -> tuple[str, ...]:
     """Return the text as a thread on X, if it is too long for one post and fits a thread."""
     texts = (post.content, *post.thread)
-    if all(account.platform != "twitter" for account in targets):
-        return ()
     if all(rules.text_length("twitter", text).count <= LIMIT for text in texts):
         return ()
     parts = tuple(part for text in texts for part in split_for_x(text))
@@ -88,27 +258,26 @@ def _propose_split(post: PostCreate, targets: Sequence[Integration]) -> tuple[st
 
 
 def _check_platforms(
-    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], *, scheduled: bool
-) -> Iterator[_Found]:
-    platforms = [account.platform for account in targets]
+    found: Findings, post: PostCreate, platforms: Counter[str], facts: Mapping[str, MediaFacts], *, scheduled: bool
+) -> None:
     kinds: tuple[rules.MediaKind, ...] = tuple(_media_kind(url, facts.get(url)) for url in post.media_urls)
-    for platform in dict.fromkeys(platforms):
+    for platform, accounts in platforms.items():
         draft = rules.Draft(
             content=post.content,
             platform=platform,
             media_urls=post.media_urls,
             thread=post.thread,
             platform_data=post.platform_data,
-            accounts_on_platform=platforms.count(platform),
+            accounts_on_platform=accounts,
             scheduled=scheduled,
             media_kinds=kinds,
         )
         for finding in rules.check_draft(draft):
             # Without any X account the thread is an error of the whole post, reported once below.
             if finding.code != "thread_left_out" or "twitter" in platforms:
-                yield finding.severity, finding.text
+                found.add(finding.severity, finding.text)
     if post.thread and platforms and "twitter" not in platforms:
-        yield "error", "thread is for X only: add an X account, or leave thread out."
+        found.add("error", "thread is for X only: add an X account, or leave thread out.")
 
 
 def _media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
@@ -120,45 +289,38 @@ def _media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
 
 
 def _check_media(
-    post: PostCreate, targets: Sequence[Integration], facts: Mapping[str, MediaFacts], local_hosts: Collection[str]
-) -> Iterator[_Found]:
+    found: Findings,
+    post: PostCreate,
+    platforms: Collection[str],
+    facts: Mapping[str, MediaFacts],
+    local_hosts: Collection[str],
+) -> None:
     for number, url in enumerate(post.media_urls, 1):
         known = facts.get(url)
         if known is None:
-            yield from check_media_url(number, url, local_hosts)
-            continue
-        yield from check_media_size(number, known)
-        for platform in dict.fromkeys(account.platform for account in targets):
-            yield from check_media_facts(platform, number, known)
+            problems = [*check_media_url(number, url, local_hosts)]
+        else:
+            problems = [*check_media_size(number, known)]
+            problems += [each for platform in platforms for each in check_media_facts(platform, number, known)]
+        for severity, text in problems:
+            found.add(severity, text)
 
 
-def _check_accounts(post: PostCreate, targets: Sequence[Integration], dashboard: str) -> Iterator[_Found]:
+def _check_accounts(found: Findings, post: PostCreate, targets: Collection[Integration], dashboard: str) -> None:
     for account in targets:
         if account.healthy is False:
-            yield (
-                "warning",
-                f"{account_label(account)} ({show_id(account.id)}) is {render_unhealthy(account, dashboard)}.",
-            )
+            name = f"{account_label(account)} ({show_id(account.id)})"
+            found.add("warning", f"{name} is {render_unhealthy(account, dashboard)}.")
     for platform in post.platforms:
         same = [account_label(account) for account in targets if account.platform == platform]
         if len(same) > 1:
-            said = "the API does not say whether it posts to all of them. account_ids says it exactly."
-            yield (
-                "warning",
-                f"platforms has {platform}, where {len(same)} accounts are connected ({join_words(same)}); {said}",
-            )
+            doubt = "the API does not say whether it posts to all of them. account_ids says it exactly."
+            words = f"platforms has {platform}, where {len(same)} accounts are connected ({join_words(same)}); {doubt}"
+            found.add("warning", words)
 
 
-def _check_texts(post: PostCreate) -> Iterator[_Found]:
-    for text in (post.content, *post.thread):
-        for warning in find_text_warnings(text):
-            yield "warning", f"Look at the text: {warning}."
-
-
-def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequence[Post] | None) -> Iterator[_Found]:
-    if others is None:
-        yield "warning", "The posts that exist could not be read, so clashes were not looked for."
-        return
+def _check_others(found: Findings, post: PostCreate, targets: Collection[Integration], others: Sequence[Post]) -> None:
+    """Warn about posts with the same text, or a time close by, on the same account."""
     text = normalize_text(post.content)
     for other in others:
         if other.status not in ("scheduled", "publishing", "published", "partial"):
@@ -166,16 +328,16 @@ def _check_others(post: PostCreate, targets: Sequence[Integration], others: Sequ
         shared = may_be_for_account(other, targets)
         if not shared:
             continue
-        where, doubt = _locate_other(other, shared)
         if normalize_text(other.content) == text:
-            yield "warning", f"The same text is already {other.status} {where} ({show_id(other.id)}){doubt}."
+            where, doubt = _locate_other(other, shared)
+            words = f"The same text is already {other.status} {where} ({show_id(other.id)}){doubt}."
+            found.add("warning", words)
         elif post.scheduled_at and other.status == "scheduled" and other.scheduled_at:
             apart = other.scheduled_at - post.scheduled_at
             if abs(apart) < CLASH:
-                yield (
-                    "warning",
-                    f"Another post {where} is scheduled {_describe_distance(apart)} ({show_id(other.id)}){doubt}.",
-                )
+                where, doubt = _locate_other(other, shared)
+                words = f"Another post {where} is scheduled {_describe_distance(apart)} ({show_id(other.id)}){doubt}."
+                found.add("warning", words)
 
 
 def _locate_other(other: Post, shared: Sequence[Integration]) -> tuple[str, str]:
