@@ -45,7 +45,9 @@ def serve_profiled(folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from ttp_mcp.cli import main
 
-    sys.exit(main([]))
+    code = main([])
+    sys.setprofile(None)
+    sys.exit(code)
 
 
 class Client:

@@ -212,6 +212,9 @@ def _unhandled_in_thread(found: threading.ExceptHookArgs) -> None:
         _log_unhandled(found.exc_type, found.exc_value, found.exc_traceback)
 
 
-def _log_unraisable(found: "UnraisableHookArgs") -> None:
+def _log_unraisable(found: "UnraisableHookArgs", is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+    # Modules lose their names at the end of the interpreter: nothing can be redacted or written any more.
+    if is_finalizing():
+        return
     error: Any = found.exc_value
     _log.error("exception ignored in %r", found.object, exc_info=error)

@@ -131,6 +131,24 @@ def test_warnings_and_unhandled_exceptions_go_through_the_same_line(pipe):
 
 
 @pytest.mark.requirement("logs.redaction")
+def test_finalizer_at_the_end_of_the_interpreter_prints_nothing():
+    """Nothing redacts by then, and the hook itself must not fail either."""
+    program = """if True:
+        import logging
+        from ttp_mcp.logs import configure_logging
+
+        class Late:
+            def __del__(self):
+                raise ValueError("late")
+
+        logging.late = Late()
+        configure_logging()
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert ended.stderr == b""
+
+
+@pytest.mark.requirement("logs.redaction")
 def test_an_exception_of_the_event_loop_is_one_redacted_line(pipe):
     """asyncio reports what nobody awaited through its logger."""
 
