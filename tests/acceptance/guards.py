@@ -154,8 +154,8 @@ def through_client(**options: Any) -> Any:
     """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked."""
 
     class ClientTransport(httpx2.AsyncBaseTransport):
-        def __init__(self, *, verify: Any, **_: Any) -> None:
-            self._client = httpx2.AsyncClient(verify=verify, **options)
+        def __init__(self, *, tls: Any, **_: Any) -> None:
+            self._client = httpx2.AsyncClient(verify=tls or False, **options)
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             return await self._client.send(
@@ -201,7 +201,7 @@ REMOVED: dict[str, Removal] = {
         f"{SERVER}/test_toolsets.py::test_toolset_alone_lists_and_reads_its_own_resources_and_prompts",
     ),
     "no cookies": Removal(
-        "api.http:httpx2.AsyncHTTPTransport",
+        "api.connections:ConnectionPool",
         constant(through_client()),
         f"{API}/test_requests.py::test_cookies_of_the_api_are_not_kept",
     ),

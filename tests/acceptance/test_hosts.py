@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tests.acceptance.guards import through_client
 from ttp_mcp import config
-from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, download, http, ssrf, upload
+from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, download, http, ssrf, upload
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.download import DownloadProblem, MediaDownloader
@@ -321,7 +321,7 @@ async def test_a7_goes_red_when_redirects_are_followed(monkeypatch):
 
 def forced(monkeypatch, **options):
     """A client with these options in place of the transport."""
-    monkeypatch.setattr(http.httpx2, "AsyncHTTPTransport", through_client(**{"trust_env": False} | options))
+    monkeypatch.setattr(connections, "ConnectionPool", through_client(**{"trust_env": False} | options))
 
 
 @pytest.mark.requirement("acceptance.a7")

@@ -26,6 +26,7 @@ from ttp_mcp.api import (
     TokenMalformed,
     TokenMissing,
     ValidationFailed,
+    connections,
 )
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
@@ -431,7 +432,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
             patch.setattr(http_module.Http, "_read_body", too_large)
             with pytest.raises((NoAnswer, BadAnswer)):
                 await api.posts.list()
-        assert api._http._transport._pool._requests == []
+        assert (api._http._transport._busy, api._http._transport._idle) == (set(), [])
         await api.aclose()
 
 
@@ -549,13 +550,13 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
     async with FaultServer() as server:
         pass
     attempts = []
-    send = httpx2.AsyncHTTPTransport.handle_async_request
+    send = connections.ConnectionPool.handle_async_request
 
     async def counted(self, request):
         attempts.append(request.method)
         return await send(self, request)
 
-    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", counted)
+    monkeypatch.setattr(connections.ConnectionPool, "handle_async_request", counted)
     api = over_sockets(server)
     for call in (api.posts.list, lambda: api.posts.create(DRAFT)):
         with pytest.raises(NotReached) as caught:

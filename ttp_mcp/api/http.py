@@ -1,6 +1,6 @@
 """One request: permissions, the token, the limits, the queue, the retries, and every failure turned into an `ApiError`.
 
-Requests go straight to an HTTPX2 transport, which keeps no cookie, follows no redirect and reads no environment.
+Requests go straight to a transport (`connections`), which keeps no cookie, follows no redirect and reads no environment.
 """
 
 import asyncio
@@ -279,19 +279,16 @@ class Http:
 
     def _open_transport(self) -> httpx2.AsyncBaseTransport:
         """Open the connection pool, or reach the application in this process."""
-        most = self.limits.connections
         # Plain http is for this machine only: it needs no TLS context, and a proxy must not see its token.
         plain = self._home.scheme == "http"
         proxy, self._proxy_variable = (None, None) if plain else network.find_proxy(self.base_url)
         if self._app is not None:
             self._transport = httpx2.ASGITransport(self._app)
         else:
-            self._transport = httpx2.AsyncHTTPTransport(
-                verify=False if plain else network.create_tls_context(),
-                proxy=proxy,
-                trust_env=False,
-                limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most),
-            )
+            # Loaded by the first request, since it takes a while.
+            from ttp_mcp.api.connections import ConnectionPool
+
+            self._transport = ConnectionPool(tls=None if plain else network.create_tls_context(), proxy=proxy)
         return self._transport
 
     async def _read(self, response: httpx2.Response, call: _Call, progress: _Progress) -> Any:
