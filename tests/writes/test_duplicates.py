@@ -534,3 +534,111 @@ async def test_second_copy_is_known_for_a_day_whatever_becomes_of_the_first(worl
     world.time.clock.move(20 * 3600)
 
     assert (await world.writes.create(draft, tool="create_post")).post_id == second.post_id
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_duplicate_that_would_be_met_is_found_without_sending(world) -> None:
+    """A list of all posts shows which of them are gone."""
+    accounts = [world.accounts[name] for name in ("twitter", "linkedin")]
+    posts = [replace(world.post(), account_ids=(account,)) for account in accounts]
+    one, two = [(await world.writes.create(post, tool="create_post")).post for post in posts]
+    platforms = replace(world.post(), account_ids=(), platforms=("twitter", "linkedin"))
+    find = world.writes.duplicates.find_prior
+
+    for existing in (None, [one, two]):
+        found = await find(platforms, existing, accounts)
+        assert found is not None
+        assert (found.post_id, found.other_post_ids, found.missing_accounts) == (one.id, (two.id,), ())
+    for left, gone in ((one, accounts[1]), (two, accounts[0])):
+        found = await find(platforms, [left], accounts)
+        assert found is not None
+        assert (found.post_id, found.other_post_ids, found.missing_accounts) == (left.id, (), (gone,))
+    assert await find(platforms, [], accounts) is None
+    assert await find(platforms, None) is None
+    assert await find(world.post("Another"), [one, two]) is None
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_create_without_a_known_post_is_a_duplicate_whatever_the_list_shows(world) -> None:
+    await world.ledger.begin_create(world.post(), tool="create_post")
+
+    found = await world.writes.duplicates.find_prior(world.post(), [])
+
+    assert found is not None
+    assert (found.state, found.post_id) == ("pending", None)
+
+
+IN_TEN_DAYS = START + timedelta(days=10)
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_copy_that_is_left_is_known_until_its_time(world) -> None:
+    """Of two copies the newer one was deleted elsewhere."""
+    post = world.post(at=IN_TEN_DAYS)
+    first = await world.writes.create(post, tool="create_post")
+    second = await world.writes.create(post, tool="create_post", allow_duplicate=True)
+    await world.api.posts.delete(second.post_id or "")
+    world.time.clock.move(120)
+
+    for _ in range(2):
+        assert (await world.writes.create(post, tool="create_post")).post_id == first.post_id
+        world.time.clock.move(26 * 3600)
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_copy_that_is_left_on_another_account_is_known_until_its_time(world) -> None:
+    accounts = (world.accounts["twitter"], world.accounts["linkedin"])
+    one, two = (replace(world.post(at=IN_TEN_DAYS), account_ids=(account,)) for account in accounts)
+    first = await world.writes.create(one, tool="create_post")
+    kept = await world.writes.create(two, tool="create_post")
+    gone = await world.writes.create(two, tool="create_post", allow_duplicate=True)
+    await world.api.posts.delete(gone.post_id or "")
+    world.time.clock.move(120)
+
+    both = await world.writes.create(replace(one, account_ids=accounts), tool="create_post")
+    world.time.clock.move(26 * 3600)
+
+    assert (both.post_id, both.other_post_ids) == (first.post_id, (kept.post_id,))
+    assert (await world.writes.create(two, tool="create_post")).post_id == kept.post_id
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_post_of_an_unknown_outcome_that_was_settled_is_known_until_its_time(world) -> None:
+    post = world.post(at=IN_TEN_DAYS)
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    await world.writes.create(post, tool="create_post")
+    world.faults.reads_fail = False
+
+    found = await world.writes.create(post, tool="create_post")
+    world.time.clock.move(26 * 3600)
+
+    assert (await world.writes.create(post, tool="create_post")).post_id == found.post_id
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_that_another_lost_create_may_have_made_is_not_given_out(world) -> None:
+    """Where the API doesn't show the accounts, the post may be either's."""
+    world.faults.hidden = ("accountIds", "results")
+    world.faults.reads_fail = True
+    world.faults.script = ["lost before commit", "lost after commit"]
+    posts = [world.post(account="twitter"), world.post(account="linkedin")]
+    for post in posts:
+        await world.writes.create(post, tool="create_post")
+    world.faults.reads_fail = False
+
+    for post in posts:
+        with pytest.raises(EarlierAttempt, match="may have created an equal post"):
+            await world.writes.create(post, tool="create_post")
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+@pytest.mark.parametrize("seconds", [0, 120])
+async def test_earlier_create_that_is_not_found_is_unknown_since_its_time(world, seconds: int) -> None:
+    """While it may be in progress, and after."""
+    await world.ledger.begin_create(world.post(), tool="create_post")
+    world.time.clock.move(seconds)
+    prior = await world.ledger.find_prior_create(world.post())
+    assert prior is not None
+
+    assert await world.writes.duplicates.recall(prior, world.post()) == Created("unknown", START)

@@ -1,0 +1,264 @@
+"""Writes as the ledger keeps them: whole records, limits an hour, and outcomes that are corrected later."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.ledger.claims import content_digest
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
+from ttp_mcp.ledger.store.base import digest_of
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.sandbox.clock import ManualClock
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
+OTHER = PostCreate("Doors close at six", platforms=("LinkedIn", "x"))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
+    found = SqliteStore(tmp_path / "state")
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture
+def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
+    return Ledger(state, "one", clock.now)
+
+
+async def begin(ledger: Ledger, post: PostCreate = POST, **options: object) -> Write:
+    write = await ledger.begin_create(post, tool="create_post", **options)  # pyright: ignore[reportArgumentType] - options of a test
+    assert isinstance(write, Write)
+    return write
+
+
+@pytest.mark.requirement("ledger.history")
+async def test_every_write_is_kept_whole(ledger: Ledger, clock: ManualClock) -> None:
+    """With the time when it began, or failed."""
+    raw = {"id": "p3", "content": "Gone", "accountIds": ["c"]}
+    writes = [
+        await begin(ledger, POST, replaces="p0"),
+        await begin(ledger, OTHER),
+        await ledger.begin_delete("p3", Post(raw), tool="delete_post"),
+        await ledger.begin_delete("p4", None, tool="undo_plan"),
+        await ledger.begin_publish("p5", tool="publish_post"),
+        await ledger.begin_upload(tool="upload_media"),
+    ]
+    ids = [write.id for write in writes if isinstance(write, Write)]
+    assert all(len(bytes.fromhex(each)) == 8 for each in ids)
+    assert len(set(ids)) == 6
+    content = (POST.content, OTHER.content, None, None, None, None)
+    kinds = ("create", "create", "delete", "delete", "publish", "upload")
+    tools = ("create_post", "create_post", "delete_post", "undo_plan", "publish_post", "upload_media")
+    posts = (None, None, "p3", "p4", "p5", None)
+    expected = [
+        Unfinished(*each, START, text, post, True)
+        for *each, text, post in zip(kinds, tools, content, posts, strict=True)
+    ]
+    assert sorted(await ledger.list_unfinished(), key=repr) == sorted(expected, key=repr)
+
+    clock.move(5)
+    outcomes = ("created", "unknown", "deleted", "not_done", "queued", "uploaded")
+    for write, outcome in zip(writes, outcomes, strict=True):
+        assert isinstance(write, Write)
+        assert await ledger.finish(write, outcome, Post({"id": "p1"}) if outcome == "created" else None)
+
+    assert await ledger.list_unfinished() == []
+    targets = (("a", "b"), ("linkedin", "x"), ("c",), (), (), ())
+    assert sorted(await ledger.read_history(START), key=lambda record: ids.index(record.write_id)) == [
+        Record(
+            each,
+            kind,
+            tool,
+            clock.now() if outcome == "not_done" else START,
+            outcome,
+            post,
+            target,
+            "p0" if post == "p1" else None,
+        )
+        for each, kind, tool, outcome, post, target in zip(
+            ids, kinds, tools, outcomes, ("p1", *posts[1:]), targets, strict=True
+        )
+    ]
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None:
+    """A platform together with its accounts, each of them once."""
+    digest = content_digest(OTHER)
+    write = await begin(ledger, OTHER, target_ids=("a", "b", "a"))
+
+    names = ("account a", "account b", "platform linkedin", "platform x")
+    assert write.keys == tuple(f"{digest} {name}" for name in names)
+    prior = await ledger.begin_create(replace(OTHER, account_ids=("b",), platforms=()), tool="another")
+    assert prior == PriorCreate(write.keys, write.id, "create_post", "pending", START, None)
+    assert prior.digest == digest
+    assert prior.as_sent(replace(OTHER, account_ids=("b",), platforms=())) == replace(
+        OTHER, platforms=("linkedin", "x")
+    )
+
+
+@pytest.mark.requirement("writes.limits")
+@pytest.mark.parametrize("kind", ["create", "publish", "delete", "upload"])
+async def test_limit_counts_the_writes_of_the_last_hour(ledger: Ledger, clock: ManualClock, kind: str) -> None:
+    """Of one kind; a publish counts as a post."""
+    counted = "create" if kind == "publish" else kind
+
+    async def write(number: int, limit: int | None) -> object:
+        match kind:
+            case "create":
+                return await ledger.begin_create(
+                    replace(POST, content=str(number)), tool="create_post", max_per_hour=limit
+                )
+            case "publish":
+                return await ledger.begin_publish(str(number), tool="publish_post", max_per_hour=limit)
+            case "delete":
+                return await ledger.begin_delete(str(number), None, tool="delete_post", max_per_hour=limit)
+            case _:
+                return await ledger.begin_upload(tool="upload_media", max_per_hour=limit)
+
+    assert await ledger.find_next_allowed(counted, 1) is None
+    for number in range(3):
+        assert isinstance(await write(number, 3), Write)
+        clock.move(60)
+    assert await write(3, 3) == "full"
+    assert isinstance(await write(4, None), Write)
+    assert len(await ledger.read_history(START)) == 4
+    assert await ledger.find_next_allowed(counted, 4) == START + timedelta(hours=1)
+    assert await ledger.find_next_allowed(counted, 1) == START + timedelta(hours=1, minutes=3)
+    assert await ledger.find_next_allowed(counted, 0) is None
+    assert await ledger.find_next_allowed(counted, 5) is None
+    for other in {"create", "delete", "upload"} - {counted}:
+        assert await ledger.find_next_allowed(other, 1) is None
+    clock.move(3600 - 180)
+    assert await write(5, 4) == "full"
+    clock.move(0.001)
+    assert isinstance(await write(6, 4), Write)
+
+
+@pytest.mark.requirement("ledger.unfinished")
+async def test_write_is_open_for_90_seconds_and_listed_for_seven_days(ledger: Ledger, clock: ManualClock) -> None:
+    await begin(ledger)
+    clock.move(90)
+    assert [each.is_open for each in await ledger.list_unfinished()] == [True]
+    clock.move(0.001)
+    assert [each.is_open for each in await ledger.list_unfinished()] == [False]
+    clock.move(7 * 86400 - 90.002)
+    assert len(await ledger.list_unfinished()) == 1
+    clock.move(0.001)
+    assert await ledger.list_unfinished() == []
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_post_is_claimed_by_one_write(ledger: Ledger) -> None:
+    first, second = await begin(ledger), await begin(ledger, OTHER)
+    post = Post({"id": "p1"})
+
+    assert await ledger.find_claimed_posts(["p1", "p2"]) == set()
+    assert await ledger.finish(first, "created", post, claim=True) is True
+    assert await ledger.finish(second, "created", post, claim=True) is False
+    assert await ledger.find_claimed_posts(["p1", "p2"]) == {"p1"}
+    assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_twin_is_another_create_of_the_same_content_without_a_known_outcome(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """For seven days; created ones, other contents and the write itself are none."""
+    digest = content_digest(POST)
+    write = await begin(ledger)
+    assert not await ledger.has_unresolved_twin(write.id, digest)
+    assert await ledger.has_unresolved_twin("another", digest)
+    assert not await ledger.has_unresolved_twin("another", content_digest(OTHER))
+    await ledger.finish(write, "unknown")
+    assert await ledger.has_unresolved_twin("another", digest)
+    clock.move(7 * 86400)
+    assert await ledger.has_unresolved_twin("another", digest)
+    clock.move(0.001)
+    assert not await ledger.has_unresolved_twin("another", digest)
+    created = await begin(ledger, allow_duplicate=True)
+    await ledger.finish(created, "created", Post({"id": "p1"}))
+    assert not await ledger.has_unresolved_twin("another", digest)
+
+
+@pytest.mark.requirement("writes.delete")
+@pytest.mark.parametrize(
+    ("outcome", "known"),
+    [(None, False), ("not_done", False), ("unknown", False), ("deleted", True), ("already_gone", True)],
+)
+async def test_post_counts_as_deleted_once_that_is_known(
+    ledger: Ledger, clock: ManualClock, outcome: str | None, known: bool
+) -> None:
+    """For 400 days, with its content; its create isn't in the way of another one any more."""
+    created = await begin(ledger)
+    await ledger.finish(created, "created", Post({"id": "p1"}))
+    raw = {"id": "p1", "content": POST.content}
+    deleted = await ledger.begin_delete("p1", Post(raw), tool="delete_post")
+    assert isinstance(deleted, Write)
+    if outcome is not None:
+        await ledger.finish(deleted, outcome)  # pyright: ignore[reportArgumentType] - one of the outcomes
+
+    found = await ledger.find_deleted_post("p1")
+    assert (found.raw if found else None) == (raw if known else None)
+    prior = await ledger.find_prior_create(POST)
+    assert (prior is None) is known
+    clock.move(400 * 86400 - 0.001)
+    assert (await ledger.find_deleted_post("p1") is not None) is known
+    clock.move(0.001)
+    assert await ledger.find_deleted_post("p1") is None
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_create_of_a_post_that_is_known_to_be_gone_is_no_duplicate(ledger: Ledger) -> None:
+    created = await begin(ledger)
+    await ledger.finish(created, "created", Post({"id": "p1"}))
+
+    assert await ledger.find_prior_create(POST, gone=["p2"]) is not None
+    assert await ledger.find_prior_create(POST, gone=["p1"]) is None
+
+
+@pytest.mark.requirement("writes.unknown-blocks")
+async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
+    """The history has its post from then on, and no other write can have it."""
+    write = await begin(ledger)
+    prior = await ledger.find_prior_create(POST)
+    assert prior is not None
+    assert await ledger.resolve(prior, POST, Post({"id": "p1"})) is True
+    assert await ledger.resolve(prior, POST, Post({"id": "p2"})) is True
+
+    other = await begin(ledger, OTHER)
+    prior_of_other = await ledger.find_prior_create(OTHER)
+    assert prior_of_other is not None
+    assert await ledger.resolve(prior_of_other, OTHER, Post({"id": "p1"})) is False
+
+    assert await ledger.find_claimed_posts(["p1"]) == {"p1"}
+    history = {each.write_id: (each.outcome, each.post_id) for each in await ledger.read_history(START)}
+    assert history == {write.id: ("created", "p2"), other.id: (None, None)}
+    found = await ledger.find_prior_create(POST)
+    assert found is not None
+    assert (found.state, found.post_id, found.write_id, found.tool) == ("created", "p2", write.id, "create_post")
+    assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+
+
+@pytest.mark.requirement("writes.retry")
+async def test_retry_is_told_by_the_post_and_the_account(ledger: Ledger) -> None:
+    """Whatever its content and time."""
+    first = await begin(ledger, retries="p1")
+    assert first.digest == digest_of(["retry", "p1"])
+    later = replace(POST, content="Edited", scheduled_at=None)
+    assert isinstance(await ledger.begin_create(later, tool="create_post", retries="p1"), PriorCreate)
+    await begin(ledger, later, retries="p2")
+    await begin(ledger, replace(later, account_ids=("c",)), retries="p1")
+    await begin(ledger, POST)
