@@ -17,6 +17,7 @@ from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.publications import PriorPublication
 from ttp_mcp.ledger.records import PriorCreate, Write, scope_of
+from ttp_mcp.ledger.replacements import PendingReplacement
 from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox.clock import ManualClock
@@ -224,6 +225,16 @@ def test_digest_of_a_post_is_the_same_in_every_version_and_zone_of_the_machine(
         time.tzset()
 
 
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("invisible", ["\u200b", "\u2060", "\ufeff", "\u00ad"])
+@pytest.mark.parametrize("space", ["\u00a0", "\u2007", "\u202f", " "])
+def test_digest_is_of_what_a_reader_sees(invisible: str, space: str) -> None:
+    seen = replace(POST, content="Doors open at ten", thread=("At the pier",))
+    sent = replace(POST, content=f"Doors{space}open at {invisible}ten", thread=(f"At{invisible} the{space}pier",))
+    assert content_digest(sent) == content_digest(seen)
+    assert content_digest(replace(sent, content="Doorsopen at ten")) != content_digest(seen)
+
+
 class MovedOn(SqliteStore):
     """Shows nothing where a moment ago something stood in the way."""
 
@@ -325,11 +336,18 @@ async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger,
 
 
 @pytest.mark.requirement("ledger.half-replaced")
-async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger) -> None:
+@pytest.mark.parametrize("change", ["account", "platform", "content"])
+async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger, change: str) -> None:
     """The same may be begun again, which is how it is finished; the same for others is told what is under way."""
-    other = replace(POST, account_ids=("a",))
-    assert await ledger.replacements.begin("old", POST) is None
-    assert await ledger.replacements.begin("old", POST) is None
+    post = replace(POST, platforms=("x", "linkedin"))
+    other = {
+        "account": replace(post, account_ids=("a",)),
+        "platform": replace(post, platforms=("x",)),
+        "content": replace(post, content="Other"),
+    }[change]
+    reordered = replace(post, account_ids=post.account_ids[::-1], platforms=post.platforms[::-1])
+    assert await ledger.replacements.begin("old", post) is None
+    assert await ledger.replacements.begin("old", reordered) is None
 
     under_way = await ledger.replacements.begin("old", other)
     assert under_way is not None
@@ -337,6 +355,33 @@ async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger) -> None:
     await ledger.replacements.end("old", None)
     assert await ledger.replacements.find_successor("old") is None
     assert await ledger.replacements.begin("old", other) is None
+
+
+@pytest.mark.requirement("ledger.half-replaced")
+async def test_replacement_is_in_progress_for_four_and_a_half_minutes_and_known_for_a_week(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """A post that was created for it counts from the moment of its begin."""
+    await ledger.replacements.begin("old", POST)
+    write = await ledger.begin_create(POST, tool="reschedule_post", replaces="old")
+    assert isinstance(write, Write)
+    pending = PendingReplacement("old", START, None)
+    assert await ledger.replacements.find_pending("old") == pending
+    await ledger.finish(write, "created", Post({"id": "new"}))
+    await ledger.replacements.end("new", "newer")
+
+    pending = PendingReplacement("old", START, "newer", moved=True)
+    clock.move(270)
+    assert ledger.replacements.is_in_progress(pending)
+    assert await ledger.replacements.list_interrupted() == []
+    clock.move(0.001)
+    assert not ledger.replacements.is_in_progress(pending)
+    assert await ledger.replacements.list_interrupted() == [pending]
+    clock.move(7 * 86400 - 270.002)
+    assert await ledger.replacements.find_pending("old") == pending
+    clock.move(0.001)
+    assert await ledger.replacements.list_interrupted() == []
+    assert await ledger.replacements.find_pending("old") is None
 
 
 @pytest.mark.requirement("ledger.half-replaced")
@@ -385,7 +430,9 @@ async def test_plan_keeps_its_document_and_what_became_of_its_steps(ledger: Ledg
     assert found is not None
     assert (found.document, found.steps, found.at) == ({"posts": [1]}, {"1": {"post_id": "b"}}, START)
     assert await ledger.plans.load("other") is None
-    clock.move(61 * 86400)
+    clock.move(60 * 86400 - 0.001)
+    assert await ledger.plans.load("p") == found
+    clock.move(0.001)
     assert await ledger.plans.load("p") is None
 
 

@@ -1,12 +1,14 @@
 """A post that is found is ours, or it is not given out as ours."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
 from tests.virtual_time import START
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
+from ttp_mcp.sandbox.clock import to_ms
 from ttp_mcp.writes.outcomes import EarlierAttempt
 
 
@@ -131,15 +133,26 @@ async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(wo
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_equal_post_that_was_created_long_after_the_attempt_is_not_taken_for_it(world) -> None:
-    """A write has its outcome within a minute and a half. A later post was made by someone else."""
+@pytest.mark.parametrize(("seconds", "is_ours"), [(-2.5, False), (-1.9, True), (91.9, True), (92.1, False)])
+async def test_equal_post_that_was_created_long_after_the_attempt_is_not_taken_for_it(
+    world, seconds: float, is_ours: bool
+) -> None:
+    """A write has its outcome within a minute and a half, and the API's clock is known to two seconds."""
+    begun = world.time.clock.now()
     world.faults.script = ["lost before commit"]
+    world.faults.reads_fail = True
     await world.writes.create(world.post(), tool="create_post")
-    world.time.clock.move(300)
-    await world.api.posts.create(world.post())
+    world.faults.reads_fail = False
+    world.time.clock.move(100 - world.time.monotonic())
+    late = await world.api.posts.create(world.post())
+    with world.sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET created_at = ? WHERE id = ?", (to_ms(begun + timedelta(seconds=seconds)), late.id))
 
-    with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response was lost"):
-        await world.writes.create(world.post(), tool="create_post")
+    if is_ours:
+        assert (await world.writes.create(world.post(), tool="create_post")).post_id == late.id
+    else:
+        with pytest.raises(EarlierAttempt, match="may have created an equal post, but its response was lost"):
+            await world.writes.create(world.post(), tool="create_post")
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")

@@ -50,6 +50,14 @@ async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room
 
 
 @pytest.mark.requirement("writes.limits")
+def test_each_limit_has_its_own_setting() -> None:
+    settings = Settings(
+        zone=find_zone("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=2, max_uploads_per_hour=3
+    )
+    assert HourlyLimits.from_settings(settings) == HourlyLimits(posts=1, deletes=2, uploads=3)
+
+
+@pytest.mark.requirement("writes.limits")
 async def test_a_limit_of_none_allows_nothing(world) -> None:
     """0 is a limit too, and never frees up."""
     with pytest.raises(LimitReached, match="None is allowed") as raised:

@@ -10,6 +10,7 @@ from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, answer, reading, showing, text_of
 from ttp_mcp.api import PostCreate
+from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import LedgerProblem
 
@@ -402,20 +403,68 @@ async def test_post_that_is_publishing_when_it_is_deleted_keeps_the_replacement_
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_replacement_that_is_not_what_was_asked_is_removed(connect):
-    """The API could store another time."""
+@pytest.mark.parametrize("change", ["scheduled_at = scheduled_at + 3600000", "status = 'failed'"])
+async def test_replacement_that_is_not_what_was_asked_is_removed(connect, change):
+    """The API could store another time. The call can be repeated."""
     async with connect(demo_posts=False, through=Meanwhile) as agent:
         old = await made(agent)
 
         def shift():
             with agent.sandbox.store.writing() as db:
-                db.execute("UPDATE posts SET scheduled_at = scheduled_at + 3600000 WHERE id <> ?", (old,))
+                db.execute(f"UPDATE posts SET {change} WHERE id <> ?", (old,))
 
         agent.sandbox.app.arm("GET", BEFORE_DELETE - 1, shift)
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
         assert agent.standing() == [("Doors open at ten", "scheduled")]
         assert agent.wire(old)
-    assert "the API made the replacement differently than asked. The replacement was removed" in words
+        await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+    assert words == (
+        "Post not rescheduled: the API made the replacement differently than asked. The replacement was removed; "
+        f"{old} is as before."
+    )
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_replacement_is_removed_when_the_delete_can_not_be_recorded(fresh, monkeypatch):
+    """Nothing is sent that isn't recorded, so the old post stays."""
+    old = await made(fresh)
+    begin = Ledger.begin_delete
+
+    async def begin_delete(self, post_id, *arguments, **options):
+        if post_id == old:
+            raise LedgerProblem
+        return await begin(self, post_id, *arguments, **options)
+
+    monkeypatch.setattr(Ledger, "begin_delete", begin_delete)
+    words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+
+    assert words == (
+        f"Post not rescheduled: a step after the replacement failed. The replacement was removed; {old} is as before."
+    )
+    assert fresh.standing() == [("Doors open at ten", "scheduled")]
+    assert fresh.wire(old)
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_delete_without_effect_is_repeated_whatever_the_limit(connect):
+    """A limit must not leave both posts."""
+
+    class DeafOnce(Fault):
+        deaf = True
+
+        async def __call__(self, scope, receive, send):
+            if scope["method"] == "DELETE" and self.deaf:
+                self.deaf = False
+                await answer(send, 200, {"success": True})
+            else:
+                await self.app(scope, receive, send)
+
+    async with connect(demo_posts=False, through=DeafOnce, max_deletes_per_hour=1) as agent:
+        old = await made(agent)
+        _, data = await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
+        assert agent.wire(data["post_id"])
+        assert f"{old} was replaced by {data['post_id']}" in await agent.refused("get_post", post_id=old)
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
