@@ -71,7 +71,7 @@ TESTS = {
     "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py",),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),
     "sandbox/rest/posts": tuple(f"tests/sandbox/rest/test_{name}.py" for name in ("posts", "publish", "tokens")),
-    "sandbox/rest/tokens": ("tests/sandbox/rest/test_tokens.py",),
+    "sandbox/rest/tokens": ("tests/sandbox/rest/test_tokens.py", "tests/sandbox/rest/test_publish.py"),
     "sandbox/scheduler": ("tests/sandbox/test_scheduler.py",),
     "server": ("tests/server/test_elicitation.py",),
     "text": ("tests/test_text.py",),

@@ -39,6 +39,7 @@ class Faults:
         self.script: list[str] = []
         self.reads_fail = False
         self.reads_hang = False
+        self.read_seconds = 0.0
         self.lagging = False
         self.gateway_lost = False
         self.without_date = False
@@ -55,6 +56,7 @@ class Faults:
                 raise ConnectionResetError
             if self.reads_hang:
                 await anyio.sleep_forever()
+            await anyio.sleep(self.read_seconds)
             if self.gateway_lost:
                 await answer(send, 404, b"<html>", "text/html")
                 return

@@ -355,8 +355,8 @@ async def test_unknown_outcome_that_is_settled_names_the_accounts_without_a_post
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("gone", [0, 1, None])
-async def test_create_for_accounts_of_two_posts_is_sent_when_one_of_them_is_gone(world, gone: int | None) -> None:
-    """Otherwise the answer names both posts."""
+async def test_create_for_accounts_of_two_posts_names_those_that_are_left(world, gone: int | None) -> None:
+    """Both, or the one that is left with the account that has no post."""
     accounts = [world.accounts[name] for name in ("twitter", "linkedin")]
     posts = [replace(world.post(), account_ids=(account,)) for account in accounts]
     ids = [(await world.writes.create(post, tool="create_post")).post_id for post in posts]
@@ -370,7 +370,6 @@ async def test_create_for_accounts_of_two_posts_is_sent_when_one_of_them_is_gone
     if gone is None:
         assert created == Created("already_created", START, created.post, ids[0], other_post_ids=(ids[1],))
     else:
-        # The rest of the duplicate is still there, so the account without a post is named.
         assert (created.outcome, created.post_id) == ("already_created", ids[1 - gone])
         assert created.missing_accounts == (accounts[gone],)
 

@@ -46,6 +46,31 @@ async def test_lost_answer_is_settled_by_the_status_of_the_post(world, fault: st
 
 
 @pytest.mark.requirement("writes.publish")
+@pytest.mark.parametrize(("before", "outcome"), [("draft", "queued"), ("failed", "unknown")])
+async def test_post_that_failed_was_published_only_if_it_had_not_failed_before(
+    world, before: str, outcome: str
+) -> None:
+    post = await make_draft(world)
+    set_status(world, post, before)
+    post = await world.api.posts.get(post.id)
+
+    async def fail() -> None:
+        set_status(world, post, "failed")
+
+    world.time.plan(0.1, fail)
+    world.faults.script = ["lost before commit"]
+
+    published = await world.writes.publish(post, tool="publish_post")
+
+    assert (published.outcome, published.post.status) == (outcome, "failed")
+
+
+def set_status(world, post: Post, status: str) -> None:
+    with world.sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET status = ? WHERE id = ?", (status, post.id))
+
+
+@pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize(("fault", "state"), [("none", "queued"), ("lost before commit", "unknown")])
 async def test_second_publish_is_not_sent_while_the_first_may_arrive(world, fault: str, state: str) -> None:
     post = await make_draft(world)

@@ -83,7 +83,8 @@ async def test_search_goes_on_after_a_look_that_fails(world, kind: str, outcome:
     async def recover() -> None:
         world.faults.reads_fail = False
 
-    world.time.plan(0.3, recover)
+    # A look repeats its request for a few seconds.
+    world.time.plan(10, recover)
 
     assert (await begin(world.writes)).outcome == outcome
     assert await world.outcomes() == [outcome]
@@ -91,6 +92,7 @@ async def test_search_goes_on_after_a_look_that_fails(world, kind: str, outcome:
 
 async def test_look_that_hangs_is_given_up(world) -> None:
     """A write has its outcome within 80 s, and other processes rely on it."""
+    world.time.clock.move(100)
     writes = world.another(deadline_seconds=0, min_search_seconds=0.25)
     begins = await begin_each(world)
     world.faults.script = ["lost after commit"] * 3
@@ -134,3 +136,15 @@ async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
     assert created.post is not None
     assert created.post_id != old.id
     assert created.post.created_at == START + timedelta(seconds=60)
+
+
+async def test_search_by_a_later_call_waits_for_a_slow_list(world) -> None:
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.faults.reads_fail = False
+    world.faults.read_seconds = 1.2
+
+    again = await world.writes.create(world.post(), tool="create_post")
+
+    assert (first.outcome, again.outcome, again.reconciled) == ("unknown", "already_created", True)

@@ -387,8 +387,73 @@ async def test_replacement_stays_when_the_old_post_is_deleted_elsewhere(connect)
 
         agent.sandbox.app.arm("GET", BEFORE_DELETE, delete_old)
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        (new,) = await ids_of(agent)
         assert agent.standing() == [("Doors open at ten", "scheduled")]
-    assert f"{old} is gone and the replacement" in words
+        assert f"was replaced by {new}" in await agent.refused("get_post", post_id=old)
+    assert words == (
+        f"Post not rescheduled for sure: a step after the replacement failed, but {old} is gone and the replacement {new} exists. "
+        "Check it with get_post."
+    )
+
+
+async def ids_of(agent):
+    """Ids of all posts."""
+    _, data = await agent.ok("list_posts")
+    return [post["id"] for post in data["posts"]]
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_replacement_of_a_post_that_went_out_and_is_gone_stays(connect):
+    """It was published during the call, and then deleted elsewhere."""
+    async with connect(demo_posts=False, through=Meanwhile) as agent:
+        old = await made(agent)
+
+        def publish_old():
+            agent.put(old, status="published")
+            agent.sandbox.app.arm("GET", 0, delete_old)
+
+        def delete_old():
+            with agent.sandbox.store.writing() as db:
+                db.execute("DELETE FROM posts WHERE id = ?", (old,))
+
+        agent.sandbox.app.arm("GET", BEFORE_DELETE, publish_old)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        (new,) = await ids_of(agent)
+        assert f"was replaced by {new}" in await agent.refused("get_post", post_id=old)
+    assert words == (
+        f"Post not rescheduled for sure: the old post is published now, but {old} is gone and the replacement {new} exists. "
+        "Check it with get_post."
+    )
+
+
+class NoDelete(Meanwhile):
+    """An API that answers no delete, or refuses it."""
+
+    lost = True
+
+    async def __call__(self, scope, receive, send):
+        if scope["method"] != "DELETE":
+            await super().__call__(scope, receive, send)
+        elif self.lost:
+            raise ConnectionResetError
+        else:
+            await answer(send, 409, {"success": False, "message": "busy"})
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize("lost", [True, False])
+async def test_replacement_that_can_not_be_removed_is_named_with_the_old_post(connect, lost):
+    async with connect(demo_posts=False, through=NoDelete) as agent:
+        old = await made(agent)
+        agent.sandbox.app.lost = lost
+        agent.sandbox.app.arm("GET", BEFORE_DELETE, lambda: agent.put(old, status="published"))
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        (new,) = set(await ids_of(agent)) - {old}
+        assert await agent.assembly.app.ledger.replacements.find_pending(old) is not None
+    assert words == (
+        f"Post not rescheduled: the old post is published now, and the replacement could not be removed. Both may exist: call "
+        f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
+    )
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
@@ -483,7 +548,11 @@ async def test_post_that_is_still_there_after_its_delete_is_named_with_its_repla
         agent.sandbox.app.how = old
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
         assert agent.standing() == [("Doors open at ten", "scheduled")] * 2
-    assert "it is still there (scheduled). Both may exist" in words
+        (new,) = set(await ids_of(agent)) - {old}
+    assert words == (
+        f"Post not rescheduled for sure: {old} was to be deleted, but it is still there (scheduled). Both may exist: call "
+        f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
+    )
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
@@ -520,8 +589,11 @@ async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
         fault = agent.sandbox.app
         fault.turn, fault.lasting, fault.methods = 0, True, ("DELETE",)
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
-        assert len(agent.standing()) == 2
-    assert f"Both may exist: call get_post for {old} and " in words
+        (new,) = set(await ids_of(agent)) - {old}
+    assert words == (
+        f"Post not rescheduled for sure: {old} was to be deleted, but the response was lost. Both may exist: call "
+        f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
+    )
 
 
 @pytest.mark.requirement("tools.reschedule")
