@@ -1,9 +1,8 @@
 """Other users who may read a file."""
 
-import sys
-
 import pytest
 
+from tests.support.windows import needs_modes
 from ttp_mcp.config.readers import build_icacls, find_other_readers, parse_readers
 
 pytestmark = pytest.mark.requirement("config.readers")
@@ -28,7 +27,7 @@ def test_groups_that_an_access_list_lets_read_are_named_once(access_list, reader
     assert parse_readers(access_list) == readers
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+@needs_modes
 @pytest.mark.parametrize(("mode", "readers"), [(0o600, []), (0o640, ["other users"]), (0o604, ["other users"])])
 def test_mode_that_lets_others_read_is_found(tmp_path, mode, readers):
     """Group and others count alike."""

@@ -11,8 +11,10 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from tests.processes import environment
+from tests.support.windows import WINDOWS
 
-PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+# Only an installation has the program itself.
+PROGRAM = [sys.executable, "-m", "ttp_mcp"] if WINDOWS else [str(Path(sys.executable).with_name("ttp-mcp"))]
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +34,9 @@ def sandbox_process(folder, *reset):
     run = {"env": environment(HOME=str(folder)), "text": True}
     if reset:
         subprocess.run(
-            [PROGRAM, "sandbox", "reset", "--yes", "--data", folder, *reset], check=True, capture_output=True, **run
+            [*PROGRAM, "sandbox", "reset", "--yes", "--data", folder, *reset], check=True, capture_output=True, **run
         )
-    command = [PROGRAM, "sandbox", "serve", "--port", "0", "--json", "--data", folder]
+    command = [*PROGRAM, "sandbox", "serve", "--port", "0", "--json", "--data", folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, **run) as process:
         try:
             yield json.loads(process.stdout.readline())

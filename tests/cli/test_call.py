@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from starlette.responses import JSONResponse
 
+from tests.support.windows import needs_terminals
 from ttp_mcp.api import errors
 from ttp_mcp.api.posts import PostsApi
 from ttp_mcp.cli import call, main
@@ -333,7 +333,7 @@ async def test_progress_is_a_bar_that_is_drawn_over_itself(capsys, progress, tot
 
 def on_terminal(*arguments, **environment):
     """Run the command with a terminal as its stderr: exit code, stdout, what the terminal got."""
-    terminal, other = pty.openpty()
+    terminal, other = os.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "ttp_mcp", *arguments],
         stdout=subprocess.PIPE,
@@ -351,6 +351,7 @@ def on_terminal(*arguments, **environment):
     return process.returncode, out.decode(), shown.decode()
 
 
+@needs_terminals
 def test_upload_shows_its_progress_on_a_terminal(tmp_path):
     """And nowhere else: stdout is the answer alone."""
     folder = tmp_path / "media"
@@ -368,6 +369,7 @@ def test_upload_shows_its_progress_on_a_terminal(tmp_path):
 WIPED = "\r\x1b[K"
 
 
+@needs_terminals
 def test_bar_is_wiped_away_without_its_last_step(tmp_path):
     """undo_plan says what it looks at, and then what became of it."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
@@ -381,6 +383,7 @@ def test_bar_is_wiped_away_without_its_last_step(tmp_path):
     assert shown.endswith(WIPED)
 
 
+@needs_terminals
 def test_failure_has_a_line_of_its_own_on_a_terminal(tmp_path):
     """Whatever the bar left there."""
     code, _, shown = on_terminal("call", "--sandbox", "nosuch", TTP_STATE_DIR=str(tmp_path / "state"))

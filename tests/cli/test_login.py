@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import pty
 import re
 import stat
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from tests.cli.conftest import PROGRAM
 from tests.processes import environment
 from tests.support.keyrings import MemoryKeyring
+from tests.support.windows import needs_terminals
 from ttp_mcp.cli import main
 from ttp_mcp.client_config.clients import CLIENTS
 from ttp_mcp.config import load_settings, login_dir, read_environment
@@ -134,14 +134,15 @@ def test_login_to_an_api_that_is_not_there_saves_nothing(run, api):
     assert not login_file().exists()
 
 
+@needs_terminals
 def test_login_asks_without_echo(api, tmp_path):
     """A real terminal: the token is typed and never seen."""
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     env = environment(
         HOME=str(tmp_path), TTP_API_URL=api["api_url"], PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring"
     )
     with subprocess.Popen(
-        [PROGRAM, "login"], stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
+        [*PROGRAM, "login"], stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True
     ) as process:
         os.close(theirs)
         shown = read_until(ours, b"it isn't shown): ")
@@ -165,6 +166,7 @@ sys.exit(main(["login"]))
 """
 
 
+@needs_terminals
 def test_login_reads_nothing_from_a_terminal_that_would_show_the_token(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", ECHOING],
@@ -423,7 +425,7 @@ def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, sys
 def test_keyring_backend_that_is_not_installed_leaves_the_token_to_the_file(api, tmp_path):
     """A variable of the `keyring` package names it."""
     done = subprocess.run(
-        [PROGRAM, "login"],
+        [*PROGRAM, "login"],
         input=api["token"],
         env=environment(HOME=str(tmp_path), TTP_API_URL=api["api_url"], PYTHON_KEYRING_BACKEND="nonsense.Keyring"),
         capture_output=True,

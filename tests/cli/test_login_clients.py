@@ -12,7 +12,7 @@ from ttp_mcp.tools import every_tool
 
 @pytest.mark.requirement("login.clients")
 def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp_path):
-    home = Home(tmp_path / "home", PROGRAM)
+    home = Home(tmp_path / "home", *PROGRAM)
     assert api["token"] not in home.login(api)
     for name in CLIENTS:
         entry = home.install(name)
@@ -31,7 +31,7 @@ def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp
 @pytest.mark.requirement("login.profiles")
 def test_two_profiles_at_once_see_nothing_of_each_other(tmp_path):
     """Neither posts nor accounts nor the ledger; the default profile has no login and sends nothing."""
-    home = Home(tmp_path / "home", PROGRAM)
+    home = Home(tmp_path / "home", *PROGRAM)
     time = (datetime.now(UTC) + timedelta(days=7)).isoformat()
     with sandbox_process(tmp_path / "a") as api_a, sandbox_process(tmp_path / "b", "--empty") as api_b:
         home.login(api_a, "--profile", "brand-a")

@@ -478,7 +478,7 @@ class Screen(io.StringIO):
     def flush(self) -> None:
         """What is printed is there to be read now."""
         if self.getvalue():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.requirement("sandbox-cli.serve")

@@ -8,6 +8,7 @@ import anyio
 import httpx2
 import pytest
 
+from tests.support.windows import needs_modes
 from ttp_mcp.sandbox import ManualClock, Sandbox, StoredClock, StoreProblem
 from ttp_mcp.sandbox.rest import tokens
 
@@ -120,7 +121,7 @@ async def test_a_workspace_of_ones_own_is_opened_at_the_time_of_the_test(tmp_pat
         assert other.tick() == 0
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+@needs_modes
 def test_data_in_a_folder_that_others_may_read_are_readable_by_their_owner_alone(tmp_path):
     """The database holds the key that signs uploads; the log beside it holds the same."""
     tmp_path.chmod(0o755)

@@ -16,7 +16,7 @@ CLIENTS = ("claude-desktop", "cursor", "codex")
 class Home:
     """A user's home folder; `run` runs a program in it without any variable but `PATH` and `HOME`."""
 
-    def __init__(self, folder: Path, program: Path):
+    def __init__(self, folder: Path, *program: Path | str):
         folder.mkdir()
         self.folder, self.program = folder, program
         self.environment = environment(HOME=str(folder), PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
@@ -24,7 +24,7 @@ class Home:
     def run(self, *arguments: str, given: str = "", **variables: str) -> str:
         """Run a command that succeeds: what it printed."""
         done = subprocess.run(
-            [self.program, *arguments],
+            [*self.program, *arguments],
             input=given,
             env={**self.environment, **variables},
             cwd=self.folder,

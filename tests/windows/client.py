@@ -16,11 +16,12 @@ PARAMS: dict[str, Any] = {
 class Server:
     """A server in its sandbox, as a client starts it, initialized."""
 
-    def __init__(self, command: list[str], *options: str, environment: dict[str, str] | None = None) -> None:
-        """Start `command` with the server's options. Its stderr is not read."""
-        self.process = subprocess.Popen(
-            [*command, "-m", "ttp_mcp", "--sandbox", *options], stdin=-1, stdout=-1, stderr=-1, env=environment
-        )
+    def __init__(
+        self, python: list[str], environment: dict[str, str] | None = None, stderr: int | None = subprocess.PIPE
+    ) -> None:
+        """Start the server with the command of a Python. A stderr in a pipe is not read."""
+        command = [*python, "-m", "ttp_mcp", "--sandbox"]
+        self.process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=stderr, env=environment)
         self.last_id = 0
         self.request("initialize", PARAMS)
         self.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
@@ -32,7 +33,9 @@ class Server:
 
     def read(self) -> dict[str, Any]:
         """Read one message."""
-        return json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, self.process.stderr and self.process.stderr.read().decode()
+        return json.loads(line)
 
     def send(self, method: str, params: dict[str, Any]) -> int:
         """Write a request and return its id."""
@@ -70,7 +73,7 @@ class Server:
     def close(self) -> int:
         """Close the input and return the exit code."""
         self.process.stdin.close()
-        return self.process.wait(60)
+        return self.process.wait()
 
 
 class HttpServer:

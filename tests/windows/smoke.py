@@ -1,8 +1,11 @@
 """A smoke test of the server on CPython for Windows under Wine; `.ci/windows` runs it.
 
-Usage: python -m tests.windows.smoke PYTHON_EXE
+Usage: python -m tests.windows.smoke PYTHON_EXE [PART]
+
+Each part runs in a process of its own with its own state, two at a time, and is ended after `PART_SECONDS`.
 """
 
+import faulthandler
 import os
 import pty
 import select
@@ -12,15 +15,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from tests.support.media_files import png
 from tests.windows.client import Server, text_of
 
+# Eight times what the longest part takes on a quiet machine.
+PART_SECONDS = 240
 FOLDER = "C:\\pics äö"
-STATE = "C:\\ttp state"
 # Every form of a path that a Windows user writes, and whether it is uploaded.
 PATHS = {
     f"{FOLDER}\\my photo.png": True,
@@ -41,12 +47,13 @@ PATHS = {
 }
 WINDOWS = ["wine64", sys.argv[1]]
 DRIVE = Path(os.environ["WINEPREFIX"]) / "drive_c"
-ENVIRONMENT = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": STATE, "TTP_TIMEZONE": "UTC"}
+STATE = f"ttp state {'-'.join(sys.argv[2:])}"
+ENVIRONMENT = {**os.environ, "TTP_MEDIA_DIRS": FOLDER, "TTP_STATE_DIR": f"C:\\{STATE}", "TTP_TIMEZONE": "UTC"}
 
 
 def start(**variables: str) -> Server:
     """Start a server."""
-    return Server(WINDOWS, environment={**ENVIRONMENT, **variables})
+    return Server(WINDOWS, {**ENVIRONMENT, **variables})
 
 
 def make_time(days: int) -> str:
@@ -57,18 +64,30 @@ def make_time(days: int) -> str:
 def delay_next_write(seconds: int) -> None:
     """Let the sandbox answer the next create late."""
     command = ["-m", "ttp_mcp", "sandbox", "fault", "delay", f"--seconds={seconds}", "--method=POST", "--path=/posts"]
-    subprocess.run([*WINDOWS, *command], env=ENVIRONMENT, check=True, stdin=-1, stdout=-1, stderr=-1, timeout=120)
+    subprocess.run([*WINDOWS, *command], env=ENVIRONMENT, check=True, stdin=-1, stdout=-1, stderr=-1)
 
 
-def upload_every_path(server: Server) -> None:
+def upload_every_path() -> None:
     """Upload a file by every form of its path."""
+    folder = DRIVE / FOLDER[3:]
+    (DRIVE / "secret").mkdir(exist_ok=True)
+    (DRIVE / "secret" / "photo.png").write_bytes(png(padding=2000))
+    folder.mkdir(exist_ok=True)
+    (folder / "my photo.png").write_bytes(png(padding=1000))
+    # Wine shows links of Linux to Windows programs.
+    for name, target in (("link.png", DRIVE / "secret" / "photo.png"), ("linked", DRIVE / "secret")):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
+    server = start()
     for source, is_uploaded in PATHS.items():
         answer = server.call_for_text("upload_media", source=source)
         assert answer.startswith("Uploaded «" if is_uploaded else "Not uploaded: "), (source, answer)
+    assert server.close() == 0
 
 
-def call_every_tool(server: Server) -> None:
+def call_every_tool() -> None:
     """Call every tool that the server lists."""
+    server = start()
     called = {"upload_media"}
 
     def call(tool: str, **arguments: object) -> dict:
@@ -100,16 +119,19 @@ def call_every_tool(server: Server) -> None:
     call("undo_plan", plan_id=plan["plan_id"])
     listed = {tool["name"] for tool in server.request("tools/list", {})["result"]["tools"]}
     assert called == listed, called ^ listed
+    assert server.close() == 0
 
 
-def send_bad_lines(server: Server) -> None:
+def send_bad_lines() -> None:
     """A line that is too long and lines without a message get an error, and the next call an answer."""
+    server = start()
     for line, code in ((b'{"a":"' + b"a" * (8 << 20) + b'"}', -32600), (b"{not json", -32700), (b"[]", -32600)):
         server.write(line)
         response = server.read()
         assert response["error"]["code"] == code, response
     server.write(b'{"jsonrpc":"2.0","id":"r","method":"ping"}\r')
     assert server.read() == {"jsonrpc": "2.0", "id": "r", "result": {}}
+    assert server.close() == 0
 
 
 def leave_stderr_unread() -> None:
@@ -117,77 +139,83 @@ def leave_stderr_unread() -> None:
     command = [*WINDOWS, "-m", "tests.windows.noise"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1)
     assert process.stdout.readline().strip() == b"logged"
-    assert process.wait(60) == 0
+    assert process.wait() == 0
 
 
-def close_input_in_a_write() -> None:
-    """A write that is in flight when the input closes is answered."""
-    delay_next_write(3)
+def replay_the_handshake() -> None:
+    """The second start answers from the record of the first, hands over to the real server at a call, and ends with its input."""
+    first = start()
+    tools = first.request("tools/list", {})
+    assert first.close() == 0
+    second = Server([*WINDOWS, "-X", "importtime"], ENVIRONMENT)
+    assert second.request("tools/list", {}) == tools
+    assert second.close() == 0
+    modules = second.process.stderr.read()
+    assert b"ttp_mcp.process" in modules
+    assert b"ttp_mcp.factory" not in modules
+    third = start()
+    assert third.request("tools/list", {}) == tools
+    assert "linkedin" in third.call_for_text("list_integrations")
+    assert third.close() == 0
+
+
+def end_the_parent_in_a_replay() -> None:
+    """A process that only replays ends with the one that started it, whose end closes its input."""
+    start().close()
+    parent = subprocess.Popen([*WINDOWS, "-m", "tests.windows.parent"], env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1)
+    assert parent.stdout.readline().strip() == b"answered", parent.stderr.read()
+    parent.stdin.close()
+    # The server holds the other end of this pipe.
+    assert parent.stderr.read() == b""
+
+
+def close_input_in_a_write(seconds: int, expected: str) -> None:
+    """A write that is in flight when the input closes is answered; one that takes too long is abandoned before."""
+    delay_next_write(seconds)
     server = start()
     write = server.begin("create_post", content="At the end.", account_ids=["linkedin"], scheduled_at=make_time(4))
     server.process.stdin.close()
     answer = text_of(server.finish(write))
-    assert answer.startswith("Scheduled"), answer
-    assert server.process.wait(60) == 0
+    assert answer.startswith(expected), answer
+    assert server.process.wait() == 0
 
 
-def close_input_while_the_api_is_silent() -> None:
-    """The write is abandoned before the process has to end, and answered."""
-    delay_next_write(60)
-    server = start()
-    write = server.begin("create_post", content="In silence.", account_ids=["linkedin"], scheduled_at=make_time(6))
-    server.process.stdin.close()
-    answer = text_of(server.finish(write))
-    assert answer.startswith("Unknown whether"), answer
-    assert server.process.wait(60) == 0
+def press_ctrl_c_in_a_write(transport: str) -> None:
+    """A write that is in flight at Ctrl+C is answered, and the server exits with 0."""
+    delay_next_write(5)
+    child, terminal = pty.fork()
+    if child == 0:
+        command = [*WINDOWS, "-m", "tests.windows.console", "typed", make_time(5), transport]
+        os.execvpe("wine64", command, ENVIRONMENT)
+    try:
+        read_until(terminal, b"ready")
+        os.write(terminal, b"\x03")
+        shown = read_until(terminal, b".")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert b"answer Scheduled, exit code 0." in shown, shown
 
 
-def press_ctrl_c_in_a_write() -> None:
-    """A write that is in flight at Ctrl+C is answered, and the server exits with 0; over stdio and over HTTP."""
-    for transport in ("stdio", "http"):
-        delay_next_write(5)
-        child, terminal = pty.fork()
-        if child == 0:
-            command = [*WINDOWS, "-m", "tests.windows.console", "typed", make_time(5), transport]
-            os.execvpe("wine64", command, ENVIRONMENT)
-        try:
-            read_until(terminal, b"ready")
-            os.write(terminal, b"\x03")
-            shown = read_until(terminal, b".")
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(terminal)
-        assert b"answer Scheduled, exit code 0." in shown, (transport, shown)
-
-
-def send_console_events_in_a_write() -> None:
+def send_console_event_in_a_write(event: str, transport: str, seconds: int, expected: str) -> None:
     """Ctrl+Break lets a write finish; a closed console ends even a silent one within the five seconds that Windows allows."""
-    for days, (event, transport, seconds, answer) in enumerate(
-        (
-            ("break", "stdio", 3, "Scheduled"),
-            ("break", "http", 3, "Scheduled"),
-            ("close", "stdio", 2, "Scheduled"),
-            ("close", "stdio", 60, "Unknown whether the post"),
-        ),
-        10,
-    ):
-        delay_next_write(seconds)
-        command = [*WINDOWS, "-m", "tests.windows.console", event, make_time(days), transport]
-        ended = subprocess.run(command, env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1, timeout=120)
-        assert f"answer {answer}, exit code 0." in ended.stdout.decode(), (event, transport, seconds, ended)
+    delay_next_write(seconds)
+    command = [*WINDOWS, "-m", "tests.windows.console", event, make_time(6), transport]
+    ended = subprocess.run(command, env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1)
+    assert f"answer {expected}, exit code 0." in ended.stdout.decode(), ended
 
 
 def check_who_can_read_the_ledger() -> None:
     """check_setup warns of a ledger that others can read; Wine shows the access of a file as its mode on Linux."""
-    ledger = DRIVE / "ttp state" / "ledger.db"
+    server = start()
+    server.call("create_post", content="A draft.", account_ids=["linkedin"])
     for mode, is_warned in ((0o644, True), (0o600, False)):
-        ledger.chmod(mode)
-        server = start()
+        (DRIVE / STATE / "ledger.db").chmod(mode)
         answer = server.call_for_text("check_setup")
         assert ("ledger.db can be read by Everyone" in answer) is is_warned, answer
-        assert server.close() == 0
+    assert server.close() == 0
 
 
 def share_state_in_postgresql() -> None:
@@ -207,7 +235,7 @@ def read_until(terminal: int, end: bytes) -> bytes:
     """Read a terminal up to some text."""
     shown = b""
     while end not in shown:
-        assert select.select([terminal], [], [], 60)[0], shown
+        select.select([terminal], [], [])
         try:
             shown += os.read(terminal, 65536)
         except OSError:
@@ -215,38 +243,49 @@ def read_until(terminal: int, end: bytes) -> bytes:
     return shown
 
 
-def make_files() -> None:
-    """Make the media folder, with links that Wine shows to Windows programs, and begin with no state."""
-    shutil.rmtree(DRIVE / "ttp state", ignore_errors=True)
-    folder = DRIVE / FOLDER[3:]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    (folder / "my photo.png").write_bytes(png(padding=1000))
-    (DRIVE / "secret").mkdir(exist_ok=True)
-    (DRIVE / "secret" / "photo.png").write_bytes(png(padding=2000))
-    (folder / "link.png").symlink_to(DRIVE / "secret" / "photo.png")
-    (folder / "linked").symlink_to(DRIVE / "secret")
+UNKNOWN = "Unknown whether the post"
+# Longest first.
+PARTS: dict[str, Callable[[], None]] = {
+    "close-input-in-a-silent-write": partial(close_input_in_a_write, 60, "Unknown whether"),
+    "ctrl-c-stdio": partial(press_ctrl_c_in_a_write, "stdio"),
+    "ctrl-c-http": partial(press_ctrl_c_in_a_write, "http"),
+    "ctrl-break-stdio": partial(send_console_event_in_a_write, "break", "stdio", 3, "Scheduled"),
+    "ctrl-break-http": partial(send_console_event_in_a_write, "break", "http", 3, "Scheduled"),
+    "closed-console": partial(send_console_event_in_a_write, "close", "stdio", 2, "Scheduled"),
+    "closed-console-in-a-silent-write": partial(send_console_event_in_a_write, "close", "stdio", 60, UNKNOWN),
+    "close-input-in-a-write": partial(close_input_in_a_write, 3, "Scheduled"),
+    "replayed-handshake": replay_the_handshake,
+    "parent-ends-in-a-replay": end_the_parent_in_a_replay,
+    "unread-stderr": leave_stderr_unread,
+    "postgresql": share_state_in_postgresql,
+    "readers-of-the-ledger": check_who_can_read_the_ledger,
+    "every-tool": call_every_tool,
+    "every-path": upload_every_path,
+    "bad-lines": send_bad_lines,
+}
 
 
-def run(part: Callable[..., None], *arguments: Server) -> None:
-    """Run one part and print its name and duration."""
+def run_part(name: str) -> bool:
+    """Run one part in a process of its own and print its duration, or why it failed."""
     begun = time.monotonic()
-    part(*arguments)
-    print(f"smoke: {part.__name__} ({time.monotonic() - begun:.1f} s)", flush=True)  # noqa: T201 - the job's result
+    command = [sys.executable, "-m", "tests.windows.smoke", sys.argv[1], name]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=-1, stderr=subprocess.STDOUT)
+    seconds = time.monotonic() - begun
+    result = f"failed:\n{ended.stdout.decode()}" if ended.returncode else "passed"
+    print(f"smoke: {name} ({seconds:.1f} s) {result}", flush=True)  # noqa: T201 - the job's result
+    return ended.returncode == 0
 
 
-def main() -> None:
-    """Run each part."""
-    make_files()
-    server = start()
-    for part in (upload_every_path, call_every_tool, send_bad_lines):
-        run(part, server)
-    assert server.close() == 0
-    for part in (
-        *(leave_stderr_unread, close_input_in_a_write, close_input_while_the_api_is_silent, press_ctrl_c_in_a_write),
-        *(send_console_events_in_a_write, check_who_can_read_the_ledger, share_state_in_postgresql),
-    ):
-        run(part)
+def main() -> int:
+    """Run the part of the command line in this process, or all of them."""
+    if name := "".join(sys.argv[2:]):
+        # Its Windows processes end with Wine's server.
+        faulthandler.dump_traceback_later(PART_SECONDS, exit=True)
+        shutil.rmtree(DRIVE / STATE, ignore_errors=True)
+        PARTS[name]()
+        return 0
+    with ThreadPoolExecutor(2) as threads:
+        return 0 if all(list(threads.map(run_part, PARTS))) else 1
 
 
-main()
+sys.exit(main())

@@ -1,13 +1,10 @@
 """The server on a port, with real clients: it says where it is, serves both eras and SSE, and ends in good order."""
 
 import asyncio
-import os
 import re
 import signal
 import socket
-import sys
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import anyio
 import httpx2
@@ -16,6 +13,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
 
+from tests.cli.conftest import PROGRAM
 from tests.processes import environment as inherited
 from tests.transports.http.conftest import KEY, chosen_options, request
 from tests.transports.http.upstream import Upstream, mark_of, token_of
@@ -25,8 +23,6 @@ from ttp_mcp.transports.http.run import BindProblem, allow_many_connections, ope
 from ttp_mcp.transports.http.timeouts import TimedProtocol
 
 pytestmark = pytest.mark.requirement("http.serving")
-
-PROGRAM = Path(sys.executable).with_name("ttp-mcp")
 
 
 @asynccontextmanager
@@ -47,7 +43,7 @@ async def on_a_port(settings, upstream=None, *, transport="http", options=None, 
                 await ready.wait()
             yield to_url(chosen, port), service, codes
             if not service.health.is_draining:
-                os.kill(os.getpid(), signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
         await service.aclose()
 
 
@@ -72,7 +68,7 @@ async def test_clients_of_both_eras_list_and_call_over_streamable_http(settings,
 async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open_streams(settings, mode, caplog):
     async with on_a_port(settings, transport="sse") as (url, _, codes), Client(sse_client(url), mode=mode) as client:
         answer = await client.call_tool("list_posts", {})
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await until(lambda: codes)
     assert mark_of(Upstream().token) in answer.content[0].text
     assert "SSE is deprecated" in caplog.text
@@ -127,7 +123,7 @@ async def test_writes_and_calls_under_way_are_finished_after_the_signal_and_noth
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await until(waiting.is_set)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             await until(lambda: service.health.is_draining)
             with pytest.raises(OSError):
                 await anyio.connect_tcp("127.0.0.1", port)
@@ -163,7 +159,7 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
         tasks.start_soon(write)
         tasks.start_soon(_quietly, call)
         await until(waiting.is_set)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await until(lambda: codes)
         tasks.cancel_scope.cancel()
     assert codes == [1]
@@ -192,7 +188,7 @@ async def test_streams_stay_open_while_a_write_is_in_flight(settings):
 
         tasks.start_soon(write)
         await tasks.start(listen)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         with anyio.move_on_after(1.5):
             await closed.wait()
         assert not closed.is_set()
@@ -250,7 +246,7 @@ async def test_a_write_that_outlasts_the_drain_is_answered_as_unknown_and_is_one
 
         tasks.start_soon(call)
         await until(upstream.waiting.is_set)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await until(lambda: codes)
     assert codes == [1]
     assert "Unknown whether the post" in answers[0].text
@@ -273,7 +269,7 @@ async def test_a_read_that_outlasts_the_drain_leaves_no_traceback(settings, capl
         sent = request("tools/call", {"name": "list_posts", "arguments": {}})
         tasks.start_soon(_quietly, lambda: http.post(url, **sent))
         await until(waiting.is_set)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await until(lambda: codes)
     assert codes == [0]
     assert [record for record in caplog.records if record.exc_info] == []
@@ -300,9 +296,9 @@ async def test_a_second_signal_leaves_at_once(settings):
     ):
         tasks.start_soon(lambda: http.post(url, **request("tools/call", {"name": "list_posts", "arguments": {}})))
         await until(waiting.is_set)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await until(lambda: service.health.is_draining)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         await until(lambda: left)
         go.set()
     assert left == [130]
@@ -392,7 +388,7 @@ def test_addresses_are_written_as_clients_take_them():
 async def program(*arguments, **environment):
     """The program with its state in a temporary place; stderr is a pipe."""
     return await asyncio.create_subprocess_exec(
-        str(PROGRAM),
+        *PROGRAM,
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

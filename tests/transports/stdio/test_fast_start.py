@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.processes import environment
+from tests.support.windows import needs_parents, needs_signals
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
 
 TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
 OPENING = (INITIALIZE, INITIALIZED, TOOLS)
 IDLE_MIB = 25
+SIGNALS = [pytest.param(name, marks=needs_signals) for name in ("SIGTERM", "SIGINT", "SIGHUP")]
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def test_the_first_call_starts_the_server_and_is_answered(recorded):
 
 
 @pytest.mark.requirement("fast-start.end")
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, "input", "output"])
+@pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
 def test_an_idle_process_ends_with_code_0(recorded, end):
     folder, answers = recorded
     with program(folder) as peer:
@@ -114,13 +116,13 @@ def test_an_idle_process_ends_with_code_0(recorded, end):
             peer.process.stdout.close()
             peer.send(TOOLS)
         else:
-            peer.process.send_signal(end)
+            peer.process.send_signal(signal.Signals[end])
         assert peer.wait() == 0
         assert peer.process.stderr.read() == b""
 
 
 @pytest.mark.requirement("fast-start.end")
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "input"])
+@pytest.mark.parametrize("end", [*SIGNALS[:2], "input"])
 def test_an_end_during_the_hand_over_is_one(recorded, end):
     """After a signal the call is not begun; at the end of input it is answered."""
     folder, _ = recorded
@@ -131,7 +133,7 @@ def test_an_end_during_the_hand_over_is_one(recorded, end):
             peer.process.stdin.close()
             assert "@harborcafe" in text_of(peer.answer(1))
         else:
-            peer.process.send_signal(end)
+            peer.process.send_signal(signal.Signals[end])
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
 
@@ -149,6 +151,7 @@ def test_a_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded)
         assert not peer.read(1)
 
 
+@needs_parents
 @pytest.mark.requirement("fast-start.end")
 def test_an_idle_process_ends_with_the_process_that_started_it(recorded):
     """Although its input is still open."""

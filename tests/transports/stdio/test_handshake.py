@@ -11,6 +11,7 @@ from collections import Counter
 import anyio
 import pytest
 
+from tests.support.windows import needs_fifos, needs_links, needs_modes, needs_root
 from tests.transports.stdio.handshake_fixture import (
     META,
     Session,
@@ -397,14 +398,12 @@ async def test_after_another_message_nothing_is_recorded(serve):
         lambda path: path.write_bytes(b"x" * 2_000_000),
         lambda path: path.write_bytes(path.read_bytes() + b" "),
         lambda path: path.write_bytes(bytes(range(256)) * 4),
-        lambda path: path.chmod(0o640),
-        lambda path: path.chmod(0o602),
-        lambda path: path.rename(path.with_name("other")) and path.symlink_to("other"),
+        pytest.param(lambda path: path.chmod(0o640), marks=needs_modes),
+        pytest.param(lambda path: path.chmod(0o602), marks=needs_modes),
+        pytest.param(lambda path: path.rename(path.with_name("other")) and path.symlink_to("other"), marks=needs_links),
         lambda path: path.unlink() or path.mkdir(),
-        lambda path: path.unlink() or os.mkfifo(path, 0o600),
-        pytest.param(
-            lambda path: os.chown(path, 12345, -1), marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-        ),
+        pytest.param(lambda path: path.unlink() or os.mkfifo(path, 0o600), marks=needs_fifos),
+        pytest.param(lambda path: os.chown(path, 12345, -1), marks=needs_root),
     ],
 )
 async def test_a_record_that_may_be_changed_by_others_or_is_damaged_counts_as_none(serve, tmp_path, damage):

@@ -22,6 +22,14 @@ from mcp import Client, StdioServerParameters
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 
+from tests.support.windows import (
+    WINDOWS,
+    needs_descriptors,
+    needs_parents,
+    needs_signals,
+    needs_terminals,
+    skip_on_windows,
+)
 from tests.transports.stdio import stdio_fixture
 from tests.transports.stdio.stdio_fixture import (
     INITIALIZE,
@@ -41,15 +49,10 @@ from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.transport import serve_stdio
 
 MARK = codecs.BOM_UTF8
-WINDOWS = sys.platform == "win32"
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGBREAK if WINDOWS else signal.SIGHUP]
-waits_for_pipes = pytest.mark.skipif(WINDOWS, reason="the event loop of Windows can't wait for pipes")
-needs_hangup = pytest.mark.skipif(WINDOWS, reason="Windows has no SIGHUP")
-needs_parents = pytest.mark.skipif(WINDOWS, reason="on Windows a process keeps the number of a parent that has ended")
-needs_sigterm = pytest.mark.skipif(WINDOWS, reason="Windows ends a process at SIGTERM without running any of its code")
-needs_flags = pytest.mark.skipif(WINDOWS, reason="pipes of Windows have no flag to wait or not that is shared")
-needs_descriptors = pytest.mark.skipif(WINDOWS, reason="sockets of Windows are not descriptors")
-needs_terminals = pytest.mark.skipif(WINDOWS, reason="Windows has no pseudo-terminals of POSIX")
+waits_for_pipes = skip_on_windows("the event loop of Windows can't wait for pipes")
+needs_hangup = skip_on_windows("Windows has no SIGHUP")
+needs_flags = skip_on_windows("pipes of Windows have no flag to wait or not that is shared")
 
 
 # For tests that send the handshake of 2025 themselves, or a question, which the other era has no request for.
@@ -574,7 +577,7 @@ async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(setti
     await assembly.aclose()
 
 
-@needs_sigterm
+@needs_signals
 @pytest.mark.requirement("stdio.drain")
 def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
     """Python would wait for it; a look-up of a name can take half a minute."""

@@ -1,10 +1,7 @@
 """Processes that are killed within the writes of a longer job: nothing is lost, nothing is sent twice, and the job can be ended."""
 
 import json
-import os
-import signal
 import sqlite3
-import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +11,13 @@ import pytest
 
 from tests.acceptance.web import api_on_a_port
 from tests.asgi import nowhere
+from tests.cli.conftest import PROGRAM
 from tests.processes import environment as inherited
+from tests.support.windows import WINDOWS
 from ttp_mcp.sandbox import Sandbox
 
-PROGRAM = Path(sys.executable).with_name("ttp-mcp")
+# The exit code of a process that was killed.
+KILLED = 1 if WINDOWS else -9
 NEXT_WEEK = (datetime.now(UTC) + timedelta(days=7)).replace(hour=10, minute=0, second=0, microsecond=0)
 LATER = NEXT_WEEK + timedelta(days=1)
 MAY_STAND = "may have created an equal post"
@@ -38,7 +38,7 @@ class Killing:
             if self.turn == 0:
                 if self.after:
                     await self.sandbox.app(scope, receive, nowhere)
-                os.kill(self.victim.pid, signal.SIGKILL)
+                self.victim.kill()
                 await self.victim.wait()
                 return
         await self.sandbox.app(scope, receive, send)
@@ -56,7 +56,7 @@ class World:
 
     async def run(self, *arguments):
         """Exit code of a command and its JSON."""
-        command = [str(PROGRAM), *arguments]
+        command = [*PROGRAM, *arguments]
         async with await anyio.open_process(command, env=self._environment) as process:
             self._api.victim = process
             out = b"".join([part async for part in process.stdout])
@@ -74,7 +74,7 @@ class World:
         """A call that does not survive its n-th request of a method; then five minutes pass."""
         self._api.method, self._api.turn, self._api.after = method, turn, after
         code, _ = await self.call(tool, **arguments)
-        assert code == -signal.SIGKILL
+        assert code == KILLED
         self._api.method = ""
         with sqlite3.connect(Path(self._environment["TTP_STATE_DIR"]) / "ledger.db") as db:
             for row, at, text in db.execute("SELECT rowid, at, value FROM entries").fetchall():
