@@ -378,7 +378,7 @@ def main() -> None:
     parser.add_argument("--drain", type=float, default=DRAIN_SECONDS)
     parser.add_argument("--line-bytes", type=int, default=LINE_BYTES)
     parser.add_argument("--level", default="WARNING")
-    parser.add_argument("--threads", action="store_true")
+    parser.add_argument("--threads", action="store_true", default=sys.platform == "win32")
     parser.add_argument("--parent-seconds", type=float, default=PARENT_SECONDS)
     parser.add_argument("--blocking-log", action="store_true")
     chosen = parser.parse_args()

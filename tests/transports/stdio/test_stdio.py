@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,8 +54,9 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGBREAK if WINDOWS else signal
 waits_for_pipes = skip_on_windows("the event loop of Windows can't wait for pipes")
 needs_hangup = skip_on_windows("Windows has no SIGHUP")
 needs_flags = skip_on_windows("pipes of Windows have no flag to wait or not that is shared")
-
-
+in_both_modes = pytest.mark.parametrize(
+    "threads", ["threads", pytest.param("loop", marks=waits_for_pipes)], indirect=True
+)
 # For tests that send the handshake of 2025 themselves, or a question, which the other era has no request for.
 of_2025 = pytest.mark.parametrize(
     "threads", ["threads", *(pytest.param(name, marks=waits_for_pipes) for name in ("loop", "replayed"))], indirect=True
@@ -383,7 +385,7 @@ async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_rel
 
 
 @pytest.mark.requirement("stdio.signals")
-@pytest.mark.parametrize("threads", ["loop", "threads"], indirect=True)
+@in_both_modes
 async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
     """The usual order of a client that stops a server: close stdin, then SIGTERM."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
@@ -414,7 +416,7 @@ async def test_hangup_that_nohup_ignores_stays_ignored(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.signals")
-@pytest.mark.parametrize("threads", ["loop", "threads"], indirect=True)
+@in_both_modes
 async def test_handlers_of_signals_are_restored(server):
     before = [signal.getsignal(number) for number in SIGNALS]
     async with served(server) as peer:
@@ -712,6 +714,18 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
 
 
 # Other kinds of descriptors
+
+
+@pytest.mark.requirement("stdio.threads")
+async def test_threads_read_and_write_only_where_pipes_can_not_be_waited_for(server, threads):
+    """By default on Windows alone: a thread costs other systems time for each message."""
+    assert inspect.signature(serve_stdio).parameters["threads"].default is WINDOWS
+    before = {*threading.enumerate()}
+    async with served(server) as peer:
+        peer.start()
+        await peer.answer("start")
+        names = {thread.name for thread in {*threading.enumerate()} - before}
+    assert names & {"stdin", "stdout"} == ({"stdin", "stdout"} if threads else set())
 
 
 @needs_descriptors
