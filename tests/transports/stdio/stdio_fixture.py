@@ -134,7 +134,7 @@ INITIALIZE = {
     },
 }
 INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-PATIENCE = 30.0
+PATIENCE = 120.0
 # Large enough for what a test sends at once: on Windows writing to a pipe can only block.
 INPUT_BYTES = 1 << 20
 
