@@ -2,11 +2,12 @@
 
 import os
 
-# Without the last four a process on Windows has no random numbers, no temporary files and no home.
-_KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "USERPROFILE")
+# Without the last three a process on Windows has no random numbers and no temporary files.
+_KEPT = ("PATH", "SYSTEMROOT", "TEMP", "TMP")
 
 
-def environment(**own: str) -> dict[str, str]:
+def environment(*, HOME: str = "/nonexistent", **own: str) -> dict[str, str]:  # noqa: N803 - the name of a variable
     """Nothing of this machine but the way to programs, and what measures coverage; `own` comes on top."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("COVERAGE_")}
-    return {**kept, "HOME": "/nonexistent", **own}
+    # Windows looks for the home folder in the second.
+    return {**kept, "HOME": HOME, "USERPROFILE": HOME, **own}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.windows import WINDOWS, needs_modes, skip_on_windows
 from ttp_mcp import config
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.http import Http
@@ -17,19 +18,25 @@ from ttp_mcp.config import SETTINGS, SettingProblem, load_settings
 from ttp_mcp.tools import TOOLSETS
 
 TEXT = "ttp_" + "0123456789ab" * 4
+# Begins an absolute path.
+DRIVE = "C:" if WINDOWS else ""
+DATA = "LOCALAPPDATA" if WINDOWS else "XDG_DATA_HOME"
+FOLDERS = (Path(f"{DRIVE}/a b"), Path(f"{DRIVE}/c"))
 
 
 @pytest.mark.requirement("config.values")
 def test_defaults_need_no_variable(monkeypatch):
     """Everything but the zone and the folder, which are the machine's."""
-    monkeypatch.setattr(os, "environ", {})
+    home = {name: str(Path.home()) for name in ("HOME", "USERPROFILE")}
+    monkeypatch.setattr(os, "environ", home)
     settings = load_settings()
     assert (settings.token, settings.token_problem, settings.api_url) == (None, None, "https://timetopost.co/api")
     assert (settings.access, settings.confirm, settings.log_level) == ("full", "auto", "WARNING")
     assert (settings.toolsets, settings.media_dirs, settings.max_posts_per_hour) == (None, (), None)
-    assert settings.state_dir == Path.home() / ".local" / "share" / "ttp-mcp"
+    folder = "AppData/Local" if WINDOWS else ".local/share"
+    assert settings.state_dir == Path.home() / folder / "ttp-mcp"
     assert settings.zone_name == settings.zone.key
-    assert config.read_environment() == {}
+    assert config.read_environment() == home
     assert config.no_color() is False
 
 
@@ -44,7 +51,7 @@ def test_every_setting_is_read():
             "TTP_ACCESS": "READ",
             "TTP_TOOLSETS": "posts, analytics,",
             "TTP_CONFIRM": "required",
-            "TTP_MEDIA_DIRS": f"/a{os.pathsep}~/b",
+            "TTP_MEDIA_DIRS": f"{DRIVE}/a{os.pathsep}~/b",
             "TTP_TIMEZONE": "Asia/Tokyo",
             "TTP_STATE_DIR": "~/state",
             "TTP_MAX_POSTS_PER_HOUR": "30",
@@ -57,7 +64,7 @@ def test_every_setting_is_read():
     assert settings.token is not None
     assert (settings.api_url, settings.org_id, settings.access) == ("http://localhost:8765/api", "org_1", "read")
     assert (settings.toolsets, settings.confirm, settings.log_level) == (("posts", "analytics"), "required", "DEBUG")
-    assert (settings.media_dirs, settings.state_dir) == ((Path("/a"), Path.home() / "b"), Path.home() / "state")
+    assert (settings.media_dirs, settings.state_dir) == ((Path(f"{DRIVE}/a"), Path.home() / "b"), Path.home() / "state")
     assert (settings.zone_name, settings.max_posts_per_hour) == ("Asia/Tokyo", 30)
     assert settings.allowed_hosts == ("a.example:443",)
     assert not any(secret in repr(settings) for secret in ("k" * 32, "secret", TEXT[4:16]))
@@ -94,17 +101,17 @@ def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
 
 VALID = {
     "TTP_API_TOKEN": TEXT,
-    "TTP_API_TOKEN_FILE": "/secrets/token",
+    "TTP_API_TOKEN_FILE": f"{DRIVE}/secrets/token",
     "TTP_PROFILE": "brand-a",
     "TTP_API_URL": "https://timetopost.co/v2",
     "TTP_ORG_ID": "org_1",
     "TTP_ACCESS": "read",
     "TTP_TOOLSETS": "posts",
     "TTP_CONFIRM": "required",
-    "TTP_MEDIA_DIRS": "/pictures",
+    "TTP_MEDIA_DIRS": f"{DRIVE}/pictures",
     "TTP_FAST_START": "off",
     "TTP_TIMEZONE": "Asia/Tokyo",
-    "TTP_STATE_DIR": "/state",
+    "TTP_STATE_DIR": f"{DRIVE}/state",
     "TTP_MAX_POSTS_PER_HOUR": "0",
     "TTP_MAX_DELETES_PER_HOUR": "0",
     "TTP_MAX_UPLOADS_PER_HOUR": "0",
@@ -190,7 +197,9 @@ def test_placeholder_that_was_not_replaced_is_never_ignored(name, value):
         "state",
         "./state",
         "../state",
-        "~nobody-of-that-name/state",
+        pytest.param(
+            "~nobody-of-that-name/state", marks=skip_on_windows("Windows takes it for a folder beside the home")
+        ),
         "file:///state",
     ],
 )
@@ -215,7 +224,7 @@ def test_path_is_absolute_and_without_variables(name, value):
         ("TTP_TOOLSETS", "posts,all", "toolsets", None),
         ("TTP_TOOLSETS", "Posts, 'media'", "toolsets", ("posts", "media")),
         ("TTP_TIMEZONE", "europe/PARIS", "zone_name", "Europe/Paris"),
-        ("TTP_MEDIA_DIRS", f'"/a b"{os.pathsep}"/c"{os.pathsep}', "media_dirs", (Path("/a b"), Path("/c"))),
+        ("TTP_MEDIA_DIRS", f'"{DRIVE}/a b"{os.pathsep}"{DRIVE}/c"{os.pathsep}', "media_dirs", FOLDERS),
         ("TTP_MAX_POSTS_PER_HOUR", "0", "max_posts_per_hour", 0),
         ("TTP_MAX_DELETES_PER_HOUR", "0", "max_deletes_per_hour", 0),
         ("TTP_MAX_UPLOADS_PER_HOUR", "0", "max_uploads_per_hour", 0),
@@ -256,13 +265,13 @@ def test_computer_without_a_home_folder_is_one_line(monkeypatch):
     monkeypatch.setattr(Path, "home", classmethod(no_home))
     with pytest.raises(SettingProblem, match="TTP_STATE_DIR"):
         load_settings({})
-    assert load_settings({"TTP_STATE_DIR": "/state"}).state_dir == Path("/state")
+    assert load_settings({"TTP_STATE_DIR": f"{DRIVE}/state"}).state_dir == Path(f"{DRIVE}/state")
 
 
 @pytest.mark.requirement("config.odd-values")
 def test_relative_data_folder_of_the_system_is_ignored():
     """As the XDG specification says."""
-    assert config.state_dir({"XDG_DATA_HOME": "${HOME}/data"}) == config.state_dir({})
+    assert config.state_dir({DATA: "${HOME}/data"}) == config.state_dir({})
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -438,6 +447,7 @@ def test_token_file_of_windows_tools_is_read(tmp_path, encoding):
     assert settings.token is not None
 
 
+@needs_modes
 @pytest.mark.requirement("config.token")
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
 def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warned):
@@ -457,16 +467,18 @@ def test_token_file_of_others_is_read_and_warned_of(tmp_path, caplog, mode, warn
 def test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block(tmp_path):
     """A pipe without a writer, a folder, a device, no text; an empty file is no token, and a missing one is named as missing."""
     pipe, binary, empty = tmp_path / "pipe", tmp_path / "binary", tmp_path / "empty"
-    os.mkfifo(pipe)
+    if not WINDOWS:
+        os.mkfifo(pipe)
     binary.write_bytes(b"\xff\xfe\xfa")
     empty.write_bytes(b"\n")
     empty.chmod(0o600)
-    for path in (pipe, binary, tmp_path, "/dev/zero", "/a\x00b", f"/{'x' * 300}"):
+    posix = (pipe, "/dev/zero", f"/{'x' * 300}")
+    for path in (binary, tmp_path, f"{DRIVE}/a\x00b", *((f"{DRIVE}/CON",) if WINDOWS else posix)):
         settings = load_settings({"TTP_API_TOKEN_FILE": str(path)})
         assert settings.token_problem == "TTP_API_TOKEN_FILE names a file that can't be read as text."
     missing = load_settings({"TTP_API_TOKEN_FILE": str(tmp_path / "none")}).token_problem
     assert missing == "TTP_API_TOKEN_FILE names a file that isn't there."
-    for path in ("token", "./token", "~nobody-of-that-name/x"):
+    for path in ("token", "./token", *(() if WINDOWS else ("~nobody-of-that-name/x",))):
         problem = load_settings({"TTP_API_TOKEN_FILE": path}).token_problem
         assert problem is not None
         assert problem.startswith("TTP_API_TOKEN_FILE must name an absolute path or one below ~.")
@@ -510,7 +522,7 @@ def test_settings_are_documented_once():
         "TTP_SERVER_KEY",
         "TTP_STATE_URL",
     }
-    assert config.state_dir({"XDG_DATA_HOME": "/data"}) == Path("/data/ttp-mcp")
+    assert config.state_dir({DATA: f"{DRIVE}/data"}) == Path(f"{DRIVE}/data/ttp-mcp")
     assert config.no_color({"NO_COLOR": "1"}) is True
 
 

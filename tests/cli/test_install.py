@@ -1,7 +1,6 @@
 """`ttp-mcp install` on a machine of its own in a temporary folder."""
 
 import json
-import stat
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.windows import has_mode, needs_links
 from ttp_mcp import config
 from ttp_mcp.cli import build_parser, install
 from ttp_mcp.cli.install import Environment, InstallRefused
@@ -58,7 +58,7 @@ def test_install_writes_a_new_file_and_names_the_next_steps(machine_of_run, caps
         "Next: Restart Cursor; Settings, Tools & MCP shows the server.\n"
     )
     assert json.loads(path.read_text())["mcpServers"]["timetopost"]["command"] == "/opt/bin/ttp-mcp"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
 
 
 def test_install_twice_says_unchanged_and_makes_no_backup(machine_of_run, capsys):
@@ -127,6 +127,7 @@ def test_install_uses_the_older_windsurf_file_where_only_that_exists(around):
     assert report.path == str(older)
 
 
+@needs_links
 @pytest.mark.requirement("install.careful")
 def test_install_backs_up_and_keeps_mode_mark_and_link(around, tmp_path):
     """A file of mode 644 with a byte order mark, behind a link into a folder of dotfiles."""
@@ -139,9 +140,9 @@ def test_install_backs_up_and_keeps_mode_mark_and_link(around, tmp_path):
     report = install.install(arguments("cursor"), around)
     assert link.is_symlink()
     assert real.read_bytes().startswith(b'\xef\xbb\xbf{"a": 1, "mcpServers": ')
-    assert stat.S_IMODE(real.stat().st_mode) == 0o644
+    assert has_mode(real, 0o644)
     # Nobody needs the backup but its owner, and it may hold a token that was moved out since.
-    assert stat.S_IMODE(Path(report.backup).stat().st_mode) == 0o600
+    assert has_mode(Path(report.backup), 0o600)
     assert Path(report.backup).read_bytes() == b'\xef\xbb\xbf{"a": 1}'
     assert Path(report.backup).name == "dotfiles.json.20261124T000000000000Z.bak"
 
@@ -198,6 +199,7 @@ def test_install_refuses_a_folder_in_place_of_the_file(machine_of_run, capsys):
     assert "could not be read" in answer["problem"]
 
 
+@needs_links
 @pytest.mark.requirement("install.refuses")
 def test_install_refuses_what_is_not_a_regular_file(around):
     """A device would be read for ever."""
@@ -241,6 +243,7 @@ def test_backup_that_cannot_be_removed_does_not_undo_the_success(around):
     assert old.is_dir()
 
 
+@needs_links
 @pytest.mark.requirement("install.refuses")
 def test_install_refuses_links_that_lead_in_a_circle(machine_of_run, tmp_path, capsys):
     """In words, for the settings and for a media folder."""

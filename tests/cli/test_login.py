@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ import pytest
 from tests.cli.conftest import PROGRAM
 from tests.processes import environment
 from tests.support.keyrings import MemoryKeyring
-from tests.support.windows import needs_terminals
+from tests.support.windows import has_mode, needs_links, needs_modes, needs_root, needs_terminals
 from ttp_mcp.cli import main
 from ttp_mcp.client_config.clients import CLIENTS
 from ttp_mcp.config import load_settings, login_dir, read_environment
@@ -22,7 +21,7 @@ from ttp_mcp.config import load_settings, login_dir, read_environment
 pytestmark = pytest.mark.requirement("login.saves")
 
 OTHER = "ttp_" + "0b" * 24
-VARIABLES = ("TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE", "TTP_API_URL", "TTP_ORG_ID")
+VARIABLES = ("LOCALAPPDATA", "TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE", "TTP_API_URL", "TTP_ORG_ID")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +29,8 @@ def machine(monkeypatch, tmp_path):
     """A state folder of its own, Paris time, and no variables of the machine."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
@@ -78,8 +78,8 @@ def test_login_checks_the_token_and_saves_it_for_its_user_alone(run, api):
     assert lines[1:3] == ["6 connected accounts:", "- instagram @harbor.cafe «Harbor Café»"]
     assert lines[-2:] == [f"Saved in {login_file()}", "Next: ttp-mcp install CLIENT, then restart the client."]
     assert api["token"] not in out
-    assert stat.S_IMODE(login_file().stat().st_mode) == 0o600
-    assert stat.S_IMODE(login_file().parent.stat().st_mode) == 0o700
+    assert has_mode(login_file(), 0o600)
+    assert has_mode(login_file().parent, 0o700)
     later = settings()
     assert (later.token.reveal(), later.api_url, later.token_source) == (api["token"], api["api_url"], "the login")
 
@@ -267,8 +267,6 @@ def link(path):
 
 
 def give_away(path):
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
     os.chown(path, 12345, -1)
 
 
@@ -276,9 +274,13 @@ def give_away(path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (others_may_read, "isn't safe to use: its file can be read or written by other users of this computer"),
-        (give_away, "isn't safe to use: its file belongs to another user"),
-        (link, "isn't safe to use: its file is a link"),
+        pytest.param(
+            others_may_read,
+            "isn't safe to use: its file can be read or written by other users of this computer",
+            marks=needs_modes,
+        ),
+        pytest.param(give_away, "isn't safe to use: its file belongs to another user", marks=needs_root),
+        pytest.param(link, "isn't safe to use: its file is a link", marks=needs_links),
         (damage, "is damaged"),
         (write_another_version, "is damaged"),
         (write_a_wrong_token, "is damaged"),

@@ -1,11 +1,18 @@
-"""Marks of tests that Windows can't run, each with its reason."""
+"""Marks of tests that Windows can't run, each with its reason, and checks that differ there."""
 
 import os
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 
 WINDOWS = sys.platform == "win32"
+
+
+def has_mode(path: Path, mode: int) -> bool:
+    """Check a file's mode; Windows has none."""
+    return WINDOWS or stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def skip_on_windows(reason: str) -> pytest.MarkDecorator:
