@@ -20,6 +20,7 @@ def skip_on_windows(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(WINDOWS, reason=reason)
 
 
+waits_for_pipes = skip_on_windows("the event loop of Windows can't wait for pipes")
 needs_modes = skip_on_windows("Windows has no modes of files")
 needs_fifos = skip_on_windows("Windows has no named pipes among files")
 needs_links = skip_on_windows("Windows makes no links without a privilege")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.support.windows import WINDOWS
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line
 from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.transport import serve_stdio
@@ -57,7 +58,7 @@ class Session:
 
 
 async def serve_session(
-    server, messages, folder: Path, handshake: Handshake | None, *, threads: bool = False
+    server, messages, folder: Path, handshake: Handshake | None, *, threads: bool = WINDOWS
 ) -> Session:
     """Serve one session whose input is given as messages or as bytes. Files serve as pipes that hold everything."""
     data = messages if isinstance(messages, bytes) else b"".join(map(line, messages))

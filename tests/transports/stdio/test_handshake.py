@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import stat
 import sys
 import threading
 from collections import Counter
@@ -11,7 +10,7 @@ from collections import Counter
 import anyio
 import pytest
 
-from tests.support.windows import needs_fifos, needs_links, needs_modes, needs_root
+from tests.support.windows import WINDOWS, has_mode, needs_fifos, needs_links, needs_modes, needs_root, waits_for_pipes
 from tests.transports.stdio.handshake_fixture import (
     META,
     Session,
@@ -27,7 +26,7 @@ from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.transport import LINE_BYTES, serve_stdio
 
 
-@pytest.fixture(params=["loop", "threads"])
+@pytest.fixture(params=["threads", pytest.param("loop", marks=waits_for_pipes)])
 def threads(request):
     return request.param == "threads"
 
@@ -46,7 +45,7 @@ def server(settings, sandbox):
 def serve(tmp_path, server):
     """Serves one session whose input is given as messages or as bytes. Files serve as pipes that hold everything."""
 
-    async def run(messages, *, record=tmp_path / "record", key="key", threads=False, server=server):
+    async def run(messages, *, record=tmp_path / "record", key="key", threads=WINDOWS, server=server):
         handshake = None if record is None else Handshake(record, key)
         return await serve_session(server, messages, tmp_path, handshake, threads=threads)
 
@@ -456,4 +455,4 @@ async def test_a_record_stays_small_and_keeps_the_latest_clients(tmp_path):
         handshake.is_answered(1, {"text": "x" * 50_000})
     assert path.stat().st_size <= 512 * 1024
     assert 5 < len(json.loads(path.read_bytes()[64:])) < 15
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)

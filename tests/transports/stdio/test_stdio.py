@@ -30,6 +30,7 @@ from tests.support.windows import (
     needs_signals,
     needs_terminals,
     skip_on_windows,
+    waits_for_pipes,
 )
 from tests.transports.stdio import stdio_fixture
 from tests.transports.stdio.stdio_fixture import (
@@ -51,7 +52,6 @@ from ttp_mcp.transports.stdio.transport import serve_stdio
 
 MARK = codecs.BOM_UTF8
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGBREAK if WINDOWS else signal.SIGHUP]
-waits_for_pipes = skip_on_windows("the event loop of Windows can't wait for pipes")
 needs_hangup = skip_on_windows("Windows has no SIGHUP")
 needs_flags = skip_on_windows("pipes of Windows have no flag to wait or not that is shared")
 in_both_modes = pytest.mark.parametrize(
