@@ -160,6 +160,7 @@ def test_machine_without_a_home_folder_costs_one_line(monkeypatch, capsys, comma
     assert "No home folder: HOME or USERPROFILE is not set." in printed.err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to all programs of a console")
 def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):
     """In one line, with the exit code of what Ctrl+C ends."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

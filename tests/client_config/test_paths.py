@@ -94,6 +94,16 @@ def test_path_of_windsurf_before_its_new_name_is_known():
     assert str(windsurf_before_devin(LINUX)) == "/home/ada/.codeium/windsurf/mcp_config.json"
 
 
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_documentation_has_the_path_of_a_client_on_each_system(client):
+    """For users who edit the file by hand."""
+    linux, macos, windows = TABLE[client.name]
+    windows = windows.replace(r"C:\Users\ada\AppData\Roaming", "%APPDATA%").replace(r"C:\Users\ada", "~")
+    shown = (macos.replace("/Users/ada", "~"), linux.replace("/home/ada", "~"), windows)
+    text = (Path(__file__).parents[2] / "docs/install.md").read_text(encoding="utf-8")
+    assert "| {} |\n".format(" | ".join(f"`{path}`" for path in shown)) in text
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
 def test_first_lines_about_install_name_every_client(page):
     """Users find only the clients that are named there."""

@@ -1,5 +1,6 @@
 """Paths and files of macOS, on a file system that behaves like its own: any case, and accents in either form."""
 
+import errno
 import os
 import stat
 import unicodedata
@@ -135,6 +136,24 @@ def test_flag_that_hides_a_file_or_folder_is_respected(folder, monkeypatch, hidd
     monkeypatch.setattr(os, "fstat", fstat)
     source = "Photo.jpg" if hidden.name == "Photo.jpg" else "Été/Café.jpg"
     assert "hidden files and folders are never read" in refusal(source, folder)
+
+
+@pytest.mark.requirement("uploads.words")
+@pytest.mark.parametrize("kept", ["Pictures", "Photo.jpg"])
+def test_folder_that_macos_keeps_a_program_out_of_is_named_as_such(folder, monkeypatch, kept):
+    """Desktop, Documents and Downloads, until the user lets the client in; modes are right there."""
+    real = os.open
+
+    def opening(path, *args, **options):
+        if str(path).endswith(kept):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", opening)
+    assert refusal("Photo.jpg", folder) == (
+        "Not uploaded: «Photo.jpg»: macOS keeps this program out of its folder. In System Settings, Privacy & Security, "
+        "Files and Folders, allow it for the program that starts this server; nothing was sent, repeating is safe."
+    )
 
 
 def test_resource_fork_is_not_read(folder):

@@ -28,6 +28,9 @@ EXAMPLE_FOLDER = r"C:\Users\you\Pictures\posts" if SYSTEM == "windows" else "/pa
 HOW_TO_ALLOW = f"add TTP_MEDIA_DIRS={EXAMPLE_FOLDER} where this server is configured and restart it"
 # A folder that has one of these is a home folder or a copy of one, so it holds more than media.
 _HOME_FOLDERS = (".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".mozilla", ".password-store")
+_MACOS_PERMISSION = (
+    "In System Settings, Privacy & Security, Files and Folders, allow it for the program that starts this server"
+)
 _seek_lock = threading.Lock()
 
 
@@ -112,7 +115,7 @@ def open_below(source: str, roots: Sequence[Path], *, system: System = SYSTEM) -
     similar: list[str] = []
     # Try the exact name in every folder before names that only look the same.
     for lookalike in (False, True):
-        file, similar = _open_only(typed, places, lookalike=lookalike)
+        file, similar = _open_only(typed, places, lookalike=lookalike, system=system)
         if file is not None:
             return file
     raise _refuse_missing(typed, similar, [real for _, real in allowed])
@@ -124,7 +127,7 @@ def folder_problems(roots: Sequence[Path]) -> list[str]:
 
 
 def _open_only(
-    typed: str, places: list[tuple[Path, list[str]]], *, lookalike: bool
+    typed: str, places: list[tuple[Path, list[str]]], *, lookalike: bool, system: System
 ) -> tuple[OpenFile | None, list[str]]:
     """Open the only file of this name; if there is none, return similar names in its folders."""
     found: list[OpenFile] = []
@@ -132,7 +135,7 @@ def _open_only(
     try:
         for real, parts in places:
             try:
-                found.append(_check_opened(*_open_parts(real, parts, lookalike=lookalike)))
+                found.append(_check_opened(*_open_parts(real, parts, lookalike=lookalike, system=system)))
             except _Missing as problem:
                 similar += problem.args[0]
         if len(found) > 1:
@@ -236,16 +239,23 @@ def _open_root(root: Path) -> Folder:
     return PosixFolder.open(root)
 
 
-def _open_parts(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
+def _open_parts(root: Path, parts: list[str], *, lookalike: bool, system: System) -> tuple[int, str]:
     """Open a file below a folder, no part of which is a link; returns its descriptor and stored name.
 
     Args:
         root: The folder.
         parts: The parts below it.
         lookalike: Also accept a file whose name only looks the same.
+        system: The one whose settings an error names.
     """
+    try:
+        return _walk_folders(_open_root(root), parts, lookalike=lookalike)
+    except OSError as error:
+        raise _refuse_error(parts[-1], error, system) from None
+
+
+def _walk_folders(folder: Folder, parts: list[str], *, lookalike: bool) -> tuple[int, str]:
     name = step = parts[-1]
-    folder = _open_root(root)
     try:
         for step in parts[:-1]:
             below = folder.enter((find_lookalike(folder, step, is_file=False) if lookalike else None) or step)
@@ -256,15 +266,16 @@ def _open_parts(root: Path, parts: list[str], *, lookalike: bool) -> tuple[int, 
         return folder.open_file(stored), stored
     except FileNotFoundError:
         raise _Missing(find_similar(folder, step)) from None
-    except OSError as error:
-        raise _refuse_error(name, error) from None
     finally:
         folder.close()
 
 
-def _refuse_error(name: str, error: OSError) -> FileRefused:
+def _refuse_error(name: str, error: OSError, system: System) -> FileRefused:
     if is_held(error):
         return refuse_file(name, "another program holds it", "Close it there", is_safe=True)
+    if system == "macos" and error.errno == errno.EPERM and not isinstance(error, HiddenFolder):
+        # macOS keeps Desktop, Documents and Downloads from programs that the user didn't let in; modes fail with EACCES.
+        return refuse_file(name, "macOS keeps this program out of its folder", _MACOS_PERMISSION, is_safe=True)
     return refuse_file(name, *_explain_error(error))
 
 

@@ -186,6 +186,15 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_s
 
 
 @pytest.mark.requirement("state.atomic")
+@pytest.mark.parametrize("year", [1970, 3001, 9998])
+async def test_time_of_any_year_is_kept_to_the_millisecond(open_store: Open, scope: str, year: int) -> None:
+    """A clock may be wrong, and Windows converts times from 1970 to 3000 only."""
+    state, when = open_store(), datetime(year, 12, 31, 23, 59, 59, 999000, UTC)
+    await state.commit(scope, [put("a", expires_at=when + HOUR)], when)
+    assert (await state.get(scope, "kind", ["a"], when))["a"].at == when
+
+
+@pytest.mark.requirement("state.atomic")
 async def test_recent_gives_all_of_very_many(open_store: Open, scope: str) -> None:
     """More than fit into one answer of any store."""
     state = open_store()
