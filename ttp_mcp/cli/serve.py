@@ -74,6 +74,8 @@ def run_serve(args: argparse.Namespace) -> int:
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
+        if args.handshake is not None:
+            args.handshake.refuse(f"The server can't start: {problem} Then restart the server. Nothing was sent.")
         return 2
 
 

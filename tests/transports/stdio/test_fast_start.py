@@ -1,5 +1,6 @@
 """The program as clients start it: what a replayed start loads, how it ends, and what it costs."""
 
+import json
 import os
 import re
 import select
@@ -138,6 +139,78 @@ def test_an_end_during_the_hand_over_is_one(recorded, end):
             peer.process.send_signal(signal.Signals[end])
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
+
+
+# Modules of which the import ends in the course of the hand-over.
+POINTS = ("mcp_types", "ttp_mcp.tools", "ttp_mcp.writes.startup_report")
+
+
+def wait_for_import(peer, module):
+    """Read what `-X importtime` prints until a module is loaded."""
+    while not (printed := peer.process.stderr.readline()).endswith(f" {module}\n".encode()):
+        assert printed, f"{module} was not loaded"
+
+
+@needs_signals
+@pytest.mark.requirement("fast-start.end")
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "SIGKILL", "input", "output"])
+def test_an_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, point, end):
+    """Everything was sent at once. After a signal the call is not answered; at the end of input it is."""
+    folder, answers = recorded
+    with program(folder, python=["-X", "importtime"]) as peer:
+        peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations")])))
+        wait_for_import(peer, point)
+        if end == "input":
+            peer.process.stdin.close()
+        elif end == "output":
+            peer.process.stdout.close()
+        else:
+            peer.process.send_signal(getattr(signal, end))
+        # Imports go on printing to a pipe that has to be read.
+        peer.process.stderr.read()
+        assert peer.wait() == (-9 if end == "SIGKILL" else 0)
+        if end != "output":
+            received = [json.loads(each) for each in peer.process.stdout]
+            assert received[:2] == list(answers)
+            assert [each["id"] for each in received[2:]] == ([1] if end == "input" else [])
+
+
+@pytest.mark.requirement("fast-start.end")
+def test_everything_sent_at_once_before_the_input_closes_is_answered_in_order(recorded):
+    folder, answers = recorded
+    with program(folder) as peer:
+        peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations"), TOOLS])))
+        peer.process.stdin.close()
+        received = [json.loads(each) for each in peer.process.stdout]
+        assert peer.wait() == 0
+    assert received[:2] == list(answers)
+    assert sorted(str(each["id"]) for each in received[2:]) == ["1", "tools"]
+
+
+@pytest.mark.requirement("fast-start.end")
+def test_a_server_that_can_not_start_any_more_answers_what_was_sent(tmp_path):
+    """The data of the sandbox was damaged after the record was made."""
+    with program(tmp_path) as peer:
+        open_session(peer)
+        peer.process.stdin.close()
+        assert peer.wait() == 0
+    for path in (tmp_path / "sandbox").glob("sandbox.db*"):
+        path.write_bytes(b"no database" * 100)
+    with program(tmp_path) as peer:
+        open_session(peer)
+        peer.send(line(call(1, "list_integrations")) + line(TOOLS) + line(call("x", "list_posts")) + b"nonsense")
+        errors = [peer.answer(number)["error"] for number in (1, "tools", "x")]
+        assert peer.wait() == 2
+        said = peer.process.stderr.read().decode()
+        assert peer.process.stdout.read() == b""
+    assert errors[0] == errors[1] == errors[2]
+    assert errors[0]["code"] == -32603
+    assert said.startswith("ttp-mcp: --sandbox can't use ")
+    assert (
+        errors[0]["message"]
+        == f"The server can't start: {said.removeprefix('ttp-mcp: ').strip()} Then restart the server. Nothing was sent."
+    )
 
 
 @pytest.mark.requirement("fast-start.end")

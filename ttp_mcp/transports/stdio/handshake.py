@@ -131,6 +131,17 @@ class Handshake:
         self._replayed.remove(request_id)
         return True
 
+    def refuse(self, problem: str, output_fd: int = 1) -> None:
+        """Answer the requests that were read with an error, because the real server can't start."""
+        for line in self.unread.split(b"\n"):
+            with suppress(ValueError, RecursionError, LookupError, TypeError, EOFError):
+                message = json.loads(line)
+                if message["method"] and not self.is_answered(message["id"], None):
+                    error = {"code": -32603, "message": problem}
+                    _write(
+                        output_fd, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode() + b"\n"
+                    )
+
     def _answer_lines(self, output_fd: int) -> bool:
         """Answer all whole lines; False if that needs the real server."""
         while b"\n" in self.unread:
