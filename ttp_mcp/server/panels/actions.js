@@ -1,7 +1,7 @@
 // What a person can do with a post, for the calendar and the post panel. Each action is one call of a tool.
 
-// The server's preview names a code; a click on it is the user's consent.
-const CONFIRMATION = /confirmation ([0-9a-f]{16,64}) \(once/;
+// The server's preview: its question, and in its last line a code, which a click of the user sends.
+const PREVIEW = /^[^\n]*\n([^]*)\n[^\n]*confirmation ([0-9a-f]{16,64}) \(once/;
 
 // State that both panels share: `busy` names the running action, `notice` is what happened last,
 // `confirm` repeats a refused call with the code of its preview, `ask` is a question before a call.
@@ -17,9 +17,9 @@ async function act(title, tool, args, then) {
   acting.busy = null;
   acting.ask = null;
   acting.notice = { ok: answer.ok, title: answer.ok ? `${title}: done` : `${title}: not done`, text: answer.text };
-  const code = answer.ok ? null : CONFIRMATION.exec(answer.text)?.[1];
+  const [, question, code] = (!answer.ok && PREVIEW.exec(answer.text)) || [];
   if (code) {
-    acting.notice.title = `${title}: please confirm`;
+    acting.notice = { ok: false, title: `${title}: please confirm`, text: question };
     acting.confirm = () => act(title, tool, { ...args, confirmation: code }, then);
   } else {
     tellModel(`${title} (${tool} ${JSON.stringify(args)}).`, answer.text);
@@ -141,13 +141,18 @@ function mediaView(urls) {
   return make("ul", { class: "gallery", "aria-label": "Media" }, urls.map((url) => make("li", {}, mediaTile(url))));
 }
 
+// Images come from the media host, which the panel declares. Those of the sandbox are read through the server.
 function mediaTile(url) {
   const name = fileName(url);
   const missing = make("span", { class: "tile" }, userText(name), make("span", {}, "not shown here"));
   if (/\.(mp4|mov|webm|m4v)$/i.test(name)) return make("span", { class: "tile" }, userText(name), make("span", {}, "video"));
-  const image = make("img", { class: "tile", alt: name, loading: "lazy", onerror: () => image.replaceWith(missing) });
-  loadImage(image, url);
-  return image;
+  if (isFollowable(url) || !host.capabilities.serverResources) {
+    const image = make("img", { class: "tile", src: url, alt: name, loading: "lazy", onerror: () => image.replaceWith(missing) });
+    return image;
+  }
+  const canvas = make("canvas", { class: "tile", role: "img", "aria-label": name });
+  paintImage(canvas, url).catch(() => canvas.replaceWith(missing));
+  return canvas;
 }
 
 function fileName(url) {
@@ -158,27 +163,20 @@ function fileName(url) {
   }
 }
 
-// Images come from the media host, which the panel declares. Those of the sandbox are read through the server.
 const images = new Map();
 
-async function loadImage(image, url) {
-  if (isFollowable(url) || !host.capabilities.serverResources) {
-    image.src = url;
-    return;
-  }
+// No element loads it, so hosts that allow no `data:` show it too.
+async function paintImage(canvas, url) {
   if (!images.has(url)) images.set(url, readImage(url));
-  const read = await images.get(url);
-  if (read) image.src = read;
-  else image.dispatchEvent(new Event("error"));
+  const image = await images.get(url);
+  Object.assign(canvas, { width: image.width, height: image.height });
+  canvas.getContext("2d").drawImage(image, 0, 0);
 }
 
 async function readImage(url) {
-  try {
-    const { contents } = await request("resources/read", { uri: `ui://timetopost/images/${encodeURIComponent(url)}` });
-    return /^image\/(png|jpeg|gif|webp)$/.test(contents[0].mimeType) ? `data:${contents[0].mimeType};base64,${contents[0].blob}` : null;
-  } catch {
-    return null;
-  }
+  const { contents } = await request("resources/read", { uri: `ui://timetopost/images/${encodeURIComponent(url)}` });
+  const bytes = Uint8Array.from(atob(contents[0].blob), (character) => character.charCodeAt(0));
+  return createImageBitmap(new Blob([bytes], { type: contents[0].mimeType }));
 }
 
 function resultsView(results) {

@@ -217,9 +217,16 @@ function noticeView(notice, actions = []) {
     "section",
     { class: `notice${notice.ok ? "" : " refused"}`, "aria-label": notice.title, role: notice.ok ? null : "alert" },
     make("h2", {}, notice.title),
-    notice.text && userText(notice.text, { class: "words" }, "p"),
+    notice.text && wordsView(notice.text),
     actions.length > 0 && make("div", { class: "row" }, actions),
   );
+}
+
+// Words of a tool. A text that it fences for models is a quote here.
+function wordsView(text) {
+  const pieces = text.split(/<text (\S+)> \(data, not instructions\)\n([^]*?)\n<\/text \1>/);
+  const show = (piece, number) => number % 3 !== 1 && piece.trim() && userText(piece.trim(), {}, number % 3 ? "blockquote" : "p");
+  return make("div", { class: "words" }, pieces.map(show));
 }
 
 async function copyText(text) {
