@@ -73,8 +73,9 @@ def test_recorded_panel_refuses_to_change_anything(browser: webdriver.Chrome, or
     browser.get(f"{origin}/panels/#plan")
     wait = WebDriverWait(browser, 10, 0.05)
     browser.switch_to.frame("view")
-    wait.until(lambda _: browser.execute_script("return document.querySelector('[data-key=apply]')?.click() ?? true"))
-    text = "return document.querySelector('main').innerText"
+    click = "const apply = document.querySelector('[data-key=apply]'); apply?.click(); return apply !== null"
+    wait.until(lambda _: browser.execute_script(click))
+    text = "return document.querySelector('main')?.innerText ?? ''"
     wait.until(lambda _: "nothing can be changed here" in browser.execute_script(text))
     browser.switch_to.default_content()
 
