@@ -78,7 +78,7 @@ class Post:
     @property
     def target_ids(self) -> list[str]:
         """Ids of the accounts that the post is for, wherever the API names them; empty where it names none."""
-        return self.account_ids or [result.account_id for result in self.results if result.account_id]
+        return as_strs(self.raw.get("accountIds")) or [each.account_id for each in self.results if each.account_id]
 
     @property
     def media_urls(self) -> list[str]:
@@ -119,7 +119,7 @@ class Post:
     def results(self) -> list[AccountResult]:
         """One result for each account; undocumented."""
         found = first_present(self.raw, "results", "accountResults", "publishResults")
-        return [_read_result(each) for each in as_objects(found)]
+        return [*map(_read_result, as_objects(found))]
 
 
 def _read_result(raw: JsonObject) -> AccountResult:

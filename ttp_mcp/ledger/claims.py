@@ -49,7 +49,8 @@ class Claims:
         }
         steps: list[Put] = []
         for key in write.keys:
-            step = self._put(write, key, [claim, *self._others(write, key)])
+            others = self._others(write, key) if key in self.entries else ()
+            step = self._put(write, key, [claim, *others])
             self.entries[key] = Entry(key, step.value, step.version, write.at)
             steps.append(step)
         return steps
@@ -138,9 +139,9 @@ def claim_keys(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -
 
     A platform is keyed together with its accounts, `account_ids`, because another call may name one of those.
     """
-    names = [f"account {name}" for name in (*post.account_ids, *account_ids)]
-    names += [f"platform {name.lower()}" for name in post.platforms]
-    return tuple(f"{digest} {name}" for name in dict.fromkeys(names))
+    keys = [f"{digest} account {name}" for name in (*post.account_ids, *account_ids)]
+    keys += [f"{digest} platform {name.lower()}" for name in post.platforms]
+    return tuple(dict.fromkeys(keys))
 
 
 def normalize_text(text: str) -> str:

@@ -1,36 +1,11 @@
-"""The units in which platforms count a text."""
+"""Units in which platforms count the length of a text."""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ttp_mcp.platforms.graphemes import count_graphemes, emoji_pattern
 from ttp_mcp.platforms.x import LINK_LENGTH, find_links, weighted_length
-
-# In words, by name.
-UNITS = {
-    "x_weighted": "characters as X counts them (a link 23, an emoji 2)",
-    "graphemes": "characters as a reader sees them",
-    "mastodon": "characters as Mastodon counts them (a link 23)",
-    "threads": "characters as Threads counts them (an emoji by its bytes)",
-    "characters": "characters",
-}
-
-
-def count_text(text: str, unit: str) -> int:
-    """The length of a text in a unit of `UNITS`; `characters` are Unicode code points."""
-    counters: dict[str, Callable[[str], int]] = {
-        "x_weighted": weighted_length,
-        "graphemes": count_graphemes,
-        "mastodon": _mastodon_length,
-        "threads": _threads_length,
-        "characters": len,
-    }
-    return counters[unit](text)
-
-
-def utf16_length(text: str) -> int:
-    """The length in UTF-16 units, in which most emoji are 2."""
-    return len(text) + sum(character > "\uffff" for character in text)
 
 
 def _threads_length(text: str) -> int:
@@ -51,3 +26,21 @@ def _mastodon_length(text: str) -> int:
             parts += [text[position:start], "x" * LINK_LENGTH]
             position = end
     return count_graphemes(re.sub(_MENTION, r"\1", "".join([*parts, text[position:]])))
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of length: the counted thing in words, and a function that counts it."""
+
+    words: str
+    count: Callable[[str], int]
+
+
+UNITS = {
+    "x_weighted": Unit("characters as X counts them (a link 23, an emoji 2)", weighted_length),
+    "graphemes": Unit("characters as a reader sees them", count_graphemes),
+    "mastodon": Unit("characters as Mastodon counts them (a link 23)", _mastodon_length),
+    "threads": Unit("characters as Threads counts them (an emoji by its bytes)", _threads_length),
+    # Unicode code points.
+    "characters": Unit("characters", len),
+}

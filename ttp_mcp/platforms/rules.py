@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ttp_mcp.platforms.lengths import UNITS, count_text, utf16_length
+from ttp_mcp.platforms.lengths import UNITS
 from ttp_mcp.platforms.x import find_links, invalid_characters
 
 # The date of the data file; a test holds the two together, so that nothing has to be read for it.
@@ -74,11 +74,6 @@ class Rule:
     says: str
     unit: str = ""
 
-    @property
-    def number(self) -> int:
-        """The value, where it counts something."""
-        return int(self.value)
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -107,14 +102,21 @@ class Platform:
 def check_draft(draft: Draft) -> list[Finding]:
     """Return all problems of a post on one platform, errors first. An unknown platform yields a warning."""
     platform = find_platform(draft.platform)
-    findings = [*_check_block_names(draft)]
+    findings = [*_check_block_names(draft)] if draft.platform_data else []
     if platform is None or not platform.rules:
         name = platform.name if platform else f"The platform {draft.platform[:50]!r}"
         text = f"{name}: no limits are known here, so nothing of this platform was checked."
         findings.append(Finding("warning", "no_rules", draft.platform, text))
     if platform:
-        for part in (_check_text, _check_thread, _check_media, _check_accounts, _check_fields):
-            findings.extend(part(draft, platform))
+        findings += _check_text(draft, platform)
+        if draft.thread:
+            findings += _check_thread(draft, platform)
+        if draft.media_urls or "media_least" in platform.rules:
+            findings += _check_media(draft, platform)
+        accounts = f"{platform.name} accounts targeted; pass one of them in account_ids"
+        findings += _check_most(draft, platform, "accounts_most", draft.accounts_on_platform, accounts)
+        if platform.fields:
+            findings += _check_fields(draft, platform)
     order: tuple[Severity, ...] = ("error", "warning")
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
@@ -123,8 +125,8 @@ def text_length(platform: str, text: str) -> Length:
     """A text's length as the platform counts it, in code points where its unit is not known."""
     found = find_platform(platform)
     rule = found.rules.get("text_most") if found else None
-    unit = rule.unit if rule else "characters"
-    return Length(count_text(text, unit), rule.number if rule else None, UNITS[unit])
+    unit = UNITS[rule.unit if rule else "characters"]
+    return Length(unit.count(text), int(rule.value) if rule else None, unit.words)
 
 
 def platform_keys() -> tuple[str, ...]:
@@ -173,12 +175,12 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 
 def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
-    most = rule.number
-    length, unit = count_text(text, rule.unit), UNITS[rule.unit]
+    most, unit = int(rule.value), UNITS[rule.unit]
+    length = unit.count(text)
     if length > most:
-        words = f"{platform.name}: {part} has {length} of {most} {unit}; shorten it by {length - most}."
+        words = f"{platform.name}: {part} has {length} of {most} {unit.words}; shorten it by {length - most}."
         yield Finding(rule.otherwise, "text_too_long", draft.platform, words)
-    elif rule.unit == "characters" and (units := utf16_length(text)) > most:
+    elif rule.unit == "characters" and (units := len(text.encode("utf-16-le", "surrogatepass")) // 2) > most:
         words = (
             f"{platform.name}: {part} has {length} of {most} characters, but {units} if an emoji counts 2, as on some "
             f"platforms; shorten it by {units - most} to be safe."
@@ -190,8 +192,6 @@ def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str
 
 
 def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
-    if not draft.thread:
-        return
     rule = platform.rules.get("thread_part_most")
     if rule is None:
         words = f"{platform.name}: threads are for X only; this platform gets content without the thread."
@@ -202,20 +202,20 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
             words = f"{platform.name}: part {number} of thread is empty; remove it or write it."
             yield Finding("error", "thread_part_empty", draft.platform, words)
         yield from _too_long(draft, platform, rule, f"part {number} of thread", part)
-        if count_text(part, rule.unit) <= rule.number < len(part):
+        if UNITS[rule.unit].count(part) <= int(rule.value) < len(part):
             words = (
                 f"{platform.name}: part {number} of thread has {len(part)} characters and fits only as X counts them; the API may "
-                f"count plain characters and refuse it. Shorten it to {rule.number} to be safe."
+                f"count plain characters and refuse it. Shorten it to {rule.value} to be safe."
             )
             yield Finding("warning", "thread_part_may_be_too_long", draft.platform, words)
     entries, posts = len(draft.thread), len(draft.thread) + 1
     over = [*_check_most(draft, platform, "thread_entries_most", entries, "parts in thread; post the rest separately")]
     yield from over
     safe = platform.rules.get("thread_posts_most")
-    if safe and not over and posts > safe.number:
+    if safe and not over and posts > int(safe.value):
         words = (
             f"{platform.name}: the thread has {posts} posts with content, which the reference allows and the vendor's own tools "
-            f"do not; leave out {posts - safe.number} to be safe."
+            f"do not; leave out {posts - int(safe.value)} to be safe."
         )
         yield Finding(safe.otherwise, "too_many_thread_posts", draft.platform, words)
 
@@ -225,7 +225,7 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
     exactly = (
         "media_least" in rules and "media_most" in rules and rules["media_least"].value == rules["media_most"].value
     )
-    if "media_least" in rules and count < rules["media_least"].number:
+    if "media_least" in rules and count < int(rules["media_least"].value):
         yield _report_missing(
             draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls."
         )
@@ -244,15 +244,10 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
         yield Finding(mixed.otherwise, "media_mixed", draft.platform, words)
 
 
-def _check_accounts(draft: Draft, platform: Platform) -> Iterator[Finding]:
-    what = f"{platform.name} accounts targeted; pass one of them in account_ids"
-    yield from _check_most(draft, platform, "accounts_most", draft.accounts_on_platform, what)
-
-
 def _check_most(draft: Draft, platform: Platform, figure: str, count: int, what: str) -> Iterator[Finding]:
     """Yield an error if `count` exceeds a figure."""
     rule = platform.rules.get(figure)
-    if rule and count > rule.number:
+    if rule and count > int(rule.value):
         words = f"{platform.name}: {rule.says}; there are {count} {what}."
         yield Finding(rule.otherwise, f"too_many_{figure.removesuffix('_most')}", draft.platform, words)
 
@@ -272,8 +267,6 @@ def _check_block_names(draft: Draft) -> Iterator[Finding]:
 
 
 def _check_fields(draft: Draft, platform: Platform) -> Iterator[Finding]:
-    if not platform.fields:
-        return
     place = f"platform_data.{platform.key}"
     raw: object = draft.platform_data.get(platform.key, {})
     if not isinstance(raw, dict):

@@ -1,14 +1,14 @@
 """Connected accounts, found by id, handle, name or platform."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar, overload
 
 import anyio
 
-from ttp_mcp.api import ApiError, Integration
+from ttp_mcp.api import ApiError, Integration, Post
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms.rules import platform_keys as known_platforms
@@ -181,6 +181,17 @@ async def run_together(*reads: Read[Any]) -> tuple[Any, ...]:
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return tuple(results)
+
+
+def may_be_for_account(post: Post, accounts: Collection[Integration]) -> list[Integration]:
+    """Return the accounts that a post is for. A post that names none may be for every account of its platforms.
+
+    The reference promises the platforms of a post, not its accounts.
+    """
+    if named := post.target_ids:
+        return [account for account in accounts if account.id in named]
+    platforms = {platform_key(platform) for platform in post.platforms}
+    return [account for account in accounts if platform_key(account.platform) in platforms]
 
 
 def account_label(account: Integration) -> str:

@@ -117,7 +117,7 @@ class Writer:
             replaces=replaces,
             retries=retries,
         )
-        return await self.in_flight.run_detached(lambda caller: self._create(post, begin, existing, replaces, caller))
+        return await self.in_flight.run_detached(partial(self._create, post, begin, existing, replaces))
 
     async def publish(self, post: Post, *, tool: str) -> Published:
         """Publish a post at the API's next tick, at most once.

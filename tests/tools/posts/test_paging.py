@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttp_mcp.api import Post
+from ttp_mcp.api import Integration, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import fold_text
 from ttp_mcp.tools.posts.paging import Filter, read_page
@@ -204,5 +204,5 @@ def test_any_text_as_a_cursor_is_refused_in_words(cursor):
 )
 def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, listed):
     """It may be for any of them; where accounts are named, they alone count."""
-    wanted = Filter(accounts=frozenset({"a"}), account_platforms=frozenset({"linkedin"}))
+    wanted = Filter(accounts={"a": Integration({}, "a", "linkedin", None, None, None, None, None, None)})
     assert read_page([post(1, **fields)], wanted, "created", 2, None).matched == listed

@@ -1,6 +1,7 @@
 """`plan_posts`: find a time for each of many posts."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
@@ -17,7 +18,7 @@ from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unsche
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import count_noun, normalize_line_ends, show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day, to_iso
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, run_together
+from ttp_mcp.toolkit.account_directory import AccountCache, account_label, may_be_for_account, run_together
 from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -26,7 +27,6 @@ from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
-from ttp_mcp.tools.posts.paging import may_be_for_account
 from ttp_mcp.tools.posts.prepare import is_now, nearest_time
 from ttp_mcp.tools.posts.validation import (
     CLASH,
@@ -258,6 +258,7 @@ async def _validate_posts(
             findings,
             to_post_create(entry),
             draft.targets,
+            Counter(account.platform for account in draft.targets),
             existing,
             dashboard=context.dashboard,
             media_facts=media_facts,

@@ -76,7 +76,7 @@ def show_length(platform: str, text: str) -> str:
     return f"{length.count} of {length.limit} characters"
 
 
-def _describe_media(post: PostCreate, platforms: tuple[str, ...]) -> str:
+def _describe_media(post: PostCreate, platforms: Iterable[str]) -> str:
     names = quote_file_names(post.media_urls)
     if len(post.media_urls) == 1:
         return names

@@ -89,11 +89,13 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     book, everything = await context.accounts.names_and(context.api.posts.list)
     found = read_page(everything, _build_filter(args, context, book, everything), args.order, args.limit, args.cursor)
     by_status = Counter(post.status for post in everything)
-    shown = [summarize_post(post, book, context.zone) for post in found.posts]
     lines = [_render_heading(args, context, found, by_status)]
-    lines += [render_list_item(post, short, context.zone) for post, short in zip(found.posts, shown, strict=True)]
+    shown: list[PostSummary] = []
+    for post in found.posts:
+        shown.append(summarize_post(post, book, context.zone))
+        lines.append(render_list_item(post, shown[-1], context.zone))
     warnings = warn_of_unhealthy(found.posts, book, context.dashboard)
-    lines += [f"Warning: {warning}" for warning in warnings]
+    lines += map("Warning: {}".format, warnings)
     if args.account and not all(post.target_ids for post in found.posts):
         lines.append("Where only a platform is named, the API doesn't say for which of its accounts the post is.")
     if found.cursor:
@@ -111,21 +113,21 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
 
 
 def _build_filter(args: ListPosts, context: ToolContext, book: AccountCache, everything: Sequence[Post]) -> Filter:
-    accounts = _find_accounts(args.account, book)
-    after, before = parse_range(context, ("after", args.after), ("before", args.before))
+    after = before = None
+    if args.after or args.before:
+        after, before = parse_range(context, ("after", args.after), ("before", args.before))
     return Filter(
-        statuses=_parse_statuses(args.status, everything),
-        platform=_parse_platform(args.platform, book, everything),
-        accounts=None if accounts is None else frozenset(account.id for account in accounts),
-        account_platforms=frozenset(platform_key(account.platform) for account in accounts or ()),
+        statuses=_parse_statuses(args.status, everything) if args.status else None,
+        platform=_parse_platform(args.platform, book, everything) if args.platform else None,
+        accounts=_find_accounts(args.account, book) if args.account else None,
         after=after,
         before=before,
         text=fold_text(args.text) if args.text else None,
     )
 
 
-def _parse_statuses(words: Sequence[str] | None, everything: Sequence[Post]) -> frozenset[str] | None:
-    wanted = {STATUS_SYNONYMS.get(word, word) for word in " ".join(words or ()).lower().replace(",", " ").split()}
+def _parse_statuses(words: Sequence[str], everything: Sequence[Post]) -> frozenset[str] | None:
+    wanted = {STATUS_SYNONYMS.get(word, word) for word in " ".join(words).lower().replace(",", " ").split()}
     if not wanted or not wanted.isdisjoint(ANY):
         return None
     # The API may add a status.
@@ -137,8 +139,8 @@ def _parse_statuses(words: Sequence[str] | None, everything: Sequence[Post]) -> 
     return frozenset(wanted)
 
 
-def _parse_platform(word: str | None, book: AccountCache, everything: Sequence[Post]) -> str | None:
-    if not word or not word.strip() or word.strip().lower() in ANY:
+def _parse_platform(word: str, book: AccountCache, everything: Sequence[Post]) -> str | None:
+    if not word.strip() or word.strip().lower() in ANY:
         return None
     key = platform_key(word)
     seen = [platform for post in everything for platform in post.platforms]
@@ -150,10 +152,9 @@ def _parse_platform(word: str | None, book: AccountCache, everything: Sequence[P
     return key
 
 
-def _find_accounts(wanted: str | None, book: AccountCache) -> list[Integration] | None:
-    if not wanted:
-        return None
-    return book.matching(wanted) or [book.find(wanted, "Posts not listed")]
+def _find_accounts(wanted: str, book: AccountCache) -> dict[str, Integration]:
+    accounts = book.matching(wanted) or [book.find(wanted, "Posts not listed")]
+    return {account.id: account for account in accounts}
 
 
 def _render_heading(args: ListPosts, context: ToolContext, found: Page, by_status: Counter[str]) -> str:

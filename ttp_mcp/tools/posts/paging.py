@@ -5,7 +5,7 @@ import json
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from ttp_mcp.api import Integration, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import fold_text
-from ttp_mcp.toolkit.account_directory import platform_key
+from ttp_mcp.toolkit.account_directory import may_be_for_account, platform_key
 
 Order = Literal["latest", "soonest", "created"]
 
@@ -25,14 +25,12 @@ _CURSOR = re.compile(r"([0-9a-f]{6})\.(-?[0-9a-f]{1,12}|)\.([0-9a-f]{8})", re.AS
 class Filter:
     """Conditions for a post to be listed; None matches every post. `text` is folded.
 
-    `accounts` are ids. A post that names no accounts matches if it is for one of `account_platforms`, their platforms.
-    Both bounds are included.
+    `accounts` are by id. A post that names no accounts matches if it is for one of their platforms. Both bounds are included.
     """
 
     statuses: frozenset[str] | None = None
     platform: str | None = None
-    accounts: frozenset[str] | None = None
-    account_platforms: frozenset[str] = frozenset()
+    accounts: dict[str, Integration] | None = None
     after: datetime | None = None
     before: datetime | None = None
     text: str | None = None
@@ -43,26 +41,19 @@ class Filter:
             return False
         if self.platform and self.platform not in map(platform_key, post.platforms):
             return False
-        if self.accounts is not None and not self._may_be_for(post, self.accounts):
+        if self.accounts is not None and not may_be_for_account(post, self.accounts.values()):
             return False
         if self.text and not any(self.text in fold_text(part) for part in (post.content, *post.thread)):
             return False
-        return self._is_in_range(post)
+        return not (self.after or self.before) or self._is_in_range(post)
 
     def digest(self, order: Order) -> str:
         """Identify filter and order in a cursor, so that it can't be used with others."""
-        sets = [sorted(each or ()) for each in (self.statuses, self.accounts)]
-        facts = [order, *sets, self.platform, str(self.after), str(self.before), self.text]
+        statuses, accounts = sorted(self.statuses or ()), sorted(self.accounts or ())
+        facts = [order, statuses, accounts, self.platform, str(self.after), str(self.before), self.text]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:6]
 
-    def _may_be_for(self, post: Post, accounts: frozenset[str]) -> bool:
-        if named := post.target_ids:
-            return not accounts.isdisjoint(named)
-        return not self.account_platforms.isdisjoint(map(platform_key, post.platforms))
-
     def _is_in_range(self, post: Post) -> bool:
-        if not (self.after or self.before):
-            return True
         when = time_of_post(post)
         if when is None:
             return False
@@ -84,17 +75,6 @@ def time_of_post(post: Post) -> datetime | None:
     return post.scheduled_at or post.published_at
 
 
-def may_be_for_account(post: Post, accounts: Collection[Integration]) -> list[Integration]:
-    """Return the accounts that a post is for. A post that names none may be for every account of its platforms.
-
-    The reference promises the platforms of a post, not its accounts.
-    """
-    if named := post.target_ids:
-        return [account for account in accounts if account.id in named]
-    platforms = {platform_key(platform) for platform in post.platforms}
-    return [account for account in accounts if platform_key(account.platform) in platforms]
-
-
 @dataclass(frozen=True, slots=True)
 class PageEnd:
     """The last post of a page: its time in milliseconds (None without one) and a checksum of its id."""
@@ -106,7 +86,7 @@ class PageEnd:
     def of_post(cls, post: Post, when: datetime | None) -> "PageEnd":
         """Describe a post by its time in the order of the list."""
         milliseconds = None if when is None else (when - _EPOCH) // timedelta(milliseconds=1)
-        return cls(milliseconds, _checksum_of(post))
+        return cls(milliseconds, zlib.crc32(post.id.encode(errors="surrogatepass")))
 
     def to_cursor(self, digest: str) -> str:
         """Return a short text that a model can repeat without errors."""
@@ -162,7 +142,8 @@ class CreationOrder:
     def position_after(self, end: PageEnd) -> int:
         """Return the position after the last post, or after its creation time if it is gone."""
         place = {post.id: at for at, post in enumerate(self._everything)}
-        last = next((at for at, post in enumerate(self._everything) if _checksum_of(post) == end.checksum), None)
+        checksums = [self.end_at(post).checksum for post in self._everything]
+        last = checksums.index(end.checksum) if end.checksum in checksums else None
         if last is not None:
             return next((at for at, post in enumerate(self.posts) if place[post.id] > last), len(self.posts))
         if end.milliseconds is None:
@@ -191,7 +172,7 @@ def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, c
     Raises:
         Refusal: The cursor can't be used.
     """
-    found = [post for post in posts if wanted.matches(post)]
+    found = list(posts) if wanted == Filter() else [post for post in posts if wanted.matches(post)]
     ordered: PostOrder = (
         CreationOrder(posts, found) if order == "created" else TimeOrder(found, latest_first=order == "latest")
     )
@@ -200,10 +181,6 @@ def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, c
     shown = ordered.posts[start : start + limit]
     left = len(found) - start - len(shown)
     return Page(shown, len(found), left, ordered.end_at(shown[-1]).to_cursor(digest) if left else None)
-
-
-def _checksum_of(post: Post) -> int:
-    return zlib.crc32(post.id.encode(errors="surrogatepass"))
 
 
 def _parse_cursor(cursor: str, digest: str) -> PageEnd:

@@ -1,5 +1,6 @@
 """Prepare a post for sending: read its arguments, find its accounts, convert its time to UTC, list its problems."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -105,22 +106,19 @@ def _copy_post(args: NewPostFields, old: Post) -> PostArguments:
 class PreparedPost:
     """A post as it would be sent, its accounts by id, its problems, the existing posts (if read), and notes for the user.
 
+    `platforms` counts the accounts of each platform.
     `scheduled` is True if a time was passed, even one that can't be used.
     """
 
     post: PostCreate
     targets: dict[str, Integration]
+    platforms: Counter[str]
     findings: Findings
     others: tuple[Post, ...] | None
     scheduled: bool = False
     is_now: bool = False
     is_retry: bool = False
     notes: tuple[str, ...] = ()
-
-    @property
-    def platforms(self) -> tuple[str, ...]:
-        """Platforms of the accounts, in order."""
-        return tuple(dict.fromkeys(account.platform for account in self.targets.values()))
 
     def named(self, only: Collection[str] | None = None) -> str:
         """Render the accounts, or only those with the given ids."""
@@ -170,15 +168,16 @@ async def prepare_post(
         await offer_reconnect(broken, context)
     if lack := describe_missing_right(me, scheduled=scheduled):
         found.add("error", lack)
+    platforms = Counter(account.platform for account in targets.values())
     choices = NetworkChoices(args.platform_data)
-    if args.platform_data or any(account.platform == "tiktok" for account in targets.values()):
+    if args.platform_data or "tiktok" in platforms:
         choices = await NetworkOptions(context).check(
             args.platform_data, targets.values(), args.media_urls, scheduled=scheduled
         )
     post = PostCreate(
         content=texts[0],
         account_ids=tuple(targets) if args.account_ids else (),
-        platforms=() if args.account_ids else tuple(dict.fromkeys(account.platform for account in targets.values())),
+        platforms=() if args.account_ids else tuple(platforms),
         media_urls=tuple(args.media_urls),
         thread=tuple(texts[1:]),
         scheduled_at=nearest_time(context, lead) if wants_now else when,
@@ -193,6 +192,7 @@ async def prepare_post(
         found,
         post,
         targets.values(),
+        platforms,
         others if is_compared else (),
         dashboard=context.dashboard,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
@@ -204,6 +204,7 @@ async def prepare_post(
     return PreparedPost(
         post,
         targets,
+        platforms,
         found,
         others,
         scheduled=scheduled,

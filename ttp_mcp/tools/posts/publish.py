@@ -1,5 +1,6 @@
 """`publish_post`: publish a post now, or send it again to the accounts where it failed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -200,7 +201,9 @@ def _without_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
         return step
     targets = {each: account for each, account in step.prepared.targets.items() if each not in elsewhere}
     post = replace(step.prepared.post, account_ids=tuple(targets), platforms=())
-    return replace(step, prepared=replace(step.prepared, post=post, targets=targets), is_retry=True)
+    platforms = Counter(account.platform for account in targets.values())
+    prepared = replace(step.prepared, post=post, targets=targets, platforms=platforms)
+    return replace(step, prepared=prepared, is_retry=True)
 
 
 def _refuse_other_step(shown: _Step, step: _Step) -> None:

@@ -78,27 +78,30 @@ class PostDetail(ToolOutput):
 
 def account_labels(post: Post, book: AccountCache) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
-    return [book.named(account_id) for account_id in post.target_ids] or [
-        show_word(platform) for platform in post.platforms
-    ]
+    return [*map(book.named, post.target_ids)] or [*map(show_word, post.platforms)]
 
 
 def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummary:
     """A post as an entry of a list."""
-    content, results = post.content, post.results
+    content, links, failures = post.content, list[str](), list[AccountResult]()
+    for result in post.results:
+        if result.url:
+            links.append(clean_text(result.url))
+        if result.status == "failed":
+            failures.append(_to_account_result(result, book))
     return PostSummary(
         id=clean_text(post.id),
         status=post.status,
         content=shorten_line(content, SHORT),
         content_characters=len(content),
         accounts=account_labels(post, book),
-        account_ids=[clean_text(account_id) for account_id in post.target_ids],
+        account_ids=[*map(clean_text, post.target_ids)],
         scheduled_at=to_iso(post.scheduled_at, zone),
         published_at=to_iso(post.published_at, zone),
         media=len(post.media_urls),
         thread_parts=len(post.thread),
-        links=[clean_text(result.url) for result in results if result.url] or None,
-        failures=[_to_account_result(result, book) for result in results if result.status == "failed"] or None,
+        links=links or None,
+        failures=failures or None,
     )
 
 

@@ -20,9 +20,14 @@ from ttp_mcp.platforms.split import MOST_POSTS, split_for_x
 from ttp_mcp.platforms.x import LIMIT
 from ttp_mcp.text import fence_text, find_text_errors, find_text_warnings, is_blank, join_words, show_id, show_word
 from ttp_mcp.times import TimeProblem
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key, render_unhealthy
+from ttp_mcp.toolkit.account_directory import (
+    AccountCache,
+    account_label,
+    may_be_for_account,
+    platform_key,
+    render_unhealthy,
+)
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.posts.paging import may_be_for_account
 
 T = TypeVar("T")
 
@@ -106,7 +111,7 @@ def check_arguments(
             place = f"part {number} of thread" if number else "content"
             words = "it is empty or has only spaces and invisible characters. Write the text."
             found.add("error", f"{place} shows nothing: {words}")
-    if number := next(find_unhosted(media_urls), None):
+    if media_urls and (number := next(find_unhosted(media_urls), None)):
         words = "is not an https URL. Upload the file with upload_media and pass its public_url."
         found.add("error", f"media_urls entry {number} {words}")
 
@@ -212,6 +217,7 @@ def validate_post(
     found: Findings,
     post: PostCreate,
     targets: Collection[Integration],
+    platforms: Counter[str],
     others: Sequence[Post] | None,
     *,
     dashboard: str,
@@ -225,6 +231,7 @@ def validate_post(
         found: Where they are noted.
         post: What would be sent.
         targets: Its accounts.
+        platforms: How many accounts each platform has among them.
         others: The existing posts, if they could be read.
         dashboard: Where accounts are reconnected, in words.
         media_facts: Known properties of its media by URL.
@@ -232,7 +239,6 @@ def validate_post(
         scheduled: True if a time was passed, even if it could not be parsed.
     """
     facts = media_facts or {}
-    platforms = Counter(account.platform for account in targets)
     _check_platforms(found, post, platforms, facts, scheduled=scheduled)
     if post.media_urls:
         _check_media(found, post, platforms, facts, local_hosts)
@@ -260,7 +266,9 @@ def _propose_split(post: PostCreate) -> tuple[str, ...]:
 def _check_platforms(
     found: Findings, post: PostCreate, platforms: Counter[str], facts: Mapping[str, MediaFacts], *, scheduled: bool
 ) -> None:
-    kinds: tuple[rules.MediaKind, ...] = tuple(_media_kind(url, facts.get(url)) for url in post.media_urls)
+    kinds: tuple[rules.MediaKind, ...] = ()
+    if facts:
+        kinds = tuple(_media_kind(url, facts.get(url)) for url in post.media_urls)
     for platform, accounts in platforms.items():
         draft = rules.Draft(
             content=post.content,
