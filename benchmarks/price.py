@@ -4,7 +4,7 @@
 
 Everything is CPU time of the server process in interleaved rounds, and what is quoted is the median of the rounds' ratios.
 "Without" exists here alone: the same server, in which the ledger keeps nothing, writes are not shielded, requests go out
-without queue, hold, deadline, budget and repeats, bodies are read without a limit, the host is not looked at, the clock is not
+without queue, hold, deadline, budget and repeats, bodies are read without a limit, the clock is not
 learned, and texts are neither cleaned nor redacted. What is not taken away: the checks of arguments, the stdio transport
 (which is cheaper than the SDK's) and the fences.
 """
@@ -100,7 +100,6 @@ def remove_guards() -> None:
     in_flight.InFlight.run_detached = at_once
     http.Http.request = request
     http.Http._read_body = whole
-    http._check_origin = nothing
     clock.ApiClock.learn = nothing
     everywhere(credentials.redact, same)
     everywhere(credentials.redact_tokens, same)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from ttp_mcp.api.transport import Outgoing
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.server import resources
 
@@ -151,19 +152,21 @@ def with_options(**options: Any) -> Any:
 
 
 def through_client(**options: Any) -> Any:
-    """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked."""
+    """A transport that sends through a whole client, which keeps cookies, and follows redirects and proxies if asked.
 
-    class ClientTransport(httpx2.AsyncBaseTransport):
-        def __init__(self, *, tls: Any, **_: Any) -> None:
+    It joins the base URL and the path as text, so a path can name another host.
+    """
+
+    class ClientTransport:
+        def __init__(self, home: httpx2.URL, *, tls: Any, **_: Any) -> None:
+            self._home = f"{home.scheme}://{home.netloc.decode()}"
             self._client = httpx2.AsyncClient(verify=tls or False, **options)
 
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            return await self._client.send(
-                self._client.build_request(
-                    request.method, request.url, headers=request.headers, content=request.content
-                ),
-                stream=True,
-            )
+        async def send(self, request: Outgoing) -> httpx2.Response:
+            headers = [(name, value) for name, value in request.headers if name != b"Host"]
+            url = self._home + request.target.decode()
+            sent = self._client.build_request(request.method, url, headers=headers, content=request.body)
+            return await self._client.send(sent, stream=True)
 
         async def aclose(self) -> None:
             await self._client.aclose()

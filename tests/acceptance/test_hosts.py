@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tests.acceptance.guards import through_client
 from ttp_mcp import config
-from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, download, http, ssrf, upload
+from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, download, ssrf, upload
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.download import DownloadProblem, MediaDownloader
@@ -392,7 +392,7 @@ async def test_a8_only_the_api_gets_the_token(file, monkeypatch):
 async def test_a8_goes_red_when_a_guard_is_removed(file, monkeypatch, guard):
     """Each guard is what keeps the token at home."""
     if guard == "own host":
-        monkeypatch.setattr(http, "_check_origin", lambda home, url: None)
+        forced(monkeypatch)
     else:
         forced(monkeypatch, trust_env=True)
     with pytest.raises(AssertionError):

@@ -11,6 +11,7 @@ import httpcore2
 import httpx2
 
 from ttp_mcp.api.sockets import LoopBackend
+from ttp_mcp.api.transport import Outgoing
 
 # As HTTPX2 does; servers close idle connections, too.
 IDLE_SECONDS = 5.0
@@ -18,37 +19,39 @@ IDLE_SECONDS = 5.0
 _Connection = httpcore2.AsyncConnectionInterface
 
 
-class ConnectionPool(httpx2.AsyncBaseTransport):
-    """Sends each request over a connection that no other request uses: an idle one, or a new one.
+class ConnectionPool:
+    """Sends each request to one origin, over a connection that no other request uses: an idle one, or a new one.
 
     The gate before it bounds their number, so a list is enough: HTTPX2's own pool looks at all connections and requests before
-    and after each request. It keeps no cookie, follows no redirect and reads no environment.
+    and after each request.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None, proxy: str | None) -> None:
-        """Open nothing. `proxy` is the URL of an HTTP proxy."""
+    def __init__(self, home: httpx2.URL, *, tls: ssl.SSLContext | None, proxy: str | None) -> None:
+        """Open nothing.
+
+        Args:
+            home: A URL of the API.
+            tls: Certificates to trust; None without TLS.
+            proxy: URL of an HTTP proxy.
+        """
+        self._home = _to_httpcore2(home)
         self._connections = _create_factory(tls, proxy)
         self._busy: set[_Connection] = set()
         # In the order of their last use.
         self._idle: list[_Connection] = []
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: Outgoing) -> httpx2.Response:
         """Send a request; the response has to be closed."""
-        url = request.url
-        address = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        connection = await self._take_idle() or self._connections.create_connection(address.origin)
+        home = self._home
+        url = httpcore2.URL(scheme=home.scheme, host=home.host, port=home.port, target=request.target)
+        sent = httpcore2.Request(
+            request.method, url, headers=request.headers, content=request.body, extensions=request.extensions
+        )
+        connection = await self._take_idle() or self._connections.create_connection(url.origin)
         self._busy.add(connection)
         try:
             with _as_httpx2_errors():
-                response = await connection.handle_async_request(
-                    httpcore2.Request(
-                        request.method,
-                        address,
-                        headers=request.headers.raw,
-                        content=request.stream,
-                        extensions=request.extensions,
-                    )
-                )
+                response = await connection.handle_async_request(sent)
         except BaseException:
             await self._release(connection, connection.aclose)
             raise
@@ -117,13 +120,17 @@ def _create_factory(tls: ssl.SSLContext | None, proxy: str | None) -> httpcore2.
         return httpcore2.AsyncConnectionPool(tls, keepalive_expiry=IDLE_SECONDS, network_backend=backend)
     url = httpx2.URL(proxy)
     return httpcore2.AsyncHTTPProxy(
-        httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
+        _to_httpcore2(url),
         proxy_auth=(url.username.encode(), url.password.encode()) if url.userinfo else None,
         ssl_context=tls,
         proxy_ssl_context=tls if url.scheme == "https" else None,
         keepalive_expiry=IDLE_SECONDS,
         network_backend=backend,
     )
+
+
+def _to_httpcore2(url: httpx2.URL) -> httpcore2.URL:
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 _ERRORS = (

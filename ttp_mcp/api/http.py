@@ -1,6 +1,6 @@
 """One request: permissions, the token, the limits, the queue, the retries, and every failure turned into an `ApiError`.
 
-Requests go straight to a transport (`connections`), which keeps no cookie, follows no redirect and reads no environment.
+Requests go straight to a transport, which leads to the API's origin alone.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.parsing import JsonObject
 from ttp_mcp.api.rate_limit import RateLimitGate, RetryBudget, StillLimited
 from ttp_mcp.api.responses import RequestInfo
+from ttp_mcp.api.transport import InProcess, Outgoing, Transport
 from ttp_mcp.credentials import Token
 
 MIB = 1024 * 1024
@@ -93,12 +94,12 @@ class _Progress:
             self.sent = True
 
 
-_HEADERS = {
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",
-    "User-Agent": f"ttp-mcp/{__version__}",
-    "x-ttp-client": "mcp",
-}
+_HEADERS = [
+    (b"Accept", b"application/json"),
+    (b"Accept-Encoding", b"identity"),
+    (b"User-Agent", f"ttp-mcp/{__version__}".encode()),
+    (b"x-ttp-client", b"mcp"),
+]
 
 
 def encode_body(body: JsonObject) -> bytes:
@@ -145,7 +146,9 @@ class Http:
         self.clock = ApiClock(self.clocks.now)
         self._home = httpx2.URL(self.base_url)
         self._token_problem = token_problem
-        self._headers = {**_HEADERS, "x-ttp-org": org_id} if org_id else _HEADERS
+        self._headers = [(b"Host", self._home.netloc), *_HEADERS]
+        if org_id:
+            self._headers.append((b"x-ttp-org", org_id.encode()))
         self._timeout = {
             "connect": self.limits.connect_seconds,
             "read": self.limits.read_seconds,
@@ -154,7 +157,7 @@ class Http:
         }
         self._app = app
         self._permissions = permissions or Permissions()
-        self._transport: httpx2.AsyncBaseTransport | None = None
+        self._transport: Transport | None = None
         self._proxy_variable: str | None = None
         self._budget = RetryBudget()
         self._gate = RateLimitGate(self.clocks, self.limits.connections)
@@ -248,7 +251,7 @@ class Http:
         """Send the request and read the response."""
         try:
             transport = self._transport or self._open_transport()
-            response = await transport.handle_async_request(self._build_request(call, progress))
+            response = await transport.send(self._build_request(call, progress))
             try:
                 return await self._read(response, call, progress)
             finally:
@@ -263,32 +266,35 @@ class Http:
                 call, error, sent=progress.sent, status=progress.status, after_seconds=after, proxy=self._proxy_variable
             ) from None
 
-    def _build_request(self, call: _Call, progress: _Progress) -> httpx2.Request:
+    def _build_request(self, call: _Call, progress: _Progress) -> Outgoing:
         # A read can always be retried, so only a write needs to know when its first byte leaves.
         progress.sent = not call.has_side_effects or self._app is not None
-        headers = self._headers if call.body is None else {**self._headers, "Content-Type": "application/json"}
         extensions: dict[str, Any] = {"timeout": self._timeout}
         if not progress.sent:
             extensions["trace"] = progress.trace
-        request = httpx2.Request(
-            call.method, self.base_url + call.path, headers=headers, content=call.body, extensions=extensions
-        )
-        _check_origin(self._home, request.url)
-        request.headers["Authorization"] = f"Bearer {call.token.reveal()}"
-        return request
+        headers, body = self._headers.copy(), call.body or b""
+        if call.body is not None:
+            headers.append((b"Content-Type", b"application/json"))
+        if call.method == "POST":
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        headers.append((b"Authorization", f"Bearer {call.token.reveal()}".encode()))
+        target = self._home.raw_path.rstrip(b"/") + call.path.encode("ascii")
+        return Outgoing(call.method, target, headers, body, extensions)
 
-    def _open_transport(self) -> httpx2.AsyncBaseTransport:
+    def _open_transport(self) -> Transport:
         """Open the connection pool, or reach the application in this process."""
         # Plain http is for this machine only: it needs no TLS context, and a proxy must not see its token.
         plain = self._home.scheme == "http"
         proxy, self._proxy_variable = (None, None) if plain else network.find_proxy(self.base_url)
         if self._app is not None:
-            self._transport = httpx2.ASGITransport(self._app)
+            self._transport = InProcess(self._home, self._app)
         else:
             # Loaded by the first request, since it takes a while.
             from ttp_mcp.api.connections import ConnectionPool
 
-            self._transport = ConnectionPool(tls=None if plain else network.create_tls_context(), proxy=proxy)
+            self._transport = ConnectionPool(
+                self._home, tls=None if plain else network.create_tls_context(), proxy=proxy
+            )
         return self._transport
 
     async def _read(self, response: httpx2.Response, call: _Call, progress: _Progress) -> Any:
@@ -330,9 +336,3 @@ class Http:
 
     def _error_from(self, info: RequestInfo, response: httpx2.Response, content: bytes | None) -> errors.ApiError:
         return responses.error_from_response(info, response.status_code, response.headers, content, self.clock.now())
-
-
-def _check_origin(home: httpx2.URL, url: httpx2.URL) -> None:
-    """Check, last before the token is added, that scheme, host and port are those of the base URL."""
-    if (url.scheme, url.netloc) != (home.scheme, home.netloc):
-        raise AssertionError("a request was about to leave for another host")
