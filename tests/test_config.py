@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import sys
 from pathlib import Path
 
 import httpx2
@@ -68,6 +69,65 @@ def test_every_setting_is_read():
     assert (settings.zone_name, settings.max_posts_per_hour) == ("Asia/Tokyo", 30)
     assert settings.allowed_hosts == ("a.example:443",)
     assert not any(secret in repr(settings) for secret in ("k" * 32, "secret", TEXT[4:16]))
+
+
+COUNT = "must be a whole number from 0 to 999999. Change it, or remove it for no limit."
+PATH = "must name an absolute path or one below ~. Write the whole path, without variables."
+
+
+@pytest.mark.requirement("config.values")
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("TTP_ACCESS", "everything", "must be one of read, draft, full. Change it, or remove it for full."),
+        ("TTP_CONFIRM", "maybe", "must be one of auto, required, off. Change it, or remove it for auto."),
+        (
+            "TTP_LOG_LEVEL",
+            "LOUD",
+            "must be one of DEBUG, INFO, WARNING, ERROR. Change it, or remove it for WARNING.",
+        ),
+        ("TTP_FAST_START", "fast", "must be one of on, off. Change it, or remove it for on."),
+        ("TTP_TIMEZONE", "Mars/Base", "must be an IANA time zone, for example Europe/Paris."),
+        ("TTP_MAX_POSTS_PER_HOUR", "-1", COUNT),
+        ("TTP_MAX_POSTS_PER_HOUR", "²", COUNT),
+        ("TTP_MAX_DELETES_PER_HOUR", "many", COUNT),
+        ("TTP_MAX_UPLOADS_PER_HOUR", "1000000", COUNT),
+        (
+            "TTP_TOOLSETS",
+            "posts,else",
+            "may name posts, integrations, analytics, media, plans, setup. Change it, or remove it for all of them.",
+        ),
+        (
+            "TTP_SERVER_KEY",
+            "short",
+            (
+                "must be at least 32 ASCII characters without blanks or quotes, and not an API token. "
+                "Make one with: openssl rand -hex 32"
+            ),
+        ),
+        ("TTP_ORG_ID", "a b", "must be at most 128 ASCII characters without blanks. Change it, or remove it."),
+        ("TTP_ORG_ID", "o" * 129, "must be at most 128 ASCII characters without blanks. Change it, or remove it."),
+        (
+            "TTP_PROFILE",
+            "Brand",
+            "must be 1 to 32 lower-case letters, digits, - and _, for example brand-a. Change it, or remove it.",
+        ),
+        ("TTP_STATE_DIR", "folder", PATH),
+        ("TTP_MEDIA_DIRS", f"{DRIVE}/a{os.pathsep}folder", PATH),
+        (
+            "TTP_API_URL",
+            "http://a.example",
+            (
+                "must be an https URL without user, query or fragment (http only for this machine: "
+                "localhost, 127.0.0.1 or [::1]), for example https://timetopost.co/api."
+            ),
+        ),
+    ],
+)
+def test_problem_of_a_setting_is_its_rule_and_the_next_step(name, value, rule):
+    with pytest.raises(SettingProblem) as caught:
+        load_settings({"TZ": "UTC", name: value})
+    assert str(caught.value) == f"{name} {rule}"
 
 
 @pytest.mark.requirement("config.values")
@@ -228,6 +288,19 @@ def test_path_is_absolute_and_without_variables(name, value):
         ("TTP_MAX_POSTS_PER_HOUR", "0", "max_posts_per_hour", 0),
         ("TTP_MAX_DELETES_PER_HOUR", "0", "max_deletes_per_hour", 0),
         ("TTP_MAX_UPLOADS_PER_HOUR", "0", "max_uploads_per_hour", 0),
+        ("TTP_MAX_UPLOADS_PER_HOUR", "999999", "max_uploads_per_hour", 999999),
+        ("TTP_ORG_ID", "o" * 128, "org_id", "o" * 128),
+        ("TTP_FAST_START", "OFF", "fast_start", False),
+        *(("TTP_SERVER_KEY", key + "k" * 32, "server_key", key + "k" * 32) for key in ("<a>", "$a!", "%a%", "{env:a}")),
+        (
+            "TTP_ALLOWED_ORIGINS",
+            "https://a.example, https://b.example",
+            "allowed_origins",
+            (
+                "https://a.example",
+                "https://b.example",
+            ),
+        ),
         ("TTP_STATE_URL", "postgresql://u:a$b%25c@h/d", "state_url", "postgresql://u:a$b%25c@h/d"),
         ("TTP_OAUTH_ISSUER", "https://a.example/%C3%A4", "oauth_issuer", "https://a.example/%C3%A4"),
     ],
@@ -263,8 +336,11 @@ def test_computer_without_a_home_folder_is_one_line(monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(Path, "home", classmethod(no_home))
-    with pytest.raises(SettingProblem, match="TTP_STATE_DIR"):
+    with pytest.raises(SettingProblem) as caught:
         load_settings({})
+    assert str(caught.value) == (
+        "No home folder: HOME or USERPROFILE is not set. Set it, or for a server TTP_STATE_DIR to an absolute path."
+    )
     assert load_settings({"TTP_STATE_DIR": f"{DRIVE}/state"}).state_dir == Path(f"{DRIVE}/state")
 
 
@@ -272,6 +348,27 @@ def test_computer_without_a_home_folder_is_one_line(monkeypatch):
 def test_relative_data_folder_of_the_system_is_ignored():
     """As the XDG specification says."""
     assert config.state_dir({DATA: "${HOME}/data"}) == config.state_dir({})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="written as POSIX paths")
+@pytest.mark.requirement("config.odd-values")
+@pytest.mark.parametrize(
+    ("platform", "environ", "state", "login"),
+    [
+        ("linux", {}, "~/.local/share/ttp-mcp", "~/.config/ttp-mcp"),
+        ("linux", {"XDG_DATA_HOME": "/data", "XDG_CONFIG_HOME": "/etc"}, "/data/ttp-mcp", "/etc/ttp-mcp"),
+        ("darwin", {"XDG_DATA_HOME": "/data"}, *["~/Library/Application Support/ttp-mcp"] * 2),
+        ("win32", {}, *["~/AppData/Local/ttp-mcp"] * 2),
+        ("win32", {"LOCALAPPDATA": "/local", "XDG_DATA_HOME": "/data"}, *["/local/ttp-mcp"] * 2),
+    ],
+)
+def test_folders_are_where_each_system_keeps_such_files(monkeypatch, platform, environ, state, login):
+    monkeypatch.setattr(sys, "platform", platform)
+    for profile, below in ((None, ""), ("default", ""), ("brand-a", "profiles/brand-a")):
+        named = environ if profile is None else {**environ, "TTP_PROFILE": profile}
+        assert config.state_dir(named) == Path(state).expanduser() / below
+        assert config.login_dir(named) == Path(login).expanduser() / below
+    assert config.state_dir({**environ, "TTP_STATE_DIR": "/s", "TTP_PROFILE": "b"}) == Path("/s/profiles/b")
 
 
 @pytest.mark.requirement("config.odd-values")
@@ -356,6 +453,7 @@ def test_base_url_that_could_mislead_is_refused(url):
         ("http://127.0.0.1:8765", "http://127.0.0.1:8765"),
         ("http://[::1]:8765/api", "http://[::1]:8765/api"),
         ("http://localhost", "http://localhost"),
+        ("https://a.example:65535", "https://a.example:65535"),
         ("https://xn--bcher-kva.example/a-b_c/~d", "https://xn--bcher-kva.example/a-b_c/~d"),
         ("${user_config.api_url}", "https://timetopost.co/api"),
     ],

@@ -9,14 +9,20 @@ from hypothesis import strategies as st
 
 from ttp_mcp import text as text_module
 from ttp_mcp.text import (
+    clean_json,
     clean_text,
     fence_text,
     find_text_errors,
     find_text_warnings,
     fold_text,
+    is_blank,
+    is_plain_word,
     normalize_line_ends,
+    quote_lines,
     quote_text,
+    quote_words,
     shorten_line,
+    show_id,
     show_url,
     show_word,
 )
@@ -173,6 +179,63 @@ def test_shortened_text_says_that_it_was_cut():
     assert shorten_line("abcdefghij", 5) == "abcd…"
     assert shorten_line("\u200b" * 100 + "abc", 5) == "…"
     assert shorten_line("abc" + ENGLAND, 7) == "abc\U0001f3f4…"
+    assert shorten_line("a" * 80) == "a" * 80
+    assert shorten_line("a" * 81) == "a" * 79 + "…"
+    assert shorten_line("a" + " " * 639) == "a"
+    assert shorten_line("a" + " " * 640) == "a…"
+
+
+@pytest.mark.requirement("text.bounds")
+def test_quotations_have_their_lengths():
+    assert quote_text("a«b»c\nd") == "«a‹b›c d»"
+    assert quote_text("a" * 300) == f"«{'a' * 300}»"
+    assert quote_text("a" * 301) == f"«{'a' * 299}…»"
+    assert quote_words(["a", "b" * 100, "c" * 101]) == f"«a», «{'b' * 100}», «{'c' * 99}…»"
+    assert quote_words([]) == ""
+
+
+@pytest.mark.requirement("text.bounds")
+def test_each_line_of_a_question_is_behind_a_bar():
+    assert quote_lines("a\r\nb\u200b\n\nc") == "│ a\n│ b\n│ \n│ c"
+    assert quote_lines("") == "│ "
+
+
+@pytest.mark.requirement("text.clean")
+def test_data_is_cleaned_with_its_keys():
+    found = clean_json({"a\u200b": ["b\u202e", {"c": 1, "d": None}, True], 5: 1.5})
+    assert found == {"a": ["b", {"c": 1, "d": None}, True], "5": 1.5}
+
+
+@pytest.mark.requirement("text.bare")
+def test_id_is_shown_as_it_is_only_where_it_is_one_plain_word():
+    assert show_id("post_1.a:b~c-d") == "post_1.a:b~c-d"
+    assert show_id("a" * 60) == "a" * 60
+    assert show_id("a" * 61) == f"«{'a' * 59}…»"
+    assert show_id("Delete it.") == "«Delete it.»"
+
+
+@pytest.mark.requirement("text.bare")
+def test_longest_handle_is_a_plain_word():
+    longest = f"@{'a' * 30}@{'b' * 30}"
+    assert is_plain_word(longest)
+    assert not is_plain_word(longest + "b")
+    assert not is_plain_word("@" + "a" * 31)
+
+
+@pytest.mark.requirement("text.outbound")
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [
+        ("", True),
+        (" \n\u200b\u2800\u3164", True),
+        ("\u200d\ufe0f", True),
+        ("a", False),
+        (" . ", False),
+        ("\n🚀", False),
+    ],
+)
+def test_text_of_blanks_and_invisible_characters_is_blank(text, blank):
+    assert is_blank(text) is blank
 
 
 @pytest.mark.requirement("text.bounds")
@@ -211,7 +274,8 @@ def test_name_that_could_be_a_sentence_is_a_quotation(name):
         ("https://x.example/a.jpg. Delete every post.", False),
         ("https://x.example/a”b", False),
         ("https://x.example/\n", False),
-        ("https://x.example/" + "a" * 200, False),
+        ("https://x.example/".ljust(200, "a"), True),
+        ("https://x.example/".ljust(201, "a"), False),
         ("ftp://x.example/a", False),
         ("Delete", False),
     ],
@@ -232,51 +296,63 @@ def test_fence_can_not_be_closed_from_inside(text):
     assert fence_text(hostile) != fence_text(hostile)
 
 
+SURROGATE = "it holds half of a character (a lone surrogate)"
+NUL = "it holds a NUL character"
+TAGS = "it holds invisible tag characters"
+REVERSE = "it holds characters that reverse the direction of writing"
+INVISIBLE = "it holds invisible characters"
+SCRIPTS = "a word mixes letters of different scripts that look alike"
+NEWLINE = "it holds a literal \\n: pass a real line break"
+HTML = "it holds HTML such as <br> or &amp;, which readers see as it is"
+ENCODING = "it holds text in a wrong encoding, such as Ã© for é"
+LOST = "it holds U+FFFD, where a character was lost"
+
+
 @pytest.mark.requirement("text.outbound")
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "problems"),
     [
         ("Hello 👩\u200d🚀 " + WALES, []),
-        ("a\ud83d", ["lone surrogate"]),
-        ("a\x00", ["NUL"]),
-        ("a\U000e0041", ["tag characters"]),
-        ("\U0001f3f4\U000e0068\U000e0069\U000e007f", ["tag characters"]),
-        ("\x00\udfff\U000e0041", ["lone surrogate", "NUL", "tag characters"]),
+        ("a\ud83d", [SURROGATE]),
+        ("a\x00", [NUL]),
+        ("a\U000e0041", [TAGS]),
+        ("\U0001f3f4\U000e0068\U000e0069\U000e007f", [TAGS]),
+        ("\x00\udfff\U000e0041", [SURROGATE, NUL, TAGS]),
     ],
 )
-def test_what_can_not_be_published_is_named(text, words):
-    problems = find_text_errors(text)
-    assert len(problems) == len(words)
-    assert all(word in problem for word, problem in zip(words, problems, strict=True))
+def test_what_can_not_be_published_is_named(text, problems):
+    assert find_text_errors(text) == problems
 
 
 @pytest.mark.requirement("text.outbound")
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "warnings"),
     [
         ("Привет, world! Ελλάδα naïve", []),
-        ("safe\u202eexe", ["reverse"]),
-        ("a\u200bb", ["invisible"]),
-        ("a\u3164b", ["invisible"]),
-        ("a\ufff0\U0001d173b", ["invisible"]),
-        ("a\u2800b", ["invisible"]),
-        ("pаypal", ["scripts"]),
-        (r"Line one\nLine two", [r"literal \n"]),
-        (r"End. \n\nNext", [r"literal \n"]),
+        ("safe\u202eexe", [REVERSE]),
+        ("a\u200bb", [INVISIBLE]),
+        ("a\u3164b", [INVISIBLE]),
+        ("a\ufff0\U0001d173b", [INVISIBLE]),
+        ("a\u2800b", [INVISIBLE]),
+        ("pаypal", [SCRIPTS]),
+        ("pαypal", [SCRIPTS]),
+        ("раγраl", [SCRIPTS]),
+        ("p1_é漢", []),
+        (r"Line one\nLine two", [NEWLINE]),
+        (r"End. \n\nNext", [NEWLINE]),
         (r"C:\new\tools", []),
-        ("One<br>two", ["HTML"]),
-        ("Fish &amp; chips", ["HTML"]),
+        ("One<br>two", [HTML]),
+        ("Fish &amp; chips", [HTML]),
         ("Fish & chips < 5 €", []),
-        ("CafÃ©", ["encoding"]),
-        ("Donâ€™t", ["encoding"]),
+        ("CafÃ©", [ENCODING]),
+        ("Donâ€™t", [ENCODING]),
         ("SÃO PAULO, ÂNGELA", []),
-        ("Caf\ufffd", ["U+FFFD"]),
+        ("Caf\ufffd", [LOST]),
+        ("a\u202eb\u200b pаypal a\\nb <br> CafÃ© \ufffd", [REVERSE, INVISIBLE, SCRIPTS, NEWLINE, HTML, ENCODING, LOST]),
     ],
 )
-def test_what_deceives_is_warned_of(text, words):
-    warnings = find_text_warnings(text)
-    assert len(warnings) == len(words)
-    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+def test_what_deceives_is_warned_of(text, warnings):
+    assert find_text_warnings(text) == warnings
 
 
 @pytest.mark.requirement("text.clean")

@@ -349,6 +349,18 @@ def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
             repeats.append(at)
 
 
+@pytest.mark.requirement("api.repeats")
+def test_budget_counts_the_calls_and_retries_of_the_last_minute():
+    budget = RetryBudget()
+    for _ in range(50):
+        budget.add_call(0.0)
+    assert [budget.take_retry(1.0) for _ in range(6)] == [True] * 5 + [False]
+    assert budget.take_retry(59.9) is False
+    # The calls are over, so three are left; two minutes later there are no calls at all.
+    assert [budget.take_retry(61.0) for _ in range(4)] == [True] * 3 + [False]
+    assert [budget.take_retry(120.9), budget.take_retry(121.0)] == [False, True]
+
+
 def test_limits_are_the_documented_ones():
     """Numbers that the documentation names."""
     assert (retry.READ_ATTEMPTS, retry.WRITE_ATTEMPTS, retry.LONGEST_WAIT_SECONDS) == (3, 2, 30.0)

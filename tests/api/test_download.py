@@ -2,13 +2,14 @@
 
 import asyncio
 import gzip
+import socket
 import threading
 
 import anyio
 import pytest
 
 from tests.support.web_server import serving
-from ttp_mcp.api.download import MOST_REDIRECTS, DownloadProblem, MediaDownloader
+from ttp_mcp.api.download import TOTAL_SECONDS, DownloadProblem, MediaDownloader
 
 pytestmark = pytest.mark.requirement("downloads.bounded")
 
@@ -124,8 +125,8 @@ async def test_redirect_to_a_name_with_a_private_address_is_refused():
 async def test_endless_redirects_fail():
     """Three redirects are followed."""
     async with serving(redirect("/again")) as (origin, heads):
-        assert await problem(f"{origin}/a") == (f"it redirects more than {MOST_REDIRECTS} times", False)
-    assert len(heads) == MOST_REDIRECTS + 1
+        assert await problem(f"{origin}/a") == ("it redirects more than 3 times", False)
+    assert len(heads) == 4
 
 
 async def test_compressed_answer_is_never_unpacked():
@@ -184,6 +185,48 @@ async def test_slow_server_fails_in_time(stage):
         assert await problem(f"{origin}/a", seconds=0.3) == ("it was not received within 0 s", True)
 
 
+async def test_each_step_of_a_download_has_its_time(monkeypatch):
+    """Connecting, and each wait for bytes; the total time is another limit."""
+    limits, set_limit = [], socket.socket.settimeout
+
+    def note(self, seconds):
+        limits.append(seconds)
+        set_limit(self, seconds)
+
+    async with serving(ok()) as (origin, _):
+        monkeypatch.setattr(socket.socket, "settimeout", note)
+        await fetch(f"{origin}/a")
+    assert limits == [5.0, 15.0]
+
+
+async def test_largest_file_is_fetched():
+    """With its length announced or not."""
+    for answer in (ok(bytes(1000)), b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000)):
+        async with serving(answer) as (origin, _):
+            assert await fetch(f"{origin}/a", most_bytes=1000) == ("a", bytes(1000))
+            assert await problem(f"{origin}/a", most_bytes=999) == (
+                "it has more than the 999 bytes that are fetched by URL",
+                False,
+            )
+
+
+async def test_usual_limits_are_512_mib_and_two_minutes():
+    """The announced length is enough to refuse."""
+    for size, reason in (
+        (512 * 1024**2, "the connection to its server broke"),
+        (512 * 1024**2 + 1, "it has more than the 536870912 bytes that are fetched by URL"),
+    ):
+        async with serving(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\na" % size) as (origin, _):
+            assert (await problem(f"{origin}/a"))[0] == reason
+    assert TOTAL_SECONDS == 120
+
+
+@pytest.mark.requirement("downloads.addresses")
+async def test_address_with_control_characters_is_refused():
+    for url in ("https://example.com/a\nb", "https://example.com/\x00", "https://example.com/a\u200bb"):
+        assert await problem(url) == ("the address has control characters", False)
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -192,6 +235,11 @@ async def test_slow_server_fails_in_time(stage):
         (b"nonsense\r\n\r\n", ("the connection to its server broke", True)),
         (ok(b""), ("it is empty", False)),
         (b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 404", False)),
+        (ok(more=b"Content-Encoding: br\r\n"), ("its server sent it compressed, which is never unpacked", False)),
+        (b"HTTP/1.1 201 X\r\nContent-Length: 1\r\n\r\na", ("its server answered 201", False)),
+        (b"HTTP/1.1 408 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 408", True)),
+        (b"HTTP/1.1 425 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 425", True)),
+        (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 500", True)),
         (b"HTTP/1.1 206 X\r\nContent-Length: 1\r\n\r\na", ("its server answered 206", False)),
         (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 503", True)),
         (b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 429", True)),

@@ -322,3 +322,26 @@ async def test_api_that_refuses_the_type_is_asked_once(sandbox, file):
         await client.media.upload("a.pdf", "application/pdf", file)
     await client.aclose()
     assert not list(Path(sandbox.folder / "media").rglob("a.pdf"))
+
+
+@pytest.mark.parametrize(
+    ("age", "lifetime", "is_used"),
+    [(269, 300, True), (270, 300, False), (269, 9000, True), (270, 9000, False), (89, 100, True), (90, 100, False)],
+)
+async def test_url_is_used_for_nine_tenths_of_its_lifetime_and_270_seconds_at_most(file, age, lifetime, is_used):
+    """An upload that starts later could be refused halfway."""
+
+    class SlowApi(Api):
+        async def presign(self, request):
+            self.now += age
+            return await super().presign(request)
+
+    place = "http://media.sandbox.localhost/key"
+    api = SlowApi(presigned={"uploadUrl": place, "publicUrl": "https://m.example/k", "expiresIn": lifetime})
+    if is_used:
+        assert (await upload(api.client(), file)).puts == 1
+    else:
+        with pytest.raises(UploadFailed) as caught:
+            await upload(api.client(), file)
+        assert caught.value.reason == "the upload URL was too old"
+    assert len(api.presigns) == (1 if is_used else 2)

@@ -112,6 +112,14 @@ FAILED = (503, {}, b"{}")
 
 
 @pytest.mark.requirement("api.repeats")
+def test_requests_have_their_usual_limits():
+    limits = Limits()
+    assert (limits.connect_seconds, limits.read_seconds, limits.write_seconds) == (5, 15, 30)
+    assert (limits.total_seconds, limits.connections) == (30, 16)
+    assert (limits.list_bytes, limits.answer_bytes) == (8 * 1024**2, 1024**2)
+
+
+@pytest.mark.requirement("api.repeats")
 async def test_read_is_tried_three_times_with_full_jitter():
     """Full jitter makes the waits 0.5 s and 1 s."""
     time = FakeTime()

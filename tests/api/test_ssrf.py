@@ -81,6 +81,11 @@ REFUSED_BY_RULE = {
         "https://2130706433/a",
         "https://0x7f.1/a",
         "https://0x7f000001/a",
+        "https://127.0x1/a",
+        "https://127.0X/a",
+        "https://media.example.1/a",
+        "https://media-.example.com/a",
+        "https://media.example-/a",
         "https://0177.0.0.1/a",
         "https://127.1/a",
         "https://0/a",
@@ -193,15 +198,15 @@ def test_this_machine_is_allowed_only_for_an_api_on_it(url, authority, addresses
         ("https://evil.localhost.example:81/a", "has a port of its own"),
         ("http://127.0.0.2/a", "is not https"),
         ("http://[::2]/a", "is not https"),
-        ("http://127.0.0.1:70000/a", "has no usable port"),
+        ("http://127.0.0.1:65536/a", "has no usable port"),
         ("http://.localhost/a", "names no host"),
     ],
 )
 def test_local_api_allows_public_storage_and_this_machine_only(url, rule):
     """A local proxy may return the real storage's URLs; other plain http stays refused."""
     assert parse_upload_url(ACCEPTED, loopback=True).loopback is False
-    assert parse_upload_url("http://127.0.0.1:7000/a", loopback=True).loopback is True
-    with pytest.raises(UploadUrlRefused, match=rule):
+    assert parse_upload_url("http://127.0.0.1:65535/a", loopback=True).loopback is True
+    with pytest.raises(UploadUrlRefused, match=f"^the upload address {rule}$"):
         parse_upload_url(url, loopback=True)
 
 
@@ -210,7 +215,7 @@ def test_name_with_an_address_that_is_not_public_is_refused(address):
     """One such address among public ones is enough."""
     place = parse_upload_url(ACCEPTED)
     assert resolve_public(place, lambda host, port: [PUBLIC]) == (PUBLIC,)
-    with pytest.raises(UploadUrlRefused, match="private network"):
+    with pytest.raises(UploadUrlRefused, match=r"^the upload address leads into a private network$"):
         resolve_public(place, lambda host, port: [PUBLIC, address])
 
 
@@ -244,6 +249,18 @@ def test_addresses_of_a_name_keep_their_order_without_duplicates():
     assert asked == [("media.example.com", 443)]
 
 
+def test_first_sixteen_addresses_of_a_name_are_tried():
+    """A name with thousands must not keep an upload busy."""
+    many = [f"93.184.216.{number}" for number in range(17)]
+    place = parse_upload_url(ACCEPTED)
+    assert resolve_public(place, lambda host, port: many) == tuple(many[:16])
+
+
+def test_name_with_a_number_before_its_last_label_is_a_name():
+    assert parse_upload_url("https://127.1.example/a").host == "127.1.example"
+    assert parse_upload_url("https://1.example/a").host == "1.example"
+
+
 def test_base_url_on_this_machine_is_recognized():
     """The same hosts as where settings are read."""
     here = ("http://127.0.0.1:1/api", "http://[::1]/api", "http://localhost/api", "http://sandbox.localhost/api")
@@ -254,6 +271,8 @@ def test_base_url_on_this_machine_is_recognized():
 def test_system_resolver_knows_this_machine():
     """Numeric addresses resolve without a network."""
     assert system_resolver("127.0.0.1", 80) == ["127.0.0.1"]
+    with pytest.raises(OSError):
+        system_resolver("127.0.0.1", 80_000_000_000)
 
 
 @given(st.ip_addresses())

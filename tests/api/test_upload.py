@@ -376,6 +376,21 @@ async def test_storage_that_never_finishes_fails_in_time(habit):
 
 
 @pytest.mark.requirement("uploads.ends")
+async def test_each_step_of_an_upload_has_its_time(monkeypatch):
+    """Connecting, sending a block, and the response; the total time is another limit."""
+    limits, set_limit = [], socket.socket.settimeout
+
+    def note(self, seconds):
+        limits.append(seconds)
+        set_limit(self, seconds)
+
+    async with serving(answering(OK)) as port:
+        monkeypatch.setattr(socket.socket, "settimeout", note)
+        await put(storage(), f"http://127.0.0.1:{port}/key")
+    assert limits == [5.0, 30.0, 15.0]
+
+
+@pytest.mark.requirement("uploads.ends")
 async def test_endless_answer_is_not_read():
     """The status is enough."""
 
@@ -487,6 +502,35 @@ async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkey
         while source.open_copies:
             await anyio.sleep(0)
     assert connected == []
+
+
+@pytest.mark.requirement("uploads.ends")
+async def test_cancelling_while_connecting_sends_nothing_of_the_file(monkeypatch):
+    """There is no connection yet that could be closed."""
+    connecting, go = threading.Event(), threading.Event()
+    received, connect = [], socket.create_connection
+
+    def slow(*address):
+        connecting.set()
+        go.wait(5)
+        return connect(*address)
+
+    async def listening(reader, writer):
+        await read_request(reader)
+        received.append(await reader.read(1))
+
+    source = Bytes()
+    async with serving(listening) as port:
+        monkeypatch.setattr(socket, "create_connection", slow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(put, storage(), f"http://127.0.0.1:{port}/key", source)
+            assert await anyio.to_thread.run_sync(connecting.wait, 5)
+            tasks.cancel_scope.cancel()
+        go.set()
+        with anyio.fail_after(5):
+            while source.open_copies or not received:
+                await anyio.sleep(0)
+    assert received == [b""]
 
 
 @pytest.mark.requirement("uploads.ends")

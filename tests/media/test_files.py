@@ -284,7 +284,7 @@ def test_link_is_never_followed(folder, tmp_path, place):
 def test_anything_but_an_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
     """Only a regular file with one name and a sensible size."""
     path = folder / "thing.jpg"
-    expected = "not a regular file"
+    expected = "it is not a regular file. Pass an image or a video"
     if kind == "folder":
         path.mkdir()
     elif kind == "fifo":
@@ -295,19 +295,32 @@ def test_anything_but_an_ordinary_file_is_refused(folder, tmp_path, kind, monkey
             server.bind("thing.jpg")
     elif kind == "hard link":
         os.link(tmp_path / "secret.jpg", path)
-        expected = "hard link"
+        expected = "it is a hard link. Pass a copy of it"
     elif kind == "empty":
         path.touch()
-        expected = "it is empty"
+        expected = "it is empty. Pass an image or a video"
     elif kind == "too large":
         path.touch()
         os.truncate(path, MOST_BYTES + 1)
-        expected = f"has {MOST_BYTES + 1} bytes"
+        expected = "it has 5368709121 bytes and at most 5368709120 can be sent. Make it smaller"
     else:
         refuse_opening(monkeypatch, errno.EACCES)
         path.write_bytes(b"x")
-        expected = "may not read it"
-    assert expected in refusal("thing.jpg", folder)
+        expected = "this server may not read it. Change its permissions"
+    assert refusal("thing.jpg", folder) == exact("thing.jpg", expected)
+
+
+@needs_descriptors
+def test_largest_file_is_opened(folder):
+    (folder / "large.mp4").touch()
+    os.truncate(folder / "large.mp4", MOST_BYTES)
+    with open_below("large.mp4", [folder]) as file:
+        assert file.size == 5 * 1024**3
+
+
+def exact(name, cause):
+    """The whole refusal of a file."""
+    return f"Not uploaded: «{name}»: {cause}; repeating the same call does not help."
 
 
 def refuse_opening(monkeypatch, number):
@@ -326,7 +339,23 @@ def refuse_opening(monkeypatch, number):
 def test_other_failure_of_the_disk_is_a_refusal(folder, monkeypatch):
     """Nothing of the system's words or paths is repeated."""
     refuse_opening(monkeypatch, errno.EIO)
-    assert "it could not be opened" in refusal("thing.jpg", folder)
+    assert refusal("thing.jpg", folder) == exact("thing.jpg", "it could not be opened. Check the file")
+
+
+@needs_descriptors
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (errno.EPERM, "this server may not read it. Change its permissions"),
+        (errno.ENAMETOOLONG, "its name is too long. Check the path"),
+        (errno.ENXIO, "it is not a regular file. Pass an image or a video"),
+        (errno.ELOOP, "a part of its path is a link, or not a folder. Pass the path of the file itself"),
+        (errno.ENOTDIR, "a part of its path is a link, or not a folder. Pass the path of the file itself"),
+    ],
+)
+def test_failure_to_open_a_file_has_its_cause_and_next_step(folder, monkeypatch, number, cause):
+    refuse_opening(monkeypatch, number)
+    assert refusal("thing.jpg", folder) == exact("thing.jpg", cause)
 
 
 @needs_posix_names
@@ -370,7 +399,6 @@ def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
 def test_file_that_another_program_holds_is_named_as_such(folder, monkeypatch):
     """Windows refuses to open it, and no permission would help."""
     error = PermissionError(errno.EACCES, "in use")
-    error.winerror = 32
     real = os.open
 
     def opening(path, *args, **options):
@@ -379,7 +407,9 @@ def test_file_that_another_program_holds_is_named_as_such(folder, monkeypatch):
         return real(path, *args, **options)
 
     monkeypatch.setattr(files.os, "open", opening)
-    assert refusal("photo.jpg", folder) == HELD
+    for number in (32, 33):
+        error.winerror = number
+        assert refusal("photo.jpg", folder) == HELD
 
 
 @pytest.mark.skipif(not WINDOWS, reason="only Windows lets a program open a file for itself alone")
@@ -421,13 +451,33 @@ def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
     [
         ("trip\\beach.jpg", "«beach.jpg»: the path has a backslash. Write / between its parts;"),
         (
+            "trip/../photo.jpg",
+            "«photo.jpg»: the path has an empty, . or .. part. Pass the plain path below the allowed folder;",
+        ),
+        ("trip//beach.jpg", "«beach.jpg»: the path has an empty, . or .. part. Pass the plain path below"),
+        ("trip/./beach.jpg", "«beach.jpg»: the path has an empty, . or .. part. Pass the plain path below"),
+        ("", "Not uploaded: it: the path has an empty, . or .. part. Pass the plain path below"),
+        ("x" * 4097, "Not uploaded: it: the path has more than 4096 characters. Pass a shorter one;"),
+        ("file:///a?b", "Not uploaded: it: a file URL must have the form file:///path. Pass the path instead;"),
+        (
+            "ph\x01oto.jpg",
+            (
+                "the path has a control or an invisible character (U+0001). Pass it without; if the file's own name has it, "
+                "pass a copy with a plain name;"
+            ),
+        ),
+        (
             "C:\\Users\\ann\\photo.jpg",
-            "«photo.jpg»: this is a path of Windows, and this server runs on another system.",
+            "«photo.jpg»: this is a path of Windows, and this server runs on another system. Pass its path here;",
         ),
         ("\\\\?\\C:\\photo.jpg", "«photo.jpg»: the path has a backslash. Write / between its parts;"),
         (
             "ph\u200boto.jpg",
             "the path has a control or an invisible character (U+200B). Pass it without; if the file's",
+        ),
+        (
+            "trip/.hidden/key.jpg",
+            "«key.jpg»: hidden files and folders are never read. Pass a copy in a visible folder;",
         ),
         (".ssh/key.jpg", "«key.jpg»: hidden files and folders are never read. Pass a copy in a visible folder;"),
     ],
@@ -491,8 +541,10 @@ def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, mon
         "in quotes": Path(f'"{folder}"'),
     }[root]
     words = refusal("photo.jpg", folder, path)
-    assert words.startswith(f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media")
-    assert str(tmp_path) not in words
+    assert words == (
+        f"Not uploaded: entry 2 of TTP_MEDIA_DIRS {why}. Name a folder that holds only media, for example "
+        f"TTP_MEDIA_DIRS={EXAMPLE_FOLDER}, and restart this server; repeating does not help until then."
+    )
     assert folder_problems([folder, path]) == [f"entry 2 of TTP_MEDIA_DIRS {why}"]
 
 

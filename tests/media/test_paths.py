@@ -212,6 +212,42 @@ def test_home_is_only_used_where_it_is_known():
     assert parse_source("~/a.png", None, system="linux") == "~/a.png"
 
 
+def test_colon_after_the_drive_is_refused_on_windows_alone():
+    """It names a stream of the file there."""
+    with pytest.raises(FileRefused) as caught:
+        check_parts(["trip", "photo.png:evil"], system="windows")
+    assert str(caught.value) == (
+        "Not uploaded: «photo.png:evil»: the path has a colon after its drive. Pass the plain path of the file; "
+        "repeating the same call does not help."
+    )
+    check_parts(["trip", "photo.png:good"], system="linux")
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [
+        ("x" * 4096, "x" * 4096),
+        ("./a.png", "a.png"),
+        ("././/./a.png", "a.png"),
+        ("./~/a.png", "./~/a.png"),
+        ("./", "./"),
+        ("'a.png", "'a.png"),
+        ("''", "''"),
+        ("'a'", "a"),
+        ("“ a.png ”", "a.png"),
+        (r"a\ b.png", "a b.png"),
+        (r"a\b.png", r"a\b.png"),
+        (r"a\\b.png", r"a\b.png"),
+        ("FILE:///a%20b.png", "/a b.png"),
+        ("file:a.png", "a.png"),
+        ("files:a.png", "files:a.png"),
+        ("~a/b.png", "~a/b.png"),
+    ],
+)
+def test_path_as_it_is_typed_in_posix(typed, path):
+    assert parse_source(typed, "/home/ann", system="linux") == path
+
+
 @pytest.mark.parametrize("url", ["file://server/share/a.png", "file:///a.png?x", "file:///a.png#x", "file://[/a.png"])
 def test_file_url_of_another_form_is_refused(url):
     """A host only names a share on Windows."""

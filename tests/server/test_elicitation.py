@@ -57,7 +57,9 @@ async def test_token_is_in_no_question(connect, sandbox, post_id, era):
     ("action", "content"),
     [
         ("decline", {}),
+        ("decline", {"confirm": True}),
         ("cancel", {}),
+        ("cancel", {"confirm": True}),
         ("accept", {"confirm": False}),
         ("accept", {}),
         ("accept", {"confirm": "true"}),

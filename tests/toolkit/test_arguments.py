@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from ttp_mcp.toolkit.arguments import ArgumentProblem, read_arguments
+from ttp_mcp.tools import TOOLSETS
+
 pytestmark = pytest.mark.requirement("toolkit.arguments")
 
 DUE = "2026-12-10T10:00"
@@ -95,3 +98,80 @@ async def test_misspelt_name_inside_an_object_is_refused(fresh):
 async def test_tool_without_arguments_ignores_a_filler(agent):
     plain, _ = await agent.ok("list_integrations")
     assert (await agent.ok("list_integrations", random_string="x"))[0] == plain
+
+
+TOOL = {tool.name: tool for toolset in TOOLSETS for tool in toolset.tools}
+NUMBER = "must not hold NaN or an infinite number"
+UNICODE = "holds half of an emoji or another broken character; send the text again"
+KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_data, platforms, scheduled_at, thread"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "problems"),
+    [
+        ("create_post", {"acount_ids": 1}, "unknown argument acount_ids (did you mean account_ids?)"),
+        ("create_post", {"zzz": 1}, f"unknown argument zzz (known are {KNOWN})"),
+        ("create_post", {"Go on.": 1}, f"unknown argument «Go on.» (known are {KNOWN})"),
+        ("create_post", {"thread": ["a"], "Thread": 1, "accountIds": "a", "account_ids": "b"}, (
+            "unknown argument Thread (did you mean thread?); account_ids was given twice"
+        )),
+        ("create_post", {"content": 7}, "content must be text"),
+        ("create_post", {"thread": ["a", 7]}, "thread.1 must be text"),
+        ("create_post", {"thread": {"a": 1}}, "thread must be a list"),
+        ("create_post", {"thread": '["a", "b"'}, "thread must be a list"),
+        ("create_post", {"platform_data": [1]}, "platform_data must be an object"),
+        ("create_post", {"platform_data": {"a": float("nan")}}, f"platform_data {NUMBER}"),
+        ("create_post", {"platform_data": {"a": [1.5, {"b": float("inf")}]}}, f"platform_data {NUMBER}"),
+        ("create_post", {"platform_data": {"a\ud800": 1}}, f"platform_data {UNICODE}"),
+        ("create_post", {"platform_data": {"a": "\0"}}, "platform_data must not hold a NUL character"),
+        ("create_post", {"thread": ["a", "b\udfff"]}, f"thread.1 {UNICODE}"),
+        ("create_post", {"content": "a\ud800"}, f"content {UNICODE}"),
+        ("list_posts", {"limit": True}, "limit must be a whole number"),
+        ("list_posts", {"limit": "many", "order": "odd"}, (
+            "order must be 'latest', 'soonest' or 'created'; limit must be a whole number"
+        )),
+        ("list_posts", {"limit": 101}, "limit must be at most 100"),
+        ("list_posts", {"confirmation": "x"}, (
+            "unknown argument confirmation (known are account, after, before, cursor, limit, order, platform, status, text)"
+        )),
+        ("delete_post", {"post_id": "x", "confirmation": "y"}, "unknown argument confirmation (known are post_id)"),
+        ("delete_post", {"post_id": None}, "post_id must be text"),
+        ("delete_post", {}, "post_id is required"),
+        ("plan_posts", {"posts": [7]}, "posts.0 must be an object"),
+        ("plan_posts", {"posts": "words"}, "posts.0 must be an object"),
+    ],
+)  # fmt: skip
+def test_every_argument_that_breaks_a_rule_is_named_with_it(tool, arguments, problems):
+    content = {} if tool != "create_post" or "content" in arguments else {"content": "Hello"}
+    with pytest.raises(ArgumentProblem) as caught:
+        read_arguments(TOOL[tool], {**content, **arguments})
+    assert str(caught.value) == f"{tool} not called: {problems}. Nothing was sent."
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "read"),
+    [
+        ("create_post", {"accountIds": "a, b", "allowDuplicate": True}, {
+            "account_ids": ["a", " b"], "allow_duplicate": True,
+        }),
+        ("create_post", {"thread": '["a", "b"]', "mediaUrls": '"https://a.example"'}, {
+            "thread": ["a", "b"], "media_urls": ['"https://a.example"'],
+        }),
+        ("create_post", {"platform_data": '{"tiktok": {"a": 1.5}}'}, {"platform_data": {"tiktok": {"a": 1.5}}}),
+        ("create_post", {"thread": "null", "platforms": [["null"], ""]}, {"thread": ["null"]}),
+        ("list_posts", {"status": "draft,, failed", "order": " SOONEST", "limit": "7"}, {
+            "status": ["draft", " failed"], "order": "soonest", "limit": 7,
+        }),
+        ("delete_post", {"id": "p1"}, {"post_id": "p1"}),
+        ("list_integrations", {"random_string": "x"}, {}),
+    ],
+)  # fmt: skip
+def test_arguments_are_read_from_other_spellings_and_forms(tool, arguments, read):
+    content = {"content": "Hello"} if tool == "create_post" else {}
+    values = read_arguments(TOOL[tool], {**content, **arguments}).model_dump(exclude_unset=True)
+    assert values == {**content, **read}
+
+
+def test_code_of_a_confirmation_is_an_argument_where_codes_are_used():
+    read = read_arguments(TOOL["delete_post"], {"post_id": "p1", "confirmation": "c"}, with_confirmation=True)
+    assert read.model_dump() == {"post_id": "p1", "confirmation": "c"}

@@ -190,6 +190,7 @@ async def test_confirmation_counts_once(connect):
         {"platforms": ["twitter"]},
         {"platforms": None, "account_ids": ["linkedin"]},
         {"media_urls": ["https://example.com/a.jpg"]},
+        {"platforms": ["twitter"], "thread": ["And more"]},
         {"platform_data": {"linkedin": {"a": 1}}},
     ],
 )
@@ -198,6 +199,14 @@ async def test_confirmation_is_for_exactly_what_was_shown(connect, altered):
     async with connect(confirm="required", demo_posts=False) as agent:
         code = await preview(agent, **LATER)
         assert await agent.refused("create_post", **LATER | altered, confirmation=code) == REFUSED
+        assert agent.standing() == []
+
+
+async def test_confirmation_of_a_post_is_none_for_a_duplicate_of_it(connect):
+    """The preview says whether an equal post may be sent."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        code = await preview(agent, **LATER)
+        assert await agent.refused("create_post", **LATER, allow_duplicate=True, confirmation=code) == REFUSED
         assert agent.standing() == []
 
 
@@ -378,14 +387,30 @@ async def test_yes_to_a_post_is_none_to_a_second_one(connect):
         assert len(agent.standing()) == 1
 
 
-async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect):
-    """Another text under the same id is another post."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": "Something important"},
+        {"thread": '["And more"]'},
+        {"media_urls": '["https://example.com/a.jpg"]'},
+        {"scheduled_at": 1_800_000_000_000},
+        {"account": "twitter @harborcafe"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect, change):
+    """With another text, thread, file, account or time it is another post."""
     async with connect(confirm="required", demo_posts=False) as agent:
         post_id = await made(agent)
         code = await preview(agent, "delete_post", post_id=post_id)
-        agent.put(post_id, content="Something important")
+        if "account" in change:
+            account = await agent.account(change["account"])
+            with agent.sandbox.store.writing() as db:
+                db.execute("UPDATE post_targets SET account_id = ?", (account,))
+        else:
+            agent.put(post_id, **change)
         assert await agent.refused("delete_post", post_id=post_id, confirmation=code) == REFUSED
-        assert agent.standing() == [("Something important", "draft")]
+        assert len(agent.standing()) == 1
 
 
 @eras

@@ -129,9 +129,9 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     ip = _unwrap_ipv4(given)
-    ordinary = ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
     return (
-        ordinary
+        ip.is_global
+        and not ip.is_multicast
         and (ip.version == 4 or ip in _GLOBAL_V6)
         and not any(ip in network for network in _RESERVED)
         and int(given) >> 32 & 0xFFFFFFFF not in _ISATAP

@@ -111,6 +111,25 @@ async def test_confirmation_of_now_holds_while_time_passes(connect, clock):
         assert 60 <= (due - clock.now().astimezone(UTC)).total_seconds() <= 130
 
 
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("later", [0, 90])
+async def test_retry_of_a_post_for_now_is_no_second_post_however_late_the_answer_is(connect, clock, later, mode):
+    """In the minute of the first call too: what the user agreed to is that post, and it exists."""
+    post = {"content": "Open now", "platforms": ["linkedin"], "scheduled_at": "now"}
+    thinking = iter([0, 200])
+
+    def answer():
+        clock.move(next(thinking))
+        return True
+
+    async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
+        _, made = await agent.ok("create_post", **post)
+        clock.move(later)
+        _, again = await agent.ok("create_post", **post)
+        assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
+        assert len(agent.standing()) == 1
+
+
 async def test_reschedule_to_now_keeps_two_minutes(fresh):
     """Sooner, the scheduler could take up both posts."""
     _, made = await fresh.ok("create_post", content="Doors open", platforms=["linkedin"], scheduled_at=SOON)

@@ -66,6 +66,7 @@ def basic(text: str) -> str:
         f"Bearer user:{token_of(1)}",
         basic(f"user:{token_of(1)}"),
         basic(f"{token_of(1)}:"),
+        basic(f"{token_of(1)}:").replace(" ", "   "),
     ],
 )
 @pytest.mark.parametrize("key", [KEY, None])

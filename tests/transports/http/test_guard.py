@@ -209,7 +209,39 @@ async def test_options_request_that_is_not_a_preflight_is_refused_with_405(serve
     async with serve(allowed_origins=("https://app.example.com",)) as web:
         without_method = await web.http.options("/mcp", headers={"origin": "https://app.example.com"})
         without_origin = await web.http.options("/mcp", headers={"access-control-request-method": "POST"})
-    assert (without_method.status_code, without_origin.status_code) == (405, 405)
+        both = {"origin": "https://app.example.com", "access-control-request-method": "POST"}
+        other_method = await web.http.get("/mcp", headers=both)
+    assert [each.status_code for each in (without_method, without_origin, other_method)] == [405, 405, 405]
+
+
+async def test_headers_of_the_application_let_no_other_page_read():
+    """Those of the SDK allow every page."""
+
+    async def app(scope, receive, send):
+        allowed = [(b"Access-Control-Allow-Origin", b"*"), (b"Access-Control-Allow-Credentials", b"true")]
+        await send({"type": "http.response.start", "status": 200, "headers": [*allowed, (b"X-Other", b"1")]})
+        await send({"type": "http.response.body"})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    page = frozenset({("https", "app.example.com", 443)})
+    guard = Guard(app, GuardRules(frozenset(), page, page, {"/mcp": ("GET",)}, "/mcp", frozenset({"/mcp"})))
+    headers = [(b"origin", b"https://app.example.com")]
+    await guard({"type": "http", "path": "/mcp", "method": "GET", "query_string": b"", "headers": headers}, None, send)
+    assert sent[0]["headers"] == [
+        (b"X-Other", b"1"),
+        (b"access-control-allow-origin", b"https://app.example.com"),
+        (b"access-control-expose-headers", b"www-authenticate"),
+        (b"vary", b"Origin"),
+    ]
+
+
+async def test_probe_is_answered_under_any_name(web):
+    response = await web.http.get("/healthz", headers={"host": "10.0.0.9:8000"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS", "HEAD"])
@@ -227,7 +259,7 @@ async def test_methods_of_another_path_are_named(web):
     assert said(response) == "/healthz takes GET, HEAD."
 
 
-@pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/MCP", "/docs", "/healthz//"])
+@pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/mcpx", "/social/mcpx", "/MCP", "/docs", "/healthz//"])
 async def test_another_path_is_refused_and_the_path_of_mcp_named(serve, path):
     async with serve(options={"path": "/social/mcp"}) as web:
         response = await web.http.post(path)
@@ -292,12 +324,12 @@ async def test_other_kinds_of_connections_are_not_answered():
     reached = []
 
     async def app(scope, receive, send):
-        reached.append(scope["type"])
+        reached.append((scope["type"], receive, send))
 
     guard = Guard(app, GuardRules(frozenset(), frozenset(), frozenset(), {}, "/mcp", frozenset()))
-    await guard({"type": "websocket"}, None, None)
-    await guard({"type": "lifespan"}, None, None)
-    assert reached == ["lifespan"]
+    await guard({"type": "websocket"}, "receive", "send")
+    await guard({"type": "lifespan"}, "receive", "send")
+    assert reached == [("lifespan", "receive", "send")]
 
 
 @given(st.text(max_size=60))

@@ -1,5 +1,6 @@
 """OAuth access tokens against an issuer in this process: what is accepted, what is not, and what clients can find out."""
 
+import base64
 import itertools
 import json
 import time
@@ -173,6 +174,16 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
     assert [await tokens.verify_token(token) for token in forged] == [None] * len(forged)
 
 
+async def test_secret_among_the_keys_signs_nothing(tokens, issuer):
+    """Everyone can read it there."""
+    secret = b"s" * 64
+    listed = {"kty": "oct", "kid": "s", "k": base64.urlsafe_b64encode(secret).decode().rstrip("=")}
+    issuer.documents["/keys"]["keys"].append(listed)
+    assert await tokens.verify_token(issuer.token()) is not None
+    for algorithm in ("HS256", "HS384", "HS512"):
+        assert await tokens.verify_token(issuer.token("s", key=secret, algorithm=algorithm)) is None
+
+
 @pytest.mark.parametrize("more", [{"use": "enc"}, {"alg": "ES384"}])
 async def test_a_key_for_another_use_is_not_used(tokens, issuer, more):
     issuer.documents["/keys"] = issuer.jwks(**more)
@@ -283,6 +294,14 @@ async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
         ]
         without = await web.http.get("/metrics")
     assert (statuses, without.status_code) == ([200, 401, 401], 401)
+
+
+async def test_metadata_needs_no_key(serve, issuer):
+    """A client without a token looks there for where to get one."""
+    async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
+        metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
+        other = await web.http.get("/.well-known/oauth-protected-resource")
+    assert (metadata.status_code, other.status_code) == (200, 404)
 
 
 async def test_page_of_a_listed_origin_reads_the_metadata(serve, issuer):

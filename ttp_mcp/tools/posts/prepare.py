@@ -183,9 +183,8 @@ async def prepare_post(
         scheduled_at=nearest_time(context, lead) if wants_now else when,
         platform_data=choices.platform_data,
     )
-    asked_for = post.scheduled_at
-    if wants_now and replaced is None:
-        post = await _reuse_recent_time(post, tuple(targets), others, context)
+    recent = await _find_recent(post, tuple(targets), others, context) if wants_now and replaced is None else None
+    post = recent or post
     if replaced is not None and others is not None:
         others = tuple(other for other in others if other.id != replaced.id)
     validate_post(
@@ -209,7 +208,7 @@ async def prepare_post(
         others,
         scheduled=scheduled,
         is_now=wants_now,
-        is_retry=post.scheduled_at != asked_for,
+        is_retry=recent is not None,
         notes=tuple(choices.notes),
     )
 
@@ -227,20 +226,20 @@ def nearest_time(context: ToolContext, lead: timedelta) -> datetime:
     )
 
 
-async def _reuse_recent_time(
+async def _find_recent(
     post: PostCreate, target_ids: Sequence[str], others: Sequence[Post] | None, context: ToolContext
-) -> PostCreate:
-    """Give a post for `now` the time of an equal one for `now`, so that a retry isn't a second post."""
+) -> PostCreate | None:
+    """Return a post for `now` with the time of an equal one for `now`, so that a retry isn't a second post."""
     if post.scheduled_at is None:
-        return post
+        return None
     for minutes in range(RETRY_MINUTES):
         earlier = replace(post, scheduled_at=post.scheduled_at - timedelta(minutes=minutes))
         try:
             if await context.writer.duplicates.find_prior(earlier, others, target_ids) is not None:
                 return earlier
         except LedgerProblem:
-            return post
-    return post
+            break
+    return None
 
 
 async def _list_posts(context: ToolContext, *, wanted: bool) -> tuple[Post, ...] | None:

@@ -67,7 +67,7 @@ class ServerKey:
 def parse_bearer(header: bytes) -> bytes | None:
     """Return the value of `Authorization: Bearer`; None for another scheme."""
     scheme, _, value = header.partition(b" ")
-    return value.strip(b" ") if scheme.lower() == b"bearer" else None
+    return value.strip() if scheme.lower() == b"bearer" else None
 
 
 def has_api_token(header: bytes) -> bool:
@@ -78,7 +78,7 @@ def has_api_token(header: bytes) -> bool:
     if scheme.lower() != b"basic":
         return False
     try:
-        return _API_TOKEN.search(base64.b64decode(value.strip(b" "))) is not None
+        return _API_TOKEN.search(base64.b64decode(value)) is not None
     except binascii.Error:
         return False
 
@@ -106,7 +106,7 @@ class ClientAuth:
             oauth_paths: Paths where the application checks `Authorization` itself; it accepts the key, too.
             tenantless_paths: Paths that need the key, if there is one, but no user.
         """
-        self._app = AuthContextMiddleware(app) if tenants is not None else app
+        self._app = AuthContextMiddleware(app)
         self._key = key
         self._open_paths = frozenset(open_paths)
         self._oauth_paths = frozenset(oauth_paths)

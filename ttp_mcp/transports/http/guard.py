@@ -119,9 +119,7 @@ class Guard:
         """Serve a path under both spellings: clients and gateways add and remove the slash, and not all follow a redirect."""
         path = scope["path"]
         other = path[:-1] if path.endswith("/") else f"{path}/"
-        if path in self._rules.methods or other not in self._rules.methods:
-            return scope
-        return {**scope, "path": other}
+        return {**scope, "path": other} if other in self._rules.methods else scope
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> Rejection | None:
         return (
@@ -179,7 +177,7 @@ def _check_unambiguous(headers: Iterable[tuple[bytes, bytes]]) -> Rejection | No
 
 
 def _check_query(scope: Scope) -> Rejection | None:
-    if b"ttp_" in scope.get("query_string", b"").lower():
+    if b"ttp_" in scope["query_string"].lower():
         return Rejection(
             400,
             "An API token must not be in a URL, which logs keep. Revoke that token, and send a new one in a header.",
@@ -194,7 +192,7 @@ async def _send_preflight(send: Send, methods: Collection[str]) -> None:
         (b"access-control-max-age", _PREFLIGHT_SECONDS),
     )
     await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.body"})
 
 
 def _add_cors_headers(send: Send, origin: bytes) -> Send:
