@@ -136,12 +136,17 @@ async def test_token_does_what_its_capability_allows(
     assert [name for name, answer in answers.items() if answer.status_code == 403] == refused
     for name in refused:
         assert "its capabilities are read" in answers[name].json()["message"]
+    caller = tokens.verify_token(sandbox.store, sandbox.clock, token)
+    (entry,) = [each for each in tokens.list_tokens(sandbox.store) if each["label"] == "narrow"]
+    allowed = tokens.CAPABILITIES[: tokens.CAPABILITIES.index(capability) + 1]
+    assert caller == tokens.Caller(entry["id"] or "", "usr_demo", "narrow", allowed)
+    assert re.fullmatch("tok_[0-9a-f]{16}", caller.token_id)
 
 
 @pytest.mark.requirement("sandbox.tokens")
 def test_capability_must_be_a_known_one(sandbox: Sandbox) -> None:
     """A slip makes no token."""
-    with pytest.raises(ValueError, match="A token may read, draft or publish"):
+    with pytest.raises(ValueError, match=r"^A token may read, draft or publish\.$"):
         tokens.create_token(sandbox.store, sandbox.clock, label="odd", capability="admin")
 
 
