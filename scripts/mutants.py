@@ -72,6 +72,11 @@ TESTS = {
     "ledger/publications": ("tests/ledger/test_ledger.py", "tests/writes/test_publish.py"),
     "ledger/replacements": ("tests/ledger/test_ledger.py", "tests/writes/replacement/test_half_replaced.py"),
     "ledger/store": ("tests/ledger/store",),
+    "ledger/store/base": (
+        "tests/ledger/store/test_sqlite.py",
+        "tests/ledger/test_writes.py",
+        "tests/ledger/test_ledger.py",
+    ),
     "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py",),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),
     "sandbox/rest/posts": tuple(f"tests/sandbox/rest/test_{name}.py" for name in ("posts", "publish", "tokens")),

@@ -462,8 +462,12 @@ async def test_ledger_that_changes_all_the_time_stops_a_write_with_words(world, 
         return "changed"
 
     monkeypatch.setattr(world.state, "commit", changed)
-    with pytest.raises(LedgerProblem, match="other processes keep changing the same entry"):
+    with pytest.raises(LedgerProblem) as raised:
         await world.writes.create(world.post(), tool="create_post")
+    assert str(raised.value) == (
+        "the ledger can't be used: other processes keep changing the same entry. Nothing is sent without it; reading goes on. "
+        "Call again in a moment."
+    )
     assert world.faults.writes == []
 
 

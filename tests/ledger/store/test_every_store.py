@@ -381,8 +381,12 @@ async def test_entry_that_is_not_a_document_is_reported_as_damage(open_store: Op
     no_document: Any = ["not", "an", "object"]
     await state.commit(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)
 
-    with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
+    with pytest.raises(LedgerProblem) as raised:
         await state.get(scope, "kind", ["bad"], NOW)
+    assert str(raised.value) == (
+        "the ledger can't be used: it is damaged, an entry can't be read. Nothing is sent without it; reading goes on. "
+        "Stop every ttp-mcp server and move ledger.db out of TTP_STATE_DIR, or remove the entry from the store of TTP_STATE_URL."
+    )
     with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
         await state.recent(scope, "kind", NOW, NOW)
     assert await values(state, scope, "good") == {"good": 1}

@@ -88,6 +88,29 @@ async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> 
     db.close()
 
 
+@pytest.mark.requirement("state.expiry")
+async def test_every_200th_commit_clears_500_expired_documents_away(tmp_path: Path) -> None:
+    """Few enough to stay fast, and never one that expired less than a day ago."""
+    state = SqliteStore(tmp_path)
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    day = timedelta(days=1)
+    await state.commit("s", [put(f"old {number}", expires_at=past) for number in range(501)], past - day)
+    await state.commit("s", [put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
+
+    async def count() -> int:
+        return len(await state.recent("s", "kind", past - day, past - day))
+
+    for _ in range(198):
+        assert await state.commit("s", [], past + day) == "done"
+    assert await count() == 502
+    await state.commit("s", [], past + day)
+    assert await count() == 2
+    for _ in range(200):
+        await state.commit("s", [], past + day)
+    assert await count() == 1
+    await state.aclose()
+
+
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
     """Replacing a document does not make it newer."""
@@ -188,10 +211,12 @@ async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(
     assert db is not None
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
 
-    with pytest.raises(
-        LedgerProblem, match=r"the disk is full\. Nothing is sent without it; reading goes on\. Free some"
-    ):
+    with pytest.raises(LedgerProblem) as raised:
         await state.commit("s", [Put("kind", "big", {"value": "x" * 100_000}, LATER)], NOW)
+    assert str(raised.value) == (
+        "the ledger (ledger.db in TTP_STATE_DIR) can't be used: the disk is full. Nothing is sent without it; reading goes on. "
+        "Free some space, then call again."
+    )
     assert await values(state, "a", "big") == {"a": 1}
     assert await state.commit("s", [put("b", 2)], NOW) == "done"
 
@@ -445,8 +470,12 @@ async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path)
 
     for _ in range(2):
-        with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
+        with pytest.raises(LedgerProblem) as raised:
             await state.commit("s", [put("a")], NOW)
+        assert str(raised.value) == (
+            "the ledger (ledger.db in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; reading goes on. "
+            "Upgrade ttp-mcp, or set TTP_STATE_DIR to another folder."
+        )
     with pytest.raises(LedgerProblem, match=r"written by a newer ttp-mcp.*Upgrade"):
         await values(state, "a")
     await state.aclose()
