@@ -112,8 +112,31 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
         await searching.wait()
         assert await writes.in_flight.drain(0) is False
 
-    assert [answer.outcome for answer in answers] == ["unknown"]
+    (answer,) = answers
+    assert answer.cause is not None
+    if kind == "create":
+        assert answer == Created("unknown", START, cause=answer.cause)
+    else:
+        assert answer == Deleted("unknown", START, post, cause=answer.cause)
     assert await world.outcomes() == ["unknown"]
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_write_that_is_given_up_while_it_is_sent_is_unknown(world) -> None:
+    """Without a search: there is no time for one."""
+    world.faults.script = ["held, then committed"]
+    answers: list[Created] = []
+
+    async def call() -> None:
+        answers.append(await world.writes.create(world.post(), tool="create_post"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await world.faults.held.wait()
+        assert await world.writes.in_flight.abandon() is False
+
+    assert answers == [Created("unknown", START)]
+    assert world.time.monotonic() == 0
 
 
 @pytest.mark.requirement("writes.cancel")

@@ -8,7 +8,7 @@ import pytest
 
 from ttp_mcp.api import NotReached, ValidationFailed
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.writes.outcomes import HourlyLimits, LimitReached, WriteRefused
+from ttp_mcp.writes.outcomes import Created, HourlyLimits, LimitReached, WriteRefused
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -26,13 +26,30 @@ async def test_create_sends_one_request_and_returns_the_post(world) -> None:
     """The normal path."""
     created = await world.writes.create(world.post(), tool="create_post")
 
-    assert created.outcome == "created"
     assert created.post is not None
-    assert created.post_id == created.post.id
-    assert created.at == START
-    assert (created.reconciled, created.recorded, created.candidates) == (False, True, ())
+    assert created == Created("created", START, created.post, created.post.id)
+    assert created.post.raw == (await world.api.posts.get(created.post.id)).raw
     assert world.faults.writes == ["POST"]
     assert await world.outcomes() == ["created"]
+
+
+@pytest.mark.requirement("writes.once")
+async def test_each_write_is_recorded_with_its_tool(world) -> None:
+    """And with the post in whose place one was created."""
+    created = await world.writes.create(world.post(), tool="apply_plan", replaces="cm0")
+    await world.writes.delete(created.post_id, tool="undo_plan")
+    async with world.writes.upload(tool="upload_media"):
+        pass
+    draft = await world.api.posts.create(world.post(at=None))
+    await world.writes.publish(draft, tool="publish_post")
+
+    history = {(each.kind, each.tool, each.post_id, each.replaces) for each in await world.ledger.read_history(START)}
+    assert history == {
+        ("create", "apply_plan", created.post_id, "cm0"),
+        ("delete", "undo_plan", created.post_id, None),
+        ("upload", "upload_media", None, None),
+        ("publish", "publish_post", draft.id, None),
+    }
 
 
 @pytest.mark.requirement("writes.once")
@@ -57,8 +74,11 @@ async def test_create_whose_answer_is_lost_is_found_and_never_sent_again(world, 
 
     created = await world.writes.create(world.post(), tool="create_post")
 
-    assert (created.outcome, created.reconciled) == ("created", True)
-    assert [post.id for post in await world.equal_posts(world.post())] == [created.post_id]
+    (post,) = await world.equal_posts(world.post())
+    assert created.cause is not None
+    assert created == Created("created", START, created.post, post.id, reconciled=True, cause=created.cause)
+    assert created.post is not None
+    assert created.post.raw == post.raw
     assert world.faults.writes == ["POST"]
     assert await world.outcomes() == ["created"]
 
@@ -70,7 +90,8 @@ async def test_create_that_never_arrived_is_unknown_after_the_deadline(world) ->
 
     created = await world.writes.create(world.post(), tool="create_post")
 
-    assert (created.outcome, created.post_id, created.candidates) == ("unknown", None, ())
+    assert created.cause is not None
+    assert created == Created("unknown", START, cause=created.cause)
     assert world.faults.writes == ["POST"]
     assert 25 < world.time.monotonic() <= 30
     assert await world.outcomes() == ["unknown"]

@@ -32,9 +32,10 @@ async def test_delete_reports_what_became_of_the_post(world, fault: str, outcome
 
     deleted = await world.writes.delete(post.id, tool="delete_post")
 
-    assert (deleted.outcome, deleted.still_there) == (outcome, still_there)
+    assert (deleted.cause is None) == (fault in ("none", "404"))
+    assert deleted == Deleted(outcome, START, deleted.post, still_there, cause=deleted.cause)
     assert deleted.post is not None
-    assert deleted.post.content == "Doors open at ten"
+    assert deleted.post.raw == post.raw
     assert world.faults.writes == ["DELETE"]
     assert await world.outcomes() == [outcome]
 

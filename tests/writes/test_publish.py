@@ -39,7 +39,9 @@ async def test_lost_answer_is_settled_by_the_status_of_the_post(world, fault: st
 
     published = await world.writes.publish(post, tool="publish_post")
 
-    assert (published.outcome, published.post.status) == (outcome, status)
+    assert (published.cause is None) == (fault == "none")
+    assert published == Published(outcome, START, published.post, cause=published.cause)
+    assert (published.post.id, published.post.status) == (post.id, status)
     assert (await world.api.posts.get(post.id)).status == status
     assert world.faults.writes == ["POST"]
     assert await world.outcomes() == [outcome]
