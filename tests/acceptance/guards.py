@@ -461,6 +461,11 @@ REMOVED: dict[str, Removal] = {
         constant(ZeroDivisionError),
         f"{TOOLS}/posts/test_reschedule.py::test_replacement_is_removed_when_the_delete_can_not_be_recorded",
     ),
+    "replacement that may exist": Removal(
+        "writes.replacement:EarlierAttempt",
+        constant(ZeroDivisionError),
+        f"{TOOLS}/posts/test_reschedule.py::test_unclear_replacement_stays_recorded_when_the_call_is_repeated",
+    ),
     "copy that is left": Removal(
         "writes.duplicates:Duplicates._have_others",
         later(True),

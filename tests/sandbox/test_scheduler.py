@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -355,3 +356,41 @@ def test_a_worker_that_is_late_does_not_take_figures_back(feed: Feed) -> None:
         assert Scheduler(pausing, late_clock).measure() == 1
     assert late.measure() == 0
     assert figures == [feed.views("p")]
+
+
+def test_engagement_is_counted_from_the_publication_in_the_time_zone_of_the_organization(feed: Feed) -> None:
+    with feed.store.writing() as db:
+        db.execute("UPDATE organizations SET time_zone = 'Asia/Tokyo'")
+    feed.post("p", "acc_twitter")
+    feed.clock.move(3600)
+    feed.worker().tick()
+    feed.clock.move(24 * 3600)
+    assert feed.worker().measure() == 1
+
+    account = {"id": "acc_twitter", "platform": "twitter", "followers": 1000}
+    published = (NOW + HOUR).astimezone(ZoneInfo("Asia/Tokyo"))
+    expected = networks.compute_engagement(account, "p", published, 24.0)
+    row = feed.row("SELECT likes, comments, shares, views, measured_at, settled FROM publications")
+    assert tuple(row) == (
+        expected.likes,
+        expected.comments,
+        expected.shares,
+        expected.views,
+        to_ms(NOW + 25 * HOUR),
+        0,
+    )
+    assert expected.views > 0
+
+
+def test_publication_that_is_late_has_its_engagement_at_once(feed: Feed) -> None:
+    """From five minutes on."""
+    for post_id, minutes in (("p", 5), ("q", 4.9)):
+        feed.post(post_id, "acc_twitter", due=NOW + HOUR - timedelta(minutes=minutes) - timedelta(milliseconds=TICK_MS))
+    feed.clock.move(3600)
+    feed.worker().tick()
+
+    measured = [
+        feed.row("SELECT measured_at - published_at AS age FROM publications WHERE post_id = ?", each)["age"]
+        for each in "pq"
+    ]
+    assert measured == [5 * 60 * 1000, 0]

@@ -144,6 +144,31 @@ async def test_outcome_that_can_not_be_noted_is_still_answered(
     await state.aclose()
 
 
+@pytest.mark.requirement("writes.ledger-faults")
+@pytest.mark.parametrize("fault", ["none", "lost after commit", "lost before commit"])
+@pytest.mark.parametrize("kind", ["create", "delete", "publish"])
+async def test_answer_says_that_its_outcome_is_not_recorded(world, tmp_path: Path, kind: str, fault: str) -> None:
+    state = BrokenState(tmp_path / "broken")
+    state.commits_left = 1
+    world.ledger = Ledger(state, "scope", world.time.clock.now)
+    post = await world.api.posts.create(world.post(at=None))
+    writes = world.another()
+    world.faults.script = [fault]
+
+    match kind:
+        case "create":
+            done = await writes.create(world.post(), tool="create_post")
+        case "delete":
+            done = await writes.delete(post.id, tool="delete_post", post=post)
+        case _:
+            done = await writes.publish(post, tool="publish_post")
+
+    assert done.recorded is False
+    assert (done.outcome == "unknown") == (fault == "lost before commit")
+    assert (writes.in_flight.unresolved, writes.in_flight.count) == (1, 0)
+    await state.aclose()
+
+
 class UnreadableLedger(Ledger):
     """Takes notes, and can't be asked for the first looks after a post."""
 

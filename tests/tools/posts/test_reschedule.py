@@ -556,6 +556,24 @@ async def test_post_that_is_still_there_after_its_delete_is_named_with_its_repla
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
+async def test_unclear_replacement_stays_recorded_when_the_call_is_repeated(connect):
+    """Its post may still turn up beside the old one."""
+    async with connect(demo_posts=False, through=Fault) as agent:
+        old = await made(agent)
+        fault = agent.sandbox.app
+        fault.turn, fault.count, fault.how, fault.after, fault.methods = 0, 0, "lost", False, ("POST",)
+        assert "So the replacement may exist" in await agent.refused(
+            "reschedule_post", post_id=old, scheduled_at=FRIDAY
+        )
+        fault.turn = None
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+
+        assert "may have created an equal post, but its response was lost" in words
+        assert words.endswith(f"{old} was not changed.")
+        assert await agent.assembly.app.ledger.replacements.find_pending(old) is not None
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
 async def test_limit_of_deletions_never_leaves_both(connect):
     """What the call made itself it may always take back."""
     async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
