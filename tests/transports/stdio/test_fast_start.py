@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import environment
-from tests.support.windows import needs_parents, needs_signals
+from tests.support.windows import needs_parents, needs_signals, skip_on_windows
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
 
 TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
@@ -286,3 +286,137 @@ def test_the_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
     assert not [name for name in ours for other in ELSEWHERE if name == other or name.startswith(f"{other}.")]
     foreign = {name for name in modules if not name.startswith(("_", "ttp_mcp"))}
     assert foreign <= {"argparse", "difflib", "gc", "statistics"}
+
+
+# Packages and modules of ours that a server needs to list its tools and to report unfinished writes.
+BEFORE_CALL = {
+    "api",
+    "cli",
+    "config",
+    "credentials",
+    "errors",
+    "ledger",
+    "logs",
+    "media",
+    "planning",
+    "platforms",
+    "process",
+}
+BEFORE_CALL |= {"server", "text", "times", "toolkit", "tools", "transports", "writes"}
+# What those load beside the packages of the SDK: Python's own.
+BESIDE_SDK = {"argparse", "ctypes", "difflib", "gc", "resource", "runpy", "sqlite3", "statistics", "ttp_mcp"}
+# What a call to the API loads. The second half is for extras of the HTTP client, loaded where something else has installed them.
+HTTP_CLIENT = {"h11", "httpcore2", "truststore", "ctypes"}
+HTTP_CLIENT |= {"attr", "attrs", "h2", "hpack", "hyperframe", "outcome", "socksio", "sortedcontainers", "trio"}
+
+
+def packages(modules):
+    """Their packages, without private ones."""
+    return {name.partition(".")[0] for name in modules if not name.startswith("_")}
+
+
+def imported(text):
+    """Modules that `-X importtime` names, also those that aren't installed."""
+    return {*re.findall(r"\| +(\S+)$", text, re.MULTILINE)}
+
+
+@pytest.mark.requirement("fast-start.lean")
+def test_what_a_real_server_loads_before_the_first_call_and_at_it(tmp_path):
+    """The list of packages. The HTTP client's connections come with the call; nothing else does."""
+    timed = [sys.executable, "-X", "importtime"]
+    sdk = imported(subprocess.run([*timed, "-c", "import mcp.server.lowlevel"], capture_output=True, text=True).stderr)
+    variables = {"TTP_API_TOKEN": "ttp_" + "0123456789abcdef" * 3, "TTP_API_URL": "http://127.0.0.1:1/api"}
+    variables |= {"TTP_STATE_DIR": str(tmp_path), "TTP_FAST_START": "off", "TZ": "UTC"}
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with (tmp_path / "errors").open("wb") as errors:
+        started = subprocess.Popen([*timed, "-m", "ttp_mcp"], env=environment(**variables), stderr=errors, **pipes)
+    with started:
+        peer = Peer(started)
+        open_session(peer)
+        before = imported((tmp_path / "errors").read_text())
+        peer.send(call(1, "list_integrations"))
+        assert text_of(peer.answer(1)).startswith("Accounts not listed: the API refused the connection.")
+        at_call = imported((tmp_path / "errors").read_text()) - before
+        started.stdin.close()
+    assert {name.split(".")[1] for name in before if name.startswith("ttp_mcp.")} == BEFORE_CALL
+    elsewhere = ELSEWHERE - {"ledger.store.sqlite"}
+    assert not [name for name in before for other in elsewhere if f"{name}.".startswith(f"ttp_mcp.{other}.")]
+    assert packages(before) - packages(sdk) - BY_THE_ENVIRONMENT <= BESIDE_SDK
+    assert packages(at_call) <= HTTP_CLIENT | {"ttp_mcp"}
+    assert {name.rpartition(".")[0] for name in at_call if name.startswith("ttp_mcp")} <= {"ttp_mcp.api"}
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from ttp_mcp.cli import main
+sys.exit(main([]))
+"""
+
+
+@pytest.mark.requirement("handshake.record")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and folders of Linux")
+@pytest.mark.parametrize("folder", ["full", "read-only", "missing"])
+def test_a_home_folder_that_can_not_be_written_shows_no_error(tmp_path, folder):
+    python = ["-c", FULL_DISK] if folder == "full" else ["-c", "from ttp_mcp.cli import main; main([])"]
+    tmp_path.chmod(0o500)
+    home = "/proc/none" if folder == "missing" else str(tmp_path)
+    for _ in range(2):
+        with program(home, python=python, HOME=home) as peer:
+            start, tools = open_session(peer)
+            assert start["result"]["serverInfo"]["name"]
+            assert tools["result"]["tools"]
+            peer.process.stdin.close()
+            assert peer.process.stderr.read() == b""
+            assert peer.wait() == 0
+
+
+RECORDING = """
+import json, os, signal, sys
+from pathlib import Path
+from ttp_mcp.transports.stdio.handshake import Handshake
+path = Path(sys.argv[1])
+
+def record(stop):
+    def trace(*_):
+        nonlocal stop
+        stop -= 1
+        if not stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    handshake = Handshake(path, "key")
+    sys.settrace(trace)
+    for number, method in enumerate(("ping", "tools/list")):
+        handshake.observe(b'{"id":%d,"method":"%s"}' % (number, method.encode()))
+        handshake.is_answered(number, {"text": "x" * 100})
+    sys.settrace(None)
+    os._exit(0)
+
+stop, status = 0, 1
+while status:
+    stop += 1
+    child = os.fork()
+    if not child:
+        record(stop)
+    status = os.waitpid(child, 0)[1]
+    answers = len(json.loads(path.read_bytes()[64:])) if path.exists() else 0
+    print(answers, int(Handshake(path, "key").can_replay))
+    path.unlink(missing_ok=True)
+print(len(list(path.parent.iterdir())))
+"""
+
+
+@pytest.mark.requirement("handshake.record")
+@skip_on_windows("Windows has no fork")
+def test_a_record_is_whole_or_absent_wherever_the_process_is_killed(tmp_path):
+    """SIGKILL before each line of Python that runs while two answers are recorded."""
+    path = tmp_path / "handshake-record"
+    printed = subprocess.run(
+        [sys.executable, "-c", RECORDING, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    *states, files = printed.splitlines()
+    assert states[0] == "0 0"
+    assert states[-1] == "2 1"
+    assert {*states} == {"0 0", "1 1", "2 1"}
+    # Files that killed processes left behind are removed with old records.
+    assert int(files) <= 16
