@@ -26,7 +26,7 @@ def anyio_backend() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-snapshots` writes the files in tests/snapshots anew."""
+    """`--update-snapshots` rewrites the files in tests/snapshots."""
     parser.addoption("--update-snapshots", action="store_true", help="renew the files in tests/snapshots")
 
 

@@ -233,7 +233,7 @@ PLACEHOLDERS = (
 @every_setting
 @pytest.mark.parametrize("value", [*PLACEHOLDERS, *(f'"{value}"' for value in PLACEHOLDERS)])
 def test_placeholder_that_was_not_replaced_is_never_ignored(name, value):
-    """Also for a guard that is off by default: somebody wanted it on."""
+    """Also for a guard that is off by default: the placeholder shows that it was wanted."""
     for known in (name, *config.SETTINGS[[setting.name for setting in SETTINGS].index(name)].aliases):
         problem = outcome(known, value)
         assert isinstance(problem, str)

@@ -37,12 +37,12 @@ def nothing(*_: object, **__: object) -> None:
 
 
 def always(value: object) -> Callable[[Any], Any]:
-    """A function that always says the same."""
+    """A function that always returns the same value."""
     return lambda _: lambda *_, **__: value
 
 
 def as_it_is(_: Any) -> Callable[[Any], Any]:
-    """A function that gives back what it was given."""
+    """A function that returns its argument."""
     return lambda given, *_, **__: given
 
 
@@ -57,7 +57,7 @@ def constant(value: object) -> Callable[[Any], Any]:
 
 
 def later(value: object) -> Callable[[Any], Any]:
-    """A coroutine function that always says the same."""
+    """A coroutine function that always returns the same value."""
 
     def make(_: Any) -> Any:
         async def say(*_: object, **__: object) -> object:
@@ -74,7 +74,7 @@ def everything_allowed(there: dict[str, Any]) -> dict[str, Any]:
 
 
 def sent_without_a_note(there: Any) -> Any:
-    """A write goes on although its intent could not be noted."""
+    """A write continues although its intent couldn't be recorded."""
 
     async def begin(*arguments: Any) -> str:
         try:
@@ -137,7 +137,7 @@ def always_resolved(there: Any) -> Any:
 
 
 def any_use(there: Any) -> Any:
-    """A key of the issuer, whatever it is for."""
+    """Any key of the issuer, for any use."""
 
     async def find(self: Any, kid: str) -> dict[str, Any] | None:
         key = await there(self, kid)
@@ -188,12 +188,12 @@ def through_client(**options: Any) -> Any:
 
 
 async def passed_on(ctx: Any, call_next: Any) -> Any:
-    """A message as it came."""
+    """A message, unchanged."""
     return await call_next(ctx)
 
 
 async def any_post(post_id: str, app: Any) -> Any:
-    """A post that may be deleted whatever it is doing."""
+    """A post that may be deleted in any state."""
     return await app.api.posts.get(post_id)
 
 
@@ -997,7 +997,7 @@ CLUMSY = ("TypeError", "AttributeError", "NameError", "ImportError")
 
 
 def remove(patch: pytest.MonkeyPatch, place: str, instead: Callable[[Any], Any]) -> None:
-    """Put something else in a guard's place."""
+    """Replace a guard."""
     module, _, path = place.partition(":")
     owner: Any = importlib.import_module(f"ttp_mcp.{module}")
     *outer, name = path.split(".")
@@ -1024,7 +1024,7 @@ class Remover:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None]:
-        """What came of it."""
+        """Note the outcome of a test."""
         yield
         if call.excinfo is not None:
             for guard in self._guards_of(item.nodeid):

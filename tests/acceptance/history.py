@@ -1,4 +1,4 @@
-"""What agents were told, what happened in the sandbox, and whether the two agree."""
+"""Compare what agents were answered with what happened in the sandbox."""
 
 import sqlite3
 from collections import Counter
@@ -33,7 +33,7 @@ END;
 
 @dataclass(frozen=True)
 class Event:
-    """One call: what was asked, what the agent was told, and what had happened when it began and when it ended."""
+    """One call: its arguments, its answer, and the sandbox's history at its start and its end."""
 
     call: str  # create, delete, get, list
     outcome: str
@@ -80,7 +80,7 @@ def lives(db: sqlite3.Connection) -> dict[str, Life]:
 
 
 def violations(events: Sequence[Event], truth: dict[str, Life]) -> Counter[str]:
-    """Count what was told and is not so, and what must never happen. An empty counter is a good one."""
+    """Count false answers, and events that must never happen. An empty counter is good."""
     found: Counter[str] = Counter()
     for life in truth.values():
         found.update(_of_life(life))

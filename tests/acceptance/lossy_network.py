@@ -51,7 +51,7 @@ class LossyWorld:
 
 
 def draw_fates(count: int, seed: int) -> list[str]:
-    """Return a fate for each of so many writes: `answered`, or one of `PER_THOUSAND`."""
+    """Return a fate for each write: `answered`, or one of `PER_THOUSAND`."""
     fates = [fate for fate, share in PER_THOUSAND.items() for _ in range(max(1, count * share // 1000))]
     fates += ["answered"] * (count - len(fates))
     random.Random(seed).shuffle(fates)

@@ -1,4 +1,4 @@
-"""Workers that publish over one folder and are killed meanwhile; a program of its own, so that it can fork.
+"""Workers that publish from one folder and are killed while they do; a separate program, so that it can fork.
 
 Arguments: data file, number of kills, seed, `guarded` or `careless`. Prints how many workers it killed while there was work,
 and how many were started in all.
@@ -51,7 +51,7 @@ class Careless(Scheduler):
 
 
 def left(path: Path) -> int:
-    """How many posts are not finished."""
+    """Count the unfinished posts."""
     with closing(sqlite3.connect(path, timeout=30)) as db:
         return db.execute(LEFT).fetchone()[0]
 
@@ -93,7 +93,7 @@ class Nursery:
             self.started += 1
 
     def kill(self, pid: int) -> None:
-        """As a machine kills: without a word."""
+        """Kill without warning."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""C5: whatever is created, moved, lost and removed, each account has its one post, and what is told of it is so."""
+"""C5: after any creates, reschedules, losses and deletes, each account has its one post, and every answer is true."""
 
 import json
 import os
@@ -49,7 +49,7 @@ class Crash(Exception):
 
 
 async def crash(*_: Any, **__: Any) -> None:
-    """In the place of what is not reached."""
+    """Take the place of code that isn't reached."""
     raise Crash
 
 
@@ -62,11 +62,11 @@ class Network:
         self.lost = 0
 
     def plan(self, method: str, fault: str) -> None:
-        """What the next request of a method meets."""
+        """Set the fault of the next request of a method."""
         self._faults[method] = fault
 
     def be_fine(self) -> None:
-        """Forget what was planned and not met."""
+        """Forget faults that weren't met."""
         self._faults.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +81,7 @@ class Network:
 
 
 class Told(str):
-    """The text of an answer."""
+    """Text of an answer."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ class Told(str):
         return {found for part in re.finditer(pattern, self) for found in re.findall(ID, part[0])}
 
     def lacking(self) -> set[str]:
-        """Accounts that are said to have no post."""
+        """Accounts that the answer says have no post."""
         part = re.search(r"with account_ids (.*?) (?:alone sends|to have the rest)", self)
         return set(part[1].split(", ")) if part else set()
 
@@ -116,7 +116,7 @@ class Sequence:
     story: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Do something, several times; each time what was told is compared with what is."""
+        """Take several random actions, and compare each answer with the truth."""
         actions: tuple[Callable[[Posts], Any], ...] = (
             self.create,
             self.create_once_more,
@@ -135,28 +135,28 @@ class Sequence:
     # What is
 
     async def posts(self) -> Posts:
-        """What stands now."""
+        """Posts that exist now."""
         found = await self.agent.assembly.app.api.posts.list()
         return {post.id: frozenset((account, post.scheduled_at) for account in post.account_ids) for post in found}
 
     def lately_removed(self) -> Posts:
-        """Posts that the server may still take for standing: an API that lags would not find them either."""
+        """Posts that the server may still take for existing: a replica that lags would not find them either."""
         since = self.clock.now() - LONGEST_WRITE
         return {post_id: places for post_id, (when, places) in self.removed.items() if when > since}
 
     def check(self, holds: object, problem: str) -> None:
-        """The criterion of row C5; what led to a violation is shown."""
+        """Check the criterion of row C5, and show what led to a violation."""
         assert holds, "\n".join([problem, *self.story])
 
     def check_nothing_is_there_twice(self, before: Posts, after: Posts, replaced: str | None = None) -> None:
-        """A new post stands where another one does only when that was wanted."""
+        """An account has a second equal post only if a duplicate was allowed."""
         taken = {place for post_id, places in before.items() if post_id != replaced for place in places}
         for post_id in set(after) - set(before):
             twice = after[post_id] & taken - self.doubled
             self.check(not twice, f"an account has two posts for one minute: {twice}")
 
     def check_what_accounts_have(self, told: Told, wanted: frozenset[Place], before: Posts) -> None:
-        """An answer that others stand already says which accounts have none; the rest has one."""
+        """An answer that some accounts have the post already names those that don't; the rest have one."""
         standing = {place for places in before.values() for place in places}
         lately = {place for places in self.lately_removed().values() for place in places}
         lacking = told.lacking()
@@ -167,7 +167,7 @@ class Sequence:
                 self.check(place in standing | lately, f"{place} was told as served and has no post")
 
     def check_they_stand(self, post_ids: set[str], before: Posts) -> None:
-        """Posts that are named as there already."""
+        """Check that posts named as existing exist."""
         known = before.keys() | self.lately_removed().keys()
         self.check(post_ids and post_ids <= known, "a post that was named does not stand")
 
@@ -178,7 +178,7 @@ class Sequence:
         return self.chance.sample(self.accounts, self.chance.choice((1, 1, 2, 2, 3)))
 
     async def call(self, tool: str, /, **arguments: Any) -> types.CallToolResult:
-        """Call a tool, with the faults that are planned."""
+        """Call a tool with the planned faults."""
         self.state_calls.clear()
         result = await self.agent.call(tool, **arguments)
         self.network.be_fine()
@@ -207,7 +207,7 @@ class Sequence:
             self.check_created(result, wanted, before, after)
 
     def check_created(self, result: Any, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
-        """What is said of a create is so."""
+        """Check that the answer to a create is true."""
         told, data, new = Told(text_of(result)), result.structured_content or {}, after.keys() - before.keys()
         outcome = data.get("outcome", "refused")
         self.told[f"create: {outcome}"] += 1
@@ -224,16 +224,16 @@ class Sequence:
             self.check(wanted & self.unclear and not new, "refused for an attempt that there was not")
 
     async def create_once_more(self, before: Posts) -> None:
-        """Create, even if it is there already."""
+        """Create even if an equal post exists."""
         await self.create(before, once_more=True)
 
     async def create_and_lose_the_answer(self, before: Posts) -> None:
-        """Create while the request or its answer is lost."""
+        """Create, and lose the request or its response."""
         self.network.plan(*self.chance.choice(POST_FAULTS))
         await self.create(before)
 
     async def create_and_crash(self, before: Posts) -> None:
-        """Create without noting what came of it."""
+        """Create, and crash before the outcome is recorded."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Ledger, "finish", crash)
             await self.create(before, crashes=True)
@@ -248,13 +248,13 @@ class Sequence:
         self.check((await self.posts()).keys() == before.keys() - {post_id}, "deleted, but not as told")
 
     async def delete_and_lose_the_answer(self, before: Posts) -> None:
-        """Delete while the answer is lost."""
+        """Delete, and lose the response."""
         self.network.plan("DELETE", "lost after")
         await self.delete(before)
         self.network.be_fine()
 
     async def remove_outside(self, before: Posts) -> None:
-        """Somebody deletes a post in the dashboard."""
+        """Delete a post as in the dashboard."""
         if before:
             post_id = self.chance.choice(sorted(before))
             await self.agent.assembly.app.api.posts.delete(post_id)
@@ -262,11 +262,11 @@ class Sequence:
             self.story.append(f"{self.clock.now():%H:%M:%S} {post_id} is removed outside")
 
     async def let_time_pass(self, _: Posts) -> None:
-        """Less, or more, than a write may take."""
+        """Let less or more time pass than a write may take."""
         self.clock.move(self.chance.choice((20, 100, 300)))
 
     async def reschedule(self, before: Posts, *, crashes: bool = False) -> None:
-        """Give a post other accounts, another time or both; now and then something is lost."""
+        """Give a post other accounts, another time or both, sometimes with a lost request or response."""
         if not before:
             return
         post_id = self.chance.choice(sorted(before))
@@ -294,13 +294,13 @@ class Sequence:
             self.check_refused(told, post_id, wanted, before, after)
 
     async def reschedule_and_crash(self, before: Posts) -> None:
-        """Reschedule and stop before the replacement is made, after that, or before the end is noted."""
+        """Reschedule, and crash before or after the replacement is created, or before the end is recorded."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Replacer, self.chance.choice(("_create", "_swap", "_close")), crash)
             await self.reschedule(before, crashes=True)
 
     def check_none_is_lost(self, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
-        """Where the replaced post is gone, each account has one at the wanted minute; no other post is gone."""
+        """Check that a deleted old post has a replacement on each account at the new minute, and that no other post is gone."""
         gone = before.keys() - after.keys()
         self.check(gone <= {post_id}, "another post than the replaced one is gone")
         if gone:
@@ -308,7 +308,7 @@ class Sequence:
             self.check(wanted <= standing, f"an account lost its post by a reschedule: {wanted - standing}")
 
     def check_named(self, told: Told, after: Posts) -> None:
-        """Posts of which an answer says that they stand, do; and those that are told as gone, are."""
+        """Posts that an answer names as existing exist, and those that it calls gone are gone."""
         stand = told.ids(f"{ID} (?:(?:still )?exists|is as before|was not changed)") | told.ids(
             "an earlier call created .* so both exist"
         )
@@ -318,7 +318,7 @@ class Sequence:
         self.check(not either or either & after.keys(), "two posts were told as maybe standing and both are gone")
 
     def check_refused(self, told: Told, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
-        """What is said of a post that was not replaced is so, and a replacement that stands beside it is named."""
+        """A refusal tells the truth about the old post, and names a replacement that exists beside it."""
         new = after.keys() - before.keys()
         if new and post_id in after:
             self.check(new | {post_id} <= told.ids("Both may exist: .*"), "two posts stand and are not named")

@@ -106,7 +106,7 @@ class SlowApi:
 
 
 async def _soon(seconds: float) -> None:
-    """Waits of the client take one turn: time stands still here."""
+    """Waits of the client take one turn of the event loop: the clock doesn't move."""
     await anyio.sleep(0)
 
 
@@ -127,7 +127,7 @@ class Run:
         return PostCreate(f"Call number {number}", account_ids=(self.account,), scheduled_at=due)
 
     async def cancel_calls(self, count: int, kinds: Sequence[str] = ("read", "create", "delete")) -> None:
-        """Make so many calls, as many of each kind, and cancel each after at a random point."""
+        """Make `number` calls, equally many of each kind, and cancel each at a random point."""
         chance = random.Random(SEED)
         for number in range(count):
             kind = chance.choice(kinds)

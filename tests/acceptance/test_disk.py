@@ -239,7 +239,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextmanager
 def no_file_longer_than(process: subprocess.Popen[str], size: int) -> Generator[None]:
-    """As on a full disk: writes beyond so many bytes of a file fail."""
+    """As on a full disk, writes beyond a file size fail."""
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""C4: agents work while calls and answers are lost and posts are published; what each was told is what happened."""
+"""C4: agents work while requests and responses are lost and posts are published; every answer is true."""
 
 import json
 import os
@@ -115,7 +115,7 @@ class Weather:
 
 @dataclass
 class World:
-    """A sandbox, its weather, two processes over one ledger, and what the agents were told."""
+    """A sandbox with faults, two processes that share a ledger, and the answers of the agents."""
 
     time: SharedTime
     sandbox: Sandbox
@@ -350,7 +350,7 @@ def event(call: str, outcome: str, began: int = 0, ended: int = 1, **more: objec
 
 
 def test_an_ordinary_history_has_no_violations() -> None:
-    """What agents may be told about one post, from its creation to its end."""
+    """Answers that agents may get about one post, from its creation to its end."""
     events = [
         event("create", "created"),
         event("create", "already_created", 1, 1),

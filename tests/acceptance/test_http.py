@@ -270,7 +270,7 @@ async def test_many_users_at_once_see_nothing_of_each_other(settings):
 
 
 class Mixing(HttpService):
-    """Serves whoever calls with the surroundings of the first user: the mistake that the row looks for."""
+    """Serves every caller with the context of the first user: the mistake that this row looks for."""
 
     _first = None
 

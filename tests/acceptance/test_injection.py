@@ -252,7 +252,7 @@ RESOURCES = ("ttp://accounts", "ttp://recent-posts", "ttp://posts/p1", "ttp://pl
 
 
 def check_text(text, where):
-    """A payload stands in a fence, in a quotation or behind a bar; it does not get out and has no character that deceives."""
+    """A payload is fenced, quoted or behind a bar, can't leave it, and has no deceptive character."""
     assert not FORBIDDEN.search(text), f"{where}: a forbidden character got through"
     marks = [fenced[1] for fenced in FENCE.finditer(text)]
     assert GUESS not in marks, f"{where}: the mark of a fence was guessed"

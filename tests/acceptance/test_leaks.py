@@ -199,7 +199,7 @@ async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
 
 
 def surface(side):
-    """What somebody might print."""
+    """Representations that code might print."""
     app = side.assembly.app
     return (app, app.settings, app.api, app.api.token, app.ledger, app.writer, side.assembly.server)
 

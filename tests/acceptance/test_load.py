@@ -28,7 +28,7 @@ def _answered_well(response):
 
 
 async def _at_once(running, count):
-    """Make so many calls at the same time: how many went well, and what the others were."""
+    """Make `number` calls at once; return how many succeeded, and what the others returned."""
     outcomes = Counter()
 
     async def one():

@@ -150,7 +150,7 @@ async def test_b3_guard_removed_probe(monkeypatch):
 
 
 async def check_outage(seconds, callers):
-    """The API fails for so long while each caller asks twice a second; then it is back."""
+    """The API fails for `seconds` while each caller asks twice a second, then recovers."""
     time = VirtualTime()
     app = TimedApi(time, lambda at: 503 if at < seconds else 200)
     api = client(time, app)
@@ -287,7 +287,7 @@ async def check_memory(fault, *, told, most_mib, unbounded=False):
 
 
 def many_posts(count):
-    """A list of so many short posts as JSON."""
+    """A list of `number` short posts as JSON."""
     post = {
         "content": "Hello",
         "status": "published",

@@ -1,4 +1,4 @@
-"""Rows B10 and B11: every way to end with writes in flight, and a stderr that nobody reads."""
+"""Rows B10 and B11: every way to end with writes in flight, and a stderr that isn't read."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def end_once(path, ending, chance):
 @pytest.mark.requirement("acceptance.b10")
 @pytest.mark.parametrize("ending", [close_input, terminate, interrupt, break_output])
 def test_every_end_leaves_each_write_with_an_outcome_and_code_0(tmp_path, ending):
-    """Writes are answered where somebody can hear it, and no traceback is written."""
+    """Writes are answered while the pipe is open, and no traceback is written."""
     chance = random.Random(f"{SEED} {ending.__name__}")
     begun_in_all, answered_in_all, longest = 0, 0, 0.0
     for number in range(ROUNDS):
@@ -220,7 +220,7 @@ def noted_outcomes(folder):
 
 @pytest.mark.requirement("acceptance.b10")
 def test_every_end_of_the_real_server_notes_what_the_api_never_answered(tmp_path):
-    """Four processes at once, each with three writes that outlast the real drain: unknown, told where it can be heard, code 0."""
+    """Four processes, each with three writes that outlast the real drain: recorded as unknown and answered, exit code 0."""
     endings = [close_input, terminate, interrupt, break_output]
     with ExitStack() as stack:
         url, silent = stack.enter_context(silent_api())
@@ -253,7 +253,7 @@ def test_every_end_of_the_real_server_notes_what_the_api_never_answered(tmp_path
 
 
 def answered_calls(peer, calls, tool, patience):
-    """How many of so many calls, 50 at a time, are answered before one is not; and the seconds that each 50 took."""
+    """Make calls, 50 at a time; return how many were answered before the first that wasn't, and the seconds of each 50."""
     seconds = []
     for start in range(0, calls, 50):
         numbers = range(start, min(start + 50, calls))

@@ -276,7 +276,7 @@ async def one(folder, fault, times):
 
 
 async def check_faults(folder, rounds):
-    """Every fault once and for good: how many uploads arrived and how many were told as failed."""
+    """Every fault, once and permanently: how many uploads arrived and how many were reported as failed."""
     counts = {True: 0, False: 0}
     for _ in range(rounds):
         for fault in FAULTS:

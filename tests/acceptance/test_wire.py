@@ -106,7 +106,7 @@ def test_ten_thousand_mutated_lines_leave_a_server_that_answers(tmp_path):
 
 
 def long_line(peer, size):
-    """Send a call of so many bytes, in pieces, and return how much the server grew meanwhile."""
+    """Send a call of `size` bytes, in pieces, and return how much the server's memory grew."""
     server = psutil.Process(peer.process.pid)
     before = server.memory_info().rss
     most = before

@@ -1,4 +1,4 @@
-"""Each endpoint sends what the reference says, and reads whatever comes back."""
+"""Each endpoint sends what the reference says, and reads any response."""
 
 import json
 from datetime import UTC, datetime

@@ -221,7 +221,7 @@ def test_name_with_an_address_that_is_not_public_is_refused(address):
 
 @pytest.mark.parametrize("address", UNASSIGNABLE)
 def test_address_that_no_storage_can_have_is_not_public(address):
-    """Protocols, relays, documentation and tunnels, whatever this version of the standard library calls them."""
+    """Addresses for protocols, relays, documentation and tunnels, also where this Python's standard library calls them global."""
     assert not is_public(address)
 
 

@@ -151,7 +151,7 @@ def test_misuse_is_reported_on_stdout_with_json(capsys):
     ],
 )
 def test_misuse_that_no_tool_sees_has_the_same_form(capsys, arguments, words):
-    """One line of JSON, whatever was wrong."""
+    """Every kind of misuse is one line of JSON."""
     code, out, err = ran(capsys, "call", "--sandbox", "--json", *arguments)
     assert (code, err) == (2, "")
     told = json.loads(out)
@@ -326,7 +326,7 @@ def test_doctor_ends_well_without_a_problem(capsys, monkeypatch):
     ],
 )
 async def test_progress_is_a_bar_that_is_drawn_over_itself(capsys, progress, total, message, bar):
-    """It leaves the line to whoever wipes it away."""
+    """It doesn't end the line, so the next output can replace it."""
     await call._show_progress(progress, total, message)
     assert capsys.readouterr().err == bar
 

@@ -123,7 +123,7 @@ def test_demo_whose_server_refuses_the_call_stops_with_one_line(monkeypatch, cap
 
 
 def test_demo_stops_when_the_text_that_is_too_long_is_found_to_fit(monkeypatch, capsys):
-    """The story of a mended text is told only when there was something to mend."""
+    """The story of a shortened text needs a text that was too long."""
     monkeypatch.setattr("ttp_mcp.cli.demo.TOO_LONG", "Short enough.")
     assert main(["demo"]) == 1
     assert "check_post found no error" in capsys.readouterr().err

@@ -212,7 +212,7 @@ def test_install_refuses_what_is_not_a_regular_file(around):
 
 @pytest.mark.requirement("install.refuses")
 def test_install_reports_a_folder_that_is_none(around, tmp_path):
-    """A file stands where the client's folder should be."""
+    """A file is in the place of the client's folder."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / ".codex").write_text("")
     with pytest.raises(InstallRefused, match=r"\.codex/config\.toml could not be read"):
@@ -221,7 +221,7 @@ def test_install_reports_a_folder_that_is_none(around, tmp_path):
 
 @pytest.mark.requirement("install.refuses")
 def test_install_that_cannot_write_the_settings_names_them(around):
-    """Something stands where the backup should be."""
+    """The path of the backup is taken."""
     path = cursor_file(around)
     path.parent.mkdir(parents=True)
     path.write_text("{}")

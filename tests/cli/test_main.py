@@ -71,7 +71,7 @@ def test_misspelt_command_line_is_reported_in_one_line(capsys, arguments):
 
 @pytest.mark.parametrize("arguments", [(), ("--sandbox",), ("tools",), ("call", "list_posts"), ("doctor",)])
 def test_setting_that_cannot_be_used_is_reported_in_one_line(monkeypatch, tmp_path, capsys, arguments):
-    """With the variable and the rule, whatever is run; not with the value."""
+    """In every command: the variable and the rule, without the value."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("TTP_ACCESS", "everything")
     assert main(arguments) == 2
@@ -117,7 +117,7 @@ def test_broken_pipe_is_not_a_failure(tmp_path):
 
 
 def test_reader_who_leaves_does_not_hide_what_became_of_a_call(tmp_path):
-    """Whichever stream it was told on."""
+    """On either stream."""
     missing = ("call", "--sandbox", "get_post", '{"post_id": "nope"}')
     assert left_alone(tmp_path, *missing, "--json") == (5, b"")
     assert left_alone(tmp_path, *missing, stream="stderr") == (5, b"")
@@ -225,7 +225,7 @@ def test_json_is_valid_on_a_stdout_that_knows_few_letters(tmp_path, command):
 
 
 def test_what_belongs_into_a_file_is_printed_as_utf_8(tmp_path):
-    """A workspace, and what is to be pasted into settings."""
+    """A workspace, and settings to paste."""
     assert "Café" in json.loads(printed_in_ascii(tmp_path, "sandbox", "export")[1])["organizations"][0]["name"]
     (tmp_path / "Menü").mkdir()
     _, out = printed_in_ascii(tmp_path, "install", "zed", "--print", "--media-dir", str(tmp_path / "Menü"))

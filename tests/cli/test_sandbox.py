@@ -42,7 +42,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def stopped(data: Path) -> Path:
-    """The demo workspace, whose clock stands still on a Wednesday morning."""
+    """The demo workspace, with its clock stopped on a Wednesday morning."""
     with Sandbox(data, empty=True) as opened:
         reset_workspace(opened.store, opened.storage, at=NOW)
         opened.stored_clock.stop_at(NOW)
@@ -142,7 +142,7 @@ def test_no_tokens_say_how_to_make_one(run, stopped):
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_token_refusals(refusal):
-    """A length of life that the reference does not know, and an id that nobody has."""
+    """An expiry that the reference doesn't list, and an unknown id."""
     assert refusal("token", "create", "--expires-days", "366") == (
         "Nothing was changed. A token expires after 1–365 days, or never."
     )
@@ -339,7 +339,7 @@ def test_reset_makes_the_same_workspace_every_time(run, data, tmp_path):
 
 
 def test_export_reset_export_is_identical(run, stopped, tmp_path):
-    """With a clock that stands still, byte by byte; on standard output too."""
+    """With a stopped clock, byte for byte; also on standard output."""
     first = tmp_path / "a.json"
     facts = as_json(run("export", str(first), "--json"))
     assert (facts["file"], facts["organizations"], facts["media_without_content"]) == (str(first), 2, 0)
@@ -570,7 +570,7 @@ def test_every_command_of_the_documentation_runs(run, data, tmp_path, monkeypatc
 @pytest.mark.requirement("sandbox.embedded")
 @pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL))
 async def test_every_test_of_the_documentation_passes(example):
-    """As somebody would paste it."""
+    """As a reader would paste it."""
     names: dict[str, Any] = {}
     exec(example, names)
     (test,) = (value for name, value in names.items() if name.startswith("test_"))
@@ -610,7 +610,7 @@ def test_reset_leaves_data_that_another_program_holds(refusal, stopped, monkeypa
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data):
-    """It is in order, and nobody's to replace."""
+    """It is intact, and isn't ours to replace."""
     data.mkdir(parents=True)
     with closing(sqlite3.connect(data / "sandbox.db")) as other:
         other.execute("CREATE TABLE posts (text TEXT)")
@@ -620,7 +620,7 @@ def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data)
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_says_what_it_moved_away_and_that_tokens_are_gone(run, stopped):
-    """The log stands beside the moved database, under the name that SQLite looks for."""
+    """The log is beside the moved database, under the name that SQLite looks for."""
     run("token", "create")
     (stopped / "media" / "uploads" / "mine.png").write_bytes(b"mine")
     with closing(sqlite3.connect(stopped / "sandbox.db", isolation_level=None)) as newer:

@@ -124,7 +124,7 @@ def test_server_ends_quietly(tmp_path, end):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the limits of another process")
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_running_server_writes_no_core_file(tmp_path, transport):
-    """Whatever the limits of whoever started it: the token is in its memory."""
+    """With any limits of the parent process: the token is in its memory."""
     arguments = ["--transport", "http", "--port", "0"] if transport == "http" else []
     process = subprocess.Popen(
         # As high as may be, so that the server is what lowers it.

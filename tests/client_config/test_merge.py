@@ -215,7 +215,7 @@ def test_remove_between_other_servers_keeps_both():
     ],
 )
 def test_merge_into_an_invalid_file_is_refused_with_the_line(name, text, problem):
-    """The person is told where to look."""
+    """The error names the line."""
     with pytest.raises(InvalidFile, match=problem):
         merge_entry(BY_NAME[name], text, LAUNCH)
 
@@ -406,7 +406,7 @@ def test_arguments_of_another_program_go_with_it(args):
 
 @pytest.mark.requirement("clients.merge.keeps")
 def test_order_of_the_persons_arguments_stays():
-    """The sandbox stands where they put it, and a value is not taken for the name of the program."""
+    """The sandbox flag stays in its place, and a value isn't taken for the program's name."""
     args = ["--path", "/ttp-mcp", "--sandbox"]
     before = entry_by_hand(BY_NAME["codex"], command="/opt/bin/ttp-mcp", args=args, env_vars=["MINE"])
     assert merge_entry(BY_NAME["codex"], before, SANDBOX) == before

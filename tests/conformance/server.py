@@ -103,7 +103,7 @@ async def _nothing(_: Any, __: Any) -> types.EmptyResult:
 
 
 async def serve(port: int, state: Path, *, stateless: bool) -> None:
-    """Serve until the process is told to end."""
+    """Serve until the process is stopped."""
     settings = Settings(zone=ZoneInfo("UTC"), state_dir=state)
     sandbox = Sandbox()
     app = create_tool_context(settings, sandbox, state=open_store(settings))

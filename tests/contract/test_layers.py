@@ -42,7 +42,7 @@ def reached(start: Path) -> set[str]:
 
 
 def test_sandbox_imports_nothing_of_ours_outside_itself() -> None:
-    """Whatever is reached from the sandbox is the sandbox."""
+    """Every module that the sandbox imports is part of the sandbox."""
     assert [name for name in reached(PACKAGE / "sandbox") if not within(name, "ttp_mcp.sandbox")] == []
 
 

@@ -100,7 +100,7 @@ def missing(schema: Json, value: Any, resolved: Resolve, path: str) -> list[str]
 async def test_every_operation_without_a_token_is_refused_as_described(
     http: httpx2.AsyncClient, operations: Operations, check: Check
 ) -> None:
-    """401, whatever else the request is."""
+    """401 for every request, valid or not."""
     for name in operations:
         refused = await call(http, operations, name)  # with the token, for the id of a post
         url = refused.request.url

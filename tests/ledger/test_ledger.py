@@ -45,7 +45,7 @@ class _Slow:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands still."""
+    """A stopped clock."""
     return ManualClock(START)
 
 
@@ -338,7 +338,7 @@ async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger,
 @pytest.mark.requirement("ledger.half-replaced")
 @pytest.mark.parametrize("change", ["account", "platform", "content"])
 async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger, change: str) -> None:
-    """The same may be begun again, which is how it is finished; the same for others is told what is under way."""
+    """The same replacement may begin again, which completes it; a different one gets the pending one."""
     post = replace(POST, platforms=("x", "linkedin"))
     other = {
         "account": replace(post, account_ids=("a",)),

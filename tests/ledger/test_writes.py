@@ -254,7 +254,7 @@ async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
 
 @pytest.mark.requirement("writes.retry")
 async def test_retry_is_told_by_the_post_and_the_account(ledger: Ledger) -> None:
-    """Whatever its content and time."""
+    """With any content and time."""
     first = await begin(ledger, retries="p1")
     assert first.digest == digest_of(["retry", "p1"])
     later = replace(POST, content="Edited", scheduled_at=None)

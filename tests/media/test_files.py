@@ -56,7 +56,7 @@ def content(source, *roots):
 
 
 def test_relative_path_is_read_below_the_folder(folder):
-    """A path is meant below the allowed folder, whatever the working directory."""
+    """A relative path is below the allowed folder, from any working directory."""
     assert content("photo.jpg", folder) == b"picture"
     assert content("trip/beach.jpg", folder) == b"beach"
 
@@ -361,7 +361,7 @@ def test_failure_to_open_a_file_has_its_cause_and_next_step(folder, monkeypatch,
 @needs_posix_names
 @pytest.mark.requirement("uploads.words")
 def test_missing_file_names_what_is_similar_there(folder):
-    """A slip of the keyboard costs one call, not a guessing game; hidden and odd names are not told."""
+    """A typo costs one call; hidden and odd names aren't listed."""
     (folder / ".photo.jpg").write_bytes(b"hidden")
     (folder / "pho\nto.jpg").write_bytes(b"odd")
     (folder / "Photo1.JPG").write_bytes(b"similar")

@@ -194,7 +194,7 @@ def test_anything_else_is_refused_under_any_name(content):
     ("content", "name"), [(PNG, "a.txt"), (JPEG, "a"), (MP4, "a.mkv"), (MOV, ".mov2"), (GIF, "png")]
 )
 def test_name_of_no_media_file_is_refused_with_the_right_extension(content, name):
-    """A file that isn't named as an image or a video stays where it is, whatever its bytes."""
+    """A file without the extension of an image or a video isn't uploaded, even if its bytes are one."""
     kind = sniff_type(content)
     assert refusal(content, name) == (
         f"Not uploaded: «{name}»: its bytes are {kind}, which its name does not say. "

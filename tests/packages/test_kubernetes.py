@@ -81,7 +81,7 @@ def test_one_pod_is_kept_through_disruptions(objects):
 
 
 def test_secrets_come_by_reference(container):
-    """No value of a secret setting stands in a manifest."""
+    """No manifest contains the value of a secret setting."""
     secret = {setting.name for setting in SETTINGS if setting.secret}
     env = {each["name"]: each for each in container["env"]}
     assert [name for name in secret & env.keys() if "value" in env[name]] == []

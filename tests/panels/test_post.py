@@ -161,7 +161,7 @@ def test_keyboard_alone_checks_a_thread_and_schedules_it(stage: Stage) -> None:
 
 @pytest.mark.requirement("panels.text")
 def test_right_to_left_text_is_shown_from_the_right(stage: Stage) -> None:
-    """Its own direction, whatever is around it."""
+    """It keeps its own direction within other text."""
     text = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd"
     stage.open("post", "check_post", arguments={"content": text, "platforms": ["linkedin"]})
     stage.see(text)

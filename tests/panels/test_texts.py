@@ -1,4 +1,4 @@
-"""Hostile texts: whatever a post says, it is shown as text."""
+"""Hostile texts: every post is shown as text."""
 
 import pytest
 

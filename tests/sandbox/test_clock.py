@@ -34,7 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
 
 
 def test_manual_clock_only_moves_when_it_is_moved() -> None:
-    """In UTC, whatever zone it was given in."""
+    """In UTC, from any zone."""
     clock = ManualClock(NOW.astimezone(timezone(timedelta(hours=2))))
     assert (clock.now(), clock.now().tzinfo) == (NOW, UTC)
     clock.move(90.5)

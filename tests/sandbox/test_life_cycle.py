@@ -1,4 +1,4 @@
-"""The life cycle of posts against a model: whatever is done in whatever order, each is where the model says."""
+"""The life cycle of posts against a model: after any actions in any order both agree."""
 
 import asyncio
 import os
@@ -186,7 +186,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(plan=st.sampled_from(("complete", "small")))
     def switch_plan(self, plan: str) -> None:
-        """What is there stays, whatever the plan."""
+        """Existing data stay under every plan."""
         self.plan = plan
         organizations.set_plan(self.sandbox.store, "org_empty", plan)
 

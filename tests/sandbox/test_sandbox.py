@@ -38,7 +38,7 @@ async def test_time_is_moved_and_what_is_due_is_published_without_waiting():
 
 
 async def test_many_are_open_at_once_and_know_nothing_of_each_other():
-    """Each over its own folder, with a token of its own."""
+    """Each has its own folder and token."""
     with Sandbox(clock=ManualClock(NOW), empty=True) as first, Sandbox(clock=ManualClock(NOW)) as second:
         assert first.folder != second.folder
         assert await statuses(first) == {}

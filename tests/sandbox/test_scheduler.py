@@ -1,4 +1,4 @@
-"""Publishing: what is due, in order, once, by any number of workers, whatever happens to them and to the clock."""
+"""Publishing: due posts, in order, once, by any number of workers, also when these crash or the clock moves."""
 
 import json
 import sqlite3

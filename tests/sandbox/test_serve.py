@@ -42,7 +42,7 @@ def taken() -> Iterator[int]:
 
 
 def number_of_posts(sandbox: Sandbox) -> int:
-    """How many posts there are, whatever the API says."""
+    """Count the posts in the sandbox's data."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
 

@@ -266,7 +266,7 @@ def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
 
 
 def test_new_data_can_be_opened_by_several_at_the_same_moment(tmp_path: Path) -> None:
-    """SQLite refuses at once, whatever its time limit, where two switch a new file to the write-ahead log."""
+    """SQLite refuses at once, without its timeout, if two processes switch a new file to the write-ahead log."""
     together = threading.Barrier(4)
 
     def open_each(_: int) -> None:

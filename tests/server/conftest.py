@@ -1,4 +1,4 @@
-"""A server over the demo workspace, and clients of both eras for it; time stands still until a test moves it."""
+"""A server over the demo workspace, and clients of both protocol eras; time doesn't move until a test moves it."""
 
 import shutil
 from contextlib import asynccontextmanager
@@ -21,14 +21,14 @@ ERAS = ("auto", "legacy")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Both ends of one connection, and what stands behind the server."""
+    """Both ends of one connection, and the sandbox behind the server."""
 
     client: Client
     assembly: Runtime
     sandbox: Sandbox
 
     async def call(self, tool, /, **arguments):
-        """Call a tool, whatever comes of it."""
+        """Call a tool and return its result, also a failure."""
         return await self.client.call_tool(tool, arguments)
 
     async def raw(self, tool, arguments, *, reply=None, state=None):

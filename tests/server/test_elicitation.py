@@ -1,4 +1,4 @@
-"""Asking the human through whatever the client offers: a yes counts once, soon, and for exactly what was asked."""
+"""Asking the user through the client's own means: a yes counts once, soon, and for exactly what was asked."""
 
 import mcp_types as types
 import pytest
@@ -218,7 +218,7 @@ async def test_answer_after_five_minutes_does_not_count(connect, sandbox, post_i
 
 @pytest.mark.parametrize("state", ["", "v1.AAAA", "0123456789abcdef"])
 async def test_state_that_the_server_did_not_seal_is_refused(connect, sandbox, post_id, state):
-    """A client, or whoever stands in between, can't make a yes up."""
+    """Neither a client nor a proxy can forge a yes."""
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         await question(side, post_id)

@@ -36,7 +36,7 @@ def test_access_and_groups_choose_the_tools(settings):
 
 
 def test_unknown_group_is_refused_with_those_that_exist(settings):
-    """What to write instead stands in the problem; what was written does not."""
+    """The problem contains the valid names, and not the name that was written."""
     with pytest.raises(SettingProblem, match="TTP_TOOLSETS may name posts, integrations") as caught:
         offered_tools(replace(settings, toolsets=("posts", "stories")))
     assert "stories" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Logging: one redacted line per record, and nobody has to read it."""
+"""Logging: one redacted line per record, which needn't be read."""
 
 import asyncio
 import logging
@@ -150,7 +150,7 @@ def test_finalizer_at_the_end_of_the_interpreter_prints_nothing():
 
 @pytest.mark.requirement("logs.redaction")
 def test_an_exception_of_the_event_loop_is_one_redacted_line(pipe):
-    """asyncio reports what nobody awaited through its logger."""
+    """asyncio logs exceptions that weren't awaited."""
 
     async def scenario():
         asyncio.get_running_loop().call_exception_handler({"message": "lost", "exception": raised(TOKEN)})

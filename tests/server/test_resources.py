@@ -150,7 +150,7 @@ async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sand
     ],
 )
 async def test_hostile_id_is_not_found_and_not_repeated(connect, name, why):
-    """Nothing of it stands in the error."""
+    """The error contains no part of it."""
     async with connect() as side:
         error = await refused(side, f"ttp://posts/{name}")
     assert error.code == -32602

@@ -177,7 +177,7 @@ async def test_bug_is_masked_for_the_agent_and_logged(connect, monkeypatch, capl
 
 
 async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatch):
-    """Repeating is not called safe where nobody knows."""
+    """An unclear outcome isn't called safe to repeat."""
 
     async def raises(*_, **__):
         raise RuntimeError
@@ -217,7 +217,7 @@ async def test_error_never_repeats_a_value_that_was_passed(connect):
 
 @eras
 async def test_token_leaves_in_no_answer(connect, sandbox, era):
-    """Not in text, not in data, however deep, nor as a key there, not in a resource; whatever brought it there."""
+    """Not in text, in data at any depth, in a key, or in a resource, from any source."""
     with sandbox.store.writing() as db:
         db.execute(
             "UPDATE posts SET content = ?, platform_data = ?",
@@ -363,7 +363,7 @@ async def drive_everything(call, now):
 
 @eras
 async def test_progress_is_reported_to_who_asks(connect, era, tmp_path):
-    """Also where nobody asks nothing breaks."""
+    """Without a request for progress nothing breaks."""
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     seen = []

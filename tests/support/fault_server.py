@@ -131,7 +131,7 @@ def reset(phase: Literal["before", "after", "body"]) -> Fault:
 
 
 def sends(content: bytes) -> Fault:
-    """Send these bytes in answer to a request, whatever they are, and close."""
+    """Send these bytes in answer to a request, and close."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()

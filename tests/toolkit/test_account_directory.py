@@ -72,7 +72,7 @@ def test_one_account_is_found_by_what_people_call_it(word, found):
     ],
 )
 def test_what_fits_several_lists_the_candidates(word, candidates):
-    """With their ids, to pass back."""
+    """With their ids, to be passed in the next call."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(f"Post not created: {candidates}")

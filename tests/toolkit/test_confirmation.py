@@ -27,7 +27,7 @@ DRAFT = {"content": "Doors open at ten", "platforms": ["linkedin"]}
 
 
 async def made(agent, **post):
-    """Id of a post that is there, whatever the settings ask."""
+    """Create a post under any settings and return its id."""
     account = await agent.account("linkedin Harbor Café")
     return (await agent.assembly.app.api.posts.create(PostCreate("There before", account_ids=(account,), **post))).id
 
@@ -125,7 +125,7 @@ async def test_required_asks_before_every_publish(connect, mode):
 
 @eras
 async def test_a_draft_is_never_asked_about(connect, mode):
-    """It reaches nobody; to give it a time asks."""
+    """It isn't published; giving it a time asks."""
     async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
         _, data = await agent.ok("create_post", **DRAFT)
         assert agent.questions == []

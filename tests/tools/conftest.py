@@ -1,4 +1,4 @@
-"""A real MCP client, the server and the sandbox, all in this process; time stands still until a test moves it."""
+"""A real MCP client, the server and the sandbox, all in this process; time doesn't move until a test moves it."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Agent:
     questions: list[str]
 
     async def call(self, tool: str, /, **arguments: Any) -> types.CallToolResult:
-        """Call a tool, whatever comes of it."""
+        """Call a tool and return its result, also a failure."""
         return await self.client.call_tool(tool, arguments)
 
     async def ok(self, tool: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
@@ -95,7 +95,7 @@ class Agent:
         return re.sub(r"confirmation \S+ \(once", "confirmation <code> (once", text)
 
     def shown(self, text: str) -> str:
-        """As `named`, with long lines folded for people to read; what continues a line stands deeper."""
+        """As `named`, with long lines folded for readers; continuation lines are indented."""
         lines = [
             textwrap.fill(line, 110, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
             for line in self.named(text).splitlines()

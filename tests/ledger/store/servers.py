@@ -68,7 +68,7 @@ class Server:
             self.process = None
 
     def give(self, file: Path) -> str:
-        """A copy of a file that is the server's own and that nobody else may read."""
+        """A copy of a file that the server owns and only it can read."""
         own = self.folder / file.name
         shutil.copyfile(file, own)
         own.chmod(0o600)
@@ -111,7 +111,7 @@ class Server:
         passwords.unlink()
 
     def _answers(self) -> bool:
-        """Whether it answers; False when it ended instead, for example since somebody took the port."""
+        """Check whether it answers; False if it ended, for example because the port was taken."""
         assert self.process is not None
         until = time.monotonic() + START_SECONDS
         while self.process.poll() is None and time.monotonic() < until:

@@ -80,7 +80,7 @@ async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open,
 
 @pytest.mark.requirement("state.atomic")
 async def test_of_many_that_change_a_document_each_builds_on_the_one_before(open_store: Open, scope: str) -> None:
-    """Twenty that read, add one and write back if nobody was faster: none is lost."""
+    """Twenty writers that read, add one and write back if the version is unchanged: no increment is lost."""
     states = [open_store() for _ in range(3)]
     await states[0].commit(scope, [put("sum", 0)], NOW)
 
@@ -134,7 +134,7 @@ async def test_at_most_counts_only_what_is_there_and_not_expired(open_store: Ope
 
 @pytest.mark.requirement("state.atomic")
 async def test_expectation_is_reported_before_the_limit(open_store: Open, scope: str) -> None:
-    """Who is both late and over the limit learns that somebody was faster."""
+    """A commit that is both outdated and over the limit is reported as outdated."""
     state = open_store()
     await state.commit(scope, [put("a")], NOW)
 
@@ -394,7 +394,7 @@ async def test_entry_that_is_not_a_document_is_reported_as_damage(open_store: Op
 
 @pytest.mark.requirement("state.not-ours")
 async def test_document_without_our_fields_is_reported_as_damage(open_store: Open, scope: str) -> None:
-    """Whatever part of the ledger it stands in."""
+    """In every part of the ledger."""
     state = open_store()
     ledger = Ledger(state, scope, lambda: NOW + HOUR)
     for kind in ("open", "create", "removed", "replacing", "replaced", "plan"):

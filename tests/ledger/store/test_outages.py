@@ -1,4 +1,4 @@
-"""Shared stores that end, hang, lose answers or refuse: told in words, with nothing of the password, and over when they are back."""
+"""Shared stores that stop, hang, lose responses or refuse: reported in words without the password, and usable again once they recover."""
 
 import asyncio
 import signal
@@ -197,7 +197,7 @@ async def test_wrong_password_is_reported_and_not_shown(own_postgresql: Server, 
 async def test_postgresql_that_refuses_to_write_is_reported(
     own_postgresql: Server, postgresql_url: str, scope: str
 ) -> None:
-    """It only reads, its user may not make the table, or a table of that name is somebody else's."""
+    """It is read-only, its user can't create the table, or the table belongs to another program."""
     read_only = opened(f"{postgresql_url}%20-cdefault_transaction_read_only%3Don")
     assert "it is read-only" in await refusal(read_only, scope)
     await read_only.aclose()
@@ -235,7 +235,7 @@ async def test_postgresql_that_another_program_holds_is_reported_in_time(postgre
 @pytest.mark.requirement("state.outage")
 @pytest.mark.parametrize("code", ["40001", "40P01"])
 async def test_transaction_that_met_another_is_retried(postgresql_url: str, scope: str, code: str) -> None:
-    """A few times: four conflicts in a row are overcome, more are told."""
+    """Four conflicts in a row are retried; more are reported."""
     state = opened(postgresql_url)
     await state.commit(scope, [put("a", 1)], NOW)
     with psycopg.connect(postgresql_url, autocommit=True) as db:

@@ -76,7 +76,7 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.expiry")
 async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> None:
-    """With a process's first commit. A clock that is ahead, as a sandbox's can be by centuries, doesn't count."""
+    """At a process's first commit. A clock that is ahead, such as a sandbox's, doesn't count."""
     past, later, far = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2500, 2900))
     await state.commit("s", [put("old", expires_at=past), put("kept", expires_at=later)], past - timedelta(hours=1))
     await state.aclose()
@@ -137,7 +137,7 @@ async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.private")
 async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> None:
-    """0700 and 0600, whatever the umask is; so are the files that SQLite puts beside it."""
+    """0700 and 0600 under any umask, also for the files that SQLite adds."""
     before = os.umask(0)
     try:
         await state.commit("s", [put("a")], NOW)
@@ -289,7 +289,7 @@ async def test_commit_waits_for_that_of_another_process_and_sees_it(tmp_path: Pa
 
 @contextmanager
 def held(file: Path) -> Generator[None]:
-    """Another program that lets nobody in, not even to read."""
+    """Another program that locks the file, also for reading."""
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
@@ -368,7 +368,7 @@ async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) ->
 
 @pytest.mark.requirement("state.faults")
 async def test_damaged_file_is_reported_and_left_as_it_is(tmp_path: Path) -> None:
-    """It may hold what somebody needs: only a person moves it away."""
+    """It may hold needed data, so only a person moves it away."""
     file = tmp_path / "ledger.db"
     file.write_bytes(b"this is no database" * 200)
     state = SqliteStore(tmp_path)
@@ -381,7 +381,7 @@ async def test_damaged_file_is_reported_and_left_as_it_is(tmp_path: Path) -> Non
 
 @pytest.mark.requirement("state.faults")
 async def test_folder_that_can_not_be_made_is_reported(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+    """A file is in the place of the folder."""
     (tmp_path / "state").write_text("in the way")
 
     with pytest.raises(LedgerProblem, match=r"can't be opened or created. Nothing is sent"):
@@ -402,7 +402,7 @@ async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_file_with_other_tables_is_reported_in_general_words(tmp_path: Path) -> None:
-    """A database of somebody else that claims our version."""
+    """A database of another program that claims our version."""
     db = sqlite3.connect(tmp_path / "ledger.db")
     db.execute("PRAGMA user_version = 1")
     db.close()
@@ -452,7 +452,7 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
 
 @pytest.mark.requirement("state.faults")
 async def test_path_that_can_not_be_entered_is_reported(tmp_path: Path) -> None:
-    """A name that is too long stands for a folder without rights: root, who may run this, has them all."""
+    """A name that is too long takes the place of a folder without access, since root may run this."""
     state = SqliteStore(tmp_path / ("x" * 300))
 
     with pytest.raises(LedgerProblem, match="can't be opened or created"):

@@ -1,4 +1,4 @@
-"""TTP_STATE_URL: which store it names, what is told when it can't be used, and that its password stays a secret."""
+"""TTP_STATE_URL: the store that it names, the error if it can't be used, and a password that stays secret."""
 
 import ssl
 import subprocess

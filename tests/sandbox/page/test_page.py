@@ -146,7 +146,7 @@ async def test_every_page_of_the_navigation_answers(page: httpx2.AsyncClient) ->
 
 
 async def test_week_shows_seven_days_with_today_marked(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """Any day stands for its week; times are local."""
+    """Any day selects its week; times are local."""
     add_post(sandbox, "Roasting day", datetime(2026, 6, 26, 5, 15, tzinfo=UTC))
     found = await read(page, f"{HARBOR}/week/2026-06-25")
     assert "22 Jun – 28 Jun 2026" in found.text
@@ -500,7 +500,7 @@ def shared() -> Iterator[Sandbox]:
 @example(words=HOSTILE)
 @example(words="\u202egnp.exe\u2066\x00")
 async def test_any_text_adds_neither_elements_nor_attributes(shared: Sandbox, words: str) -> None:
-    """The page has the same elements, whatever a post, a name, an error or a platform says."""
+    """Texts of posts, names, errors and platforms don't change the elements of the page."""
     stored = words.encode("utf-8", "replace").decode()
 
     async def read_post(text: str) -> Reader:

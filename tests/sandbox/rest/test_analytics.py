@@ -342,7 +342,7 @@ async def test_weekly_schedule_without_history_is_seven_empty_days(empty_api: ht
 
 
 async def test_summary_is_the_sum_of_what_is_published(sandbox: Sandbox, api: httpx2.AsyncClient) -> None:
-    """Posts are counted once, whatever the number of their accounts."""
+    """A post on several accounts counts once."""
     with sandbox.store.reading() as db:
         rows = db.execute("SELECT * FROM publications WHERE organization_id = 'org_harbor_cafe'").fetchall()
     found = (await api.get("/analytics/engagement-summary")).json()["summary"]

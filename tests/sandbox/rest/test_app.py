@@ -117,7 +117,7 @@ async def test_body_that_is_not_an_object_is_refused(empty_api: httpx2.AsyncClie
     "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json"]
 )
 async def test_other_content_types_are_refused(empty_api: httpx2.AsyncClient, content_type: str) -> None:
-    """415, whatever is in the body."""
+    """415 with any body."""
     answer = await empty_api.post("/posts", content=json.dumps(DRAFT), headers={"Content-Type": content_type})
     assert error(answer) == (415, "Content-Type must be application/json.")
 

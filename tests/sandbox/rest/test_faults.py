@@ -35,7 +35,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def number_of_posts(sandbox: Sandbox) -> int:
-    """How many posts there are, whatever the API says."""
+    """Count the posts in the sandbox's data."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
 

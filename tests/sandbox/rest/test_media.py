@@ -102,7 +102,7 @@ async def test_presign_validates_name_type_and_size(
 async def test_uploaded_file_is_served_as_it_was(
     api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content_type: str
 ) -> None:
-    """The same bytes, type and length, for anybody; a page can't take it for something else."""
+    """The same bytes, type and length without a token; a browser can't reinterpret it."""
     url = await presign(api, contentType=content_type)
     stored = await storage.put(url["uploadUrl"], content=BYTES, headers={"Content-Type": content_type})
     assert stored.status_code == 200

@@ -77,7 +77,7 @@ async def test_post_with_a_time_is_scheduled_and_read_back_the_same(empty_api: h
 
 
 async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, clock: ManualClock, x: str) -> None:
-    """By creation, whatever they are scheduled for, also within one millisecond."""
+    """By creation and not by schedule, also within one millisecond."""
     made = [
         await create(empty_api, content=f"{number}", scheduledAt=LATER if number % 2 else "2026-06-24T10:00:00Z")
         for number in range(4)

@@ -86,7 +86,7 @@ async def test_rules_bound_the_times(fresh):
 
 
 async def test_what_is_booked_is_kept_clear(fresh):
-    """At the distance that was asked for."""
+    """At the requested spacing."""
     await fresh.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
     await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
     _, found = await planned(
@@ -204,7 +204,7 @@ async def test_warnings_are_shown_beside_their_post(fresh):
     ],
 )
 async def test_what_can_not_be_planned_is_refused_by_its_place(fresh, arguments, words):
-    """Before anything is asked or kept."""
+    """Before any request and any record."""
     assert (await fresh.refused("plan_posts", **arguments)).startswith(words)
 
 
@@ -382,7 +382,7 @@ async def test_post_that_is_deleted_and_can_not_be_sent_again_is_left_to_do(conn
 
 
 async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again(fresh, monkeypatch):
-    """The old one was deleted by us, and the new one stands in its place."""
+    """The old post was deleted through this server, and the new one exists in its place."""
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     with monkeypatch.context() as dying:
@@ -405,7 +405,7 @@ async def test_applying_the_same_plan_made_again_sends_nothing(connect, open_san
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
-    """Made: it goes on. Not made: it stops, and applying again goes on once somebody looked."""
+    """If it was created, the plan continues. If it wasn't, the plan stops, and applying again continues."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
         fault = agent.sandbox.app
@@ -458,7 +458,7 @@ async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
 
 @UNDO
 async def test_undo_looks_for_what_an_unclear_apply_made(connect):
-    """It would go out all the same; what can't be found is told, and not counted as undone."""
+    """It would go out otherwise; a post that can't be found is reported, and not counted as undone."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         fault = agent.sandbox.app
@@ -530,7 +530,7 @@ async def test_a_date_at_the_end_means_its_whole_day(fresh):
 
 
 async def test_what_just_went_out_takes_its_place_too(fresh, clock):
-    """Spacing and posts a day count it."""
+    """It counts for the spacing and the posts a day."""
     _, data = await fresh.ok("create_post", content="Now", platforms=["linkedin"], scheduled_at="2026-11-24T09:10")
     clock.move(600)
     fresh.sandbox.tick()
@@ -550,7 +550,7 @@ async def test_two_posts_that_say_the_same_are_noted(fresh):
 
 
 class Blind:
-    """Lets posts be read until the first one is made, then fails until it is told to see again."""
+    """Lets posts be read until the first create, then fails until it is reset."""
 
     def __init__(self, app):
         self.app = app
@@ -582,7 +582,7 @@ async def test_post_that_the_api_refuses_stops_only_itself(connect):
 
 @pytest.mark.parametrize("status", [401, 403, 429])
 async def test_what_concerns_the_next_posts_too_stops_the_plan(connect, status):
-    """And applying again goes on."""
+    """Applying again continues."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
         fault = agent.sandbox.app
@@ -626,7 +626,7 @@ async def test_unknown_plan_is_refused(fresh, tool, plan_id):
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
 async def test_plan_that_was_altered_is_refused(fresh, tool):
-    """Its id stands for every word of it."""
+    """Its id covers every word of it."""
     plan_id, _ = await planned(fresh)
     ledger = fresh.assembly.app.ledger
     document = (await ledger.plans.load(plan_id)).document
@@ -653,7 +653,7 @@ async def test_user_is_asked_once_for_the_whole_plan(connect, mode, answer):
 
 @UNDO
 async def test_undo_takes_back_what_the_plan_made(fresh):
-    """And nothing else; again it has nothing to do; and the plan can be applied anew."""
+    """And nothing else. A second undo has nothing to do, and the plan can be applied again."""
     await fresh.ok("create_post", content="Mine", platforms=["linkedin"])
     plan_id, _ = await planned(fresh)
     await fresh.ok("apply_plan", plan_id=plan_id)
@@ -738,7 +738,7 @@ async def test_post_that_can_not_be_removed_is_reported_and_retried(connect):
 @UNDO
 @pytest.mark.parametrize("behind_seconds", [0, 600, -600])
 async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(connect, clock, behind_seconds):
-    """Somebody else deleted it; before a minute and a half is over that can't be told from a copy that has not got it yet."""
+    """It was deleted elsewhere. For 90 s that looks the same as a replica that lags."""
     async with connect(demo_posts=False, behind_seconds=behind_seconds) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         await agent.ok("apply_plan", plan_id=plan_id)
@@ -805,7 +805,7 @@ async def test_copy_of_the_api_that_lags_makes_no_post_gone(connect, clock, age,
 
 @UNDO
 async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gone(fresh, clock, monkeypatch):
-    """The one in its place stands."""
+    """Its replacement exists."""
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     with monkeypatch.context() as dying:
@@ -819,7 +819,7 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gon
 
 @UNDO
 async def test_ledger_that_fails_on_the_way_hides_no_outcome(fresh, monkeypatch):
-    """What was done is told, also where it can't be noted."""
+    """Outcomes are reported even if they can't be recorded."""
     plan_id, _ = await planned(fresh, THREE[:1])
 
     async def full(*_, **__):
@@ -871,7 +871,7 @@ async def test_user_is_asked_about_what_undo_really_deletes(connect, mode):
 
 @UNDO
 async def test_undo_asks_only_about_what_it_can_delete(connect):
-    """What is out or gone is told without a question."""
+    """Posts that are out or gone are reported without a question."""
     async with connect(answer=True, demo_posts=False) as agent:
         plan_id, _ = await planned(agent)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
