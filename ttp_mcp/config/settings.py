@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,8 +171,10 @@ def _read_zone(environ: Mapping[str, str]) -> ZoneInfo | None:
 
 
 def _find_zone_in_any_case(name: str) -> ZoneInfo:
-    with contextlib.suppress(TimeProblem):
-        return find_zone(name)
+    # File systems of Windows and macOS find a name in any case, and the zone would keep it as it was written.
+    if sys.platform == "linux":
+        with contextlib.suppress(TimeProblem):
+            return find_zone(name)
     try:
         return find_zone(next(zone for zone in available_timezones() if zone.lower() == name.lower()))
     except (StopIteration, TimeProblem):
