@@ -77,7 +77,7 @@ ODD_IDS = [0, -1, 2**53, 10**30, "", " ", "\0", 'ä"\\', "\ud83d", "0", "x" * 40
 
 
 @pytest.mark.requirement("handshake.same")
-@pytest.mark.parametrize("odd", ODD_IDS, ids=repr)
+@pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: repr(odd)[:20])
 async def test_an_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
     messages = [*opening("legacy"), request(odd, "tools/list")]
     plain = await serve(messages, record=None)
