@@ -69,7 +69,8 @@ def fold_text(text: str) -> str:
 
 def clean_text(text: str) -> str:
     """Return the text without characters that hide, reorder or control; letters, emoji and their joiners stay. Idempotent."""
-    return text if _PLAIN.fullmatch(text) else _clean_repeatedly(text)
+    # The first check alone is several times faster, and most texts pass it.
+    return text if (text.isascii() and text.isprintable()) or _PLAIN.fullmatch(text) else _clean_repeatedly(text)
 
 
 def clean_json(value: Any) -> Any:

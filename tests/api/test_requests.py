@@ -557,6 +557,7 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
         with pytest.raises(NotReached) as caught:
             await call()
         assert caught.value.may_have_happened is False
+    assert (api._http._transport._busy, api._http._transport._idle) == (set(), [])
     await api.aclose()
     assert attempts == ["GET"] * 3 + ["POST"] * 2
 

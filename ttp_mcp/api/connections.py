@@ -53,7 +53,9 @@ class ConnectionPool:
             with _as_httpx2_errors():
                 response = await connection.handle_async_request(sent)
         except BaseException:
-            await self._release(connection, connection.aclose)
+            self._busy.discard(connection)
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
             raise
         body = cast("_Stream", response.stream)
         return httpx2.Response(
