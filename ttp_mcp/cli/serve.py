@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -142,6 +143,8 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
         sandbox = await open_sandbox(stack, settings) if with_sandbox else None
         port = opened.getsockname()[1]
         service = HttpService(settings, options, sandbox, port=port)
+        # What is loaded by now stays to the end. Collections that look at it took 5 % of a call's CPU time.
+        gc.freeze()
         stack.push_async_callback(service.aclose)
         name = "streamable HTTP" if options.transport == "http" else "SSE"
         said = f"ttp-mcp: serving MCP at {to_url(options, port)} ({name})"
