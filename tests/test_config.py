@@ -371,6 +371,19 @@ def test_folders_are_where_each_system_keeps_such_files(monkeypatch, platform, e
     assert config.state_dir({**environ, "TTP_STATE_DIR": "/s", "TTP_PROFILE": "b"}) == Path("/s/profiles/b")
 
 
+@pytest.mark.requirement("config.values")
+def test_this_machine_has_three_names():
+    assert all(map(config.is_loopback_host, ("localhost", "127.0.0.1", "::1", "[::1]")))
+    assert not any(map(config.is_loopback_host, ("XlocalhostX", "localhost.example", "127.0.0.2", "LOCALHOST", "")))
+
+
+@pytest.mark.requirement("config.odd-values")
+def test_part_of_a_value_is_a_placeholder_unless_it_is_a_secret():
+    with pytest.raises(SettingProblem):
+        config.clean_value("--path", "/a/$USER/b")
+    assert config.clean_value("TTP_SERVER_KEY", "/a/$USER/b", secret=True) == "/a/$USER/b"
+
+
 @pytest.mark.requirement("config.odd-values")
 def test_groups_of_tools_are_those_that_exist():
     assert list(config.TOOLSETS) == [toolset.name for toolset in TOOLSETS]

@@ -834,6 +834,26 @@ REMOVED: dict[str, Removal] = {
         later(None),
         f"{TOOLS}/posts/test_answers.py::test_retry_of_a_post_for_now_is_no_second_post_however_late_the_answer_is",
     ),
+    "replaced post in a confirmation": Removal(
+        "tools.posts.reschedule:require_confirmation",
+        without_binding("post_id"),
+        "tests/toolkit/test_confirmation.py::test_confirmation_to_replace_a_post_is_none_for_an_equal_one",
+    ),
+    "publish during a reschedule": Removal(
+        "tools.posts.publish:_refuse_pending_replacement",
+        later(None),
+        f"{TOOLS}/posts/test_publish.py::test_post_that_is_being_rescheduled_is_not_published",
+    ),
+    "late posts of a plan after the answer": Removal(
+        "tools.plans.apply:_refuse_late",
+        no_check,
+        f"{TOOLS}/plans/test_guards.py::test_plan_with_a_post_that_is_late_after_the_answer_is_not_applied_in_part",
+    ),
+    "posts of a plan that become late": Removal(
+        "tools.plans.apply:_is_late",
+        always(False),
+        f"{TOOLS}/plans/test_guards.py::test_post_that_becomes_late_while_others_are_created_is_not_sent",
+    ),
     "duplicates in a confirmation": Removal(
         "tools.posts.create:require_confirmation",
         without_binding("allow_duplicate"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp.api import errors, retry
+from ttp_mcp.api.network import find_reason
 from ttp_mcp.api.rate_limit import RetryBudget
 from ttp_mcp.api.responses import (
     RequestInfo,
@@ -98,9 +99,13 @@ def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
     """A write may have happened once a byte can have been sent; a read never has an effect."""
     error = connection_error(asked, raised, sent=True, after_seconds=15.0)
     assert type(error) is kind
+    assert (error.method, error.path) == (asked.method, asked.route)
     assert (error.reason if kind is errors.BadAnswer else None) == reason
     assert error.may_have_happened == (kind is not errors.NotReached and asked is not GET)
-    assert type(connection_error(asked, raised, sent=False)) is errors.NotReached
+    unsent = connection_error(asked, raised, sent=False, proxy="HTTPS_PROXY")
+    assert type(unsent) is errors.NotReached
+    assert (unsent.method, unsent.path, unsent.variable) == (asked.method, asked.route, "HTTPS_PROXY")
+    assert unsent.reason == find_reason(raised)
 
 
 def test_break_within_the_body_of_a_success_is_a_bad_answer():
@@ -239,6 +244,9 @@ def test_request_id_of_odd_form_is_dropped():
     ("content", "content_type", "reason"),
     [
         (b"<!DOCTYPE html><p>", "text/html", "html"),
+        (b"<!DOCTYPE html><p>", "", "html"),
+        (b'[{"a": 1', "application/json", "truncated"),
+        (b'[{"a": NaN}] \n', "application/json", "json"),
         (b"  <html>", "", "html"),
         (b"Sign in", "text/html; charset=utf-8", "html"),
         (b"", "application/json", "json"),
@@ -256,6 +264,7 @@ def test_unreadable_answer_says_why(content, content_type, reason):
         with pytest.raises(errors.BadAnswer) as caught:
             parse_response(asked, 200, content_type, content)
         assert (caught.value.reason, caught.value.may_have_happened) == (reason, asked is POST)
+        assert (caught.value.method, caught.value.path, caught.value.status) == (asked.method, asked.route, 200)
 
 
 @pytest.mark.requirement("api.answers")
@@ -268,7 +277,11 @@ def test_readable_answers():
     with pytest.raises(errors.Rejected) as caught:
         parse_response(POST, 200, "", b'{"success": false, "message": "No."}')
     assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
-    assert too_large_error(POST, 200).reason == "too_large"
+    assert (caught.value.method, caught.value.path) == ("POST", "/posts")
+    for asked in (GET, POST):
+        error = too_large_error(asked, 201)
+        assert (error.reason, error.status, error.may_have_happened) == ("too_large", 201, asked is POST)
+        assert (error.method, error.path) == (asked.method, asked.route)
 
 
 @pytest.mark.requirement("api.answers")
@@ -304,6 +317,7 @@ def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(days=900), usegmt=True), 0.0),
         ("Tue, 24 Nov 2026 12:00:10 -0000", 10.0),
+        ("Tue, 24 Nov 2026 14:00:10 +0200", 10.0),
         ("Tue, 99 Nov 2026 12:00:00 GMT", None),
         ("Tue, 24 Nov 2026 12:00:00 +9999999999", None),
     ],
@@ -354,11 +368,19 @@ def test_budget_counts_the_calls_and_retries_of_the_last_minute():
     budget = RetryBudget()
     for _ in range(50):
         budget.add_call(0.0)
-    assert [budget.take_retry(1.0) for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.take_retry(0.0) for _ in range(6)] == [True] * 5 + [False]
     assert budget.take_retry(59.9) is False
-    # The calls are over, so three are left; two minutes later there are no calls at all.
-    assert [budget.take_retry(61.0) for _ in range(4)] == [True] * 3 + [False]
-    assert [budget.take_retry(120.9), budget.take_retry(121.0)] == [False, True]
+    # Without calls three are left.
+    assert [budget.take_retry(60.0) for _ in range(4)] == [True] * 3 + [False]
+    assert [budget.take_retry(119.9), budget.take_retry(120.0)] == [False, True]
+
+
+@pytest.mark.requirement("api.repeats")
+def test_budget_keeps_no_call_of_more_than_a_minute_ago():
+    budget = RetryBudget()
+    for at in (0.0, 0.5, 60.0):
+        budget.add_call(at)
+    assert list(budget.calls) == [0.5, 60.0]
 
 
 def test_limits_are_the_documented_ones():

@@ -31,6 +31,7 @@ from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.http import Http, Permissions
+from ttp_mcp.api.rate_limit import RateLimitGate, StillLimited
 from ttp_mcp.credentials import Token
 
 TEXT = "ttp_" + "0123456789ab" * 4
@@ -259,6 +260,25 @@ async def test_second_rate_limit_extends_the_hold():
         for _ in range(5):
             tasks.start_soon(api.posts.list)
     assert (app.times.count(1001.0), app.times.count(1002.0)) == (1, 5)
+
+
+@pytest.mark.requirement("api.hold")
+@pytest.mark.parametrize(
+    ("hold", "patience", "waits"), [(30.0, 100.0, False), (29.9, 100.0, True), (10.0, 10.0, False), (10.0, 10.1, True)]
+)
+async def test_gate_is_waited_for_up_to_half_a_minute_within_the_deadline(hold, patience, waits):
+    """Anything longer is reported at once. A later rate limit with a shorter time changes nothing."""
+    time = FakeTime()
+    gate = RateLimitGate(Clocks(monotonic=time.monotonic, sleep=time.sleep), 1)
+    gate.close(hold)
+    gate.close(1.0)
+    assert gate.seconds_left() == pytest.approx(hold)
+    if waits:
+        await gate.wait(time.at + patience)
+    else:
+        with pytest.raises(StillLimited):
+            await gate.wait(time.at + patience)
+    assert time.slept == ([hold] if waits else [])
 
 
 @pytest.mark.requirement("api.hold")

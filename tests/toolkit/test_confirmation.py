@@ -210,6 +210,17 @@ async def test_confirmation_of_a_post_is_none_for_a_duplicate_of_it(connect):
         assert agent.standing() == []
 
 
+async def test_confirmation_to_replace_a_post_is_none_for_an_equal_one(connect):
+    """Each of them would become the same post, and another one is deleted."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        first, second = await made(agent), await made(agent)
+        later = {"scheduled_at": "2026-11-26T10:00"}
+        code = await preview(agent, "reschedule_post", post_id=first, **later)
+        assert await agent.refused("reschedule_post", post_id=second, **later, confirmation=code) == REFUSED
+        assert agent.standing() == [("There before", "draft")] * 2
+        await agent.ok("reschedule_post", post_id=first, **later, confirmation=code)
+
+
 async def test_confirmation_covers_the_same_arguments_in_another_order(connect):
     """A client may write the keys of an object in any order."""
     data = {"tiktok": {"a": 1, "b": 2}, "twitter": {}}

@@ -75,3 +75,46 @@ async def test_post_that_is_due_in_less_than_a_minute_is_not_applied(fresh, cloc
     else:
         assert "has passed or is too close" in await fresh.refused("apply_plan", plan_id=plan_id)
     assert len(fresh.standing()) == sent
+
+
+@pytest.mark.requirement("tools.plans.lead")
+@eras
+async def test_plan_with_a_post_that_is_late_after_the_answer_is_not_applied_in_part(connect, clock, mode):
+    """The user agreed to all of its posts."""
+
+    def answer():
+        clock.move(280)
+        return True
+
+    posts = [{"content": "Soon", "platforms": ["linkedin"], "scheduled_at": "2026-11-24T09:07"}, LATER[0]]
+    async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
+        words = await agent.refused("apply_plan", plan_id=await make_plan(agent, posts))
+        assert words.endswith(
+            "has passed or is too close (1 of 2 posts). Call plan_posts again for the posts that are left; nothing was sent."
+        )
+        assert agent.standing() == []
+
+
+@pytest.mark.requirement("tools.plans.lead")
+async def test_post_that_becomes_late_while_others_are_created_is_not_sent(connect, clock):
+    """The first create takes five minutes."""
+
+    def through(app):
+        async def slow(scope, receive, send):
+            await app(scope, receive, send)
+            if (scope["method"], scope["path"]) == ("POST", "/api/posts"):
+                clock.move(310)
+
+        return slow
+
+    posts = [
+        {"content": f"At {minute}", "platforms": ["linkedin"], "scheduled_at": f"2026-11-24T09:{minute}"}
+        for minute in ("07", "08")
+    ]
+    async with connect(demo_posts=False, confirm="off", through=through) as agent:
+        _, data = await agent.ok("apply_plan", plan_id=await make_plan(agent, posts))
+        assert [(step["outcome"], step.get("reason")) for step in data["steps"]] == [
+            ("created", None),
+            ("refused", "its time has passed or is too close; plan_posts finds another"),
+        ]
+        assert [content for content, _ in agent.standing()] == ["At 07"]

@@ -95,6 +95,36 @@ async def test_scheduled_post_that_was_missed_is_sent(fresh):
     assert "Nothing was sent." in text
 
 
+async def test_post_that_is_being_rescheduled_is_not_published(connect):
+    """Both the post and its replacement would go out."""
+    creating, go = anyio.Event(), anyio.Event()
+
+    def through(app):
+        async def hold(scope, receive, send):
+            if agents and (scope["method"], scope["path"]) == ("POST", "/api/posts"):
+                creating.set()
+                await go.wait()
+            await app(scope, receive, send)
+
+        return hold
+
+    agents = []
+    async with connect(demo_posts=False, confirm="off", through=through) as agent:
+        post_id = await make(agent, scheduled_at="2026-12-24T18:00")
+        agents.append(agent)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-12-25T18:00"))
+            await creating.wait()
+            words = await agent.refused("publish_post", post_id=post_id)
+            go.set()
+        assert words == (
+            f"Post not published: {post_id} is being rescheduled right now. Call again in a minute; nothing was sent."
+        )
+        move(agent)
+        assert shown_times(agent, "linkedin") == 0
+        assert agent.standing() == [(TEXT, "scheduled")]
+
+
 async def test_post_for_an_account_that_is_gone_is_refused(fresh):
     post_id = await make(fresh)
     with fresh.sandbox.store.writing() as db:

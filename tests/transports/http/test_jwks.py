@@ -40,8 +40,11 @@ async def test_keys_of_an_issuer_on_this_machine_are_fetched_past_any_proxy(monk
     """A proxy that sees plain requests could replace the keys."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    # Too large to arrive at once.
+    in_parts = json.dumps({"keys": [KEY]}).encode().ljust(200_000)
     async with FaultServer() as server:
-        server.faults[:] = [answer(metadata(server.url)), answer({"keys": [KEY]})]
+        server.faults[:] = [answer(metadata(server.url)), answer(in_parts)]
         assert await find(server.url) == KEY
     assert [(each.method, each.path, each.headers["accept"]) for each in server.requests] == [
         ("GET", "/.well-known/oauth-authorization-server", "application/json"),
@@ -113,6 +116,7 @@ def test_metadata_is_looked_for_at_both_addresses():
         "https://a.example/.well-known/oauth-authorization-server/tenant",
         "https://a.example/tenant/.well-known/openid-configuration",
     )
+    assert metadata_urls("https://a.example/X/")[0] == "https://a.example/.well-known/oauth-authorization-server/X"
     assert metadata_urls("https://a.example:8443") == (
         "https://a.example:8443/.well-known/oauth-authorization-server",
         "https://a.example:8443/.well-known/openid-configuration",

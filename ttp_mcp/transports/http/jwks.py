@@ -100,7 +100,6 @@ class IssuerKeys:
             verify=False if plain else network.create_tls_context(),
             proxy=None if plain else network.find_proxy(url)[0],
             timeout=_TIMEOUT_SECONDS,
-            follow_redirects=False,
             trust_env=False,
         )
 
