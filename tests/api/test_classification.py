@@ -112,6 +112,9 @@ def test_break_within_the_body_of_a_success_is_a_bad_answer():
     """The API did answer, so this is neither silence nor a failure of the network to reach it."""
     error = connection_error(POST, httpx2.RemoteProtocolError(""), sent=True, status=201)
     assert (type(error), error.status, error.may_have_happened) == (errors.BadAnswer, 201, True)
+    assert error.reason == "truncated"
+    packed = connection_error(POST, httpx2.DecodingError(""), sent=True, status=201)
+    assert (type(packed), packed.reason, packed.status) == (errors.BadAnswer, "encoding", 201)
     stalled = connection_error(POST, httpx2.ReadTimeout(""), sent=True, status=201, after_seconds=15.0)
     assert isinstance(stalled, errors.NoAnswer)
     assert stalled.after_seconds == 15.0
@@ -203,6 +206,7 @@ def test_redirect_names_only_the_host(location, host):
         (b'{"error": "b"}', "b"),
         (b'{"error": {"message": "c"}}', "c"),
         (b'{"detail": "d"}', "d"),
+        (b'{"details": "d"}', "d"),
         (b'{"message": 7}', "7"),
         (b'{"message": ["e"]}', "e"),
         (
@@ -325,6 +329,8 @@ def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
 def test_retry_after_is_seconds_or_a_date_or_nothing(header, seconds):
     """Garbage says nothing; a date that is over means now."""
     assert parse_retry_after(header, NOW) == seconds
+    headers = {} if header is None else {"retry-after": header}
+    assert error_from_response(GET, 429, headers, b"{}", NOW).retry_after_seconds == seconds
 
 
 @pytest.mark.requirement("api.hold")

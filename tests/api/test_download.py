@@ -3,11 +3,13 @@
 import asyncio
 import gzip
 import socket
+import ssl
 import threading
 
 import anyio
 import pytest
 
+from tests.support.certificates import make_certificate
 from tests.support.web_server import serving
 from ttp_mcp.api.download import TOTAL_SECONDS, DownloadProblem, MediaDownloader
 
@@ -183,6 +185,21 @@ async def test_slow_server_fails_in_time(stage):
 
     async with serving(slow) as (origin, _):
         assert await problem(f"{origin}/a", seconds=0.3) == ("it was not received within 0 s", True)
+
+
+@pytest.mark.requirement("downloads.addresses")
+@pytest.mark.parametrize(("name", "is_fetched"), [("media.localhost", True), ("other.localhost", False)])
+async def test_certificate_must_be_for_the_name_of_the_url(tmp_path, name, is_fetched):
+    """The connection goes to an address, which proves nothing."""
+    server, ca = make_certificate(tmp_path, name)
+    tls = ssl.create_default_context(cafile=ca)
+    async with serving(ok(), tls=server) as (origin, heads):
+        url = f"{origin.replace('http://127.0.0.1', 'https://media.localhost')}/a"
+        if is_fetched:
+            assert await fetch(url, tls=tls) == ("a", CONTENT)
+        else:
+            assert await problem(url, tls=tls) == ("its server could not be reached", True)
+    assert len(heads) == is_fetched
 
 
 async def test_each_step_of_a_download_has_its_time(monkeypatch):

@@ -7,8 +7,8 @@ import anyio
 
 
 @asynccontextmanager
-async def serving(answer):
-    """Give the origin, and the heads of the requests.
+async def serving(answer, *, tls=None):
+    """Give the origin, and the heads of the requests; the scheme of the origin is http also with `tls`.
 
     `answer` is bytes, or a function of the request's head and the writer that returns bytes, or writes by itself.
     """
@@ -31,7 +31,7 @@ async def serving(answer):
             with suppress(Exception):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
     finally:
