@@ -285,6 +285,16 @@ async def test_over_http_a_client_learns_where_to_get_a_token_and_is_served_with
     assert figures.status_code == 404
 
 
+@pytest.mark.parametrize("resource", [RESOURCE, RESOURCE + "/", "https://mcp.example.com/X"])
+async def test_final_slash_of_the_resource_makes_no_difference(issuer, resource):
+    """In the setting, and in a token."""
+    tokens = AccessTokens(ISSUER, resource, IssuerKeys(ISSUER, app=issuer.app))
+    for audience in (resource.rstrip("/"), resource.rstrip("/") + "/"):
+        assert await tokens.verify_token(issuer.token(aud=audience)) is not None
+    for audience in (resource.rstrip("/") + "//", resource.rstrip("/")[:-1]):
+        assert await tokens.verify_token(issuer.token(aud=audience)) is None
+
+
 async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
     """Access tokens are for MCP."""
     async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
