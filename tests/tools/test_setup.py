@@ -37,8 +37,8 @@ async def test_everything_is_looked_at_in_order(connect, tmp_path):
 ok      token: accepted by the local sandbox, where nothing is public. For a real account restart this server
     without --sandbox and set TTP_API_TOKEN
 ok      rights: user «Demo User», organization «Harbor Café»; it can publish
-ok      accounts: 5 of 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, twitter
-    @harborcafe_berlin, linkedin «Harbor Café», tiktok @harbor.cafe and pinterest @harborcafe
+ok      accounts: 5 of 6 accounts connected: instagram @harbor.cafe, twitter @harborcafe, linkedin «Harbor
+    Café», tiktok @harbor.cafe and pinterest @harborcafe
 PROBLEM account: twitter @harborcafe_berlin is expired; posts to it fail until a person reconnects it in the
     TimeToPost dashboard.
 ok      best times: available, from 128 data points

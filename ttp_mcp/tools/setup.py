@@ -25,6 +25,8 @@ toolset = Toolset("setup")
 
 State = Literal["ok", "notice", "problem"]
 SANDBOX = "the local sandbox, where nothing is public. For a real account restart this server without --sandbox and set TTP_API_TOKEN"
+# How many accounts are named.
+MOST_NAMES = 12
 # Report a connection that expires within this time, unless it renews itself.
 SOON = timedelta(days=7)
 
@@ -129,9 +131,10 @@ async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
         return
     bad = [account for account in accounts if account.healthy is False]
     await offer_reconnect(bad, context)
-    names = join_words([account_label(account) for account in accounts[:12]])
-    connected = f"{len(accounts) - len(bad)} of {count_noun(len(accounts), 'account')} connected"
-    yield _make_item("accounts", "ok", f"{connected}: {names}")
+    good = [account_label(account) for account in accounts if account not in bad]
+    more = [f"{len(good) - MOST_NAMES} more"] if len(good) > MOST_NAMES else []
+    names = f": {join_words(good[:MOST_NAMES] + more)}" if good else ""
+    yield _make_item("accounts", "ok", f"{len(good)} of {count_noun(len(accounts), 'account')} connected{names}")
     for account in bad:
         yield _make_item(
             "account",

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import EndpointMissing, NotFound, Post, ValidationFailed
-from ttp_mcp.errors import Refusal
+from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.text import clean_text, join_words, quote_text, show_id, show_word
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
@@ -232,8 +232,8 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
         if error.may_have_happened:
             raise
         raise Refusal(
-            f"{NOT_DONE}: this TimeToPost account's API has no {error.feature} ({error.status}); nothing was changed, and "
-            "reschedule_post with scheduled_at now sends the post in about two minutes instead."
+            f"{NOT_DONE}: {describe_cause(error)} Call reschedule_post with scheduled_at now, which sends it in about two "
+            "minutes; nothing was changed."
         ) from None
     except ValidationFailed as error:
         if error.status != 409:
