@@ -33,9 +33,9 @@ def when(post: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(post["scheduled_at"] / 1000, UTC)
 
 
-def open_menu(stage: Stage) -> None:
+def open_menu(stage: Stage, **options: Any) -> None:
     """Open the calendar, and in it the post of Wednesday."""
-    stage.open("calendar", "list_posts")
+    stage.open("calendar", "list_posts", **options)
     stage.see("Week of 23 November 2026", MENU)
     stage.press(f"post {menu(stage)['id']}")
     stage.see("Wed 25 Nov, 18:00", "Copy text")
@@ -365,3 +365,75 @@ def test_clock_of_the_server_counts_and_not_that_of_the_browser(stage):
     assert NOW.year == 2026
     stage.open("calendar", "list_posts")
     assert "Tue 24\nToday" in stage.see("Today")
+
+
+def test_second_click_while_a_call_runs_sends_nothing(stage):
+    """Neither the same action again nor another one."""
+    open_menu(stage)
+    stage.click("Cancel post")
+    stage.see("Keep it")
+    both = "const [yes, other] = arguments[0].map(key => document.querySelector(`[data-key='${key}']`));"
+    stage.browser.execute_script(f"{both} yes.click(); yes.click(); other.click()", ["cancel-yes", "change-time"])
+    stage.see("Cancel post: done")
+    stage.settle()
+    assert [name for name, _ in stage.writes()] == ["delete_post"]
+    assert "Move “" not in stage.text()
+
+
+def test_each_action_is_reported_with_those_before_it(stage):
+    """An update of the model's context replaces the one before."""
+    open_menu(stage)
+    stage.click("Change time")
+    stage.browser.execute_script("document.querySelector('#move-date').value = '2026-11-20'")
+    stage.click("Move")
+    stage.see("Move post: not done")
+    stage.click("Cancel post")
+    stage.press("cancel-yes")
+    stage.see("Cancel post: done")
+    first, second = (each["content"][0]["text"] for each in stage.log()["context"])
+    assert "Cancel post" not in first
+    assert second.index("Move post (reschedule_post") < second.index("Cancel post (delete_post")
+    assert "is in the past" in second
+
+
+def test_hour_that_a_clock_change_repeats_or_skips(stage):
+    """Both times of a repeated hour are in their day; a skipped one is refused in the server's words."""
+    for number, at in enumerate(("2026-10-25T00:30", "2026-10-25T01:30")):
+        stage.add_post(f"Half past two, time {number}", at)
+    stage.open("calendar", "list_posts", arguments={"after": "2026-10-19", "before": "2026-10-25"})
+    stage.see("Week of 19 October 2026", "Times in Europe/Paris", "time 0", "time 1")
+    assert find_day(stage, "2026-10-25").text.count("02:30") == 2
+    stage.click("Next week")
+    stage.see("Week of 26 October 2026")
+    open_menu(stage)
+    stage.click("Change time")
+    fields = "for (const [id, value] of arguments[0]) document.querySelector(`#move-${id}`).value = value"
+    stage.browser.execute_script(fields, [["date", "2027-03-28"], ["time", "02:30"]])
+    stage.click("Move")
+    stage.see("Move post: not done", "02:30")
+
+
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_turns_the_calendar_and_copies_a_text(stage):
+    """Weeks, months, and the text of a post."""
+    stage.open("calendar", "list_posts")
+    stage.see(MENU)
+    for key, words in (("next", "Week of 30 November"), ("today", MENU), ("month", "Mon\nTue\nWed")):
+        press_to(stage, key)
+        press(stage, Keys.ENTER)
+        stage.see(words)
+    stage.settle()
+    press(stage, Keys.SHIFT + Keys.TAB)
+    assert stage.focused() == "week"
+    press(stage, Keys.ENTER)
+    stage.see("Week of 23 November 2026", MENU)
+    press_to(stage, f"post {menu(stage)['id']}")
+    press(stage, Keys.ENTER)
+    stage.see("Copy text")
+    press_to(stage, "copy")
+    press(stage, Keys.SPACE)
+    stage.see("Text copied")
+    assert stage.copied().startswith(MENU)
+    press_to(stage, "back")
+    press(stage, Keys.ENTER)
+    stage.see("Week of 23 November 2026")

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.panels.conftest import EXAMPLES, Stage
+from tests.panels.test_calendar import PLAN, open_menu
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.host"), needs_chromium]
@@ -65,3 +66,40 @@ def test_panel_opened_without_a_host_says_where_it_belongs(stage: Stage, panel: 
     """As a file in a browser."""
     stage.browser.get(f"{stage.origin}/view/{panel}")
     stage.see("This is a panel of an MCP client")
+
+
+def test_arguments_may_be_sent_after_the_result(stage: Stage) -> None:
+    """Both panels that need them wait for them."""
+    stage.open("calendar", "plan_posts", arguments=PLAN, input="late")
+    stage.see("3 posts proposed", "First of the plan", "Drop")
+    stage.open("post", "check_post", arguments={"content": "Late words", "platforms": ["linkedin"]}, input="late")
+    stage.see("Late words", "10 of 3000 characters")
+
+
+def test_plan_without_arguments_is_scheduled_as_it_is(stage: Stage) -> None:
+    """Its texts are not known, so no post of it can be dropped."""
+    stage.open("calendar", "plan_posts", arguments=PLAN, input="never")
+    stage.see("3 posts proposed", "Post 1", "Proposed")
+    assert not stage.has_button("Drop post 1 from the plan")
+    stage.click("Schedule 3 posts")
+    stage.see("Schedule the plan: done", "First of the plan")
+
+
+@each_panel
+def test_unfinished_arguments_change_nothing(stage: Stage, panel: str) -> None:
+    """They come while the model writes."""
+    stage.open_example(panel, hold=True)
+    stage.in_host(
+        "send({method: 'ui/notifications/tool-input-partial', params: {arguments: {posts: [{}], content: 1}}})"
+    )
+    stage.settle_size()
+    assert "Loading" in stage.text()
+
+
+def test_action_is_not_reported_to_a_host_without_a_way_for_it(stage: Stage) -> None:
+    """It is done all the same."""
+    open_menu(stage, capabilities={"serverTools": {}})
+    stage.click("Cancel post")
+    stage.press("cancel-yes")
+    stage.see("Cancel post: done")
+    assert (stage.log()["context"], stage.log()["refused"]) == ([], [])

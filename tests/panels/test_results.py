@@ -1,8 +1,10 @@
 """The results panel in a strict host: heat map, charts, and another figure by a click."""
 
 import pytest
+from selenium.webdriver import Keys
 
 from tests.panels.conftest import Stage
+from tests.panels.test_calendar import press, press_to
 from tests.support.browser import needs_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.requirement("panels.results"), needs_chromium]
@@ -121,3 +123,19 @@ def test_hostile_figures_stay_text(stage: Stage) -> None:
         "Results",
         0,
     ]
+
+
+@pytest.mark.requirement("panels.accessible")
+def test_keyboard_alone_sorts_results_and_opens_a_post(stage: Stage) -> None:
+    """The focus stays on the figure."""
+    stage.open("results", "post_results", arguments={"limit": 3})
+    stage.see("Most impressions")
+    press_to(stage, "by likes")
+    press(stage, Keys.ENTER)
+    stage.see("Most likes")
+    assert stage.focused() == "by likes"
+    link = stage.button("Open post").get_attribute("data-key")
+    assert link
+    press_to(stage, link)
+    press(stage, Keys.ENTER)
+    assert stage.wait(lambda: stage.log()["links"])[0] == link.removeprefix("link ")

@@ -14,6 +14,8 @@ async function act(title, tool, args, then) {
   acting.redraw();
   announce(`${title}: working.`);
   const answer = await callTool(tool, args);
+  // Until the panel shows what was done, nothing else can be.
+  if (answer.ok) await then(answer);
   acting.busy = null;
   acting.ask = null;
   acting.notice = { ok: answer.ok, title: answer.ok ? `${title}: done` : `${title}: not done`, text: answer.text };
@@ -27,7 +29,6 @@ async function act(title, tool, args, then) {
   announce(acting.notice.title);
   acting.redraw();
   focusOn(code ? "confirm" : "notice");
-  if (answer.ok) await then(answer);
 }
 
 function dismissNotice() {
@@ -179,8 +180,9 @@ async function readImage(url) {
   return createImageBitmap(new Blob([bytes], { type: contents[0].mimeType }));
 }
 
+// What no account has done yet is said by the status of the post.
 function resultsView(results) {
-  if (!results?.length) return null;
+  if (!results?.some(({ status }) => status !== "pending")) return null;
   const items = results.map((result) =>
     make("li", {}, statusBadge(result.status), userText(showLabel(result.account)), result.error && userText(result.error, { class: "small" }), result.url && linkView(result.url, "Open post")),
   );

@@ -68,7 +68,7 @@ function showPlan(data, args) {
     args,
   };
   const first = data.planned.map((entry) => entry.scheduled_at).sort()[0];
-  open(first ? dayOf(first) : state.today);
+  return open(first ? dayOf(first) : state.today);
 }
 
 // Some clients pass lists as JSON text.
@@ -324,6 +324,7 @@ async function openPost(post) {
   } else {
     announce("Loading the post.");
     const answer = await readPost(post.id);
+    Object.assign(acting, { notice: null, confirm: null });
     if (answer.ok) state.open = answer.data;
     else acting.notice = { ok: false, title: "Post not opened", text: answer.text };
   }

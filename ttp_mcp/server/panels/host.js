@@ -63,9 +63,23 @@ function settle({ id, result, error }) {
   else waiting?.resolve(result);
 }
 
+// Some clients send the result before its arguments, or no arguments: it is shown at once, and again when they are known.
+const call = { hasInput: false, early: null };
+
+function receiveInput(args, { onInput, onResult }) {
+  onInput(args);
+  if (call.early) onResult(call.early);
+  Object.assign(call, { hasInput: !call.early, early: null });
+}
+
+function receiveResult(result, { onResult }) {
+  Object.assign(call, { hasInput: false, early: call.hasInput ? null : result });
+  onResult(result);
+}
+
 function receiveNotification(method, params, handlers) {
-  if (method === "ui/notifications/tool-input") handlers.onInput(params.arguments ?? {});
-  else if (method === "ui/notifications/tool-result") handlers.onResult(readResult(params));
+  if (method === "ui/notifications/tool-input") receiveInput(params.arguments ?? {}, handlers);
+  else if (method === "ui/notifications/tool-result") receiveResult(readResult(params), handlers);
   else if (method === "ui/notifications/tool-cancelled") handlers.onCancelled();
   else if (method === "ui/notifications/host-context-changed") applyContext(params);
 }

@@ -45,7 +45,5 @@ function dropPost(dropped) {
     return { ...rest, scheduled_at: entry.scheduled_at };
   });
   const args = { ...state.plan.args, posts };
-  act(`Drop post ${dropped.index}`, "plan_posts", args, async (answer) => {
-    showPlan(answer.data, args);
-  });
+  act(`Drop post ${dropped.index}`, "plan_posts", args, (answer) => showPlan(answer.data, args));
 }
