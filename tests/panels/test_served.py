@@ -1,9 +1,11 @@
 """Panels as resources of the server, and the tools that name them."""
 
 import json
+import re
 import shutil
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -124,6 +126,26 @@ def test_panel_is_one_small_file_with_nothing_from_outside(panel):
         if word in html.replace("http://www.w3.org/2000/svg", "")
     ]
     assert loads == []
+
+
+def test_colors_are_those_of_the_sandbox_page():
+    """Light and dark, each name that both have: the sandbox imports nothing, so that the values are in two files."""
+    page, base = (
+        files(package).joinpath(name).read_text("utf-8")
+        for package, name in (("ttp_mcp.sandbox.page", "style.css"), ("ttp_mcp.server.panels", "base.css"))
+    )
+    ours, theirs = find_colors(base), find_colors(page)
+    shared = ours.keys() & theirs.keys()
+    assert len(shared) > 15
+    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
+
+
+def find_colors(style):
+    """Return each color of a style sheet: light, then dark. Those that a host may replace are the fall-backs."""
+    found = {}
+    for name, value in re.findall(r"^ +--(\w[\w-]*): (?:var\(--[\w-]+, )?(#[0-9a-f]{6})", style, re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def test_zone_can_not_leave_its_attribute():
