@@ -32,7 +32,7 @@ from ttp_mcp.sandbox import ManualClock, Sandbox
 
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 HOST = Path(__file__).with_name("strict_host.html")
-SECONDS = 10
+SECONDS = 30
 # Whether the frame is as high as the panel, without a scrollbar, after it has been drawn twice: then it knows the size of its frame.
 FITS = """
 const done = arguments[0], root = document.documentElement;

@@ -73,7 +73,7 @@ def test_frame_that_follows_the_panel_has_no_scrollbar_at_any_width(
     """A scrollbar that takes space makes the content higher or lower, and must not stay for that."""
     stage.open(panel, tool, arguments=arguments, width=1300)
     stage.see(words)
-    for width in range(320, 1201, 20):
+    for width in range(320, 1201, 40):
         stage.set_frame_width(width)
         stage.check_layout()
 
