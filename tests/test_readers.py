@@ -1,8 +1,10 @@
 """Other users who may read a file."""
 
+import ctypes
+
 import pytest
 
-from tests.support.windows import needs_modes
+from tests.support.windows import WINDOWS, needs_modes
 from ttp_mcp.config.readers import build_icacls, find_other_readers, parse_readers
 
 pytestmark = pytest.mark.requirement("config.readers")
@@ -52,6 +54,27 @@ def test_command_of_windows_names_the_user(environ, user):
     assert build_icacls(path, environ, with_folder=True) == (
         f'icacls "D:\\ttp state" /inheritance:r /grant:r "{user}:(OI)(CI)F"'
     )
+
+
+@pytest.mark.skipif(not WINDOWS, reason="access lists of Windows")
+@pytest.mark.parametrize(
+    ("access_list", "readers"),
+    [("D:P(A;;FA;;;WD)", ["Everyone"]), ("D:P(A;;FA;;;OW)", []), ("D:P(A;;FA;;;OW)(A;;FR;;;WD)", ["Everyone"])],
+)
+def test_access_list_of_a_file_is_read(tmp_path, access_list, readers):
+    """The ledger's, and that of the token's file."""
+    path = tmp_path / "file with a blank.db"
+    path.touch()
+    set_access_list(path, access_list)
+    assert find_other_readers(path) == readers
+
+
+def set_access_list(path, access_list):
+    """As `icacls` does."""
+    descriptor, advapi = ctypes.c_void_p(), ctypes.WinDLL("advapi32")
+    assert advapi.ConvertStringSecurityDescriptorToSecurityDescriptorW(access_list, 1, ctypes.byref(descriptor), None)
+    access_list_only = 4
+    assert advapi.SetFileSecurityW(str(path), access_list_only, descriptor)
 
 
 def test_file_that_is_missing_has_no_readers(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.windows import skip_on_windows
 from ttp_mcp import __version__
 from ttp_mcp.cli import main
 
@@ -160,7 +161,7 @@ def test_machine_without_a_home_folder_costs_one_line(monkeypatch, capsys, comma
     assert "No home folder: HOME or USERPROFILE is not set." in printed.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl+C to all programs of a console")
+@skip_on_windows("Ctrl+C goes to all programs of a console")
 def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):
     """In one line, with the exit code of what Ctrl+C ends."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -239,6 +240,7 @@ def test_output_that_a_caller_put_in_place_is_left_as_it_is(monkeypatch, tmp_pat
     assert "Café" in sys.stdout.getvalue()
 
 
+@skip_on_windows("every name there is text")
 def test_settings_are_printed_though_a_folder_has_a_name_that_is_not_text(tmp_path):
     """A byte that is no UTF-8 is shown as its number there too."""
     folder = tmp_path / os.fsdecode(b"\xff")
@@ -248,6 +250,7 @@ def test_settings_are_printed_though_a_folder_has_a_name_that_is_not_text(tmp_pa
     assert r"/\udcff" in out
 
 
+@skip_on_windows("a program starts another with closed output by POSIX calls")
 def test_output_that_is_closed_from_the_start_is_not_a_failure():
     """As `>&-` does it."""
     done = subprocess.run(

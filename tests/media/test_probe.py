@@ -1,5 +1,6 @@
 """What a media file says of itself."""
 
+import errno
 import struct
 from dataclasses import replace
 
@@ -199,6 +200,20 @@ def test_name_of_no_media_file_is_refused_with_the_right_extension(content, name
     assert refusal(content, name) == (
         f"Not uploaded: «{name}»: its bytes are {kind}, which its name does not say. "
         f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
+    )
+
+
+@pytest.mark.requirement("uploads.words")
+def test_file_of_which_another_program_holds_a_part_is_named_as_such():
+    """Windows opens it and refuses to read it."""
+
+    def locked(offset, length):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(FileRefused) as caught:
+        examine_file(locked, 10, "a.png")
+    assert str(caught.value) == (
+        "Not uploaded: «a.png»: another program holds it. Close it there; nothing was sent, repeating is safe."
     )
 
 

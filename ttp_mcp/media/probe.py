@@ -1,5 +1,6 @@
 """Examine a media file's bytes: type, dimensions, duration, animation, damage and private metadata."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,10 +95,11 @@ def examine_file(read_at: ReadAt, size: int, name: str) -> Examination:
             raise _refuse_type(shown, kind)
         name = _correct_extension(name, kind, shown)
         scan = _READERS[kind](read_at, size)
-    except OSError:
-        raise FileRefused(
-            f"Not uploaded: {shown}: it could not be read. Check the disk; nothing was sent, repeating is safe."
-        ) from None
+    except OSError as error:
+        # Only a lock of another program on a part of the file, on Windows, refuses access to what is open.
+        is_locked = error.errno == errno.EACCES
+        cause = "another program holds it. Close it there" if is_locked else "it could not be read. Check the disk"
+        raise FileRefused(f"Not uploaded: {shown}: {cause}; nothing was sent, repeating is safe.") from None
     facts = _to_facts(kind, size, scan)
     _check_damage(shown, facts, scan.damage)
     return Examination(name, facts, scan.turned, list(dict.fromkeys(scan.private)), scan.edits)

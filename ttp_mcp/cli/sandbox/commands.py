@@ -192,12 +192,14 @@ async def _serving(args: argparse.Namespace, folder: Path) -> int:
         )
         async with serving as sandbox, sandbox.running():
             facts = {"api_url": sandbox.api_url, "token": sandbox.token, "page_url": sandbox.page_url}
+            # In Windows PowerShell `curl` is another program.
+            curl = "curl.exe" if sys.platform == "win32" else "curl"
             words = (
                 f"The sandbox answers at {sandbox.api_url}",
                 f"Page: {sandbox.page_url}",
                 f"Panels with recorded data: {sandbox.page_url}panels/",
                 f"Token, until this ends: {sandbox.token}",
-                f"Try: curl {sandbox.api_url}/posts -H 'Authorization: Bearer {sandbox.token}'",
+                f'Try: {curl} {sandbox.api_url}/posts -H "Authorization: Bearer {sandbox.token}"',
                 f"Data: {folder}. Ctrl+C ends it; the data stay.",
             )
             print(json.dumps(facts) if args.json else "\n".join(words), flush=True)
