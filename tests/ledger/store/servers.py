@@ -127,6 +127,8 @@ class Server:
 
 def find_postgresql() -> Path | None:
     """Return the program of the newest server, or None if none is installed."""
+    if sys.platform == "win32":  # Wine shows the files of Linux
+        return None
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     return versions[-1] if versions else None
 
