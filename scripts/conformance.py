@@ -2,9 +2,9 @@
 
     python scripts/conformance.py [--write]
 
-Five runs: both releases of the suite, both protocol eras, with sessions and streams as the 2025 era has them, and stateless with
-JSON answers as `ttp-mcp --transport http` serves. `--write` renews the tables in docs/conformance.md. Needs Node 22 or later on
-the path (`.ci/node`).
+Seven runs: both releases of the suite, both protocol eras, with sessions and streams as the 2025 era has them, stateless with
+JSON answers as `ttp-mcp --transport http` serves, and over stdio with and without a replayed handshake. `--write` renews the
+tables in docs/conformance.md. Needs Node 22 or later on the path (`.ci/node`).
 """
 
 import argparse
@@ -27,6 +27,8 @@ NEWEST = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 _LINE = re.compile(r"^(?P<verdict>[✓✗]) (?P<name>[a-z0-9-]+): (?P<passed>\d+) passed, (?P<failed>\d+) failed$")
 _NOT_SCORED = re.compile(r"^  [✓✗] (?P<name>[a-z0-9-]+) \((?P<reason>[a-z-]+)\)$")
 SECONDS = 300
+# File of the record, in the folder of a run.
+RECORD = "handshake"
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,45 @@ class Run:
     name: str
     package: str
     which: tuple[str, ...]
-    stateless: bool
+    server: tuple[str, ...]
     title: str
 
 
+SESSIONS, STATELESS, STDIO = ("server.py",), ("server.py", "--stateless"), ("bridge.py",)
+RECORDED = (*STDIO, "--record", RECORD)
 RUNS = (
-    Run("sessions-2025-first-suite", FIRST, ("--suite", "active"), False, "Suite 0.1.16, 2025-11-25, sessions"),
-    Run("sessions-2025", NEWEST, ("--requirements", "2025-11-25"), False, "Suite 0.2.0-alpha.12, 2025-11-25, sessions"),
-    Run("sessions-2026", NEWEST, ("--requirements", "2026-07-28"), False, "Suite 0.2.0-alpha.12, 2026-07-28, streams"),
-    Run("stateless-2025", FIRST, ("--suite", "active"), True, "Suite 0.1.16, 2025-11-25, as we serve (stateless JSON)"),
+    Run("sessions-2025-first-suite", FIRST, ("--suite", "active"), SESSIONS, "Suite 0.1.16, 2025-11-25, sessions"),
+    Run(
+        "sessions-2025",
+        NEWEST,
+        ("--requirements", "2025-11-25"),
+        SESSIONS,
+        "Suite 0.2.0-alpha.12, 2025-11-25, sessions",
+    ),
+    Run(
+        "sessions-2026", NEWEST, ("--requirements", "2026-07-28"), SESSIONS, "Suite 0.2.0-alpha.12, 2026-07-28, streams"
+    ),
+    Run(
+        "stateless-2025",
+        FIRST,
+        ("--suite", "active"),
+        STATELESS,
+        "Suite 0.1.16, 2025-11-25, as we serve (stateless JSON)",
+    ),
     Run(
         "stateless-2026",
         NEWEST,
         ("--requirements", "2026-07-28"),
-        True,
+        STATELESS,
         "Suite 0.2.0-alpha.12, 2026-07-28, as we serve (stateless JSON)",
+    ),
+    Run("stdio-2025", NEWEST, ("--requirements", "2025-11-25"), STDIO, "Suite 0.2.0-alpha.12, 2025-11-25, stdio"),
+    Run(
+        "stdio-2025-replayed",
+        NEWEST,
+        ("--requirements", "2025-11-25"),
+        RECORDED,
+        "Suite 0.2.0-alpha.12, 2025-11-25, stdio with a replayed handshake",
     ),
 )
 
@@ -66,11 +92,11 @@ class Scenario:
 
 
 @contextmanager
-def serving(*, stateless: bool) -> Iterator[str]:
-    """The server with the fixtures; its address."""
-    command = [sys.executable, str(HERE / "server.py"), *(["--stateless"] if stateless else [])]
+def serving(server: Sequence[str], folder: str) -> Iterator[str]:
+    """The server with the fixtures, in a folder for its files; its address."""
+    command = [sys.executable, str(HERE / server[0]), *server[1:]]
     # Fixtures fail on purpose, at length.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield process.stdout.readline().strip()
         finally:
@@ -129,8 +155,10 @@ def main() -> int:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for run in RUNS:
-            with serving(stateless=run.stateless) as url:
+            with serving(run.server, folder) as url:
                 found = scenarios(run, url, folder)
+            if run.server == RECORDED and not (Path(folder) / RECORD).exists():
+                wrong.append(f"{run.name}: no handshake recorded")
             sections.append(table(run, found, expected[run.name]))
             said = surprises(found, expected[run.name])
             wrong += [f"{run.name}: {each}" for each in said]

@@ -143,10 +143,16 @@ def inspector(server: Sequence[str], state: str) -> str:
     base = [str(TOOLS / "npm" / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *server, "--sandbox"]
     base += ["-e", f"TTP_STATE_DIR={state}"]
     for era in ("legacy", "modern"):
-        listed = json.loads(run([*base, "--method", "tools/list", "--strict", "--protocol-era", era]))
-        missing = CALLS.keys() - {tool["name"] for tool in listed["tools"]}
+        # Without the record of the handshake, before it and after it.
+        answers = [
+            run([*base, "-e", f"TTP_FAST_START={switch}", "--method", "tools/list", "--strict", "--protocol-era", era])
+            for switch in ("off", "on", "on")
+        ]
+        missing = CALLS.keys() - {tool["name"] for tool in json.loads(answers[0])["tools"]}
         if missing:
             raise Objection(f"not listed: {missing}")
+        if len({*answers}) > 1:
+            raise Objection(f"{era}: a replayed handshake changes the list")
     # One JSON object a line.
     apps = [json.loads(line) for line in run([*base, "--method", "tools/list", "--app-info"]).splitlines()]
     panels = {each["toolName"]: each["resourceUri"] for each in apps if each["hasApp"]}

@@ -3,7 +3,8 @@
     python tests/conformance/server.py [--port 0] [--stateless]
 
 `--stateless` serves as `ttp-mcp --transport http` does. Without it the same class is served with sessions and streams, which the
-2025 scenarios with requests to the client need. The address is printed as soon as requests are answered.
+2025 scenarios with requests to the client need. The address is printed as soon as requests are answered. `bridge.py` serves it over
+stdio.
 """
 
 import argparse
@@ -30,6 +31,8 @@ from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.transports.http.guard import Guard
 from ttp_mcp.transports.http.options import Options, guard_rules
 from ttp_mcp.transports.http.run import open_listener
+from ttp_mcp.transports.stdio.handshake import Handshake
+from ttp_mcp.transports.stdio.transport import serve_stdio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -102,12 +105,22 @@ async def _nothing(_: Any, __: Any) -> types.EmptyResult:
     return types.EmptyResult()
 
 
-async def serve(port: int, state: Path, *, stateless: bool) -> None:
+def create_server(settings: Settings) -> FixtureServer:
+    """The server, over an empty sandbox."""
+    app = create_tool_context(settings, Sandbox(), state=open_store(settings))
+    return FixtureServer(offered_tools(settings), lambda _: app)
+
+
+def serve_pipes(settings: Settings, record: str | None) -> None:
+    """Serve over stdio until the input closes."""
+    handshake = Handshake(Path(record), "conformance") if record else None
+    if handshake is None or not handshake.can_replay or handshake.replay():
+        anyio.run(lambda: serve_stdio(create_server(settings), handshake=handshake))
+
+
+async def serve(port: int, settings: Settings, *, stateless: bool) -> None:
     """Serve until the process is stopped."""
-    settings = Settings(zone=ZoneInfo("UTC"), state_dir=state)
-    sandbox = Sandbox()
-    app = create_tool_context(settings, sandbox, state=open_store(settings))
-    server = FixtureServer(offered_tools(settings), lambda _: app)
+    server = create_server(settings)
     options = Options("http", port=port)
     with open_listener(options.host, port) as opened:
         port = opened.getsockname()[1]
@@ -131,7 +144,8 @@ def main() -> None:
     parser.add_argument("--stateless", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as state:
-        anyio.run(lambda: serve(options.port, Path(state), stateless=options.stateless))
+        settings = Settings(zone=ZoneInfo("UTC"), state_dir=Path(state))
+        anyio.run(lambda: serve(options.port, settings, stateless=options.stateless))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ _PREFIX = "handshake-"
 _MOST_RECORDS = 16
 _RECORD_BYTES = 512 * 1024
 _LINE_BYTES = 64 * 1024
+# Interval of the check that the parent process still exists.
+_PARENT_SECONDS = 5.0
 _DIGEST_BYTES = 64
 
 
@@ -69,28 +71,17 @@ class Handshake:
         """True if the record has answers."""
         return bool(self._answers)
 
-    def replay(
-        self,
-        input_fd: int = 0,
-        output_fd: int = 1,
-        *,
-        threads: bool = sys.platform == "win32",
-        parent_seconds: float = 5.0,
-    ) -> bool:
+    def replay(self, input_fd: int = 0, output_fd: int = 1, *, threads: bool = sys.platform == "win32") -> bool:
         """Answer messages until one needs the real server; False if the input, the output or the parent process ended before.
 
-        Args:
-            input_fd: Source of requests.
-            output_fd: Destination of responses.
-            threads: The descriptors can't be waited for, so a read blocks.
-            parent_seconds: Interval of the check that the parent process still exists.
+        With `threads` the input can't be waited for, so a read blocks.
         """
         parent = 0 if threads else os.getppid()
         is_open = True
         try:
             while self._answer_lines(output_fd) and is_open:
                 if not threads:
-                    _wait_readable(input_fd, parent, parent_seconds)
+                    _wait_readable(input_fd, parent)
                 chunk = os.read(input_fd, _LINE_BYTES)
                 self.unread += chunk
                 is_open = bool(chunk)
@@ -195,9 +186,9 @@ def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
     return (request_id, method, text) if is_lasting and (is_request or is_notification) else None
 
 
-def _wait_readable(fd: int, parent: int, parent_seconds: float) -> None:
+def _wait_readable(fd: int, parent: int) -> None:
     """Wait for input. Raises EOFError if the parent process ends: another process may hold the pipe open."""
-    while not select.select([fd], [], [], parent_seconds)[0]:
+    while not select.select([fd], [], [], _PARENT_SECONDS)[0]:
         if os.getppid() != parent:
             raise EOFError
 
@@ -221,20 +212,15 @@ def _find_folder() -> Path:
         return chosen
     if sys.platform == "darwin":  # pragma: no cover - macOS only
         return Path.home() / "Library" / "Caches" / "ttp-mcp"
-    variable, below_home = (
-        ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
-    )
-    cache = Path(os.environ.get(variable, ""))
-    return (cache if cache.is_absolute() else Path.home() / below_home) / "ttp-mcp"
+    is_windows = sys.platform == "win32"
+    cache = Path(os.environ.get("LOCALAPPDATA" if is_windows else "XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ("AppData/Local" if is_windows else ".cache")) / "ttp-mcp"
 
 
 def _digest_start(words: Sequence[str]) -> str:
     """Digest everything that an answer may depend on: program, distributions, Python and its flags, arguments and settings."""
-    settings = sorted(
-        setting
-        for setting in os.environ.items()
-        if setting[0].startswith(_VARIABLES) and setting[0] not in TOKEN_VARIABLES
-    )
+    names = sorted({*os.environ} - TOKEN_VARIABLES)
+    settings = [(name, os.environ[name]) for name in names if name.startswith(_VARIABLES)]
     # Optimized Python drops docstrings, which are descriptions of tools.
     python = sys.version, sys.flags, sys.platform, sys.path
     code = list(_list_files(str(Path(__file__).parents[2]))), list(_list_distributions())
