@@ -29,6 +29,7 @@ from ttp_mcp.factory import Runtime, create_server, offered_tools
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.toolkit.account_directory import AccountDirectory
+from ttp_mcp.writes.outcomes import HourlyLimits
 from ttp_mcp.writes.writer import Writer
 
 NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
@@ -255,7 +256,8 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
         ),
         storage_app=sandbox.storage_app,
     )
-    writes = Writer(api, app.ledger, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
+    limits = HourlyLimits.from_settings(settings)
+    writes = Writer(api, app.ledger, limits=limits, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
     own = replace(app, api=api, writer=writes, accounts=AccountDirectory(api, waits.monotonic))
     server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
     return Runtime(own, server, assembly.state)

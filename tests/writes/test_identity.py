@@ -123,6 +123,30 @@ async def test_of_two_searches_that_find_one_post_only_one_gets_it(world) -> Non
     assert second.outcome == "unknown"
 
 
+class OnceStaleLedger(StaleLedger):
+    """Sees it at the second look."""
+
+    looks = 0
+
+    async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
+        self.looks += 1
+        return set() if self.looks == 1 else await Ledger.find_claimed_posts(self, post_ids)
+
+
+@pytest.mark.requirement("writes.no-mistaken-identity")
+async def test_search_goes_on_after_a_post_that_another_write_has(world) -> None:
+    first = await world.writes.create(world.post(), tool="create_post")
+    world.ledger = OnceStaleLedger(
+        world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now
+    )
+    world.faults.script = ["commits late"]
+
+    second = await world.another().create(world.post(), tool="create_post", allow_duplicate=True)
+
+    assert (second.outcome, second.reconciled) == ("created", True)
+    assert second.post_id != first.post_id
+
+
 @pytest.mark.requirement("writes.no-mistaken-identity")
 @pytest.mark.parametrize("rival", ["open", "unknown", None])
 async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(world, rival: str | None) -> None:

@@ -21,7 +21,7 @@ REPLACEABLE = ("draft", "scheduled", "failed")
 
 TOOL = "reschedule_post"
 
-FailedStep = Literal["replacement_differs", "old_post_changed", "request_failed"]
+FailedStep = Literal["replacement_differs", "old_post_changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Replacement:
             `delete_unconfirmed` when the old post may still exist.
         new_id: Id of the replacement, where it exists.
         created: Result of the create, where that is the reason.
-        failed_step: The step before the delete that failed.
+        failed_step: The check before the delete that failed; None if a request did.
         old_status: Status of the old post, where it is the reason; None where it couldn't be read.
     """
 
@@ -151,7 +151,7 @@ class Replacer:
                 return await self._take_back(old_id, new_id, failed, old.status)
             deleted = await self.writer.delete(old_id, tool=TOOL, post=old)
         except (ApiError, WriteRefused, LedgerProblem):
-            return await self._take_back(old_id, new_id, "request_failed")
+            return await self._take_back(old_id, new_id)
         return await self._confirm(old, new_id, deleted)
 
     async def _check(self, old_id: str, new_id: str, post: PostCreate) -> tuple[Post, FailedStep | None]:
@@ -185,7 +185,7 @@ class Replacer:
             return True, None
 
     async def _take_back(
-        self, old_id: str, new_id: str, failed: FailedStep, old_status: str | None = None
+        self, old_id: str, new_id: str, failed: FailedStep | None = None, old_status: str | None = None
     ) -> Replacement:
         """Delete the replacement, unless the old post is gone too."""
         try:

@@ -396,6 +396,12 @@ async def test_replacement_stays_when_the_old_post_is_deleted_elsewhere(connect)
     )
 
 
+async def tools_of(agent):
+    """The tool of each write, in order."""
+    history = await agent.assembly.app.ledger.read_history(datetime(2000, 1, 1, tzinfo=UTC))
+    return sorted(record.tool for record in history)
+
+
 async def ids_of(agent):
     """Ids of all posts."""
     _, data = await agent.ok("list_posts")
@@ -482,6 +488,9 @@ async def test_replacement_that_is_not_what_was_asked_is_removed(connect, change
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
         assert agent.standing() == [("Doors open at ten", "scheduled")]
         assert agent.wire(old)
+        ledger = agent.assembly.app.ledger
+        assert await ledger.replacements.find_pending(old) is None
+        assert await tools_of(agent) == ["create_post", "reschedule_post", "reschedule_post"]
         await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     assert words == (
         "Post not rescheduled: the API made the replacement differently than asked. The replacement was removed; "
@@ -510,25 +519,63 @@ async def test_replacement_is_removed_when_the_delete_can_not_be_recorded(fresh,
     assert fresh.wire(old)
 
 
+class DeafOnce(Fault):
+    """Answers the first delete without doing it; `instead` answers the second one."""
+
+    deletes = 0
+    instead = None
+
+    async def __call__(self, scope, receive, send):
+        if scope["method"] != "DELETE":
+            await self.app(scope, receive, send)
+            return
+        self.deletes += 1
+        if self.deletes == 1:
+            await answer(send, 200, {"success": True})
+        elif self.instead:
+            await answer(send, *self.instead)
+        else:
+            await self.app(scope, receive, send)
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+@pytest.mark.parametrize("failure", ["api", "ledger", "shutdown"])
+async def test_second_delete_that_fails_leaves_both_posts_named(connect, monkeypatch, failure):
+    begin = Ledger.begin_delete
+
+    async def begin_delete(self, *arguments, **options):
+        if agent.sandbox.app.deletes:
+            raise LedgerProblem
+        write = await begin(self, *arguments, **options)
+        if failure == "shutdown":
+            # From the second delete on; the first one is under way.
+            agent.assembly.app.writer.in_flight._is_abandoned = True
+        return write
+
+    async with connect(demo_posts=False, through=DeafOnce) as agent:
+        old = await made(agent)
+        if failure == "api":
+            agent.sandbox.app.instead = (409, {"success": False, "message": "busy"})
+        else:
+            monkeypatch.setattr(Ledger, "begin_delete", begin_delete)
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        (new,) = set(await ids_of(agent)) - {old}
+    assert words == (
+        f"Post not rescheduled for sure: {old} was to be deleted, but it is still there (scheduled). Both may exist: call "
+        f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
+    )
+
+
 @pytest.mark.requirement("tools.reschedule.failures")
 async def test_delete_without_effect_is_repeated_whatever_the_limit(connect):
     """A limit must not leave both posts."""
-
-    class DeafOnce(Fault):
-        deaf = True
-
-        async def __call__(self, scope, receive, send):
-            if scope["method"] == "DELETE" and self.deaf:
-                self.deaf = False
-                await answer(send, 200, {"success": True})
-            else:
-                await self.app(scope, receive, send)
 
     async with connect(demo_posts=False, through=DeafOnce, max_deletes_per_hour=1) as agent:
         old = await made(agent)
         _, data = await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
         assert agent.standing() == [("Doors open at ten", "scheduled")]
         assert agent.wire(data["post_id"])
+        assert await tools_of(agent) == ["create_post", *["reschedule_post"] * 3]
         assert f"{old} was replaced by {data['post_id']}" in await agent.refused("get_post", post_id=old)
 
 
@@ -553,6 +600,23 @@ async def test_post_that_is_still_there_after_its_delete_is_named_with_its_repla
         f"Post not rescheduled for sure: {old} was to be deleted, but it is still there (scheduled). Both may exist: call "
         f"get_post for {old} and {new}, its replacement, and delete_post for the one that is not wanted, before either is due."
     )
+
+
+@pytest.mark.requirement("tools.reschedule.failures")
+async def test_replacement_is_found_without_its_date(connect):
+    """The posts from before the call are known."""
+    faults = []
+
+    def through(app):
+        faults.append(Fault(app))
+        return showing(lambda name: name != "createdAt")(faults[-1])
+
+    async with connect(demo_posts=False, through=through) as agent:
+        old = await made(agent)
+        fault = faults[-1]
+        fault.turn, fault.after, fault.methods = 0, True, ("POST",)
+        await agent.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert agent.standing() == [("Doors open at ten", "scheduled")]
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
