@@ -105,6 +105,14 @@ def test_a_post_is_published_when_it_is_due_and_not_a_moment_before(feed: Feed) 
     assert worker.tick() == 0
 
 
+def test_a_post_that_is_due_a_moment_later_waits_when_another_is_published(feed: Feed) -> None:
+    feed.post("due", "acc_twitter")
+    feed.post("later", "acc_twitter", due=NOW + HOUR + timedelta(milliseconds=1))
+    feed.clock.move(3600)
+    assert feed.worker().tick() == 1
+    assert (feed.status("due"), feed.status("later")) == ("published", "scheduled")
+
+
 def test_a_draft_is_never_published(feed: Feed) -> None:
     """It has no time."""
     feed.post("draft", "acc_twitter", due=None)
