@@ -131,7 +131,7 @@ class Replacer:
         except (ApiError, WriteRefused, LedgerProblem):
             await self._close(old_id, None)
             raise
-        if created.outcome == "unknown" or created.post_id is None:
+        if created.post_id is None:
             return Replacement("create_unknown", created=created)
         if created.outcome == "already_created" and not await self._is_own(old_id, created.post_id):
             # A post that was made for another purpose: to count on it could leave an account without a post.
