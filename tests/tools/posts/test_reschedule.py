@@ -626,8 +626,10 @@ async def test_unclear_replacement_stays_recorded_when_the_call_is_repeated(conn
         old = await made(agent)
         fault = agent.sandbox.app
         fault.turn, fault.count, fault.how, fault.after, fault.methods = 0, 0, "lost", False, ("POST",)
-        assert "So the replacement may exist" in await agent.refused(
-            "reschedule_post", post_id=old, scheduled_at=FRIDAY
+        words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
+        assert words == (
+            "Post not rescheduled: no response. So the replacement may exist, and the "
+            f"old post {old} still exists. Look with list_posts and delete the one that is not wanted."
         )
         fault.turn = None
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
