@@ -136,7 +136,7 @@ class Replacer:
         if created.outcome == "already_created" and not await self._is_own(old_id, created.post_id):
             # A post that was made for another purpose: to count on it could leave an account without a post.
             await self._close(old_id, None)
-            return Replacement("equal_post_exists", created.post_id, created)
+            return Replacement("equal_post_exists", created=created)
         return created.post_id
 
     async def _is_own(self, old_id: str, new_id: str) -> bool:
