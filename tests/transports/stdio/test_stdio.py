@@ -644,6 +644,25 @@ async def test_a_broken_output_ends_like_closed_input(server, outcomes):
     assert not lost_writes(outcomes.path)
 
 
+@pytest.mark.requirement("stdio.broken-output")
+async def test_calls_that_are_queued_when_the_output_breaks_are_not_begun(server, outcomes, tmp_path):
+    """The client is gone, so no answer would say what they did."""
+
+    @server.tool(structured_output=False)
+    async def leave() -> str:
+        peer.close_output()
+        return "gone"
+
+    path = tmp_path / "requests.jsonl"
+    calls = [call("first", "leave"), *(call(number, "write", number=number, seconds=0) for number in range(300))]
+    path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+    pipes = (os.open(path, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
+    async with served(server, pipes, **options(outcomes)) as peer:
+        pass
+    begun_writes = outcomes.path.read_text().count("begun") if outcomes.path.exists() else 0
+    assert begun_writes < 300
+
+
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(server, outcomes):
     """Even if the call is cancelled while half of its answer is written."""
