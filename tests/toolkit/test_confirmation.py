@@ -398,6 +398,13 @@ async def test_yes_to_a_post_is_none_to_a_second_one(connect):
         assert len(agent.standing()) == 1
 
 
+async def give_to(agent, account):
+    """Make an account the only one of every post."""
+    account_id = await agent.account(account)
+    with agent.sandbox.store.writing() as db:
+        db.execute("UPDATE post_targets SET account_id = ?", (account_id,))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -405,7 +412,7 @@ async def test_yes_to_a_post_is_none_to_a_second_one(connect):
         {"thread": '["And more"]'},
         {"media_urls": '["https://example.com/a.jpg"]'},
         {"scheduled_at": 1_800_000_000_000},
-        {"account": "twitter @harborcafe"},
+        {"account": "twitter @harborcafe_berlin"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -413,11 +420,10 @@ async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect, change):
     """With another text, thread, file, account or time it is another post."""
     async with connect(confirm="required", demo_posts=False) as agent:
         post_id = await made(agent)
+        await give_to(agent, "twitter @harborcafe")
         code = await preview(agent, "delete_post", post_id=post_id)
         if "account" in change:
-            account = await agent.account(change["account"])
-            with agent.sandbox.store.writing() as db:
-                db.execute("UPDATE post_targets SET account_id = ?", (account,))
+            await give_to(agent, change["account"])
         else:
             agent.put(post_id, **change)
         assert await agent.refused("delete_post", post_id=post_id, confirmation=code) == REFUSED
