@@ -376,6 +376,28 @@ def test_missing_file_names_what_is_similar_there(folder):
     assert "Similar" not in refusal("zzz", folder)
 
 
+@pytest.mark.requirement("uploads.roots")
+@pytest.mark.parametrize(
+    "name",
+    [".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".mozilla", ".password-store"],
+)
+def test_folder_with_a_private_folder_in_it_is_not_accepted(folder, name):
+    """It is a home folder or a copy of one."""
+    (folder / name).mkdir()
+    assert folder_problems([folder]) == ["entry 1 of TTP_MEDIA_DIRS holds private folders such as .ssh"]
+
+
+@needs_links
+@pytest.mark.requirement("uploads.words")
+def test_missing_file_names_no_link(folder, tmp_path):
+    (folder / "link.png").symlink_to(tmp_path / "secret.jpg")
+    (folder / "out").symlink_to(tmp_path)
+    words = refusal("holiday.jpg", folder)
+    assert "«photo.jpg»" in words
+    assert "link.png" not in words
+    assert "secret" not in words
+
+
 @pytest.mark.requirement("uploads.words")
 def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
     """Five of them, as paths that can be passed; no hidden or odd name, no link, nothing that isn't media."""
