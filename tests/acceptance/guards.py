@@ -839,6 +839,11 @@ REMOVED: dict[str, Removal] = {
         without_binding("post_id"),
         "tests/toolkit/test_confirmation.py::test_confirmation_to_replace_a_post_is_none_for_an_equal_one",
     ),
+    "accounts in a confirmation of a retry": Removal(
+        "tools.posts.publish:require_confirmation",
+        without_binding("accounts"),
+        f"{TOOLS}/posts/test_publish.py::test_confirmation_of_a_retry_is_for_the_accounts_that_were_shown",
+    ),
     "publish during a reschedule": Removal(
         "tools.posts.publish:_refuse_pending_replacement",
         later(None),

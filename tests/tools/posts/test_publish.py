@@ -95,6 +95,24 @@ async def test_scheduled_post_that_was_missed_is_sent(fresh):
     assert "Nothing was sent." in text
 
 
+async def test_confirmation_of_a_retry_is_for_the_accounts_that_were_shown(connect):
+    """Another one can fail in the meantime."""
+    async with connect(demo_posts=False, confirm="off") as first:
+        post_id = await make_out(first, "linkedin", "twitter @harborcafe", BERLIN)
+        reconnect(first)
+        async with connect(confirm="required", sandbox=first.sandbox) as agent:
+            words = await agent.refused("publish_post", post_id=post_id)
+            code = words.partition("arguments and confirmation ")[2].partition(" (once")[0]
+            account_id = await agent.account("twitter @harborcafe")
+            with agent.sandbox.store.writing() as db:
+                db.execute(
+                    "UPDATE post_targets SET status = 'failed', url = NULL, external_id = NULL WHERE account_id = ?",
+                    (account_id,),
+                )
+            words = await agent.refused("publish_post", post_id=post_id, confirmation=code)
+            assert "or for other arguments" in words
+
+
 async def test_post_that_is_being_rescheduled_is_not_published(connect):
     """Both the post and its replacement would go out."""
     creating, go = anyio.Event(), anyio.Event()
