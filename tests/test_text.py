@@ -142,7 +142,7 @@ def test_sentence_in_hidden_letters_is_removed_and_can_not_be_published(base):
 
 
 @pytest.mark.requirement("text.clean")
-def test_no_character_that_is_shown_as_nothing_is_left_beside_a_letter():
+def test_invisible_characters_are_removed_beside_letters():
     """All that Unicode calls ignorable, but for what scripts need: selectors have their own rule."""
     ignorable = (
         *(0xAD, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F)),
@@ -320,7 +320,7 @@ LOST = "it holds U+FFFD, where a character was lost"
         ("\x00\udfff\U000e0041", [SURROGATE, NUL, TAGS]),
     ],
 )
-def test_what_can_not_be_published_is_named(text, problems):
+def test_text_that_can_not_be_published_has_a_reason(text, problems):
     assert find_text_errors(text) == problems
 
 
@@ -351,7 +351,7 @@ def test_what_can_not_be_published_is_named(text, problems):
         ("a\u202eb\u200b pаypal a\\nb <br> CafÃ© \ufffd", [REVERSE, INVISIBLE, SCRIPTS, NEWLINE, HTML, ENCODING, LOST]),
     ],
 )
-def test_what_deceives_is_warned_of(text, warnings):
+def test_deceptive_text_has_a_warning(text, warnings):
     assert find_text_warnings(text) == warnings
 
 

@@ -309,7 +309,7 @@ REMOVED: dict[str, Removal] = {
     "noted before it is sent": Removal(
         "ledger.ledger:Ledger._begin",
         sent_without_a_note,
-        f"{WRITES}/test_ledger.py::test_what_can_not_be_noted_is_not_sent",
+        f"{WRITES}/test_ledger.py::test_write_that_can_not_be_recorded_is_not_sent",
     ),
     "publish noted before it is sent": Removal(
         "ledger.ledger:Ledger._begin",
@@ -324,7 +324,7 @@ REMOVED: dict[str, Removal] = {
     "one retry for an account": Removal(
         "ledger.claims:Claims.find_prior",
         always(None),
-        f"{WRITES}/test_publish.py::test_retry_for_the_same_accounts_is_made_once_whatever_its_time",
+        f"{WRITES}/test_publish.py::test_retry_for_the_same_accounts_is_made_once_at_any_time",
     ),
     "failed as before proves nothing": Removal(
         "writes.reconcile:has_started",
@@ -479,7 +479,7 @@ REMOVED: dict[str, Removal] = {
     "clock that is ahead": Removal(
         "ledger.store.sqlite:_earlier_clock",
         as_it_is,
-        "tests/ledger/store/test_sqlite.py::test_what_is_expired_for_a_day_is_cleared_away",
+        "tests/ledger/store/test_sqlite.py::test_documents_that_expired_a_day_ago_are_removed",
     ),
     "shutdown during a reschedule": Removal(
         "writes.in_flight:InFlight.track",
@@ -782,7 +782,7 @@ REMOVED: dict[str, Removal] = {
     "headers that come twice": Removal(
         "transports.http.guard:_ONCE",
         constant(frozenset()),
-        "tests/transports/http/test_guard.py::test_header_that_comes_twice_is_refused",
+        "tests/transports/http/test_guard.py::test_repeated_header_is_refused",
     ),
     "two lengths of a body": Removal(
         "transports.http.guard:_check_unambiguous",
@@ -997,7 +997,7 @@ PROVEN: dict[str, str] = {
     "file that changes": f"{ROW}/test_uploads.py::test_b8_goes_red_when_a_changed_file_is_not_noticed",
     "answers of the storage": f"{ROW}/test_uploads.py::test_b8_goes_red_when_any_answer_counts",
     "writes outlive their caller": f"{ROW}/test_cancel.py::test_writes_that_die_with_their_caller_are_noticed",
-    "reads end with their caller": f"{ROW}/test_cancel.py::test_reads_that_go_on_without_their_caller_are_noticed",
+    "reads end with their caller": f"{ROW}/test_cancel.py::test_reads_that_outlive_their_caller_are_noticed",
     "drain at the end": f"{ROW}/test_shutdown.py::test_without_the_drain_writes_are_lost",
     "log that never waits": f"{ROW}/test_shutdown.py::test_a_log_that_waits_for_its_reader_stops_the_server",
     "gaps and folds": f"{ROW}/test_times.py::test_b12_guard_removed_gaps_and_folds",

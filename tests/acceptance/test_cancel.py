@@ -265,7 +265,7 @@ async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypat
         await check(run)
 
 
-async def test_reads_that_go_on_without_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reads_that_outlive_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read that is not cancelled is still under way when its caller is gone."""
     listing = run.api.posts.list
 

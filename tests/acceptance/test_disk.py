@@ -310,7 +310,7 @@ def test_an_upload_to_a_full_disk_is_refused_and_leaves_nothing(server: Server) 
 @pytest.mark.requirement("acceptance.c3")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize(("call", "error", "later"), [("pwrite64", "ENOSPC", "+"), ("fdatasync", "EIO", "")])
-def test_whichever_call_fails_it_is_answered_and_survived(
+def test_every_failing_system_call_is_answered_and_survived(
     server: Server, tmp_path: Path, call: str, error: str, later: str
 ) -> None:
     """Row C3: the n-th call of a request fails (and those after it), for each n until none is left to fail."""

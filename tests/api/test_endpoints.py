@@ -379,7 +379,7 @@ def test_platform_or_status_that_is_not_a_word_is_unreadable():
         ("Delete", False),
     ],
 )
-def test_upload_address_that_no_post_could_use_is_none(url, usable):
+def test_upload_address_that_no_post_could_use_is_absent(url, usable):
     """A value with blanks could be a sentence."""
     assert as_url(url) == (url if usable else None)
 

@@ -294,7 +294,7 @@ async def test_url_that_is_too_old_is_not_used():
 
 
 @pytest.mark.requirement("uploads.addresses")
-async def test_address_that_breaks_a_rule_is_refused_for_good():
+async def test_address_that_breaks_a_rule_is_refused_permanently():
     """Its text or its addresses can break a rule; a name that doesn't resolve may do so later."""
 
     def unknown(host, port):

@@ -97,7 +97,7 @@ def test_text_from_stdin_is_the_same_in_every_encoding_that_shells_write(monkeyp
     assert json.loads(out)["text"] == "Crêpes à 5 € 🥞"
 
 
-def test_stdin_that_is_no_text_is_refused(monkeypatch, capsys):
+def test_stdin_that_is_not_text_is_refused(monkeypatch, capsys):
     """Nothing is called."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO('{"content": "é"}'.encode("cp1252")), "cp1252"))
     code, _, err = ran(capsys, "call", "--sandbox", "create_post", "-")
@@ -303,7 +303,7 @@ def test_doctor_without_its_tool_says_which_settings_leave_it_out(monkeypatch, c
     )
 
 
-def test_doctor_ends_well_without_a_problem(capsys, monkeypatch):
+def test_doctor_exits_with_0_without_a_problem(capsys, monkeypatch):
     """Exit code 0."""
 
     async def healthy(scope, receive, send):
@@ -370,7 +370,7 @@ WIPED = "\r\x1b[K"
 
 
 @needs_terminals
-def test_bar_is_wiped_away_without_its_last_step(tmp_path):
+def test_bar_is_cleared_without_its_last_step(tmp_path):
     """undo_plan says what it looks at, and then what became of it."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
     posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})

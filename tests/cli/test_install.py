@@ -211,7 +211,7 @@ def test_install_refuses_what_is_not_a_regular_file(around):
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_reports_a_folder_that_is_none(around, tmp_path):
+def test_install_reports_a_file_in_place_of_the_folder(around, tmp_path):
     """A file is in the place of the client's folder."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / ".codex").write_text("")

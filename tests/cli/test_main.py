@@ -225,7 +225,7 @@ def test_json_is_valid_on_a_stdout_that_knows_few_letters(tmp_path, command):
     assert re.search("[“é]", json.dumps(json.loads(out), ensure_ascii=False))
 
 
-def test_what_belongs_into_a_file_is_printed_as_utf_8(tmp_path):
+def test_output_for_a_file_is_printed_as_utf_8(tmp_path):
     """A workspace, and settings to paste."""
     assert "Café" in json.loads(printed_in_ascii(tmp_path, "sandbox", "export")[1])["organizations"][0]["name"]
     (tmp_path / "Menü").mkdir()

@@ -440,7 +440,7 @@ def test_files_that_can_not_be_written_are_named(refusal, stopped, tmp_path):
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_names_of_files_are_said_as_they_are_written(refusal, stopped, tmp_path, monkeypatch):
+def test_names_of_files_are_reported_as_written(refusal, stopped, tmp_path, monkeypatch):
     """A sentence that begins with one has no capital."""
     monkeypatch.chdir(tmp_path)
     for name in ("bad.json", "bad", "my plan"):

@@ -267,7 +267,9 @@ async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock
 
 @pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize("earlier", [False, True])
-async def test_of_several_that_publish_at_once_one_does(state: SqliteStore, clock: ManualClock, earlier: bool) -> None:
+async def test_one_of_several_concurrent_publishes_is_sent(
+    state: SqliteStore, clock: ManualClock, earlier: bool
+) -> None:
     """Also after an earlier request, which each of them has read."""
     ledger = Ledger(_Slow(state), "one", clock.now)
     if earlier:
@@ -402,7 +404,7 @@ async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: Sqli
 
 
 @pytest.mark.requirement("ledger.reads-go-on")
-async def test_reading_goes_on_without_a_ledger(tmp_path: Path, clock: ManualClock) -> None:
+async def test_reading_continues_without_a_ledger(tmp_path: Path, clock: ManualClock) -> None:
     """A broken file costs the hint, not the answer; a missing one is not made by looking."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     broken, missing = SqliteStore(tmp_path), SqliteStore(tmp_path / "nowhere")
@@ -466,7 +468,7 @@ async def test_confirmation_works_once_for_its_arguments_and_not_for_long(ledger
 
 
 @pytest.mark.requirement("ledger.confirmations")
-async def test_of_many_that_redeem_one_code_at_once_one_succeeds(ledger: Ledger) -> None:
+async def test_one_of_many_concurrent_redeems_succeeds(ledger: Ledger) -> None:
     """The code is used up atomically."""
     offered = await ledger.confirmations.offer("digest", 300)
     results: list[bool] = []

@@ -221,7 +221,7 @@ async def test_post_counts_as_deleted_once_that_is_known(
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_create_of_a_post_that_is_known_to_be_gone_is_no_duplicate(ledger: Ledger) -> None:
+async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) -> None:
     created = await begin(ledger)
     await ledger.finish(created, "created", Post({"id": "p1"}))
 
@@ -253,7 +253,7 @@ async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
 
 
 @pytest.mark.requirement("writes.retry")
-async def test_retry_is_told_by_the_post_and_the_account(ledger: Ledger) -> None:
+async def test_retry_is_identified_by_the_post_and_the_account(ledger: Ledger) -> None:
     """With any content and time."""
     first = await begin(ledger, retries="p1")
     assert first.digest == digest_of(["retry", "p1"])

@@ -69,7 +69,7 @@ def test_absolute_path_and_file_url_below_the_folder_are_read(folder):
     assert content(f"file://localhost{path}/%70hoto.jpg", folder) == b"picture"
 
 
-def test_home_path_is_read_when_the_folder_lies_in_it(folder):
+def test_home_path_is_read_if_it_contains_the_folder(folder):
     """`~/` means the home folder."""
     pictures = Path.home() / "Pictures"
     pictures.mkdir()

@@ -133,7 +133,7 @@ def test_windows_path_with_a_trick_is_refused(source, cause):
         r"\\?\UNC\server\share\photo.png",
     ],
 )
-def test_path_of_a_device_lies_outside_every_folder(source):
+def test_path_of_a_device_is_outside_every_folder(source):
     """A literal path is understood only with a drive or a share."""
     typed = parse_source(source, HOME, system="windows")
     assert is_absolute(typed, system="windows")

@@ -84,7 +84,7 @@ def ranked(stage: Stage) -> dict[str, object]:
     return {"sorted_by": "impressions", "posts": [post], "totals": totals, "missing": []}
 
 
-def test_summary_shows_whatever_numbers_the_reply_has(stage: Stage) -> None:
+def test_summary_shows_every_number_of_the_reply(stage: Stage) -> None:
     """Its shape is undocumented."""
     stage.open("results", "engagement_summary")
     stage.see("Engagement", "327,437", "Likes")

@@ -271,7 +271,7 @@ FULL = PostRequest(
         {"latest": at(24, 12)},
     ],
 )
-def test_plan_id_changes_with_whatever_was_agreed(change):
+def test_plan_id_changes_with_each_part_of_the_plan(change):
     """Text, targets, media, thread, platform data, and the instant that a bound leads to."""
     assert make_plan_id(made([FULL])) != make_plan_id(made([dataclasses.replace(FULL, **change)]))
 
@@ -374,7 +374,7 @@ def test_every_post_is_placed_or_has_a_reason(posts, settings):
 @pytest.mark.requirement("planning.deterministic")
 @limits(deadline=None)
 @given(LISTS, SETTINGS, st.randoms())
-def test_the_same_input_gives_the_same_plan_in_whatever_order(posts, settings, random):
+def test_the_same_input_gives_the_same_plan_in_any_order(posts, settings, random):
     """Orders of the posts, the booked, and all mappings are irrelevant."""
     shuffled = dict(settings, hours=dict(reversed(settings["hours"].items())), booked=list(settings["booked"]))
     others = list(posts)

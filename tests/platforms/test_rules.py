@@ -174,7 +174,7 @@ def test_thread_of_25_posts_is_reported_in_one_sentence():
 
 
 @pytest.mark.requirement("rules.thread")
-def test_thread_on_another_platform_is_said_to_be_left_out():
+def test_thread_on_another_platform_is_reported_as_left_out():
     """The post may go to X as well, so it is no error."""
     assert found("linkedin", thread=["part"]) == [("warning", "thread_left_out")]
 

@@ -110,7 +110,7 @@ def test_a_commit_that_fails_is_rolled_back(store: Store) -> None:
     assert notes(store) == []
 
 
-def test_a_full_store_refuses_writes_and_goes_on_when_there_is_room(store: Store) -> None:
+def test_a_full_store_refuses_writes_until_there_is_room(store: Store) -> None:
     """Nothing of the refused write is there, and what was there stays."""
     with store.writing() as db:
         note(db, "before")

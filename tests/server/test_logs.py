@@ -264,7 +264,7 @@ async def test_waiting_lines_arrive_as_soon_as_stderr_is_read(pipe):
 
 @pytest.mark.requirement("logs.never-block")
 @pytest.mark.parametrize("blocking", [True, False])
-def test_logging_goes_on_while_nothing_is_read(pipe, blocking):
+def test_logging_continues_while_stderr_is_not_read(pipe, blocking):
     """A client that starts the server and ignores its stderr; another program may have made the pipe non-blocking."""
     reading, writing = pipe
     os.set_blocking(writing, blocking)

@@ -71,7 +71,7 @@ def test_one_account_is_found_by_what_people_call_it(word, found):
         ("Harbor Café", "«Harbor Café» matches 3 accounts: "),
     ],
 )
-def test_what_fits_several_lists_the_candidates(word, candidates):
+def test_word_with_several_matches_lists_the_candidates(word, candidates):
     """With their ids, to be passed in the next call."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
@@ -108,7 +108,7 @@ def test_platform_never_means_an_account_elsewhere_that_is_called_like_it(word):
 
 
 @pytest.mark.parametrize("word", ["@twitter", "@berlin", "@harbor berlin", "acc_9", "@", "", "   "])
-def test_what_fits_none_lists_what_is_connected(word):
+def test_word_without_a_match_lists_the_connected_accounts(word):
     """An @ means a handle and nothing else."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")

@@ -98,7 +98,7 @@ async def test_reschedule_to_at_once_is_asked_about(connect, mode):
 
 
 @eras
-async def test_client_that_can_not_ask_goes_on_in_auto(connect, mode):
+async def test_client_that_can_not_ask_continues_in_auto(connect, mode):
     """Its host has its own way of asking; `required` is for those who want more."""
     async with connect(mode=mode, demo_posts=False) as agent:
         await agent.ok("create_post", **SOON)

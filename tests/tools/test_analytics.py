@@ -69,7 +69,7 @@ async def test_few_data_points_are_called_few(connect, points, words):
         ({}, 1, None, "No best times yet (1 data point)."),
     ],
 )
-async def test_no_best_times_are_said_to_be_none(connect, platform, points, message, words):
+async def test_no_best_times_are_reported(connect, platform, points, message, words):
     """Rather than a ranking of nothing."""
     reply = {"recommendation": {"bestHours": [], "bestDays": [], "dataPoints": points, "message": message}}
     async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
@@ -209,7 +209,7 @@ async def test_next_best_time_is_typed_only_where_the_reply_has_one(connect, rep
 @pytest.mark.parametrize(
     "reply", [b"null", {}, [], {"success": True}, {"success": True, "data": {"accounts": [], "x": None}}]
 )
-async def test_empty_reply_is_said_to_be_empty(connect, tool, path, title, reply):
+async def test_empty_reply_is_reported_as_empty(connect, tool, path, title, reply):
     """It is no answer."""
     async with connect(through=reading({f"/analytics/{path}": reply})) as agent:
         text, _ = await agent.ok(tool)

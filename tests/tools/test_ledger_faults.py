@@ -15,7 +15,7 @@ pytestmark = pytest.mark.requirement("tools.ledger-faults")
 LATER = {"content": "Doors open at ten", "scheduled_at": "2026-11-26T10:00"}
 
 
-async def test_reads_go_on_in_time_while_another_program_holds_the_ledger(connect, settings):
+async def test_reads_stay_fast_while_another_program_holds_the_ledger(connect, settings):
     """Several at once too; only what is known from the ledger alone is missing."""
     async with connect() as agent:
         account = await agent.account("linkedin Harbor Café")

@@ -36,7 +36,7 @@ def update(request) -> bool:
 
 
 @pytest.mark.parametrize("name", list(files()))
-def test_what_clients_see_is_what_was_reviewed(name, update):
+def test_clients_see_what_was_reviewed(name, update):
     """A changed description changes what agents do, so it is never changed by accident."""
     path = FOLDER / name
     if update:

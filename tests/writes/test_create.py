@@ -137,7 +137,7 @@ def list_errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, type[BaseEx
 
 
 @pytest.mark.requirement("writes.once")
-async def test_write_that_nothing_was_sent_of_is_no_bug(world, monkeypatch, caplog) -> None:
+async def test_write_that_was_not_sent_is_not_a_bug(world, monkeypatch, caplog) -> None:
     """A limit that is used up, and a ledger that can't take it."""
     with pytest.raises(LimitReached):
         await world.another(limits=HourlyLimits(posts=0)).create(world.post(), tool="create_post")

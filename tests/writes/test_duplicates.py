@@ -267,7 +267,7 @@ async def test_a_duplicate_is_reported_while_the_api_is_away(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_of_two_processes_at_the_same_moment_one_sends(world) -> None:
+async def test_one_of_two_concurrent_processes_sends(world) -> None:
     """The second is told while the first is under way."""
     world.faults.script = ["held, then committed"]
     results: list[Created] = []
@@ -527,7 +527,7 @@ async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(w
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_second_copy_is_known_for_a_day_whatever_becomes_of_the_first(world) -> None:
+async def test_second_copy_is_known_for_a_day_without_the_first(world) -> None:
     """What is noted of the older one later does not shorten it."""
     draft = world.post(at=None)
     first = await world.ledger.begin_create(draft, tool="create_post")
@@ -562,7 +562,7 @@ async def test_duplicate_that_would_be_met_is_found_without_sending(world) -> No
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_create_without_a_known_post_is_a_duplicate_whatever_the_list_shows(world) -> None:
+async def test_create_without_a_known_post_is_a_duplicate_with_any_list(world) -> None:
     await world.ledger.begin_create(world.post(), tool="create_post")
 
     found = await world.writes.duplicates.find_prior(world.post(), [])

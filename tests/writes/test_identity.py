@@ -112,7 +112,7 @@ class StaleLedger(Ledger):
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_of_two_searches_that_find_one_post_only_one_gets_it(world) -> None:
+async def test_one_of_two_searches_that_find_the_same_post_gets_it(world) -> None:
     """Claiming a post is atomic, so a view that is a moment old does no harm."""
     await world.writes.create(world.post(), tool="create_post")
     world.ledger = StaleLedger(world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)

@@ -105,7 +105,7 @@ async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Pa
 
 
 @pytest.mark.requirement("writes.ledger-faults")
-async def test_what_can_not_be_noted_is_not_sent(world, tmp_path: Path) -> None:
+async def test_write_that_can_not_be_recorded_is_not_sent(world, tmp_path: Path) -> None:
     """No ledger, no write."""
     world.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", world.time.clock.now)
 

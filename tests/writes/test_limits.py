@@ -67,7 +67,7 @@ async def test_a_limit_of_none_allows_nothing(world) -> None:
 
 
 @pytest.mark.requirement("writes.limits")
-async def test_what_was_refused_or_failed_does_not_count(world) -> None:
+async def test_refused_and_failed_writes_do_not_count(world) -> None:
     """Only what may have happened uses up a limit."""
     writes = world.another(limits=HourlyLimits(posts=1, uploads=1))
     world.faults.script = ["409"]

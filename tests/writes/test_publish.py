@@ -153,7 +153,7 @@ async def test_limit_of_posts_an_hour_counts_publishes(world) -> None:
 
 
 @pytest.mark.requirement("writes.retry")
-async def test_retry_for_the_same_accounts_is_made_once_whatever_its_time(world) -> None:
+async def test_retry_for_the_same_accounts_is_made_once_at_any_time(world) -> None:
     old = await make_draft(world)
     first = await world.writes.create(world.post(), tool="publish_post", retries=old.id)
     later = replace(world.post(), scheduled_at=START + timedelta(days=3))
@@ -235,7 +235,7 @@ def test_post_that_is_failed_as_before_proves_nothing() -> None:
 
 
 @pytest.mark.requirement("writes.retry")
-def test_account_with_a_link_shows_the_post_whatever_its_status() -> None:
+def test_account_with_a_link_shows_the_post_in_any_status() -> None:
     results = [
         {"accountId": "a", "status": "failed", "url": "https://x.example/1"},
         {"accountId": "b", "status": "failed"},

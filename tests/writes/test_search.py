@@ -75,7 +75,7 @@ async def test_search_after_a_late_loss_takes_eight_seconds_at_least(world) -> N
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [("create", "created"), ("delete", "deleted"), ("publish", "queued")])
-async def test_search_goes_on_after_a_look_that_fails(world, kind: str, outcome: str) -> None:
+async def test_search_continues_after_a_failed_read(world, kind: str, outcome: str) -> None:
     begin = (await begin_each(world))[kind]
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True

@@ -59,7 +59,7 @@ async def test_steps_are_carried_out_in_their_order(open_store: Open, scope: str
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open, scope: str) -> None:
+async def test_one_of_many_concurrent_puts_succeeds(open_store: Open, scope: str) -> None:
     """Four processes, forty attempts, and in each only the winner's second document is there."""
     states = [open_store() for _ in range(4)]
     results: list[str] = []
@@ -79,7 +79,7 @@ async def test_of_many_that_want_the_same_document_one_gets_it(open_store: Open,
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_of_many_that_change_a_document_each_builds_on_the_one_before(open_store: Open, scope: str) -> None:
+async def test_concurrent_changes_of_a_document_build_on_each_other(open_store: Open, scope: str) -> None:
     """Twenty writers that read, add one and write back if the version is unchanged: no increment is lost."""
     states = [open_store() for _ in range(3)]
     await states[0].commit(scope, [put("sum", 0)], NOW)
@@ -285,7 +285,7 @@ async def test_big_and_deep_documents_come_back_as_they_were(open_store: Open, s
 
 
 @pytest.mark.requirement("state.replicas")
-async def test_what_one_process_wrote_another_reads_and_a_closed_one_opens_again(open_store: Open, scope: str) -> None:
+async def test_processes_share_a_store_and_reopen_it(open_store: Open, scope: str) -> None:
     """Nothing is kept in a process."""
     one, two = open_store(), open_store()
     await one.commit(scope, [put("a", 1)], NOW)

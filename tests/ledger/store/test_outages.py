@@ -270,9 +270,7 @@ async def test_sessions_that_an_administrator_ended_are_replaced(postgresql_url:
 
 
 @pytest.mark.requirement("state.durable")
-async def test_postgresql_commits_are_durable_whatever_the_servers_defaults_are(
-    postgresql_url: str, scope: str
-) -> None:
+async def test_postgresql_commits_are_durable_with_any_server_defaults(postgresql_url: str, scope: str) -> None:
     """A commit waits for the disk, each statement sees what was committed before it, and none runs for ever."""
     defaults = "%20-csynchronous_commit%3Doff%20-cdefault_transaction_isolation%3Dserializable"
     state = opened(f"{postgresql_url}{defaults}")

@@ -75,7 +75,7 @@ async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
 
 
 @pytest.mark.requirement("state.expiry")
-async def test_what_is_expired_for_a_day_is_cleared_away(state: SqliteStore) -> None:
+async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) -> None:
     """At a process's first commit. A clock that is ahead, such as a sandbox's, doesn't count."""
     past, later, far = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2500, 2900))
     await state.commit("s", [put("old", expires_at=past), put("kept", expires_at=later)], past - timedelta(hours=1))
@@ -222,7 +222,7 @@ async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_that_another_program_holds_is_reported_and_reading_goes_on(state: SqliteStore) -> None:
+async def test_file_that_another_program_holds_is_reported_and_reads_continue(state: SqliteStore) -> None:
     """The wait is bounded."""
     await state.commit("s", [put("a", 1)], NOW)
     holder = sqlite3.connect(state.path, isolation_level=None)

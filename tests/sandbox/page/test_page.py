@@ -280,9 +280,7 @@ async def test_media_are_shown_from_the_storage(sandbox: Sandbox, page: httpx2.A
     assert f"{sandbox.storage.origin}/a/waits.png" not in sources
 
 
-async def test_pictures_are_found_whatever_port_they_were_uploaded_to(
-    sandbox: Sandbox, page: httpx2.AsyncClient
-) -> None:
+async def test_pictures_are_found_from_any_port(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """A data folder outlives the origin it was filled under; files elsewhere are linked, not loaded."""
     with sandbox.store.writing() as db:
         key = db.execute("SELECT key FROM media WHERE organization_id = 'org_harbor_cafe' ORDER BY key").fetchone()[
@@ -367,7 +365,7 @@ async def test_plan_without_best_times_says_so(sandbox: Sandbox, page: httpx2.As
     assert "The small plan does not include them." in (await read(page, f"{HARBOR}/best-times")).text
 
 
-async def test_activity_shows_what_was_asked_and_what_came_of_it(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
+async def test_activity_shows_requests_and_their_outcomes(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """Done, refused and failed; also what no token was accepted for."""
     own = {"Authorization": f"Bearer {sandbox.token}"}
     await page.get("/api/posts", headers=own)
@@ -656,7 +654,7 @@ async def test_page_of_another_organization_does_not_show_a_post(page: httpx2.As
         "/o/org_harbor_cafe/posts/none",
     ],
 )
-async def test_unknown_page_is_a_page_that_leads_back(page: httpx2.AsyncClient, path: str) -> None:
+async def test_unknown_page_links_back(page: httpx2.AsyncClient, path: str) -> None:
     """HTML for people."""
     found = await read(page, path, 404)
     assert "Nothing is here" in found.text

@@ -299,7 +299,7 @@ async def test_next_slot_over_a_change_of_the_clocks(
     assert (await empty_api.get("/analytics/next-optimal-time")).json()["nextOptimalTime"] == slot
 
 
-async def test_next_slot_without_history_is_none(empty_api: httpx2.AsyncClient) -> None:
+async def test_next_slot_without_history_is_absent(empty_api: httpx2.AsyncClient) -> None:
     """Said, not guessed."""
     assert (await empty_api.get("/analytics/next-optimal-time")).json() == {
         "success": True,

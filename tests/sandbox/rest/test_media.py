@@ -208,7 +208,7 @@ async def test_url_takes_one_upload(api: httpx2.AsyncClient, storage: httpx2.Asy
     assert (await storage.get(url["publicUrl"])).content == b"one"
 
 
-async def test_of_two_uploads_at_once_one_is_kept_whole(
+async def test_one_of_two_concurrent_uploads_is_kept_whole(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
     """Both have begun before either ends."""

@@ -92,7 +92,9 @@ def test_token_takes_1_to_365_days(sandbox: Sandbox, days: int) -> None:
     assert tokens.list_tokens(sandbox.store) == before
 
 
-async def test_revoked_token_is_refused_for_good(sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock) -> None:
+async def test_revoked_token_is_refused_permanently(
+    sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock
+) -> None:
     """Others go on working; the first time of revoking is kept."""
     token = tokens.create_token(sandbox.store, clock, label="agent")
     [token_id] = [entry["id"] for entry in tokens.list_tokens(sandbox.store) if entry["label"] == "agent"]

@@ -85,7 +85,7 @@ async def test_rules_bound_the_times(fresh):
     assert all("2026-11-30T08:00" <= each <= "2026-12-05T00:00" and "08" <= each[11:13] < "12" for each in times)
 
 
-async def test_what_is_booked_is_kept_clear(fresh):
+async def test_booked_times_are_kept_clear(fresh):
     """At the requested spacing."""
     await fresh.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
     await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
@@ -203,7 +203,7 @@ async def test_warnings_are_shown_beside_their_post(fresh):
         ({"posts": THREE, "end": "later"}, "Posts not planned: end: a time must be ISO 8601"),
     ],
 )
-async def test_what_can_not_be_planned_is_refused_by_its_place(fresh, arguments, words):
+async def test_post_that_can_not_be_planned_is_refused_by_its_number(fresh, arguments, words):
     """Before any request and any record."""
     assert (await fresh.refused("plan_posts", **arguments)).startswith(words)
 
@@ -272,7 +272,7 @@ RANKED = {"bestHours": [{"hour": 11, "score": 1.0}], "bestDays": [{"day": "Frida
 
 
 @pytest.mark.parametrize("shape", ["list", "wrapped", "by id", "deep by id", "bare list"])
-async def test_rankings_are_found_in_whatever_shape(connect, shape):
+async def test_rankings_are_found_in_every_shape(connect, shape):
     """The reply has no documented one."""
     async with connect(demo_posts=False) as plain:
         account = await plain.account("linkedin Harbor Café")
@@ -529,7 +529,7 @@ async def test_a_date_at_the_end_means_its_whole_day(fresh):
     assert found[0]["scheduled_at"].startswith("2026-11-27T")
 
 
-async def test_what_just_went_out_takes_its_place_too(fresh, clock):
+async def test_recent_posts_count_for_the_spacing(fresh, clock):
     """It counts for the spacing and the posts a day."""
     _, data = await fresh.ok("create_post", content="Now", platforms=["linkedin"], scheduled_at="2026-11-24T09:10")
     clock.move(600)
@@ -581,7 +581,7 @@ async def test_post_that_the_api_refuses_stops_only_itself(connect):
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_what_concerns_the_next_posts_too_stops_the_plan(connect, status):
+async def test_failure_that_concerns_the_next_posts_stops_the_plan(connect, status):
     """Applying again continues."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
@@ -1008,7 +1008,7 @@ async def test_user_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect)
 
 
 @UNDO
-async def test_post_that_the_list_leaves_out_is_undone_all_the_same(connect):
+async def test_post_that_the_list_leaves_out_is_undone(connect):
     """It is read by its id then."""
     async with connect(demo_posts=False, through=reading({"/posts": {"posts": []}})) as agent:
         plan_id, _ = await planned(agent, THREE[:1])

@@ -39,7 +39,7 @@ async def three(agent):
 
 
 @LISTED
-async def test_list_shows_latest_first_with_everything_to_go_on(fresh):
+async def test_list_shows_latest_first_with_all_facts(fresh):
     """Ids, status, time local and UTC, accounts, and the beginning of the text."""
     await three(fresh)
     text, data = await fresh.ok("list_posts")
@@ -410,7 +410,7 @@ async def test_line_separators_are_shown_as_line_breaks(fresh):
         (None, "no time set"),
     ],
 )
-async def test_scheduled_time_is_read_in_other_forms_or_said_to_be_unreadable(connect, written, words):
+async def test_scheduled_time_is_read_in_other_forms_or_reported_as_unreadable(connect, written, words):
     """A post with a time never looks like one without."""
     replies = {"/posts/p1": {"id": "p1", "status": "scheduled", "platforms": ["x"], "scheduledAt": written}}
     async with connect(demo_posts=False, through=reading(replies)) as agent:
@@ -428,7 +428,7 @@ async def test_unknown_post_is_not_found_with_the_way_to_ids(fresh):
 
 
 @READ
-async def test_post_of_a_reply_with_almost_nothing_is_shown_all_the_same(connect):
+async def test_post_of_an_almost_empty_reply_is_shown(connect):
     """The reference promises little."""
     replies = {
         "/posts/p1": {"id": "p1", "platforms": ["twitter"]},
@@ -596,7 +596,7 @@ NUMBER, UNICODE, NUL = (
         (r'{"tiktok": {"a": ["b\u0000"]}}', NUL),
     ],
 )
-async def test_what_no_request_could_carry_is_refused_by_its_argument(fresh, text, rule):
+async def test_text_that_can_not_be_encoded_is_refused_by_its_argument(fresh, text, rule):
     """Deep inside too, and again when it is repeated: nothing was noted as a write that may have happened."""
     for _ in range(2):
         said = await fresh.refused("create_post", content=SECRET, platforms=["tiktok"], platform_data=text)

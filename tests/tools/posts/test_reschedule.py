@@ -300,7 +300,7 @@ async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("after", [False, True])
-async def test_when_the_api_goes_away_for_good_the_answer_says_what_may_exist(connect, after):
+async def test_when_the_api_stays_unreachable_the_answer_says_what_may_exist(connect, after):
     """Then nothing can be undone any more; both stand only where the answer says so."""
     async with connect(demo_posts=False, through=Fault) as agent:
         for turn in itertools.count():
@@ -567,7 +567,7 @@ async def test_second_delete_that_fails_leaves_both_posts_named(connect, monkeyp
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_delete_without_effect_is_repeated_whatever_the_limit(connect):
+async def test_delete_without_effect_is_repeated_beyond_the_limit(connect):
     """A limit must not leave both posts."""
 
     async with connect(demo_posts=False, through=DeafOnce, max_deletes_per_hour=1) as agent:

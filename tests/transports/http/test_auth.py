@@ -147,7 +147,7 @@ async def test_without_a_users_token_nothing_is_served_and_no_other_account_is_u
     assert upstream.asked == {}
 
 
-async def test_header_beyond_ascii_is_no_users_token(serve):
+async def test_header_beyond_ascii_is_not_a_users_token(serve):
     async with serve(**TENANTS, sandbox=Upstream()) as web:
         sent = request("tools/list")
         headers = [*((name.encode(), value.encode()) for name, value in sent["headers"].items())]

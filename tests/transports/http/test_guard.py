@@ -108,7 +108,7 @@ async def test_a_request_without_a_host_is_refused_with_400(web):
         ("x-timetopost-token", token_of(1)),
     ],
 )
-async def test_header_that_comes_twice_is_refused(serve, name, value):
+async def test_repeated_header_is_refused(serve, name, value):
     """Also with the same value: the request is accepted as soon as one of the two is gone."""
     async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
         accepted = accepted_request(authorization=f"Bearer {KEY}", **{"x-timetopost-token": token_of(1)})

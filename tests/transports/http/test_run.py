@@ -353,7 +353,7 @@ async def test_more_connections_than_allowed_are_answered_with_503(settings):
         writer.close()
 
 
-def test_a_port_that_is_taken_is_said_in_words():
+def test_a_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -362,7 +362,7 @@ def test_a_port_that_is_taken_is_said_in_words():
             pass
 
 
-def test_an_address_of_elsewhere_is_said_in_words():
+def test_an_address_of_another_machine_is_reported():
     with pytest.raises(BindProblem, match="isn't an address of this machine"), open_listener("no such name", 1):
         pass
     with pytest.raises(BindProblem, match="can't be used"), open_listener("192.0.2.1", 0):

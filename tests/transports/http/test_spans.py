@@ -50,7 +50,7 @@ class _Span(type(INVALID_SPAN)):
         self.told.append(repr(exception))
 
 
-async def test_spans_hold_names_and_codes_and_nothing_that_anybody_sent(serve, monkeypatch):
+async def test_spans_hold_names_and_codes_and_no_input(serve, monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(_otel, "_tracer", recorder)
     headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(3)}

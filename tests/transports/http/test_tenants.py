@@ -143,7 +143,7 @@ async def test_idle_tenant_is_closed(tenants, apps, time):
     assert len(tenants) == 1
 
 
-async def test_the_sweep_goes_on_until_it_is_cancelled(tenants, apps, time, monkeypatch):
+async def test_the_sweep_runs_until_it_is_cancelled(tenants, apps, time, monkeypatch):
     swept = anyio.Event()
     monkeypatch.setattr("ttp_mcp.transports.http.tenants._SWEEP_SECONDS", 0)
     async with tenants.use(Token(token_of(1))):
@@ -243,7 +243,9 @@ async def test_each_user_sees_the_history_of_their_own_writes(serve, settings, c
 
 
 @pytest.mark.requirement("ledger.reported-at-start")
-async def test_what_each_user_left_half_done_is_said_once_they_come(serve, settings, clock, caplog, monkeypatch):
+async def test_unfinished_writes_of_a_user_are_reported_at_their_first_call(
+    serve, settings, clock, caplog, monkeypatch
+):
     """The log names users by fingerprint, and one who has nothing open not at all."""
     monkeypatch.setattr(startup_report, "WAITS_SECONDS", (0.0,))
     state = open_store(settings)
@@ -269,7 +271,9 @@ async def test_what_each_user_left_half_done_is_said_once_they_come(serve, setti
 
 
 @pytest.mark.requirement("ledger.reported-at-start")
-async def test_what_the_one_user_left_half_done_is_said_at_the_start(serve, settings, clock, caplog, monkeypatch):
+async def test_unfinished_writes_of_the_only_user_are_reported_at_the_start(
+    serve, settings, clock, caplog, monkeypatch
+):
     """Before any call."""
     monkeypatch.setattr(startup_report, "WAITS_SECONDS", (0.0,))
     upstream = Upstream(clock=clock)

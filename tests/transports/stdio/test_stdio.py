@@ -839,7 +839,7 @@ def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
 
 @pytest.mark.requirement("stdio.stray-output")
 @of_2025
-def test_a_process_without_stderr_serves_all_the_same(tmp_path):
+def test_a_process_without_stderr_serves(tmp_path):
     """Stray output is lost then; the wire is not touched."""
     script = (
         "import os, runpy, sys; os.close(2); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"

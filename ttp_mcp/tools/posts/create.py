@@ -84,16 +84,17 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     refuse_errors(prepared.findings, NOT_CREATED)
     when = prepared.post.scheduled_at
     # A draft is never published, so it needs no confirmation.
-    is_soon = when is not None and when - context.now() < SOON
-    if when is not None and needs_confirmation(context, irreversible=is_soon):
-        await require_confirmation(
-            context,
-            _create_question(prepared, when, context, once_more=args.allow_duplicate),
-            binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
-            irreversible=is_soon,
-            confirmation=args.confirmation,
-        )
-        # The user may have taken a while to answer.
+    if when is not None:
+        is_soon = when - context.now() < SOON
+        if needs_confirmation(context, irreversible=is_soon):
+            await require_confirmation(
+                context,
+                _create_question(prepared, when, context, once_more=args.allow_duplicate),
+                binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
+                irreversible=is_soon,
+                confirmation=args.confirmation,
+            )
+        # The user, or a network's options, may have taken a while.
         prepared = _refresh_time(prepared, when, context)
     created = await context.writer.create(
         prepared.post,
