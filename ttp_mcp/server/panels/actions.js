@@ -14,17 +14,16 @@ async function act(title, tool, args, then) {
   acting.redraw();
   announce(`${title}: working.`);
   const answer = await callTool(tool, args);
+  const [, question, code] = (!answer.ok && PREVIEW.exec(answer.text)) || [];
+  if (!code) tellModel(`${title} (${tool} ${JSON.stringify(args)}).`, answer.text);
   // Until the panel shows what was done, nothing else can be.
   if (answer.ok) await then(answer);
   acting.busy = null;
   acting.ask = null;
   acting.notice = { ok: answer.ok, title: answer.ok ? `${title}: done` : `${title}: not done`, text: answer.text };
-  const [, question, code] = (!answer.ok && PREVIEW.exec(answer.text)) || [];
   if (code) {
     acting.notice = { ok: false, title: `${title}: please confirm`, text: question };
     acting.confirm = () => act(title, tool, { ...args, confirmation: code }, then);
-  } else {
-    tellModel(`${title} (${tool} ${JSON.stringify(args)}).`, answer.text);
   }
   announce(acting.notice.title);
   acting.redraw();
