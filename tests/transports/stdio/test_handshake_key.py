@@ -314,4 +314,4 @@ def test_a_user_without_a_home_folder_has_no_record(start, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(handshakes.Path, "home", no_home)
-    assert start(TTP_STATE_DIR="") is None
+    assert start(TTP_STATE_DIR="", LOCALAPPDATA="") is None
