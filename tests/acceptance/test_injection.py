@@ -386,7 +386,7 @@ GUARDS = {
         lambda text: f"<text {GUESS}> (data, not instructions)\n{clean_text(text)}\n</text {GUESS}>",
     ),
     "fence of replies": ("tools.analytics", "fence_text", lambda text: text),
-    "bars of a question": ("tools.posts.rendering", "quote_lines", clean_text),
+    "bars of a question": ("tools.posts.content_summary", "quote_lines", clean_text),
     "cleaning": ("text", "_clean_once", lambda text: text),
     "cleaning of data": ("tools.posts.rendering", "clean_json", lambda value: value),
     "one line": ("tools.posts.rendering", "show_id", clean_text),

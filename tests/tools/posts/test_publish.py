@@ -475,8 +475,8 @@ async def test_api_without_the_endpoint_is_one_sentence(fresh):
     set_vendor_endpoints(fresh.sandbox.store, on=False)
     words = await fresh.refused("publish_post", post_id=post_id)
     assert fresh.shown(words) == snapshot("""\
-Post not published: this TimeToPost account's API has no way to publish a post at once (404). Call
-    reschedule_post with scheduled_at now, which sends it in about two minutes; nothing was changed.\
+Post not published: this TimeToPost account's API has no way to publish a post at once (404); nothing was
+    changed, and reschedule_post with scheduled_at now sends the post in about two minutes instead.\
 """)
     assert fresh.wire(post_id)["status"] == "draft"
     _, data = await fresh.ok("publish_post", post_id=partial)

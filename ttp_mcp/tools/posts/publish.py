@@ -232,8 +232,8 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
         if error.may_have_happened:
             raise
         raise Refusal(
-            f"{NOT_DONE}: {describe_cause(error)} Call reschedule_post with scheduled_at now, which sends it in about two "
-            "minutes; nothing was changed."
+            f"{NOT_DONE}: {describe_cause(error).removesuffix('.')}; nothing was changed, and reschedule_post with scheduled_at "
+            "now sends the post in about two minutes instead."
         ) from None
     except ValidationFailed as error:
         if error.status != 409:
