@@ -298,3 +298,20 @@ async def test_options_that_cannot_be_read_do_not_stop_a_post(connect, failure):
         text, data = await agent.ok("create_post", **clip())
         assert "whether tiktok @harbor.cafe offers these choices couldn't be checked" in text
         assert data["outcome"] == "created"
+
+
+async def test_time_that_passes_while_options_are_read_sends_nothing(connect, clock):
+    """Also where the user isn't asked, so that nothing else looks at the time again."""
+
+    def delay(app):
+        async def take_a_while(scope, receive, send):
+            if "tiktok" in scope["path"]:
+                clock.move(290)
+            await app(scope, receive, send)
+
+        return take_a_while
+
+    async with connect(through=delay, confirm="off", demo_posts=False) as agent:
+        words = await agent.refused("create_post", **clip() | {"scheduled_at": "2026-11-24T09:07"})
+        assert "is less than 60 s away" in words
+        assert agent.standing() == []
