@@ -198,7 +198,7 @@ def test_wheel_needs_one_login_for_three_clients(wheel, tmp_path):
         home.login(api)
         for name in CLIENTS:
             entry = home.install(name)
-            assert entry["command"] == str(home.program)
+            assert entry["command"] == str(home.program[0])
             with home.started(entry) as client:
                 assert len(client.request("tools/list")["tools"]) == len(every_tool())
                 assert client.call("list_posts", limit=1)["posts"]
