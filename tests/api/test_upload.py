@@ -506,7 +506,7 @@ async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkey
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_while_connecting_sends_nothing_of_the_file(monkeypatch):
-    """There is no connection yet that could be closed."""
+    """No connection could be closed yet."""
     connecting, go = threading.Event(), threading.Event()
     received, connect = [], socket.create_connection
 

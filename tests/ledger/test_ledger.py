@@ -1,9 +1,9 @@
 """What the ledger remembers beside writes: replacements, plans, confirmations; and who sees what."""
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
+from tests.ledger.conftest import START
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest
@@ -22,7 +23,6 @@ from ttp_mcp.ledger.store.base import Delete, Entry, LedgerProblem
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox.clock import ManualClock
 
-START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
 
 
@@ -41,26 +41,6 @@ class _Slow:
         for _ in range(20):
             await anyio.sleep(0)
         return found
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """A stopped clock."""
-    return ManualClock(START)
-
-
-@pytest.fixture
-async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
-    """A store in a folder of its own."""
-    found = SqliteStore(tmp_path / "state")
-    yield found
-    await found.aclose()
-
-
-@pytest.fixture
-def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
-    """One user's ledger."""
-    return Ledger(state, "one", clock.now)
 
 
 @pytest.mark.requirement("ledger.scope")

@@ -1,40 +1,20 @@
 """Writes as the ledger keeps them: whole records, limits an hour, and outcomes that are corrected later."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 
+from tests.ledger.conftest import START
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
 from ttp_mcp.ledger.store.base import digest_of
-from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox.clock import ManualClock
 
-START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
 OTHER = PostCreate("Doors close at six", platforms=("LinkedIn", "x"))
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
-    found = SqliteStore(tmp_path / "state")
-    yield found
-    await found.aclose()
-
-
-@pytest.fixture
-def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
-    return Ledger(state, "one", clock.now)
 
 
 async def begin(ledger: Ledger, post: PostCreate = POST, **options: object) -> Write:

@@ -282,7 +282,7 @@ async def test_ledger_that_others_can_read_is_a_notice(fresh):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 async def test_token_file_that_others_can_read_is_a_notice(connect, tmp_path):
-    """With the command that changes it; the sandbox's own token is nobody's secret."""
+    """With the command that changes it; the sandbox's own token isn't secret."""
     path = tmp_path / "token file"
     path.write_text("ttp_" + "0a" * 24)
     path.chmod(0o644)

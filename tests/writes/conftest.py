@@ -24,6 +24,7 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox import Sandbox
+from ttp_mcp.writes.outcomes import Created
 from ttp_mcp.writes.reconcile import is_equal
 from ttp_mcp.writes.writer import Writer
 
@@ -166,6 +167,20 @@ class World:
             now=time.clock.now,
             **options,  # pyright: ignore[reportArgumentType] # options of a test
         )
+
+    @asynccontextmanager
+    async def held_create(self) -> AsyncGenerator[tuple[list[Created], anyio.CancelScope]]:
+        """A create whose request is under way: its result, once there is one, and the scope that cancels its caller."""
+        self.faults.script = ["held, then committed"]
+        results: list[Created] = []
+
+        async def create() -> None:
+            results.append(await self.writes.create(self.post(), tool="create_post"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(create)
+            await self.faults.held.wait()
+            yield results, tasks.cancel_scope
 
     def client(self) -> ApiClient:
         """A client that has not heard anything from the API yet."""

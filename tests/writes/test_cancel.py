@@ -24,17 +24,9 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 @pytest.mark.requirement("writes.cancel")
 async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world) -> None:
     """The request was under way: it goes on in a task of its own."""
-    world.faults.script = ["held, then committed"]
-    answers: list[Created] = []
-
-    async def call() -> None:
-        answers.append(await world.writes.create(world.post(), tool="create_post"))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(call)
-        await world.faults.held.wait()
+    async with world.held_create() as (answers, caller):
         assert world.writes.in_flight.count == 1
-        tasks.cancel_scope.cancel()
+        caller.cancel()
         world.faults.release.set()
 
     assert answers == []
@@ -123,16 +115,8 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
 
 @pytest.mark.requirement("writes.cancel")
 async def test_write_that_is_given_up_while_it_is_sent_is_unknown(world) -> None:
-    """Without a search: there is no time for one."""
-    world.faults.script = ["held, then committed"]
-    answers: list[Created] = []
-
-    async def call() -> None:
-        answers.append(await world.writes.create(world.post(), tool="create_post"))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(call)
-        await world.faults.held.wait()
+    """Nothing is searched for: the time is up."""
+    async with world.held_create() as (answers, _):
         assert await world.writes.in_flight.abandon() is False
 
     assert answers == [Created("unknown", START)]

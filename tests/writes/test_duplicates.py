@@ -269,15 +269,7 @@ async def test_a_duplicate_is_reported_while_the_api_is_away(world) -> None:
 @pytest.mark.requirement("writes.duplicates")
 async def test_one_of_two_concurrent_processes_sends(world) -> None:
     """The second is told while the first is under way."""
-    world.faults.script = ["held, then committed"]
-    results: list[Created] = []
-
-    async def first() -> None:
-        results.append(await world.writes.create(world.post(), tool="create_post"))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(first)
-        await world.faults.held.wait()
+    async with world.held_create() as (results, _):
         with pytest.raises(EarlierAttempt) as raised:
             await world.another().create(world.post(), tool="create_post")
         world.faults.release.set()

@@ -13,7 +13,6 @@ from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
-from ttp_mcp.writes.outcomes import Created
 from ttp_mcp.writes.writer import Writer
 
 pytestmark = pytest.mark.requirement("writes.lost-answers")
@@ -57,15 +56,7 @@ async def test_search_looks_at_doubling_intervals_until_its_deadline(world, kind
 
 async def test_search_after_a_late_loss_takes_eight_seconds_at_least(world) -> None:
     """The request itself took almost all of the call's 30 s."""
-    world.faults.script = ["held, then committed"]
-    created: list[Created] = []
-
-    async def create() -> None:
-        created.append(await world.writes.create(world.post(), tool="create_post"))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(create)
-        await world.faults.held.wait()
+    async with world.held_create() as (created, _):
         world.faults.reads_fail = True
         world.time.clock.move(29)
         world.faults.release.set()
@@ -112,7 +103,7 @@ async def test_look_that_hangs_is_given_up(world) -> None:
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
-    """This machine's clock is wrong. An equal post of a minute ago is still told from the new one."""
+    """This machine's clock is wrong. An equal post of a minute ago still isn't taken for the new one."""
     old = await world.api.posts.create(world.post())
     await world.api.aclose()
     time = world.time

@@ -1,0 +1,33 @@
+"""One user's ledger on a stopped clock."""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.store.sqlite import SqliteStore
+from ttp_mcp.sandbox.clock import ManualClock
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A stopped clock."""
+    return ManualClock(START)
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
+    """A store in a folder of its own."""
+    found = SqliteStore(tmp_path / "state")
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture
+def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
+    """One user's ledger."""
+    return Ledger(state, "one", clock.now)
