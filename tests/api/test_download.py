@@ -207,7 +207,8 @@ async def test_each_step_of_a_download_has_its_time(monkeypatch):
     limits, set_limit = [], socket.socket.settimeout
 
     def note(self, seconds):
-        limits.append(seconds)
+        # The event loop's own sockets never wait.
+        limits.extend([seconds] if seconds != 0 else [])
         set_limit(self, seconds)
 
     async with serving(ok()) as (origin, _):

@@ -1,13 +1,16 @@
 """Proxy and certificate settings, and the reason why the API was not reached, over real sockets."""
 
 import asyncio
+import ssl
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.support.certificates import make_certificate
+from tests.support.windows import WINDOWS
 from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
 from ttp_mcp.api.download import DownloadProblem, MediaDownloader
+from ttp_mcp.api.network import find_reason
 from ttp_mcp.credentials import Token
 from ttp_mcp.errors import agent_text
 
@@ -77,8 +80,9 @@ async def fail(base_url):
 async def test_proxy_setting_that_can_not_be_used_is_named(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     error, text = await fail("https://api.invalid/api")
-    assert (error.reason, error.variable) == ("proxy_setting", variable)
-    assert text.startswith(f"Posts not listed: {variable} doesn't name an HTTP proxy, and this server speaks no SOCKS.")
+    shown = variable.upper() if WINDOWS else variable
+    assert (error.reason, error.variable) == ("proxy_setting", shown)
+    assert text.startswith(f"Posts not listed: {shown} doesn't name an HTTP proxy, and this server speaks no SOCKS.")
     assert "secret" not in text
 
 
@@ -119,6 +123,23 @@ async def test_certificate_problem_is_named(monkeypatch, tmp_path, made, trusted
         error, text = await fail(f"https://localhost:{port}/api")
     assert error.reason == reason
     assert f"the certificate of the API {part}" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        *((0x800B0109, "issuer"), (0x800B010A, "issuer"), (0x800B0112, "issuer")),
+        *((0x800B0101, "expired"), (0x800B010F, "other_name"), (0x800B010C, "certificate")),
+        *((-67843, "issuer"), (-67818, "expired"), (-67602, "other_name"), (-67820, "certificate")),
+    ],
+)
+def test_certificate_problem_that_windows_or_macos_finds_is_named(code, reason):
+    """Their stores give codes of their own; a revoked certificate has no words of its own."""
+    problem = ssl.SSLCertVerificationError("words of the system")
+    problem.verify_code = code
+    error = ConnectionError()
+    error.__cause__ = problem
+    assert find_reason(error) == reason
 
 
 async def test_port_without_tls_is_named():

@@ -381,7 +381,8 @@ async def test_each_step_of_an_upload_has_its_time(monkeypatch):
     limits, set_limit = [], socket.socket.settimeout
 
     def note(self, seconds):
-        limits.append(seconds)
+        # The event loop's own sockets never wait.
+        limits.extend([seconds] if seconds != 0 else [])
         set_limit(self, seconds)
 
     async with serving(answering(OK)) as port:

@@ -26,11 +26,11 @@ Reason = Literal[
     "ca_setting",
     "unknown",
 ]
-# OpenSSL's X509_V_ERR codes.
+# Codes of OpenSSL (X509_V_ERR), of Windows (CERT_E) and of macOS (errSec), whose own stores decide there.
 _CERTIFICATE: dict[int, Reason] = {
-    **dict.fromkeys((2, 18, 19, 20, 21), "issuer"),
-    **dict.fromkeys((9, 10), "expired"),
-    **dict.fromkeys((62, 64), "other_name"),
+    **dict.fromkeys((2, 18, 19, 20, 21, 0x800B0109, 0x800B010A, 0x800B0112, -67843), "issuer"),
+    **dict.fromkeys((9, 10, 0x800B0101, -67818), "expired"),
+    **dict.fromkeys((62, 64, 0x800B010F, -67602), "other_name"),
 }
 
 
