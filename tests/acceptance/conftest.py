@@ -1,4 +1,4 @@
-"""The server, the clients and the sandbox of the server's tests."""
+"""Fixtures of the server tests: server, clients and sandbox."""
 
 from tests.server.conftest import clock, connect, demo_folder, sandbox, settings
 

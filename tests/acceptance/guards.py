@@ -25,39 +25,39 @@ from ttp_mcp.server import resources
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """`place` is `module:name` or `module:class.name` below ttp_mcp; `instead` makes the replacement of what is there."""
+    """A guard at `place` (`module:name` or `module:class.name` below ttp_mcp); `instead` builds its replacement."""
 
     place: str
     instead: Callable[[Any], Any]
     test: str
 
 
-def nothing(*_: object, **__: object) -> None:
+def _ignore(*_: object, **__: object) -> None:
     """A check that never objects."""
 
 
 def always(value: object) -> Callable[[Any], Any]:
-    """A function that always returns the same value."""
+    """Build a function that always returns `value`."""
     return lambda _: lambda *_, **__: value
 
 
 def as_it_is(_: Any) -> Callable[[Any], Any]:
-    """A function that returns its argument."""
+    """Return the argument unchanged."""
     return lambda given, *_, **__: given
 
 
 def no_check(_: Any) -> Callable[..., None]:
-    """See `nothing`."""
-    return nothing
+    """Build a check that never objects."""
+    return _ignore
 
 
 def constant(value: object) -> Callable[[Any], Any]:
-    """Another value of a constant."""
+    """Replace a constant."""
     return lambda _: value
 
 
 def later(value: object) -> Callable[[Any], Any]:
-    """A coroutine function that always returns the same value."""
+    """Build a coroutine function that always returns the same value."""
 
     def make(_: Any) -> Any:
         async def say(*_: object, **__: object) -> object:
@@ -69,12 +69,12 @@ def later(value: object) -> Callable[[Any], Any]:
 
 
 def everything_allowed(there: dict[str, Any]) -> dict[str, Any]:
-    """Every mode allows what `full` does."""
+    """Grant every mode what `full` grants."""
     return dict.fromkeys(there, there["full"])
 
 
 def sent_without_a_note(there: Any) -> Any:
-    """A write continues although its intent couldn't be recorded."""
+    """Continue a write whose intent couldn't be recorded."""
 
     async def begin(*arguments: Any) -> str:
         try:
@@ -86,7 +86,7 @@ def sent_without_a_note(there: Any) -> Any:
 
 
 def not_counted(_: Any) -> Any:
-    """An upload beside the limit and the ledger."""
+    """Upload without counting against the limit or recording."""
 
     @asynccontextmanager
     async def upload(*_: object, **__: object) -> AsyncGenerator[None]:
@@ -96,7 +96,7 @@ def not_counted(_: Any) -> Any:
 
 
 def not_used_up(_: Any) -> Any:
-    """A confirmation that stays valid."""
+    """Keep a confirmation valid after use."""
 
     async def redeem(self: Any, code: str, digest: str) -> bool:
         from ttp_mcp.ledger.store.base import digest_of
@@ -108,7 +108,7 @@ def not_used_up(_: Any) -> Any:
 
 
 def any_text(there: Any) -> Any:
-    """A token of any form."""
+    """Accept a token of any form."""
 
     def keep(self: Any, text: str) -> None:
         there(self, "ttp_" + "0" * 48)
@@ -118,7 +118,7 @@ def any_text(there: Any) -> Any:
 
 
 def any_later_post(_: Any) -> Any:
-    """A post that was created after the write began, however much later."""
+    """Accept a post created at any time after the write began."""
 
     def is_later(post: Any, since: Any) -> bool:
         return since is None or post.created_at is None or since <= post.created_at
@@ -127,7 +127,7 @@ def any_later_post(_: Any) -> Any:
 
 
 def always_resolved(there: Any) -> Any:
-    """A post counts as resolved although the ledger refused it."""
+    """Count a post as resolved although the ledger refused it."""
 
     async def resolve(*arguments: Any) -> bool:
         await there(*arguments)
@@ -137,7 +137,7 @@ def always_resolved(there: Any) -> Any:
 
 
 def any_use(there: Any) -> Any:
-    """Any key of the issuer, for any use."""
+    """Accept any key of the issuer, for any use."""
 
     async def find(self: Any, kid: str) -> dict[str, Any] | None:
         key = await there(self, kid)
@@ -147,7 +147,7 @@ def any_use(there: Any) -> Any:
 
 
 def without_binding(name: str) -> Any:
-    """A confirmation that doesn't cover one of the arguments."""
+    """Leave one argument out of what a confirmation covers."""
 
     def make(there: Any) -> Any:
         async def require(*given: Any, binding: dict[str, Any], **named: Any) -> bool:
@@ -160,7 +160,7 @@ def without_binding(name: str) -> Any:
 
 
 def with_options(**options: Any) -> Any:
-    """A constructor that is called with other options."""
+    """Call a constructor with other options."""
     return lambda there: lambda *given, **named: there(*given, **{**named, **options})
 
 
@@ -188,12 +188,12 @@ def through_client(**options: Any) -> Any:
 
 
 async def passed_on(ctx: Any, call_next: Any) -> Any:
-    """A message, unchanged."""
+    """Return a message unchanged."""
     return await call_next(ctx)
 
 
 async def any_post(post_id: str, app: Any) -> Any:
-    """A post that may be deleted in any state."""
+    """Allow deleting a post in any state."""
     return await app.api.posts.get(post_id)
 
 
@@ -300,7 +300,7 @@ REMOVED: dict[str, Removal] = {
     "storage on this machine": Removal(
         "api.client:is_on_this_machine",
         always(True),
-        "tests/acceptance/test_hosts.py::test_a7_nothing_is_connected_to_but_checked_public_addresses",
+        "tests/acceptance/test_hosts.py::test_a7_uploads_connect_only_to_checked_public_addresses",
     ),
     "statuses of the storage": Removal(
         "api.upload:_check_status", no_check, f"{API}/test_upload.py::test_each_status_has_its_meaning"
@@ -948,71 +948,69 @@ REMOVED: dict[str, Removal] = {
 ROW = "tests/acceptance"
 # Guard: the test that removes it and sees the row go red.
 PROVEN: dict[str, str] = {
-    "redaction, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_goes_red_when_answers_are_not_redacted",
-    "no mistake, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_goes_red_when_a_tool_breaks",
-    "cap on a stdio line": f"{ROW}/test_wire.py::test_without_the_cap_a_long_line_is_kept",
-    "cap on an HTTP body": f"{ROW}/test_http.py::test_without_the_limit_a_body_of_5_mib_is_read",
-    "fences, bars, cleaning, quotations": f"{ROW}/test_injection.py::test_a5_goes_red_when_a_guard_is_removed",
-    "quotations in refusals": (f"{ROW}/test_injection.py::test_a5_refusals_go_red_when_their_quotation_can_be_closed"),
-    "cleaning until nothing changes": f"{ROW}/test_injection.py::test_a5_goes_red_when_cleaning_stops_after_one_pass",
-    "joiners of Persian and Hindi": f"{ROW}/test_injection.py::test_a5_goes_red_when_every_joiner_is_removed",
-    "paths, links, types, folders, file URLs": f"{ROW}/test_paths.py::test_a6_goes_red_when_a_guard_is_removed",
-    "no links, in a race": f"{ROW}/test_paths.py::test_a6_race_goes_red_when_links_are_followed",
-    "upload addresses: form, public, pinned": f"{ROW}/test_hosts.py::test_a7_goes_red_when_a_guard_is_removed",
-    "no redirects": f"{ROW}/test_hosts.py::test_a7_goes_red_when_redirects_are_followed",
-    "token for the own host, no proxy": f"{ROW}/test_hosts.py::test_a8_goes_red_when_a_guard_is_removed",
-    "redaction of logs, anywhere": f"{ROW}/test_leaks.py::test_a9_goes_red_when_logs_are_not_redacted",
-    "redaction of answers, anywhere": f"{ROW}/test_leaks.py::test_a9_goes_red_when_answers_are_not_redacted",
-    "redaction of keys": f"{ROW}/test_leaks.py::test_a9_goes_red_when_keys_are_not_redacted",
-    "failures are masked": f"{ROW}/test_leaks.py::test_a9_goes_red_when_failures_are_not_masked",
-    "holder of the token": f"{ROW}/test_leaks.py::test_a9_goes_red_when_the_holder_shows_itself",
-    "hooks of a crash": f"{ROW}/test_leaks.py::test_a9_goes_red_when_a_crash_is_shown_as_python_does",
-    "Host and Origin": f"{ROW}/test_http.py::test_without_the_guard_every_foreign_host_and_origin_is_served",
-    "users apart over HTTP": f"{ROW}/test_http.py::test_a_server_that_mixes_users_is_found_out",
-    "confirmations: once, bound, short, unforged": (
-        f"{ROW}/test_confirmation.py::test_a12_goes_red_when_a_guard_is_removed"
-    ),
-    "total deadline": f"{ROW}/test_faults.py::test_guard_removed_total_deadline",
-    "ambiguity of a sent write": f"{ROW}/test_faults.py::test_guard_removed_ambiguity",
-    "writes are sent once": f"{ROW}/test_faults.py::test_guard_removed_writes_once",
-    "size of answers": f"{ROW}/test_faults.py::test_guard_removed_body_limit",
+    "redaction, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_fails_when_answers_are_not_redacted",
+    "no mistake, under fuzzed calls": f"{ROW}/test_fuzz.py::test_a1_fails_when_a_tool_raises",
+    "cap on a stdio line": f"{ROW}/test_wire.py::test_a3_fails_without_the_line_cap",
+    "cap on an HTTP body": f"{ROW}/test_http.py::test_a3_fails_without_the_body_limit",
+    "fences, bars, cleaning, quotations": f"{ROW}/test_injection.py::test_a5_fails_without_each_guard",
+    "quotations in refusals": (f"{ROW}/test_injection.py::test_a5_fails_when_a_refusal_can_close_its_quotation"),
+    "cleaning until nothing changes": f"{ROW}/test_injection.py::test_a5_fails_when_cleaning_stops_after_one_pass",
+    "joiners of Persian and Hindi": f"{ROW}/test_injection.py::test_a5_fails_when_every_joiner_is_removed",
+    "paths, links, types, folders, file URLs": f"{ROW}/test_paths.py::test_a6_fails_without_each_guard",
+    "no links, in a race": f"{ROW}/test_paths.py::test_a6_race_fails_when_links_are_followed",
+    "upload addresses: form, public, pinned": f"{ROW}/test_hosts.py::test_a7_fails_without_each_guard",
+    "no redirects": f"{ROW}/test_hosts.py::test_a7_fails_when_redirects_are_followed",
+    "token for the own host, no proxy": f"{ROW}/test_hosts.py::test_a8_fails_without_each_guard",
+    "redaction of logs, anywhere": f"{ROW}/test_leaks.py::test_a9_fails_when_logs_are_not_redacted",
+    "redaction of answers, anywhere": f"{ROW}/test_leaks.py::test_a9_fails_when_answers_are_not_redacted",
+    "redaction of keys": f"{ROW}/test_leaks.py::test_a9_fails_when_keys_are_not_redacted",
+    "failures are masked": f"{ROW}/test_leaks.py::test_a9_fails_when_failures_are_not_masked",
+    "holder of the token": f"{ROW}/test_leaks.py::test_a9_fails_when_the_holder_is_an_ordinary_class",
+    "hooks of a crash": f"{ROW}/test_leaks.py::test_a9_fails_when_python_prints_the_crash",
+    "Host and Origin": f"{ROW}/test_http.py::test_a10_fails_without_the_guard",
+    "users apart over HTTP": f"{ROW}/test_http.py::test_a11_fails_when_users_share_a_context",
+    "confirmations: once, bound, short, unforged": (f"{ROW}/test_confirmation.py::test_a12_fails_without_each_guard"),
+    "total deadline": f"{ROW}/test_faults.py::test_b1_fails_without_the_total_deadline",
+    "ambiguity of a sent write": f"{ROW}/test_faults.py::test_b1_fails_when_a_sent_write_counts_as_not_sent",
+    "writes are sent once": f"{ROW}/test_faults.py::test_b1_fails_when_the_table_allows_retrying_writes",
+    "size of answers": f"{ROW}/test_faults.py::test_b1_fails_without_the_body_limit",
     "no second create after a lost answer": (
-        f"{ROW}/test_lost_responses.py::test_sending_again_after_a_lost_answer_is_noticed"
+        f"{ROW}/test_lost_responses.py::test_b2_fails_when_a_lost_create_is_sent_again"
     ),
-    "search for a lost answer": f"{ROW}/test_lost_responses.py::test_not_looking_for_a_lost_answer_is_noticed",
-    "posts of before": f"{ROW}/test_lost_responses.py::test_taking_an_old_post_for_the_new_one_is_noticed",
-    "reservation in the ledger": f"{ROW}/test_lost_responses.py::test_creating_without_asking_the_ledger_is_noticed",
+    "search for a lost answer": f"{ROW}/test_lost_responses.py::test_b2_fails_without_the_search",
+    "posts of before": f"{ROW}/test_lost_responses.py::test_b2_fails_when_dates_are_not_compared",
+    "reservation in the ledger": f"{ROW}/test_lost_responses.py::test_b2_fails_without_the_reservation",
     "no second publish after a lost answer": (
-        f"{ROW}/test_lost_publishes.py::test_sending_a_publish_again_after_a_lost_answer_is_noticed"
+        f"{ROW}/test_lost_publishes.py::test_b13_fails_when_a_lost_publish_is_sent_again"
     ),
-    "record of publishes": f"{ROW}/test_lost_publishes.py::test_publishing_without_asking_the_ledger_is_noticed",
-    "search for a lost publish": f"{ROW}/test_lost_publishes.py::test_not_looking_for_a_lost_publish_is_noticed",
-    "status of a post as proof": f"{ROW}/test_lost_publishes.py::test_taking_any_status_for_published_is_noticed",
-    "hold after 429": f"{ROW}/test_network.py::test_b3_guard_removed_hold",
-    "one goes first": f"{ROW}/test_network.py::test_b3_guard_removed_probe",
-    "budget of repeats": f"{ROW}/test_network.py::test_b4_guard_removed_budget",
-    "deadline of a drip": f"{ROW}/test_network.py::test_b5_guard_removed_deadline",
-    "size of a list": f"{ROW}/test_network.py::test_b6_guard_removed_limit",
-    "uploads in pieces": f"{ROW}/test_uploads.py::test_b7_goes_red_when_the_file_is_read_in_one_piece",
-    "file that changes": f"{ROW}/test_uploads.py::test_b8_goes_red_when_a_changed_file_is_not_noticed",
-    "answers of the storage": f"{ROW}/test_uploads.py::test_b8_goes_red_when_any_answer_counts",
-    "writes outlive their caller": f"{ROW}/test_cancel.py::test_writes_that_die_with_their_caller_are_noticed",
-    "reads end with their caller": f"{ROW}/test_cancel.py::test_reads_that_outlive_their_caller_are_noticed",
-    "drain at the end": f"{ROW}/test_shutdown.py::test_without_the_drain_writes_are_lost",
-    "log that never waits": f"{ROW}/test_shutdown.py::test_a_log_that_waits_for_its_reader_stops_the_server",
-    "gaps and folds": f"{ROW}/test_times.py::test_b12_guard_removed_gaps_and_folds",
-    "clock of the API": f"{ROW}/test_times.py::test_b12_guard_removed_clock",
-    "effect and status at once": f"{ROW}/test_kill.py::test_effect_and_status_in_two_transactions_are_noticed",
-    "a post in one transaction": f"{ROW}/test_disk.py::test_a_post_in_two_transactions_is_noticed",
-    "no second write, over histories": f"{ROW}/test_history.py::test_sending_lost_writes_again_is_noticed",
+    "record of publishes": f"{ROW}/test_lost_publishes.py::test_b13_fails_without_the_ledger",
+    "search for a lost publish": f"{ROW}/test_lost_publishes.py::test_b13_fails_without_the_search",
+    "status of a post as proof": f"{ROW}/test_lost_publishes.py::test_b13_fails_when_any_status_counts_as_published",
+    "hold after 429": f"{ROW}/test_network.py::test_b3_fails_without_the_hold",
+    "one goes first": f"{ROW}/test_network.py::test_b3_fails_without_the_probe",
+    "budget of repeats": f"{ROW}/test_network.py::test_b4_fails_without_the_retry_budget",
+    "deadline of a drip": f"{ROW}/test_network.py::test_b5_fails_without_the_deadline",
+    "size of a list": f"{ROW}/test_network.py::test_b6_fails_without_the_limit",
+    "uploads in pieces": f"{ROW}/test_uploads.py::test_b7_fails_when_the_file_is_read_whole",
+    "file that changes": f"{ROW}/test_uploads.py::test_b8_fails_when_file_changes_are_not_detected",
+    "answers of the storage": f"{ROW}/test_uploads.py::test_b8_fails_when_any_status_counts_as_success",
+    "writes outlive their caller": f"{ROW}/test_cancel.py::test_b9_fails_when_a_write_ends_with_its_caller",
+    "reads end with their caller": f"{ROW}/test_cancel.py::test_b9_fails_when_a_read_outlives_its_caller",
+    "drain at the end": f"{ROW}/test_shutdown.py::test_b10_fails_without_the_drain",
+    "log that never waits": f"{ROW}/test_shutdown.py::test_b11_fails_with_a_blocking_log_handler",
+    "gaps and folds": f"{ROW}/test_times.py::test_b12_fails_when_the_first_reading_is_taken",
+    "clock of the API": f"{ROW}/test_times.py::test_b12_fails_without_the_clock_of_the_api",
+    "effect and status at once": f"{ROW}/test_kill.py::test_c1_fails_when_effect_and_status_take_two_transactions",
+    "a post in one transaction": f"{ROW}/test_disk.py::test_c2_fails_when_a_post_takes_two_transactions",
+    "no second write, over histories": f"{ROW}/test_history.py::test_c4_fails_when_lost_writes_are_sent_again",
     "accounts that an earlier post is not for": (
-        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_accounts_without_a_post_are_not_reported"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_fails_when_accounts_without_a_post_are_not_reported"
     ),
     "no rest on somebody's equal post": (
-        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_fails_when_a_reschedule_accepts_any_equal_post"
     ),
     "replaced post is no duplicate": (
-        f"{ROW}/test_account_bookkeeping.py::test_c5_goes_red_when_the_replaced_post_is_in_its_own_way"
+        f"{ROW}/test_account_bookkeeping.py::test_c5_fails_when_the_replaced_post_counts_as_a_duplicate"
     ),
     "reservations, over histories": f"{WRITES}/test_history.py::test_a_history_without_reservations_breaks_them",
 }
@@ -1032,7 +1030,7 @@ def remove(patch: pytest.MonkeyPatch, place: str, instead: Callable[[Any], Any])
 
 
 class Remover:
-    """Removes, around each test, the guard that the test is for; writes down which tests failed and why."""
+    """Plugin that removes a test's guard around it, and records which tests failed and why."""
 
     def __init__(self, guards: list[str], report: Path) -> None:
         self._guards = guards
@@ -1041,7 +1039,7 @@ class Remover:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None]:
-        """One test with its fixtures."""
+        """Run one test, with its fixtures, without its guard."""
         with pytest.MonkeyPatch.context() as patch:
             for guard in self._guards_of(item.nodeid):
                 remove(patch, REMOVED[guard].place, REMOVED[guard].instead)
@@ -1058,7 +1056,7 @@ class Remover:
                 ]
 
     def pytest_sessionfinish(self) -> None:
-        """For the test that reads it."""
+        """Write the report."""
         self._report.write_text(json.dumps(self._seen), encoding="utf-8")
 
     def _guards_of(self, node: str) -> list[str]:
@@ -1066,14 +1064,14 @@ class Remover:
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    """What a group holds, at any depth; what fails while a client is open comes in one."""
+    """Return the exceptions of a group at any depth. Errors while a client is open arrive in a group."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """As a plugin: `TTP_REMOVED` names the guards, `TTP_REMOVED_REPORT` the file for what came of it."""
+    """Register the plugin. `TTP_REMOVED` names the guards, `TTP_REMOVED_REPORT` the file for the results."""
     if "TTP_REMOVED" in os.environ:
         config.pluginmanager.register(
             Remover(json.loads(os.environ["TTP_REMOVED"]), Path(os.environ["TTP_REMOVED_REPORT"]))

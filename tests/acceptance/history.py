@@ -1,4 +1,4 @@
-"""Compare what agents were answered with what happened in the sandbox."""
+"""Compare the answers that agents got with what happened in the sandbox."""
 
 import sqlite3
 from collections import Counter
@@ -33,7 +33,7 @@ END;
 
 @dataclass(frozen=True)
 class Event:
-    """One call: its arguments, its answer, and the sandbox's history at its start and its end."""
+    """One call: arguments, answer, and the length of the sandbox's history when it started and ended."""
 
     call: str  # create, delete, get, list
     outcome: str
@@ -47,7 +47,7 @@ class Event:
 
 @dataclass
 class Life:
-    """What happened to one post, by the numbers of the record."""
+    """One post's history, by record number."""
 
     key: Key
     born: int
@@ -57,13 +57,13 @@ class Life:
     early: int = 0
 
     def within(self, event: Event) -> set[str]:
-        """The statuses that it had at some moment of a call."""
+        """Return the statuses that it had at any moment of a call."""
         before = [status for seq, status in self.statuses if seq <= event.began]
         return {*before[-1:], *(status for seq, status in self.statuses if event.began < seq <= event.ended)}
 
 
 def lives(db: sqlite3.Connection) -> dict[str, Life]:
-    """Read the record."""
+    """Read the record into one `Life` per post."""
     found: dict[str, Life] = {}
     for row in db.execute("SELECT * FROM truth ORDER BY seq"):
         if row["what"] == "created":
@@ -80,7 +80,7 @@ def lives(db: sqlite3.Connection) -> dict[str, Life]:
 
 
 def violations(events: Sequence[Event], truth: dict[str, Life]) -> Counter[str]:
-    """Count false answers, and events that must never happen. An empty counter is good."""
+    """Count false answers and events that must never happen. An empty counter passes."""
     found: Counter[str] = Counter()
     for life in truth.values():
         found.update(_of_life(life))
@@ -114,7 +114,7 @@ def _of_life(life: Life) -> Iterable[str]:
 
 
 def _of_wish(asked: Sequence[Event], born: dict[str, Life]) -> Iterable[str]:
-    """All creates of one wish: together they may make one post."""
+    """Count violations over all creates of one request, which may make one post together."""
     if len(born) > 1:
         yield "created twice"
     for event in asked:

@@ -1,4 +1,4 @@
-"""A network that loses the responses of writes, in virtual time, between an API client and the sandbox."""
+"""A network that loses responses to writes, in virtual time, between an API client and the sandbox."""
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -36,7 +36,7 @@ PER_THOUSAND = {
 
 @dataclass
 class LossyWorld:
-    """A sandbox, a client and a ledger before it, and an account to post for."""
+    """A sandbox, a client and a ledger, and an account to post to."""
 
     time: VirtualTime
     sandbox: Sandbox

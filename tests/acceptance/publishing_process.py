@@ -28,7 +28,7 @@ LEFT = "SELECT count(*) FROM posts WHERE status IN ('scheduled', 'publishing')"
 
 
 class Careless(Scheduler):
-    """Without the guard: effect and status in two transactions, and networks that give each publication a new id."""
+    """A worker without the guard: effect and status in two transactions, and a new id per publication."""
 
     def publish(self, claim: Claim) -> bool:
         now = to_ms(NOW)
@@ -57,14 +57,14 @@ def left(path: Path) -> int:
 
 
 def work(path: Path, kind: type[Scheduler]) -> None:
-    """Publish until nothing is left."""
+    """Publish until no post is left."""
     scheduler = kind(Store(path), ManualClock(NOW), lease_seconds=LEASE_SECONDS)
     while scheduler.tick() or left(path):
         time.sleep(0.005)
 
 
 def start(path: Path, kind: type[Scheduler]) -> int:
-    """Fork a worker; its process id."""
+    """Fork a worker and return its process id."""
     if pid := os.fork():
         return pid
     code = 1
@@ -77,14 +77,14 @@ def start(path: Path, kind: type[Scheduler]) -> int:
 
 
 class Nursery:
-    """Keeps the workers at their number while there is work."""
+    """Keep the number of workers constant while there is work."""
 
     def __init__(self, path: Path, kind: type[Scheduler]) -> None:
         self.path, self.kind, self.started = path, kind, 0
         self.pids: set[int] = set()
 
     def fill(self) -> None:
-        """Start workers for those that are gone."""
+        """Replace workers that have exited."""
         for pid in list(self.pids):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self.pids.remove(pid)
@@ -93,13 +93,13 @@ class Nursery:
             self.started += 1
 
     def kill(self, pid: int) -> None:
-        """Kill without warning."""
+        """Kill a worker without warning."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def main(path: Path, kills: int, seed: int, kind: type[Scheduler]) -> None:
-    """Spread the kills over the whole work."""
+    """Spread the kills over the whole run."""
     chance = random.Random(seed)
     if kind is Careless:
         networks.create_external_id = lambda *_: str(random.getrandbits(63))

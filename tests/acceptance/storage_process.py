@@ -1,4 +1,4 @@
-"""A sandbox on a real port, for a process of its own: prints a line of JSON, then serves until its input ends."""
+"""A sandbox on a real port, run as a separate process: prints one line of JSON, then serves until stdin closes."""
 
 import json
 import socket

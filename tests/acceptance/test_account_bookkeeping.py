@@ -1,4 +1,4 @@
-"""C5: after any creates, reschedules, losses and deletes, each account has its one post, and every answer is true."""
+"""C5: after any creates, reschedules, losses and deletes, each account has its one post and every answer is true."""
 
 import json
 import os
@@ -45,28 +45,28 @@ Posts = dict[str, frozenset[Place]]
 
 
 class Crash(Exception):
-    """The process ends here, as far as what it would have done next is concerned."""
+    """Raised where the process would crash."""
 
 
 async def crash(*_: Any, **__: Any) -> None:
-    """Take the place of code that isn't reached."""
+    """Replace a function that must not be reached after the crash."""
     raise Crash
 
 
 class Network:
-    """Loses the next request of a method, or its answer."""
+    """Lose the next request of a method, or its response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._faults: dict[str, str] = {}
         self.lost = 0
 
-    def plan(self, method: str, fault: str) -> None:
+    def plan_fault(self, method: str, fault: str) -> None:
         """Set the fault of the next request of a method."""
         self._faults[method] = fault
 
-    def be_fine(self) -> None:
-        """Forget faults that weren't met."""
+    def clear_faults(self) -> None:
+        """Drop faults that no request met."""
         self._faults.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,24 +80,24 @@ class Network:
         raise ConnectionResetError
 
 
-class Told(str):
-    """Text of an answer."""
+class Claims(str):
+    """Text of an answer, with the ids that it claims."""
 
     __slots__ = ()
 
     def ids(self, pattern: str) -> set[str]:
-        """The ids within each part that a pattern matches."""
+        """Return the ids that a pattern matches in each part."""
         return {found for part in re.finditer(pattern, self) for found in re.findall(ID, part[0])}
 
     def lacking(self) -> set[str]:
-        """Accounts that the answer says have no post."""
+        """Return the accounts that the answer lists as having no post."""
         part = re.search(r"with account_ids (.*?) (?:alone sends|to have the rest)", self)
         return set(part[1].split(", ")) if part else set()
 
 
 @dataclass
 class Sequence:
-    """One agent that does this and that in a workspace of its own, and what is known of the truth."""
+    """Random actions of one agent in its own workspace, beside the known truth."""
 
     agent: Agent
     network: Network
@@ -105,7 +105,7 @@ class Sequence:
     accounts: list[str]
     minutes: list[datetime]
     chance: random.Random
-    told: Counter[str]
+    counts: Counter[str]
     state_calls: Counter[str]
     # Posts that were removed outside of the server: when, and what they were for.
     removed: dict[str, tuple[datetime, frozenset[Place]]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Sequence:
         """Take several random actions, and compare each answer with the truth."""
         actions: tuple[Callable[[Posts], Any], ...] = (
             self.create,
-            self.create_once_more,
+            self.create_duplicate,
             self.create_and_lose_the_answer,
             self.create_and_crash,
             self.delete,
@@ -140,33 +140,33 @@ class Sequence:
         return {post.id: frozenset((account, post.scheduled_at) for account in post.account_ids) for post in found}
 
     def lately_removed(self) -> Posts:
-        """Posts that the server may still take for existing: a replica that lags would not find them either."""
+        """Return posts that the server may still believe in, since a lagging replica also hides new posts."""
         since = self.clock.now() - LONGEST_WRITE
         return {post_id: places for post_id, (when, places) in self.removed.items() if when > since}
 
     def check(self, holds: object, problem: str) -> None:
-        """Check the criterion of row C5, and show what led to a violation."""
+        """Check the criterion of row C5, and show the actions that led to a violation."""
         assert holds, "\n".join([problem, *self.story])
 
-    def check_nothing_is_there_twice(self, before: Posts, after: Posts, replaced: str | None = None) -> None:
+    def check_no_duplicates(self, before: Posts, after: Posts, replaced: str | None = None) -> None:
         """An account has a second equal post only if a duplicate was allowed."""
         taken = {place for post_id, places in before.items() if post_id != replaced for place in places}
         for post_id in set(after) - set(before):
             twice = after[post_id] & taken - self.doubled
             self.check(not twice, f"an account has two posts for one minute: {twice}")
 
-    def check_what_accounts_have(self, told: Told, wanted: frozenset[Place], before: Posts) -> None:
-        """An answer that some accounts have the post already names those that don't; the rest have one."""
+    def check_what_accounts_have(self, claims: Claims, wanted: frozenset[Place], before: Posts) -> None:
+        """An answer that some accounts already have the post also names the accounts that don't."""
         standing = {place for places in before.values() for place in places}
         lately = {place for places in self.lately_removed().values() for place in places}
-        lacking = told.lacking()
+        lacking = claims.lacking()
         for place in wanted:
             if place[0] in lacking:
-                self.check(place not in standing - self.unclear, f"{place} was told as lacking and has a post")
+                self.check(place not in standing - self.unclear, f"{place} was reported as lacking and has a post")
             else:
-                self.check(place in standing | lately, f"{place} was told as served and has no post")
+                self.check(place in standing | lately, f"{place} was reported as served and has no post")
 
-    def check_they_stand(self, post_ids: set[str], before: Posts) -> None:
+    def check_they_exist(self, post_ids: set[str], before: Posts) -> None:
         """Check that posts named as existing exist."""
         known = before.keys() | self.lately_removed().keys()
         self.check(post_ids and post_ids <= known, "a post that was named does not stand")
@@ -174,22 +174,22 @@ class Sequence:
     # What is done
 
     def some_accounts(self) -> list[str]:
-        """One, two or all three."""
+        """Pick one, two or all three accounts."""
         return self.chance.sample(self.accounts, self.chance.choice((1, 1, 2, 2, 3)))
 
     async def call(self, tool: str, /, **arguments: Any) -> types.CallToolResult:
         """Call a tool with the planned faults."""
         self.state_calls.clear()
         result = await self.agent.call(tool, **arguments)
-        self.network.be_fine()
+        self.network.clear_faults()
         calls = self.state_calls.total()
         self.story.append(f"{self.clock.now():%H:%M:%S} {tool} {arguments}: {text_of(result)}")
-        self.told[f"{tool}: {'refused' if result.is_error else 'done'}"] += 1
+        self.counts[f"{tool}: {'refused' if result.is_error else 'done'}"] += 1
         self.check(calls <= MOST_STATE_CALLS, f"{calls} calls of the state")
         return result
 
     async def create(self, before: Posts, *, once_more: bool = False, crashes: bool = False) -> None:
-        """Create the one text for some accounts at one of the minutes."""
+        """Create the post for some accounts at one of the minutes."""
         accounts, minute = self.some_accounts(), self.chance.choice(self.minutes)
         wanted = frozenset((account, minute) for account in accounts)
         # Two of them are enough.
@@ -200,7 +200,7 @@ class Sequence:
         self.check(before.keys() <= after.keys(), "a create removed a post")
         if once_more and after.keys() - before.keys():
             self.doubled |= wanted
-        self.check_nothing_is_there_twice(before, after)
+        self.check_no_duplicates(before, after)
         if result.structured_content is None and crashes:
             self.unclear |= wanted
         else:
@@ -208,28 +208,28 @@ class Sequence:
 
     def check_created(self, result: Any, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
         """Check that the answer to a create is true."""
-        told, data, new = Told(text_of(result)), result.structured_content or {}, after.keys() - before.keys()
+        claims, data, new = Claims(text_of(result)), result.structured_content or {}, after.keys() - before.keys()
         outcome = data.get("outcome", "refused")
-        self.told[f"create: {outcome}"] += 1
+        self.counts[f"create: {outcome}"] += 1
         if outcome == "created":
-            self.check(new == {data["post_id"]} and after[data["post_id"]] == wanted, "created, but not as told")
+            self.check(new == {data["post_id"]} and after[data["post_id"]] == wanted, "created, but not as reported")
         elif outcome == "already_created":
-            self.check(not new, "told as created before, and created")
-            self.check_they_stand({data["post_id"]} | told.ids("Already created: .*? the same post"), before)
-            self.check_what_accounts_have(told, wanted, before)
+            self.check(not new, "reported as created before, and created")
+            self.check_they_exist({data["post_id"]} | claims.ids("Already created: .*? the same post"), before)
+            self.check_what_accounts_have(claims, wanted, before)
         elif outcome == "unknown":
             self.unclear |= wanted
         else:
-            self.check("may have created" in told or "being created right now" in told, "refused without a reason")
+            self.check("may have created" in claims or "being created right now" in claims, "refused without a reason")
             self.check(wanted & self.unclear and not new, "refused for an attempt that there was not")
 
-    async def create_once_more(self, before: Posts) -> None:
+    async def create_duplicate(self, before: Posts) -> None:
         """Create even if an equal post exists."""
         await self.create(before, once_more=True)
 
     async def create_and_lose_the_answer(self, before: Posts) -> None:
         """Create, and lose the request or its response."""
-        self.network.plan(*self.chance.choice(POST_FAULTS))
+        self.network.plan_fault(*self.chance.choice(POST_FAULTS))
         await self.create(before)
 
     async def create_and_crash(self, before: Posts) -> None:
@@ -245,16 +245,16 @@ class Sequence:
         post_id = self.chance.choice(sorted(before))
         result = await self.call("delete_post", post_id=post_id)
         self.check(not result.is_error, "a post was not deleted")
-        self.check((await self.posts()).keys() == before.keys() - {post_id}, "deleted, but not as told")
+        self.check((await self.posts()).keys() == before.keys() - {post_id}, "deleted, but not as reported")
 
     async def delete_and_lose_the_answer(self, before: Posts) -> None:
         """Delete, and lose the response."""
-        self.network.plan("DELETE", "lost after")
+        self.network.plan_fault("DELETE", "lost after")
         await self.delete(before)
-        self.network.be_fine()
+        self.network.clear_faults()
 
     async def remove_outside(self, before: Posts) -> None:
-        """Delete a post as in the dashboard."""
+        """Delete a post in the dashboard."""
         if before:
             post_id = self.chance.choice(sorted(before))
             await self.agent.assembly.app.api.posts.delete(post_id)
@@ -278,20 +278,20 @@ class Sequence:
             minute = self.chance.choice(self.minutes)
             changes["scheduled_at"] = minute.isoformat()
         if self.chance.random() < 0.3:
-            self.network.plan(*self.chance.choice(POST_FAULTS + DELETE_FAULTS))
+            self.network.plan_fault(*self.chance.choice(POST_FAULTS + DELETE_FAULTS))
         wanted = frozenset((account, minute) for account in accounts)
-        told = Told(text_of(result := await self.call("reschedule_post", post_id=post_id, **changes)))
+        claims = Claims(text_of(result := await self.call("reschedule_post", post_id=post_id, **changes)))
         after = await self.posts()
-        self.check_nothing_is_there_twice(before, after, replaced=post_id)
+        self.check_no_duplicates(before, after, replaced=post_id)
         self.check_none_is_lost(post_id, wanted, before, after)
-        self.check_named(told, after)
+        self.check_named(claims, after)
         if not result.is_error:
             new_id = result.structured_content["post_id"]
-            self.check(post_id not in after and after.get(new_id) == wanted, "rescheduled, but not as told")
-        elif crashes or "the replacement may exist" in told or "may have" in told:
+            self.check(post_id not in after and after.get(new_id) == wanted, "rescheduled, but not as reported")
+        elif crashes or "the replacement may exist" in claims or "may have" in claims:
             self.unclear |= wanted
         else:
-            self.check_refused(told, post_id, wanted, before, after)
+            self.check_refused(claims, post_id, wanted, before, after)
 
     async def reschedule_and_crash(self, before: Posts) -> None:
         """Reschedule, and crash before or after the replacement is created, or before the end is recorded."""
@@ -300,41 +300,43 @@ class Sequence:
             await self.reschedule(before, crashes=True)
 
     def check_none_is_lost(self, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
-        """Check that a deleted old post has a replacement on each account at the new minute, and that no other post is gone."""
+        """Check that a deleted post has a replacement on each account at the new minute, and no other is gone."""
         gone = before.keys() - after.keys()
         self.check(gone <= {post_id}, "another post than the replaced one is gone")
         if gone:
             standing = {place for places in after.values() for place in places}
             self.check(wanted <= standing, f"an account lost its post by a reschedule: {wanted - standing}")
 
-    def check_named(self, told: Told, after: Posts) -> None:
-        """Posts that an answer names as existing exist, and those that it calls gone are gone."""
-        stand = told.ids(f"{ID} (?:(?:still )?exists|is as before|was not changed)") | told.ids(
+    def check_named(self, claims: Claims, after: Posts) -> None:
+        """Check that posts named as existing exist, and posts named as gone don't."""
+        stand = claims.ids(f"{ID} (?:(?:still )?exists|is as before|was not changed)") | claims.ids(
             "an earlier call created .* so both exist"
         )
-        self.check(stand <= after.keys(), "a post was told as standing and is gone")
-        self.check(not told.ids(f"{ID} is gone") & after.keys(), "a post was told as gone and stands")
-        either = told.ids("Both may exist: .*")
-        self.check(not either or either & after.keys(), "two posts were told as maybe standing and both are gone")
+        self.check(stand <= after.keys(), "a post was reported as standing and is gone")
+        self.check(not claims.ids(f"{ID} is gone") & after.keys(), "a post was reported as gone and stands")
+        either = claims.ids("Both may exist: .*")
+        self.check(not either or either & after.keys(), "two posts were reported as maybe standing and both are gone")
 
-    def check_refused(self, told: Told, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts) -> None:
-        """A refusal tells the truth about the old post, and names a replacement that exists beside it."""
+    def check_refused(
+        self, claims: Claims, post_id: str, wanted: frozenset[Place], before: Posts, after: Posts
+    ) -> None:
+        """Check what a refusal says about the old post, and that a replacement it names exists."""
         new = after.keys() - before.keys()
         if new and post_id in after:
-            self.check(new | {post_id} <= told.ids("Both may exist: .*"), "two posts stand and are not named")
-        if there := told.ids("at that time already, as .*?, (?:but|so) "):
-            self.check(post_id not in there, "the post that is replaced is told as in the way")
+            self.check(new | {post_id} <= claims.ids("Both may exist: .*"), "two posts stand and are not named")
+        if there := claims.ids("at that time already, as .*?, (?:but|so) "):
+            self.check(post_id not in there, "the post that is replaced is reported as in the way")
             others = {each: places for each, places in before.items() if each != post_id}
-            self.check_they_stand(there, others)
-            self.check_what_accounts_have(told, wanted, others)
+            self.check_they_exist(there, others)
+            self.check_what_accounts_have(claims, wanted, others)
 
 
 @dataclass
 class Row:
-    """Runs sequences one after the other in one sandbox, each with a ledger of its own."""
+    """Run sequences one after the other in one sandbox, each with its own ledger."""
 
     begin: Callable[[int], Any]
-    told: Counter[str]
+    counts: Counter[str]
     network: Network
 
     async def run(self, sequences: int) -> None:
@@ -351,13 +353,13 @@ class Row:
                 raise violation
         print(  # noqa: T201 - each row prints its counts
             f"\nC5: {sequences} sequences, seed {SEED}, {self.network.lost} requests or answers lost; "
-            f"told: {json.dumps(self.told)}"
+            f"actions: {json.dumps(self.counts)}"
         )
 
 
 @pytest.fixture
 def state_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often the state is read and written."""
+    """Count the ledger's reads and writes."""
     counts: Counter[str] = Counter()
 
     def counted(name: str) -> None:
@@ -376,9 +378,9 @@ def state_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.fixture
 def row(connect, open_sandbox, clock, settings, state_calls) -> Row:
-    """The sequences of this row."""
+    """The sequences of row C5."""
     sandbox = open_sandbox()
-    network, told = Network(sandbox.app), Counter[str]()
+    network, counts = Network(sandbox.app), Counter[str]()
 
     @asynccontextmanager
     async def begin(number: int) -> AsyncGenerator[Sequence]:
@@ -390,45 +392,47 @@ def row(connect, open_sandbox, clock, settings, state_calls) -> Row:
         async with connect(sandbox=sandbox, through=lambda _: network, state_dir=state) as agent:
             accounts = [await agent.account(label) for label in ACCOUNTS]
             chance = random.Random(SEED + number)
-            yield Sequence(agent, network, clock, accounts, minutes, chance, told, state_calls)
+            yield Sequence(agent, network, clock, accounts, minutes, chance, counts, state_calls)
 
-    return Row(begin, told, network)
+    return Row(begin, counts, network)
 
 
 async def test_each_account_has_its_post_and_the_answer_is_true(row: Row) -> None:
-    """Row C5; and that enough happened to show something."""
+    """Row C5, with minimum counts so that the run means something."""
     await row.run(SEQUENCES)
     outcomes = {"create: created", "create: already_created", "create: unknown", "create: refused"}
-    assert outcomes | {"delete_post: done", "reschedule_post: done", "reschedule_post: refused"} <= set(row.told)
+    assert outcomes | {"delete_post: done", "reschedule_post: done", "reschedule_post: refused"} <= set(row.counts)
 
 
-async def test_c5_goes_red_when_accounts_without_a_post_are_not_reported(
+async def test_c5_fails_when_accounts_without_a_post_are_not_reported(
     row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An account would be taken for served by a post that is not for it."""
+    """An account would count as served by a post for other accounts."""
     monkeypatch.setattr(claims, "list_missing", lambda _: ())
-    with pytest.raises(AssertionError, match="told as served and has no post"):
+    with pytest.raises(AssertionError, match="reported as served and has no post"):
         await row.run(SEQUENCES)
 
 
-async def test_c5_goes_red_when_a_reschedule_rests_on_any_equal_post(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A post would be removed because another one is as wanted, which is not for all of its accounts."""
+async def test_c5_fails_when_a_reschedule_accepts_any_equal_post(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old post would be removed although the equal one doesn't cover all of its accounts."""
 
     async def is_own(*_):
         return True
 
     monkeypatch.setattr(Replacer, "_is_own", is_own)
-    with pytest.raises(AssertionError, match=r"an account lost its post by a reschedule|rescheduled, but not as told"):
+    with pytest.raises(
+        AssertionError, match=r"an account lost its post by a reschedule|rescheduled, but not as reported"
+    ):
         await row.run(SEQUENCES)
 
 
-async def test_c5_goes_red_when_the_replaced_post_is_in_its_own_way(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The replacement would be taken for a second one of the post that it replaces."""
+async def test_c5_fails_when_the_replaced_post_counts_as_a_duplicate(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replacement would be refused as a duplicate of the post that it replaces."""
     real = Writer.create
 
     async def without_replaces(self, post, *, replaces=None, **more):
         return await real(self, post, **more)
 
     monkeypatch.setattr(Writer, "create", without_replaces)
-    with pytest.raises(AssertionError, match="the post that is replaced is told as in the way"):
+    with pytest.raises(AssertionError, match="the post that is replaced is reported as in the way"):
         await row.run(SEQUENCES)

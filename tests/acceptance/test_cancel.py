@@ -1,4 +1,4 @@
-"""B9: calls cancelled at random points: reads let go at once, and every write has its outcome."""
+"""B9: calls cancelled at random points: reads stop at once, and every write gets an outcome."""
 
 import os
 import random
@@ -38,7 +38,7 @@ MOST_POINTS = 30
 
 
 class Points:
-    """Places in a call, counted as they are passed; at one of them the call is cancelled."""
+    """Points passed during a call; the call is cancelled at one of them."""
 
     def __init__(self) -> None:
         self._left = 0
@@ -55,7 +55,7 @@ class Points:
 
 
 class PointedState(SqliteStore):
-    """The ledger's file, with a point before and after each use."""
+    """A ledger store with a cancellation point before and after each use."""
 
     points: Points
 
@@ -73,7 +73,7 @@ class PointedState(SqliteStore):
 
 
 class SlowApi:
-    """The sandbox, some points away; loses every tenth answer to a write."""
+    """The sandbox, several points away; it loses every tenth response to a write."""
 
     def __init__(self, app: ASGIApp, points: Points, seed: int) -> None:
         self._app = app
@@ -106,13 +106,13 @@ class SlowApi:
 
 
 async def _soon(seconds: float) -> None:
-    """Waits of the client take one turn of the event loop: the clock doesn't move."""
+    """Wait for one turn of the event loop; the clock doesn't move."""
     await anyio.sleep(0)
 
 
 @dataclass
 class Run:
-    """What was called and what came of it."""
+    """Calls made and their outcomes."""
 
     api: ApiClient
     slow: SlowApi
@@ -211,7 +211,7 @@ async def _is_there(api: ApiClient, post_id: str) -> bool:
 
 @pytest.fixture
 async def run(tmp_path: Path) -> AsyncGenerator[Run]:
-    """A sandbox that is some points away."""
+    """A sandbox that is several points away."""
     clock = ManualClock(START)
     turns = 0.0
 
@@ -251,8 +251,8 @@ async def test_cancelled_calls_leave_nothing_open(run: Run) -> None:
     assert run.counts["noted create created"] > CALLS / 20
 
 
-async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a task of its own a cancelled write does not hear what became of it."""
+async def test_b9_fails_when_a_write_ends_with_its_caller(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its own task, a cancelled write never learns its outcome."""
 
     async def as_part_of_the_caller(self: InFlight, write: Callable[[Caller], Awaitable[object]]) -> object:
         with self.track():
@@ -265,8 +265,8 @@ async def test_writes_that_die_with_their_caller_are_noticed(run: Run, monkeypat
         await check(run)
 
 
-async def test_reads_that_outlive_their_caller_are_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read that is not cancelled is still under way when its caller is gone."""
+async def test_b9_fails_when_a_read_outlives_its_caller(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that isn't cancelled is still in flight after its caller is gone."""
     listing = run.api.posts.list
 
     async with anyio.create_task_group() as tasks:

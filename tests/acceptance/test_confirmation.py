@@ -1,4 +1,4 @@
-"""Row A12: a confirmation counts once, soon, for exactly what was shown, and for who was shown it."""
+"""Row A12: a confirmation counts once, within its time, for exactly what was shown, and for the user who saw it."""
 
 import os
 import random
@@ -27,7 +27,7 @@ ATTACKS = ("replayed", "altered", "of another user", "expired", "forged")
 
 @asynccontextmanager
 async def two_users(settings, sandbox, way):
-    """Two users over one store; by `code` their client can't ask the human, by `state` it can."""
+    """Two users of one store. With `code` their client can't prompt; with `state` it can."""
     asked = human(confirm=True)[0] if way == "state" else None
     state = open_store(settings)
     first, second = (
@@ -46,13 +46,13 @@ async def two_users(settings, sandbox, way):
 
 
 def count(sandbox):
-    """How many posts there are."""
+    """Count the posts."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM posts").fetchone()[0]
 
 
 async def shown(side, way, arguments):
-    """Ask for the post: the confirmation that comes with the preview or the question."""
+    """Request the post and return the confirmation from the preview or the question."""
     if way == "state":
         return (await side.raw("create_post", arguments)).request_state
     preview = text_of(await side.call("create_post", **arguments))
@@ -70,7 +70,7 @@ async def confirm(side, way, arguments, confirmation):
 
 
 def forged(chance, real):
-    """Made up, or almost the real one."""
+    """Invented codes, and near misses of the real one."""
     at = chance.randrange(len(real))
     other = chance.choice("0123456789abcdef".replace(real[at], ""))
     return chance.choice(
@@ -79,7 +79,7 @@ def forged(chance, real):
 
 
 def altered(chance, arguments):
-    """The same with one thing changed."""
+    """The same call with one argument changed."""
     return chance.choice(
         [
             {**arguments, "content": arguments["content"] + " "},
@@ -93,7 +93,7 @@ def altered(chance, arguments):
 
 
 async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
-    """Confirmations that must not count; returns how many were tried of each kind."""
+    """Try confirmations that must not count; returns the number tried of each kind."""
     chance = random.Random(SEED)
     tried = Counter()
     accepted = []
@@ -131,20 +131,20 @@ async def check(settings, sandbox, clock, way, attempts, attacks=ATTACKS):
 
 
 @pytest.mark.parametrize("way", ["code", "state"])
-async def test_a12_no_confirmation_counts_but_the_right_one(settings, sandbox, clock, way):
-    """By the code that an agent passes back, and by the state that a client does."""
+async def test_a12_only_the_matching_confirmation_counts(settings, sandbox, clock, way):
+    """For the code that an agent passes back, and the state that a client passes back."""
     tried = await check(settings, sandbox, clock, way, ATTEMPTS)
     print(f"A12 ({way}, seed {SEED}): 0 accepted of {tried.total()}: {dict(tried)}")  # noqa: T201
 
 
 async def reusable(self, code, digest):
-    """`Confirmations.redeem` that doesn't use the code up."""
+    """`Confirmations.redeem` without using the code up."""
     key = sys.modules["ttp_mcp.ledger.store.base"].digest_of([code, digest])
     return await self._store.get_one("confirmation", key) is not None
 
 
 async def any_code(self, code, digest):
-    """`Confirmations.redeem` that accepts every code."""
+    """`Confirmations.redeem` accepting every code."""
     return True
 
 
@@ -158,8 +158,7 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_a12_goes_red_when_a_guard_is_removed(settings, sandbox, clock, monkeypatch, attack):
-    """Each guard is what refuses its kind."""
+async def test_a12_fails_without_each_guard(settings, sandbox, clock, monkeypatch, attack):
     place, name, instead = GUARDS[attack]
     monkeypatch.setattr(sys.modules[place] if isinstance(place, str) else place, name, instead)
     with pytest.raises(AssertionError, match="accepted"):

@@ -1,4 +1,4 @@
-"""C2 and C3: a log that is torn, and a disk that takes no more or fails: whole data, honest answers, and on it goes."""
+"""C2 and C3: after a torn log or a failing disk, data is whole, answers are true, and the sandbox keeps running."""
 
 import json
 import os
@@ -37,7 +37,7 @@ LONGEST_SECONDS = 30
 
 
 def connect(store: Store) -> None:
-    """Two accounts for the empty workspace."""
+    """Connect two accounts in the empty workspace."""
     with store.writing() as db:
         for position, name in enumerate(ACCOUNTS):
             db.execute(
@@ -51,7 +51,7 @@ def connect(store: Store) -> None:
 
 @dataclass
 class Written:
-    """A folder whose last posts are in the log alone; `ends` is how long the log was when each of them had been answered."""
+    """A data folder whose last posts are only in the log; `ends` is the log's length after each response."""
 
     folder: Path
     texts: list[str] = field(default_factory=list[str])
@@ -59,7 +59,7 @@ class Written:
 
 
 async def write(folder: Path) -> Written:
-    """Create posts over the API, then keep the files as they are at that moment."""
+    """Create posts over the API, then copy the files as they are at that moment."""
     written = Written(folder / "kept")
     with Sandbox(folder / "live", clock=ManualClock(NOW), empty=True) as sandbox:
         connect(sandbox.store)
@@ -84,7 +84,7 @@ async def write(folder: Path) -> Written:
 
 
 def damage(path: Path, offset: int, *, cut: bool, bit: int) -> None:
-    """Cut a file at an offset, or turn one bit of the byte there."""
+    """Truncate a file at an offset, or flip one bit there."""
     if cut:
         os.truncate(path, offset)
         return
@@ -96,7 +96,7 @@ def damage(path: Path, offset: int, *, cut: bool, bit: int) -> None:
 
 
 def reopened(path: Path) -> tuple[list[str], bool]:
-    """The texts that are there after a damage, in the order of their making, and whether everything is whole and usable."""
+    """Return the texts found after the damage in creation order, and whether everything is whole and usable."""
     with closing(Store(path)) as store:
         with store.reading() as db:
             found = [row["content"] for row in db.execute("SELECT content FROM posts ORDER BY sequence")]
@@ -142,15 +142,15 @@ def check_torn(written: Written, copies: int, folder: Path) -> Counter[str]:
 
 
 @pytest.mark.requirement("acceptance.c2")
-async def test_a_torn_log_reopens_to_a_consistent_prefix(tmp_path: Path) -> None:
+async def test_torn_log_reopens_to_a_consistent_prefix(tmp_path: Path) -> None:
     """Row C2."""
     counts = check_torn(await write(tmp_path), COPIES, tmp_path / "copy")
     assert counts["cut"] == counts["flipped"] == COPIES // 2
 
 
 @pytest.mark.requirement("acceptance.c2")
-async def test_a_post_in_two_transactions_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the one transaction, a cut between the two leaves half a post."""
+async def test_c2_fails_when_a_post_takes_two_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut between the two leaves half a post."""
     insert = posts.insert_post
 
     def in_two(db: sqlite3.Connection, call: ApiRequest, wanted: posts.NewPost, account_ids: list[str]) -> str:
@@ -173,7 +173,7 @@ async def test_a_post_in_two_transactions_is_noticed(tmp_path: Path, monkeypatch
 
 @dataclass
 class Server:
-    """`ttp-mcp sandbox` on a port, with what was asked of it and what it said."""
+    """`ttp-mcp sandbox` on a port, with the requests made and its output."""
 
     process: subprocess.Popen[str]
     folder: Path
@@ -183,7 +183,7 @@ class Server:
     counts: Counter[str] = field(default_factory=Counter[str])
 
     def create(self) -> bool:
-        """Ask for a post; whether it was created. A refusal has the documented shape."""
+        """Create a post and return whether it was created. A refusal has the documented shape."""
         content = f"Post {len(self.created) + len(self.refused):04d}"
         answer = self.client.post("/posts", json={"content": content, "accountIds": ACCOUNTS})
         if answer.status_code == 201:
@@ -217,7 +217,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """The command, over a folder of its own."""
+    """The command, over its own folder."""
     folder = tmp_path / "data"
     with Sandbox(folder, empty=True) as sandbox:
         connect(sandbox.store)
@@ -239,7 +239,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextmanager
 def no_file_longer_than(process: subprocess.Popen[str], size: int) -> Generator[None]:
-    """As on a full disk, writes beyond a file size fail."""
+    """Fail writes beyond a file size, like a full disk."""
     before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -250,7 +250,7 @@ def no_file_longer_than(process: subprocess.Popen[str], size: int) -> Generator[
 
 @contextmanager
 def failing(process: subprocess.Popen[str], call: str, error: str, when: str, notes: Path) -> Generator[None]:
-    """Let a system call of a process fail, its n-th (`3`) or all from the n-th on (`3+`), until the block ends."""
+    """Fail a process's n-th system call (`3`), or all from the n-th on (`3+`), until the block ends."""
     inject = f"inject={call}:error={error}:when={when}"
     command = ["strace", "-f", "-o", str(notes), "-e", f"trace={call}", "-e", inject, "-p", str(process.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
@@ -268,8 +268,8 @@ def failing(process: subprocess.Popen[str], call: str, error: str, when: str, no
 
 @pytest.mark.requirement("acceptance.c3")
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are a matter of Linux")
-def test_a_full_disk_is_answered_and_survived(server: Server) -> None:
-    """Row C3: the log may grow by a little more each time, until a post fits in."""
+def test_full_disk_is_reported_and_survived(server: Server) -> None:
+    """Row C3: the log's limit grows in steps until a post fits."""
     log = server.folder / "sandbox.db-wal"
     assert server.create()
     for room in range(0, 100_000, 1500 if FULL else 4000):
@@ -285,8 +285,8 @@ def test_a_full_disk_is_answered_and_survived(server: Server) -> None:
 
 @pytest.mark.requirement("acceptance.c3")
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are a matter of Linux")
-def test_an_upload_to_a_full_disk_is_refused_and_leaves_nothing(server: Server) -> None:
-    """Row C3, the storage: a 5xx, no file, and another try works."""
+def test_upload_to_a_full_disk_is_refused_and_leaves_nothing(server: Server) -> None:
+    """Row C3, storage: 5xx, no file left, and a retry works."""
     assert server.create()
     data = bytes(1024 * 1024)
     body = {"filename": "a.png", "contentType": "image/png", "size": len(data)}
@@ -310,10 +310,10 @@ def test_an_upload_to_a_full_disk_is_refused_and_leaves_nothing(server: Server) 
 @pytest.mark.requirement("acceptance.c3")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize(("call", "error", "later"), [("pwrite64", "ENOSPC", "+"), ("fdatasync", "EIO", "")])
-def test_every_failing_system_call_is_answered_and_survived(
+def test_every_failing_system_call_is_reported_and_survived(
     server: Server, tmp_path: Path, call: str, error: str, later: str
 ) -> None:
-    """Row C3: the n-th call of a request fails (and those after it), for each n until none is left to fail."""
+    """Row C3: the n-th system call of a request fails, for each n until none is left."""
     assert server.create()
     for number in range(1, 200):
         notes = tmp_path / f"{call}-{number}"

@@ -1,4 +1,4 @@
-"""Row B1: every fault, every method of the client, one class each, within the deadline."""
+"""Row B1: every fault with every client method gives one error class, within the deadline."""
 
 import time
 
@@ -100,13 +100,13 @@ NOT_LACKING = {
 
 
 def expect_error(name, method):
-    """Kind of error that a method raises for a fault."""
+    """Return the error kind that a method raises for a fault."""
     lacks = method in OPTIONAL and name in LACKING and (name, method) not in NOT_LACKING
     return EndpointMissing if lacks else EXPECTED[name]
 
 
 async def check_fault(name, fault=None, only=None):
-    """Call each method against one fault and compare; returns how many calls were made."""
+    """Call each method against one fault and compare; returns the number of calls."""
     calls = 0
     for method, call in METHODS.items():
         if only and method != only:
@@ -116,7 +116,7 @@ async def check_fault(name, fault=None, only=None):
             # A busy machine may pause longer than the limit that ends a silence.
             read = 0.05 if EXPECTED[name] is NoAnswer and name not in SLOW else 5.0
             limits = Limits(read_seconds=read, total_seconds=total)
-            waits = _Waits()
+            waits = _InstantWaits()
             api = ApiClient(
                 Http(
                     base_url=f"{server.url}/api",
@@ -155,8 +155,8 @@ def _check_facts(name, method, error, attempts):
         assert attempts == 1, f"{name} × {method}: a write that may have arrived was sent {attempts} times"
 
 
-class _Waits:
-    """A clock that waits move on at once."""
+class _InstantWaits:
+    """A clock that advances at once when waited on."""
 
     def __init__(self):
         self._waited = 0.0
@@ -170,17 +170,17 @@ class _Waits:
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("gzip-bomb", "too-many")])
-async def test_every_method_gives_the_faults_error(name):
+async def test_every_method_maps_a_fault_to_its_error(name):
     calls = await check_fault(name)
     print(f"B1 {name} passed={calls} unclassified=0")  # noqa: T201 - the row prints its counts
 
 
-async def test_every_method_gives_the_bombs_error():
+async def test_every_method_maps_a_bomb_to_its_error():
     calls = await check_fault("gzip-bomb", bomb(16))
     print(f"B1 gzip-bomb passed={calls} unclassified=0")  # noqa: T201 - the row prints its counts
 
 
-async def test_every_method_gives_the_rate_limits_error():
+async def test_every_method_maps_a_rate_limit_to_its_error():
     calls = await check_fault("too-many", FAULTS["too-many"])
     print(f"B1 too-many passed={calls} unclassified=0")  # noqa: T201 - the row prints its counts
 
@@ -189,30 +189,29 @@ def test_every_fault_has_an_expected_error():
     assert EXPECTED.keys() == FAULTS.keys()
 
 
-async def test_guard_removed_total_deadline(monkeypatch):
-    """Without it a drip is never over."""
+async def test_b1_fails_without_the_total_deadline(monkeypatch):
+    """A dripping response would never end."""
     endless = anyio.CancelScope
     monkeypatch.setattr(http_module.anyio, "CancelScope", lambda deadline=None, **how: endless(**how))
     with pytest.raises(AssertionError, match="still waiting"):
         await check_fault("drip", only="posts.list")
 
 
-async def test_guard_removed_ambiguity(monkeypatch):
-    """Taken for not sent, a write would go out twice."""
+async def test_b1_fails_when_a_sent_write_counts_as_not_sent(monkeypatch):
+    """The write would be sent twice."""
     monkeypatch.setattr(responses, "NOT_SENT", (httpx2.TransportError,))
     with pytest.raises(AssertionError, match="NotReached"):
         await check_fault("reset-after-request", only="posts.create")
 
 
-async def test_guard_removed_writes_once(monkeypatch):
-    """The table that says so is what keeps a write from being repeated."""
+async def test_b1_fails_when_the_table_allows_retrying_writes(monkeypatch):
     monkeypatch.setitem(http_module.retry.ACTIONS, ("ambiguous", "write"), "retry")
     with pytest.raises(AssertionError, match="was sent 2 times"):
         await check_fault("status-503", only="posts.create")
 
 
-async def test_guard_removed_body_limit(monkeypatch):
-    """Without it the bomb is read to its end."""
+async def test_b1_fails_without_the_body_limit(monkeypatch):
+    """The bomb would be read to its end."""
     whole = http_module.Http._read_body
 
     async def unbounded(self, response, _):

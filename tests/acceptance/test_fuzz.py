@@ -1,4 +1,4 @@
-"""Row A1: fuzzed calls of every tool: none crashes, none is a mistake of our own, and nothing secret is in what comes back."""
+"""Row A1: fuzzed calls of every tool: no crash, no internal error, and no secret in any answer."""
 
 import json
 import os
@@ -109,7 +109,7 @@ PLAUSIBLE = {
 
 
 class Fuzz:
-    """Makes arguments from a tool's schema: mostly what could be right, often with something that is not."""
+    """Generate arguments from a tool's schema: mostly plausible, often invalid."""
 
     def __init__(self, seed, token, known):
         self.chance = random.Random(seed)
@@ -117,7 +117,7 @@ class Fuzz:
         self.known = known
 
     def arguments(self, schema):
-        """The arguments of one call."""
+        """Return the arguments of one call."""
         chance = self.chance
         properties = schema["properties"]
         required = set(schema.get("required", ()))
@@ -134,7 +134,7 @@ class Fuzz:
         return chosen
 
     def value(self, name, schema):
-        """A value for one argument."""
+        """Return a value for one argument."""
         chance = self.chance
         if chance.random() < 0.12:
             return chance.choice(HOSTILE_VALUES)
@@ -154,7 +154,7 @@ class Fuzz:
         return chance.choice(self.known.get(name) or PLAUSIBLE.get(name) or self.texts)
 
     def platform_data(self):
-        """For TikTok and Pinterest, right or wrong."""
+        """Return valid or invalid choices for TikTok and Pinterest."""
         return self.chance.choice(
             [
                 {"tiktok": {"privacy": "PUBLIC"}},
@@ -168,7 +168,7 @@ class Fuzz:
 
 @pytest.fixture
 def files(tmp_path):
-    """A folder with a picture, and one that is none."""
+    """A folder with a picture, and a file that isn't one."""
     folder = tmp_path / "media"
     folder.mkdir()
     (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
@@ -177,7 +177,7 @@ def files(tmp_path):
 
 
 async def check(connect, sandbox, files, log_file, calls):
-    """Fuzz every tool in turn; returns how many calls ended how."""
+    """Fuzz every tool in turn; returns the number of calls by outcome."""
     ended = Counter()
     answers = []
     signatures = set()
@@ -220,7 +220,7 @@ async def check(connect, sandbox, files, log_file, calls):
 
 
 async def call(side, tool, arguments):
-    """Call a tool; what a client can't put on the wire (half of a character) is given to the server itself."""
+    """Call a tool. A lone surrogate, which clients can't send, goes to the server directly."""
     try:
         return await side.client.call_tool(tool, arguments)
     except UnicodeEncodeError:
@@ -228,7 +228,7 @@ async def call(side, tool, arguments):
 
 
 async def remember(side, known):
-    """Ids and a cursor that are right at the moment."""
+    """Keep ids and a cursor that are currently valid."""
     listed = (await side.call("list_posts", limit=100)).structured_content
     known["post_id"] = [post["id"] for post in listed["posts"]]
     known["cursor"] = [listed.get("next_cursor") or "none"]
@@ -248,8 +248,8 @@ async def test_a1_no_call_crashes_or_shows_a_secret(connect, sandbox, files, tmp
         print(f"A1 (seed {SEED}): {CALLS} calls, {dict(ended)}: 0 crashes, 0 mistakes, 0 secrets")  # noqa: T201
 
 
-async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch):
-    """Every odd text is the token, so some answer would show it."""
+async def test_a1_fails_when_answers_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch):
+    """Every odd text contains the token, so some answer would show it."""
     monkeypatch.setattr(sys.modules[__name__], "HOSTILE_TEXTS", ())
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
     monkeypatch.setattr(rendering, "redact_json", lambda data: data)
@@ -257,8 +257,8 @@ async def test_a1_goes_red_when_answers_are_not_redacted(connect, sandbox, files
         await check(connect, sandbox, files, tmp_path / "log", 3000)
 
 
-async def test_a1_goes_red_when_a_tool_breaks(connect, sandbox, files, tmp_path, monkeypatch):
-    """A value that is not thought of is a mistake of our own, which the check sees."""
+async def test_a1_fails_when_a_tool_raises(connect, sandbox, files, tmp_path, monkeypatch):
+    """An unhandled value is an internal error, which the check detects."""
     monkeypatch.setattr(sys.modules["ttp_mcp.tools.analytics"], "_describe_points", lambda _: 1 / 0)
     with pytest.raises(AssertionError, match="mistake of its own"):
         await check(connect, sandbox, files, tmp_path / "log", 60)

@@ -1,4 +1,4 @@
-"""Row E5: every guard has a test that fails when the guard is removed. A test that passes without it proves nothing."""
+"""Row E5: every guard has a test that fails without it. A test that passes either way proves nothing."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ HERE = Path(__file__).parents[2]
 
 
 def run_without(guards: list[str], folder: Path) -> dict[str, list[list[str]]]:
-    """Run the tests of these guards in one process, each without its guard: what failed, and why."""
+    """Run the tests of these guards in one process, each without its guard; return the failures and their causes."""
     report = folder / "report.json"
     tests = sorted({REMOVED[guard].test for guard in guards})
     environ = {**os.environ, "TTP_REMOVED": json.dumps(guards), "TTP_REMOVED_REPORT": str(report)}
@@ -35,8 +35,8 @@ def run_without(guards: list[str], folder: Path) -> dict[str, list[list[str]]]:
     return json.loads(report.read_text(encoding="utf-8"))
 
 
-def test_every_guard_that_is_removed_turns_its_test_red(tmp_path):
-    """All of them in one run; and the same tests are the ordinary ones, which are green with the guard."""
+def test_every_test_fails_without_its_guard(tmp_path):
+    """The tests are those of the normal run, where they pass with the guard."""
     assert len({removal.test for removal in REMOVED.values()}) == len(REMOVED)
     failed = run_without(list(REMOVED), tmp_path)
 
@@ -48,8 +48,8 @@ def test_every_guard_that_is_removed_turns_its_test_red(tmp_path):
 
 
 @pytest.mark.parametrize("guard", PROVEN)
-def test_every_row_has_a_test_that_removes_its_guard(guard):
-    """Those that do it themselves are there, and expect a failure."""
+def test_every_proven_guard_has_its_test(guard):
+    """Tests that remove their guard themselves exist and expect a failure."""
     path, _, name = PROVEN[guard].partition("::")
     tree = ast.parse((HERE / path).read_text(encoding="utf-8"))
     (found,) = [node for node in tree.body if getattr(node, "name", None) == name]

@@ -1,4 +1,4 @@
-"""C4: agents work while requests and responses are lost and posts are published; every answer is true."""
+"""C4: while requests and responses are lost and posts get published, every answer is true."""
 
 import json
 import os
@@ -54,7 +54,7 @@ WRITE_FAULTS = {
 
 
 class SharedTime(VirtualTime):
-    """Moves to the next thing that is waited for as soon as everybody waits, so that all sleep side by side."""
+    """A clock that jumps to the next deadline once every task waits, so all tasks sleep concurrently."""
 
     async def sleep(self, seconds: float) -> None:
         over = anyio.Event()
@@ -66,7 +66,7 @@ class SharedTime(VirtualTime):
         await over.wait()
 
     async def drive(self) -> None:
-        """Let time pass, until it is cancelled."""
+        """Advance time until cancelled."""
         threads = anyio.to_thread.current_default_thread_limiter()
         while True:
             passes = 0
@@ -77,8 +77,8 @@ class SharedTime(VirtualTime):
                 await self._next()
 
 
-class Weather:
-    """The sandbox behind a network and a service that have a bad day."""
+class Outages:
+    """The sandbox behind an unreliable network and service."""
 
     def __init__(self, app: ASGIApp, time: SharedTime, seed: int) -> None:
         self._app = app
@@ -115,18 +115,18 @@ class Weather:
 
 @dataclass
 class World:
-    """A sandbox with faults, two processes that share a ledger, and the answers of the agents."""
+    """A sandbox with faults, two processes that share a ledger, and the agents' answers."""
 
     time: SharedTime
     sandbox: Sandbox
-    weather: Weather
+    outages: Outages
     api: ApiClient
     ledger: Ledger
     processes: list[Writer]
     events: list[Event] = field(default_factory=list[Event])
 
     def happened(self) -> int:
-        """How much has happened so far."""
+        """Return the length of the history."""
         found = self.sandbox.store.connection().execute("SELECT max(seq) FROM truth").fetchone()[0]
         return found or 0
 
@@ -135,7 +135,7 @@ class World:
 
 
 class Agent:
-    """Makes, moves, removes and looks at posts of its own, and forgets now and then that it did."""
+    """Create, move, delete and read its own posts, and sometimes forget that it did."""
 
     def __init__(self, world: World, number: int) -> None:
         self._world = world
@@ -163,7 +163,7 @@ class Agent:
         due = self._due() if self._chance.random() < 0.8 else None
         post = PostCreate(f"{self._name}, wish {self._wishes}", account_ids=accounts, scheduled_at=due)
         outcome, post_id = await self._ask(post)
-        # Told nothing, or forgetful: the same again.
+        # Without an answer, or forgetful: repeat the call.
         if outcome == "unknown" or self._chance.random() < 0.15:
             _, again = await self._ask(post)
             post_id = post_id or again
@@ -184,7 +184,7 @@ class Agent:
         return outcome, post_id
 
     def _another_due(self, post: PostCreate) -> datetime:
-        """A time that is minutes away from all that were asked for: the ledger takes times within one for the same wish."""
+        """Return a time minutes away from all others, since the ledger merges requests within one minute."""
         asked = self._asked.setdefault(post.content, [post.scheduled_at or START])
         asked.append(max(*asked, self._due()) + timedelta(minutes=5))
         return asked[-1]
@@ -206,7 +206,7 @@ class Agent:
         self._gone.append(post_id)
 
     async def _reschedule(self) -> None:
-        """As the tool does it: the replacement first."""
+        """Create the replacement first, as the tool does."""
         waiting = [entry for entry in self._posts if entry[1].scheduled_at]
         if not waiting:
             return
@@ -248,7 +248,7 @@ class Agent:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World]:
-    """Everything in one process and in virtual time."""
+    """Everything in one process, in virtual time."""
     time = SharedTime()
     with Sandbox(tmp_path / "sandbox", clock=time.clock, empty=True, faults_by_header=True) as sandbox:
         with sandbox.store.writing() as db:
@@ -259,12 +259,12 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
                     (name, position, "twitter", name, status),
                 )
         sandbox.store.connection().executescript(RECORDER)
-        weather = Weather(sandbox.app, time, SEED)
+        outages = Outages(sandbox.app, time, SEED)
         api = ApiClient(
             Http(
                 base_url=sandbox.api_url,
                 token=Token(sandbox.token),
-                app=weather,
+                app=outages,
                 clocks=Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now),
             )
         )
@@ -273,15 +273,15 @@ async def world(tmp_path: Path) -> AsyncGenerator[World]:
         processes = [
             Writer(api, ledger, monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now) for _ in range(2)
         ]
-        yield World(time, sandbox, weather, api, ledger, processes)
+        yield World(time, sandbox, outages, api, ledger, processes)
         await api.aclose()
         await state.aclose()
 
 
 async def run(world: World, calls: int) -> None:
-    """Let the agents work while a worker publishes, then let everything that is on its way arrive and come due."""
+    """Let the agents work while a worker publishes, then wait until everything in flight has arrived or come due."""
     await world.api.posts.list()
-    world.weather.fine = False
+    world.outages.fine = False
     async with anyio.create_task_group() as driving:
         driving.start_soon(world.time.drive)
         async with anyio.create_task_group() as worker:
@@ -303,13 +303,13 @@ async def run(world: World, calls: int) -> None:
 
 
 async def check(world: World) -> Counter[str]:
-    """The criterion of row C4: no violations; and that enough happened to show something."""
+    """Check row C4: no violations, and minimum counts so that the run means something."""
     truth = lives(world.sandbox.store.connection())
     told = Counter(f"{event.call}: {event.outcome}" for event in world.events)
     found = violations(world.events, truth)
     without = sum(record.outcome is None for record in await world.ledger.read_history(START))
     published = sum(len(life.shown) for life in truth.values())
-    faults = {fault: count for fault, count in world.weather.counts.items() if fault != "none"}
+    faults = {fault: count for fault, count in world.outages.counts.items() if fault != "none"}
     print(  # noqa: T201 - each row prints its counts
         f"\nC4: {AGENTS} agents, {len(world.events)} calls, seed {SEED}, {len(truth)} posts, {published} publications, "
         f"{sum(faults.values())} faults: {json.dumps(faults)}; told: {json.dumps(told)}; violations: {json.dumps(found)}"
@@ -319,15 +319,15 @@ async def check(world: World) -> Counter[str]:
     return told
 
 
-async def test_answers_say_what_happened(world: World) -> None:
+async def test_answers_match_what_happened(world: World) -> None:
     """Row C4."""
     await run(world, CALLS)
     told = await check(world)
     assert {"create: created", "delete: deleted", "get: found", "get: not_found", "list: listed"} <= set(told)
 
 
-async def test_sending_lost_writes_again_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the rule that a write is never sent again the checker finds posts that are there twice."""
+async def test_c4_fails_when_lost_writes_are_sent_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker finds duplicate posts."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
     await run(world, 25)
     with pytest.raises(AssertionError, match="created twice"):
@@ -340,7 +340,7 @@ KEY = ("Text", 1)
 
 
 def life(**changes: object) -> Life:
-    """A post that was created as the first thing and published as the third and fourth."""
+    """A post that was created by event 1 and published by events 3 and 4."""
     ordinary = {"key": KEY, "born": 1, "statuses": [(1, "scheduled"), (2, "publishing"), (4, "published")]}
     return Life(**{**ordinary, "shown": [(3, "a")], **changes})
 
@@ -349,8 +349,8 @@ def event(call: str, outcome: str, began: int = 0, ended: int = 1, **more: objec
     return Event(call, outcome, began, ended, **{"key": KEY, "post_id": "p", **more})
 
 
-def test_an_ordinary_history_has_no_violations() -> None:
-    """Answers that agents may get about one post, from its creation to its end."""
+def test_ordinary_history_has_no_violations() -> None:
+    """Valid answers about one post, from creation to publication."""
     events = [
         event("create", "created"),
         event("create", "already_created", 1, 1),
@@ -394,6 +394,6 @@ def test_an_ordinary_history_has_no_violations() -> None:
         ("listed twice", [event("list", "listed", 4, 4, listed=("p", "p"))], {"p": life()}),
     ],
 )
-def test_the_checker_finds(violation: str, events: list[Event], truth: dict[str, Life]) -> None:
-    """Each violation is found, and nothing else with it."""
+def test_checker_finds_each_violation(violation: str, events: list[Event], truth: dict[str, Life]) -> None:
+    """Each violation is found, and nothing else."""
     assert violations(events, truth) == Counter([violation])

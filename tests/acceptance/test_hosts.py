@@ -1,4 +1,4 @@
-"""Rows A7 and A8: no connection to an address that is not public, no redirect followed, the token for the API alone."""
+"""Rows A7 and A8: no connection to a non-public address, no redirect followed, the token for the API only."""
 
 import asyncio
 import socket
@@ -105,7 +105,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def network(monkeypatch):
-    """Names resolve by the table, the second time to this machine; every connection is noted and refused."""
+    """Resolve names by the table, the second time to this machine; record and refuse every connection."""
     asked, connected = [], []
     real = socket.getaddrinfo
 
@@ -129,12 +129,12 @@ def network(monkeypatch):
 
 
 async def at_once(seconds):
-    """No waiting between attempts."""
+    """Skip waits between attempts."""
     await asyncio.sleep(0)
 
 
 def api_with(upload_url):
-    """An API in this process, at its real address, whose storage is at this URL."""
+    """An in-process API at its real address, whose storage is at `url`."""
 
     async def presign(request):
         return JSONResponse({"key": "k", "uploadUrl": upload_url, "publicUrl": "https://m.example/k", "expiresIn": 300})
@@ -146,7 +146,7 @@ def api_with(upload_url):
 
 
 async def try_upload(upload_url, file):
-    """One upload there; the error that it has to end with."""
+    """Upload once and return the resulting error."""
     client = api_with(upload_url)
     with pytest.raises((UploadFailed, UploadRefused, ApiError)):
         await client.media.upload("photo.jpg", "image/jpeg", file)
@@ -154,7 +154,7 @@ async def try_upload(upload_url, file):
 
 
 async def check_addresses(network, file):
-    """Nothing is connected to for any blocked URL, and exactly the checked addresses for the others."""
+    """Check that no blocked URL is connected to, and that the others reach exactly the checked addresses."""
     for url in BLOCKED:
         await try_upload(url, file)
         assert network == [], url
@@ -167,8 +167,8 @@ async def check_addresses(network, file):
 
 
 @pytest.mark.requirement("acceptance.a7")
-async def test_a7_nothing_is_connected_to_but_checked_public_addresses(network, file):
-    """Private addresses, tricks in the text, and a name that changes its mind after it was checked."""
+async def test_a7_uploads_connect_only_to_checked_public_addresses(network, file):
+    """Private addresses, parsing tricks, and a name that resolves differently after the check."""
     count = await check_addresses(network, file)
     print(f"\nA7: {count} upload addresses refused, 0 connections; 2 names pinned")  # noqa: T201 - the row's counts
     assert count >= 40
@@ -176,9 +176,7 @@ async def test_a7_nothing_is_connected_to_but_checked_public_addresses(network, 
 
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("guard", ["text", "public", "pinned"])
-async def test_a7_goes_red_when_a_guard_is_removed(network, file, monkeypatch, guard):
-    """Each guard is what keeps the connections away."""
-
+async def test_a7_fails_without_each_guard(network, file, monkeypatch, guard):
     def any_place(url, *, loopback):
         parts = urlsplit(url)
         return ssrf.UploadTarget("https", parts.hostname or "media.example.com", 443, parts.path or "/", loopback=False)
@@ -195,7 +193,7 @@ async def test_a7_goes_red_when_a_guard_is_removed(network, file, monkeypatch, g
 
 
 async def check_downloads(network):
-    """The same of files that are fetched by URL; each is a download of its own, so a name may lead elsewhere by then."""
+    """Check files fetched by URL too. Each is a separate download, so the name may resolve differently each time."""
     for url in BLOCKED:
         with pytest.raises(DownloadProblem):
             await MediaDownloader().fetch(url, lambda head: True)
@@ -210,17 +208,15 @@ async def check_downloads(network):
 
 
 @pytest.mark.requirement("acceptance.a7")
-async def test_a7_downloads_connect_to_nothing_but_checked_public_addresses(network):
-    """The URLs of agents meet the same rules as those of the API."""
+async def test_a7_downloads_connect_only_to_checked_public_addresses(network):
+    """URLs from agents follow the same rules as URLs from the API."""
     count = await check_downloads(network)
     print(f"\nA7: {count} download addresses refused, 0 connections; 2 names pinned")  # noqa: T201 - the row's counts
 
 
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("guard", ["text", "public", "pinned"])
-async def test_a7_downloads_go_red_when_a_guard_is_removed(network, monkeypatch, guard):
-    """Each guard is what keeps the connections away."""
-
+async def test_a7_downloads_fail_without_each_guard(network, monkeypatch, guard):
     def any_place(url, *, loopback):
         parts = urlsplit(url)
         return ssrf.UploadTarget("https", parts.hostname or "media.example.com", 443, parts.path or "/", loopback=False)
@@ -238,14 +234,13 @@ async def test_a7_downloads_go_red_when_a_guard_is_removed(network, monkeypatch,
 
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("url", BAD_BASES)
-def test_a7_base_url_that_is_not_https_is_refused(url):
-    """Before anything is sent."""
+def test_a7_base_url_without_https_is_refused(url):
     with pytest.raises(config.SettingProblem):
         config.load_settings({"TTP_API_URL": url})
 
 
 class Listener:
-    """Notes what it is sent and gives one answer to everything."""
+    """Record requests and answer each the same way."""
 
     def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"):
         self.answer = answer
@@ -281,7 +276,7 @@ class Listener:
 
 
 def redirect(status, url):
-    """An answer that sends the caller elsewhere."""
+    """A response that redirects the caller."""
     return f"HTTP/1.1 {status} X\r\nLocation: {url}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
@@ -289,7 +284,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 
 
 async def check_redirects():
-    """Neither the API nor the storage can send a request elsewhere; how many tried."""
+    """Check that neither the API nor the storage can redirect a request; returns the number of attempts."""
     tried = 0
     async with Listener().open() as elsewhere:
         for status in REDIRECTS:
@@ -306,14 +301,14 @@ async def check_redirects():
 
 @pytest.mark.requirement("acceptance.a7")
 async def test_a7_no_redirect_of_the_api_is_followed():
-    """Each of the five kinds."""
+    """Each of the five redirect statuses."""
     tried = await check_redirects()
     print(f"\nA7: {tried} redirects, 0 followed")  # noqa: T201 - the row's counts
 
 
 @pytest.mark.requirement("acceptance.a7")
-async def test_a7_goes_red_when_redirects_are_followed(monkeypatch):
-    """The guard is a transport in place of a client."""
+async def test_a7_fails_when_redirects_are_followed(monkeypatch):
+    """A client replaces the transport, which never follows redirects."""
     forced(monkeypatch, follow_redirects=True)
     with pytest.raises(AssertionError):
         await check_redirects()
@@ -327,7 +322,7 @@ def forced(monkeypatch, **options):
 @pytest.mark.requirement("acceptance.a7")
 @pytest.mark.parametrize("status", REDIRECTS)
 async def test_a7_no_redirect_of_the_storage_is_followed(file, status):
-    """The bytes go to the address that was checked or nowhere."""
+    """The bytes reach only the checked address."""
     async with Listener().open() as elsewhere, Listener(redirect(status, elsewhere.url)).open() as stored:
         client = local_api(f"{stored.url}/key")
         with pytest.raises(UploadRefused):
@@ -337,7 +332,7 @@ async def test_a7_no_redirect_of_the_storage_is_followed(file, status):
 
 
 def local_api(upload_url):
-    """An API in this process, on this machine, whose storage is at this URL."""
+    """An in-process API on this machine, whose storage is at `url`."""
 
     async def presign(request):
         return JSONResponse({"key": "k", "uploadUrl": upload_url, "publicUrl": "https://m.example/k", "expiresIn": 300})
@@ -349,7 +344,7 @@ def local_api(upload_url):
 
 
 async def check_token(file, monkeypatch):
-    """Uploads, odd paths, redirects and a proxy in the environment: who got the token?"""
+    """Return who got the token, over uploads, odd paths, redirects and a proxy in the environment."""
     async with Listener().open() as elsewhere, Listener().open() as api:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"):
             monkeypatch.setenv(name, elsewhere.url)
@@ -382,15 +377,14 @@ async def check_token(file, monkeypatch):
 
 @pytest.mark.requirement("acceptance.a8")
 async def test_a8_only_the_api_gets_the_token(file, monkeypatch):
-    """Storage, absolute paths, user names in addresses, redirects and proxies."""
+    """Not storage, absolute paths, user names in addresses, redirects or proxies."""
     own, others = await check_token(file, monkeypatch)
     print(f"\nA8: {own} requests to the API with the token, {others} elsewhere without")  # noqa: T201 - the row's counts
 
 
 @pytest.mark.requirement("acceptance.a8")
 @pytest.mark.parametrize("guard", ["own host", "no proxy"])
-async def test_a8_goes_red_when_a_guard_is_removed(file, monkeypatch, guard):
-    """Each guard is what keeps the token at home."""
+async def test_a8_fails_without_each_guard(file, monkeypatch, guard):
     if guard == "own host":
         forced(monkeypatch)
     else:

@@ -30,14 +30,14 @@ BODY = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}'
 
 @pytest.fixture
 def settings(tmp_path):
-    """The defaults with a state folder of its own."""
+    """The defaults with its own state folder."""
     from zoneinfo import ZoneInfo
 
     return Settings(zone=ZoneInfo("Europe/Paris"), state_dir=tmp_path / "state")
 
 
 @pytest.mark.requirement("acceptance.a3-http")
-async def test_bodies_of_5_mib_are_refused_and_do_not_fill_the_memory(tmp_path):
+async def test_bodies_of_5_mib_are_refused_in_bounded_memory(tmp_path):
     headers = {"content-type": "application/json", "mcp-protocol-version": "2026-07-28"}
 
     async def chunks():
@@ -60,7 +60,7 @@ async def test_bodies_of_5_mib_are_refused_and_do_not_fill_the_memory(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.a3-http")
-async def test_without_the_limit_a_body_of_5_mib_is_read(settings):
+async def test_a3_fails_without_the_body_limit(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT, body_bytes=64 * MIB)
     async with service.running(), _client(service.app) as http:
         response = await http.post(
@@ -128,7 +128,7 @@ KNOWN = [_host(b"localhost:8000"), _host(b"127.0.0.1:8000"), _host(b"[::1]:8000"
 
 
 async def _statuses(app, combinations):
-    """The status of a `ping` with each set of headers."""
+    """Return the status of a `ping` with each set of headers."""
     found = Counter()
     for headers in combinations:
         sent = []
@@ -163,7 +163,7 @@ def _scope(headers):
 
 
 @pytest.mark.requirement("acceptance.a10")
-async def test_every_foreign_host_and_origin_is_refused_and_every_known_one_served(settings):
+async def test_only_known_hosts_and_origins_are_served(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT)
     async with service.running():
         foreign, known = await _statuses(service.app, FOREIGN), await _statuses(service.app, KNOWN)
@@ -175,7 +175,7 @@ async def test_every_foreign_host_and_origin_is_refused_and_every_known_one_serv
 
 
 @pytest.mark.requirement("acceptance.a10")
-async def test_without_the_guard_every_foreign_host_and_origin_is_served(settings):
+async def test_a10_fails_without_the_guard(settings):
     service = HttpService(settings, Options("http", port=PORT), Upstream(), port=PORT)
     async with service.running():
         foreign = await _statuses(service.health, FOREIGN)
@@ -185,7 +185,7 @@ async def test_without_the_guard_every_foreign_host_and_origin_is_served(setting
 
 @pytest.mark.requirement("acceptance.a10")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-async def test_a_server_for_other_machines_does_not_start_without_authentication(tmp_path, host):
+async def test_public_server_does_not_start_without_authentication(tmp_path, host):
     from tests.acceptance.web import PROGRAM
 
     process = await asyncio.create_subprocess_exec(
@@ -201,10 +201,10 @@ async def test_a_server_for_other_machines_does_not_start_without_authentication
 
 
 class Tally(Counter):
-    """What came of the calls of all users."""
+    """Outcomes of all users' calls."""
 
     def judge(self, number, everybody, response):
-        """Whose items are in the answer to a user's call?"""
+        """Count an answer by whose items are in it."""
         marks = {mark for mark in everybody if mark in response.text}
         self["calls"] += 1
         self["of others"] += bool(marks - {mark_of(token_of(number))})
@@ -212,7 +212,7 @@ class Tally(Counter):
 
 
 async def _many_users(service, users, calls):
-    """Every user calls; some calls are cut off, some come without a token."""
+    """Let every user call; some calls are cut off, some have no token."""
     chance, tally = random.Random(SEED), Tally()
     everybody = {mark_of(token_of(number)) for number in range(1, users + 1)}
     plan = [(number, chance.random(), chance.random() * 0.02) for number in range(1, users + 1) for _ in range(calls)]
@@ -252,7 +252,7 @@ def _upstream():
 
 
 @pytest.mark.requirement("acceptance.a11")
-async def test_many_users_at_once_see_nothing_of_each_other(settings):
+async def test_concurrent_users_never_see_each_others_data(settings):
     users, calls = (200, 20) if FULL else (40, 5)
     upstream = _upstream()
     service = HttpService(
@@ -269,8 +269,8 @@ async def test_many_users_at_once_see_nothing_of_each_other(settings):
     assert tally["calls"] + tally["without a token"] + tally["cut off"] == users * calls
 
 
-class Mixing(HttpService):
-    """Serves every caller with the context of the first user: the mistake that this row looks for."""
+class SharedTenants(HttpService):
+    """Serve every caller with the first user's context: the bug that this row looks for."""
 
     _first = None
 
@@ -280,8 +280,8 @@ class Mixing(HttpService):
 
 
 @pytest.mark.requirement("acceptance.a11")
-async def test_a_server_that_mixes_users_is_found_out(settings):
-    service = Mixing(
+async def test_a11_fails_when_users_share_a_context(settings):
+    service = SharedTenants(
         replace(settings), Options("http", port=PORT, multi_tenant=True, no_client_auth=True), _upstream(), port=PORT
     )
     tally = await _many_users(service, 5, 5)

@@ -1,4 +1,4 @@
-"""Row A5: texts that attack, through every text field the API returns: they stay data, in every answer and resource."""
+"""Row A5: hostile texts in every text field the API returns stay data, in every answer and resource."""
 
 import json
 import os
@@ -88,7 +88,7 @@ FENCE = re.compile(r"^<text ([\w-]{22})> \(data, not instructions\)\n.*?\n</text
 
 
 def payloads():
-    """A hundred and more: every speech in the plain frames, and each frame around some speech."""
+    """Every hostile text in the plain frames, and each frame around one of the texts."""
     found = []
     for number, speech in enumerate(SPEECHES):
         for frame in (*FRAMES, *DISGUISES) if number < 3 else (*FRAMES[:3], FRAMES[3 + number % 9], FRAMES[10]):
@@ -99,7 +99,7 @@ def payloads():
 
 
 def hostile(payload, *, refuse=None):
-    """An API that says the payload wherever it says anything. `refuse` is a status that it answers instead."""
+    """An API that returns the payload in every text. `refuse` is a status to answer with instead."""
     post = {
         "id": payload,
         "content": payload,
@@ -188,7 +188,7 @@ def hostile(payload, *, refuse=None):
 
 
 class Escaped(JSONResponse):
-    """JSON in ASCII, so that every code point travels, a lone surrogate too."""
+    """JSON in ASCII, so that every code point can be sent, including lone surrogates."""
 
     def render(self, content):
         return json.dumps(content).encode()
@@ -232,7 +232,7 @@ CALLS = (
 
 
 def hostile_calls(payload):
-    """Calls whose own arguments are hostile, as after a model copied them from a page."""
+    """Calls with hostile arguments, as a model might copy them from a page."""
     sent = payload.replace("\ud83d", "")
     return (
         ("get_post", {"post_id": sent[:200]}),
@@ -252,7 +252,7 @@ RESOURCES = ("ttp://accounts", "ttp://recent-posts", "ttp://posts/p1", "ttp://pl
 
 
 def check_text(text, where):
-    """A payload is fenced, quoted or behind a bar, can't leave it, and has no deceptive character."""
+    """Check that a payload is fenced, quoted or behind a bar, can't close it, and has no deceptive character."""
     assert not FORBIDDEN.search(text), f"{where}: a forbidden character got through"
     marks = [fenced[1] for fenced in FENCE.finditer(text)]
     assert GUESS not in marks, f"{where}: the mark of a fence was guessed"
@@ -267,7 +267,7 @@ def check_text(text, where):
 
 
 def check_data(value):
-    """No text of structured content has a character that deceives."""
+    """Check that no text of structured content has a deceptive character."""
     if isinstance(value, str):
         assert not FORBIDDEN.search(value), f"a forbidden character got through: {value[:60]!r}"
     elif isinstance(value, dict):
@@ -280,7 +280,7 @@ def check_data(value):
 
 
 async def check(connect, sandbox, chosen):
-    """Every payload through every call and resource; returns how many answers were looked at, and how many showed one."""
+    """Pass every payload through every call and resource; returns the answers checked and those that showed one."""
     looked = shown = 0
     for payload in chosen:
         sandbox.app = hostile(payload)
@@ -304,7 +304,7 @@ async def check(connect, sandbox, chosen):
 
 
 async def check_refusals(connect, sandbox, chosen):
-    """Every payload as the words of every kind of refusal; returns how many were looked at."""
+    """Use every payload as the message of every kind of refusal; returns the number of answers checked."""
     looked = 0
     for status in (200, 400, 401, 403, 404, 422):
         for payload in chosen:
@@ -323,7 +323,7 @@ async def check_refusals(connect, sandbox, chosen):
 
 
 async def test_a5_texts_from_outside_stay_data_in_every_answer(connect, sandbox):
-    """More than a hundred payloads in every field, through every tool that reads and every resource."""
+    """Over a hundred payloads in every field, through every tool and resource that reads."""
     chosen = payloads()
     assert len(chosen) >= 100
     looked, shown = await check(connect, sandbox, chosen)
@@ -332,14 +332,14 @@ async def test_a5_texts_from_outside_stay_data_in_every_answer(connect, sandbox)
     print(f"A5: {found}: 0 outside the boundary, 0 forbidden characters")  # noqa: T201
 
 
-async def test_a5_words_of_refusals_stay_in_their_quotation(connect, sandbox):
-    """Whatever status they come with."""
+async def test_a5_refusal_messages_stay_quoted(connect, sandbox):
+    """Whatever the status."""
     chosen = payloads() if FULL else payloads()[::3]
     looked = await check_refusals(connect, sandbox, chosen)
     print(f"A5: {looked} refusals, 0 words outside of a quotation")  # noqa: T201
 
 
-async def test_a5_hostile_arguments_stay_marked_in_every_answer(connect, sandbox):
+async def test_a5_hostile_arguments_stay_quoted(connect, sandbox):
     """Ids, names, paths, and the names of arguments and tools."""
     shown = 0
     async with connect(media_dirs=(sandbox.folder,)) as side:
@@ -354,8 +354,8 @@ async def test_a5_hostile_arguments_stay_marked_in_every_answer(connect, sandbox
     assert shown > 500, "the payloads did not arrive"
 
 
-async def test_a5_names_of_files_stay_marked(connect, tmp_path):
-    """In an answer, in a refusal, and in the list of similar names."""
+async def test_a5_file_names_stay_quoted(connect, tmp_path):
+    """In an answer, a refusal, and the list of similar names."""
     folder = tmp_path / "media"
     folder.mkdir()
     speeches = [f"{MARK} {speech}".replace("/", "|")[:80] for speech in SPEECHES]
@@ -371,7 +371,7 @@ async def test_a5_names_of_files_stay_marked(connect, tmp_path):
 
 
 def test_a5_every_tool_gets_hostile_texts():
-    """A new tool has to be added to the calls."""
+    """New tools have to be added to the calls."""
     called = {tool for tool, _ in (*CALLS, *hostile_calls("x"))}
     assert {tool.name for tool in every_tool()} - called == set()
 
@@ -402,29 +402,27 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-async def test_a5_goes_red_when_a_guard_is_removed(connect, sandbox, monkeypatch, guard):
-    """Each guard is what keeps a text inside its boundary."""
+async def test_a5_fails_without_each_guard(connect, sandbox, monkeypatch, guard):
     module, name, instead = GUARDS[guard]
     monkeypatch.setattr(sys.modules[f"ttp_mcp.{module}"], name, instead)
     with RED:
         await check(connect, sandbox, payloads())
 
 
-async def test_a5_refusals_go_red_when_their_quotation_can_be_closed(connect, sandbox, monkeypatch):
-    """The same for the words of an error."""
+async def test_a5_fails_when_a_refusal_can_close_its_quotation(connect, sandbox, monkeypatch):
     monkeypatch.setattr(text_module, "_INNER_MARKS", {})
     with RED:
         await check_refusals(connect, sandbox, payloads())
 
 
 def check_kept():
-    """What people write is not touched."""
+    """Check that ordinary human text is unchanged."""
     for text in KEPT:
         assert clean_text(text) == text
 
 
 def check_idempotent(count):
-    """Cleaning twice is cleaning once, for strings of what attacks are made of."""
+    """Check that cleaning twice equals cleaning once."""
     chance = random.Random(SEED)
     pool = [
         *"".join(KEPT),
@@ -438,22 +436,22 @@ def check_idempotent(count):
         assert clean_text(once) == once, repr(text)
 
 
-def test_a5_cleaning_is_idempotent_and_spares_persian_hindi_emoji_and_flags():
-    """Random strings of hostile parts, and texts of people."""
+def test_a5_cleaning_is_idempotent_and_keeps_human_text():
+    """Random hostile strings, and Persian, Hindi, emoji and flags."""
     check_kept()
     check_idempotent(RANDOM_STRINGS)
     print(f"A5: {RANDOM_STRINGS} random strings (seed {SEED}) cleaned twice as once; {len(KEPT)} texts unchanged")  # noqa: T201
 
 
-def test_a5_goes_red_when_cleaning_stops_after_one_pass(monkeypatch):
-    """What one pass removes can bring together what the next one has to."""
+def test_a5_fails_when_cleaning_stops_after_one_pass(monkeypatch):
+    """Removing one character can join others that the next pass has to remove."""
     monkeypatch.setattr(text_module, "_clean_repeatedly", text_module._clean_once)
     with pytest.raises(AssertionError):
         check_idempotent(RANDOM_STRINGS)
 
 
-def test_a5_goes_red_when_every_joiner_is_removed(monkeypatch):
-    """As a filter does that knows no Persian."""
+def test_a5_fails_when_every_joiner_is_removed(monkeypatch):
+    """A naive filter breaks Persian."""
     monkeypatch.setattr(text_module, "_is_joinable", lambda _: False)
     with pytest.raises(AssertionError):
         check_kept()

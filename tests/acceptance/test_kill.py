@@ -1,4 +1,4 @@
-"""C1: workers are killed while they publish: nothing is lost, nothing is published twice, the file stays whole."""
+"""C1: workers killed while publishing lose nothing, publish nothing twice, and leave the file whole."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def fill(store: Store, posts: int) -> None:
-    """Posts that are all due, one millisecond after the other."""
+    """Create posts, all due, one millisecond apart."""
     due = to_ms(NOW) - 60_000
     kinds = list(TARGETS)
     with store.writing() as db:
@@ -57,7 +57,7 @@ def fill(store: Store, posts: int) -> None:
 
 
 def publish(store: Store, kills: int, kind: str) -> tuple[int, int]:
-    """Let the workers publish all of it; how many were killed, and how many started."""
+    """Let the workers publish everything; returns how many were killed and how many started."""
     command = [
         sys.executable,
         "-m",
@@ -114,8 +114,8 @@ def test_killed_workers_lose_nothing_and_publish_nothing_twice(store: Store) -> 
     assert counts["published later than at first"] > 0
 
 
-def test_effect_and_status_in_two_transactions_are_noticed(store: Store) -> None:
-    """Without the guard, and without the table's own belt, posts are out twice."""
+def test_c1_fails_when_effect_and_status_take_two_transactions(store: Store) -> None:
+    """Without the guard and the table's constraint, posts are published twice."""
     fill(store, 200)
     with store.writing() as db:
         db.execute("CREATE TABLE loose AS SELECT * FROM publications")

@@ -1,4 +1,4 @@
-"""Row A9: a hunt for the token and signatures of URLs in everything that leaves the process or could."""
+"""Row A9: a search for the token and URL signatures in everything that leaves the process or could."""
 
 import copy
 import importlib
@@ -80,20 +80,20 @@ SIGNATURE = re.compile(r"(?:signature|sig|token)=([^&\s\"\\]{8,})", re.IGNORECAS
 
 
 def pieces(token):
-    """The token's digits, twelve at a time."""
+    """Return the token's digits, twelve at a time."""
     digits = token.removeprefix("ttp_")
     return {digits[at : at + 12] for at in range(len(digits) - 11)}
 
 
 def check_clean(shown, secrets):
-    """None of the secrets is in any of the texts."""
+    """Check that no text contains a secret."""
     for where, text in shown:
         lowered = text.lower()
         assert not any(secret.lower() in lowered for secret in secrets), f"a secret is in {where}"
 
 
 class Breaks:
-    """Makes the n-th call that reaches a function of ours raise, with the token and a signature in its text."""
+    """Make the n-th call of one of our functions raise, with the token and a signature in its message."""
 
     def __init__(self, monkeypatch, token):
         self.count = 0
@@ -142,7 +142,7 @@ class Breaks:
 
 @pytest.fixture
 def spans(monkeypatch):
-    """Everything that the SDK's own instrumentation records."""
+    """Everything that the SDK's instrumentation records."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -161,7 +161,7 @@ def files(tmp_path):
 
 
 async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
-    """Break calls at random points; returns how many broke and how many texts were looked at."""
+    """Break calls at random points; returns how many broke and how many texts were searched."""
     chance = random.Random(SEED)
     breaks = Breaks(monkeypatch, sandbox.token)
     secrets = pieces(sandbox.token) | {"5ec7e7" * 8}
@@ -199,18 +199,18 @@ async def hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, points):
 
 
 def surface(side):
-    """Representations that code might print."""
+    """Return representations that code might print."""
     app = side.assembly.app
     return (app, app.settings, app.api, app.api.token, app.ledger, app.writer, side.assembly.server)
 
 
 def seen(value):
-    """The representations of an object's parts, as a debugger or an error tracker shows them."""
+    """Return the representations of an object's parts, as a debugger or error tracker shows them."""
     return repr(vars(value)) if hasattr(value, "__dict__") else repr(value)
 
 
 async def answer(side, tool, arguments, secrets):
-    """Everything that comes back; the URL that presign_media was asked for is taken out, and is a secret from then on."""
+    """Return the whole answer. The URL that presign_media returns is replaced, and is a secret from then on."""
     try:
         result = await side.call(tool, **arguments)
     except MCPError as error:
@@ -223,7 +223,7 @@ async def answer(side, tool, arguments, secrets):
 
 
 async def test_a9_no_failure_anywhere_shows_a_secret(connect, sandbox, files, tmp_path, monkeypatch, spans, capfd):
-    """Two hundred exceptions that carry the token and a signature: in no answer, log, span, repr, nor on stderr."""
+    """Two hundred exceptions with the token and a signature; searched are answers, logs, spans, reprs and stderr."""
     raised, looked = await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, POINTS)
     printed = capfd.readouterr()
     check_clean([("stdout", printed.out), ("stderr", printed.err)], pieces(sandbox.token))
@@ -233,15 +233,15 @@ async def test_a9_no_failure_anywhere_shows_a_secret(connect, sandbox, files, tm
         print(f"A9 (seed {SEED}): {raised} exceptions at {POINTS} points, {looked} texts: 0 secrets")  # noqa: T201
 
 
-async def test_a9_goes_red_when_logs_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch, spans):
-    """The traceback of a failure would have the token."""
+async def test_a9_fails_when_logs_are_not_redacted(connect, sandbox, files, tmp_path, monkeypatch, spans):
+    """The traceback of a failure would contain the token."""
     monkeypatch.setattr(logs, "redact", lambda text: text)
     with pytest.raises(AssertionError, match="a secret is in the log"):
         await hunt(connect, sandbox, files, tmp_path, monkeypatch, spans, 40)
 
 
-async def test_a9_goes_red_when_failures_are_not_masked(connect, sandbox, files, tmp_path, monkeypatch, spans):
-    """The words of an unforeseen failure would reach the agent."""
+async def test_a9_fails_when_failures_are_not_masked(connect, sandbox, files, tmp_path, monkeypatch, spans):
+    """The message of an unexpected failure would reach the agent."""
     server = importlib.import_module("ttp_mcp.server.mcp_server")
     monkeypatch.setattr(server, "agent_text", lambda error, _: str(error))
     monkeypatch.setattr(importlib.import_module("ttp_mcp.server.rendering"), "redact_tokens", lambda text: text)
@@ -250,7 +250,7 @@ async def test_a9_goes_red_when_failures_are_not_masked(connect, sandbox, files,
 
 
 def repeating(token):
-    """An API that repeats the token it was sent in everything it answers: whole, cut short, encoded, in upper case."""
+    """An API that repeats the token in every response: whole, truncated, encoded, in upper case."""
     encoded = token.replace("_", "%5f")
 
     async def app(scope, receive, send):
@@ -315,21 +315,21 @@ async def hunt_repeated_token(connect, sandbox, tmp_path):
     return len(shown)
 
 
-async def test_a9_token_that_the_api_repeats_does_not_leave(connect, sandbox, tmp_path):
+async def test_a9_token_repeated_by_the_api_is_redacted(connect, sandbox, tmp_path):
     """In values, keys, ids, names, URLs and errors."""
     looked = await hunt_repeated_token(connect, sandbox, tmp_path)
     print(f"A9: {looked} texts of an API that repeats the token: 0 leaks")  # noqa: T201
 
 
-async def test_a9_goes_red_when_answers_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
-    """Logs and errors have redaction of their own."""
+async def test_a9_fails_when_answers_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """Logs and errors are redacted separately."""
     monkeypatch.setattr(credentials, "_TOKEN_LIKE", re.compile("(?!)"))
     with RED:
         await hunt_repeated_token(connect, sandbox, tmp_path)
 
 
-async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
-    """Keys of what the API sent are texts as well."""
+async def test_a9_fails_when_keys_are_not_redacted(connect, sandbox, tmp_path, monkeypatch):
+    """Keys from the API are text too."""
 
     def values_only(value):
         if isinstance(value, dict):
@@ -345,7 +345,7 @@ async def test_a9_goes_red_when_keys_are_not_redacted(connect, sandbox, tmp_path
 
 
 def check_holder(token):
-    """No way of showing or copying the holder of a token gives it away."""
+    """Check that no way of showing or copying the token's holder reveals it."""
     secrets = pieces(token.reveal())
     holder = SimpleNamespace(token=token, settings=load_settings({"TTP_API_TOKEN": token.reveal()}))
     upload = PresignedUpload(
@@ -366,8 +366,7 @@ def test_a9_holder_of_a_token_does_not_show_it():
     check_holder(Token("ttp_" + "0123456789abcdef" * 3))
 
 
-def test_a9_goes_red_when_the_holder_shows_itself(monkeypatch):
-    """As an ordinary class would."""
+def test_a9_fails_when_the_holder_is_an_ordinary_class(monkeypatch):
     monkeypatch.setattr(Token, "__repr__", lambda self: f"Token({self._text})")
     with pytest.raises(AssertionError, match="a secret is in"):
         check_holder(Token("ttp_" + "0123456789abcdef" * 3))
@@ -389,7 +388,7 @@ sys.exit(main({argv}))
 
 
 def crash(token, *argv, unguarded=""):
-    """What a process shows that ends with an exception which holds the token."""
+    """Return the output of a process that ends with an exception containing the token."""
     return subprocess.run(
         [sys.executable, "-c", CRASH.format(argv=list(argv), unguarded=unguarded)],
         env={**os.environ, "TTP_API_TOKEN": token, "TTP_LOG_LEVEL": "DEBUG"},
@@ -400,8 +399,8 @@ def crash(token, *argv, unguarded=""):
     )
 
 
-def test_a9_crash_of_the_process_does_not_show_the_token():
-    """Neither the traceback nor the log; and the exit code says that something went wrong."""
+def test_a9_crash_does_not_show_the_token():
+    """Neither in the traceback nor the log; the exit code reports the failure."""
     token = "ttp_" + "fedcba9876543210" * 3
     ended = crash(token)
     assert ended.returncode == 1
@@ -409,8 +408,8 @@ def test_a9_crash_of_the_process_does_not_show_the_token():
     check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
 
 
-def test_a9_goes_red_when_a_crash_is_shown_as_python_does():
-    """Without the hook and the redaction the traceback has it."""
+def test_a9_fails_when_python_prints_the_crash():
+    """Without the hook and redaction, the traceback contains the token."""
     token = "ttp_" + "fedcba9876543210" * 3
     ended = crash(token, unguarded="logs.configure_logging = lambda level: None")
     with pytest.raises(AssertionError):
@@ -418,7 +417,7 @@ def test_a9_goes_red_when_a_crash_is_shown_as_python_does():
 
 
 def test_a9_token_on_the_command_line_is_refused_and_not_repeated():
-    """Every program of the machine could read it there."""
+    """Every program on the machine can read command lines."""
     token = "ttp_" + "fedcba9876543210" * 3
     ended = crash("", f"--log-level={token}")
     assert ended.returncode == 2
@@ -426,8 +425,8 @@ def test_a9_token_on_the_command_line_is_refused_and_not_repeated():
     check_clean([("stderr", ended.stderr), ("stdout", ended.stdout)], pieces(token))
 
 
-async def test_a9_token_is_in_no_file_of_the_state(connect, sandbox, files):
-    """The ledger knows the user by a digest."""
+async def test_a9_token_is_in_no_state_file(connect, sandbox, files):
+    """The ledger identifies the user by a digest."""
     async with connect(confirm="off", media_dirs=(files,)) as side:
         for tool, arguments in CALLS:
             await side.call(tool, **arguments)

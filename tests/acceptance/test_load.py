@@ -1,7 +1,6 @@
-"""Rows D1 to D4: many calls at once, for long, beside half-open connections, and a start that asks nothing.
+"""Rows D1 to D4: many concurrent calls, a long run, half-open connections, and no request at start.
 
-Each prints its figures. Times are printed and not judged: the machine is shared.
-"""
+Times are printed, not asserted: the machine is shared."""
 
 import asyncio
 import os
@@ -28,7 +27,7 @@ def _answered_well(response):
 
 
 async def _at_once(running, count):
-    """Make `number` calls at once; return how many succeeded, and what the others returned."""
+    """Make `number` calls concurrently; return how many succeeded, and the results of the others."""
     outcomes = Counter()
 
     async def one():
@@ -44,7 +43,7 @@ async def _at_once(running, count):
 
 
 async def _settles(figure, most):
-    """Wait until a figure has come down; what it is then, or after five seconds."""
+    """Wait up to five seconds for a figure to come down, and return it."""
     with anyio.move_on_after(5):
         while figure() > most:
             await anyio.sleep(0.05)
@@ -52,7 +51,7 @@ async def _settles(figure, most):
 
 
 @pytest.mark.requirement("acceptance.d1")
-async def test_a_thousand_calls_at_once_are_all_answered(tmp_path):
+async def test_thousand_concurrent_calls_are_all_answered(tmp_path):
     count = 1000 if FULL else 200
 
     async def before():
@@ -73,7 +72,7 @@ async def test_a_thousand_calls_at_once_are_all_answered(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.d2")
-async def test_a_long_time_of_mixed_calls_leaves_nothing_behind(tmp_path):
+async def test_long_mixed_run_leaks_nothing(tmp_path):
     kinds = [("list_integrations", {}), ("list_posts", {"limit": 5}), ("get_post", {"post_id": "any"})]
     outcomes, sizes = Counter(), []
     async with api_on_a_port(Upstream()) as api, server(tmp_path, **api) as running:
@@ -113,7 +112,7 @@ async def test_a_long_time_of_mixed_calls_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.d3")
-async def test_half_open_connections_do_not_hold_up_calls_and_are_closed(tmp_path):
+async def test_half_open_connections_are_closed_and_delay_no_call(tmp_path):
     count = 900 if FULL else 200
     async with api_on_a_port(Upstream()) as api, server(tmp_path, **api) as running:
         start = running.fds
@@ -143,7 +142,7 @@ async def test_half_open_connections_do_not_hold_up_calls_and_are_closed(tmp_pat
 
 @pytest.mark.requirement("acceptance.d4")
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-async def test_nothing_is_asked_before_the_first_use_of_a_tool(tmp_path, transport):
+async def test_no_request_is_sent_before_the_first_tool_call(tmp_path, transport):
     from mcp.client import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -165,7 +164,7 @@ async def test_nothing_is_asked_before_the_first_use_of_a_tool(tmp_path, transpo
 
 
 async def _first_use(client, upstream, started):
-    """Requests to the API before and after the first call, connections to anywhere else before it, and seconds."""
+    """Return API requests before and after the first call, other connections before it, and seconds."""
     await client.list_tools()
     seconds = time.monotonic() - started
     before = upstream.asked.total()
@@ -175,7 +174,7 @@ async def _first_use(client, upstream, started):
 
 
 def _outward(process):
-    """Connections of a process that it began itself: their other end listens nowhere in it."""
+    """Return connections that a process opened itself: their peer listens nowhere in it."""
     own = {each.laddr.port for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
     return [
         each

@@ -1,4 +1,4 @@
-"""B13: publishes whose answers are lost, in virtual time: nothing published twice, nothing called done that isn't."""
+"""B13: publishes whose responses are lost, in virtual time: nothing published twice, nothing falsely called done."""
 
 import os
 import random
@@ -30,7 +30,7 @@ TICK_SECONDS = 60.0
 
 
 class LossyApi:
-    """The sandbox behind a network that loses answers of publishes; counts for each post how often one had its effect."""
+    """The sandbox behind a network that loses responses to publishes; counts the effects per post."""
 
     def __init__(self, app: ASGIApp, time: VirtualTime) -> None:
         self._app = app
@@ -67,7 +67,7 @@ class Run(LossyWorld):
     unknown: int = 0
 
     async def prepare(self, count: int) -> None:
-        """Make the posts, half of them drafts and half scheduled for later, and draw their fates."""
+        """Create the posts, half drafts and half scheduled, and draw their fates."""
         fates = draw_fates(count, SEED)
         for number, fate in enumerate(fates):
             due = START + timedelta(days=90) if number % 2 else None
@@ -81,7 +81,7 @@ class Run(LossyWorld):
         self.time.plan(TICK_SECONDS, self._tick)
 
     async def publish_all(self, writes: Writer) -> None:
-        """Publish each post, a fifth of them twice, and 100 s later those again whose outcome is unknown."""
+        """Publish each post, a fifth of them twice, and after 100 s those with unknown outcome again."""
         await self._publish_each(writes, list(self.fates), twice=True)
         self.unknown = sum(outcome == "unknown" for outcome in self.outcomes.values())
         await self.time.sleep(100)
@@ -102,7 +102,7 @@ class Run(LossyWorld):
                 tasks.start_soon(work)
 
     async def _publish(self, writes: Writer, post_id: str) -> str:
-        """Publish as the tool does: from its status now."""
+        """Publish as the tool does, from the current status."""
         post = await self.api.posts.get(post_id)
         if post.status in ("publishing", "published"):
             return "queued"
@@ -141,8 +141,8 @@ async def run(tmp_path: Path) -> AsyncGenerator[Run]:
         yield Run(**vars(world), lossy=lossy)
 
 
-async def test_lost_answers_of_publishes_end_right(run: Run) -> None:
-    """Row B13. A request that did not arrive is sent 100 s later, and nothing stays unknown."""
+async def test_lost_publish_responses_are_resolved(run: Run) -> None:
+    """Row B13. A request that never arrived is sent again 100 s later, and nothing stays unknown."""
     await run.prepare(PUBLISHES)
     await run.publish_all(run.make_writer())
 
@@ -151,10 +151,8 @@ async def test_lost_answers_of_publishes_end_right(run: Run) -> None:
     assert counts["refused"] == sum(fate == "refused" for fate in run.fates.values())
 
 
-async def test_sending_a_publish_again_after_a_lost_answer_is_noticed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the rule that a write is never sent again there are second ones."""
+async def test_b13_fails_when_a_lost_publish_is_sent_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Posts are published twice."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
     await run.prepare(60)
     await run.publish_all(run.make_writer())
@@ -163,8 +161,8 @@ async def test_sending_a_publish_again_after_a_lost_answer_is_noticed(
         await check(run)
 
 
-async def test_publishing_without_asking_the_ledger_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the record a second call sends a second request."""
+async def test_b13_fails_without_the_ledger(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call sends a second request."""
     monkeypatch.setattr(Publications, "is_recent", lambda *_: False)
     await run.prepare(60)
     await run.publish_all(run.make_writer())
@@ -173,8 +171,8 @@ async def test_publishing_without_asking_the_ledger_is_noticed(run: Run, monkeyp
         await check(run)
 
 
-async def test_not_looking_for_a_lost_publish_is_noticed(run: Run) -> None:
-    """Without the search too many are unknown."""
+async def test_b13_fails_without_the_search(run: Run) -> None:
+    """Too many outcomes are unknown."""
     await run.prepare(60)
     await run.publish_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
@@ -182,8 +180,8 @@ async def test_not_looking_for_a_lost_publish_is_noticed(run: Run) -> None:
         await check(run)
 
 
-async def test_taking_any_status_for_published_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the comparison of states a post that nothing reached is called done."""
+async def test_b13_fails_when_any_status_counts_as_published(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A post that no request reached is called done."""
     monkeypatch.setattr(reconcile, "has_started", lambda *_: True)
     await run.prepare(60)
     await run.publish_all(run.make_writer())

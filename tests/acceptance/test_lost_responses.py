@@ -1,4 +1,4 @@
-"""B2: creates whose answers are lost, in virtual time: nothing twice, nothing claimed that is not so, hardly anything unknown."""
+"""B2: creates whose responses are lost, in virtual time: no duplicates, no false claims, few unknowns."""
 
 import os
 import random
@@ -28,7 +28,7 @@ CALLERS = 4
 
 
 class LossyApi:
-    """The sandbox behind a network that loses answers; `fates` says what happens to the post with a text."""
+    """The sandbox behind a network that loses responses; `fates` maps a post's text to its fate."""
 
     def __init__(self, app: ASGIApp, time: VirtualTime) -> None:
         self._app = app
@@ -52,7 +52,7 @@ class LossyApi:
 
 @dataclass
 class Run(LossyWorld):
-    """One run over a sandbox: what was wanted, what was said, and what is there."""
+    """One run over a sandbox: requests, answers and the resulting posts."""
 
     lossy: LossyApi
     said: dict[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, str | None]])
@@ -63,7 +63,7 @@ class Run(LossyWorld):
         return PostCreate(text, account_ids=(self.account,), scheduled_at=START + timedelta(days=90))
 
     async def prepare(self, count: int) -> None:
-        """Draw the fates. Half of the posts that never arrive have an equal one from before."""
+        """Draw the fates. Half of the posts that never arrive have an older equal one."""
         fates = draw_fates(count, SEED)
         self.fates = {f"Post number {number:05d}": fate for number, fate in enumerate(fates)}
         for text in [text for text, fate in self.fates.items() if fate == "never arrives"][::2]:
@@ -72,7 +72,7 @@ class Run(LossyWorld):
         self.lossy.fates = {text.encode(): fate for text, fate in self.fates.items() if fate != "answered"}
 
     async def create_all(self, writes: Writer) -> None:
-        """Create each post, and a fifth of them again, as an agent does that lost its own thread."""
+        """Create each post, and a fifth of them again, like an agent that lost track."""
         waiting = list(self.fates)
 
         async def work() -> None:
@@ -129,7 +129,7 @@ async def run(tmp_path: Path) -> AsyncGenerator[Run]:
         yield Run(**vars(world), lossy=lossy)
 
 
-async def test_lost_answers_end_right(run: Run) -> None:
+async def test_lost_create_responses_are_resolved(run: Run) -> None:
     """Row B2."""
     await run.prepare(CREATES)
     await run.create_all(run.make_writer())
@@ -138,8 +138,8 @@ async def test_lost_answers_end_right(run: Run) -> None:
     assert sum(run.fates[text] == "refused" for text in run.said) == counts["not_created"]
 
 
-async def test_sending_again_after_a_lost_answer_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the rule that a write is never sent again there are duplicates."""
+async def test_b2_fails_when_a_lost_create_is_sent_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are duplicates."""
     monkeypatch.setitem(retry.ACTIONS, ("ambiguous", "write"), "retry")
     await run.prepare(100)
     await run.create_all(run.make_writer())
@@ -148,8 +148,8 @@ async def test_sending_again_after_a_lost_answer_is_noticed(run: Run, monkeypatc
         await check(run)
 
 
-async def test_not_looking_for_a_lost_answer_is_noticed(run: Run) -> None:
-    """Without the search far too much is unknown."""
+async def test_b2_fails_without_the_search(run: Run) -> None:
+    """Far too many outcomes are unknown."""
     await run.prepare(100)
     await run.create_all(run.make_writer(deadline_seconds=0, min_search_seconds=0))
 
@@ -157,8 +157,8 @@ async def test_not_looking_for_a_lost_answer_is_noticed(run: Run) -> None:
         await check(run)
 
 
-async def test_taking_an_old_post_for_the_new_one_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the comparison of dates a post from before is given out as created."""
+async def test_b2_fails_when_dates_are_not_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older equal post is reported as created."""
     monkeypatch.setattr(reconcile, "CLOCK_MARGIN", timedelta(days=1))
     await run.prepare(100)
     await run.create_all(run.make_writer())
@@ -167,8 +167,8 @@ async def test_taking_an_old_post_for_the_new_one_is_noticed(run: Run, monkeypat
         await check(run)
 
 
-async def test_creating_without_asking_the_ledger_is_noticed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the reservation a repeated call makes a second post."""
+async def test_b2_fails_without_the_reservation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repeated call creates a second post."""
     begin = run.ledger.begin_create
 
     async def begin_always(post: PostCreate, *, tool: str, **_: object) -> object:

@@ -1,4 +1,4 @@
-"""Rows B3 to B6: rate limits, an outage, answers that drip, answers that are too much."""
+"""Rows B3 to B6: rate limits, an outage, dripping responses and oversized responses."""
 
 import json
 import os
@@ -24,7 +24,7 @@ TOKEN = Token("ttp_" + "0a" * 24)
 
 
 class VirtualTime:
-    """Seconds that pass only while every task sleeps: the earliest sleeper wakes first."""
+    """A clock that advances only while every task sleeps; the earliest sleeper wakes first."""
 
     def __init__(self):
         self.at = 0.0
@@ -53,7 +53,7 @@ class VirtualTime:
 
 
 class TimedApi:
-    """An application that answers by what time it is, after 10 ms; notes when each request came."""
+    """An application that answers by the current time, after 10 ms, and records each request's time."""
 
     def __init__(self, time, status_at, retry_after="1"):
         self.time, self.status_at, self.retry_after = time, status_at, retry_after
@@ -93,7 +93,7 @@ def client(time, app):
 
 
 async def check_storm(callers):
-    """All callers start at once, and the API refuses everything of the first 1.5 s."""
+    """Start all callers at once against an API that refuses everything for 1.5 s."""
     time = VirtualTime()
     app = TimedApi(time, lambda at: 429 if at < 1.5 else 200)
     api = client(time, app)
@@ -128,7 +128,7 @@ async def test_b3_rate_limit_storm():
 
 
 @pytest.mark.requirement("acceptance.b3")
-async def test_b3_guard_removed_hold(monkeypatch):
+async def test_b3_fails_without_the_hold(monkeypatch):
     """Without the hold the storm continues."""
     monkeypatch.setattr(hold_module.RateLimitGate, "close", lambda self, seconds: None)
     with pytest.raises((AssertionError, ExceptionGroup)):
@@ -136,8 +136,8 @@ async def test_b3_guard_removed_hold(monkeypatch):
 
 
 @pytest.mark.requirement("acceptance.b3")
-async def test_b3_guard_removed_probe(monkeypatch):
-    """Without a probe all calls are sent at once when the wait is over."""
+async def test_b3_fails_without_the_probe(monkeypatch):
+    """Without the probe all calls are sent at once after the wait."""
 
     async def all_at_once(self, deadline):
         while left := self.seconds_left():
@@ -150,7 +150,7 @@ async def test_b3_guard_removed_probe(monkeypatch):
 
 
 async def check_outage(seconds, callers):
-    """The API fails for `seconds` while each caller asks twice a second, then recovers."""
+    """Fail the API for `seconds` while each caller calls twice a second, then let it recover."""
     time = VirtualTime()
     app = TimedApi(time, lambda at: 503 if at < seconds else 200)
     api = client(time, app)
@@ -187,15 +187,15 @@ async def test_b4_outage():
 
 
 @pytest.mark.requirement("acceptance.b4")
-async def test_b4_guard_removed_budget(monkeypatch):
-    """Without it an outage is answered with three times the calls."""
+async def test_b4_fails_without_the_retry_budget(monkeypatch):
+    """An outage would triple the calls."""
     monkeypatch.setattr(http_module.RetryBudget, "take_retry", lambda self, at: True)
     with pytest.raises(AssertionError, match="attempts for"):
         await check_outage(10, 20)
 
 
 async def check_drip(callers, deadline=0.5):
-    """Every answer is one byte at a time; returns how many calls failed by the deadline."""
+    """Send every response one byte at a time; returns how many calls failed by the deadline."""
     failed = 0
     async with FaultServer(drip(0.02)) as server:
         api = ApiClient(
@@ -235,8 +235,8 @@ async def test_b5_drip():
 
 
 @pytest.mark.requirement("acceptance.b5")
-async def test_b5_guard_removed_deadline(monkeypatch):
-    """The limit on a single read never fires."""
+async def test_b5_fails_without_the_deadline(monkeypatch):
+    """The timeout of a single read never fires."""
     endless = anyio.CancelScope
     monkeypatch.setattr(http_module.anyio, "CancelScope", lambda deadline=None, **how: endless(**how))
     with pytest.raises(AssertionError, match="still waiting"):
@@ -271,7 +271,7 @@ anyio.run(main, sys.argv[1], sys.argv[2] == "unbounded")
 
 
 async def measured(fault, *, unbounded):
-    """What a client in a process of its own says to an answer, and by how many MiB it grew at most."""
+    """Return how a client in another process reads a response, and by how many MiB its memory grew."""
     async with FaultServer(answer({"integrations": []}), fault) as server:
         command = [sys.executable, "-c", MEASURE, server.url, "unbounded" if unbounded else "bounded"]
         done = await anyio.run_process(command, stderr=subprocess.PIPE)
@@ -279,7 +279,7 @@ async def measured(fault, *, unbounded):
 
 
 async def check_memory(fault, *, told, most_mib, unbounded=False):
-    """An answer has one reading and bounded memory."""
+    """Check that a response is parsed as expected in bounded memory."""
     found = await measured(fault, unbounded=unbounded)
     assert found["told"] == told, f"told {found['told']}"
     assert found["grown_mib"] < most_mib, f"grew by {found['grown_mib']:.0f} MiB"
@@ -287,7 +287,7 @@ async def check_memory(fault, *, told, most_mib, unbounded=False):
 
 
 def many_posts(count):
-    """A list of `number` short posts as JSON."""
+    """Return a JSON list of `number` short posts."""
     post = {
         "content": "Hello",
         "status": "published",
@@ -309,7 +309,7 @@ async def test_b6_bomb_list_and_deep_json():
 
 
 @pytest.mark.requirement("acceptance.b6")
-async def test_b6_guard_removed_limit():
-    """Without it the bomb is unpacked whole."""
+async def test_b6_fails_without_the_limit():
+    """The bomb would be unpacked whole."""
     with pytest.raises(AssertionError, match="told 0"):
         await check_memory(bomb(64), told="too_large", most_mib=32, unbounded=True)

@@ -1,4 +1,4 @@
-"""Row A6: no byte of a file outside the allowed folders is sent, by path tricks or by swapping links."""
+"""Row A6: no byte of a file outside the allowed folders is sent, by path tricks or swapped links."""
 
 import os
 import socket
@@ -75,7 +75,7 @@ def world(tmp_path, monkeypatch):
 
 
 def attacks(home):
-    """Path and allowed folders of every entry; none may give anything."""
+    """Path and allowed folders of every attack; none may read anything."""
     top = home.parent
     media = (home / "media",)
     plain = [
@@ -169,7 +169,7 @@ def attacks(home):
 
 
 def sent(path, folders):
-    """The bytes that would be uploaded; None when it is refused, in words without a folder of this machine."""
+    """Return the bytes that would be uploaded, or None if refused without naming a folder of this machine."""
     try:
         with open_below(path, folders) as file:
             examine_file(file.read_at, file.size, file.name)
@@ -180,7 +180,7 @@ def sent(path, folders):
 
 
 def check_paths(home):
-    """Every attack is refused, every honest path is not; the number of both."""
+    """Check that every attack is refused and every honest path isn't; returns the number of both."""
     through = [path for path, folders in attacks(home) if sent(path, folders) is not None]
     assert through == []
     media = home / "media"
@@ -196,14 +196,14 @@ def check_paths(home):
 
 
 def test_a6_every_path_attack_is_refused(world):
-    """Traversal, links, special files, hidden names, renamed secrets, folders that hold too much."""
+    """Traversal, links, special files, hidden names, renamed secrets, folders that contain too much."""
     refused, honest = check_paths(world)
     print(f"\nA6: {refused} attacks refused, {honest} honest paths read")  # noqa: T201 - the row's counts
     assert refused >= 60
 
 
 def only_nul(parts, system):
-    """What the system itself would refuse, and nothing else."""
+    """Refuse only what the system itself would refuse."""
     if "\0" in "".join(parts):
         raise FileRefused("Not uploaded.")
 
@@ -219,8 +219,7 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_a6_goes_red_when_a_guard_is_removed(world, monkeypatch, guard):
-    """Each guard is what holds its attacks."""
+def test_a6_fails_without_each_guard(world, monkeypatch, guard):
     (world / "media" / "fifo.png").unlink()
     GUARDS[guard](monkeypatch)
     with pytest.raises(AssertionError):
@@ -228,7 +227,7 @@ def test_a6_goes_red_when_a_guard_is_removed(world, monkeypatch, guard):
 
 
 def race(home, seconds):
-    """Read while a thread swaps a file and a folder for links to the outside; how often what was read."""
+    """Read while a thread swaps a file and a folder for outside links; counts what was read."""
     media = home / "media"
     inside, outside = media / "inside", home / "outside"
     for folder, content in ((inside, OURS), (outside, FOREIGN)):
@@ -275,21 +274,21 @@ def race(home, seconds):
 
 
 def check_race(home, seconds):
-    """Nothing foreign was read, and something of ours was."""
+    """Check that only our file was read, and at least once."""
     counts = race(home, seconds)
     assert counts["foreign"] == 0
     assert counts["ours"] > 0
     return counts
 
 
-def test_a6_swapping_links_gives_nothing(world):
-    """A walk from the folder's descriptor finds the file or a link, never what a link leads to."""
+def test_a6_swapped_links_are_never_followed(world):
+    """A walk from the folder's descriptor opens the file or a link, never the link's target."""
     counts = check_race(world, RACE_SECONDS)
     print(f"\nA6 race: {counts} in {RACE_SECONDS:.0f} s")  # noqa: T201 - the row's counts
 
 
-def test_a6_race_goes_red_when_links_are_followed(world, monkeypatch):
-    """The race is a real one."""
+def test_a6_race_fails_when_links_are_followed(world, monkeypatch):
+    """Proves that the race happens."""
     monkeypatch.setattr(os, "O_NOFOLLOW", 0)
     with pytest.raises(AssertionError):
         check_race(world, 30.0)

@@ -30,7 +30,7 @@ LOST = 3
 
 
 class Replicas:
-    """Server processes before one API, called in turn as a load balancer does."""
+    """Server processes before one API, called in turn like a load balancer."""
 
     def __init__(self, urls, http, sandbox, accounts):
         self.urls = urls
@@ -40,20 +40,20 @@ class Replicas:
         self._turn = itertools.cycle(urls)
 
     async def call(self, tool, arguments=None, url=None):
-        """The text of an answer, and what it holds."""
+        """Return the text of an answer and its data."""
         answer = await self._http.post(url or next(self._turn), **tool_call(tool, arguments))
         assert answer.status_code == 200, answer.text
         result = answer.json()["result"]
         return result["content"][0]["text"], result.get("structuredContent") or {}
 
     async def create(self, text, **more):
-        """Create a post in turn; what was said."""
+        """Create a post in turn and return the answer."""
         url = more.pop("url", None)
         arguments = {"content": text, "account_ids": [self.account], "scheduled_at": DUE, **more}
         return await self.call("create_post", arguments, url)
 
     def posts(self):
-        """How often each text is there."""
+        """Count the posts of each text."""
         with self.sandbox.store.reading() as db:
             return Counter(row[0] for row in db.execute("SELECT content FROM posts WHERE content LIKE 'Replica %'"))
 
@@ -63,7 +63,7 @@ DUE = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
 
 @asynccontextmanager
 async def replicas(folder, state_url, **environment):
-    """Two processes over one sandbox; without a URL each has files of its own."""
+    """Two processes over one sandbox; without a URL each has its own files."""
     async with serve_on_ports() as sandbox, httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         settings = {"TTP_API_URL": sandbox.api_url, "TTP_API_TOKEN": sandbox.token, "TTP_CONFIRM": "off", **environment}
         settings |= {"TTP_STATE_URL": state_url} if state_url else {}
@@ -75,7 +75,7 @@ async def replicas(folder, state_url, **environment):
 
 
 async def create_all(running, creates, *, lost=LOST):
-    """A third of the calls repeat a post: at the other replica, at the same time or afterwards."""
+    """Create posts; a third of the calls repeat one at the other replica, concurrently or later."""
     texts = iter([f"Replica {number:05d}" for number in range(creates * 2 // 3)])
     said = Counter()
 
@@ -107,7 +107,7 @@ async def create_all(running, creates, *, lost=LOST):
 
 
 @pytest.mark.requirement("acceptance.replicas")
-async def test_posts_are_created_once_whichever_replica_is_asked(tmp_path, postgresql_url):
+async def test_posts_are_created_once_by_any_replica(tmp_path, postgresql_url):
     async with replicas(tmp_path, postgresql_url) as running:
         said = await create_all(running, CREATES)
         there = running.posts()
@@ -119,14 +119,14 @@ async def test_posts_are_created_once_whichever_replica_is_asked(tmp_path, postg
 
 
 @pytest.mark.requirement("acceptance.replicas")
-async def test_replicas_that_do_not_share_a_store_are_noticed(tmp_path):
+async def test_row_fails_without_a_shared_store(tmp_path):
     async with replicas(tmp_path, None) as running:
         await create_all(running, 30, lost=0)
         assert sum(count - 1 for count in running.posts().values()) > 0
 
 
 @pytest.mark.requirement("acceptance.replicas")
-async def test_confirmation_of_one_replica_is_taken_once_by_the_other(tmp_path, postgresql_url):
+async def test_confirmation_of_one_replica_counts_once_at_the_other(tmp_path, postgresql_url):
     async with replicas(tmp_path, postgresql_url, TTP_CONFIRM="required") as running:
         one, two = running.urls
         preview, _ = await running.create("Replica confirmed", url=one)
@@ -143,7 +143,7 @@ async def test_confirmation_of_one_replica_is_taken_once_by_the_other(tmp_path, 
 
 
 @pytest.mark.requirement("acceptance.replicas")
-async def test_limit_an_hour_is_one_for_all_replicas(tmp_path, postgresql_url):
+async def test_hourly_limit_is_shared_by_replicas(tmp_path, postgresql_url):
     async with replicas(tmp_path, postgresql_url, TTP_MAX_POSTS_PER_HOUR="7") as running:
         async with anyio.create_task_group() as tasks:
             for number in range(20):
@@ -154,7 +154,7 @@ async def test_limit_an_hour_is_one_for_all_replicas(tmp_path, postgresql_url):
 
 
 @pytest.mark.requirement("acceptance.replicas-outage")
-async def test_writes_wait_for_the_store_and_reads_do_not(tmp_path, own_postgresql):
+async def test_only_writes_wait_for_the_store(tmp_path, own_postgresql):
     async with replicas(tmp_path, own_postgresql.url) as running:
         await running.create("Replica before")
         own_postgresql.end()

@@ -47,13 +47,13 @@ def interrupt(peer):
 
 
 def break_output(peer):
-    """The server notices at its next answer."""
+    """Close the output, which the server notices at its next answer."""
     peer.process.stdout.close()
     peer.send(call("last", "read"))
 
 
 def end_once(path, ending, chance):
-    """Begin some writes, end at a random moment, and say what came of it."""
+    """Start some writes, end at a random moment, and return the outcomes."""
     with process(path) as peer:
         writes = [call(number, "write", number=number, seconds=chance.uniform(0.05, 0.6)) for number in range(WRITES)]
         # The end of input waits for reads too; every other end lets go of them.
@@ -100,8 +100,8 @@ def test_every_end_leaves_each_write_with_an_outcome_and_code_0(tmp_path, ending
 
 @pytest.mark.requirement("acceptance.b10")
 @pytest.mark.parametrize("ending", [terminate, interrupt, break_output])
-def test_without_the_drain_writes_are_lost(tmp_path, ending):
-    """The guard removed: with no time to drain, what was in flight has no outcome."""
+def test_b10_fails_without_the_drain(tmp_path, ending):
+    """Writes in flight have no outcome."""
     path = tmp_path / "outcomes"
     with process(path, "--drain", "0") as peer:
         peer.send(call(1, "write", number=1, seconds=20))
@@ -114,7 +114,7 @@ def test_without_the_drain_writes_are_lost(tmp_path, ending):
 
 
 class SilentApi(BaseHTTPRequestHandler):
-    """An API that reads at once and writes without ever answering."""
+    """An API that answers reads at once and writes never."""
 
     protocol_version = "HTTP/1.1"
 
@@ -158,7 +158,7 @@ class SilentApi(BaseHTTPRequestHandler):
 
 @contextmanager
 def silent_api():
-    """Its URL, and a count of the requests that wait for an answer."""
+    """Its URL, and a count of the requests waiting for a response."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), SilentApi)
     server.silent, server.over = threading.Semaphore(0), threading.Event()
     thread = threading.Thread(target=server.serve_forever)
@@ -174,7 +174,7 @@ def silent_api():
 
 @contextmanager
 def real_server(folder, url):
-    """`ttp-mcp` itself, with a create, a delete and an upload to be called in it."""
+    """`ttp-mcp` itself, for calling a create, a delete and an upload."""
     folder.mkdir()
     (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     settings = {
@@ -211,7 +211,7 @@ REAL_WRITES = {
 
 
 def noted_outcomes(folder):
-    """Kind and outcome of every write in a ledger, and how many intents are left open."""
+    """Return kind and outcome of every write in a ledger, and the number of open intents."""
     with closing(sqlite3.connect(folder / "state" / "ledger.db")) as db:
         rows = db.execute("SELECT kind, value FROM entries WHERE kind IN ('create', 'delete', 'upload', 'open')")
         found = [(kind, json.loads(value)["outcome"]) for kind, value in rows]
@@ -219,8 +219,8 @@ def noted_outcomes(folder):
 
 
 @pytest.mark.requirement("acceptance.b10")
-def test_every_end_of_the_real_server_notes_what_the_api_never_answered(tmp_path):
-    """Four processes, each with three writes that outlast the real drain: recorded as unknown and answered, exit code 0."""
+def test_real_server_records_unanswered_writes_however_it_ends(tmp_path):
+    """Three writes outlast the real drain: recorded as unknown and answered, exit code 0."""
     endings = [close_input, terminate, interrupt, break_output]
     with ExitStack() as stack:
         url, silent = stack.enter_context(silent_api())
@@ -253,7 +253,7 @@ def test_every_end_of_the_real_server_notes_what_the_api_never_answered(tmp_path
 
 
 def answered_calls(peer, calls, tool, patience):
-    """Make calls, 50 at a time; return how many were answered before the first that wasn't, and the seconds of each 50."""
+    """Make calls, 50 at a time; return how many were answered before one wasn't, and the seconds of each 50."""
     seconds = []
     for start in range(0, calls, 50):
         numbers = range(start, min(start + 50, calls))
@@ -269,13 +269,13 @@ def answered_calls(peer, calls, tool, patience):
 
 
 def slowest_hundredth(seconds):
-    """The 99th percentile."""
+    """Return the 99th percentile."""
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
 @pytest.mark.requirement("acceptance.b11")
 def test_ten_thousand_calls_are_answered_while_stderr_is_not_read(tmp_path):
-    """At DEBUG, with a warning of 200 bytes for each call; beside it, for the figures, a stderr that is always read."""
+    """At DEBUG, with a 200-byte warning per call; a run with stderr read is printed for comparison."""
     calls = 10_000
     with process(tmp_path / "o", "--level", "DEBUG", stderr=subprocess.DEVNULL) as peer:
         _, read = answered_calls(peer, calls, "noisy", 30)
@@ -293,8 +293,8 @@ def test_ten_thousand_calls_are_answered_while_stderr_is_not_read(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.b11")
-def test_a_log_that_waits_for_its_reader_stops_the_server(tmp_path):
-    """The guard removed: with an ordinary handler the calls stop once the pipe is full."""
+def test_b11_fails_with_a_blocking_log_handler(tmp_path):
+    """With an ordinary handler, calls stop once the pipe is full."""
     calls = 1_000
     with process(tmp_path / "o", "--blocking-log") as peer:
         answered, _ = answered_calls(peer, calls, "noisy", 3)

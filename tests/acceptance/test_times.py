@@ -38,13 +38,13 @@ ZONES = tuple(
 
 
 def readings(wall, zone):
-    """All instants that a clock in the zone shows as this time: found by asking, not by computing."""
+    """Return all instants that a clock in the zone shows as this time, by searching rather than computing."""
     guesses = (wall.replace(tzinfo=UTC) - timedelta(minutes=minutes) for minutes in range(-14 * 60, 15 * 60, 15))
     return [guess for guess in guesses if guess.astimezone(zone).replace(tzinfo=None) == wall]
 
 
 def check_instants(count):
-    """Random local times; those that exist once are read as that, the others refused."""
+    """Check random local times: unique ones are parsed, the others refused."""
     chance = random.Random(SEED)
     read = refused = 0
     for _ in range(count):
@@ -63,7 +63,7 @@ def check_instants(count):
 
 
 def check_changes(years):
-    """Every quarter of an hour around every change of a clock."""
+    """Check every quarter of an hour around every clock change."""
     asked = 0
     for zone in ZONES:
         for year in years:
@@ -96,7 +96,7 @@ def _check_change(wall, zone):
 
 
 def check_skew(seconds):
-    """A machine whose clock is wrong judges the past by the API's clock."""
+    """Check that a machine with a wrong clock judges the past by the API's clock."""
     clock = ApiClock(lambda: NOW - timedelta(seconds=seconds))
     # One answer has to be enough: the first thing a machine that is off asks may be to schedule.
     clock.learn({"date": format_datetime(NOW, usegmt=True)})
@@ -115,15 +115,15 @@ def test_b12_instants_changes_and_skew():
     print(f"B12 passed={read + refused + asked + len(skews)} wrong=0 gaps_and_folds={asked} seed={SEED}")  # noqa: T201 - counts
 
 
-def test_b12_guard_removed_gaps_and_folds(monkeypatch):
-    """Taking the first reading is wrong in every fold and gap."""
+def test_b12_fails_when_the_first_reading_is_taken(monkeypatch):
+    """It is wrong in every fold and gap."""
     monkeypatch.setattr(times, "_resolve_in_zone", lambda wall, zone: wall.replace(tzinfo=zone).astimezone(UTC))
     with pytest.raises(AssertionError, match="was read as"):
         check_changes((2025,))
 
 
-def test_b12_guard_removed_clock(monkeypatch):
-    """Without what the API's dates teach, a wrong clock judges."""
+def test_b12_fails_without_the_clock_of_the_api(monkeypatch):
+    """The machine's wrong clock decides."""
     monkeypatch.setattr(ApiClock, "learn", lambda self, headers: None)
     with pytest.raises(AssertionError, match="not corrected"):
         check_skew(3600)

@@ -34,7 +34,7 @@ ODD = [
 
 
 def flipped(chance, text):
-    """One to eight bits changed, somewhere."""
+    """Flip one to eight bits."""
     data = bytearray(text)
     for _ in range(chance.randint(1, 8)):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -42,7 +42,7 @@ def flipped(chance, text):
 
 
 def replaced(chance, text):
-    """One value of the message replaced by an odd one."""
+    """Replace one value of the message with an odd one."""
     message = json.loads(text)
     holder = message
     while True:
@@ -55,37 +55,37 @@ def replaced(chance, text):
 
 
 def cut(chance, text):
-    """The message broken off."""
+    """Truncate the message."""
     return text[: chance.randrange(len(text))]
 
 
 def doubled(chance, text):
-    """Two messages in one line, or one in a list."""
+    """Put two messages in one line, or one in a list."""
     return chance.choice([text + text, b"[" + text + b"]", text + b"," + text, b"\xef\xbb\xbf" + text])
 
 
 def noise(chance, text):
-    """Bytes without any meaning."""
+    """Return random bytes."""
     return chance.randbytes(chance.randint(1, 300))
 
 
 def nested(chance, text):
-    """Brackets as deep as the line is long."""
+    """Return brackets as deep as the line is long."""
     return chance.choice([b"[", b'{"a":', b'{"jsonrpc":"2.0","id":1,"method":"ping","params":']) * chance.randint(
         1, 5000
     )
 
 
 def mutated(chance):
-    """One line that some mutation made of a valid message; it holds no line end but its own."""
+    """Apply one mutation to a valid message; the result contains no other line end."""
     text = json.dumps(chance.choice(VALID)).encode()
     mutation = chance.choice([flipped, replaced, cut, doubled, noise, nested])
     return mutation(chance, text).replace(b"\n", b" ") + b"\n"
 
 
 @pytest.mark.requirement("acceptance.a2")
-def test_ten_thousand_mutated_lines_leave_a_server_that_answers(tmp_path):
-    """Nothing that a line holds ends the process, floods stderr or stops the next call."""
+def test_server_survives_ten_thousand_mutated_lines(tmp_path):
+    """No line ends the process, floods stderr or blocks the next call."""
     lines = 10_000
     chance = random.Random(SEED)
     log = tmp_path / "stderr"
@@ -106,7 +106,7 @@ def test_ten_thousand_mutated_lines_leave_a_server_that_answers(tmp_path):
 
 
 def long_line(peer, size):
-    """Send a call of `size` bytes, in pieces, and return how much the server's memory grew."""
+    """Send a call of `size` bytes in pieces and return how much the server's memory grew."""
     server = psutil.Process(peer.process.pid)
     before = server.memory_info().rss
     most = before
@@ -120,7 +120,7 @@ def long_line(peer, size):
 
 
 @pytest.mark.requirement("acceptance.a3-stdio")
-def test_a_line_of_200_mib_is_refused_and_hardly_seen_in_memory(tmp_path):
+def test_line_of_200_mib_is_refused_in_bounded_memory(tmp_path):
     """The next call is answered."""
     size = 200 * MIB
     with process(tmp_path / "o", stderr=None) as peer:
@@ -135,8 +135,8 @@ def test_a_line_of_200_mib_is_refused_and_hardly_seen_in_memory(tmp_path):
 
 
 @pytest.mark.requirement("acceptance.a3-stdio")
-def test_without_the_cap_a_long_line_is_kept(tmp_path):
-    """The guard removed: the same server with a cap above the line grows by more than the limit of the row."""
+def test_a3_fails_without_the_line_cap(tmp_path):
+    """With a cap above the line, memory grows beyond the row's limit."""
     size = 80 * MIB
     with process(tmp_path / "o", "--line-bytes", str(1024 * MIB), stderr=None) as peer:
         before, _ = long_line(peer, size)

@@ -1,4 +1,4 @@
-"""A server over HTTP as a process of its own, and an API for it on a port of this process."""
+"""A server over HTTP in its own process, and an API for it on a port of this process."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server process. `url` is where MCP is."""
+    """A server process; `url` is its MCP endpoint."""
 
     process: asyncio.subprocess.Process
     url: str
@@ -36,18 +36,18 @@ class Running:
 
     @property
     def rss(self):
-        """Bytes of memory that it occupies."""
+        """Return its resident memory in bytes."""
         return psutil.Process(self.process.pid).memory_info().rss
 
     @property
     def fds(self):
-        """How many files it has open."""
+        """Return its number of open files."""
         return psutil.Process(self.process.pid).num_fds()
 
 
 @asynccontextmanager
 async def server(folder, *arguments, **environment):
-    """Start the program on a free port; end it by a signal, and expect the code 0."""
+    """Start the program on a free port; end it by a signal and expect exit code 0."""
     process = await asyncio.create_subprocess_exec(
         str(PROGRAM),
         *("--transport", "http", "--port", "0", *arguments),
@@ -72,7 +72,7 @@ async def server(folder, *arguments, **environment):
 
 @asynccontextmanager
 async def api_on_a_port(upstream):
-    """Serve an API on a port of this process; gives the settings that lead to it."""
+    """Serve an API on a port of this process; yields the settings that point to it."""
     config = uvicorn.Config(
         upstream.app, interface="asgi3", port=0, lifespan="off", log_config=None, access_log=False, backlog=2048
     )
@@ -113,7 +113,7 @@ def tool_call(name, arguments=None):
 
 
 async def raw_call(running, name):
-    """Call a tool over a connection of its own, with nothing between: a thousand of the usual client are slower than the server."""
+    """Call a tool over a raw connection: a thousand ordinary clients would be slower than the server."""
     sent = tool_call(name)
     body = json.dumps(sent["json"]).encode()
     lines = [
@@ -128,5 +128,5 @@ async def raw_call(running, name):
 
 
 def many_clients():
-    """A client that opens as many connections as it is asked for."""
+    """A client with as many connections as requested."""
     return httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None), timeout=60, trust_env=False)

@@ -1,4 +1,4 @@
-"""An agent that counts its calls, over the demo workspace: one conversation is the calls for one request of a user."""
+"""An agent that counts its calls over the demo workspace; one conversation is the calls for one user request."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -47,11 +47,11 @@ class Conversation:
             return {row["id"]: {**dict(row), "due": local_time(row["scheduled_at"])} for row in rows}
 
     def added(self) -> list[dict[str, Any]]:
-        """Posts that exist now and did not before, oldest first."""
+        """Posts that are new since the first call, oldest first."""
         return [post for post_id, post in self.posts().items() if post_id not in self.before]
 
     def removed(self) -> list[dict[str, Any]]:
-        """Posts that existed before and are gone."""
+        """Posts that existed before and no longer do."""
         now = self.posts()
         return [post for post_id, post in self.before.items() if post_id not in now]
 
@@ -65,6 +65,6 @@ def local_time(milliseconds: int | None) -> str | None:
 
 @pytest.fixture
 async def conversation(connect: Connect) -> AsyncIterator[Conversation]:
-    """A conversation over the demo workspace; its now is Tuesday, 24 November 2026, 09:02 in Paris."""
+    """A conversation over the demo workspace; the time is Tuesday, 24 November 2026, 09:02 in Paris."""
     async with connect() as agent:
         yield Conversation(agent)

@@ -1,4 +1,4 @@
-"""Requests of a user about their networks, over real pipes; also of an API without the vendor's endpoints."""
+"""User requests about their networks, over real pipes; also with an API without the vendor's endpoints."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ CHOICES = {"allow_comments": True, "allow_duet": False, "allow_stitch": False, "
 
 @asynccontextmanager
 async def talk(folder, *, endpoints="on"):
-    """An agent over stdio, and the list of its calls."""
+    """An agent over stdio, with the list of its calls."""
     command = [sys.executable, "-m", "ttp_mcp", "sandbox", "endpoints", endpoints]
     subprocess.run(command, env=environment(TTP_STATE_DIR=str(folder)), check=True, capture_output=True)
     async with started(folder, "--sandbox", TTP_CONFIRM="off") as client:
@@ -34,7 +34,7 @@ async def talk(folder, *, endpoints="on"):
 
 
 def soon():
-    """Half an hour from now, by the machine's clock, which is the sandbox's."""
+    """Return half an hour from now, by the machine's clock, which is the sandbox's."""
     return (datetime.now(UTC) + timedelta(minutes=30)).isoformat(timespec="minutes")
 
 
@@ -76,7 +76,7 @@ async def test_best_posts_of_some_months_take_one_call(tmp_path):
     assert all(post["id"] in text for post in data["posts"])
 
 
-async def test_publish_that_draft_now_takes_one_call(tmp_path):
+async def test_publishing_a_draft_now_takes_one_call(tmp_path):
     """User: "Publish that draft now." """
     async with talk(tmp_path) as (call, _):
         _, _, draft = await call("create_post", content="Buns", platforms=["linkedin"])
@@ -88,7 +88,7 @@ async def test_publish_that_draft_now_takes_one_call(tmp_path):
 
 
 @pytest.mark.parametrize(("status", "outcome"), [("failed", "queued"), ("partial", "retried")])
-async def test_try_the_failed_post_again_takes_two_calls(tmp_path, status, outcome):
+async def test_retrying_the_failed_post_takes_two_calls(tmp_path, status, outcome):
     """User: "Try the failed post again." """
     async with talk(tmp_path) as (call, calls):
         _, _, listed = await call("list_posts", status=status)
@@ -99,8 +99,8 @@ async def test_try_the_failed_post_again_takes_two_calls(tmp_path, status, outco
         assert calls == ["list_posts", "publish_post"]
 
 
-async def test_without_the_endpoints_each_says_so_and_nothing_else_fails(tmp_path):
-    """The same requests, of an API that has only what its reference says."""
+async def test_missing_endpoints_are_reported_and_nothing_else_fails(tmp_path):
+    """The same requests to an API that has only the endpoints of its reference."""
     lacks = "this TimeToPost account's API has no list of "
     async with talk(tmp_path, endpoints="off") as (call, _):
         for tool in ("list_boards", "tiktok_options"):

@@ -1,4 +1,4 @@
-"""Requests of a user for several posts at once."""
+"""User requests for several posts at once."""
 
 import pytest
 
@@ -27,7 +27,7 @@ async def test_five_posts_at_fixed_times_take_two_calls(conversation):
 
 
 @pytest.mark.requirement("conversations.moves")
-async def test_moving_the_posts_of_three_days_takes_a_call_each_and_one(conversation):
+async def test_moving_posts_takes_one_call_more_than_there_are_posts(conversation):
     """User: "Move everything from Wednesday to Friday to Saturday, at the same hours." """
     listed = await conversation.call(
         "list_posts", status="scheduled", after="2026-11-25", before="2026-11-27", limit=50
@@ -43,7 +43,7 @@ async def test_moving_the_posts_of_three_days_takes_a_call_each_and_one(conversa
 
 
 @pytest.mark.requirement("conversations.moves")
-async def test_local_photo_tomorrow_takes_two_calls(connect, tmp_path):
+async def test_scheduling_a_local_photo_takes_two_calls(connect, tmp_path):
     """User: "Post sunset.png on LinkedIn tomorrow at 9." """
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Everyday requests about posts, each with its number of calls."""
+"""Everyday requests about posts, with the number of calls each takes."""
 
 import pytest
 
@@ -7,8 +7,8 @@ pytestmark = pytest.mark.requirement("conversations.everyday")
 LONG = " ".join(f"Sentence number {number} tells what the cafe serves on that day." for number in range(1, 17))
 
 
-async def test_publish_now_takes_one_call(conversation):
-    """The time is in the answer."""
+async def test_posting_now_takes_one_call(conversation):
+    """The answer contains the time."""
     reply = await conversation.call("create_post", content="We are open", platforms=["linkedin"], scheduled_at="now")
     (post,) = conversation.added()
     assert post["due"] == "2026-11-24T09:04"
@@ -16,8 +16,8 @@ async def test_publish_now_takes_one_call(conversation):
     assert len(conversation.calls) == 1
 
 
-async def test_schedule_on_two_accounts_by_name_takes_one_call(conversation):
-    """Labels and platforms are names."""
+async def test_scheduling_on_two_named_accounts_takes_one_call(conversation):
+    """Labels and platforms count as names."""
     await conversation.call(
         "create_post",
         content="Soup today",
@@ -29,8 +29,8 @@ async def test_schedule_on_two_accounts_by_name_takes_one_call(conversation):
     assert len(conversation.calls) == 1
 
 
-async def test_fix_a_typo_takes_two_calls(conversation):
-    """Find the post, change it; the answer says what changed and what stayed."""
+async def test_fixing_a_typo_takes_two_calls(conversation):
+    """Find the post and change it; the answer lists what changed and what didn't."""
     posts = (await conversation.call("list_posts", status="scheduled", limit=1)).data["posts"]
     reply = await conversation.call("reschedule_post", post_id=posts[0]["id"], content="The right words")
     assert "Changed: text (was " in reply.text
@@ -40,8 +40,8 @@ async def test_fix_a_typo_takes_two_calls(conversation):
     assert len(conversation.calls) == 2
 
 
-async def test_post_a_long_text_as_a_thread_takes_two_calls(conversation):
-    """The refusal has the thread."""
+async def test_posting_a_long_text_as_a_thread_takes_two_calls(conversation):
+    """The refusal includes the thread."""
     account = {"account_ids": ["twitter @harborcafe"], "scheduled_at": "2026-12-01T09:00"}
     assert len(LONG) >= 850
     reply = await conversation.call("check_post", content=LONG, **account)

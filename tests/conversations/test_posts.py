@@ -1,4 +1,4 @@
-"""Questions of a user about their posts."""
+"""User questions about their posts."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""How posts did, publishing now, and trying again."""
+"""Results of posts, publishing now, and retrying."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
 
 def turn_off(conversation: Conversation) -> None:
-    """Rehearse an API without the vendor's endpoints."""
+    """Simulate an API without the vendor's endpoints."""
     set_vendor_endpoints(conversation.agent.sandbox.store, on=False)
 
 
 async def make_draft(conversation: Conversation) -> str:
-    """Id of a draft that an earlier conversation made."""
+    """Return the id of a draft from an earlier conversation."""
     _, data = await conversation.agent.ok("create_post", content="The new oven is here", platforms=["linkedin"])
     return data["post_id"]
 
@@ -35,7 +35,7 @@ async def test_three_best_posts_since_august_take_one_call(conversation):
 
 
 @pytest.mark.requirement("conversations.results")
-async def test_publish_that_draft_now_takes_one_call(conversation):
+async def test_publishing_a_draft_now_takes_one_call(conversation):
     """User: "Publish that draft now." """
     post_id = await make_draft(conversation)
     reply = await conversation.call("publish_post", post_id=post_id)
@@ -48,7 +48,7 @@ async def test_publish_that_draft_now_takes_one_call(conversation):
 
 @pytest.mark.requirement("conversations.results")
 @pytest.mark.parametrize("status", ["failed", "partial"])
-async def test_try_the_failed_post_again_takes_two_calls(conversation, status):
+async def test_retrying_the_failed_post_takes_two_calls(conversation, status):
     """User: "I reconnected the Berlin account. Try the failed post again." """
     with conversation.agent.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET status = 'connected', has_refresh_capability = 1")
@@ -70,7 +70,7 @@ async def test_try_the_failed_post_again_takes_two_calls(conversation, status):
 
 
 @pytest.mark.requirement("conversations.without_vendor")
-async def test_without_the_endpoints_each_request_ends_in_one_sentence(conversation):
+async def test_missing_endpoints_are_reported_in_one_sentence(conversation):
     """The same requests; nothing else breaks."""
     post_id = await make_draft(conversation)
     turn_off(conversation)
