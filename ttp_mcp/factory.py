@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from ttp_mcp import tools
 from ttp_mcp.api import Limits
@@ -27,6 +28,8 @@ from ttp_mcp.writes.writer import Writer
 if TYPE_CHECKING:
     from ttp_mcp.sandbox import Sandbox
 
+# As the vendor's client builds it.
+ACCOUNTS_PAGE = "/dashboard/settings?tab=integrations"
 _POSTS = {"GET /posts", "POST /posts", "DELETE /posts"}
 # Endpoints each toolset calls; the API client refuses the rest.
 _ENDPOINTS: dict[str, set[str]] = {
@@ -151,6 +154,8 @@ def create_tool_context(
     scope = scope_of(settings.api_url, token, settings.org_id)
     ledger = ledger_of(state, scope, now)
     caps = HourlyLimits.from_settings(settings)
+    # The sandbox has no site.
+    accounts_url = None if sandbox else urljoin(settings.api_url, ACCOUNTS_PAGE)
     return ToolContext(
         settings=settings,
         api=api,
@@ -160,6 +165,8 @@ def create_tool_context(
         user=McpUserPrompter(None, None, ledger),
         now=api.clock.now,
         zone=settings.zone,
+        dashboard="the TimeToPost dashboard" + (f" ({accounts_url})" if accounts_url else ""),
+        accounts_url=accounts_url,
         local_files=local_files,
         sandbox=sandbox is not None,
         **({"read_image": sandbox.storage.read_image} if sandbox else {}),

@@ -214,7 +214,7 @@ def render_unhealthy(account: Integration, dashboard: str) -> str:
 
     Args:
         account: An account with healthy=False.
-        dashboard: `ToolContext.dashboard`; never a text of the API.
+        dashboard: `ToolContext.dashboard`.
     """
     return f"{account.status or 'not connected'}; posts to it fail until a person reconnects it in {dashboard}"
 

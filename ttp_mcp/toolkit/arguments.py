@@ -80,13 +80,16 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
 
     Clients fill optional arguments that the model left out with null, "", "null", [], [""] or {}.
     """
-    spellings, kinds, required = _spellings_of(model), _structures_of(model), _required_fields(model)
+    spellings, kinds, choices = _spellings_of(model), _structures_of(model), _choices_of(model)
     read: dict[str, Any] = {}
     for given, value in values.items():
         name = spellings.get(given, given)
-        value = _to_structure(name, value, kinds[name]) if name in kinds else value
-        if name in required or not _is_filler(name, value):
-            read[name] = _match_case(value, _choices_of(model).get(name, ()))
+        if name in kinds:
+            value = _to_structure(name, value, kinds[name])
+        if name in choices:
+            value = _match_case(value, choices[name])
+        if name in _required_fields(model) or not _is_filler(name, value):
+            read[name] = value
     return read
 
 
@@ -173,7 +176,7 @@ def _match_case(value: object, choices: tuple[str, ...]) -> object:
     """Return a word, or each word of a list, in the case of the choices."""
     if isinstance(value, list):
         return [_match_case(entry, choices) for entry in cast("list[object]", value)]
-    if not choices or not isinstance(value, str):
+    if not isinstance(value, str):
         return value
     word = value.strip().lower()
     return word if word in choices else value

@@ -11,12 +11,6 @@ from ttp_mcp.toolkit.context import ToolContext
 CONFIRMATION_SECONDS = 300
 
 
-def needs_confirmation(context: ToolContext, *, irreversible: bool) -> bool:
-    """Check whether the user has to confirm an action. In `auto` mode only irreversible ones."""
-    mode = context.settings.confirm
-    return mode == "required" or (mode == "auto" and irreversible)
-
-
 async def require_confirmation(
     context: ToolContext, question: str, *, binding: dict[str, Any], irreversible: bool, confirmation: str | None
 ) -> bool:
@@ -33,7 +27,7 @@ async def require_confirmation(
         Refusal: The user declined, or the agent has to ask the user first.
     """
     mode = context.settings.confirm
-    if not needs_confirmation(context, irreversible=irreversible):
+    if mode == "off" or (mode == "auto" and not irreversible):
         return False
     if mode == "required" and confirmation is not None:
         if await context.ledger.confirmations.redeem(confirmation, digest_of(binding, "code")):

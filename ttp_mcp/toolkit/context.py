@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ttp_mcp.api.client import ApiClient
@@ -12,9 +11,6 @@ from ttp_mcp.config import Settings
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.toolkit.account_directory import AccountDirectory
 from ttp_mcp.writes.writer import Writer
-
-# As the vendor's client builds it.
-ACCOUNTS_PAGE = "/dashboard/settings?tab=integrations"
 
 
 class UserPrompter(Protocol):
@@ -60,18 +56,11 @@ class ToolContext:
     """Current time of the API, aware UTC: this machine's clock, corrected by the API's `Date` headers."""
     zone: ZoneInfo
     """Zone for times without an offset, and for display."""
+    dashboard: str
+    """The dashboard in words, with the page of the accounts if it has one."""
+    accounts_url: str | None = None
+    """The page on which a person connects accounts."""
     local_files: bool = True
     sandbox: bool = False
     read_image: Callable[[str], tuple[bytes, str] | None] = lambda _: None
     """Image of the sandbox by its URL, which no client can open: content and type."""
-
-    @property
-    def accounts_url(self) -> str | None:
-        """The page on which a person connects accounts, on the site of TTP_API_URL; the sandbox has no site."""
-        site = urlsplit(self.settings.api_url)
-        return None if self.sandbox else f"{site.scheme}://{site.netloc}{ACCOUNTS_PAGE}"
-
-    @property
-    def dashboard(self) -> str:
-        """The dashboard in words, with the page of the accounts if it has one."""
-        return "the TimeToPost dashboard" + (f" ({self.accounts_url})" if self.accounts_url else "")

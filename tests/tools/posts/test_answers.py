@@ -232,7 +232,7 @@ async def test_several_problems_are_a_list(fresh):
     words = await fresh.refused("create_post", content="a", account_ids=["nobody"], scheduled_at="soon")
     lines = words.splitlines()
     assert (lines[0], lines[-1]) == ("Post not created: 2 problems.", "Nothing was sent.")
-    assert [line[:20] for line in lines[1:-1]] == ["- scheduled_at: a ti", "- no account «nobody"]
+    assert [line[:20] for line in lines[1:-1]] == ["- no account «nobody", "- scheduled_at: a ti"]
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,9 @@ async def test_partial_post_is_sent_again_to_the_failed_account_only(fresh):
     reconnect(fresh)
     text, data = await fresh.ok("publish_post", post_id=old)
     assert fresh.shown(text) == snapshot("""\
-Sent again: <post 1> goes out Tue 24 Nov 2026 09:07 Europe/Paris (08:07Z), in 2 min, to twitter
-    @harborcafe_berlin only, as a thread of 2. <post 2> stays as it is; delete_post with <post 1> cancels the
-    new one before that time.
+Sent again: <post 1> goes out Tue 24 Nov 2026 09:07 Europe/Paris (08:07Z), in 2 min, only to twitter
+    @harborcafe_berlin, as a thread of 2. <post 2> stays as it is; delete_post with <post 1> cancels the new
+    one before that time.
 It failed before: twitter @harborcafe_berlin: «The connection of @harborcafe_berlin has expired. Reconnect the
     account in the dashboard.»
 Sandbox: nothing here becomes public.\

@@ -25,7 +25,7 @@ from ttp_mcp.toolkit.params import (
     Time,
 )
 from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts, refuse_no_change
-from ttp_mcp.tools.posts.content_summary import render_content, show_length
+from ttp_mcp.tools.posts.content_summary import describe_where, name_accounts, render_content, show_length
 from ttp_mcp.tools.posts.guards import read_existing
 from ttp_mcp.tools.posts.prepare import CopyOf, PreparedPost, prepare_post, read_new_post
 from ttp_mcp.tools.posts.reschedule import NOT_DONE, TOO_CLOSE, refuse_if_too_close, refuse_unless_replaceable
@@ -162,7 +162,7 @@ async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> str | No
     if earlier is not None and earlier.post_id and earlier.missing_accounts:
         found.add(
             "warning",
-            f"It is not for {prepared.named(earlier.missing_accounts)}: create_post with account_ids "
+            f"It is not for {name_accounts(prepared, earlier.missing_accounts)}: create_post with account_ids "
             f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there.",
         )
     if earlier is not None and earlier.other_post_ids:
@@ -183,7 +183,7 @@ def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None
     when = prepared.post.scheduled_at
     due = f" {show(when, context.zone)}, {from_now(when, context.now())}" if when else ""
     way = ", to" if prepared.scheduled else " for"
-    where = f"{way} {prepared.named()}{prepared.extent()}" if prepared.targets else ""
+    where = f"{way} {describe_where(prepared)}" if prepared.targets else ""
     if found.errors:
         return f"Would not {verb} as it is{due and f':{due}'}{where}."
     now = " This is the nearest time that the API takes." if prepared.is_now and not earlier else ""

@@ -1,6 +1,6 @@
 """Summaries of what a post sends, for answers that need no second call, and all of it for a question to the user."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from pydantic.json_schema import SkipJsonSchema
@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import clean_json, clean_text, count_noun, join_words, quote_lines, quote_text, shorten_line
+from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.models import ToolOutput
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
 from ttp_mcp.tools.posts.prepare import PreparedPost
@@ -34,6 +35,20 @@ class ContentSummary(ToolOutput):
     media: list[str] | SkipJsonSchema[None] = None
     thread: list[ThreadPart] | SkipJsonSchema[None] = None
     platform_data: dict[str, Any] | SkipJsonSchema[None] = None
+
+
+def describe_where(prepared: PreparedPost) -> str:
+    """Describe the accounts, media and thread of a post: `x @a and linkedin @b, with 1 media file, as a thread of 3`."""
+    media, thread = prepared.post.media_urls, prepared.post.thread
+    files = f", with {count_noun(len(media), 'media file')}" if media else ""
+    parts = f", as a thread of {len(thread) + 1}" if thread else ""
+    return f"{name_accounts(prepared)}{files}{parts}"
+
+
+def name_accounts(prepared: PreparedPost, only: Collection[str] | None = None) -> str:
+    """Return the labels of the accounts, or only of those with the given ids."""
+    targets = prepared.targets.items()
+    return join_words([account_label(account) for each, account in targets if only is None or each in only])
 
 
 def summarize_content(prepared: PreparedPost) -> ContentSummary:

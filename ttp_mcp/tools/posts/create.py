@@ -11,11 +11,18 @@ from ttp_mcp.api import Post
 from ttp_mcp.text import clean_text, join_words, show_id
 from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show, to_iso
 from ttp_mcp.toolkit.account_directory import account_label
-from ttp_mcp.toolkit.confirmation import needs_confirmation, require_confirmation
+from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
 from ttp_mcp.toolkit.params import AccountIds, Confirmation, Content, MediaUrls, PlatformData, Platforms, Thread, Time
-from ttp_mcp.tools.posts.content_summary import ContentSummary, quote_all, render_content, summarize_content
+from ttp_mcp.tools.posts.content_summary import (
+    ContentSummary,
+    describe_where,
+    name_accounts,
+    quote_all,
+    render_content,
+    summarize_content,
+)
 from ttp_mcp.tools.posts.guards import SOON, cause_of
 from ttp_mcp.tools.posts.prepare import (
     LEAD,
@@ -83,19 +90,19 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     prepared = await prepare_post(arguments, context, NOT_CREATED)
     refuse_errors(prepared.findings, NOT_CREATED)
     when = prepared.post.scheduled_at
+    is_soon = when is not None and when - context.now() < SOON
     # A draft is never published, so it needs no confirmation.
-    if when is not None:
-        is_soon = when - context.now() < SOON
-        if needs_confirmation(context, irreversible=is_soon):
-            await require_confirmation(
-                context,
-                _create_question(prepared, when, context, once_more=args.allow_duplicate),
-                binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
-                irreversible=is_soon,
-                confirmation=args.confirmation,
-            )
-        # The user, or a network's options, may have taken a while.
-        prepared = _refresh_time(prepared, when, context)
+    if when is not None and (is_soon or context.settings.confirm == "required"):
+        asked = await require_confirmation(
+            context,
+            _create_question(prepared, when, context, once_more=args.allow_duplicate),
+            binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
+            irreversible=is_soon,
+            confirmation=args.confirmation,
+        )
+        if asked:
+            # The user may have taken a while to answer.
+            prepared = _refresh_time(prepared, when, context)
     created = await context.writer.create(
         prepared.post,
         tool="create_post",
@@ -118,7 +125,7 @@ def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) 
 def _create_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
     time = f"{show(when, context.zone)}, {from_now(when, context.now())}"
     again = ", even if the same was sent before" if once_more else ""
-    heading = f"Schedule this post for {time}, on {prepared.named()}{prepared.extent()}{again}?"
+    heading = f"Schedule this post for {time}, on {describe_where(prepared)}{again}?"
     return "\n".join([heading, *prepared.notes, quote_all(prepared.post)])
 
 
@@ -159,7 +166,7 @@ def _describe_unknown(created: Created, prepared: PreparedPost, _: ToolContext) 
     ids = join_words([show_id(each) for each in created.candidates])
     seen = f" Equal posts: {ids}." if created.candidates else ""
     return (
-        f"Unknown whether the post for {prepared.named()}{prepared.extent()} was created: {cause_of(created.cause)} "
+        f"Unknown whether the post for {describe_where(prepared)} was created: {cause_of(created.cause)} "
         f"Can't tell which post, if any, it created.{seen} Call list_posts and look for it before trying again; allow_duplicate sends "
         "it in any case."
     )
@@ -169,7 +176,7 @@ def _describe_duplicate(created: Created, prepared: PreparedPost, _: ToolContext
     post_id = show_id(created.post_id or "")
     if created.missing_accounts:
         return (
-            f"Already created: {post_id}, the same post at the same time, but not for {prepared.named(created.missing_accounts)}; "
+            f"Already created: {post_id}, the same post at the same time, but not for {name_accounts(prepared, created.missing_accounts)}; "
             f"nothing was sent. create_post with account_ids {', '.join(map(show_id, created.missing_accounts))} alone sends it there."
         )
     if created.other_post_ids:
@@ -186,7 +193,7 @@ def _describe_duplicate(created: Created, prepared: PreparedPost, _: ToolContext
 
 def _describe_created(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
     when, post_id = prepared.post.scheduled_at, show_id(created.post_id or "")
-    where = f"{prepared.named()}{prepared.extent()}"
+    where = f"{describe_where(prepared)}"
     found = " The API's response was lost; list_posts has the post." if created.reconciled else ""
     if differs := _not_as_asked(created.post, when, context):
         return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"

@@ -1,7 +1,7 @@
 """Prepare a post for sending: read its arguments, find its accounts, convert its time to UTC, list its problems."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,9 +11,9 @@ from pydantic import Field
 
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.ledger.store.base import LedgerProblem
-from ttp_mcp.text import count_noun, join_words, normalize_line_ends, show_id
+from ttp_mcp.text import normalize_line_ends, show_id
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past
-from ttp_mcp.toolkit.account_directory import account_label, run_together
+from ttp_mcp.toolkit.account_directory import run_together
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.guards import read_existing
@@ -120,16 +120,6 @@ class PreparedPost:
     is_retry: bool = False
     notes: tuple[str, ...] = ()
 
-    def named(self, only: Collection[str] | None = None) -> str:
-        """Render the accounts, or only those with the given ids."""
-        return join_words([account_label(self.targets[each]) for each in self.targets if only is None or each in only])
-
-    def extent(self) -> str:
-        """Describe media and thread: `, with 1 media file, as a thread of 3`; empty for text alone."""
-        media, thread = self.post.media_urls, self.post.thread
-        files = f", with {count_noun(len(media), 'media file')}" if media else ""
-        return files + (f", as a thread of {len(thread) + 1}" if thread else "")
-
 
 async def prepare_post(
     args: PostArguments,
@@ -154,15 +144,11 @@ async def prepare_post(
     texts = [*map(normalize_line_ends, (args.content, *args.thread))]
     check_arguments(args.account_ids, args.platforms, args.media_urls, texts, found)
     scheduled, wants_now = args.scheduled_at is not None, is_now(args.scheduled_at)
-    when = None if wants_now else found.collect(due_time, args.scheduled_at, context)
     # A draft reaches no audience, so it needs no comparison.
     is_compared = scheduled or compare_drafts
     book, others, me = await run_together(
         context.accounts.fresh, partial(_list_posts, context, wanted=is_compared), context.api.auth.rights
     )
-    if when:
-        # Now the API's clock is known.
-        found.collect(refuse_past, when, context.now(), context.zone)
     targets = find_targets(args.account_ids, args.platforms, book, found)
     if broken := [account for account in targets.values() if account.healthy is False]:
         await offer_reconnect(broken, context)
@@ -174,13 +160,15 @@ async def prepare_post(
         choices = await NetworkOptions(context).check(
             args.platform_data, targets.values(), args.media_urls, scheduled=scheduled
         )
+    # The API's clock is known by now, and what takes time is done.
+    when = nearest_time(context, lead) if wants_now else found.collect(_parse_due, args.scheduled_at, context)
     post = PostCreate(
         content=texts[0],
         account_ids=tuple(targets) if args.account_ids else (),
         platforms=() if args.account_ids else tuple(platforms),
         media_urls=tuple(args.media_urls),
         thread=tuple(texts[1:]),
-        scheduled_at=nearest_time(context, lead) if wants_now else when,
+        scheduled_at=when,
         platform_data=choices.platform_data,
     )
     recent = await _find_recent(post, tuple(targets), others, context) if wants_now and replaced is None else None
@@ -250,12 +238,8 @@ async def _list_posts(context: ToolContext, *, wanted: bool) -> tuple[Post, ...]
         return None
 
 
-def due_time(text: str | None, context: ToolContext) -> datetime | None:
-    """Parse a time that a post can be scheduled for; None for a draft.
-
-    Raises:
-        TimeProblem: Its form, or that it is in the past or too close.
-    """
+def _parse_due(text: str | None, context: ToolContext) -> datetime | None:
+    """Parse a time that a post can be scheduled for; None for a draft."""
     if text is None:
         return None
     try:

@@ -16,7 +16,7 @@ from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Confirmation, PostId
-from ttp_mcp.tools.posts.content_summary import quote_all
+from ttp_mcp.tools.posts.content_summary import describe_where, name_accounts, quote_all
 from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way, visible_fields
 from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, prepare_post
 from ttp_mcp.tools.posts.rendering import render_headline
@@ -217,7 +217,7 @@ def _refuse_other_step(shown: _Step, step: _Step) -> None:
 
 def _render_question(step: _Step) -> str:
     prepared = step.prepared
-    where = f"{prepared.named()}{prepared.extent()}"
+    where = describe_where(prepared)
     only = " only, as a new post" if step.is_retry else ""
     lines = [f"Publish this post now, on {where}{only}? What is public can't be called back."]
     lines += [f"It failed before: {failure}" for failure in step.failures]
@@ -251,7 +251,7 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
 
 
 def _describe_queued(published: Published, step: _Step, context: ToolContext) -> str:
-    post, where = published.post, f"{step.prepared.named()}{step.prepared.extent()}"
+    post, where = published.post, describe_where(step.prepared)
     lost = " The API's response was lost; the post's status shows that it arrived." if published.cause else ""
     if post.status in ("published", "partial", "failed"):
         return f"Published: {show_id(post.id)} is {post.status}, for {where}. get_post shows the result on each account.{lost}"
@@ -297,13 +297,13 @@ async def _retry_failed(step: _Step, context: ToolContext) -> Answer[PublishedPo
 
 def _describe_retry(created: Created, step: _Step, context: ToolContext) -> str:
     old_id, new_id, prepared = show_id(step.post.id), show_id(created.post_id or ""), step.prepared
-    where = f"{prepared.named()}{prepared.extent()}"
+    where = describe_where(prepared)
     match created.outcome:
         case "created":
             when = prepared.post.scheduled_at or context.now()
             due = f"{show(when, context.zone)}, {from_now(when, context.now())}"
             return (
-                f"Sent again: {new_id} goes out {due}, to {prepared.named()} only{prepared.extent()}. {old_id} stays as it is; "
+                f"Sent again: {new_id} goes out {due}, only to {where}. {old_id} stays as it is; "
                 f"delete_post with {new_id} cancels the new one before that time."
             )
         case "already_created":
@@ -348,7 +348,7 @@ def _covered_answer(step: _Step, elsewhere: dict[str, str], context: ToolContext
     """Answer when every account has the post by another one."""
     by = join_words(sorted(map(show_id, set(elsewhere.values()))))
     text = (
-        f"Already sent again: {by} has the same text for {step.prepared.named()}, where {show_id(step.post.id)} failed. Nothing "
+        f"Already sent again: {by} has the same text for {name_accounts(step.prepared)}, where {show_id(step.post.id)} failed. Nothing "
         "was sent; get_post shows the result."
     )
     return _build_answer("already_queued", step, context, text, new_id=next(iter(elsewhere.values())))

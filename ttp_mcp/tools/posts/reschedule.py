@@ -31,7 +31,14 @@ from ttp_mcp.tools.posts.changes import (
     refuse_hidden_parts,
     refuse_no_change,
 )
-from ttp_mcp.tools.posts.content_summary import ContentSummary, quote_all, render_content, summarize_content
+from ttp_mcp.tools.posts.content_summary import (
+    ContentSummary,
+    describe_where,
+    name_accounts,
+    quote_all,
+    render_content,
+    summarize_content,
+)
 from ttp_mcp.tools.posts.guards import SOON, cause_of, refuse_changed, refuse_replaced
 from ttp_mcp.tools.posts.prepare import PreparedPost, confirmation_binding, nearest_time, prepare_post
 from ttp_mcp.tools.posts.toolset import toolset
@@ -164,7 +171,7 @@ def _reschedule_question(prepared: PreparedPost, old: Post, changes: Changes, co
     when = prepared.post.scheduled_at
     due = f"for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "as a draft"
     lines = [
-        f"Replace the post {show_id(old.id)} by this one, {due}, on {prepared.named()}{prepared.extent()}?",
+        f"Replace the post {show_id(old.id)} by this one, {due}, on {describe_where(prepared)}?",
         *changes.render_question(),
         *prepared.notes,
         quote_all(prepared.post),
@@ -233,7 +240,8 @@ def _describe_equal_post(created: Created | None, name: str, prepared: PreparedP
     those = join_words([show_id(each) for each in (created.post_id or "", *created.other_post_ids)])
     if created.missing_accounts:
         ids = ", ".join(map(show_id, created.missing_accounts))
-        what_next = f"but not for {prepared.named(created.missing_accounts)}. Call again with account_ids {ids} to have the rest there"
+        missing = name_accounts(prepared, created.missing_accounts)
+        what_next = f"but not for {missing}. Call again with account_ids {ids} to have the rest there"
     else:
         what_next = f"so {name} is not needed for that. delete_post removes it"
     return (
@@ -248,7 +256,7 @@ def _reschedule_answer(
     due = f"goes out {show(when, context.zone)}, {from_now(when, context.now())}, to" if when else "is a draft for"
     now = " This is the nearest time that the API takes." if prepared.is_now else ""
     lines = [
-        f"Rescheduled: {show_id(new_id)} {due} {prepared.named()}{prepared.extent()}.{now} delete_post cancels it.",
+        f"Rescheduled: {show_id(new_id)} {due} {describe_where(prepared)}.{now} delete_post cancels it.",
         f"It replaces {show_id(old.id)}, which is deleted.",
         *changes.render_answer(),
         *render_content(prepared),
