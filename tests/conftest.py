@@ -1,11 +1,20 @@
 """Fixtures and settings for every test."""
 
+import gc
+import json
 import logging
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import settings
 
@@ -18,6 +27,18 @@ if hasattr(signal, "SIGHUP"):
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+MEMORY = Path("/dev/shm")
+FREE_BYTES = 2 << 30
+
+
+def keep_files_in_memory() -> None:
+    """Put temporary files into memory: on a disk each of the many thousand transactions waits for it."""
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FREE_BYTES:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
+
+
+keep_files_in_memory()
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -28,6 +49,41 @@ def anyio_backend() -> str:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-snapshots` rewrites the files in tests/snapshots."""
     parser.addoption("--update-snapshots", action="store_true", help="renew the files in tests/snapshots")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests that take seconds, so that no process is left with one of them when the others have ended."""
+    items.sort(key=lambda item: not (item.get_closest_marker("acceptance") or item.get_closest_marker("browser")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Let a process that has ended take over tests of another: modules stay whole, and so do their servers and browsers."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded by now out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schemas_checked_once() -> Iterator[None]:
+    """Check each tool's output schema once: every client of the SDK does it again, and tests make thousands of clients."""
+    validator = jsonschema.Draft202012Validator
+    before, check = validator.__dict__["check_schema"], validator.check_schema
+
+    @cache
+    def check_text(text: str) -> None:
+        check(json.loads(text))
+
+    validator.check_schema = lambda schema, *_: check_text(json.dumps(schema))
+    yield
+    validator.check_schema = before
 
 
 @pytest.fixture(autouse=True)
