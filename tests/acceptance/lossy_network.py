@@ -10,6 +10,7 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Send
 
 from tests.asgi import answer, nowhere
+from tests.support.workspaces import open_workspace
 from tests.virtual_time import VirtualTime
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
@@ -94,7 +95,7 @@ async def open_lossy_world(
 ) -> AsyncGenerator[tuple[LossyWorld, App]]:
     """Open a sandbox behind a lossy network, and a ledger, in virtual time."""
     time = VirtualTime()
-    with Sandbox(folder / "sandbox", clock=time.clock) as sandbox:
+    with open_workspace(folder / "sandbox", time.clock) as sandbox:
         lossy = make_lossy(sandbox.app, time)
         clocks = Clocks(monotonic=time.monotonic, sleep=time.sleep, now=time.clock.now)
         api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=lossy, clocks=clocks))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.support.workspaces import open_workspace
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 CONTRACT = Path(__file__).parents[2] / "contract" / "openapi.yaml"
@@ -78,7 +79,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def sandbox(clock: ManualClock) -> Iterator[Sandbox]:
+def sandbox(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
     """A sandbox with the demo workspace."""
-    with Sandbox(clock=clock) as opened:
+    with open_workspace(tmp_path / "sandbox", clock) as opened:
         yield opened

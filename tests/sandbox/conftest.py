@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.support.workspaces import open_workspace
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 
@@ -16,16 +18,16 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def sandbox(clock: ManualClock) -> Iterator[Sandbox]:
+def sandbox(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
     """The demo workspace."""
-    with Sandbox(clock=clock) as opened:
+    with open_workspace(tmp_path / "sandbox", clock) as opened:
         yield opened
 
 
 @pytest.fixture
-def empty(clock: ManualClock) -> Iterator[Sandbox]:
+def empty(clock: ManualClock, tmp_path: Path) -> Iterator[Sandbox]:
     """A workspace without accounts and posts, in UTC."""
-    with Sandbox(clock=clock, empty=True) as opened:
+    with open_workspace(tmp_path / "empty", clock, empty=True) as opened:
         yield opened
 
 

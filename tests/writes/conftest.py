@@ -14,6 +14,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.asgi import answer, nowhere, once
+from tests.support.workspaces import open_workspace
 from tests.virtual_time import START, VirtualTime
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.client import ApiClient
@@ -212,7 +213,7 @@ def _client(sandbox: Sandbox, faults: Faults, time: VirtualTime) -> ApiClient:
 @asynccontextmanager
 async def _open(folder: Path) -> AsyncGenerator[World]:
     time = VirtualTime()
-    with Sandbox(folder / "sandbox", clock=time.clock) as sandbox:
+    with open_workspace(folder / "sandbox", time.clock) as sandbox:
         faults = Faults(sandbox.app, time)
         api = _client(sandbox, faults, time)
         state = SqliteStore(folder / "state")

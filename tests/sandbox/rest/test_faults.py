@@ -3,11 +3,13 @@
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import httpx2
 import pytest
 
+from tests.support.workspaces import open_workspace
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.rest import faults
 from ttp_mcp.sandbox.rest.faults import ABORT, Fault, FaultProblem, PendingFault
@@ -19,9 +21,9 @@ POST = {"content": "Fresh bread", "platforms": ["twitter"]}
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """An empty-handed evening: the demo workspace, with requests that may ask for faults."""
-    with Sandbox(clock=ManualClock(NOW), faults_by_header=True) as opened:
+    with open_workspace(tmp_path / "sandbox", ManualClock(NOW), faults_by_header=True) as opened:
         yield opened
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.workspaces import open_workspace
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.sandbox.clock import to_iso, to_ms
 from ttp_mcp.sandbox.rest import faults, tokens
@@ -23,9 +24,9 @@ PNG = b"\x89PNG\r\n\x1a\n and so on"
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """The demo workspace on a Wednesday morning, for the stored clock too."""
-    with Sandbox(clock=ManualClock(NOW)) as opened:
+    with open_workspace(tmp_path / "sandbox", ManualClock(NOW)) as opened:
         opened.stored_clock.stop_at(NOW)
         yield opened
 

@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
 
+from tests.support.workspaces import open_workspace
 from ttp_mcp.config import Settings
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.transports.http.app import HttpService
@@ -90,8 +93,10 @@ Serve = Callable[..., AbstractAsyncContextManager[Web]]
 
 
 @pytest.fixture
-def serve(settings: Settings, clock: ManualClock) -> Serve:
+def serve(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
     """Opens a server: `async with serve(server_key=KEY) as web`. Keywords are settings; `options` and `more` are the rest."""
+
+    numbers = count()
 
     @asynccontextmanager
     async def open_web(
@@ -103,7 +108,7 @@ def serve(settings: Settings, clock: ManualClock) -> Serve:
     ) -> AsyncIterator[Web]:
         from dataclasses import replace
 
-        own = sandbox or Sandbox(clock=clock)
+        own = sandbox or open_workspace(tmp_path / f"sandbox-{next(numbers)}", clock)
         configured = replace(settings, **changes)
         chosen = chosen_options(configured, "http", **(options or {}))
         service = HttpService(configured, chosen, own, port=PORT, **(more or {}))
