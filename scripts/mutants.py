@@ -1,17 +1,19 @@
-"""Change the code of one module in small ways and see whether its closest tests notice. Prints the kill rate and what survived.
+"""Change the code of modules in small ways and see whether their closest tests notice. Prints the kill rate and what survived.
 
     python scripts/mutants.py                   lists the modules that protect people
     python scripts/mutants.py ledger/claims     tries every mutant of ttp_mcp/ledger/claims.py
     python scripts/mutants.py ledger/claims A B tries only A and B, as they were named in an earlier run; `*` matches any part
+    python scripts/mutants.py text times        tries two modules with one start of pytest
 
-mutmut makes and runs the mutants, in a copy of the tracked files. Mutants that change nothing a user could notice are listed with a
-reason in `tests/equivalent_mutants.toml`. Exit code 1 when others survive. A module takes minutes, so the gate doesn't run this.
+mutmut makes the mutants, and `mutants_run.py` runs them, in a copy of the tracked files. Mutants that change nothing a user could
+notice are listed with a reason in `tests/equivalent_mutants.toml`. Exit code 1 when others survive. A module takes minutes, so the gate
+doesn't run this.
 """
 
 import argparse
 import ast
 import difflib
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -108,17 +110,14 @@ TESTS = {
 LEFT_OUT = ("tests/writes/test_history.py", "tests/writes/replacement/test_killed.py")
 # A timeout is a loop that doesn't end, which tests notice.
 KILLED = ("killed", "timeout")
-# A folder of its own, so that the other scripts can't be imported by the tests.
-PLUGIN_FOLDER = "pytest_plugin"
 _SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|ORDER BY|INSERT|VALUES|UPDATE|SET|DELETE|LIMIT|BEGIN|COMMIT|ROLLBACK|PRAGMA)\b"
 )
-COPIED = ("contract", "docs", "scripts", "benchmarks", "plugin", "README.md", "AGENTS.md", "server.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mutant that no test killed: its name, and the line before and after."""
+    """A mutant: its name, and the line before and after."""
 
     name: str
     before: str
@@ -143,51 +142,47 @@ def closest_tests(module: str) -> list[str]:
     return list(TESTS.get(folder, (f"tests/{module.rpartition('/')[0]}",)))
 
 
-def copy_project(folder: Path, module: str) -> None:
-    """Copy the tracked files, and tell mutmut what to change and what to run."""
+def copy_project(folder: Path) -> None:
+    """Copy the tracked files."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    (folder / PLUGIN_FOLDER).mkdir()
-    shutil.copy2(ROOT / "scripts" / "mutants_order.py", folder / PLUGIN_FOLDER)
-    arguments = [
-        "-p",
-        "mutants_order",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        "0",
-        "-m",
-        "not slow and not browser",
-    ]
-    arguments += [f"--ignore={name}" for name in LEFT_OUT]
-    settings = f"""
-[tool.mutmut]
-source_paths = ["ttp_mcp"]
-only_mutate = ["ttp_mcp/{module}.py"]
-also_copy = {list(COPIED)}
-pytest_add_cli_args = {arguments}
-pytest_add_cli_args_test_selection = {closest_tests(module)}
-"""
+    # mutmut looks for it, and reads no other setting.
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write(settings)
+        file.write('\n[tool.mutmut]\nsource_paths = ["ttp_mcp"]\n')
 
 
-def run_mutmut(folder: Path, *arguments: str) -> str:
-    """Run mutmut in the copy, in an environment of its own, and return what it printed."""
-    command = ["uv", "run", "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "mutmut", *arguments]
-    extra = {"PYTHONPATH": str(folder / PLUGIN_FOLDER), "MUTANT_KILLS": str(folder / "kills")}
-    done = subprocess.run(command, cwd=folder, env=os.environ | extra, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
+def run_in_copy(folder: Path, *arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `mutants_run.py` in the copy, in an environment of its own."""
+    command = ["uv", "run", "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "python", "scripts/mutants_run.py"]
+    return subprocess.run([*command, *arguments], cwd=folder, stdout=stdout, text=True, check=False)
+
+
+def make_mutants(folder: Path, modules: list[str]) -> dict[str, list[Mutant]]:
+    """Put the mutants of modules into the copy."""
+    made = run_in_copy(folder, "make", *(f"ttp_mcp/{module}.py" for module in modules), stdout=subprocess.PIPE)
+    found = zip(modules, json.loads(made.stdout), strict=True)
+    return {module: read_mutants(folder, module, names) for module, names in found}
+
+
+def run_mutants(folder: Path, names: list[str], tests: list[str], options: argparse.Namespace) -> dict[str, str]:
+    """Return the outcome of each mutant."""
+    plan = folder / "plan.json"
+    plan.write_text(
+        json.dumps({"mutants": names, "workers": options.workers, "seconds": options.seconds}), encoding="utf-8"
+    )
+    run_in_copy(folder, "run", str(plan), *(f"--ignore={name}" for name in LEFT_OUT), *tests, stdout=subprocess.DEVNULL)
+    outcomes: dict[str, str] = json.loads(plan.read_text(encoding="utf-8"))
+    if set(outcomes) != set(names):
+        sys.exit("The tests did not run, or fail without a mutant.")
+    return outcomes
 
 
 def read_mutants(folder: Path, module: str, names: list[str]) -> list[Mutant]:
-    """Read the changed lines of mutants. mutmut's own command for that takes a second for each."""
-    source = (folder / "mutants" / "ttp_mcp" / f"{module}.py").read_text(encoding="utf-8")
+    """Read the changed lines of mutants."""
+    source = (folder / "ttp_mcp" / f"{module}.py").read_text(encoding="utf-8")
     lines = source.splitlines()
     bodies = {
         node.name: [line.strip() for line in lines[node.body[0].lineno - 1 : node.end_lineno]]
@@ -225,44 +220,55 @@ def _is_sql_case(mutant: Mutant) -> bool:
     return before == after and mutant.before.lower() == mutant.after.lower() and bool(_SQL.search(mutant.before))
 
 
-def try_module(module: str, names: list[str], workers: int) -> int:
-    """Try mutants of a module, all if none is named, and print the result; return the survivors that aren't equivalent."""
+def try_modules(modules: list[str], patterns: list[str], options: argparse.Namespace) -> int:
+    """Try mutants of modules, all if none is named, and print the results; return the survivors that aren't equivalent."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        copy_project(folder, module)
-        said = run_mutmut(folder, "run", "--max-children", str(workers), *names)
-        results = dict(re.findall(r"^\s*(\S+): (.+)$", run_mutmut(folder, "results", "--all", "true"), re.MULTILINE))
-        if names:
-            results = {each: results[each] for each in results if any(fnmatchcase(each, name) for name in names)}
-        alive = read_mutants(folder, module, [each for each, outcome in results.items() if outcome not in KILLED])
-    if not results or "not checked" in results.values():
-        sys.exit(f"{module}: the tests did not run, or fail without a mutant\n{said[-3000:]}")
-    left = [mutant for mutant in alive if not is_equivalent(mutant, module)]
-    counted = len(results) - (len(alive) - len(left))
-    share = 100 * (counted - len(left)) / counted if counted else 100.0
-    timeouts = sum(outcome == "timeout" for outcome in results.values())
+        copy_project(folder)
+        made = make_mutants(folder, modules)
+        chosen = {module: _choose(made[module], patterns) for module in modules}
+        tried = {module: [each for each in chosen[module] if not is_equivalent(each, module)] for module in modules}
+        tests = list(dict.fromkeys(test for module in modules for test in closest_tests(module)))
+        outcomes = run_mutants(folder, [each.name for found in tried.values() for each in found], tests, options)
+    for module in modules:
+        print_result(module, tried[module], len(chosen[module]), outcomes)
+    return sum(outcome not in KILLED for outcome in outcomes.values())
+
+
+def _choose(mutants: list[Mutant], patterns: list[str]) -> list[Mutant]:
+    return [each for each in mutants if any(fnmatchcase(each.name, pattern) for pattern in patterns or ["*"])]
+
+
+def print_result(module: str, tried: list[Mutant], chosen: int, outcomes: dict[str, str]) -> None:
+    """Print the kill rate of a module and its survivors."""
+    alive = [mutant for mutant in tried if outcomes[mutant.name] not in KILLED]
+    share = 100 * (len(tried) - len(alive)) / len(tried) if tried else 100.0
+    timeouts = sum(outcomes[mutant.name] == "timeout" for mutant in tried)
     print(
-        f"\n{module}: {counted - len(left)} of {counted} mutants killed ({share:.1f} %), {timeouts} of them by a timeout, "
-        f"{len(alive) - len(left)} equivalent"
+        f"\n{module}: {len(tried) - len(alive)} of {len(tried)} mutants killed ({share:.1f} %), {timeouts} of them by a timeout, "
+        f"{chosen - len(tried)} equivalent"
     )
-    for mutant in left:
+    for mutant in alive:
         print(f"\n{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
-    return len(left)
 
 
 def main() -> int:
-    """List the modules, or try one."""
+    """List the modules, or try some."""
     parser = argparse.ArgumentParser(description="Change a module in small ways and see whether its tests notice.")
-    parser.add_argument("module", nargs="?", help="for example ledger/claims; none: list the modules")
-    parser.add_argument("mutants", nargs="*", help="names of mutants; none: all")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "names", nargs="*", help="modules, for example ledger/claims, and mutants of them (none: all); none: the list"
+    )
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=600, help="CPU time after which a mutant has survived")
     options = parser.parse_args()
-    if options.module is None:
+    if not options.names:
         print(*list_modules(), sep="\n")
         return 0
-    if not (ROOT / "ttp_mcp" / f"{options.module}.py").is_file():
-        parser.error(f"there is no ttp_mcp/{options.module}.py")
-    return 1 if try_module(options.module, options.mutants, options.workers) else 0
+    modules = [name for name in options.names if (ROOT / "ttp_mcp" / f"{name}.py").is_file()]
+    if not modules:
+        parser.error(f"there is no ttp_mcp/{options.names[0]}.py")
+    patterns = [name for name in options.names if name not in modules]
+    return 1 if try_modules(modules, patterns, options) else 0
 
 
 if __name__ == "__main__":

@@ -596,6 +596,18 @@ def test_file_that_is_not_ordinary_text_is_a_problem_and_does_not_block(tmp_path
     assert load_settings({"TTP_API_TOKEN_FILE": str(empty)}).token_problem == "TTP_API_TOKEN_FILE names an empty file."
 
 
+@skip_on_windows("Windows would write the whole file")
+@pytest.mark.requirement("config.token")
+def test_only_the_beginning_of_a_token_file_is_read(tmp_path):
+    """A file of a terabyte, named by mistake, would fill the memory."""
+    path = tmp_path / "token"
+    path.write_text(TEXT)
+    path.chmod(0o600)
+    os.truncate(path, 2**40)
+    settings = load_settings({"TTP_API_TOKEN_FILE": str(path)})
+    assert (settings.token_problem, settings.token and settings.token.reveal()) == (None, TEXT)
+
+
 @pytest.mark.requirement("config.token")
 def test_token_file_that_another_program_holds_is_named_as_such(tmp_path, monkeypatch):
     """Windows refuses to open it then."""

@@ -1,6 +1,8 @@
 """Parsing, refusal and formatting of times."""
 
 import re
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -22,6 +24,7 @@ from ttp_mcp.times import (
     show,
     show_day,
     show_short,
+    to_iso,
     to_wire,
 )
 
@@ -44,6 +47,21 @@ ZONES = tuple(
         "Asia/Beirut",
     )
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def far_from_utc() -> Iterator[None]:
+    """The zone of the machine must not matter, and most test machines run in UTC."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TZ", "Pacific/Chatham")
+        _read_machine_zone()
+        yield
+    _read_machine_zone()
+
+
+def _read_machine_zone() -> None:
+    if hasattr(time, "tzset"):
+        time.tzset()
 
 
 def changes(zone, year):
@@ -247,6 +265,8 @@ def test_time_is_shown_in_its_zone_and_in_utc():
     assert show(late, PARIS) == "Tue 1 Dec 2026 00:30 Europe/Paris (30 Nov 23:30Z)"
     assert show_short(late, PARIS) == "Tue 1 Dec 2026 00:30 (2026-11-30T23:30Z)"
     assert to_wire(late.astimezone(timezone(timedelta(hours=5)))) == "2026-11-30T23:30:00.000Z"
+    assert to_iso(late.replace(second=7, microsecond=123_000), PARIS) == "2026-12-01T00:30:07+01:00"
+    assert to_iso(None, PARIS) is None
 
 
 @pytest.mark.requirement("times.show")
@@ -262,6 +282,7 @@ def test_time_is_shown_in_its_zone_and_in_utc():
         (172799, "in 48 h"),
         (172800, "in 2 days"),
         (-10 * 86400, "10 days ago"),
+        (20_000.6 * 86400, "in 20001 days"),
     ],
 )
 def test_distance_changes_its_unit_at_90_minutes_and_48_hours(seconds, shown):
@@ -279,6 +300,13 @@ def test_distance_changes_its_unit_at_90_minutes_and_48_hours(seconds, shown):
 )
 def test_end_of_a_range_that_is_a_date_is_the_end_of_that_day(text, end):
     assert to_wire(parse_end(text, PARIS, NOW)) == end
+
+
+@pytest.mark.requirement("times.parse")
+def test_end_of_a_range_in_another_format_is_refused_with_an_example():
+    with pytest.raises(TimeProblem) as caught:
+        parse_end("tomorrow", PARIS, NOW)
+    assert str(caught.value) == FORM
 
 
 @pytest.mark.requirement("times.parse")
@@ -320,6 +348,7 @@ def test_unknown_zone_is_refused(name):
         ("zoneinfo", None, "", None),
         ("a copy", "Europe/Paris\n", "", "Europe/Paris"),
         ("a copy", "Europe/Paris", "", "Europe/Paris"),
+        ("a copy", "Europe/Paris\nEurope/Rome\n", "", "Europe/Paris"),
         ("a copy", "Mars/Base\n", "", None),
         ("a copy", "\xff\n", "", None),
         ("a copy", None, "", None),

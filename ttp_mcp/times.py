@@ -58,14 +58,14 @@ def parse_when(text: str, zone: ZoneInfo, now: datetime, *, date_ok: bool = Fals
 
 def _find_day_start(midnight: datetime, zone: ZoneInfo) -> datetime:
     """Find the first instant of a day. If clocks change at midnight it is the change, or the first of two midnights."""
-    start = midnight.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    start = midnight.replace(tzinfo=zone).astimezone(UTC)
     if start.astimezone(zone).date() != midnight.date():
         raise TimeProblem(f"{midnight.date()} does not exist in {zone.key}, which skipped that day.")
     return start
 
 
 def _apply_offset(wall: datetime, offset: str) -> datetime:
-    if offset in "Zz":
+    if offset.upper() == "Z":
         return wall.replace(tzinfo=UTC)
     hours, minutes = int(offset[1:3]), int(offset[3:].removeprefix(":") or 0)
     distance = timedelta(hours=hours, minutes=minutes)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from tests.support.windows import skip_on_windows
 from ttp_mcp.media import files
 from ttp_mcp.media.errors import FileRefused
 from ttp_mcp.media.files import EXAMPLE_FOLDER, MOST_BYTES, folder_problems, open_below
@@ -609,6 +610,23 @@ def test_change_after_opening_is_noticed(folder, change):
             path.unlink()
         else:
             path.write_bytes(b"PICTURE")
+        assert not file.is_unchanged()
+
+
+@skip_on_windows("Windows keeps no time of a change of the file itself")
+@pytest.mark.requirement("uploads.identity")
+def test_change_that_leaves_size_and_time_is_noticed(folder):
+    """`cp -p` and rsync write the time of the original; the file system's own time of change can't be set."""
+    path = folder / "photo.jpg"
+    os.utime(path, ns=(10**9, 10**9))
+    with open_below("photo.jpg", [folder]) as file:
+        opened = path.stat()
+        path.write_bytes(b"PICTURE")
+        os.utime(path, ns=(10**9, 10**9))
+        # Its clock may have steps of several milliseconds.
+        while path.stat().st_ctime_ns == opened.st_ctime_ns:
+            os.utime(path, ns=(10**9, 10**9))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (opened.st_size, opened.st_mtime_ns)
         assert not file.is_unchanged()
 
 

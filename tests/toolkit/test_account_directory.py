@@ -130,6 +130,15 @@ async def test_account_named_twice_is_meant_once(fresh):
     assert [each["account"] for each in data["accounts"]] == ["linkedin «Harbor Café»", "instagram @harbor.cafe"]
 
 
+def test_account_id_that_the_api_lists_twice_has_its_first_name():
+    """What is sent is the id, and it is the same by each of its names."""
+    book = AccountCache(
+        (account("acc_1", name="First", handle="@first"), account("acc_1", name="Second", handle="@second"))
+    )
+    assert book.named("acc_1") == "twitter @first"
+    assert [book.find(word, "Post not created").id for word in ("acc_1", "@first", "@second")] == ["acc_1"] * 3
+
+
 def test_word_from_outside_can_not_end_its_quotation():
     """Nor bring control characters."""
     with pytest.raises(Refusal) as raised:

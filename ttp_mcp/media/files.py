@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -75,7 +75,7 @@ class OpenFile:
 
     def copy(self) -> "OpenFile":
         """Return the same file on a descriptor of its own, for a thread that may outlive this one."""
-        return OpenFile(os.dup(self.descriptor), self.name, self.size, self.mtime_ns, self.inode, self._found)
+        return replace(self, descriptor=os.dup(self.descriptor))
 
     def close(self) -> None:
         """Close the descriptor."""
