@@ -419,12 +419,12 @@ REMOVED: dict[str, Removal] = {
     "users apart": Removal(
         "factory:scope_of",
         always("one"),
-        f"{SERVER}/test_factory.py::test_each_user_has_a_ledger_and_a_token_of_their_own",
+        f"{SERVER}/test_factory.py::test_each_user_has_their_own_ledger_and_token",
     ),
     "equal calls at once": Removal(
         "writes.replacement:Replacer._reserve",
         always(True),
-        f"{TOOLS}/posts/test_reschedule.py::test_one_of_two_equal_calls_at_once_has_to_wait",
+        f"{TOOLS}/posts/test_reschedule.py::test_concurrent_equal_calls_are_serialized",
     ),
     "old post that is deleted elsewhere": Removal(
         "writes.replacement:Replacer._exists",
@@ -434,7 +434,7 @@ REMOVED: dict[str, Removal] = {
     "accounts that a duplicate is not for": Removal(
         "ledger.claims:list_missing",
         always(()),
-        f"{TOOLS}/posts/test_reschedule.py::test_an_equal_post_for_some_of_the_accounts_does_not_replace_the_old_one",
+        f"{TOOLS}/posts/test_reschedule.py::test_partial_duplicate_does_not_replace_the_old_post",
     ),
     "claims of other writes": Removal(
         "ledger.claims:Claims._others",
@@ -459,7 +459,7 @@ REMOVED: dict[str, Removal] = {
     "replacement that can't be recorded": Removal(
         "writes.replacement:LedgerProblem",
         constant(ZeroDivisionError),
-        f"{TOOLS}/posts/test_reschedule.py::test_replacement_is_removed_when_the_delete_can_not_be_recorded",
+        f"{TOOLS}/posts/test_reschedule.py::test_replacement_is_deleted_when_the_delete_cannot_be_recorded",
     ),
     "replacement that may exist": Removal(
         "writes.replacement:EarlierAttempt",
@@ -550,7 +550,7 @@ REMOVED: dict[str, Removal] = {
     "a clear yes": Removal(
         "server.elicitation:_is_accepted",
         always(True),
-        f"{SERVER}/test_elicitation.py::test_anything_but_a_clear_yes_is_a_refusal",
+        f"{SERVER}/test_elicitation.py::test_only_an_explicit_yes_confirms",
     ),
     "only who can ask is asked": Removal(
         "server.elicitation:_can_elicit",
@@ -561,32 +561,32 @@ REMOVED: dict[str, Removal] = {
     "access, at registration": Removal(
         "toolkit.registry:ALLOWED_EFFECTS",
         everything_allowed,
-        f"{TOOLS}/test_every_tool.py::test_access_leaves_only_the_tools_of_its_effects",
+        f"{TOOLS}/test_every_tool.py::test_access_offers_only_tools_of_its_effects",
     ),
     "outgoing text": Removal(
         "tools.posts.validation:find_text_errors",
         always([]),
-        f"{TOOLS}/posts/test_posts.py::test_text_that_can_not_be_published_is_refused_and_not_altered",
+        f"{TOOLS}/posts/test_posts.py::test_unpublishable_text_is_refused_not_altered",
     ),
     "deceiving text": Removal(
         "tools.posts.validation:find_text_warnings",
         always([]),
-        f"{TOOLS}/posts/test_check.py::test_text_that_could_deceive_is_a_warning",
+        f"{TOOLS}/posts/test_check.py::test_deceptive_text_is_a_warning",
     ),
     "media addresses": Removal(
         "tools.posts.validation:find_unhosted",
         always(()),
-        f"{TOOLS}/posts/test_posts.py::test_media_that_no_network_could_fetch_is_refused",
+        f"{TOOLS}/posts/test_posts.py::test_unfetchable_media_is_refused",
     ),
     "unnamed platforms": Removal(
         "tools.posts.validation:refuse_unnamed_platforms",
         no_check,
-        f"{TOOLS}/posts/test_posts.py::test_unclear_targets_are_refused",
+        f"{TOOLS}/posts/test_posts.py::test_ambiguous_targets_are_refused",
     ),
     "rules of platforms": Removal(
         "tools.posts.create:refuse_errors",
         no_check,
-        f"{TOOLS}/posts/test_posts.py::test_rules_of_platforms_stop_a_post_before_it_is_sent",
+        f"{TOOLS}/posts/test_posts.py::test_platform_rules_are_checked_before_sending",
     ),
     "past times": Removal(
         "tools.posts.prepare:refuse_past",
@@ -596,22 +596,22 @@ REMOVED: dict[str, Removal] = {
     "past times by the clock of the API": Removal(
         "tools.posts.prepare:refuse_past",
         no_check,
-        f"{TOOLS}/posts/test_check.py::test_time_that_is_past_by_the_clock_of_the_api_would_not_be_sent",
+        f"{TOOLS}/posts/test_check.py::test_time_past_by_the_apis_clock_would_not_be_sent",
     ),
     "yes that comes late": Removal(
         "tools.posts.create:refuse_past",
         no_check,
-        f"{TOOLS}/posts/test_posts.py::test_yes_that_comes_too_late_sends_nothing",
+        f"{TOOLS}/posts/test_posts.py::test_late_confirmation_sends_nothing",
     ),
     "posts that are publishing": Removal(
         "tools.posts.delete:_read_deletable",
         constant(any_post),
-        f"{TOOLS}/posts/test_posts.py::test_post_that_is_publishing_is_refused",
+        f"{TOOLS}/posts/test_posts.py::test_delete_of_a_publishing_post_is_refused",
     ),
     "plans that were altered": Removal(
         "tools.plans.stored_plan:StoredPlan.refuse_altered",
         no_check,
-        f"{TOOLS}/plans/test_plans.py::test_plan_that_was_altered_is_refused",
+        f"{TOOLS}/plans/test_plans.py::test_altered_plan_is_refused",
     ),
     "plans whose time has passed": Removal(
         "tools.plans.apply:_refuse_late",
@@ -636,12 +636,12 @@ REMOVED: dict[str, Removal] = {
     "code for what was left of a plan": Removal(
         "toolkit.confirmation:digest_of",
         always("the same"),
-        f"{TOOLS}/plans/test_guards.py::test_code_for_the_rest_of_a_plan_does_not_cover_more_of_it",
+        f"{TOOLS}/plans/test_guards.py::test_code_for_pending_posts_covers_no_others",
     ),
     "lead before a planned time": Removal(
         "tools.plans.apply:SEND_LEAD",
         constant(timedelta(0)),
-        f"{TOOLS}/plans/test_guards.py::test_post_that_is_due_in_less_than_a_minute_is_not_applied",
+        f"{TOOLS}/plans/test_guards.py::test_post_due_within_a_minute_is_not_applied",
     ),
     "human is asked about a replacement": Removal(
         "tools.posts.reschedule:require_confirmation",
@@ -651,12 +651,12 @@ REMOVED: dict[str, Removal] = {
     "what an unclear apply made": Removal(
         "tools.plans.undo:_recall_attempts",
         later([]),
-        f"{TOOLS}/plans/test_plans.py::test_undo_looks_for_what_an_unclear_apply_made",
+        f"{TOOLS}/plans/test_plans.py::test_undo_searches_for_posts_of_an_unclear_apply",
     ),
     "plan's posts that are not found": Removal(
         "tools.plans.undo:_is_gone",
         later(True),
-        f"{TOOLS}/plans/test_plans.py::test_copy_of_the_api_that_lags_makes_no_post_gone",
+        f"{TOOLS}/plans/test_plans.py::test_post_missing_from_a_lagging_replica_is_kept",
     ),
     "human is asked about publishing": Removal(
         "tools.posts.publish:require_confirmation",
@@ -701,7 +701,7 @@ REMOVED: dict[str, Removal] = {
     "posts on their way": Removal(
         "tools.posts.reschedule:refuse_unless_replaceable",
         no_check,
-        f"{TOOLS}/posts/test_reschedule.py::test_post_that_is_out_or_on_its_way_is_refused",
+        f"{TOOLS}/posts/test_reschedule.py::test_published_or_publishing_post_is_refused",
     ),
     # Secrets
     "form of a token": Removal(
@@ -725,20 +725,20 @@ REMOVED: dict[str, Removal] = {
     "one line of log": Removal(
         "logs:_UNPRINTABLE",
         constant(re.compile("(?!)")),
-        f"{SERVER}/test_logs.py::test_a_record_is_one_line_with_its_time_in_utc",
+        f"{SERVER}/test_logs.py::test_record_is_one_line_with_its_time_in_utc",
     ),
     "talkative loggers": Removal(
         "logs:_VERBOSE_LOGGERS",
         constant(()),
-        f"{SERVER}/test_logs.py::test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet",
+        f"{SERVER}/test_logs.py::test_server_built_later_adds_no_handler_and_http_loggers_are_quiet",
     ),
     "redaction of answers": Removal(
-        "server.rendering:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_token_leaves_in_no_answer"
+        "server.rendering:redact_tokens", as_it_is, f"{SERVER}/test_server.py::test_no_answer_contains_the_token"
     ),
     "redaction of names that are sent": Removal(
         "server.mcp_server:redact_names",
         constant(passed_on),
-        f"{SERVER}/test_server.py::test_token_that_is_sent_as_a_name_is_in_no_span",
+        f"{SERVER}/test_server.py::test_token_sent_as_a_name_is_in_no_span",
     ),
     "redaction of questions": Removal(
         "server.elicitation:redact_tokens", as_it_is, f"{SERVER}/test_elicitation.py::test_token_is_in_no_question"
@@ -751,7 +751,7 @@ REMOVED: dict[str, Removal] = {
     "redaction of data": Removal(
         "server.rendering:redact_json",
         as_it_is,
-        f"{SERVER}/test_server.py::test_token_leaves_in_no_data",
+        f"{SERVER}/test_server.py::test_no_data_contains_the_token",
     ),
     "redaction of errors": Removal(
         "errors:redact",
@@ -832,7 +832,7 @@ REMOVED: dict[str, Removal] = {
     "retry of a post for now": Removal(
         "tools.posts.prepare:_find_recent",
         later(None),
-        f"{TOOLS}/posts/test_answers.py::test_retry_of_a_post_for_now_is_no_second_post_however_late_the_answer_is",
+        f"{TOOLS}/posts/test_answers.py::test_retry_of_a_post_for_now_creates_no_duplicate",
     ),
     "replaced post in a confirmation": Removal(
         "tools.posts.reschedule:require_confirmation",
@@ -842,7 +842,7 @@ REMOVED: dict[str, Removal] = {
     "accounts in a confirmation of a retry": Removal(
         "tools.posts.publish:require_confirmation",
         without_binding("accounts"),
-        f"{TOOLS}/posts/test_publish.py::test_confirmation_of_a_retry_is_for_the_accounts_that_were_shown",
+        f"{TOOLS}/posts/test_publish.py::test_confirmation_of_a_retry_covers_the_accounts_shown",
     ),
     "publish during a reschedule": Removal(
         "tools.posts.publish:_refuse_pending_replacement",
@@ -852,12 +852,12 @@ REMOVED: dict[str, Removal] = {
     "late posts of a plan after the answer": Removal(
         "tools.plans.apply:_refuse_late",
         no_check,
-        f"{TOOLS}/plans/test_guards.py::test_plan_with_a_post_that_is_late_after_the_answer_is_not_applied_in_part",
+        f"{TOOLS}/plans/test_guards.py::test_plan_is_not_applied_in_part_after_a_slow_confirmation",
     ),
     "posts of a plan that become late": Removal(
         "tools.plans.apply:_is_late",
         always(False),
-        f"{TOOLS}/plans/test_guards.py::test_post_that_becomes_late_while_others_are_created_is_not_sent",
+        f"{TOOLS}/plans/test_guards.py::test_post_that_becomes_late_during_apply_is_not_sent",
     ),
     "duplicates in a confirmation": Removal(
         "tools.posts.create:require_confirmation",

@@ -1,4 +1,4 @@
-"""Wheel and sdist, and the server installed from the wheel alone. Slow: builds, and installs what it depends on."""
+"""Wheel and sdist, and the server installed from the wheel alone. Slow: builds, and installs the dependencies."""
 
 import json
 import os
@@ -74,7 +74,7 @@ CALLS: dict[str, dict[str, object]] = {
 
 
 def run(*command, **more):
-    """Run a command that is expected to work: what it printed."""
+    """Run a command that is expected to succeed and return its output."""
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False, **more)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -82,7 +82,7 @@ def run(*command, **more):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
-    """A folder with the wheel and the sdist, built from this repository; the wheel from the sdist, as for a release."""
+    """A folder with the wheel and the sdist of this repository; the wheel is built from the sdist, as for a release."""
     folder = tmp_path_factory.mktemp("dist")
     run(UV, "build", "--quiet", "--out-dir", folder, ROOT)
     return folder
@@ -95,7 +95,7 @@ def wheel(built) -> Path:
 
 
 def chosen_python(which: str) -> str:
-    """The oldest Python that we support, or the newest that this machine has."""
+    """The oldest supported Python, or the newest on this machine."""
     versions = ("3.11",) if which == "oldest" else ("3.14", "3.13", "3.12")
     found = next((path for version in versions if (path := found_python(version))), None)
     if found is None:
@@ -104,7 +104,7 @@ def chosen_python(which: str) -> str:
 
 
 def found_python(version: str) -> str | None:
-    """Where a Python of this version is."""
+    """Return the path of a Python of this version."""
     done = subprocess.run(
         [UV, "python", "find", "--no-python-downloads", version], capture_output=True, text=True, check=False
     )
@@ -115,8 +115,8 @@ def found_python(version: str) -> str | None:
     return str(kept[-1]) if kept else None
 
 
-def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
-    """No tests, no settings, no scripts."""
+def test_wheel_contains_only_the_package_and_its_data(wheel):
+    """No tests, settings or scripts."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = archive.read(f"ttp_mcp-{__version__}.dist-info/METADATA").decode()
@@ -138,7 +138,7 @@ def test_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
     assert "License-Expression: MIT" in metadata
 
 
-def test_sdist_holds_what_a_test_run_needs(built):
+def test_sdist_contains_what_a_test_run_needs(built):
     """Tests, contract, lock."""
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -147,8 +147,8 @@ def test_sdist_holds_what_a_test_run_needs(built):
     assert not [name for name in names if "__pycache__" in name or name.startswith((".git/", ".venv", ".tools"))]
 
 
-def test_neither_holds_a_token(built, wheel):
-    """Nothing that has the form of a real one; tests write theirs as a sum."""
+def test_artifacts_contain_no_token(built, wheel):
+    """No string has the form of a real one; tests write theirs as a sum."""
     with zipfile.ZipFile(wheel) as archive:
         found = [name for name in archive.namelist() if TOKEN.search(archive.read(name))]
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
@@ -161,8 +161,8 @@ def test_neither_holds_a_token(built, wheel):
 @pytest.mark.requirement("packages.clean")
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 @pytest.mark.parametrize("python", ["oldest", "newest"])
-def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, python, resolution):
-    """In an environment that holds the wheel and what it depends on."""
+def test_server_installed_from_the_wheel_answers(wheel, tmp_path, python, resolution):
+    """In an environment with the wheel and its dependencies only."""
     run(UV, "venv", "--quiet", "--python", chosen_python(python), tmp_path / "venv")
     interpreter = tmp_path / "venv" / "bin" / "python"
     # The wheel would be the only direct requirement of itself, so what it depends on is resolved from its source.
@@ -190,7 +190,7 @@ def test_installed_from_the_wheel_it_starts_lists_and_answers(wheel, tmp_path, p
 
 @pytest.mark.requirement("login.clients")
 def test_wheel_needs_one_login_for_three_clients(wheel, tmp_path):
-    """In a fresh home: each client's start lists and calls without any variable, and no settings file holds the token."""
+    """In a fresh home each client starts, lists and calls without variables, and no settings file has the token."""
     run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
     run(UV, "pip", "install", "--quiet", "--python", tmp_path / "venv" / "bin" / "python", wheel)
     home = Home(tmp_path / "home", tmp_path / "venv" / "bin" / "ttp-mcp")
@@ -207,7 +207,7 @@ def test_wheel_needs_one_login_for_three_clients(wheel, tmp_path):
 
 
 def called_over_http(server, folder) -> tuple[int, int]:
-    """Status of a call without the server key, and with it."""
+    """Return the status of a call without the server key, and with it."""
     key = "k" * 40
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "PYTHON", "COV"))}
     with subprocess.Popen(
@@ -237,7 +237,7 @@ RESOURCES = 100
 
 
 def check_panels(answers) -> None:
-    """Each panel is listed, and read as one page with its styles and script."""
+    """Check that each panel is listed, and read as one page with its styles and script."""
     listed = {each["uri"] for each in answers[RESOURCES]["resources"]}
     assert listed >= set(PANELS)
     for number, uri in enumerate(PANELS, start=RESOURCES + 1):
@@ -249,7 +249,7 @@ def check_panels(answers) -> None:
 
 
 def conversation(command, state) -> dict[int, dict]:
-    """Initialize, list, call, and read the panels: the results by number."""
+    """Initialize, list, call, and read the panels; return the results by number."""
     messages = [
         {
             "id": 1,
@@ -299,7 +299,7 @@ def conversation(command, state) -> dict[int, dict]:
 
 @pytest.mark.requirement("packages.bundle.starts")
 def test_packed_bundle_starts_after_unpacking(tmp_path):
-    """Packed by the official packer, and started as a host starts it."""
+    """Packed by the official packer, and started like a host does."""
     node = subprocess.run([ROOT / ".ci" / "node"], capture_output=True, text=True, check=True).stdout.strip()
     path = f"{node}:{os.environ['PATH']}"
     run(sys.executable, "scripts/mcpb.py", "--out", tmp_path, cwd=ROOT, env={**os.environ, "PATH": path})

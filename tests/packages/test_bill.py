@@ -15,8 +15,8 @@ pytestmark = [
 ]
 
 
-def test_bill_lists_every_locked_package_that_is_installed_with_the_server(tmp_path):
-    """Each with the version in the lock; and nothing that only developers need."""
+def test_bill_lists_every_locked_runtime_package(tmp_path):
+    """With the version in the lock, and no development dependency."""
     script("sbom").write(tmp_path / "sbom.json")
     bill = json.loads((tmp_path / "sbom.json").read_text())
     assert bill["bomFormat"] == "CycloneDX"

@@ -1,4 +1,4 @@
-"""The MCPB bundle, what Claude Desktop installs with a double click."""
+"""The MCPB bundle, which Claude Desktop installs with a double click."""
 
 import json
 import re
@@ -16,32 +16,32 @@ pytestmark = pytest.mark.requirement("packages.bundle")
 
 @pytest.fixture
 def manifest():
-    """The manifest, read."""
+    """The parsed manifest."""
     return json.loads(text_of("mcpb/manifest.json"))
 
 
 @pytest.fixture
 def staged(tmp_path):
-    """The bundle's files, laid out."""
+    """The bundle's files in a folder."""
     script("mcpb").stage(tmp_path)
     return tmp_path
 
 
 def run_main(*arguments):
-    """What the bundle's start makes of its arguments."""
+    """Return the arguments and environment that the bundle starts the server with."""
     names: dict[str, object] = {"__name__": "bundle"}
     exec(compile(text_of("mcpb/main.py"), "main.py", "exec"), names)
     return names["chosen"](list(arguments))
 
 
 def test_manifest_lists_exactly_the_servers_tools(manifest):
-    """People decide by this list before they install."""
+    """Users decide by this list before they install."""
     assert [tool["name"] for tool in manifest["tools"]] == [tool.name for tool in every_tool()]
     assert manifest["version"] == __version__
 
 
 def test_manifest_asks_for_the_token_as_a_secret_and_for_folders_by_a_picker(manifest):
-    """Nothing is required: with nothing filled in the sandbox can be switched on."""
+    """Nothing is required: with nothing filled in the sandbox can be used."""
     asked = {name: (each["type"], each.get("sensitive", False)) for name, each in manifest["user_config"].items()}
     assert asked == {
         "api_token": ("string", True),
@@ -53,27 +53,27 @@ def test_manifest_asks_for_the_token_as_a_secret_and_for_folders_by_a_picker(man
     assert not any(each["required"] for each in manifest["user_config"].values())
 
 
-def test_manifest_uses_each_answer_and_asks_for_each_that_it_uses(manifest):
-    """The packer does not check this."""
+def test_manifest_options_and_their_uses_match(manifest):
+    """The packer doesn't check this."""
     used = set(re.findall(r"\$\{user_config\.(\w+)\}", json.dumps(manifest["server"])))
     assert used == manifest["user_config"].keys()
 
 
 def test_manifest_puts_no_secret_on_a_command_line(manifest):
-    """Where every program on the machine could read it."""
+    """Every program on the machine could read it."""
     arguments = " ".join(manifest["server"]["mcp_config"]["args"])
     assert "api_token" not in arguments
 
 
 def test_icon_is_a_square_png_of_128_to_512(staged):
-    """As the directory wants it."""
+    """A requirement of the directory."""
     width, height = struct.unpack(">II", (staged / "icon.png").read_bytes()[16:24])
     assert width == height
     assert 128 <= width <= 512
 
 
-def test_bundle_holds_the_package_its_lock_and_nothing_else(staged):
-    """No tests, no caches, no settings of a developer."""
+def test_bundle_contains_only_the_package_and_its_lock(staged):
+    """No tests, caches or developer settings."""
     top = {path.name for path in staged.iterdir()}
     assert top == {"LICENSE", "icon.png", "main.py", "manifest.json", "pyproject.toml", "ttp_mcp", "uv.lock"}
     staged_files = {str(path.relative_to(staged)) for path in (staged / "ttp_mcp").rglob("*") if path.is_file()}
@@ -87,7 +87,7 @@ def test_bundle_holds_the_package_its_lock_and_nothing_else(staged):
 
 
 def test_bundles_project_has_our_dependencies_and_needs_no_build(staged):
-    """uv brings them at the first start, as locked."""
+    """uv installs them at the first start, as locked."""
     project = tomllib.loads((staged / "pyproject.toml").read_text())
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dependencies"] == ours["project"]["dependencies"]
@@ -105,7 +105,7 @@ def test_bundles_project_has_our_dependencies_and_needs_no_build(staged):
         ((), [], None),
     ],
 )
-def test_start_reads_what_the_person_chose(monkeypatch, arguments, options, folders):
-    """The sandbox's switch first, then each folder."""
+def test_start_applies_the_users_choices(monkeypatch, arguments, options, folders):
+    """First whether to use the sandbox, then each folder."""
     monkeypatch.setattr("os.pathsep", ":")
     assert run_main(*arguments) == (options, folders)

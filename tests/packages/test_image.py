@@ -1,4 +1,4 @@
-"""The container image, as far as that goes without an engine; `.ci/packages` also runs its steps in a plain folder."""
+"""The container image, checked without an engine; `.ci/packages` also runs its steps in a plain folder."""
 
 import fnmatch
 import re
@@ -16,17 +16,16 @@ CACHES = ("**/__pycache__", "**/*.pyc")
 
 @pytest.fixture
 def stages():
-    """The stages of the Dockerfile: each a list of (instruction, arguments)."""
+    """Return the stages of the Dockerfile, each a list of (instruction, arguments)."""
     return script("image").stages(text_of("Dockerfile"))
 
 
 def values(stage, instruction):
-    """Arguments of each such instruction."""
+    """Return the arguments of each such instruction."""
     return [arguments for name, arguments in stage if name == instruction]
 
 
 def test_image_has_two_stages_and_the_second_has_no_build_tools(stages):
-    """What is only needed to build stays behind."""
     build, final = stages
     assert any("/uv" in each for each in values(build, "COPY"))
     assert not any("uv" in each for each in values(final, "COPY") + values(final, "RUN"))
@@ -44,22 +43,22 @@ def test_image_is_built_from_the_lock_with_bytecode(stages):
     assert any("UV_COMPILE_BYTECODE=1" in each for each in values(build, "ENV"))
 
 
-def test_versions_of_what_it_is_built_from_are_fixed(stages):
-    """A tag of a whole version for both."""
+def test_base_images_are_pinned(stages):
+    """By the tag of a full version."""
     froms = [values(stage, "FROM")[0] for stage in stages]
     froms += [found[1] for each in values(stages[0], "COPY") if (found := re.search(r"--from=(\S+)", each))]
     assert all(re.search(r":\d+\.\d+\.\d+", each) for each in froms), froms
 
 
 def test_image_runs_as_a_numeric_user_that_is_not_root(stages):
-    """Kubernetes refuses to take a name for one that is not root."""
+    """Kubernetes can't verify that a user name isn't root."""
     _, final = stages
     (user,) = values(final, "USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
 def test_image_starts_with_stdio_and_takes_arguments(stages):
-    """No shell in between: signals reach the server."""
+    """Without a shell in between, so signals reach the server."""
     _, final = stages
     assert values(final, "ENTRYPOINT") == ['["ttp-mcp"]']
     assert values(final, "CMD") == []
@@ -67,14 +66,14 @@ def test_image_starts_with_stdio_and_takes_arguments(stages):
 
 
 def test_no_secret_is_an_argument_or_setting_of_the_build(stages):
-    """Layers and history keep them for ever."""
+    """Layers and history keep them."""
     for stage in stages:
         assert values(stage, "ARG") == []
         assert not re.search(r"TOKEN|KEY|SECRET|PASSWORD", " ".join(values(stage, "ENV")))
 
 
 def test_image_is_started_as_the_deployment_starts_it():
-    """The check of `.ci/packages` uses its arguments and variables, with a value for each secret and mounted file."""
+    """`.ci/packages` uses the same arguments and variables, with values for secrets and mounted files."""
     arguments, environment = script("image").deployed(Path("/tmp/image"), store="postgresql://127.0.0.1:1/0", port="9")
     assert arguments[:2] == ["--transport", "http"]
     assert arguments[arguments.index("--port") + 1] == "9"
@@ -85,7 +84,7 @@ def test_image_is_started_as_the_deployment_starts_it():
 
 @pytest.mark.requirement("packages.image.context")
 def test_context_is_an_allow_list_of_what_the_build_copies(stages):
-    """Everything is left out first; what is let in is copied, and the other way round."""
+    """Everything is excluded first; what is included is copied, and vice versa."""
     lines = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
     allowed = {line[1:] for line in lines if line.startswith("!")}
     assert lines[0] == "*"
@@ -101,8 +100,8 @@ def test_context_is_an_allow_list_of_what_the_build_copies(stages):
 
 
 @pytest.mark.requirement("packages.image.context")
-def test_context_holds_no_settings_tests_or_history(tmp_path):
-    """Tried on the files of this repository."""
+def test_context_contains_no_settings_tests_or_history(tmp_path):
+    """Checked against the files of this repository."""
     lines = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     names = [*listed, ".env", ".git/config", "ttp_mcp/__pycache__/a.pyc", "token"]
@@ -130,7 +129,7 @@ def test_context_holds_no_settings_tests_or_history(tmp_path):
         (["ttp-mcp", "--port", "9000", "--transport", "http", "--host", "0.0.0.0"], "http://127.0.0.1:9000/healthz"),
     ],
 )
-def test_health_check_asks_where_the_server_listens(arguments, url):
+def test_health_check_calls_the_servers_address(arguments, url):
     """Read from the command line of the first process."""
     names: dict[str, object] = {"__name__": "healthcheck"}
     exec(compile(text_of("deploy/healthcheck.py"), "healthcheck.py", "exec"), names)
@@ -139,7 +138,7 @@ def test_health_check_asks_where_the_server_listens(arguments, url):
 
 @pytest.mark.requirement("packages.image.health")
 def test_health_check_fails_where_nothing_answers():
-    """A port that was free a moment ago."""
+    """On a port that was free a moment ago."""
     import socket
 
     names: dict[str, object] = {"__name__": "healthcheck"}

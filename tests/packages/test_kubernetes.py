@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, built as kustomize builds them."""
+"""The Kubernetes manifests, as kustomize builds them."""
 
 import json
 from typing import Any
@@ -23,19 +23,18 @@ def objects() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def pod(objects) -> dict[str, Any]:
-    """What each replica is."""
+    """The pod template."""
     return objects["Deployment"]["spec"]["template"]["spec"]
 
 
 @pytest.fixture
 def container(pod) -> dict[str, Any]:
-    """Its one container."""
+    """Its only container."""
     (only,) = pod["containers"]
     return only
 
 
-def test_objects_are_these(objects):
-    """And all but the namespace lie in it."""
+def test_objects_are_all_in_one_namespace(objects):
     assert objects.keys() == {"Namespace", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     assert {each["metadata"].get("namespace") for kind, each in objects.items() if kind != "Namespace"} == {"ttp-mcp"}
 
@@ -45,7 +44,7 @@ def test_image_is_of_this_version(container):
     assert container["image"] == f"ghcr.io/timetopost/ttp-mcp:{__version__}"
 
 
-def test_pod_can_do_little(pod, container):
+def test_pod_has_minimal_privileges(pod, container):
     """Not root, a read-only root, no capabilities, no service account's token."""
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -58,8 +57,8 @@ def test_pod_can_do_little(pod, container):
     }
 
 
-def test_pod_is_bounded(pod, container):
-    """Memory and time to leave; folders that can be written have a size."""
+def test_pod_has_limits(pod, container):
+    """Memory and time to shut down; writable folders have a size."""
     assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
     assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
     assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
@@ -67,34 +66,34 @@ def test_pod_is_bounded(pod, container):
     assert pod["terminationGracePeriodSeconds"] > 10
 
 
-def test_pod_is_probed(container):
+def test_pod_has_probes(container):
     """Started, alive, ready."""
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
     assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
 
 def test_one_pod_is_kept_through_disruptions(objects):
-    """And an update never has fewer than before."""
+    """An update never has fewer than before."""
     deployment = objects["Deployment"]["spec"]
     assert deployment["replicas"] > objects["PodDisruptionBudget"]["spec"]["minAvailable"] >= 1
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_secrets_come_by_reference(container):
-    """No manifest contains the value of a secret setting."""
+def test_secrets_are_references(container):
+    """No manifest contains a secret's value."""
     secret = {setting.name for setting in SETTINGS if setting.secret}
     env = {each["name"]: each for each in container["env"]}
     assert [name for name in secret & env.keys() if "value" in env[name]] == []
     assert "ttp_" not in json.dumps(container)
 
 
-def test_settings_are_ones_that_the_server_has(container):
-    """A misspelt one would be ignored."""
+def test_settings_exist_in_the_server(container):
+    """A misspelled one would be ignored."""
     assert {each["name"] for each in container["env"]} <= {setting.name for setting in SETTINGS}
 
 
-def test_selectors_find_the_pods(objects):
-    """Service, budget and policy mean the same pods."""
+def test_selectors_match_the_pods(objects):
+    """Of the service, the budget and the policy."""
     labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     selectors = [
         objects["Service"]["spec"]["selector"],
@@ -105,7 +104,7 @@ def test_selectors_find_the_pods(objects):
     assert all(selector.items() <= labels for selector in selectors)
 
 
-def test_policy_lets_in_only_marked_clients(objects):
+def test_policy_admits_only_labeled_clients(objects):
     """To the one port."""
     (rule,) = objects["NetworkPolicy"]["spec"]["ingress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.requirement("packages.plugins")
 
 
 def closed(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """Schema of an object without other keys."""
+    """Return a schema of an object without other keys."""
     return {"type": "object", "properties": properties, "required": [*required], "additionalProperties": False}
 
 
@@ -46,7 +46,7 @@ COMMAND = {"command": {"const": "uvx"}, "args": TEXTS}
 
 
 def servers(**properties: Any) -> dict[str, Any]:
-    """Schema of the only server."""
+    """Return the schema of the only server."""
     return closed(("timetopost",), timetopost=closed((*COMMAND, *properties), **COMMAND, **properties))
 
 
@@ -127,31 +127,31 @@ WITH_A_SERVER = sorted(name for name, schema in SCHEMAS.items() if "mcpServers" 
 
 
 def read(name: str) -> dict[str, Any]:
-    """A manifest, read."""
+    """Return a parsed manifest."""
     return yaml.safe_load(text_of(name)) if name.endswith(".yaml") else json.loads(text_of(name))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_manifest_is_valid_by_its_format(name):
-    """A key or a value beyond the format makes clients refuse the whole file."""
+def test_manifest_is_valid_in_its_format(name):
+    """An unknown key or value makes clients reject the whole file."""
     assert [error.message for error in Draft202012Validator(SCHEMAS[name]).iter_errors(read(name))] == []
 
 
 def test_marketplace_points_to_the_plugin():
-    """Its name and folder are those of the plugin."""
+    """By its name and folder."""
     (listed,) = read(".claude-plugin/marketplace.json")["plugins"]
     assert (ROOT / listed["source"] / ".claude-plugin" / "plugin.json").is_file()
     assert listed["name"] == read("plugin/.claude-plugin/plugin.json")["name"]
 
 
 def test_gemini_extension_asks_for_the_token_as_a_secret():
-    """It goes to the system's keychain."""
+    """It is kept in the system's keychain."""
     (setting,) = read("gemini-extension.json")["settings"]
     assert (setting["envVar"], setting["sensitive"]) == ("TTP_API_TOKEN", True)
 
 
 def test_docker_catalogue_entry_keeps_the_token_secret_and_the_ledger():
-    """A container is removed after each use; without a volume nothing would know what was sent."""
+    """A container is removed after each use, so the ledger needs a volume."""
     entry = read("deploy/docker-catalogue/server.yaml")
     assert [each["env"] for each in entry["config"]["secrets"]] == ["TTP_API_TOKEN"]
     assert "TTP_API_TOKEN" not in [each["name"] for each in entry["config"]["env"]]
@@ -160,22 +160,21 @@ def test_docker_catalogue_entry_keeps_the_token_secret_and_the_ledger():
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_manifest_holds_no_secret(name):
-    """Neither a token nor a place for one."""
+def test_manifest_contains_no_secret(name):
+    """Neither a token nor a placeholder for one."""
     text = text_of(name)
     assert not re.search(r"ttp_[0-9a-f]", text)
     assert "env" not in json.dumps([read(each)["mcpServers"] for each in WITH_A_SERVER])
 
 
 def test_plugin_has_every_skill_as_the_server_serves_it():
-    """One source."""
     found = {path.parent.name: path.read_text(encoding="utf-8") for path in (ROOT / "plugin" / "skills").glob("*/*.md")}
     assert found == {skill.name: skill.markdown for skill in all_skills()}
 
 
 @pytest.mark.parametrize("name", WITH_A_SERVER)
 async def test_manifest_starts_the_server(name, tmp_path):
-    """From its own folder, in a fresh home, with nothing but its command. `uvx` is replaced by what PyPI would give."""
+    """From its own folder, in a fresh home, by its command. `uvx` is replaced by what PyPI would install."""
     (server,) = read(name)["mcpServers"].values()
     assert server["command"] == "uvx"
     assert server["args"][0] == "ttp-mcp"

@@ -1,4 +1,4 @@
-"""server.json, what the MCP registry knows of this server."""
+"""server.json, the server's entry in the MCP registry."""
 
 import json
 from typing import Any
@@ -32,12 +32,12 @@ KEYS = {
 
 @pytest.fixture
 def server() -> dict[str, Any]:
-    """The file, read."""
+    """The parsed file."""
     return json.loads(text_of("server.json"))
 
 
 def packages(server) -> dict[str, dict[str, Any]]:
-    """Packages by kind."""
+    """The packages by kind."""
     return {each["registryType"]: each for each in server["packages"]}
 
 
@@ -69,7 +69,7 @@ def test_server_json_has_only_known_keys(server):
 
 
 def test_server_json_names_this_version_everywhere(server):
-    """A version that differs would install something else than it describes."""
+    """Another version would install something other than it describes."""
     found = packages(server)
     assert server["version"] == __version__
     assert found["pypi"]["version"] == __version__
@@ -79,7 +79,7 @@ def test_server_json_names_this_version_everywhere(server):
 
 
 def test_readme_and_image_carry_the_servers_name(server):
-    """How the registry sees that package and name have one owner."""
+    """By this the registry checks that package and name have one owner."""
     assert f"<!-- mcp-name: {server['name']} -->" in text_of("README.md")
     assert f'io.modelcontextprotocol.server.name="{server["name"]}"' in text_of("Dockerfile")
 
@@ -93,8 +93,8 @@ def test_only_secrets_are_marked_as_secret(server):
         assert "TTP_API_TOKEN" in secret
 
 
-def test_bundle_that_is_not_released_has_no_checksum(server):
-    """`scripts/release.py` fills it in: one of another build, or zeros, would match no published bundle."""
+def test_unreleased_bundle_has_no_checksum(server):
+    """`scripts/release.py` fills it in; any earlier one would match no published bundle."""
     assert "fileSha256" not in packages(server)["mcpb"]
 
 
@@ -111,7 +111,7 @@ def test_release_with_a_wrong_checksum_is_refused(server, tmp_path, named):
 
 
 def test_checksum_of_a_bundle_is_recorded(server, tmp_path):
-    """What a release does."""
+    """As in a release."""
     bundle = tmp_path / "ttp-mcp.mcpb"
     bundle.write_bytes(b"a bundle")
     generate = script("generate")

@@ -43,7 +43,7 @@ def test_two_builds_of_one_commit_have_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_release_is_not_built_into_a_folder_with_files(tmp_path):
-    """What an earlier build left would be published too."""
+    """Files of an earlier build would be published too."""
     (tmp_path / "old.whl").touch()
     release = script("release")
     with pytest.raises(release.ReleaseRefused, match="is not empty"):

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes messages; each is compared with what the program says."""
+"""docs/troubleshooting.md quotes messages; each is compared with the program's output."""
 
 import re
 from datetime import UTC, datetime
@@ -22,13 +22,13 @@ LATE = '{"content": "x", "account_ids": ["linkedin"], "scheduled_at": "2020-01-0
 
 
 def quoted() -> list[str]:
-    """The messages on the page."""
+    """Return the messages on the page."""
     return re.findall(r"```text\n(.*?)\n```", text_of("docs/troubleshooting.md"), re.DOTALL)
 
 
 @pytest.fixture
 def say(monkeypatch, tmp_path, capsys, logging_put_back):
-    """Runs the command line with these settings alone and returns what it said."""
+    """Run the command line with only these settings and return its output."""
 
     def run(*arguments: str, **settings: str) -> str:
         for name in (
@@ -56,14 +56,14 @@ def say(monkeypatch, tmp_path, capsys, logging_put_back):
 
 
 def lost(say, monkeypatch, create):
-    """What a person hears of a create whose answer is lost."""
+    """Return what the user is shown for a create whose response is lost."""
     with monkeypatch.context() as ending:
         ending.setattr(Writer, "create", create)
         yield say("call", "--sandbox", "create_post", ON_LINKEDIN)
 
 
-def test_every_quoted_message_is_said(say, tmp_path, monkeypatch):
-    """In the order of the page; number 6 and 7 go on with what depends on the day."""
+def test_every_quoted_message_is_produced(say, tmp_path, monkeypatch):
+    """In the order of the page; numbers 6 and 7 end with parts that depend on the day."""
 
     async def unclear(*_, **__):
         lost = NoAnswer(**FACTS, after_seconds=30.0, may_have_happened=True)

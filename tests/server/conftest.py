@@ -1,4 +1,4 @@
-"""A server over the demo workspace, and clients of both protocol eras; time doesn't move until a test moves it."""
+"""A server over the demo workspace, and clients of both protocol eras; time stands still until a test moves it."""
 
 import shutil
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ class Side:
         return await self.client.call_tool(tool, arguments)
 
     async def raw(self, tool, arguments, *, reply=None, state=None):
-        """One round of a call, the question of the server not answered by the client itself."""
+        """Return one round of a call, without the client answering the server's question."""
         responses = None if reply is None else {"confirm": reply}
         return await self.client.session.call_tool(
             tool, arguments, input_responses=responses, request_state=state, allow_input_required=True
@@ -40,7 +40,7 @@ class Side:
 
 
 def text_of(result):
-    """The text blocks of an answer."""
+    """Return the text blocks of an answer."""
     return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
@@ -52,13 +52,13 @@ def clock():
 
 @pytest.fixture
 def settings(tmp_path):
-    """The defaults, with Paris time and a state folder of its own."""
+    """The defaults, with Paris time and its own state folder."""
     return Settings(zone=ZoneInfo("Europe/Paris"), state_dir=tmp_path / "state")
 
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory):
-    """The demo workspace as it is on `NOW`, to be copied."""
+    """The demo workspace as of `NOW`, to be copied."""
     folder = tmp_path_factory.mktemp("demo") / "sandbox"
     Sandbox(folder, clock=ManualClock(NOW)).close()
     return folder
@@ -93,7 +93,7 @@ def connect(settings, sandbox):
 
 
 def human(action="accept", **content):
-    """A human who always says the same, and the list of what they were asked."""
+    """A user who always answers the same, and the list of the questions."""
     questions = []
 
     async def asked(_, params):

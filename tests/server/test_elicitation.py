@@ -1,4 +1,4 @@
-"""Asking the user through the client's own means: a yes counts once, soon, and for exactly what was asked."""
+"""Confirmation through the client: it counts once, within its time, and for exactly what was asked."""
 
 import mcp_types as types
 import pytest
@@ -16,20 +16,20 @@ DECLINED = "Not done: the human declined. Ask what to change; nothing was sent."
 
 
 def drafts(sandbox):
-    """Ids of the posts that are there."""
+    """Return the ids of the drafts."""
     with sandbox.store.reading() as db:
         return [row["id"] for row in db.execute("SELECT id FROM posts WHERE organization_id = 'org_harbor_cafe'")]
 
 
 @pytest.fixture
 def post_id(sandbox):
-    """A post that can be deleted, which is always asked about."""
+    """A post whose deletion always needs confirmation."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT id FROM posts WHERE status = 'draft'").fetchone()["id"]
 
 
 @eras
-async def test_user_who_says_yes_is_asked_once_with_the_exact_text(connect, sandbox, post_id, era):
+async def test_confirming_user_is_asked_once_with_the_exact_text(connect, sandbox, post_id, era):
     """The question names the post and shows its text behind bars."""
     asked, questions = human(confirm=True)
     async with connect(era, asked=asked) as side:
@@ -43,7 +43,7 @@ async def test_user_who_says_yes_is_asked_once_with_the_exact_text(connect, sand
 
 @eras
 async def test_token_is_in_no_question(connect, sandbox, post_id, era):
-    """Whatever brought it into the post."""
+    """However it got into the post."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET content = ? WHERE id = ?", (f"Mine: {sandbox.token}", post_id))
     asked, questions = human("decline")
@@ -67,8 +67,8 @@ async def test_token_is_in_no_question(connect, sandbox, post_id, era):
         ("accept", {"other": True}),
     ],
 )
-async def test_anything_but_a_clear_yes_is_a_refusal(connect, sandbox, post_id, era, action, content):
-    """The box has to be ticked by the human; a client's default does not do it."""
+async def test_only_an_explicit_yes_confirms(connect, sandbox, post_id, era, action, content):
+    """The user has to tick the box; a client's default doesn't count."""
     asked, questions = human(action, **content)
     async with connect(era, asked=asked) as side:
         result = await side.call("delete_post", post_id=post_id)
@@ -79,8 +79,8 @@ async def test_anything_but_a_clear_yes_is_a_refusal(connect, sandbox, post_id, 
 
 
 @eras
-async def test_client_that_cannot_ask_deletes_in_auto_mode(connect, sandbox, post_id, era):
-    """Where the client can ask is what the setting says; without it the client's own approval has to do."""
+async def test_client_without_prompts_deletes_in_auto_mode(connect, sandbox, post_id, era):
+    """The client's own tool approval has to suffice."""
     async with connect(era) as side:
         result = await side.call("delete_post", post_id=post_id)
     assert not result.is_error
@@ -88,8 +88,8 @@ async def test_client_that_cannot_ask_deletes_in_auto_mode(connect, sandbox, pos
 
 
 @eras
-async def test_client_that_cannot_ask_gets_a_preview_in_required_mode(connect, sandbox, post_id, era):
-    """With a code that counts once and for this post alone."""
+async def test_client_without_prompts_gets_a_preview_in_required_mode(connect, sandbox, post_id, era):
+    """With a code that counts once, for this post only."""
     async with connect(era, confirm="required") as side:
         preview = text_of(await side.call("delete_post", post_id=post_id))
         code = preview.partition("confirmation ")[2].partition(" (once")[0]
@@ -104,8 +104,8 @@ async def test_client_that_cannot_ask_gets_a_preview_in_required_mode(connect, s
 
 
 @eras
-async def test_client_that_fails_to_ask_gets_the_next_step(connect, sandbox, post_id, era):
-    """It said that it can ask, and answers the question with an error."""
+async def test_client_that_fails_to_prompt_gets_the_next_step(connect, sandbox, post_id, era):
+    """It declares elicitation but answers the question with an error."""
 
     async def asked(_, __):
         return types.ErrorData(code=-32603, message="the window did not open")
@@ -135,7 +135,7 @@ async def test_client_that_fails_to_ask_gets_the_next_step(connect, sandbox, pos
     ],
 )
 async def test_only_a_client_that_shows_forms_is_asked(connect, monkeypatch, post_id, era, capability, can):
-    """A client that names no mode is of the time when forms were the only one."""
+    """A client that names no mode predates URL mode, so it supports forms."""
     # The SDK's client always names both modes.
     monkeypatch.setattr(types, "ElicitationCapability", lambda **_: capability)
     asked, questions = human(confirm=True)
@@ -153,8 +153,8 @@ async def question(side, post_id):
     return result.request_state
 
 
-async def test_answer_of_the_client_counts_once(connect, sandbox, post_id):
-    """The same answer sent again does nothing."""
+async def test_confirmation_from_the_client_counts_once(connect, sandbox, post_id):
+    """Sending the same answer again does nothing."""
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         state = await question(side, post_id)
@@ -174,7 +174,7 @@ async def test_answer_of_the_client_counts_once(connect, sandbox, post_id):
 DECLINE = types.ElicitResult(action="decline")
 
 
-async def test_answer_for_other_arguments_does_not_count(connect, sandbox, post_id):
+async def test_confirmation_does_not_cover_other_arguments(connect, sandbox, post_id):
     """The state of one question with the arguments of another call."""
     asked, _ = human(confirm=True)
     other = next(each for each in drafts(sandbox) if each != post_id)
@@ -186,8 +186,8 @@ async def test_answer_for_other_arguments_does_not_count(connect, sandbox, post_
     assert {post_id, other} <= set(drafts(sandbox))
 
 
-async def test_answer_about_an_account_that_is_another_one_now_does_not_count(connect, sandbox):
-    """Equal arguments that mean something else: the handle went over to another account."""
+async def test_confirmation_does_not_cover_an_account_that_took_over_a_handle(connect, sandbox):
+    """The arguments are equal but mean another account."""
     asked, _ = human(confirm=True)
     before = drafts(sandbox)
     arguments = {
@@ -205,8 +205,8 @@ async def test_answer_about_an_account_that_is_another_one_now_does_not_count(co
     assert drafts(sandbox) == before
 
 
-async def test_answer_after_five_minutes_does_not_count(connect, sandbox, post_id, clock):
-    """The human may have left the question open overnight."""
+async def test_confirmation_expires_after_five_minutes(connect, sandbox, post_id, clock):
+    """The user may have left the question open overnight."""
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         state = await question(side, post_id)
@@ -217,8 +217,8 @@ async def test_answer_after_five_minutes_does_not_count(connect, sandbox, post_i
 
 
 @pytest.mark.parametrize("state", ["", "v1.AAAA", "0123456789abcdef"])
-async def test_state_that_the_server_did_not_seal_is_refused(connect, sandbox, post_id, state):
-    """Neither a client nor a proxy can forge a yes."""
+async def test_state_without_the_servers_seal_is_refused(connect, sandbox, post_id, state):
+    """Neither a client nor a proxy can forge a confirmation."""
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         await question(side, post_id)
@@ -228,8 +228,8 @@ async def test_state_that_the_server_did_not_seal_is_refused(connect, sandbox, p
     assert post_id in drafts(sandbox)
 
 
-async def test_yes_without_any_state_is_refused(connect, sandbox, post_id):
-    """An answer to a question that was not asked."""
+async def test_confirmation_without_state_is_refused(connect, sandbox, post_id):
+    """It answers a question that wasn't asked."""
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         result = await side.raw("delete_post", {"post_id": post_id}, reply=YES)
@@ -237,8 +237,8 @@ async def test_yes_without_any_state_is_refused(connect, sandbox, post_id):
     assert post_id in drafts(sandbox)
 
 
-async def test_reply_of_another_kind_is_not_consent(connect, sandbox, post_id):
-    """A sampled message is not a human's word."""
+async def test_sampling_reply_is_not_a_confirmation(connect, sandbox, post_id):
+    """A sampled message isn't the user's answer."""
     asked, _ = human(confirm=True)
     reply = types.CreateMessageResult(role="assistant", content=types.TextContent(type="text", text="yes"), model="m")
     async with connect(asked=asked) as side:
@@ -248,8 +248,8 @@ async def test_reply_of_another_kind_is_not_consent(connect, sandbox, post_id):
     assert post_id in drafts(sandbox)
 
 
-async def test_without_a_call_no_user_is_asked_and_nothing_is_reported(connect):
-    """As when the tools are called from a program of one's own."""
+async def test_outside_a_call_no_prompt_and_no_progress_is_sent(connect):
+    """For example when the tools are called from another program."""
     async with connect() as side:
         nobody = McpUserPrompter(None, None, side.assembly.app.ledger)
         assert await nobody.confirm("Shall I?", {}) is None

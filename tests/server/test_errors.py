@@ -1,4 +1,4 @@
-"""Texts of exceptions for an agent: the failure, the cause, the next step, and whether a retry is safe."""
+"""Error texts for an agent: the failure, the cause, the next step, and whether a retry is safe."""
 
 import re
 
@@ -99,14 +99,14 @@ LIBRARIES = re.compile(
 
 
 def sentences(text):
-    """How many there are, not looking into what is quoted or in brackets."""
+    """Count the sentences outside quotes and brackets."""
     plain = re.sub(r"«[^»]*»|\([^)]*\)", "quoted", text)
     return len(re.findall(r"[.!?](?:\s|$)", plain))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_text_has_failure_cause_next_step_and_retry_advice(name):
-    """Texts have at most three sentences and 400 characters, and never an address, a token, or a library's name."""
+    """In at most three sentences and 400 characters, without an address, a token, or a library's name."""
     error, _, part = CASES[name]
     text = agent_text(error, WHAT)
     assert text.startswith(f"{WHAT}: ")
@@ -121,20 +121,20 @@ def test_text_has_failure_cause_next_step_and_retry_advice(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_error_kind_is_one_word_for_programs(name):
-    """A failure of a call that may have happened is always `unclear`."""
+    """A failed call that may have had its effect is always `unclear`."""
     error, kind, _ = CASES[name]
     assert error_kind(error) == kind
 
 
-def test_every_kind_of_failure_of_the_api_client_has_a_case():
-    """A new kind needs words of its own, or shows that the general ones will do."""
+def test_every_api_error_has_a_case():
+    """A new kind needs its own text, or a case showing that the general one is enough."""
     kinds = {kind for kind in vars(api).values() if isinstance(kind, type) and issubclass(kind, api.ApiError)}
     assert kinds == {type(error) for error, _, _ in CASES.values()}
 
 
 @pytest.mark.parametrize("name", SPEAKING)
 def test_advice_survives_a_long_message_of_the_api(name):
-    """A message of any length leaves room for the advice, and can't close its quotation."""
+    """The message is cut so that the advice fits, and it can't close its quotation."""
     error, _, _ = CASES[name]
     error = type(error)(**{**FACTS, "status": error.status, "message": "» " + "very long " * 100, **_more(error)})
     text = agent_text(error, "Engagement summary not read")
@@ -151,7 +151,7 @@ def _more(error):
 
 @given(st.text(max_size=600), st.sampled_from(SPEAKING))
 def test_message_of_the_api_is_quoted_in_one_line_without_a_token(message, name):
-    """No token is shown, and only the server's own words are outside of the quotation."""
+    """Only the server's own words are outside the quotation."""
     error, _, _ = CASES[name]
     error = type(error)(**{**FACTS, "status": error.status, "message": f"{message} {TOKEN}", **_more(error)})
     text = agent_text(error, WHAT)
@@ -161,7 +161,7 @@ def test_message_of_the_api_is_quoted_in_one_line_without_a_token(message, name)
 
 
 def test_text_that_is_too_long_is_cut_with_a_mark():
-    """A very long action is the only cause."""
+    """Only a very long action can cause this."""
     assert agent_text(CASES["500"][0], "x" * 500) == "x" * (LIMIT - 1) + "…"
 
 
@@ -176,7 +176,7 @@ def test_text_that_is_too_long_is_cut_with_a_mark():
     ],
 )
 def test_own_refusals_are_passed_through(error, text):
-    """They are repeated as they are, but for tokens."""
+    """Unchanged, except for tokens."""
     assert agent_text(error, WHAT) == text
     assert error_kind(error) == "refused"
     assert TOKEN not in agent_text(type(error)(f"{text} {TOKEN}"), WHAT)
@@ -184,12 +184,12 @@ def test_own_refusals_are_passed_through(error, text):
 
 @pytest.mark.parametrize("error", [ValueError("secret"), KeyError("x"), RuntimeError(), OSError(28, "No space")])
 def test_other_exceptions_are_bugs_without_a_text(error):
-    """The agent must not see it; the kind says so."""
+    """The agent must not see the text; the kind is `bug`."""
     assert agent_text(error, WHAT) is None
     assert error_kind(error) == "bug"
 
 
-def test_most_specific_kind_comes_first():
+def test_specific_errors_precede_general_ones():
     """No kind is listed after one that includes it."""
     order = [kind for kind, _ in errors._DESCRIPTIONS]
     assert all(not issubclass(later, earlier) for at, earlier in enumerate(order) for later in order[at + 1 :])

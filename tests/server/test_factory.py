@@ -18,12 +18,12 @@ MINE, OTHER = (Token("ttp_" + digit * 48) for digit in "12")
 
 
 def names(settings, **changes):
-    """The tools of these settings."""
+    """Return the tool names for these settings."""
     return [tool.name for tool in offered_tools(replace(settings, **changes))]
 
 
 def test_access_and_groups_choose_the_tools(settings):
-    """`read` only looks; `draft` neither publishes nor deletes; groups leave out the others."""
+    """`read` only reads; `draft` neither publishes nor deletes; groups leave out the others."""
     assert names(settings) == [tool.name for tool in every_tool()]
     reading = names(settings, access="read")
     assert {"create_post", "publish_post", "delete_post", "upload_media", "apply_plan"} & set(reading) == set()
@@ -35,8 +35,8 @@ def test_access_and_groups_choose_the_tools(settings):
     assert names(settings, toolsets=("integrations",)) == group
 
 
-def test_unknown_group_is_refused_with_those_that_exist(settings):
-    """The problem contains the valid names, and not the name that was written."""
+def test_unknown_group_is_refused_with_the_known_ones(settings):
+    """The error lists the valid names, without echoing the given one."""
     with pytest.raises(SettingProblem, match="TTP_TOOLSETS may name posts, integrations") as caught:
         offered_tools(replace(settings, toolsets=("posts", "stories")))
     assert "stories" not in str(caught.value)
@@ -51,8 +51,8 @@ async def test_nothing_is_opened_before_a_call(settings, tmp_path):
     assert not settings.state_dir.exists()
 
 
-async def test_sandbox_replaces_token_address_and_present(settings, sandbox, clock):
-    """Whatever is configured for the real API stays out of it."""
+async def test_sandbox_replaces_token_address_and_clock(settings, sandbox, clock):
+    """Settings for the real API aren't used."""
     assembly = create_server(replace(settings, token=None, token_problem="it is wrong."), sandbox)
     app = assembly.app
     assert app.api.base_url == sandbox.api_url
@@ -63,7 +63,7 @@ async def test_sandbox_replaces_token_address_and_present(settings, sandbox, clo
     await assembly.aclose()
 
 
-async def test_confirmation_is_an_argument_only_where_it_is_asked_for(settings, sandbox):
+async def test_confirmation_argument_exists_only_where_needed(settings, sandbox):
     """Every agent pays for an argument."""
     for confirm, expected in (("required", True), ("auto", False), ("off", False)):
         assembly = create_server(replace(settings, confirm=confirm), sandbox)
@@ -72,8 +72,8 @@ async def test_confirmation_is_an_argument_only_where_it_is_asked_for(settings, 
         await assembly.aclose()
 
 
-async def test_each_user_has_a_ledger_and_a_token_of_their_own(settings, sandbox):
-    """A tenant's token is the only one used, with the sandbox and without."""
+async def test_each_user_has_their_own_ledger_and_token(settings, sandbox):
+    """Only the tenant's token is used, with the sandbox and without."""
     state = open_store(settings)
     scopes = []
 
@@ -100,7 +100,7 @@ async def test_each_user_has_a_ledger_and_a_token_of_their_own(settings, sandbox
 
 
 async def test_state_of_the_sandbox_does_not_depend_on_its_token(settings, sandbox):
-    """Its token is a new one at each start, its workspace is not: what was sent before is still known."""
+    """The token changes at each start, the workspace doesn't, so earlier writes are still known."""
     state = open_store(settings)
     scopes = []
 
@@ -114,8 +114,8 @@ async def test_state_of_the_sandbox_does_not_depend_on_its_token(settings, sandb
     await state.aclose()
 
 
-async def test_closing_gives_up_what_is_in_flight_and_can_be_repeated(connect):
-    """The end of a process and the end of a test may both close."""
+async def test_closing_twice_abandons_calls_in_flight_once(connect):
+    """Process exit and test teardown may both close."""
     async with connect() as side:
         assert "connected accounts" in text_of(await side.call("list_integrations"))
         await side.assembly.aclose()

@@ -13,12 +13,12 @@ POST = {"content": "Pear season", "account_ids": ["linkedin"], "scheduled_at": "
 
 
 async def read(side):
-    """The lines of the resource."""
+    """Return the lines of the resource."""
     return (await side.client.read_resource("ttp://history")).contents[0].text.splitlines()
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_history_lists_what_was_done_latest_first_and_without_content(connect, clock, era):
+async def test_history_lists_writes_latest_first_without_content(connect, clock, era):
     async with connect(era, confirm="off") as side:
         assert await read(side) == ["Nothing was created, changed, deleted or published through this server."]
         old = (await side.call("create_post", **POST)).structured_content["post_id"]
@@ -43,8 +43,8 @@ async def test_history_lists_what_was_done_latest_first_and_without_content(conn
     assert "Pear season" not in "\n".join(text)
 
 
-async def test_unknown_outcomes_come_first_and_a_write_in_progress_is_named_so(connect, clock):
-    """A delete that another process began and never ended, and one that it has just begun."""
+async def test_unknown_outcomes_come_first_and_writes_in_progress_are_marked(connect, clock):
+    """One delete that another process started and never finished, and one that it just started."""
     async with connect() as side:
         ledger = side.assembly.app.ledger
         await ledger.begin_delete("cm1", None, tool="delete_post")
@@ -62,8 +62,8 @@ async def test_unknown_outcomes_come_first_and_a_write_in_progress_is_named_so(c
     assert text[4].startswith("done ")
 
 
-async def test_write_that_failed_is_listed_as_not_done(connect):
-    """The hourly limits don't count it, the history does."""
+async def test_failed_write_is_listed_as_not_done(connect):
+    """Hourly limits don't count it; the history lists it."""
     async with connect() as side:
         ledger = side.assembly.app.ledger
         await ledger.finish(await ledger.begin_upload(tool="upload_media"), "not_done")
@@ -74,7 +74,7 @@ async def test_write_that_failed_is_listed_as_not_done(connect):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys, logging_put_back):
-    """Runs the command line over a sandbox of its own: exit code, stdout, stderr."""
+    """Run the command line over its own sandbox and return exit code, stdout and stderr."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "cli"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("TTP_TIMEZONE", "UTC")
@@ -89,7 +89,7 @@ def run(monkeypatch, tmp_path, capsys, logging_put_back):
     return run
 
 
-def test_history_command_limits_and_says_how_many_there_are(run):
+def test_history_command_shows_a_limited_list_and_the_total(run):
     for text in ("One", "Two", "Three"):
         draft = json.dumps({"content": text, "account_ids": ["linkedin"]})
         assert run("call", "--sandbox", "create_post", draft)[0] == 0
@@ -104,7 +104,7 @@ def test_history_command_limits_and_says_how_many_there_are(run):
     assert json.loads(run("history", "--sandbox", "--json", "--since", "2099-01-01")[1])["total"] == 0
 
 
-def test_history_command_says_what_is_wrong_in_one_line(run):
+def test_history_command_reports_errors_in_one_line(run):
     """A time, the token, a number."""
     code, _, err = run("history", "--sandbox", "--since", "yesterday")
     assert code == 2

@@ -1,4 +1,4 @@
-"""Logging: one redacted line per record, which needn't be read."""
+"""Logging: one redacted line per record, which never blocks on its reader."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ TOKEN = "ttp_" + "0123456789ab" * 4
 
 @pytest.fixture
 def pipe():
-    """A pipe whose reading end does not block."""
+    """A pipe whose reading end doesn't block."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     yield reading, writing
@@ -35,7 +35,7 @@ def pipe():
 
 @contextmanager
 def configured(pipe):
-    """Logging to a pipe at INFO; gives the lines written so far. No fixture: the test runner adds handlers after those."""
+    """Log to a pipe at INFO and yield a function for the lines. Not a fixture: pytest adds its handlers later."""
     reading, writing = pipe
     undo = configure_logging("INFO", fd=writing)
     try:
@@ -59,7 +59,7 @@ def raised(text):
 
 
 @pytest.mark.requirement("logs.one-line")
-def test_a_record_is_one_line_with_its_time_in_utc():
+def test_record_is_one_line_with_its_time_in_utc():
     """Time, level, logger and text."""
     entry = record("two\nlines\tand \x1b[31mred \u202e")
     entry.created, entry.msecs = 0, 7
@@ -71,7 +71,7 @@ def test_a_record_is_one_line_with_its_time_in_utc():
 @pytest.mark.requirement("logs.redaction")
 @given(st.text(), st.text(), st.booleans())
 def test_no_secret_is_in_any_part_of_a_line(before, after, in_traceback):
-    """Message, arguments and traceback go through the same redaction, and the result has no line end."""
+    """Message, arguments and traceback are redacted the same way, and contain no line end."""
     secret = f"{before} {TOKEN} https://store.example/f?X-Amz-Signature=5e6f7a8b {after}"
     error = raised(secret)
     found = (ValueError, error, error.__traceback__) if in_traceback else None
@@ -84,8 +84,8 @@ def test_no_secret_is_in_any_part_of_a_line(before, after, in_traceback):
 
 @pytest.mark.requirement("logs.one-line")
 @given(st.text(min_size=1, max_size=7), st.integers(900, 2000))
-def test_a_long_record_keeps_its_beginning_and_its_end(piece, times):
-    """A pipe takes 4,096 bytes as a whole or not at all; a traceback's end says most."""
+def test_long_record_keeps_its_start_and_end(piece, times):
+    """A pipe writes 4,096 bytes atomically; the end of a traceback says most."""
     reading, writing = os.pipe()
     try:
         handler = StderrHandler(writing)
@@ -105,8 +105,8 @@ def test_a_long_record_keeps_its_beginning_and_its_end(piece, times):
 
 
 @pytest.mark.requirement("logs.redaction")
-def test_warnings_and_unhandled_exceptions_go_through_the_same_line(pipe):
-    """The main thread, other threads and finalizers; none of them writes to stderr by itself."""
+def test_warnings_and_unhandled_exceptions_are_logged_the_same_way(pipe):
+    """From the main thread, other threads and finalizers; none writes to stderr directly."""
     error = raised(f"bad {TOKEN}")
     with warnings.catch_warnings(), configured(pipe) as lines:
         warnings.simplefilter("always")
@@ -131,8 +131,8 @@ def test_warnings_and_unhandled_exceptions_go_through_the_same_line(pipe):
 
 
 @pytest.mark.requirement("logs.redaction")
-def test_finalizer_at_the_end_of_the_interpreter_prints_nothing():
-    """Nothing redacts by then, and the hook itself must not fail either."""
+def test_finalizer_at_interpreter_exit_prints_nothing():
+    """Redaction is gone by then, and the hook itself must not fail."""
     program = """if True:
         import logging
         from ttp_mcp.logs import configure_logging
@@ -149,7 +149,7 @@ def test_finalizer_at_the_end_of_the_interpreter_prints_nothing():
 
 
 @pytest.mark.requirement("logs.redaction")
-def test_an_exception_of_the_event_loop_is_one_redacted_line(pipe):
+def test_event_loop_exception_is_one_redacted_line(pipe):
     """asyncio logs exceptions that weren't awaited."""
 
     async def scenario():
@@ -163,8 +163,8 @@ def test_an_exception_of_the_event_loop_is_one_redacted_line(pipe):
 
 
 @pytest.mark.requirement("logs.ours-win")
-def test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
-    """The SDK configures logging in its constructor; ours stays the only handler."""
+def test_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
+    """The SDK configures logging in its constructor; our handler stays the only one."""
     with configured(pipe) as lines:
         MCPServer("later", log_level="DEBUG")
         (handler,) = logging.getLogger().handlers
@@ -178,7 +178,7 @@ def test_a_server_built_later_adds_no_handler_and_http_loggers_are_quiet(pipe):
 
 
 @pytest.mark.requirement("logs.ours-win")
-def test_undoing_puts_back_what_was_there(pipe):
+def test_undo_restores_previous_logging(pipe):
     """Handlers, level and hooks."""
     root = logging.getLogger()
     before = (root.handlers.copy(), root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
@@ -189,8 +189,8 @@ def test_undoing_puts_back_what_was_there(pipe):
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_record_that_can_not_be_formatted_is_named_and_nothing_is_raised(pipe):
-    """Wrong arguments for the text: the line says which logger, not what was in it."""
+def test_record_that_cannot_be_formatted_is_named_without_raising(pipe):
+    """For wrong arguments the line names the logger, not the content."""
     with configured(pipe) as lines:
         logging.getLogger("small").warning("%d", TOKEN)
         found = lines()
@@ -201,7 +201,7 @@ def test_a_record_that_can_not_be_formatted_is_named_and_nothing_is_raised(pipe)
 
 
 def filled(writing):
-    """Fill a pipe to the brim and return how much that was."""
+    """Fill a pipe and return how many bytes it took."""
     os.set_blocking(writing, False)
     count = 0
     while True:
@@ -214,7 +214,7 @@ def filled(writing):
 
 @pytest.mark.requirement("logs.never-block")
 def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
-    """One line is being written and two are queued; once they are read, the number of lost lines follows."""
+    """One line is being written and two are queued; once read, the number of lost lines follows."""
     reading, writing = pipe
     full = filled(writing)
     handler = StderrHandler(writing, most_lines=2)
@@ -234,7 +234,7 @@ def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_closing_waits_for_no_reader(pipe):
+def test_closing_does_not_wait_for_a_reader(pipe):
     """The process ends with lines unread; nothing is written afterwards."""
     _, writing = pipe
     filled(writing)
@@ -265,7 +265,7 @@ async def test_waiting_lines_arrive_as_soon_as_stderr_is_read(pipe):
 @pytest.mark.requirement("logs.never-block")
 @pytest.mark.parametrize("blocking", [True, False])
 def test_logging_continues_while_stderr_is_not_read(pipe, blocking):
-    """A client that starts the server and ignores its stderr; another program may have made the pipe non-blocking."""
+    """As with a client that ignores stderr; another program may have made the pipe non-blocking."""
     reading, writing = pipe
     os.set_blocking(writing, blocking)
     handler = StderrHandler(writing)
@@ -277,8 +277,8 @@ def test_logging_continues_while_stderr_is_not_read(pipe, blocking):
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_line_that_goes_out_in_parts_is_not_torn():
-    """A TCP socket may take half a line; the rest follows before anything else."""
+def test_line_written_in_parts_is_not_torn():
+    """A TCP socket may take half a line; the rest precedes anything else."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         theirs = socket.create_connection(listening.getsockname())
         ours, _ = listening.accept()
@@ -301,8 +301,8 @@ def test_a_line_that_goes_out_in_parts_is_not_torn():
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_closed_stderr_is_not_an_error():
-    """The reader closed its end: lines are lost, the server goes on."""
+def test_closed_stderr_is_not_an_error():
+    """Lines are lost, the server keeps running."""
     reading, writing = os.pipe()
     os.close(reading)
     handler = StderrHandler(writing)
@@ -316,8 +316,8 @@ def test_a_closed_stderr_is_not_an_error():
 
 @pytest.mark.requirement("logs.core-dumps")
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has both limits")
-def test_no_core_file_and_no_look_into_the_memory_and_logging_still_works():
-    """Both limits are set, and stderr can still be opened again."""
+def test_core_dumps_and_memory_access_are_forbidden_and_logging_works():
+    """Both limits are set, and stderr can still be reopened."""
     script = (
         "import ctypes, logging, resource\n"
         "from ttp_mcp.logs import configure_logging\nfrom ttp_mcp.process import forbid_core_dumps\n"
@@ -330,8 +330,8 @@ def test_no_core_file_and_no_look_into_the_memory_and_logging_still_works():
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_process_without_stderr_can_log():
-    """The null device takes its place before another file is given its number."""
+def test_process_without_stderr_can_log():
+    """The null device takes descriptor 2 before another file gets it."""
     script = (
         "import os; os.close(2)\n"
         "import logging\n"
@@ -345,8 +345,8 @@ def test_a_process_without_stderr_can_log():
 
 
 @pytest.mark.requirement("logs.never-block")
-def test_a_descriptor_that_is_closed_becomes_the_null_device():
-    """Whatever its number: what is logged goes nowhere and nothing is raised."""
+def test_closed_descriptor_becomes_the_null_device():
+    """Whatever its number: logged lines are discarded and nothing is raised."""
     closed = 987
     undo = configure_logging(fd=closed)
     logging.getLogger("small").warning("nobody")

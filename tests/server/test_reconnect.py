@@ -49,8 +49,8 @@ async def test_link_is_offered_once_and_any_reply_leads_to_the_answer(connect, e
 
 
 @eras
-async def test_offer_comes_before_the_question_and_the_post_is_made_once(connect, sandbox, era):
-    """Both replies reach the same call."""
+async def test_offer_precedes_the_question_and_the_post_is_created_once(connect, sandbox, era):
+    """Both replies belong to the same call."""
     asked, shown = browser()
     async with connect(era, asked=asked, confirm="required") as side:
         on_site(side)
@@ -63,7 +63,6 @@ async def test_offer_comes_before_the_question_and_the_post_is_made_once(connect
 
 @eras
 async def test_accounts_of_other_posts_are_not_offered(connect, era):
-    """Only those of the post."""
     asked, shown = browser()
     async with connect(era, asked=asked) as side:
         on_site(side)
@@ -73,7 +72,7 @@ async def test_accounts_of_other_posts_are_not_offered(connect, era):
 
 
 @eras
-async def test_sandbox_has_no_page_to_offer(connect, era):
+async def test_sandbox_offers_no_page(connect, era):
     asked, shown = browser()
     async with connect(era, asked=asked) as side:
         result = await side.call("check_setup")
@@ -82,7 +81,7 @@ async def test_sandbox_has_no_page_to_offer(connect, era):
 
 
 @eras
-async def test_user_who_is_never_to_be_prompted_gets_the_answer(connect, era):
+async def test_without_confirmation_no_link_is_offered(connect, era):
     asked, shown = browser()
     async with connect(era, asked=asked, confirm="off") as side:
         on_site(side)
@@ -95,7 +94,7 @@ async def test_user_who_is_never_to_be_prompted_gets_the_answer(connect, era):
     "capability",
     [None, types.ElicitationCapability(), types.ElicitationCapability(form=types.FormElicitationCapability())],
 )
-async def test_client_that_opens_no_links_gets_the_answer(connect, monkeypatch, era, capability):
+async def test_client_without_url_mode_gets_the_answer(connect, monkeypatch, era, capability):
     # The SDK's client always names both modes.
     monkeypatch.setattr(types, "ElicitationCapability", lambda **_: capability)
     asked, shown = browser()

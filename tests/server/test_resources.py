@@ -20,14 +20,14 @@ RULES = ResourceTemplateReference(type="ref/resource", uri="ttp://platform-rules
 
 
 async def read(side, uri):
-    """The text of a resource."""
+    """Return the text of a resource."""
     contents = (await side.client.read_resource(uri)).contents
     assert [content.mime_type for content in contents] == ["text/plain"]
     return contents[0].text
 
 
 async def refused(side, uri):
-    """The error of a resource that can't be read."""
+    """Return the error of a resource that can't be read."""
     with pytest.raises(MCPError) as caught:
         await side.client.read_resource(uri)
     return caught.value
@@ -35,7 +35,7 @@ async def refused(side, uri):
 
 @eras
 async def test_resources_are_listed(connect, era):
-    """Three single ones and two families, beside the panels."""
+    """Three single ones and two templates, beside the panels."""
     async with connect(era) as side:
         single = [each for each in (await side.client.list_resources()).resources if each.uri.startswith("ttp:")]
         families = (await side.client.list_resource_templates()).resource_templates
@@ -45,8 +45,7 @@ async def test_resources_are_listed(connect, era):
 
 
 @eras
-async def test_accounts_and_a_post_read_like_the_tools_answers(connect, sandbox, era):
-    """The same words, whichever way an assistant takes."""
+async def test_accounts_and_posts_read_like_tool_answers(connect, sandbox, era):
     async with connect(era) as side:
         assert await read(side, "ttp://accounts") == text_of(await side.call("list_integrations"))
         listed = await side.call("list_posts", limit=1, status="published")
@@ -55,8 +54,8 @@ async def test_accounts_and_a_post_read_like_the_tools_answers(connect, sandbox,
 
 
 @eras
-async def test_recent_posts_are_the_last_twenty_that_went_out_in_fences(connect, era):
-    """Latest first, for the voice of the accounts."""
+async def test_recent_posts_are_the_last_twenty_published_in_fences(connect, era):
+    """Latest first, as samples of the accounts' voice."""
     async with connect(era) as side:
         text = await read(side, "ttp://recent-posts")
     assert text.startswith("The last 20 published posts, latest first; times in Europe/Paris.\n\n")
@@ -64,8 +63,7 @@ async def test_recent_posts_are_the_last_twenty_that_went_out_in_fences(connect,
     assert "x @harborcafe" not in text
 
 
-async def test_recent_posts_without_a_time_or_without_any(connect, sandbox):
-    """What the API leaves out is said."""
+async def test_recent_posts_report_missing_times_and_an_empty_list(connect, sandbox):
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET published_at = NULL, scheduled_at = NULL")
     async with connect() as side:
@@ -79,14 +77,14 @@ async def test_recent_posts_without_a_time_or_without_any(connect, sandbox):
 @pytest.mark.parametrize(
     ("name", "heading"), [("twitter", "X (platform key twitter)"), ("X", "X (platform key twitter)")]
 )
-async def test_platform_rules_by_key_or_by_the_name_that_people_use(connect, era, name, heading):
-    """Each figure with its source."""
+async def test_platform_rules_are_found_by_key_or_common_name(connect, era, name, heading):
+    """Each figure has its source."""
     async with connect(era) as side:
         assert (await read(side, f"ttp://platform-rules/{name}")).startswith(heading)
 
 
-async def test_platform_without_rules_is_said(connect):
-    """Nothing is invented, and nothing of the name gets through as it is."""
+async def test_platform_without_rules_is_reported(connect):
+    """Nothing is invented, and the name isn't echoed unescaped."""
     async with connect() as side:
         text = await read(side, "ttp://platform-rules/" + quote("my\nspace\u202e", safe=""))
     assert text.startswith("No rules are known for the platform 'my\\nspace\\u202e'; its posts pass unchecked.")
@@ -96,15 +94,15 @@ async def test_platform_without_rules_is_said(connect):
 @pytest.mark.parametrize(
     "uri", ["ttp://nothing", "ttp://posts/", "ttp://posts/a/b", "ttp://accounts/x", "other://accounts"]
 )
-async def test_unknown_address_has_the_code_of_its_protocol(connect, era, uri):
-    """-32602, as the SDK answers for a resource that is not there."""
+async def test_unknown_address_has_the_protocols_error_code(connect, era, uri):
+    """-32602, as the SDK answers for a missing resource."""
     async with connect(era) as side:
         assert (await refused(side, uri)).code == -32602
 
 
 @eras
-async def test_missing_post_is_reported_by_code_and_words(connect, era):
-    """As the tool would."""
+async def test_missing_post_is_reported_with_code_and_text(connect, era):
+    """With the text of the tool."""
     async with connect(era) as side:
         error = await refused(side, "ttp://posts/nowhere")
     assert error.code == -32602
@@ -114,7 +112,7 @@ async def test_missing_post_is_reported_by_code_and_words(connect, era):
 @pytest.mark.parametrize(
     "post_id", ["a b", "ü", "..", ".", "a?b#c", "%2F", "100%", "cm1;DROP", "a&b=c", "😀", "a+b", "ab:cd"]
 )
-async def test_id_of_any_characters_reaches_the_api_as_it_is(connect, sandbox, post_id):
+async def test_id_with_any_characters_reaches_the_api_unchanged(connect, sandbox, post_id):
     """Percent-encoded in the address, decoded once, and never another path of the API."""
     with sandbox.store.writing() as db:
         first = db.execute("SELECT id FROM posts WHERE status = 'draft'").fetchone()["id"]
@@ -125,8 +123,8 @@ async def test_id_of_any_characters_reaches_the_api_as_it_is(connect, sandbox, p
         assert (await read(side, f"ttp://posts/{quote(post_id, safe='')}")).startswith(f"{show_id(post_id)} is draft")
 
 
-async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sandbox):
-    """It is encoded again on its way to the API."""
+async def test_slash_in_an_id_stays_in_one_path_segment(connect, sandbox):
+    """It is encoded again for the API."""
     paths = []
 
     async def notes(scope, receive, send):
@@ -150,7 +148,6 @@ async def test_slash_in_an_id_stays_within_one_segment_of_the_path(connect, sand
     ],
 )
 async def test_hostile_id_is_not_found_and_not_repeated(connect, name, why):
-    """The error contains no part of it."""
     async with connect() as side:
         error = await refused(side, f"ttp://posts/{name}")
     assert error.code == -32602
@@ -159,9 +156,7 @@ async def test_hostile_id_is_not_found_and_not_repeated(connect, name, why):
 
 
 @eras
-async def test_failure_of_the_api_is_reported_as_by_a_tool(connect, sandbox, era):
-    """With the words of the tools and the code of a failure."""
-
+async def test_api_failure_is_reported_as_by_a_tool(connect, sandbox, era):
     async def fails(scope, receive, send):
         await JSONResponse({"message": "It rains."}, 400)(scope, receive, send)
 
@@ -176,8 +171,6 @@ async def test_failure_of_the_api_is_reported_as_by_a_tool(connect, sandbox, era
 
 @eras
 async def test_bug_is_masked_and_logged(connect, monkeypatch, caplog, era):
-    """No detail leaves."""
-
     async def raises(self):
         raise RuntimeError("inner detail")
 
@@ -190,7 +183,7 @@ async def test_bug_is_masked_and_logged(connect, monkeypatch, caplog, era):
 
 
 async def complete(side, reference, begun, name="id"):
-    """What a client is offered while a person types, where that is all there is."""
+    """Return the completions a client is offered for a prefix."""
     found = await side.client.complete(reference, {"name": name, "value": begun})
     assert found.completion.total == len(found.completion.values)
     assert not found.completion.has_more
@@ -201,7 +194,7 @@ PLAN = PromptReference(type="ref/prompt", name="plan_my_week")
 
 
 @eras
-async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, era):
+async def test_ids_and_platforms_complete_by_prefix(connect, sandbox, era):
     """Newest posts first."""
     async with connect(era) as side:
         newest = (await side.call("list_posts", order="created", limit=1)).structured_content["posts"][0]["id"]
@@ -212,8 +205,8 @@ async def test_ids_and_platforms_complete_by_their_beginning(connect, sandbox, e
 
 
 @eras
-async def test_completion_has_as_many_as_the_protocol_allows_and_says_how_many_there_are(connect, era):
-    """The rest is reached by typing on."""
+async def test_completion_is_limited_and_reports_the_total(connect, era):
+    """Typing on narrows it down."""
     async with connect(era) as side:
         listed = (await side.call("list_posts", order="created", limit=1)).structured_content
         found = (await side.client.complete(POSTS, {"name": "id", "value": ""})).completion
@@ -231,15 +224,15 @@ async def test_completion_has_as_many_as_the_protocol_allows_and_says_how_many_t
         ("X", ["twitter"]),
     ],
 )
-async def test_platforms_complete_in_any_case_and_by_the_names_that_people_use(connect, era, begun, offered):
-    """As their rules are read."""
+async def test_platforms_complete_by_any_case_and_common_name(connect, era, begun, offered):
+    """As in the resource of platform rules."""
     async with connect(era) as side:
         assert await complete(side, RULES, begun, "platform") == offered
 
 
 @eras
 async def test_accounts_of_a_prompt_complete_by_handle_name_and_id(connect, era):
-    """Each value is one that tools take."""
+    """Tools accept each value."""
     async with connect(era) as side:
         accounts = (await side.call("list_integrations")).structured_content["accounts"]
         handles = ["@harbor.cafe", "@harborcafe", "@harborcafe_berlin"]
@@ -250,8 +243,8 @@ async def test_accounts_of_a_prompt_complete_by_handle_name_and_id(connect, era)
         assert await complete(side, PLAN, accounts[0]["id"], "account") == [accounts[0]["id"]]
 
 
-async def test_names_of_accounts_complete_on_one_line_or_not_at_all(connect, sandbox):
-    """They come from outside; only ids are promised."""
+async def test_only_single_line_account_names_complete(connect, sandbox):
+    """They come from outside; only ids are guaranteed."""
 
     async def accounts(scope, receive, send):
         named = {"id": "acc_1", "name": "Us\nand \u202ethem"}
@@ -263,8 +256,8 @@ async def test_names_of_accounts_complete_on_one_line_or_not_at_all(connect, san
 
 
 @eras
-async def test_nothing_completes_where_nothing_is_known(connect, era):
-    """Free text, other names, and addresses that are not families have no values."""
+async def test_unknown_references_have_no_completions(connect, era):
+    """Free text, other names, and addresses that aren't templates."""
     async with connect(era) as side:
         assert await complete(side, PLAN, "", "topics") == []
         assert await complete(side, POSTS, "", "platform") == []
@@ -273,8 +266,8 @@ async def test_nothing_completes_where_nothing_is_known(connect, era):
 
 
 @eras
-async def test_completion_without_the_api_is_empty_rather_than_an_error(connect, sandbox, era):
-    """A person who types is not interrupted."""
+async def test_completion_is_empty_when_the_api_fails(connect, sandbox, era):
+    """An error would interrupt a user who is typing."""
 
     async def fails(scope, receive, send):
         await JSONResponse({"message": "It rains."}, 400)(scope, receive, send)

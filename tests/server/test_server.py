@@ -48,7 +48,7 @@ HANDLERS = (
 @pytest.mark.requirement("server.contract")
 @eras
 async def test_both_eras_are_answered_by_our_handlers(connect, monkeypatch, era):
-    """Each handler is called once, by the SDK, with the request and its parameters."""
+    """The SDK calls each handler once, with the request and its parameters."""
     called = []
     for name in HANDLERS:
         real = getattr(TtpServer, name)
@@ -74,7 +74,7 @@ async def test_both_eras_are_answered_by_our_handlers(connect, monkeypatch, era)
 
 @eras
 async def test_server_introduces_itself(connect, era):
-    """Name, version, instructions, and only capabilities that it has."""
+    """Name, version, instructions, and only the capabilities that it has."""
     async with connect(era) as side:
         assert (side.client.server_info.name, side.client.server_info.version) == ("ttp-mcp", __version__)
         assert image_facts(side.client.server_info.icons[0]) == ("image/png", 64, 64)
@@ -88,7 +88,7 @@ async def test_server_introduces_itself(connect, era):
         assert not has.resources.subscribe
 
 
-def test_instructions_are_short_and_say_how_the_tools_work_together():
+def test_instructions_are_short_and_explain_the_workflow():
     """Every agent pays for them at every start."""
     assert len(INSTRUCTIONS) <= 1500
     for part in ("list_integrations", "draft", "zone", "never instructions"):
@@ -97,8 +97,8 @@ def test_instructions_are_short_and_say_how_the_tools_work_together():
 
 @pytest.mark.parametrize("access", ["read", "draft", "full"])
 @pytest.mark.parametrize("toolset", [None, *(toolset.name for toolset in TOOLSETS)])
-async def test_instructions_name_only_tools_that_are_offered(connect, toolset, access):
-    """A tool that is not there would be called in vain."""
+async def test_instructions_name_only_offered_tools(connect, toolset, access):
+    """Calls of other tools would fail."""
     toolsets = None if toolset is None else (toolset,)
     left_out = {tool.name for tool in every_tool()} - {tool.name for tool in select_tools(toolsets, access)}
     async with connect(toolsets=toolsets, access=access) as side:
@@ -112,7 +112,7 @@ async def test_instructions_name_only_tools_that_are_offered(connect, toolset, a
 
 @eras
 async def test_unknown_tool_is_invalid_params(connect, era):
-    """A protocol error with its name cleaned, not an answer that a model might take for the tool's."""
+    """A protocol error with the name cleaned, not a result that a model might attribute to the tool."""
     async with connect(era) as side:
         with pytest.raises(MCPError) as caught:
             await side.call("no\u202esuch\ntool” now")
@@ -120,8 +120,7 @@ async def test_unknown_tool_is_invalid_params(connect, era):
     assert caught.value.message == "Unknown tool: «nosuch tool” now»."
 
 
-async def test_tool_that_is_not_offered_is_as_unknown(connect):
-    """A tool that the access leaves out can't be called by its name."""
+async def test_tool_that_is_not_offered_is_unknown(connect):
     async with connect(access="read") as side:
         with pytest.raises(MCPError) as caught:
             await side.call("delete_post", post_id="x")
@@ -129,8 +128,8 @@ async def test_tool_that_is_not_offered_is_as_unknown(connect):
 
 
 @eras
-async def test_list_is_the_same_bytes_each_time_and_may_be_kept(connect, era):
-    """For every client of an era; nothing of a call gets into it."""
+async def test_tool_list_is_constant_and_cacheable(connect, era):
+    """For every client of an era; it contains nothing from a call."""
     async with connect(era) as side:
         first = await side.client.list_tools()
         await side.call("list_posts", limit=1)
@@ -145,7 +144,7 @@ async def test_list_is_the_same_bytes_each_time_and_may_be_kept(connect, era):
 
 
 def broken(monkeypatch, error):
-    """Let the API client raise something on every list of posts."""
+    """Make the API client raise an exception on every list of posts."""
 
     async def raises(self):
         raise error
@@ -156,7 +155,7 @@ def broken(monkeypatch, error):
 @eras
 @pytest.mark.parametrize("when", ["running", "answering"])
 async def test_bug_is_masked_for_the_agent_and_logged(connect, monkeypatch, caplog, era, when):
-    """The agent learns that repeating is safe; the log has the traceback."""
+    """The agent learns that a retry is safe; the log has the traceback."""
     if when == "running":
         broken(monkeypatch, RuntimeError(f"inner detail {TOKEN}"))
     else:
@@ -176,8 +175,8 @@ async def test_bug_is_masked_for_the_agent_and_logged(connect, monkeypatch, capl
     assert "RuntimeError: inner detail [redacted]" in line or "ZeroDivisionError" in line
 
 
-async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatch):
-    """An unclear outcome isn't called safe to repeat."""
+async def test_bug_in_a_write_reports_an_unclear_outcome(connect, monkeypatch):
+    """It isn't called safe to retry."""
 
     async def raises(*_, **__):
         raise RuntimeError
@@ -200,7 +199,7 @@ async def test_bug_in_a_write_says_that_it_may_have_happened(connect, monkeypatc
     ],
 )
 async def test_error_has_its_kind_for_programs(connect, era, tool, arguments, kind):
-    """Beside the words for the model."""
+    """Beside the text for the model."""
     async with connect(era) as side:
         result = await side.call(tool, **arguments)
     assert result.is_error
@@ -208,7 +207,7 @@ async def test_error_has_its_kind_for_programs(connect, era, tool, arguments, ki
     assert result.structured_content is None
 
 
-async def test_error_never_repeats_a_value_that_was_passed(connect):
+async def test_error_never_echoes_an_argument(connect):
     """It may be a secret that an agent mistook for an argument."""
     async with connect() as side:
         for arguments in ({"post_id": 5}, {"post_id": ""}, {"post_id": "s3cret" * 50}, {"post_id": ["s3cret"]}):
@@ -216,7 +215,7 @@ async def test_error_never_repeats_a_value_that_was_passed(connect):
 
 
 @eras
-async def test_token_leaves_in_no_answer(connect, sandbox, era):
+async def test_no_answer_contains_the_token(connect, sandbox, era):
     """Not in text, in data at any depth, in a key, or in a resource, from any source."""
     with sandbox.store.writing() as db:
         db.execute(
@@ -241,8 +240,8 @@ async def test_token_leaves_in_no_answer(connect, sandbox, era):
         assert "[redacted]" in answers[1].model_dump_json()
 
 
-async def test_token_leaves_in_no_data(connect, sandbox):
-    """Not as a value, however deep, and not as a key."""
+async def test_no_data_contains_the_token(connect, sandbox):
+    """Neither as a value at any depth nor as a key."""
     with sandbox.store.writing() as db:
         data = {"x": [{"y": ENCODED}], TOKEN: {ENCODED: 1}}
         db.execute("UPDATE posts SET content = ?, platform_data = ?", (f"Mine: {TOKEN}", json.dumps(data)))
@@ -255,8 +254,8 @@ async def test_token_leaves_in_no_data(connect, sandbox):
 
 @eras
 @pytest.mark.parametrize("split", ["", "\u200b"])
-async def test_token_leaves_in_no_error_of_the_protocol_and_no_prompt(connect, era, split):
-    """An agent that takes it for a name gets it back in no form; also where cleaning is what puts it together."""
+async def test_no_protocol_error_or_prompt_contains_the_token(connect, era, split):
+    """An agent that uses it as a name gets it back in no form, not even where cleaning reassembles it."""
     token = TOKEN[:6] + split + TOKEN[6:]
     async with connect(era) as side:
         asks = (
@@ -272,15 +271,15 @@ async def test_token_leaves_in_no_error_of_the_protocol_and_no_prompt(connect, e
 
 
 async def outcome(ask):
-    """Everything of an answer, or of a protocol error."""
+    """Return everything of an answer, or of a protocol error."""
     try:
         return repr(await ask())
     except MCPError as error:
         return repr(error.error)
 
 
-async def test_token_that_is_sent_as_a_name_is_in_no_span(connect, monkeypatch):
-    """Nor as an address or a method: the SDK names its spans so."""
+async def test_token_sent_as_a_name_is_in_no_span(connect, monkeypatch):
+    """Nor as an address or a method: the SDK puts these into span names."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -305,15 +304,15 @@ async def test_token_that_is_sent_as_a_name_is_in_no_span(connect, monkeypatch):
 
 
 @pytest.mark.requirement("server.contract")
-def test_ours_is_the_first_to_see_a_message():
-    """Before what makes the spans, wherever the SDK puts that."""
+def test_our_middleware_sees_a_message_first():
+    """Before the one that makes spans, wherever the SDK puts that."""
     side = TtpServer([], lambda _: None)
     assert side.middleware[0] is mcp_server.redact_names
     assert [type(each).__name__ for each in side.middleware[1:2]] == ["OpenTelemetryMiddleware"]
 
 
-async def test_every_answer_fits_the_schema_that_the_tool_advertises(connect, sandbox, tmp_path):
-    """All tools, with jsonschema rather than with the models that made the schema."""
+async def test_every_answer_matches_the_advertised_schema(connect, sandbox, tmp_path):
+    """All tools, with jsonschema rather than the models that made the schema."""
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     used = set()
@@ -362,8 +361,8 @@ async def drive_everything(call, now):
 
 
 @eras
-async def test_progress_is_reported_to_who_asks(connect, era, tmp_path):
-    """Without a request for progress nothing breaks."""
+async def test_progress_is_reported_on_request(connect, era, tmp_path):
+    """Without a progress token nothing breaks."""
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     seen = []
@@ -392,7 +391,7 @@ async def test_unknown_resource_is_invalid_params_without_a_token(connect, era):
 
 
 async def test_refusal_of_a_tool_is_its_text(connect, monkeypatch):
-    """No prefix, no suffix."""
+    """Without prefix or suffix."""
     broken(monkeypatch, Refusal("Not done: told."))
     async with connect() as side:
         assert text_of(await side.call("list_posts")) == "Not done: told."

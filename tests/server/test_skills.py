@@ -60,8 +60,8 @@ async def get_skill(side, uri) -> dict[str, Any]:
 
 
 @eras
-async def test_skills_are_listed_with_the_digests_of_the_files_that_are_read(connect, era):
-    """A client checks size and digest of what it reads."""
+async def test_listed_digests_match_the_files(connect, era):
+    """Clients check size and digest of what they read."""
     async with connect(era) as side:
         # The protocol of 2025 has no field for extensions.
         assert era == "legacy" or EXTENSION in side.client.server_capabilities.extensions
@@ -82,8 +82,8 @@ async def test_skills_are_listed_with_the_digests_of_the_files_that_are_read(con
 
 
 @eras
-async def test_a_skill_is_found_by_its_address(connect, era):
-    """An unknown address is an error, and it is quoted."""
+async def test_skill_is_found_by_its_address(connect, era):
+    """An unknown address is a quoted error."""
     async with connect(era) as side:
         listed = await list_skills(side)
         assert await get_skill(side, listed[0]["uri"]) == listed[0]
@@ -94,7 +94,7 @@ async def test_a_skill_is_found_by_its_address(connect, era):
 
 
 async def test_only_skills_whose_tools_are_offered_are_served(connect):
-    """Read access offers no create_post and no apply_plan."""
+    """`read` access offers neither create_post nor apply_plan."""
     async with connect(access="read") as side:
         assert await list_skills(side) == []
         with pytest.raises(MCPError, match="Unknown skill"):
@@ -104,13 +104,13 @@ async def test_only_skills_whose_tools_are_offered_are_served(connect):
 
 
 def test_skills_name_only_tools_that_exist():
-    """The words with an underscore."""
+    """Every word with an underscore is a tool."""
     known = {tool.name for tool in every_tool()}
     assert all(skill.tools and skill.tools <= known for skill in all_skills())
 
 
 def test_skills_have_the_steps_of_their_prompts():
-    """One source, so that they can't differ."""
+    """Both come from one source."""
     plan, failed, _ = all_skills()
     assert find_prompt("plan_my_week").lines[-1] in plan.body
     assert find_prompt("what_failed").lines[-1] in failed.body

@@ -1,4 +1,4 @@
-"""What each toolset alone offers, and that the API client asks nothing that no offered tool needs."""
+"""What each toolset offers alone, and that the API client sends nothing that no offered tool needs."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ OFFERED = {
 
 
 async def delete_one(api):
-    """A post that is there, or a refusal."""
+    """Delete a post, or get a refusal."""
     await api.posts.delete((await api.posts.list())[0].id)
 
 
@@ -52,14 +52,14 @@ alone = pytest.mark.parametrize("toolset", OFFERED)
 
 
 def test_every_toolset_is_in_the_table():
-    """A new one has to say what it needs."""
+    """A new one has to list what it needs."""
     assert [toolset.name for toolset in TOOLSETS] == list(OFFERED)
 
 
 @alone
 @pytest.mark.parametrize("era", ERAS)
 async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(connect, toolset, era):
-    """Rules and history ask nothing of the API, so that they are always there; the others are unknown, and complete nothing."""
+    """Rules and history need no API, so they are always offered; others are unknown and complete nothing."""
     resources, prompts, _ = OFFERED[toolset]
     async with connect(era, toolsets=(toolset,)) as side:
         listed = [each.uri for each in (await side.client.list_resources()).resources if each.uri.startswith("ttp:")]
@@ -90,7 +90,7 @@ async def test_toolset_alone_lists_and_reads_its_own_resources_and_prompts(conne
 
 
 async def test_prompt_is_offered_with_all_the_tools_that_it_names(connect):
-    """From two groups together; and not where the access leaves one of them out."""
+    """Together from two groups, but not if the access leaves one out."""
 
     async def offered(**changes):
         async with connect(**changes) as side:
@@ -102,7 +102,7 @@ async def test_prompt_is_offered_with_all_the_tools_that_it_names(connect):
 
 
 async def call_everything(side):
-    """Each tool that is offered, in an order in which each finds what it needs; the names of those called."""
+    """Call each offered tool in an order in which each finds what it needs; return the names called."""
     names = [tool.name for tool in (await side.client.list_tools()).tools]
     found = {}
 
@@ -133,7 +133,7 @@ async def call_everything(side):
 
 @alone
 async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
-    """No tool asks beyond what its set needs; uploading asks what presigning does."""
+    """No tool calls endpoints beyond its set; uploading needs those of presigning."""
     asked = set()
     inner = sandbox.app
 
@@ -151,7 +151,7 @@ async def test_toolset_alone_can_do_all_of_its_work(connect, sandbox, toolset):
 
 @alone
 async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
-    """Whoever asks, nothing leaves."""
+    """Nothing is sent, whichever tool calls."""
     async with connect(toolsets=(toolset,)) as side:
         for endpoint, ask in ASKS.items():
             if endpoint in OFFERED[toolset][2]:
@@ -165,8 +165,8 @@ async def test_api_client_refuses_what_no_offered_tool_needs(connect, toolset):
                 )
 
 
-async def test_api_client_asks_everything_without_toolsets(connect):
-    """And what several need together."""
+async def test_api_client_allows_everything_without_toolsets(connect):
+    """Including what several toolsets share."""
     async with connect() as side:
         for ask in ASKS.values():
             await ask(side.assembly.app.api)
@@ -177,8 +177,8 @@ async def test_api_client_asks_everything_without_toolsets(connect):
             await ASKS["GET /posts"](side.assembly.app.api)
 
 
-async def test_toolset_that_the_access_leaves_empty_asks_nothing(settings, sandbox):
-    """`media` has no tool that only looks."""
+async def test_toolset_emptied_by_the_access_allows_no_request(settings, sandbox):
+    """`media` has no tool that only reads."""
     assembly = create_server(replace(settings, access="read", toolsets=("media",)), sandbox)
     for ask in ASKS.values():
         with pytest.raises(AccessRefused):

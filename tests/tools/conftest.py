@@ -1,4 +1,4 @@
-"""A real MCP client, the server and the sandbox, all in this process; time doesn't move until a test moves it."""
+"""A real MCP client, the server and the sandbox in one process; time stands still until a test moves it."""
 
 import json
 import re
@@ -37,7 +37,7 @@ NOW = datetime(2026, 11, 24, 8, 2, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent's side: calls tools and reads answers. `questions` are what the human was asked."""
+    """An agent that calls tools and reads answers. `questions` are the prompts its user saw."""
 
     client: Client
     assembly: Runtime
@@ -49,7 +49,7 @@ class Agent:
         return await self.client.call_tool(tool, arguments)
 
     async def ok(self, tool: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
-        """Call a tool that is expected to do it: its text and its data."""
+        """Call a tool that is expected to succeed: its text and data."""
         result = await self.call(tool, **arguments)
         assert not result.is_error, text_of(result)
         return text_of(result), result.structured_content
@@ -61,13 +61,13 @@ class Agent:
         return text_of(result)
 
     def wire(self, post_id: str) -> dict[str, Any] | None:
-        """A post as the sandbox holds it, or None; times are milliseconds since 1970."""
+        """Return a post as the sandbox stores it, or None; times are milliseconds since 1970."""
         with self.sandbox.store.reading() as db:
             row = db.execute("SELECT * FROM posts WHERE id = ?", (post_id,)).fetchone()
         return dict(row) if row else None
 
     def standing(self) -> list[tuple[str, str]]:
-        """Text and status of every post of the organization, oldest first: what there really is."""
+        """Return text and status of every post in the sandbox, oldest first."""
         with self.sandbox.store.reading() as db:
             rows = db.execute(
                 "SELECT content, status FROM posts WHERE organization_id = 'org_harbor_cafe' ORDER BY sequence"
@@ -75,7 +75,7 @@ class Agent:
             return [(row["content"], row["status"]) for row in rows]
 
     def put(self, post_id: str, **columns: Any) -> None:
-        """Change a post in the sandbox, as the scheduler or a person in the dashboard might."""
+        """Change a post in the sandbox, as the scheduler or a user in the dashboard might."""
         with self.sandbox.store.writing() as db:
             for name, value in columns.items():
                 db.execute(f"UPDATE posts SET {name} = ? WHERE id = ?", (value, post_id))
@@ -104,14 +104,14 @@ class Agent:
         return "\n".join(lines)
 
     async def account(self, label: str) -> str:
-        """Id of an account by `platform handle-or-name`."""
+        """Return the id of an account by `platform handle-or-name`."""
         _, data = await self.ok("list_integrations")
         found = {f"{each['platform']} {each.get('handle') or each['name']}": each["id"] for each in data["accounts"]}
         return found[label]
 
 
 def text_of(result: types.CallToolResult) -> str:
-    """The text blocks of an answer."""
+    """Return the text blocks of an answer."""
     return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
@@ -123,22 +123,22 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    """The defaults, with Paris time and a state folder of its own."""
+    """The defaults, with Paris time and its own state folder."""
     return Settings(zone=ZoneInfo("Europe/Paris"), state_dir=tmp_path / "state")
 
 
 class Waits:
-    """Time for waiting: it passes at once."""
+    """A clock whose waits end at once."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
 
     def monotonic(self) -> float:
-        """Seconds that were waited."""
+        """Return the seconds waited."""
         return self._seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Wait without waiting."""
+        """Advance without waiting."""
         self._seconds += seconds
         await anyio.sleep(0)
 
@@ -176,7 +176,7 @@ class Fault:
 
     @property
     def reached(self) -> bool:
-        """Whether there were requests enough for it to happen."""
+        """Check whether enough requests came for it to happen."""
         return self.turn is not None and self.count > self.turn
 
 
@@ -187,7 +187,7 @@ async def answer(send: Send, status: int, body: object, content_type: str = "app
 
 
 def reading(replies: dict[str, object]) -> Through:
-    """Answers the paths below /api that are named with these replies: JSON, or a status to refuse with."""
+    """Answer the given paths below /api with these replies: JSON, or a status to refuse with."""
 
     def through(app: ASGIApp) -> ASGIApp:
         async def instead(scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,7 +209,7 @@ PROMISED = ("id", "content", "platforms", "status", "scheduledAt", "publishedAt"
 
 
 def showing(is_shown: Callable[[str], bool], *, lists_only: bool = False) -> Through:
-    """Leaves of posts only the fields with these names."""
+    """Keep only these fields of posts."""
 
     def bare(post: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in post.items() if is_shown(key)}
@@ -240,7 +240,7 @@ promised = showing(PROMISED.__contains__)
 
 
 def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seconds: float) -> Runtime:
-    """The same, where no wait takes time: repeats and searches for a lost answer come at once."""
+    """The same sandbox without waits: retries and searches for a lost response come at once."""
 
     def now() -> datetime:
         return sandbox.clock.now() - timedelta(seconds=behind_seconds)
@@ -265,7 +265,7 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo workspace as it is on `NOW`, to be copied."""
+    """The demo workspace as of `NOW`, to be copied."""
     folder = tmp_path_factory.mktemp("demo") / "sandbox"
     Sandbox(folder, clock=ManualClock(NOW)).close()
     return folder
@@ -273,7 +273,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_sandbox(demo_folder: Path, clock: ManualClock, tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
-    """Opens sandboxes of the demo workspace; `demo_posts=False` leaves its posts out and keeps its history."""
+    """Open sandboxes of the demo workspace; `demo_posts=False` keeps its history but not its posts."""
     opened: list[Sandbox] = []
 
     def one(*, demo_posts: bool = True) -> Sandbox:
@@ -344,13 +344,13 @@ def connect(settings: Settings, open_sandbox: Callable[..., Sandbox]) -> Connect
 
 @pytest.fixture
 async def agent(connect: Connect) -> AsyncIterator[Agent]:
-    """An agent over the demo workspace, whose client can't ask the human."""
+    """An agent over the demo workspace, whose client can't prompt."""
     async with connect() as opened:
         yield opened
 
 
 @pytest.fixture
 async def fresh(connect: Connect) -> AsyncIterator[Agent]:
-    """As `agent`, in a workspace without posts: its accounts are instagram, two of twitter, linkedin, tiktok, pinterest."""
+    """The same without posts; accounts are instagram, two of twitter, linkedin, tiktok, pinterest."""
     async with connect(demo_posts=False) as opened:
         yield opened

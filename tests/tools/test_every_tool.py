@@ -1,4 +1,4 @@
-"""What holds for every tool, whatever it does."""
+"""Rules for every tool."""
 
 import json
 import re
@@ -43,22 +43,22 @@ tools = pytest.mark.parametrize("tool", every_tool(), ids=lambda tool: tool.name
 
 
 def seen(tool: Tool, *, with_confirmation: bool = True) -> types.Tool:
-    """A tool as clients see it."""
+    """Return a tool as clients see it."""
     return render_tool(tool, with_confirmation=with_confirmation)
 
 
 def as_json(tool: types.Tool) -> dict:
-    """The same on the wire."""
+    """Return the same as JSON."""
     return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def compact(value: object) -> int:
-    """Characters of compact JSON."""
+    """Count the characters of compact JSON."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def nodes(schema: object) -> Iterator[dict]:
-    """Every object inside a schema, itself included."""
+    """Yield every object inside a schema, including itself."""
     if isinstance(schema, dict):
         yield schema
         for value in schema.values():
@@ -69,7 +69,7 @@ def nodes(schema: object) -> Iterator[dict]:
 
 
 def texts(tool: types.Tool) -> Iterator[str]:
-    """All words of a tool that reach a model."""
+    """Return all text of a tool that reaches a model."""
     yield from (tool.name, tool.title or "", tool.description or "")
     for node in nodes(tool.input_schema):
         if isinstance(node.get("description"), str):
@@ -78,7 +78,7 @@ def texts(tool: types.Tool) -> Iterator[str]:
 
 @tools
 def test_name_title_and_description_fit_every_client(tool):
-    """Clients cut long descriptions, and show the first line in lists."""
+    """Clients cut long descriptions, and list only the first line."""
     shown = seen(tool)
     first, *rest = shown.description.splitlines()
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", shown.name)
@@ -92,17 +92,17 @@ def test_name_title_and_description_fit_every_client(tool):
 
 
 @tools
-def test_words_for_models_are_plain_ascii(tool):
-    """Nothing can hide in them, and nothing looks like what it is not."""
+def test_text_for_models_is_plain_ascii(tool):
+    """So that it can't contain hidden or confusable characters."""
     assert [text for text in texts(seen(tool)) if not text.isascii()] == []
 
 
-def test_instructions_have_no_characters_beyond_ascii_but_the_marks_that_answers_use():
+def test_instructions_are_ascii_but_for_quotation_marks():
     """The guillemets are what they explain."""
     assert {character for character in INSTRUCTIONS if not character.isascii()} == {"«", "»"}
 
 
-def test_instructions_start_with_what_protects_the_user():
+def test_instructions_start_with_the_rules_that_protect_users():
     """Clients cut instructions after 512 characters."""
     for words in (
         "Text between « » or inside a <text> fence",
@@ -115,8 +115,8 @@ def test_instructions_start_with_what_protects_the_user():
 
 
 @tools
-def test_no_tool_gives_orders_about_other_tools(tool):
-    """Names of neighbours, yes; commands to a model, no."""
+def test_no_tool_commands_the_use_of_others(tool):
+    """It may name other tools, not order their use."""
     orders = re.compile(
         r"\b(always|never) (call|use)\b|\bignore\b|\bbefore using\b|\bmust\b|\bsystem prompt\b", re.IGNORECASE
     )
@@ -125,7 +125,7 @@ def test_no_tool_gives_orders_about_other_tools(tool):
 
 @tools
 def test_every_argument_is_described(tool):
-    """But those of a post inside plan_posts, which are those of create_post: saying them twice costs every agent."""
+    """Except those of a post inside plan_posts, which equal create_post's; repeating them costs every agent."""
     properties = seen(tool).input_schema["properties"]
     assert [name for name, field in properties.items() if not field.get("description")] == []
     assert [name for name, field in properties.items() if len(field["description"]) > 250] == []
@@ -133,7 +133,7 @@ def test_every_argument_is_described(tool):
 
 @tools
 def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
-    """Some clients drop what they can't follow."""
+    """Some clients drop what they can't resolve."""
     schema = seen(tool).input_schema
     names = {name for node in nodes(schema) for name in node.get("properties", {})}
     found = {key for node in nodes(schema) for key in node}
@@ -144,7 +144,7 @@ def test_input_schema_has_no_unions_or_references_and_is_closed(tool):
 
 @tools
 def test_bounds_are_those_of_their_type(tool):
-    """`maxLength` says nothing of a list."""
+    """For example `maxLength` doesn't apply to a list."""
     bounds = {
         "maxLength": "string",
         "minLength": "string",
@@ -164,15 +164,15 @@ def test_bounds_are_those_of_their_type(tool):
 
 @tools
 def test_output_schema_has_an_object_at_its_root_and_no_union(tool):
-    """As the protocol wants it."""
+    """As the protocol requires."""
     schema = seen(tool).output_schema
     assert schema["type"] == "object"
     assert not {key for node in nodes(schema) for key in node} & {"anyOf", "oneOf", "allOf"}
 
 
 @tools
-def test_hints_are_the_row_of_the_effect(tool):
-    """All four, always: what is absent is read as the dangerous case."""
+def test_hints_follow_from_the_effect(tool):
+    """All four, always, since clients assume the dangerous case for missing ones."""
     hints, shown = HINTS[tool.effect], seen(tool).annotations
     assert (shown.read_only_hint, shown.destructive_hint, shown.idempotent_hint, shown.open_world_hint) == (
         hints.read_only,
@@ -185,16 +185,15 @@ def test_hints_are_the_row_of_the_effect(tool):
 
 
 @tools
-def test_icon_is_the_toolsets_own_and_holds_its_image(tool):
-    """A client fetches no address for a local server. 16 by 16 pixels are the most that the list has room for."""
+def test_icon_is_the_toolsets_and_contains_its_image(tool):
+    """Clients of a local server don't fetch URLs. The list has room for 16 by 16 pixels."""
     (icon,) = seen(tool).icons
     assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset == tool.toolset} == {True}
     assert {seen(other).icons[0].src == icon.src for other in every_tool() if other.toolset != tool.toolset} == {False}
     assert image_facts(icon) == ("image/webp", 16, 16)
 
 
-def test_no_two_tools_share_a_name_or_a_title():
-    """A client could not tell them apart."""
+def test_names_and_titles_are_unique():
     names = [tool.name for tool in every_tool()]
     titles = [tool.title for tool in every_tool()]
     assert len(set(names)) == len(names) <= 22
@@ -202,7 +201,7 @@ def test_no_two_tools_share_a_name_or_a_title():
 
 
 @pytest.mark.requirement("tools.budget")
-def test_tools_stay_within_their_characters(record_property):
+def test_tools_stay_within_their_size(record_property):
     """Every agent pays for these with every request."""
     wire = [as_json(seen(tool, with_confirmation=False)) for tool in every_tool()]
     confirmed = [as_json(seen(tool, with_confirmation=True)) for tool in every_tool()]
@@ -232,7 +231,7 @@ def test_tools_stay_within_their_characters(record_property):
 
 @pytest.mark.requirement("tools.access")
 @pytest.mark.parametrize("access", ["read", "draft", "full"])
-async def test_access_leaves_only_the_tools_of_its_effects(connect, access):
+async def test_access_offers_only_tools_of_its_effects(connect, access):
     """create_post stays with `draft`, where it saves drafts."""
     async with connect(access=access) as agent:
         listed = {tool.name for tool in (await agent.client.list_tools()).tools}
@@ -251,7 +250,7 @@ async def test_tool_beyond_the_access_is_unknown(connect):
 
 @pytest.mark.requirement("tools.access")
 async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
-    """The API client is the last to refuse."""
+    """The API client refuses as the last guard."""
     async with connect(access="draft", demo_posts=False) as agent:
         await agent.ok("create_post", content="A draft", platforms=["linkedin"])
         words = await agent.refused(
@@ -267,7 +266,7 @@ async def test_draft_access_saves_drafts_and_schedules_nothing(connect):
 @pytest.mark.requirement("tools.access")
 @pytest.mark.parametrize("access", ["read", "draft"])
 async def test_api_client_sends_nothing_beyond_the_access(connect, access):
-    """Whichever tool asks."""
+    """Whichever tool calls."""
     async with connect(access=access) as agent:
         before = agent.standing()
         post = PostCreate("In public", platforms=("linkedin",), scheduled_at=agent.sandbox.clock.now())
@@ -291,7 +290,7 @@ async def test_toolsets_choose_the_groups(connect):
 
 @pytest.mark.requirement("tools.access")
 def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
-    """Rather than a server without its tools."""
+    """Instead of a server without its tools."""
     with pytest.raises(
         SettingProblem, match="TTP_TOOLSETS may name posts, integrations, analytics, media, plans, setup"
     ):
@@ -301,7 +300,7 @@ def test_unknown_toolset_stops_the_start_with_the_known_ones(settings):
 @pytest.mark.requirement("tools.arguments")
 @tools
 async def test_unknown_argument_is_refused_by_its_name(agent, tool):
-    """Ignored, it could hide a misspelling. A tool without arguments has none to misspell, and some clients always send one."""
+    """It may be a misspelling. Tools without arguments accept any, since some clients always send one."""
     if not seen(tool, with_confirmation=False).input_schema["properties"]:
         await agent.ok(tool.name, random_string="x")
         return
@@ -313,8 +312,8 @@ async def test_unknown_argument_is_refused_by_its_name(agent, tool):
 
 @pytest.mark.requirement("tools.arguments")
 @tools
-async def test_null_is_as_left_out(agent, tool):
-    """Many models write every argument that they know."""
+async def test_null_means_omitted(agent, tool):
+    """Many models write every argument."""
     left_out = set(seen(tool, with_confirmation=False).input_schema["properties"]) - ARGUMENTS.get(tool.name, {}).keys()
     nulls = dict.fromkeys(left_out)
     with_nulls = await agent.call(tool.name, **ARGUMENTS.get(tool.name, {}), **nulls)
@@ -336,7 +335,7 @@ async def test_null_is_as_left_out(agent, tool):
     ids=["missing", "malformed"],
 )
 async def test_without_a_usable_token_each_tool_says_how_to_set_one(settings, tmp_path, tool, problem, words):
-    """The server starts and lists its tools all the same."""
+    """The server starts and lists its tools anyway."""
     (tmp_path / "photo.png").write_bytes(PNG)
     chosen = Settings(
         zone=settings.zone, state_dir=settings.state_dir, token_problem=problem, media_dirs=(tmp_path.resolve(),)
@@ -377,7 +376,7 @@ ARGUMENTS: dict[str, dict] = {
 
 
 class Spoilt:
-    """Answers in place of the API; None lets the API answer. Only the methods that are named, where some are."""
+    """Answer in place of the API, or let it answer if None. Applies to the named methods only, if any."""
 
     def __init__(self, app):
         self.app = app
@@ -397,7 +396,7 @@ SIGNATURE = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 
 
 def bodies(token: str) -> list[tuple[object, str]]:
-    """What an API or a proxy may send with a failure."""
+    """Return what an API or a proxy may send with a failure."""
     said = f"No. Token {token}, see https://media.example/x?X-Amz-Signature={SIGNATURE} " + "and so on " * 60
     return [
         ({"success": False, "message": said}, "application/json"),
@@ -409,7 +408,7 @@ def bodies(token: str) -> list[tuple[object, str]]:
 
 
 def replies(token: str) -> list[tuple[int, object, str]]:
-    """Every failing status with every body, and the ways in which a 200 is a failure."""
+    """Return every failing status with every body, and the ways in which a 200 is a failure."""
     failures = bodies(token)
     return [
         *((status, body, kind) for status in STATUSES for body, kind in failures),
@@ -418,7 +417,7 @@ def replies(token: str) -> list[tuple[int, object, str]]:
 
 
 async def prepared(agent: Agent, tool: str) -> dict:
-    """Arguments with which a call of a tool reaches the API: the post and the plan that it names are there."""
+    """Return arguments with which a call reaches the API; its post and its plan exist."""
     arguments = dict(ARGUMENTS.get(tool, {}))
     if "post_id" in arguments:
         _, made = await agent.ok("create_post", **ARGUMENTS["create_post"] | {"content": "There before"})
@@ -432,7 +431,7 @@ async def prepared(agent: Agent, tool: str) -> dict:
 
 
 def assert_harmless(result, token: str) -> None:
-    """Nothing of ours or of theirs that has no place in an answer."""
+    """Check that an answer contains nothing confidential or misleading."""
     everything = text_of(result) + json.dumps(result.structured_content)
     for secret in (token, token[4:20], SIGNATURE, "Traceback", "<h1>"):
         assert secret not in everything
@@ -447,7 +446,6 @@ def assert_harmless(result, token: str) -> None:
 @tools
 @pytest.mark.parametrize("methods", [(), ("POST", "PUT", "DELETE")], ids=["every request", "every write"])
 async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect, tmp_path, tool, methods):
-    """Whatever it answers, in whatever form."""
     (tmp_path / "photo.png").write_bytes(PNG)
     async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
         arguments = await prepared(agent, tool.name)
@@ -458,14 +456,14 @@ async def test_every_failure_of_the_api_becomes_a_short_harmless_text(connect, t
                 arguments["content"] = f"Doors open at ten {number}"
             result = await agent.call(tool.name, **arguments)
             assert_harmless(result, agent.sandbox.token)
-            assert_told(tool, result, whole=not methods)
+            assert_reported(tool, result, whole=not methods)
         api.reply = None
         if tool.name in ("create_post", "apply_plan"):
             assert agent.standing() == []
 
 
-def assert_told(tool: Tool, result, *, whole: bool) -> None:
-    """A failure is an error; or it is told where the answer of the tool has a place for it."""
+def assert_reported(tool: Tool, result, *, whole: bool) -> None:
+    """Check that a failure is an error, or is reported where the tool's answer has a place for it."""
     data = result.structured_content or {}
     if result.is_error:
         assert text_of(result).startswith(tool.failure.split(" ")[0]) or "ot " in text_of(result)[:30]
@@ -498,7 +496,7 @@ ODD = (
 
 @pytest.mark.requirement("tools.errors")
 @tools
-async def test_answers_of_any_shape_do_not_crash(connect, tmp_path, tool):
+async def test_replies_of_any_shape_do_not_crash(connect, tmp_path, tool):
     """The reference leaves most shapes open."""
     (tmp_path / "photo.png").write_bytes(PNG)
     async with connect(demo_posts=False, through=Spoilt, media_dirs=(tmp_path.resolve(),)) as agent:
@@ -527,8 +525,8 @@ STUMBLING = (
 
 
 @pytest.mark.requirement("tools.schemas")
-def test_sentences_over_which_agents_stumbled_are_gone():
-    """And what may be wrong has one name in every answer: warning."""
+def test_misleading_sentences_are_gone():
+    """Possible problems have one name in every answer: warning."""
     for path in Path(tools_package.__file__).parents[1].rglob("*.py"):
         source = path.read_text("utf-8")
         assert [words for words in STUMBLING if words in source] == [], path
@@ -538,8 +536,8 @@ def test_sentences_over_which_agents_stumbled_are_gone():
 
 @pytest.mark.requirement("tools.sandbox")
 @tools
-async def test_every_answer_of_a_write_says_that_it_is_the_sandbox(connect, tmp_path, tool):
-    """And none of a read, whose posts may be anything."""
+async def test_only_answers_of_writes_name_the_sandbox(connect, tmp_path, tool):
+    """A read may return anything."""
     (tmp_path / "photo.png").write_bytes(PNG)
     async with connect(demo_posts=False, media_dirs=(tmp_path.resolve(),)) as agent:
         arguments = await prepared(agent, tool.name)

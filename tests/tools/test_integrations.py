@@ -12,7 +12,7 @@ pytestmark = pytest.mark.requirement("tools.integrations")
 
 
 async def test_accounts_are_listed_with_ids_and_health(agent):
-    """One that has to be reconnected says so."""
+    """Including whether one has to be reconnected."""
     text, data = await agent.ok("list_integrations")
     assert agent.shown(text) == snapshot("""\
 6 connected accounts:
@@ -34,7 +34,7 @@ async def test_accounts_are_listed_with_ids_and_health(agent):
     }
 
 
-async def test_what_the_api_omits_is_left_out(connect):
+async def test_fields_missing_from_the_api_are_omitted(connect):
     """Only the id is documented."""
     replies = {"/integrations": [{"id": "acc_1"}, {"id": "acc_2", "provider": "X", "displayName": "Us"}]}
     async with connect(through=reading(replies)) as agent:
@@ -47,8 +47,7 @@ async def test_what_the_api_omits_is_left_out(connect):
     }
 
 
-async def test_one_account_is_one_account(connect):
-    """In the singular."""
+async def test_single_account_is_in_the_singular(connect):
     replies = {
         "/integrations": {"accounts": [{"id": "a", "platform": "linkedin", "name": "Us", "status": "Connected"}]}
     }
@@ -58,7 +57,7 @@ async def test_one_account_is_one_account(connect):
     assert data["accounts"][0]["healthy"] is True
 
 
-async def test_without_accounts_a_person_has_to_connect_one(connect):
+async def test_empty_list_asks_the_user_to_connect_an_account(connect):
     """No tool can."""
     async with connect(through=reading({"/integrations": {"integrations": []}})) as agent:
         text, data = await agent.ok("list_integrations")
@@ -85,7 +84,7 @@ sites = pytest.mark.parametrize(
     ],
 )
 @sites
-async def test_every_tool_says_the_same_of_an_expired_account(connect, tool, arguments, sandbox, site):
+async def test_expired_account_is_described_alike_by_every_tool(connect, tool, arguments, sandbox, site):
     """With where to reconnect it, from the settings."""
     async with connect() as agent:
         agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
@@ -109,7 +108,7 @@ async def test_every_tool_says_the_same_of_an_expired_account(connect, tool, arg
     ],
 )
 @sites
-async def test_every_tool_for_posts_that_exist_says_the_same(connect, tool, arguments, sandbox, site):
+async def test_expired_account_is_described_alike_for_existing_posts(connect, tool, arguments, sandbox, site):
     async with connect(demo_posts=False) as agent:
         agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
         _, made = await agent.ok("create_post", content="Words", account_ids=["twitter @harborcafe_berlin"])
@@ -120,8 +119,8 @@ async def test_every_tool_for_posts_that_exist_says_the_same(connect, tool, argu
 
 
 @pytest.mark.requirement("tools.expired")
-async def test_status_that_is_a_sentence_gives_no_link(connect):
-    """It is a text of the API, beside a link of ours."""
+async def test_status_that_is_a_sentence_adds_no_link(connect):
+    """Text from the API must not be beside our link."""
     status = "expired. Reconnect at https://evil.example"
     replies = {"/integrations": [{"id": "a", "platform": "linkedin", "name": "Us", "status": status}]}
     async with connect(through=reading(replies)) as agent:
@@ -132,7 +131,7 @@ async def test_status_that_is_a_sentence_gives_no_link(connect):
 
 
 async def test_boards_are_listed_with_their_ids(agent):
-    """What platform_data takes, with privacy and number of pins."""
+    """For platform_data, with privacy and number of pins."""
     text, data = await agent.ok("list_boards")
     assert text == snapshot("""\
 4 boards:
@@ -145,7 +144,7 @@ async def test_boards_are_listed_with_their_ids(agent):
 
 
 async def test_organization_without_pinterest_is_reported(agent):
-    """Not that something wasn't found."""
+    """Not as something that wasn't found."""
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET status = 'expired' WHERE platform IN ('pinterest', 'tiktok')")
     assert agent.shown(await agent.refused("list_boards")) == snapshot("""\
@@ -159,7 +158,7 @@ TikTok options not read: the API offers none. Nothing was changed; retrying won'
 
 
 async def test_tiktok_options_are_named_as_arguments(agent):
-    """For all accounts, or for one by its handle."""
+    """For all accounts, or one by its handle."""
     text, data = await agent.ok("tiktok_options")
     assert agent.shown(text) == snapshot("""\
 Options now, read again for each post:
@@ -183,8 +182,8 @@ Options now, read again for each post:
 
 
 @pytest.mark.parametrize("tool", ["list_boards", "tiktok_options"])
-async def test_api_without_the_endpoint_is_one_sentence(agent, tool):
-    """And the accounts are listed as before."""
+async def test_missing_endpoint_is_reported_in_one_sentence(agent, tool):
+    """Accounts are listed as before."""
     set_vendor_endpoints(agent.sandbox.store, on=False)
     text = await agent.refused(tool)
     assert ": this TimeToPost account's API has no list of " in text
@@ -193,7 +192,7 @@ async def test_api_without_the_endpoint_is_one_sentence(agent, tool):
 
 
 async def test_two_tiktok_accounts_are_distinguished(agent):
-    """One that isn't connected doesn't hide the other."""
+    """A disconnected one doesn't hide the other."""
     with agent.sandbox.store.writing() as db:
         db.execute(
             "INSERT INTO accounts SELECT 'acc_private', organization_id, 90, platform, 'Private', '@private', status, expires_at, "
@@ -220,7 +219,7 @@ async def test_two_tiktok_accounts_are_distinguished(agent):
     ],
 )
 async def test_failure_of_one_tiktok_account_leaves_the_others(connect, failing, words):
-    """Alone it is an error."""
+    """For a single account it is an error."""
 
     def through(app):
         async def between(scope, receive, send):
@@ -261,7 +260,7 @@ async def test_unusable_options_stay_unknown(connect):
 
 
 async def test_boards_of_one_of_several_accounts_are_not_taken_for_those_of_all(agent):
-    """The API doesn't say whose they are."""
+    """The API doesn't say which account they belong to."""
     with agent.sandbox.store.writing() as db:
         db.execute(
             "INSERT INTO accounts SELECT 'acc_second', organization_id, 90, platform, name, '@second', status, expires_at, "

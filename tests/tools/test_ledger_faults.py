@@ -1,4 +1,4 @@
-"""What tools answer when the ledger can't be used: reads go on, and writes are refused with words."""
+"""Tools when the ledger can't be used: reads work, writes are refused with a reason."""
 
 import sqlite3
 from contextlib import closing
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.requirement("tools.ledger-faults")
 LATER = {"content": "Doors open at ten", "scheduled_at": "2026-11-26T10:00"}
 
 
-async def test_reads_stay_fast_while_another_program_holds_the_ledger(connect, settings):
-    """Several at once too; only what is known from the ledger alone is missing."""
+async def test_reads_stay_fast_while_the_ledger_is_locked(connect, settings):
+    """Also several at once; only what the ledger alone knows is missing."""
     async with connect() as agent:
         account = await agent.account("linkedin Harbor Café")
         await agent.ok("create_post", account_ids=[account], **LATER)
@@ -42,7 +42,7 @@ async def test_reads_stay_fast_while_another_program_holds_the_ledger(connect, s
 
 
 @pytest.mark.parametrize("garbage", ["no JSON", "[]", "{}", '{"keys": 1, "by": {}}'])
-async def test_rows_that_are_not_ours_stop_writes_with_words_and_reads_not_at_all(connect, settings, garbage):
+async def test_foreign_rows_stop_writes_but_not_reads(connect, settings, garbage):
     """An intact file with other content, as an editor or another program may leave it."""
     async with connect() as agent:
         account = await agent.account("linkedin Harbor Café")
@@ -75,4 +75,4 @@ async def test_rows_that_are_not_ours_stop_writes_with_words_and_reads_not_at_al
 
 
 async def no_wait(_):
-    """Time passes."""
+    """Advance time."""

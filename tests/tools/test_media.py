@@ -13,7 +13,7 @@ FILE = {"filename": "photo.png", "content_type": "image/png", "size_bytes": 5}
 
 
 async def test_upload_url_works_as_the_answer_says(fresh):
-    """PUT without Authorization; then the public URL shows the file and posts take it."""
+    """PUT without Authorization; then the public URL serves the file and posts accept it."""
     text, data = await fresh.ok("presign_media", **FILE)
     assert text == (
         "Upload «photo.png» (5 bytes) within 300 s: PUT the bytes to upload_url with Content-Type «image/png» and no Authorization "
@@ -46,7 +46,7 @@ async def test_upload_url_works_as_the_answer_says(fresh):
     ],
 )
 async def test_spelling_of_the_api_is_accepted(fresh, arguments):
-    """There the size is called `size`."""
+    """It calls the size `size`."""
     await fresh.ok("presign_media", **arguments)
 
 
@@ -62,13 +62,13 @@ async def test_spelling_of_the_api_is_accepted(fresh, arguments):
         ({"size_bytes": 10**12}, "No upload URL made: the API refused the request (400). API said: «"),
     ],
 )
-async def test_file_that_can_not_be_uploaded_is_refused(fresh, change, words):
-    """By us where the rule is ours, else by the API."""
+async def test_unsuitable_file_is_refused(fresh, change, words):
+    """By us if the rule is ours, else by the API."""
     assert (await fresh.refused("presign_media", **FILE | change)).startswith(words)
 
 
 async def test_upload_urls_count_as_uploads(connect, tmp_path):
-    """With the files that are uploaded here, each once; one that was refused does not count."""
+    """Each once, together with uploads made here; refused ones don't count."""
     (tmp_path / "photo.png").write_bytes(PNG)
     async with connect(media_dirs=(tmp_path.resolve(),), max_uploads_per_hour=2) as agent:
         await agent.refused("presign_media", **FILE | {"content_type": "application/zip"})
@@ -90,8 +90,8 @@ async def test_upload_urls_count_as_uploads(connect, tmp_path):
     ]
 
 
-async def test_lost_answer_leaves_nothing_and_may_be_repeated(connect):
-    """No post can have come of it."""
+async def test_lost_response_is_safe_to_retry(connect):
+    """No post can result from it."""
     async with connect(demo_posts=False, through=Fault) as agent:
         agent.sandbox.app.turn, agent.sandbox.app.lasting = 0, True
         words = await agent.refused("presign_media", **FILE)

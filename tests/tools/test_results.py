@@ -1,4 +1,4 @@
-"""Results of posts: chosen, ranked, added up; what is missing is said."""
+"""Results of posts: selected, ranked, summed; missing figures are reported."""
 
 import json
 
@@ -17,7 +17,7 @@ COUNTS = ("impressions", "likes", "comments", "shares", "saves", "views", "click
 
 
 class Metrics:
-    """Stands before the API: answers for single posts, and counts requests for figures, in all and at once."""
+    """Answer metrics of single posts, and count requests, in total and concurrent."""
 
     def __init__(self, app) -> None:
         self.app = app
@@ -49,7 +49,7 @@ class Metrics:
 
 
 def published(agent: Agent, count: int) -> list[str]:
-    """Ids of the last published posts, the newest first."""
+    """Return the ids of the last published posts, newest first."""
     with agent.sandbox.store.reading() as db:
         rows = db.execute(
             "SELECT id FROM posts WHERE organization_id = 'org_harbor_cafe' AND status IN ('published', 'partial') "
@@ -60,7 +60,7 @@ def published(agent: Agent, count: int) -> list[str]:
 
 
 def sums(agent: Agent, ids: list[str]) -> dict[str, int]:
-    """Sums of the stored figures of posts."""
+    """Sum the stored figures of posts."""
     with agent.sandbox.store.reading() as db:
         row = db.execute(
             "SELECT sum(likes) AS likes, sum(comments) AS comments, sum(shares) AS shares, sum(views) AS views FROM publications "
@@ -71,7 +71,7 @@ def sums(agent: Agent, ids: list[str]) -> dict[str, int]:
 
 
 def figures(**counts: int) -> dict[str, object]:
-    """A reply with these figures, and without those of accounts."""
+    """Return a reply with these figures, without those of accounts."""
     return {"metrics": counts, "accounts": []}
 
 
@@ -103,7 +103,7 @@ pinterest @harborcafe, 1 post: impressions 211, likes 5, comments 0, shares 0, s
 
 
 async def test_every_figure_ranks_a_window(agent):
-    """The totals are of the whole window, whatever is shown."""
+    """Totals cover the whole window, however many are shown."""
     for figure in (*COUNTS, "rate"):
         _, data = await agent.ok("post_results", after="2026-11-01", sort_by=figure, limit=5)
         shown = [post["figures"][figure] for post in data["posts"]]
@@ -138,7 +138,7 @@ async def test_post_has_its_text_time_platforms_and_link(agent):
     assert {each["platform"] for each in post["accounts"]} == set(post["platforms"])
 
 
-async def test_no_figures_yet_is_not_zero(fresh):
+async def test_missing_figures_are_not_zero(fresh):
     """They come with the first sync."""
     _, made = await fresh.ok("create_post", content="New", platforms=["linkedin"], scheduled_at="now")
     fresh.sandbox.clock.move(180)
@@ -152,7 +152,7 @@ async def test_no_figures_yet_is_not_zero(fresh):
     assert text.splitlines()[2] == "   no figures yet"
 
 
-async def test_no_post_in_the_window_is_said(agent):
+async def test_empty_window_is_reported(agent):
     text, data = await agent.ok("post_results", after="2020-01-01", before="2020-02-01")
     assert text == "No post was published in that time (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z))."
     assert (data["posts"], data["missing"]) == ([], [])
@@ -179,7 +179,7 @@ async def test_window_reads_at_most_100_posts_four_at_once(connect, monkeypatch)
     assert data["totals"]["posts"] == 10
 
 
-async def test_posts_that_have_no_results_are_named(agent):
+async def test_posts_without_results_are_named(agent):
     _, draft = await agent.ok("create_post", content="Draft", platforms=["linkedin"])
     _, moved = await agent.ok("reschedule_post", post_id=draft["post_id"], scheduled_at="2026-12-01T10:00")
     out = published(agent, 1)
@@ -213,8 +213,8 @@ async def test_failure_of_all_posts_is_an_error(connect):
     assert words.startswith("Results not read: the API, or a gateway before it, failed (500).")
 
 
-async def test_posts_that_do_not_answer_in_time_are_missing(connect, monkeypatch):
-    """What was read is returned."""
+async def test_slow_posts_are_reported_missing(connect, monkeypatch):
+    """The rest is returned."""
     monkeypatch.setattr(results, "DEADLINE_SECONDS", 0)
     async with connect(through=Metrics) as agent:
         first, second = published(agent, 2)
@@ -224,7 +224,7 @@ async def test_posts_that_do_not_answer_in_time_are_missing(connect, monkeypatch
     assert len(data["posts"]) + len(data["missing"]) == 2
 
 
-async def test_api_without_the_endpoint_is_one_sentence(agent):
+async def test_missing_endpoint_is_reported_in_one_sentence(agent):
     set_vendor_endpoints(agent.sandbox.store, on=False)
     words = await agent.refused("post_results", after="2026-08-01")
     assert agent.shown(words) == snapshot("""\
@@ -260,8 +260,8 @@ async def test_ids_and_a_window_are_refused_together(agent):
         ({"metrics": [{"accountId": "a", "likes": 2}, {"accountId": "a", "likes": None}, "odd"]}, {"likes": 2}, 1),
     ],
 )
-async def test_figures_that_the_api_leaves_out_stay_unknown(connect, reply, shown, accounts):
-    """All of a post for one account is that account's."""
+async def test_figures_missing_from_the_api_stay_unknown(connect, reply, shown, accounts):
+    """With one account, the post's figures are that account's."""
     async with connect(through=Metrics) as agent:
         post_id = next(each for each in published(agent, 50) if len(json.loads(agent.wire(each)["media_urls"])) < 9)
         with agent.sandbox.store.writing() as db:
@@ -284,6 +284,6 @@ async def test_posts_without_the_figure_come_after_those_with_it(connect):
     assert [post["id"] for post in data["posts"]] == [ids[3], ids[0], ids[1], ids[2]]
 
 
-def test_sum_of_figures_that_are_not_known_is_not_known():
+def test_sum_of_unknown_figures_is_unknown():
     assert add_figures([]) is None
     assert add_figures([Figures(likes=1), Figures(likes=2, rate=0.5)]) == Figures(likes=3)

@@ -1,4 +1,4 @@
-"""What people ask an assistant to do, as an agent does it: calls are counted, and the sandbox is looked at afterwards."""
+"""Everyday requests as an agent handles them: the calls are counted, then the sandbox is checked."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PNG = png(1080, 1080, padding=200_000)
 
 
 class Calls:
-    """An agent that counts what it calls."""
+    """An agent that counts its calls."""
 
     def __init__(self, agent):
         self._agent = agent
@@ -28,12 +28,12 @@ class Calls:
 
 
 def due(row):
-    """The time of a post of the sandbox, in Paris."""
+    """Return the time of a post of the sandbox, in Paris."""
     return datetime.fromtimestamp(row["scheduled_at"] / 1000, UTC).astimezone(PARIS)
 
 
 def rows(agent, where="1 = 1"):
-    """Posts of the sandbox, oldest first."""
+    """Return posts of the sandbox, oldest first."""
     with agent.sandbox.store.reading() as db:
         query = f"SELECT * FROM posts WHERE organization_id = 'org_harbor_cafe' AND {where} ORDER BY sequence"
         return [dict(row) for row in db.execute(query)]
@@ -107,7 +107,7 @@ async def test_move_thursdays_post_to_friday_nine(agent):
 
 
 async def test_what_failed_this_week_and_why(agent):
-    """The list tells accounts and reasons: a call for each of the two statuses."""
+    """The list has accounts and reasons: one call for each of the two statuses."""
     call = Calls(agent)
     week = {"after": "2026-11-18", "before": "2026-11-24"}
     partial, first = await call("list_posts", status="partial", **week)
@@ -120,7 +120,7 @@ async def test_what_failed_this_week_and_why(agent):
 
 
 async def test_cancel_everything_on_linkedin_next_week(agent):
-    """One list, then a call for each: n + 1 calls. What is also for other accounts stands for these."""
+    """One list, then a call for each post. Posts that are also on other accounts keep those."""
     ours = await agent.account("linkedin Harbor Café")
     for day in (1, 3):
         await agent.ok(

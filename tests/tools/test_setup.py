@@ -23,12 +23,12 @@ READ_FAILED = (
 
 
 async def lines(agent, name):
-    """The lines of one name, as `state: text`."""
+    """Return the lines of one name, as `state: text`."""
     _, data = await agent.ok("check_setup")
     return [f"{item['state']}: {item['text']}" for item in data["items"] if item["name"] == name]
 
 
-async def test_everything_is_looked_at_in_order(connect, tmp_path):
+async def test_setup_checks_everything_in_order(connect, tmp_path):
     """One line each; the heading counts the problems."""
     async with connect(media_dirs=(tmp_path,)) as agent:
         text, data = await agent.ok("check_setup")
@@ -55,7 +55,7 @@ ok      ledger: works: nothing is sent twice\
     assert [item["name"] for item in data["items"] if item["state"] == "problem"] == ["account"]
 
 
-async def test_set_up_without_a_problem_says_so(connect):
+async def test_setup_without_problems_is_reported(connect):
     """The expired account is reconnected."""
     async with connect() as agent:
         with agent.sandbox.store.writing() as db:
@@ -87,8 +87,8 @@ async def test_set_up_without_a_problem_says_so(connect):
         ([], ("accounts", "problem: none is connected. A person connects accounts in the TimeToPost dashboard.")),
     ],
 )
-async def test_what_the_api_says_first_decides(connect, reply, words):
-    """An expired token, a wrong address, an API that is down, a workspace without accounts."""
+async def test_first_reply_of_the_api_decides(connect, reply, words):
+    """An expired token, a wrong address, an outage, a workspace without accounts."""
     async with connect(through=reading({"/integrations": reply})) as agent:
         name, start = words
         (line,) = await lines(agent, name)
@@ -109,7 +109,7 @@ async def test_unreachable_api_is_reported(connect):
 
 
 async def test_real_token_is_named_by_its_fingerprint(connect):
-    """Which one of several, without giving it away; and the organization, where one is chosen."""
+    """So that the user recognizes it; with the organization, if one is selected."""
     async with connect(org_id="org_harbor_cafe") as agent:
         agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=False)
         (line,) = await lines(agent, "token")
@@ -122,7 +122,7 @@ async def test_real_token_is_named_by_its_fingerprint(connect):
 @pytest.mark.parametrize(
     ("days", "refreshes", "told"), [(3, 0, True), (3, 1, False), (8, 0, False)], ids=["soon", "refreshes", "later"]
 )
-async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, refreshes, told):
+async def test_connection_that_expires_soon_is_a_notice(agent, clock, days, refreshes, told):
     """Unless it renews itself."""
     ends = int((clock.now() + timedelta(days=days)).timestamp() * 1000)
     with agent.sandbox.store.writing() as db:
@@ -140,7 +140,7 @@ async def test_connection_that_ends_soon_is_a_word_worth(agent, clock, days, ref
 
 
 async def test_missing_status_is_not_a_problem(connect):
-    """The reference promises only ids."""
+    """The reference guarantees only ids."""
     async with connect(through=reading({"/integrations": [{"id": "acc_1"}]})) as agent:
         assert await lines(agent, "accounts") == ["ok: 1 of 1 account connected: not stated acc_1"]
         assert await lines(agent, "account") == []
@@ -155,13 +155,13 @@ async def test_missing_status_is_not_a_problem(connect):
     ],
 )
 async def test_best_times_are_a_feature_of_the_plan(connect, reply, line):
-    """Missing ones are no problem."""
+    """Their absence isn't a problem."""
     async with connect(through=reading({"/analytics/optimal-times": reply})) as agent:
         assert await lines(agent, "best times") == [line]
 
 
 async def test_small_plan_of_the_sandbox_has_no_best_times(agent):
-    """As its owner would see it."""
+    """Like that plan of the API."""
     organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
     assert (await lines(agent, "best times"))[0].startswith("notice: not part of this plan")
 
@@ -175,13 +175,13 @@ async def test_small_plan_of_the_sandbox_has_no_best_times(agent):
     ],
 )
 async def test_clock_is_compared_with_the_api(connect, seconds, line):
-    """A wrong clock would schedule wrong."""
+    """A wrong clock would give wrong times."""
     async with connect(behind_seconds=seconds) as agent:
         assert await lines(agent, "clock") == [line]
 
 
-async def test_api_without_a_date_is_noticed(connect):
-    """Then our own clock has to do."""
+async def test_api_without_a_date_is_reported(connect):
+    """This machine's clock is used then."""
     async with connect(
         through=reading({"/integrations": [{"id": "a"}], "/auth/me": 404, "/analytics/optimal-times": 403})
     ) as agent:
@@ -201,14 +201,14 @@ async def test_api_without_a_date_is_noticed(connect):
         ({"confirm": "off"}, "confirmation", "notice: off: the human is never asked (TTP_CONFIRM)"),
     ],
 )
-async def test_settings_are_described_in_words(connect, changes, name, line):
+async def test_settings_are_described(connect, changes, name, line):
     """With the variable that changes them."""
     async with connect(**changes) as agent:
         assert await lines(agent, name) == [line]
 
 
-async def test_folders_that_uploads_refuse_are_problems_without_their_paths(connect, tmp_path, monkeypatch):
-    """Each with its reason, as upload_media gives it; the path is the user's own business."""
+async def test_refused_folders_are_problems_without_their_paths(connect, tmp_path, monkeypatch):
+    """With the reason that upload_media gives; the path is private."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "pictures").mkdir()
     async with connect(media_dirs=(tmp_path / "gone", tmp_path / "pictures", tmp_path)) as agent:
@@ -223,15 +223,15 @@ async def test_folders_that_uploads_refuse_are_problems_without_their_paths(conn
         assert refused.startswith("Not uploaded: entry 1 of TTP_MEDIA_DIRS does not exist or can't be read. ")
 
 
-async def test_server_elsewhere_has_no_folders(connect, tmp_path):
-    """Over HTTP its files are not the user's."""
+async def test_remote_server_has_no_folders(connect, tmp_path):
+    """Over HTTP its files aren't the user's."""
     async with connect(media_dirs=(tmp_path,)) as agent:
         agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, local_files=False)
         assert await lines(agent, "media folders") == ["ok: none over HTTP: files of the server are never read"]
 
 
 class BrokenState:
-    """A state that can't be used."""
+    """A store that can't be used."""
 
     def __getattr__(self, name):
         async def fail(*_, **__):
@@ -241,7 +241,7 @@ class BrokenState:
 
 
 async def test_broken_ledger_stops_writes_and_is_reported(connect):
-    """Without it the same post could go out twice."""
+    """Without it the same post could be published twice."""
     async with connect(demo_posts=False) as agent:
         agent.assembly.app.ledger._store._store = BrokenState()
         assert await lines(agent, "ledger") == [
@@ -252,8 +252,8 @@ async def test_broken_ledger_stops_writes_and_is_reported(connect):
         assert agent.standing() == []
 
 
-async def test_write_without_an_outcome_is_reported_at_once(agent, clock):
-    """It is open while a process may be at it. After that it may have happened."""
+async def test_unresolved_write_is_reported_at_once(agent, clock):
+    """As in progress while a process may be at it, afterwards as possibly done."""
     post = PostCreate("Doors open at ten", platforms=("linkedin",))
     await agent.assembly.app.ledger.begin_create(post, tool="create_post")
     await agent.assembly.app.ledger.begin_delete("cmb1", None, tool="delete_post")
@@ -271,7 +271,7 @@ async def test_write_without_an_outcome_is_reported_at_once(agent, clock):
 
 
 async def test_ledger_that_others_can_read_is_a_notice(fresh):
-    """It holds the texts of posts; the command that helps is for this system."""
+    """It contains post texts; the suggested command suits this system."""
     await draft(fresh)
     path = fresh.assembly.app.settings.state_dir / "ledger.db"
     path.chmod(0o644)
@@ -282,7 +282,7 @@ async def test_ledger_that_others_can_read_is_a_notice(fresh):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 async def test_token_file_that_others_can_read_is_a_notice(connect, tmp_path):
-    """With the command that changes it; the sandbox's own token isn't secret."""
+    """With the command that fixes it; the sandbox's own token isn't secret."""
     path = tmp_path / "token file"
     path.write_text("ttp_" + "0a" * 24)
     path.chmod(0o644)
@@ -301,7 +301,7 @@ WANTED = PostCreate("Doors open at ten", platforms=("linkedin",))
 
 
 async def half(agent, clock, old_id, *, made):
-    """A replacement that was begun and whose process ended; the id of the new post."""
+    """Begin a replacement in a process that dies; returns the id of the new post."""
     writes, ledger = agent.assembly.app.writer, agent.assembly.app.ledger
     await ledger.replacements.begin(old_id, WANTED)
     created = await writes.create(WANTED, tool="reschedule_post", replaces=old_id) if made else None
@@ -310,13 +310,13 @@ async def half(agent, clock, old_id, *, made):
 
 
 async def draft(agent):
-    """Id of a draft."""
+    """Return the id of a draft."""
     _, data = await agent.ok("create_post", content="There before", platforms=["linkedin"])
     return data["post_id"]
 
 
 async def test_unfinished_replacement_is_a_problem_while_both_posts_exist(fresh, clock):
-    """Both could go out."""
+    """Both could be published."""
     old = await draft(fresh)
     new = await half(fresh, clock, old, made=True)
     (line,) = await lines(fresh, "half replaced")
@@ -329,16 +329,16 @@ async def test_unfinished_replacement_is_a_problem_while_both_posts_exist(fresh,
     assert await lines(fresh, "half replaced") == []
 
 
-async def test_replacement_that_may_not_have_been_made_is_to_be_looked_for(fresh, clock):
-    """The ledger knows of none."""
+async def test_replacement_with_unknown_create_is_to_be_searched(fresh, clock):
+    """The ledger has no id."""
     old = await draft(fresh)
     await half(fresh, clock, old, made=False)
     (line,) = await lines(fresh, "half replaced")
     assert f"did not end: a replacement of {old} may have been made. Check with list_posts" in line
 
 
-async def test_half_replaced_post_that_can_not_be_read_is_reported_too(connect, clock):
-    """The ledger's word has to do."""
+async def test_unreadable_half_replaced_post_is_reported(connect, clock):
+    """From the ledger alone."""
     async with connect(demo_posts=False) as plain:
         old = await draft(plain)
         await half(plain, clock, old, made=False)
@@ -346,8 +346,8 @@ async def test_half_replaced_post_that_can_not_be_read_is_reported_too(connect, 
             assert len(await lines(agent, "half replaced")) == 1
 
 
-async def test_zone_that_can_not_be_detected_is_a_notice(connect):
-    """Somebody's 18:00 would be read in UTC without a word."""
+async def test_undetected_zone_is_a_notice(connect):
+    """Times without an offset would silently be read as UTC."""
     async with connect(zone=ZoneInfo("UTC"), zone_is_known=False) as agent:
         text, _ = await agent.ok("check_setup")
     (line,) = [line for line in text.splitlines() if " time zone: " in line]
@@ -367,8 +367,8 @@ async def test_zone_that_can_not_be_detected_is_a_notice(connect):
         ("America/Phoenix", "ok: America/Phoenix, for times without an offset"),
     ],
 )
-async def test_zone_without_summer_time_names_the_zone_that_is_meant(connect, zone, notice):
-    """10:00 in July in New York isn't 10:00 EST."""
+async def test_zone_without_summer_time_suggests_the_right_one(connect, zone, notice):
+    """In July, 10:00 in New York isn't 10:00 EST."""
     async with connect(zone=ZoneInfo(zone)) as agent:
         (line,) = await lines(agent, "time zone")
     assert line.startswith(notice)

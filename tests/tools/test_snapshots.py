@@ -1,4 +1,4 @@
-"""What clients see of each tool, byte for byte; `just snapshots` renews it, and the difference is read as an agent would."""
+"""What clients see of each tool, byte for byte; `just snapshots` updates it. Read the diff as an agent would."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ DIGEST = "digest.txt"
 
 
 def files() -> dict[str, str]:
-    """Every snapshot file with the text that it must have: tools in the order in which they are listed."""
+    """Return every snapshot file with its expected text, tools in listed order."""
     found = {f"tools/{tool.name}.json": schema(tool) for tool in every_tool()} | {"instructions.txt": INSTRUCTIONS}
     digest = hashlib.sha256("".join(f"{name}\n{text}\n" for name, text in found.items()).encode()).hexdigest()
     return found | {DIGEST: f"sha256 {digest}\n"}
 
 
 def schema(tool) -> str:
-    """A tool as clients see it, for people to read."""
+    """Return a tool as clients see it, formatted for people."""
     described = render_tool(tool).model_dump(mode="json", by_alias=True, exclude_none=True)
     return json.dumps(described, ensure_ascii=False, indent=2) + "\n"
 
@@ -36,8 +36,8 @@ def update(request) -> bool:
 
 
 @pytest.mark.parametrize("name", list(files()))
-def test_clients_see_what_was_reviewed(name, update):
-    """A changed description changes what agents do, so it is never changed by accident."""
+def test_clients_see_the_reviewed_snapshots(name, update):
+    """A changed description changes what agents do, so it must not change by accident."""
     path = FOLDER / name
     if update:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,16 +45,15 @@ def test_clients_see_what_was_reviewed(name, update):
     assert path.read_bytes().decode() == files()[name], "review the difference, then: just snapshots"
 
 
-def test_no_snapshot_is_left_of_a_tool_that_is_gone(update):
-    """What is there is what is listed."""
+def test_every_snapshot_belongs_to_a_tool(update):
     there = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*") if path.is_file()}
     for name in there.keys() - files().keys() if update else ():
         there.pop(name).unlink()
     assert there.keys() <= files().keys()
 
 
-async def test_snapshots_are_what_a_client_really_gets(agent):
-    """Through the protocol, in the same order."""
+async def test_snapshots_match_the_protocol(agent):
+    """In the same order."""
     listed = (await agent.client.list_tools()).tools
     shown = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed]
     assert shown == [json.loads(schema(tool)) for tool in every_tool()]

@@ -37,13 +37,13 @@ def pictures(tmp_path):
 
 
 def presigned(sandbox):
-    """How many uploads the API was asked for."""
+    """Count the uploads requested from the API."""
     with sandbox.store.reading() as db:
         return db.execute("SELECT count(*) FROM media").fetchone()[0]
 
 
 async def test_local_file_becomes_a_public_url(connect, pictures):
-    """One call; the bytes are at the URL that the answer names."""
+    """In one call; the URL in the answer serves the bytes."""
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source="photo.png")
         key = data["public_url"].removeprefix("http://media.sandbox.localhost/")
@@ -65,7 +65,7 @@ async def test_local_file_becomes_a_public_url(connect, pictures):
 
 
 async def test_length_of_a_film_is_reported(connect, pictures):
-    """Also when it says nothing of its width."""
+    """Also if it doesn't state its width."""
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source=str(pictures / "film.mp4"))
         assert text.startswith("Uploaded «film.mp4»: video/mp4, 273 bytes, 12.5 s.")
@@ -73,7 +73,7 @@ async def test_length_of_a_film_is_reported(connect, pictures):
 
 
 async def test_uploaded_picture_is_used_by_a_post(connect, pictures):
-    """What the answer tells the agent to do works."""
+    """As the answer tells the agent."""
     async with connect(media_dirs=(pictures,)) as agent:
         _, data = await agent.ok("upload_media", source="photo.png")
         text, _ = await agent.ok(
@@ -82,8 +82,8 @@ async def test_uploaded_picture_is_used_by_a_post(connect, pictures):
         assert "with 1 media file" in text
 
 
-async def test_private_metadata_is_left_out_and_the_answer_says_so(connect, pictures):
-    """The copy at the URL has no place and no serial number; the shape is that of the turned picture."""
+async def test_private_metadata_is_removed_and_reported(connect, pictures):
+    """The public copy has no location or serial number; its shape is that of the rotated picture."""
     block = exif(TURNED, place=POSITION, camera=[(0xA431, 2, 0)])
     (pictures / "home.jpg").write_bytes(jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900))
     async with connect(media_dirs=(pictures,)) as agent:
@@ -100,8 +100,8 @@ async def test_private_metadata_is_left_out_and_the_answer_says_so(connect, pict
     assert data["left_out"] == ["serial numbers", "the place"]
 
 
-async def test_file_named_as_another_type_is_sent_under_the_right_name(connect, pictures):
-    """In a chat a file can't be renamed."""
+async def test_file_with_a_wrong_extension_is_sent_under_the_right_name(connect, pictures):
+    """A file in a chat can't be renamed."""
     (pictures / "photo.jpg").write_bytes(PNG)
     async with connect(media_dirs=(pictures,)) as agent:
         text, data = await agent.ok("upload_media", source="photo.jpg")
@@ -112,7 +112,7 @@ async def test_file_named_as_another_type_is_sent_under_the_right_name(connect, 
 
 @pytest.mark.requirement("tools.upload_media.facts")
 async def test_facts_of_an_uploaded_file_are_kept_for_its_url(connect, pictures):
-    """Also for the next process of the same user, and for no other user."""
+    """Also for the user's next process, and for no other user."""
     async with connect(media_dirs=(pictures,)) as agent:
         _, data = await agent.ok("upload_media", source="photo.png")
         url = data["public_url"]
@@ -131,7 +131,7 @@ async def test_facts_of_an_uploaded_file_are_kept_for_its_url(connect, pictures)
 
 @pytest.mark.requirement("tools.upload_media.facts")
 async def test_unusable_ledger_means_unknown_facts(agent, tmp_path):
-    """Facts only serve warnings, so nothing fails without them."""
+    """They only serve warnings, so nothing fails without them."""
     broken = tmp_path / "broken"
     broken.write_text("not a folder")
     state = open_store(replace(agent.assembly.app.settings, state_dir=broken))
@@ -158,14 +158,14 @@ async def test_progress_is_reported_to_the_client(connect, pictures):
 
 
 def ok(content):
-    """A whole answer with this content."""
+    """Return a whole answer with this content."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
 
 
 @pytest.mark.requirement("tools.upload_media.url")
 @pytest.mark.parametrize("local_files", [True, False])
 async def test_file_of_a_url_becomes_a_public_url(connect, monkeypatch, local_files):
-    """Also where local files are off; private metadata is left out as of a file."""
+    """Also if local files are off; private metadata is removed as for a file."""
     block = exif(TURNED, place=POSITION)
     content = jpeg(segment(0xE1, b"Exif\0\0" + block), width=1200, height=900)
     async with connect() as agent, serving(ok(content)) as (origin, heads):
@@ -184,7 +184,7 @@ async def test_file_of_a_url_becomes_a_public_url(connect, monkeypatch, local_fi
 
 
 def to_origin(monkeypatch, context, origin):
-    """Let a public address lead to the web server of the test; everything else is as it is."""
+    """Let a public address lead to the test's web server; everything else is unchanged."""
     local = MediaDownloader(loopback=True, seconds=5)
     real = local.fetch
 
@@ -215,8 +215,8 @@ async def test_url_without_a_usable_file_is_refused(connect, monkeypatch, answer
 
 @pytest.mark.requirement("tools.upload_media.url")
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "169.254.169.254", "intranet", "[::1]"])
-async def test_url_of_a_private_place_is_refused(agent, host):
-    """Whatever the API's own address is: the sandbox is on this machine."""
+async def test_url_of_a_private_address_is_refused(agent, host):
+    """Whatever the API's own address: the sandbox is on this machine."""
     words = await agent.refused("upload_media", source=f"https://{host}/a.png")
     assert words.startswith("Not uploaded: the file could not be fetched from its URL: the address ")
 
@@ -249,7 +249,7 @@ async def test_url_that_posts_cannot_use_is_refused(agent, source):
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
-async def test_without_folders_the_words_say_what_to_set(agent):
+async def test_refusal_without_folders_names_the_setting(agent):
     """The default."""
     assert await agent.refused("upload_media", source="photo.png") == (
         "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder where "
@@ -259,7 +259,7 @@ async def test_without_folders_the_words_say_what_to_set(agent):
 
 @pytest.mark.requirement("tools.upload_media.refused")
 @pytest.mark.parametrize("source", ["key.png", "../pictures/photo.png", "none.png", "/etc/passwd"])
-async def test_refusal_holds_no_path_and_nothing_is_sent(connect, pictures, source):
+async def test_refusal_contains_no_path_and_sends_nothing(connect, pictures, source):
     """Whatever the reason."""
     async with connect(media_dirs=(pictures,)) as agent:
         before = presigned(agent.sandbox)
@@ -270,7 +270,7 @@ async def test_refusal_holds_no_path_and_nothing_is_sent(connect, pictures, sour
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
-async def test_server_elsewhere_reads_no_files(connect, pictures):
+async def test_remote_server_reads_no_files(connect, pictures):
     """Over HTTP they would be the server's own."""
     async with connect(media_dirs=(pictures,)) as agent:
         agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, local_files=False)
@@ -278,8 +278,7 @@ async def test_server_elsewhere_reads_no_files(connect, pictures):
 
 
 @pytest.mark.requirement("tools.upload_media.refused")
-async def test_limit_of_uploads_counts_those_that_were_sent(connect, pictures):
-    """A refusal costs nothing of it."""
+async def test_upload_limit_counts_sent_files_only(connect, pictures):
     async with connect(media_dirs=(pictures,), max_uploads_per_hour=1) as agent:
         await agent.refused("upload_media", source="key.png")
         await agent.ok("upload_media", source="photo.png")
@@ -288,7 +287,7 @@ async def test_limit_of_uploads_counts_those_that_were_sent(connect, pictures):
 
 @pytest.mark.requirement("tools.upload_media.refused")
 async def test_failure_of_the_storage_is_reported_with_its_reason(connect, pictures, monkeypatch):
-    """And that trying again is safe."""
+    """A retry is safe."""
     async with connect(media_dirs=(pictures,)) as agent:
 
         async def failing(*_):
@@ -301,8 +300,8 @@ async def test_failure_of_the_storage_is_reported_with_its_reason(connect, pictu
     )
 
 
-async def test_upload_url_for_a_file_that_the_agent_sends_itself(agent):
-    """The answer says how; the URL is the only place where the signature is."""
+async def test_upload_url_is_returned_for_a_file_the_agent_sends(agent):
+    """The answer explains how; the signature is only in the URL."""
     text, data = await agent.ok("presign_media", filename="a.png", content_type="image/png", size_bytes=3)
     assert data["upload_url"] in text
     assert data["public_url"] in text
@@ -310,7 +309,7 @@ async def test_upload_url_for_a_file_that_the_agent_sends_itself(agent):
 
 
 @pytest.mark.parametrize("source", ["./photo.png", ".//photo.png", "././photo.png", "'./photo.png'"])
-async def test_path_from_here_is_a_path_below_the_folder(connect, pictures, source):
+async def test_relative_path_is_resolved_below_the_folder(connect, pictures, source):
     """As a shell completes it; it still can't leave the folder."""
     async with connect(media_dirs=(pictures,)) as agent:
         _, data = await agent.ok("upload_media", source=source)

@@ -47,8 +47,8 @@ async def test_declined_plan_is_not_undone_in_required_mode(connect, mode, answe
 
 
 @pytest.mark.requirement("tools.plans.confirmed")
-async def test_code_for_the_rest_of_a_plan_does_not_cover_more_of_it(connect):
-    """A post that was applied and then deleted is pending again, and the user was not shown it."""
+async def test_code_for_pending_posts_covers_no_others(connect):
+    """A post that was applied and then deleted is pending again, and the user didn't see it."""
     async with connect(confirm="required", max_posts_per_hour=1, demo_posts=False) as agent:
         plan_id = await make_plan(agent)
         code = code_in(await agent.refused("apply_plan", plan_id=plan_id))
@@ -65,7 +65,7 @@ async def test_code_for_the_rest_of_a_plan_does_not_cover_more_of_it(connect):
 
 @pytest.mark.requirement("tools.plans.lead")
 @pytest.mark.parametrize(("seconds", "sent"), [(240, True), (241, False), (299, False)])
-async def test_post_that_is_due_in_less_than_a_minute_is_not_applied(fresh, clock, seconds, sent):
+async def test_post_due_within_a_minute_is_not_applied(fresh, clock, seconds, sent):
     """It would reach the API too late. The plan is made at 09:02:00, the post is due at 09:07:00."""
     posts = [{"content": "Soon", "platforms": ["linkedin"], "scheduled_at": "2026-11-24T09:07"}]
     plan_id = await make_plan(fresh, posts)
@@ -79,7 +79,7 @@ async def test_post_that_is_due_in_less_than_a_minute_is_not_applied(fresh, cloc
 
 @pytest.mark.requirement("tools.plans.lead")
 @eras
-async def test_plan_with_a_post_that_is_late_after_the_answer_is_not_applied_in_part(connect, clock, mode):
+async def test_plan_is_not_applied_in_part_after_a_slow_confirmation(connect, clock, mode):
     """The user agreed to all of its posts."""
 
     def answer():
@@ -96,7 +96,7 @@ async def test_plan_with_a_post_that_is_late_after_the_answer_is_not_applied_in_
 
 
 @pytest.mark.requirement("tools.plans.lead")
-async def test_post_that_becomes_late_while_others_are_created_is_not_sent(connect, clock):
+async def test_post_that_becomes_late_during_apply_is_not_sent(connect, clock):
     """The first create takes five minutes."""
 
     def through(app):

@@ -1,4 +1,4 @@
-"""Planning many posts, applying the plan, going on after a failure, and taking it back."""
+"""Planning many posts, applying the plan, resuming after a failure, and undoing it."""
 
 import json
 import re
@@ -25,18 +25,18 @@ THREE = [
 
 
 async def planned(agent, posts=THREE, **rules):
-    """The id of a plan, and its posts."""
+    """Return the id of a plan, and its posts."""
     _, data = await agent.ok("plan_posts", posts=posts, **rules)
     return data["plan_id"], data["planned"]
 
 
 def outcomes(data):
-    """Place and outcome of each step."""
+    """Return place and outcome of each step."""
     return [(step["index"], step["outcome"]) for step in data["steps"]]
 
 
 async def test_plan_is_a_calendar_with_reasons_and_sends_nothing(fresh):
-    """Each post with a time, its accounts and why; the id to apply it."""
+    """Each post has a time, accounts and a reason; the id is for apply_plan."""
     text, data = await fresh.ok("plan_posts", posts=THREE)
     assert fresh.shown(text).replace(data["plan_id"], "<plan>") == snapshot("""\
 Plan <plan>: 3 posts on 1 account, Wed 25 Nov – Tue 1 Dec, Europe/Paris (now Tue 24 Nov 2026 09:02
@@ -65,7 +65,7 @@ Best hours come from the API, which doesn't state their time zone; read as Europ
 
 
 async def test_same_posts_make_the_same_plan(fresh):
-    """Its id is the beginning of its digest."""
+    """Its id is the start of its digest."""
     first, _ = await planned(fresh)
     second, _ = await planned(fresh)
     third, _ = await planned(fresh, start="2026-11-27")
@@ -75,7 +75,7 @@ async def test_same_posts_make_the_same_plan(fresh):
 
 
 async def test_rules_bound_the_times(fresh):
-    """Window, quiet hours, spacing, and posts for a day."""
+    """Window, quiet hours, spacing, and posts per day."""
     posts = [{"content": f"Post {number}", "platforms": ["linkedin"]} for number in range(4)]
     _, found = await planned(
         fresh, posts, start="2026-11-30", end="2026-12-05", quiet_from="12:00", quiet_until="08:00", at_most_per_day=1
@@ -100,8 +100,8 @@ async def test_booked_times_are_kept_clear(fresh):
     assert at <= "2026-11-26T08:00" or at >= "2026-11-26T12:00"
 
 
-async def test_post_that_names_no_accounts_is_booked_on_each_of_its_platforms(connect):
-    """The reference promises the platforms of a post and not its accounts."""
+async def test_post_without_accounts_is_booked_on_all_accounts_of_its_platforms(connect):
+    """The reference guarantees a post's platforms but not its accounts."""
     async with connect(demo_posts=False, through=promised) as agent:
         await agent.ok("create_post", content="There", account_ids=["linkedin"], scheduled_at="2026-11-26T10:00")
         _, found = await planned(
@@ -116,8 +116,8 @@ async def test_post_that_names_no_accounts_is_booked_on_each_of_its_platforms(co
     assert [each["index"] for each in found] == [2]
 
 
-async def test_posts_without_a_time_say_why(fresh):
-    """The others are planned all the same."""
+async def test_unplanned_posts_have_a_reason(fresh):
+    """The others are planned anyway."""
     posts = [
         {"content": "Fits", "platforms": ["linkedin"]},
         {"content": "Over", "platforms": ["linkedin"], "latest": "2026-11-20"},
@@ -134,8 +134,7 @@ async def test_posts_without_a_time_say_why(fresh):
     assert "Instagram needs at least one image or video" in reasons
 
 
-async def test_plan_of_nothing_has_no_id(fresh):
-    """There is nothing to apply."""
+async def test_empty_plan_has_no_id(fresh):
     text, data = await fresh.ok(
         "plan_posts", posts=[{"content": "Over", "platforms": ["linkedin"], "latest": "2026-11-20"}]
     )
@@ -145,8 +144,8 @@ async def test_plan_of_nothing_has_no_id(fresh):
     assert "plan_id" not in data
 
 
-async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fresh, tmp_path):
-    """Planning only reads; the answer says why there is no plan_id, and what to do instead."""
+async def test_without_a_ledger_the_calendar_is_shown_but_not_applicable(fresh, tmp_path):
+    """Planning only reads; the answer explains the missing plan_id and the alternative."""
     # A folder is no database.
     (tmp_path / "state" / "ledger.db").mkdir(parents=True)
     text, data = await fresh.ok("plan_posts", posts=THREE)
@@ -163,7 +162,7 @@ async def test_without_a_ledger_the_calendar_is_shown_and_can_not_be_applied(fre
 
 
 async def test_warnings_are_shown_beside_their_post(fresh):
-    """An account that can't publish now."""
+    """For an account that can't publish now."""
     berlin = await fresh.account("twitter @harborcafe_berlin")
     text, data = await fresh.ok("plan_posts", posts=[{"content": "Hello Berlin", "account_ids": [berlin]}])
     (warning,) = data["planned"][0]["warnings"]
@@ -203,13 +202,13 @@ async def test_warnings_are_shown_beside_their_post(fresh):
         ({"posts": THREE, "end": "later"}, "Posts not planned: end: a time must be ISO 8601"),
     ],
 )
-async def test_post_that_can_not_be_planned_is_refused_by_its_number(fresh, arguments, words):
-    """Before any request and any record."""
+async def test_invalid_post_is_refused_by_its_number(fresh, arguments, words):
+    """Before anything is sent or recorded."""
     assert (await fresh.refused("plan_posts", **arguments)).startswith(words)
 
 
 async def test_post_for_now_gets_the_nearest_time(fresh):
-    """Far enough ahead for the user to agree."""
+    """Far enough ahead for the user to confirm."""
     posts = [{"content": "Doors open", "platforms": ["linkedin"], "scheduled_at": " Now "}]
     plan_id, (found,) = await planned(fresh, posts)
     assert found["scheduled_at"] == "2026-11-24T09:08:00+01:00"
@@ -236,8 +235,8 @@ async def test_choices_for_platforms_are_read_as_in_create_post(fresh):
     assert choices == {"pinterest": {"boardId": "board-recipes", "altText": "A menu"}}
 
 
-async def test_posts_as_json_text_and_nulls_are_taken(fresh):
-    """As models write them."""
+async def test_posts_as_json_text_and_nulls_are_accepted(fresh):
+    """Models write them this way."""
     text = '[{"content": "Words", "platforms": ["linkedin"], "account_ids": null, "thread": null, "earliest": null}]'
     _, found = await planned(fresh, text)
     assert len(found) == 1
@@ -258,8 +257,7 @@ async def test_posts_as_json_text_and_nulls_are_taken(fresh):
     ],
     ids=["small plan", "not read", "no ranking of its own"],
 )
-async def test_without_best_times_the_plan_says_what_it_went_by(connect, replies, note):
-    """It is made all the same."""
+async def test_plan_without_best_times_explains_its_choice(connect, replies, note):
     async with connect(demo_posts=False, through=reading(replies or {})) as agent:
         if replies is None:
             organizations.set_plan(agent.sandbox.store, "org_harbor_cafe", "small")
@@ -273,7 +271,7 @@ RANKED = {"bestHours": [{"hour": 11, "score": 1.0}], "bestDays": [{"day": "Frida
 
 @pytest.mark.parametrize("shape", ["list", "wrapped", "by id", "deep by id", "bare list"])
 async def test_rankings_are_found_in_every_shape(connect, shape):
-    """The reply has no documented one."""
+    """The reference doesn't document one."""
     async with connect(demo_posts=False) as plain:
         account = await plain.account("linkedin Harbor Café")
         reply = {
@@ -325,7 +323,7 @@ async def test_progress_is_reported_while_a_plan_is_applied(fresh):
 
 
 async def test_applying_again_sends_nothing(fresh):
-    """Every post of it is there."""
+    """Every post already exists."""
     plan_id, _ = await planned(fresh)
     await fresh.ok("apply_plan", plan_id=plan_id)
     text, data = await fresh.ok("apply_plan", plan_id=f" {plan_id.upper()} ")
@@ -337,8 +335,8 @@ async def test_applying_again_sends_nothing(fresh):
 
 
 @pytest.mark.parametrize("moved", [False, True])
-async def test_plan_whose_post_was_deleted_is_applied_again(fresh, moved):
-    """Also when it was rescheduled before it was deleted; only that post is sent, and it is counted as done after that."""
+async def test_applying_again_recreates_a_deleted_post(fresh, moved):
+    """Also if it was rescheduled before; only that post is sent, and then it counts as done."""
     plan_id, _ = await planned(fresh)
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     step = data["steps"][1]
@@ -359,8 +357,8 @@ async def test_plan_whose_post_was_deleted_is_applied_again(fresh, moved):
     assert len(fresh.standing()) == 3
 
 
-async def test_same_plan_of_posts_that_were_deleted_is_applied(fresh):
-    """Its id is the same, and so is its note that it was applied; what that note says is true no more."""
+async def test_equal_plan_of_deleted_posts_is_applied(fresh):
+    """It has the same id and the same record of being applied, which no longer holds."""
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     await fresh.ok("delete_post", post_id=data["steps"][0]["post_id"])
@@ -370,8 +368,8 @@ async def test_same_plan_of_posts_that_were_deleted_is_applied(fresh):
     assert len(fresh.standing()) == 1
 
 
-async def test_post_that_is_deleted_and_can_not_be_sent_again_is_left_to_do(connect):
-    """A plan is not complete by a note about a post that is gone."""
+async def test_deleted_post_that_cannot_be_recreated_stays_pending(connect):
+    """The record of a deleted post doesn't complete a plan."""
     async with connect(demo_posts=False, max_posts_per_hour=3) as agent:
         plan_id, _ = await planned(agent)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -381,8 +379,8 @@ async def test_post_that_is_deleted_and_can_not_be_sent_again_is_left_to_do(conn
     assert text.splitlines()[0] == f"Plan {plan_id}: 2 of 3 posts scheduled now."
 
 
-async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again(fresh, monkeypatch):
-    """The old post was deleted through this server, and the new one exists in its place."""
+async def test_post_with_an_unfinished_replacement_is_not_sent_again(fresh, monkeypatch):
+    """This server deleted the old post, and the new one exists in its place."""
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
     with monkeypatch.context() as dying:
@@ -393,8 +391,8 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_sent_again
     assert len(fresh.standing()) == 1
 
 
-async def test_applying_the_same_plan_made_again_sends_nothing(connect, open_sandbox):
-    """Also after a restart: the ledger keeps it."""
+async def test_applying_an_equal_new_plan_sends_nothing(connect, open_sandbox):
+    """Also after a restart, since the ledger is kept."""
     sandbox = open_sandbox(demo_posts=False)
     async with connect(sandbox=sandbox) as agent:
         plan_id, _ = await planned(agent)
@@ -404,8 +402,8 @@ async def test_applying_the_same_plan_made_again_sends_nothing(connect, open_san
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
-    """If it was created, the plan continues. If it wasn't, the plan stops, and applying again continues."""
+async def test_plan_resumes_after_a_lost_response(connect, after):
+    """If the post exists, the plan continues. If not, it stops, and applying again continues."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
         fault = agent.sandbox.app
@@ -437,8 +435,8 @@ async def test_lost_answer_in_the_middle_is_looked_for(connect, after):
         assert len(agent.standing()) == 3
 
 
-async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
-    """Its answer was lost and looking failed too; applying again finds it, undoing removes it."""
+async def test_unclear_post_found_later_belongs_to_the_plan(connect):
+    """Its response was lost and the search failed too; applying again finds it, undoing removes it."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         fault = agent.sandbox.app
@@ -457,8 +455,8 @@ async def test_unclear_post_that_is_found_later_is_the_plans_own(connect):
 
 
 @UNDO
-async def test_undo_looks_for_what_an_unclear_apply_made(connect):
-    """It would go out otherwise; a post that can't be found is reported, and not counted as undone."""
+async def test_undo_searches_for_posts_of_an_unclear_apply(connect):
+    """Otherwise they would be published; a post that isn't found is reported and not counted as undone."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         fault = agent.sandbox.app
@@ -476,8 +474,8 @@ async def test_undo_looks_for_what_an_unclear_apply_made(connect):
 
 
 @UNDO
-async def test_undo_takes_back_a_post_whose_note_was_lost(fresh, monkeypatch):
-    """The process died between the post and the note: the ledger still knows which plan made it."""
+async def test_undo_removes_a_post_missing_from_the_plans_record(fresh, monkeypatch):
+    """The process died after the create, but the ledger knows which plan made it."""
     plan_id, _ = await planned(fresh, THREE[:1])
     with monkeypatch.context() as dying:
         dying.setattr(Plans, "note_step", nothing)
@@ -488,12 +486,12 @@ async def test_undo_takes_back_a_post_whose_note_was_lost(fresh, monkeypatch):
 
 
 async def nothing(*_):
-    """A note that is not made."""
+    """Record nothing."""
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_plan_whose_times_pass_while_the_user_thinks_is_refused(connect, clock, mode):
-    """The yes was for a time that is over."""
+async def test_plan_whose_times_pass_during_confirmation_is_refused(connect, clock, mode):
+    """The user agreed to a time that is over."""
 
     def late():
         clock.move(2 * 3600)
@@ -509,7 +507,7 @@ async def test_plan_whose_times_pass_while_the_user_thinks_is_refused(connect, c
 
 
 async def test_user_sees_all_of_each_post(connect):
-    """A thread and its media are published, too."""
+    """A thread and media are published, too."""
     media = ["https://media.example/a.jpg"]
     async with connect(answer=True, demo_posts=False) as agent:
         account = await agent.account("twitter @harborcafe")
@@ -522,15 +520,15 @@ async def test_user_sees_all_of_each_post(connect):
         assert len(agent.questions) == 2
 
 
-async def test_a_date_at_the_end_means_its_whole_day(fresh):
-    """Who says until Friday means Friday, too."""
+async def test_end_date_includes_its_whole_day(fresh):
+    """ "Until Friday" includes Friday."""
     day = {"earliest": "2026-11-27", "latest": "2026-11-27"}
     _, found = await planned(fresh, [{**THREE[0], **day}], end="2026-11-27")
     assert found[0]["scheduled_at"].startswith("2026-11-27T")
 
 
 async def test_recent_posts_count_for_the_spacing(fresh, clock):
-    """It counts for the spacing and the posts a day."""
+    """And for the posts per day."""
     _, data = await fresh.ok("create_post", content="Now", platforms=["linkedin"], scheduled_at="2026-11-24T09:10")
     clock.move(600)
     fresh.sandbox.tick()
@@ -542,15 +540,15 @@ async def test_recent_posts_count_for_the_spacing(fresh, clock):
     assert found[0]["scheduled_at"] >= "2026-11-24T11:10"
 
 
-async def test_two_posts_that_say_the_same_are_noted(fresh):
-    """Somebody may have pasted one twice."""
+async def test_equal_posts_of_a_plan_are_noted(fresh):
+    """One may have been pasted twice."""
     _, found = await planned(fresh, [THREE[0], THREE[1], THREE[0]])
     warned = {each["index"]: each["warnings"] for each in found}
     assert warned == {1: [], 2: [], 3: ["It says the same as post 1 on the same account."]}
 
 
 class Blind:
-    """Lets posts be read until the first create, then fails until it is reset."""
+    """Allow reads until the first create, then fail them until reset."""
 
     def __init__(self, app):
         self.app = app
@@ -564,8 +562,7 @@ class Blind:
         await self.app(scope, receive, send)
 
 
-async def test_post_that_the_api_refuses_stops_only_itself(connect):
-    """The others are sent."""
+async def test_refused_post_does_not_stop_the_plan(connect):
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
         fault = agent.sandbox.app
@@ -581,7 +578,7 @@ async def test_post_that_the_api_refuses_stops_only_itself(connect):
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-async def test_failure_that_concerns_the_next_posts_stops_the_plan(connect, status):
+async def test_failure_affecting_later_posts_stops_the_plan(connect, status):
     """Applying again continues."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
@@ -595,8 +592,8 @@ async def test_failure_that_concerns_the_next_posts_stops_the_plan(connect, stat
         assert data["complete"]
 
 
-async def test_limit_of_posts_stops_the_plan(connect):
-    """What was created stays, and the step says when there is room again."""
+async def test_hourly_limit_stops_the_plan(connect):
+    """Created posts stay, and the step says when the limit allows more."""
     async with connect(demo_posts=False, max_posts_per_hour=2) as agent:
         plan_id, _ = await planned(agent)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -605,7 +602,7 @@ async def test_limit_of_posts_stops_the_plan(connect):
 
 
 async def test_plan_whose_times_passed_is_refused(fresh, clock):
-    """Sending the rest would not be what was shown."""
+    """Sending only the rest isn't what the user saw."""
     plan_id, shown = await planned(fresh)
     clock.move(8 * 86400)
     words = await fresh.refused("apply_plan", plan_id=plan_id)
@@ -619,14 +616,14 @@ async def test_plan_whose_times_passed_is_refused(fresh, clock):
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
 @pytest.mark.parametrize("plan_id", ["5e1ec7ab1e00", "none", "5e1ec7ab1e00cdef", "../plans"])
 async def test_unknown_plan_is_refused(fresh, tool, plan_id):
-    """An id is twelve characters of plan_posts."""
+    """An id is twelve characters from plan_posts."""
     words = await fresh.refused(tool, plan_id=plan_id)
     assert f": plan «{plan_id}» doesn't exist. Call plan_posts to make one; nothing was sent." in words
 
 
 @pytest.mark.parametrize("tool", ["apply_plan", "undo_plan"])
-async def test_plan_that_was_altered_is_refused(fresh, tool):
-    """Its id covers every word of it."""
+async def test_altered_plan_is_refused(fresh, tool):
+    """Its id covers all of its content."""
     plan_id, _ = await planned(fresh)
     ledger = fresh.assembly.app.ledger
     document = (await ledger.plans.load(plan_id)).document
@@ -652,8 +649,8 @@ async def test_user_is_asked_once_for_the_whole_plan(connect, mode, answer):
 
 
 @UNDO
-async def test_undo_takes_back_what_the_plan_made(fresh):
-    """And nothing else. A second undo has nothing to do, and the plan can be applied again."""
+async def test_undo_deletes_only_the_plans_posts(fresh):
+    """A second undo does nothing, and the plan can be applied again."""
     await fresh.ok("create_post", content="Mine", platforms=["linkedin"])
     plan_id, _ = await planned(fresh)
     await fresh.ok("apply_plan", plan_id=plan_id)
@@ -674,7 +671,7 @@ async def test_undo_takes_back_what_the_plan_made(fresh):
 
 
 @UNDO
-async def test_undo_follows_posts_that_were_rescheduled_and_keeps_what_is_out(fresh):
+async def test_undo_follows_rescheduled_posts_and_keeps_published_ones(fresh):
     """One moved, one published, one deleted by hand."""
     plan_id, _ = await planned(fresh)
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
@@ -694,8 +691,8 @@ async def test_undo_follows_posts_that_were_rescheduled_and_keeps_what_is_out(fr
 
 
 @UNDO
-async def test_undo_leaves_posts_that_existed_before_and_names_them(fresh):
-    """They go out all the same; the user should know."""
+async def test_undo_keeps_and_names_posts_that_existed_before(fresh):
+    """They will be published anyway, and the user should know."""
     plan_id, shown = await planned(fresh)
     first = shown[0]
     _, own = await fresh.ok(
@@ -716,8 +713,8 @@ async def test_undo_leaves_posts_that_existed_before_and_names_them(fresh):
 
 
 @UNDO
-async def test_post_that_can_not_be_removed_is_reported_and_retried(connect):
-    """A refusal or a lost answer stops only this one."""
+async def test_failed_delete_is_reported_and_retried(connect):
+    """A refusal or a lost response affects only this post."""
     async with connect(demo_posts=False, through=Fault) as agent:
         plan_id, _ = await planned(agent)
         await agent.ok("apply_plan", plan_id=plan_id)
@@ -737,8 +734,8 @@ async def test_post_that_can_not_be_removed_is_reported_and_retried(connect):
 
 @UNDO
 @pytest.mark.parametrize("behind_seconds", [0, 600, -600])
-async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(connect, clock, behind_seconds):
-    """It was deleted elsewhere. For 90 s that looks the same as a replica that lags."""
+async def test_missing_post_counts_as_gone_after_the_replication_lag(connect, clock, behind_seconds):
+    """It was deleted elsewhere. For 90 s a lagging replica would look the same."""
     async with connect(demo_posts=False, behind_seconds=behind_seconds) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         await agent.ok("apply_plan", plan_id=plan_id)
@@ -762,7 +759,7 @@ async def test_post_that_is_not_found_is_gone_once_no_copy_of_the_api_can_lag(co
 
 
 class Lagging:
-    """Copies of the API that have not got the posts yet: those read by their ids, or the lists too, as often as is said."""
+    """API replicas without the new posts: when read by id or also in lists, as configured."""
 
     def __init__(self, app):
         self.app = app
@@ -784,8 +781,8 @@ class Lagging:
 @UNDO
 @pytest.mark.parametrize("lists", [0, 1])
 @pytest.mark.parametrize("age", [0, 3600])
-async def test_copy_of_the_api_that_lags_makes_no_post_gone(connect, clock, age, lists):
-    """Its note is kept, and the next undo deletes it. Only an old one that a list has not got either is taken for gone."""
+async def test_post_missing_from_a_lagging_replica_is_kept(connect, clock, age, lists):
+    """The next undo deletes it. Only an old post that a list doesn't show either counts as gone."""
     async with connect(demo_posts=False, through=Lagging) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         await agent.ok("apply_plan", plan_id=plan_id)
@@ -804,7 +801,7 @@ async def test_copy_of_the_api_that_lags_makes_no_post_gone(connect, clock, age,
 
 
 @UNDO
-async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gone(fresh, clock, monkeypatch):
+async def test_post_with_an_unfinished_replacement_is_not_called_gone(fresh, clock, monkeypatch):
     """Its replacement exists."""
     plan_id, _ = await planned(fresh, THREE[:1])
     _, data = await fresh.ok("apply_plan", plan_id=plan_id)
@@ -818,8 +815,8 @@ async def test_post_whose_replacement_was_not_noted_to_its_end_is_not_called_gon
 
 
 @UNDO
-async def test_ledger_that_fails_on_the_way_hides_no_outcome(fresh, monkeypatch):
-    """Outcomes are reported even if they can't be recorded."""
+async def test_outcomes_are_reported_when_the_ledger_fails(fresh, monkeypatch):
+    """They couldn't be recorded."""
     plan_id, _ = await planned(fresh, THREE[:1])
 
     async def full(*_, **__):
@@ -836,7 +833,7 @@ async def test_ledger_that_fails_on_the_way_hides_no_outcome(fresh, monkeypatch)
 
 @UNDO
 async def test_undo_without_a_ledger_deletes_nothing(fresh, monkeypatch):
-    """A delete that can't be noted is not sent."""
+    """A delete that can't be recorded isn't sent."""
     plan_id, _ = await planned(fresh, THREE[:1])
     await fresh.ok("apply_plan", plan_id=plan_id)
 
@@ -852,8 +849,8 @@ async def test_undo_without_a_ledger_deletes_nothing(fresh, monkeypatch):
 
 @UNDO
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_user_is_asked_about_what_undo_really_deletes(connect, mode):
-    """A post that was rescheduled since, with its new text and time."""
+async def test_undo_asks_about_the_posts_it_deletes(connect, mode):
+    """A post that was rescheduled since is shown with its new text and time."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -870,8 +867,8 @@ async def test_user_is_asked_about_what_undo_really_deletes(connect, mode):
 
 
 @UNDO
-async def test_undo_asks_only_about_what_it_can_delete(connect):
-    """Posts that are out or gone are reported without a question."""
+async def test_undo_asks_only_about_deletable_posts(connect):
+    """Published and deleted posts are reported without a question."""
     async with connect(answer=True, demo_posts=False) as agent:
         plan_id, _ = await planned(agent)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -900,8 +897,8 @@ async def test_undo_asks_only_about_what_it_can_delete(connect):
         {"media_urls": '["https://media.example/a.jpg"]'},
     ],
 )
-async def test_code_for_an_undo_is_for_the_posts_as_they_were_shown(connect, change):
-    """Not for whatever stands under their ids later."""
+async def test_undo_code_covers_the_posts_as_shown(connect, change):
+    """Not for changed posts with the same ids."""
     async with connect(confirm="required", demo_posts=False) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         words = await agent.refused("apply_plan", plan_id=plan_id)
@@ -917,7 +914,7 @@ async def test_code_for_an_undo_is_for_the_posts_as_they_were_shown(connect, cha
 
 
 def code_in(words):
-    """The code of a preview."""
+    """Return the code of a preview."""
     return re.search(r"confirmation (\S+) \(once", words)[1]
 
 
@@ -930,8 +927,8 @@ def code_in(words):
     ],
 )
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_post_that_changes_while_the_user_is_asked_is_kept(connect, mode, change, reason):
-    """The yes was for another one. In 2026 the answer comes with a call of its own, which is refused."""
+async def test_post_changed_during_confirmation_is_kept(connect, mode, change, reason):
+    """The user agreed to delete another version. In protocol 2026 the reply is a call of its own, which is refused."""
     post_id = None
 
     def thinking():
@@ -957,8 +954,8 @@ async def test_post_that_changes_while_the_user_is_asked_is_kept(connect, mode, 
             assert outcomes(data) == [(1, "deleted")]
 
 
-class Meanwhile:
-    """Before a post is read by its id for the second time, something else happens."""
+class BeforeSecondRead:
+    """Run `happens` before a post is read by its id for the second time."""
 
     def __init__(self, app):
         self.app = app
@@ -976,9 +973,9 @@ class Meanwhile:
 
 
 @UNDO
-async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect):
-    """Nobody agreed to delete the new one; the next undo leads to it."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+async def test_post_rescheduled_during_undo_is_kept(connect):
+    """The user didn't agree to delete the new one; the next undo finds it."""
+    async with connect(demo_posts=False, through=BeforeSecondRead) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
         changes = {"post_id": data["steps"][0]["post_id"], "content": "New words", "scheduled_at": "2026-12-20T10:00"}
@@ -996,8 +993,8 @@ async def test_post_that_is_rescheduled_while_the_plan_is_undone_is_kept(connect
 
 
 @UNDO
-async def test_user_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect):
-    """The reference promises neither threads nor accounts."""
+async def test_undo_shows_what_the_api_leaves_out(connect):
+    """The reference guarantees neither threads nor accounts."""
     async with connect(answer=True, demo_posts=False, through=promised) as agent:
         account = await agent.account("twitter @harborcafe")
         plan_id, _ = await planned(agent, [{"content": "One", "account_ids": [account], "thread": ["Two"]}])
@@ -1008,8 +1005,8 @@ async def test_user_sees_of_the_plans_own_posts_what_the_api_leaves_out(connect)
 
 
 @UNDO
-async def test_post_that_the_list_leaves_out_is_undone(connect):
-    """It is read by its id then."""
+async def test_post_missing_from_the_list_is_undone(connect):
+    """It is read by its id instead."""
     async with connect(demo_posts=False, through=reading({"/posts": {"posts": []}})) as agent:
         plan_id, _ = await planned(agent, THREE[:1])
         await agent.ok("apply_plan", plan_id=plan_id)
@@ -1019,8 +1016,8 @@ async def test_post_that_the_list_leaves_out_is_undone(connect):
 
 
 @pytest.mark.requirement("tools.plans")
-async def test_post_that_exists_for_some_of_its_accounts_is_not_done(fresh):
-    """The others would get nothing. Once it stands there too, the plan takes both for its post."""
+async def test_post_existing_for_some_accounts_is_not_done(fresh):
+    """The other accounts would get nothing. Once it exists there too, the plan covers both."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     _, plan = await fresh.ok("plan_posts", posts=[{"content": "Soup", "account_ids": [twitter, linkedin]}])
     when = plan["planned"][0]["scheduled_at"]
@@ -1040,7 +1037,7 @@ async def test_post_that_exists_for_some_of_its_accounts_is_not_done(fresh):
 @UNDO
 @pytest.mark.parametrize("moved", [False, True])
 async def test_plan_is_undone_where_lists_show_less_than_posts(connect, moved):
-    """What the human is asked about and what is compared before the delete are read in the same way."""
+    """The question and the check before the delete read posts the same way."""
     hidden = ("platforms", "accountIds", "mediaUrls", "thread")
     sparse = showing(lambda name: name not in hidden, lists_only=True)
     async with connect(answer=True, demo_posts=False, through=sparse) as agent:
@@ -1054,8 +1051,8 @@ async def test_plan_is_undone_where_lists_show_less_than_posts(connect, moved):
 
 
 @pytest.mark.requirement("tools.plans")
-async def test_deleted_post_whose_time_has_passed_does_not_block_the_others(connect, clock):
-    """It is left as it is: nothing can be scheduled for then."""
+async def test_deleted_past_post_does_not_block_the_others(connect, clock):
+    """It is left alone, since nothing can be scheduled for a past time."""
     async with connect(demo_posts=False, max_posts_per_hour=2) as agent:
         plan_id, times = await planned(agent, THREE)
         _, data = await agent.ok("apply_plan", plan_id=plan_id)
@@ -1069,8 +1066,8 @@ async def test_deleted_post_whose_time_has_passed_does_not_block_the_others(conn
 
 
 @UNDO
-async def test_post_with_a_replacement_under_way_is_not_half_undone(fresh, clock, monkeypatch):
-    """The other half would go out, and nobody would know."""
+async def test_post_with_a_pending_replacement_is_not_half_undone(fresh, clock, monkeypatch):
+    """The other half would be published unnoticed."""
 
     async def crash(*_, **__):
         raise RuntimeError
@@ -1143,8 +1140,8 @@ async def test_fixed_time_that_can_not_be_read_is_refused(fresh, fields, words):
 
 
 @pytest.mark.requirement("tools.plans.days")
-async def test_calendar_says_once_why_times_were_chosen_and_days_are_empty(fresh):
-    """Each reason is printed once, with the posts or days that it is for."""
+async def test_calendar_gives_each_reason_once(fresh):
+    """With the posts or empty days that it applies to."""
     posts = [{"content": f"Post {number}", "platforms": ["linkedin"]} for number in range(3)]
     for day in (26, 27):
         await fresh.ok("create_post", content=f"{day}", platforms=["linkedin"], scheduled_at=f"2026-11-{day}T23:00")
@@ -1170,7 +1167,7 @@ async def test_other_forms_of_a_time_of_day_are_refused_with_the_right_one(fresh
 
 
 async def test_applied_plan_returns_what_was_created(fresh):
-    """Text and length as each platform counts it, thread, media, accounts and time: no get_post is needed."""
+    """Text and length as each platform counts it, thread, media, accounts and time, so get_post isn't needed."""
     account = await fresh.account("twitter @harborcafe")
     posts = [
         {
@@ -1230,7 +1227,7 @@ async def test_every_problem_of_a_list_is_named_at_once(fresh):
 
 
 @pytest.mark.requirement("tools.plans")
-async def test_what_is_known_of_a_file_is_compared_in_a_plan(fresh):
+async def test_media_facts_are_compared_in_a_plan(fresh):
     """As in create_post."""
     from ttp_mcp.media.facts import MediaFacts
 

@@ -1,4 +1,4 @@
-"""What check_post finds, and that it sends nothing."""
+"""Findings of check_post, and that it sends nothing."""
 
 import pytest
 from inline_snapshot import snapshot
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.requirement("tools.check")
 POST = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
 
 
-async def test_good_post_shows_what_would_happen(fresh):
+async def test_valid_post_is_previewed(fresh):
     """To whom, when, how long as the platform counts; and nothing is sent."""
     text, data = await fresh.ok("check_post", **POST)
     assert fresh.shown(text) == snapshot("""\
@@ -40,7 +40,7 @@ Nothing was sent. create_post with the same arguments schedules it.\
 
 
 async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
-    """Enough for a person to tell them apart; what is shown can be passed back."""
+    """A user can tell them apart; each form can be passed back."""
     shown = "twitter @harborcafe «Harbor Café»"
     text, data = await fresh.ok("check_post", **POST | {"account_ids": [shown]})
     account_id = await fresh.account("twitter @harborcafe")
@@ -55,7 +55,7 @@ async def test_accounts_are_shown_with_platform_handle_and_name(fresh):
 
 
 async def test_draft_is_checked_without_a_time(fresh):
-    """Nothing to clash with; what is missing can still be added."""
+    """There is no time to clash; missing parts can still be added."""
     text, data = await fresh.ok("check_post", content="A picture", platforms=["instagram"])
     assert text.startswith("Would be saved as a draft for instagram @harbor.cafe.")
     assert data["would_be_sent"]
@@ -76,7 +76,7 @@ async def test_every_platform_counts_its_own_way(fresh):
     assert "27 of 280 characters" in text
 
 
-async def test_longest_part_of_a_thread_is_what_counts(fresh):
+async def test_longest_part_of_a_thread_counts(fresh):
     """On X; elsewhere the thread is left out."""
     x = await fresh.account("twitter @harborcafe")
     _, data = await fresh.ok("check_post", **POST | {"account_ids": [x, "linkedin"], "thread": ["x" * 200, "y"]})
@@ -84,8 +84,8 @@ async def test_longest_part_of_a_thread_is_what_counts(fresh):
     assert any("threads are for X only" in each for each in data["warnings"])
 
 
-async def test_errors_are_named_and_the_answer_says_what_to_do(fresh):
-    """Each platform with its own."""
+async def test_errors_are_listed_with_next_steps(fresh):
+    """For each platform."""
     text, data = await fresh.ok(
         "check_post", **POST | {"content": "x" * 281, "account_ids": None, "platforms": ["twitter", "instagram"]}
     )
@@ -117,14 +117,14 @@ Instagram needs at least one image or video; a caption alone is refused: add med
 
 
 async def test_thread_without_x_is_an_error_reported_once(fresh):
-    """It could be sent nowhere."""
+    """No account would show it."""
     _, data = await fresh.ok("check_post", **POST | {"thread": ["Part two"]})
     assert data["errors"] == ["thread is for X only: add an X account, or leave thread out."]
     assert data["warnings"] == []
 
 
-async def test_account_that_can_not_publish_is_a_warning(fresh):
-    """It may be reconnected until then."""
+async def test_account_that_cannot_publish_is_a_warning(fresh):
+    """It may be reconnected in time."""
     berlin = await fresh.account("twitter @harborcafe_berlin")
     _, data = await fresh.ok("check_post", **POST | {"account_ids": [berlin]})
     assert data["warnings"] == [
@@ -143,7 +143,7 @@ async def test_account_that_can_not_publish_is_a_warning(fresh):
     ],
 )
 async def test_post_within_an_hour_on_the_same_account_is_a_clash(fresh, other, warning):
-    """Not one on another account, and not a draft."""
+    """Unlike one on another account, or a draft."""
     await fresh.ok("create_post", **POST | {"content": "Another", "scheduled_at": other})
     await fresh.ok("create_post", content="A draft", platforms=["linkedin"])
     await fresh.ok(
@@ -155,7 +155,7 @@ async def test_post_within_an_hour_on_the_same_account_is_a_clash(fresh, other, 
 
 @pytest.mark.parametrize("status", ["scheduled", "published", "partial", "publishing"])
 async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
-    """Whether it is still to come or out."""
+    """Whether scheduled or published."""
     _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
     fresh.put(other["post_id"], status=status)
     _, data = await fresh.ok("check_post", **POST | {"content": " Doors open at ten "})
@@ -165,8 +165,8 @@ async def test_same_text_on_the_same_account_is_a_warning(fresh, status):
 DOUBT = "; it may be the same account: the API does not say which."
 
 
-async def test_post_that_names_no_accounts_may_be_for_each_of_its_platforms(connect):
-    """The reference promises the platforms of a post and not its accounts."""
+async def test_post_without_accounts_may_be_on_all_accounts_of_its_platforms(connect):
+    """The reference guarantees a post's platforms but not its accounts."""
     async with connect(demo_posts=False, through=promised) as agent:
         x = await agent.account("twitter @harborcafe")
         _, same = await agent.ok("create_post", **POST | {"account_ids": [x, "linkedin"]})
@@ -189,8 +189,8 @@ async def test_post_that_names_no_accounts_may_be_for_each_of_its_platforms(conn
     assert not any("scheduled" in each for each in none["warnings"])
 
 
-async def test_draft_with_the_text_of_a_post_is_a_warning(fresh):
-    """Once it has a time it would be a repetition."""
+async def test_draft_repeating_a_post_is_a_warning(fresh):
+    """Once scheduled it would be a duplicate."""
     _, other = await fresh.ok("create_post", **POST)
     _, data = await fresh.ok("check_post", **POST | {"scheduled_at": None})
     assert data["warnings"] == [f"The same text is already scheduled for linkedin «Harbor Café» ({other['post_id']})."]
@@ -199,8 +199,8 @@ async def test_draft_with_the_text_of_a_post_is_a_warning(fresh):
 
 
 @pytest.mark.parametrize("when", [POST["scheduled_at"], None])
-async def test_post_that_was_created_before_is_named(fresh, when):
-    """As create_post answers it, and nothing is noted by asking."""
+async def test_post_created_before_is_named(fresh, when):
+    """As create_post would answer; checking records nothing."""
     post = POST | {"scheduled_at": when}
     _, made = await fresh.ok("create_post", **post)
     text, data = await fresh.ok("check_post", **post)
@@ -215,7 +215,7 @@ async def test_post_that_was_created_before_is_named(fresh, when):
     assert (again["outcome"], again["post_id"]) == ("already_created", made["post_id"])
 
 
-async def test_post_that_was_created_and_is_gone_would_be_sent(fresh):
+async def test_deleted_post_would_be_created_again(fresh):
     """Whether it was deleted here or elsewhere."""
     _, first = await fresh.ok("create_post", **POST)
     await fresh.ok("delete_post", post_id=first["post_id"])
@@ -231,7 +231,7 @@ async def test_post_that_was_created_and_is_gone_would_be_sent(fresh):
 
 
 async def test_attempt_without_an_outcome_is_an_error(connect):
-    """create_post would refuse, or find its post by looking."""
+    """create_post would refuse, or search for its post."""
     async with connect(demo_posts=False, through=Fault) as agent:
         agent.sandbox.app.methods, agent.sandbox.app.turn, agent.sandbox.app.how = ("POST",), 0, 500
         _, lost = await agent.ok("create_post", **POST)
@@ -246,8 +246,8 @@ async def test_attempt_without_an_outcome_is_an_error(connect):
     assert text.startswith("Would not be sent as it is: ")
 
 
-async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
-    """The rest is checked all the same."""
+async def test_unreadable_ledger_is_a_note(fresh, monkeypatch):
+    """The rest is checked anyway."""
 
     async def unreadable(*_):
         raise LedgerProblem("the disk is gone.")
@@ -259,7 +259,7 @@ async def test_ledger_that_can_not_be_read_is_a_note(fresh, monkeypatch):
 
 
 async def test_failed_post_with_the_same_text_is_not_a_duplicate(fresh):
-    """It reached nobody."""
+    """It was never published."""
     _, other = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-30T10:00"})
     fresh.put(other["post_id"], status="failed")
     _, data = await fresh.ok("check_post", **POST)
@@ -274,14 +274,14 @@ async def test_failed_post_with_the_same_text_is_not_a_duplicate(fresh):
         ("p\u0430ypal", "a word mixes letters of different scripts that look alike"),
     ],
 )
-async def test_text_that_could_deceive_is_a_warning(fresh, content, warning):
-    """It is sent as it is, when the human wants that."""
+async def test_deceptive_text_is_a_warning(fresh, content, warning):
+    """It is sent unchanged if the user wants it."""
     _, data = await fresh.ok("check_post", **POST | {"content": content})
     assert data["warnings"] == [f"Look at the text: {warning}."]
 
 
-async def test_posts_that_can_not_be_read_are_a_note(connect):
-    """The rest is checked all the same."""
+async def test_unreadable_posts_are_a_note(connect):
+    """The rest is checked anyway."""
     async with connect(demo_posts=False, through=reading({"/posts": 403})) as agent:
         text, data = await agent.ok("check_post", **POST)
     assert data["would_be_sent"]
@@ -303,8 +303,8 @@ async def test_posts_that_can_not_be_read_are_a_note(connect):
         ({"content": "\x00"}, "the text can't be published, because it holds a NUL character."),
     ],
 )
-async def test_what_create_post_would_refuse_is_an_answer_here(fresh, change, words):
-    """Finding that out is what the tool is for."""
+async def test_refusals_of_create_post_are_findings(fresh, change, words):
+    """Finding them is the purpose of the tool."""
     text, data = await fresh.ok("check_post", **POST | change)
     assert text.startswith("Would not be sent as it is")
     assert not data["would_be_sent"]
@@ -314,16 +314,16 @@ async def test_what_create_post_would_refuse_is_an_answer_here(fresh, change, wo
 
 
 @pytest.mark.parametrize("when", ["2026-11-23T10:00", "soon"])
-async def test_wrong_time_is_not_shown_as_a_draft(fresh, when):
-    """The post was meant to go out."""
+async def test_invalid_time_is_not_shown_as_a_draft(fresh, when):
+    """The post was meant to be published."""
     text, data = await fresh.ok("check_post", **POST | {"scheduled_at": when})
     assert text.splitlines()[0] == "Would not be sent as it is, to linkedin «Harbor Café»."
     assert "scheduled_at" not in data
 
 
 @pytest.mark.parametrize("status", ["published", "publishing", "partial"])
-async def test_change_of_a_post_that_is_out_is_a_finding(fresh, status):
-    """Beside every other problem of it."""
+async def test_change_of_a_published_post_is_a_finding(fresh, status):
+    """Beside its other problems."""
     _, made = await fresh.ok("create_post", **POST)
     fresh.put(made["post_id"], status=status)
     text, data = await fresh.ok("check_post", post_id=made["post_id"], content="New", scheduled_at="2026-11-23T10:00")
@@ -345,7 +345,7 @@ async def test_change_of_a_failed_post_does_not_call_it_a_draft(fresh):
 
 
 async def test_change_to_an_equal_post_is_named(fresh):
-    """reschedule_post would refuse it, and the check says so."""
+    """reschedule_post would refuse it."""
     _, first = await fresh.ok("create_post", **POST)
     _, second = await fresh.ok("create_post", **POST | {"scheduled_at": "2026-11-27T10:00"})
     change = {"post_id": second["post_id"], "scheduled_at": POST["scheduled_at"]}
@@ -356,7 +356,7 @@ async def test_change_to_an_equal_post_is_named(fresh):
 
 
 async def test_change_that_changes_nothing_is_a_finding(fresh):
-    """As reschedule_post refuses it."""
+    """reschedule_post would refuse it."""
     _, made = await fresh.ok("create_post", **POST)
     _, data = await fresh.ok("check_post", post_id=made["post_id"], content=POST["content"])
     assert data["errors"] == [f"{made['post_id']} is like that already."]
@@ -370,13 +370,13 @@ async def test_change_that_changes_nothing_is_a_finding(fresh):
         ({"content": "x", "platforms": ["linkedin"], "remove": ["media"]}, "remove needs post_id"),
     ],
 )
-async def test_arguments_of_two_tools_are_not_mixed(fresh, arguments, words):
+async def test_arguments_of_two_tools_are_refused_together(fresh, arguments, words):
     """One of them would be ignored."""
     assert (await fresh.refused("check_post", **arguments)).startswith(f"Post not checked: {words}")
 
 
 async def test_unknown_platform_passes_with_a_note(connect):
-    """The API may know it."""
+    """The API may support it."""
     accounts = {"integrations": [{"id": "acc_1", "platform": "friendster", "name": "Us", "status": "connected"}]}
     async with connect(demo_posts=False, through=reading({"/integrations": accounts})) as agent:
         text, data = await agent.ok("check_post", **POST | {"account_ids": ["acc_1"]})
@@ -388,8 +388,8 @@ async def test_unknown_platform_passes_with_a_note(connect):
     assert len(data["warnings"]) == 1
 
 
-async def test_user_is_asked_for_choices_that_a_platform_wants(fresh):
-    """TikTok's are made by the account's owner for each post."""
+async def test_required_platform_choices_are_asked_of_the_user(fresh):
+    """TikTok requires the account's owner to decide for each post."""
     _, data = await fresh.ok(
         "check_post", **POST | {"account_ids": ["tiktok"], "media_urls": ["https://example.com/a.mp4"]}
     )
@@ -399,13 +399,13 @@ async def test_user_is_asked_for_choices_that_a_platform_wants(fresh):
 
 
 async def test_past_time_would_not_be_sent(fresh):
-    """As create_post refuses it."""
+    """create_post would refuse it."""
     _, data = await fresh.ok("check_post", **POST | {"scheduled_at": "2026-11-24T09:00"})
     assert not data["would_be_sent"]
     assert "is in the past" in data["errors"][0]
 
 
-async def test_time_that_is_past_by_the_clock_of_the_api_would_not_be_sent(connect):
+async def test_time_past_by_the_apis_clock_would_not_be_sent(connect):
     """This machine's clock is an hour behind."""
     async with connect(demo_posts=False, behind_seconds=3600) as agent:
         _, data = await agent.ok("check_post", **POST | {"scheduled_at": "2026-11-24T08:30"})

@@ -1,4 +1,4 @@
-"""A post that repeats another one."""
+"""Posts that repeat another one."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def test_copy_has_all_parts_of_the_post_but_its_time(fresh):
     assert (draft["status"], draft["text"], len(draft["thread"])) == ("draft", "Again", 2)
 
 
-async def test_what_is_passed_replaces_its_part(fresh):
+async def test_passed_arguments_replace_parts_of_the_copy(fresh):
     """Accounts by name or platform."""
     _, old = await fresh.ok("create_post", **THREAD, account_ids=["x @harborcafe"])
     _, new = await fresh.ok("create_post", copy_of=old["post_id"], content="New", account_ids=["x @harborcafe_berlin"])
@@ -33,7 +33,7 @@ async def test_what_is_passed_replaces_its_part(fresh):
 
 
 async def test_parts_that_the_api_does_not_show_are_a_warning(connect):
-    """The copy can't have them."""
+    """The copy won't have them."""
     async with connect(demo_posts=False, through=promised) as agent:
         _, old = await agent.ok("create_post", content="One", account_ids=["linkedin"])
         _, data = await agent.ok("create_post", copy_of=old["post_id"], content="Two", platforms=["linkedin"])
@@ -43,8 +43,8 @@ async def test_parts_that_the_api_does_not_show_are_a_warning(connect):
     ]
 
 
-async def test_post_to_repeat_that_is_not_there_is_named(fresh):
-    """By its replacement, where it has one."""
+async def test_missing_original_is_named(fresh):
+    """With its replacement, if it has one."""
     said = await fresh.refused("create_post", copy_of="cmb0missing", scheduled_at=TIME)
     assert said.startswith("Post not created: not found (404)")
     _, old = await fresh.ok("create_post", content="One", platforms=["linkedin"], scheduled_at=TIME)
@@ -53,7 +53,7 @@ async def test_post_to_repeat_that_is_not_there_is_named(fresh):
     assert f"was replaced by {moved['post_id']}" in said
 
 
-async def test_same_copy_twice_is_one_post(fresh):
+async def test_copying_twice_creates_one_post(fresh):
     """As with any other post."""
     _, old = await fresh.ok("create_post", content="One", platforms=["linkedin"])
     copies = [(await fresh.ok("create_post", copy_of=old["post_id"], scheduled_at=TIME))[1] for _ in range(2)]

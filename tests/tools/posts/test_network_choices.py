@@ -1,4 +1,4 @@
-"""Boards by their names, and the options of TikTok accounts, wherever a post is written."""
+"""Boards by name, and the options of TikTok accounts, in every tool that writes a post."""
 
 import json
 
@@ -23,20 +23,20 @@ TIKTOK = {
 
 
 def pin(board, **more):
-    """Arguments of a pin."""
+    """Return arguments of a pin."""
     block = board if isinstance(board, dict) else {"board": board}
     post = {"content": "Buns", "platforms": ["pinterest"], "media_urls": [PHOTO], "scheduled_at": SOON}
     return {**post, "platform_data": {"pinterest": block}, **more}
 
 
 def clip(**choices):
-    """Arguments of a TikTok post."""
+    """Return arguments of a TikTok post."""
     post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP], "scheduled_at": SOON}
     return {**post, "platform_data": {"tiktok": {**TIKTOK, **choices}}}
 
 
 def board_of(agent, post_id):
-    """Id of the board that a post was sent with."""
+    """Return the board id that a post was sent with."""
     return json.loads(agent.wire(post_id)["platform_data"])["pinterest"]["boardId"]
 
 
@@ -52,14 +52,14 @@ def board_of(agent, post_id):
     ],
 )
 async def test_board_is_found_by_id_name_or_part_of_a_name(fresh, block, board_id):
-    """The exact name wins over a part, and the answer names the board."""
+    """An exact name takes precedence, and the answer names the board."""
     text, data = await fresh.ok("create_post", **pin(block))
     assert board_of(fresh, data["post_id"]) == board_id
     assert f"({board_id})." in text
 
 
 async def test_ambiguous_board_sends_nothing_and_lists_the_candidates(fresh):
-    """Wherever a post is written."""
+    """In every tool that writes a post."""
     text, data = await fresh.ok("create_post", **pin("Recipes"))
     before = fresh.standing()
     ambiguous = (
@@ -105,8 +105,8 @@ BOARDS = [
         ),
     ],
 )
-async def test_board_is_one_or_none(connect, board, result):
-    """Names that differ in case alone, in another Unicode form, blank, or missing."""
+async def test_board_matches_exactly_one_or_none(connect, board, result):
+    """Names that differ only in case or Unicode form, blank or missing ones."""
     replies = {"/integrations/pinterest/boards": {"boards": BOARDS}}
     async with connect(through=reading(replies), demo_posts=False) as agent:
         called = await agent.call("create_post", **pin(board))
@@ -117,8 +117,8 @@ async def test_board_is_one_or_none(connect, board, result):
             assert board_of(agent, called.structured_content["post_id"]) == result
 
 
-async def test_unknown_board_is_refused_with_the_boards(fresh):
-    """But for a number, which can be an id that the API doesn't list."""
+async def test_unknown_board_is_refused_with_the_known_ones(fresh):
+    """Except a number, which can be an id that the API doesn't list."""
     text = await fresh.refused("create_post", **pin("Garden"))
     assert text == (
         "Post not created: Pinterest: no board is named «Garden». Boards: «Coffee & Harbor» "
@@ -130,7 +130,7 @@ async def test_unknown_board_is_refused_with_the_boards(fresh):
 
 
 async def test_board_of_a_planned_post_is_found_when_the_plan_is_made(fresh):
-    """The plan holds its id."""
+    """The plan stores its id."""
     _, plan = await fresh.ok("plan_posts", posts=[pin("Recipes")])
     assert plan["planned"][0]["warnings"] == ["Board: «Recipes» (board-recipes)."]
     _, done = await fresh.ok("apply_plan", plan_id=plan["plan_id"])
@@ -146,7 +146,7 @@ async def test_choices_of_a_planned_post_are_read_in_both_spellings(fresh):
 
 
 async def test_new_board_replaces_the_old_one(fresh):
-    """The other choices stay."""
+    """Other choices stay."""
     _, data = await fresh.ok("create_post", **pin({"board": "Recipes", "title": "Buns"}))
     change = {"pinterest": {"board": "Coffee & Harbor"}}
     text, data = await fresh.ok("reschedule_post", post_id=data["post_id"], platform_data=change)
@@ -155,15 +155,15 @@ async def test_new_board_replaces_the_old_one(fresh):
     assert "pinterest.board_id was «board-recipes»" in text
 
 
-async def test_boards_are_not_asked_for_without_a_pin(connect):
-    """A board in the choices of another post changes nothing."""
+async def test_boards_are_not_read_without_a_pin(connect):
+    """A board in the choices of another post has no effect."""
     async with connect(through=reading({"/integrations/pinterest/boards": 500})) as agent:
         _, data = await agent.ok("create_post", **pin("Recipes", platforms=["linkedin"]))
         assert (data["warnings"], board_of(agent, data["post_id"])) == ([], "Recipes")
 
 
 async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(fresh):
-    """One sentence of each; nothing else fails."""
+    """In one sentence; nothing else fails."""
     set_vendor_endpoints(fresh.sandbox.store, on=False)
     assert await fresh.refused("create_post", **pin("Recipes")) == (
         "Post not created: Pinterest: the board «Recipes» can't be looked up: this TimeToPost account's API "
@@ -180,15 +180,15 @@ async def test_without_the_endpoint_an_id_is_sent_and_a_name_is_refused(fresh):
 
 @pytest.mark.parametrize("failure", [500, 404, 403])
 async def test_boards_that_cannot_be_read_do_not_stop_an_id(connect, failure):
-    """Whatever the reason is."""
+    """Whatever the reason."""
     async with connect(through=reading({"/integrations/pinterest/boards": failure})) as agent:
         text, _ = await agent.ok("create_post", **pin({"board_id": "board-recipes"}))
         assert "whether the board «board-recipes» exists couldn't be checked" in text
         assert "can't be looked up" in await agent.refused("create_post", **pin("Recipes", content="More"))
 
 
-async def test_choice_that_the_account_does_not_offer_is_refused_with_what_it_does(fresh):
-    """Privacy, and each interaction that is disabled."""
+async def test_unavailable_choice_is_refused_with_the_available_ones(fresh):
+    """Privacy, and each disabled interaction."""
     text = await fresh.refused("create_post", **clip(privacy="FOLLOWER_OF_CREATOR", allow_stitch=True))
     assert text == (
         "Post not created: 2 problems.\n"
@@ -207,7 +207,7 @@ async def test_choice_that_the_account_does_not_offer_is_refused_with_what_it_do
 
 
 async def test_options_are_those_of_the_account(fresh):
-    """A private account offers less."""
+    """A private account has fewer."""
     with fresh.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET followers = 10 WHERE platform = 'tiktok'")
     _, data = await fresh.ok("check_post", **clip(allow_duet=True))
@@ -218,8 +218,8 @@ async def test_options_are_those_of_the_account(fresh):
     ]
 
 
-async def test_missing_choices_are_named_with_what_the_account_offers(fresh):
-    """A draft can wait for them."""
+async def test_missing_choices_are_listed_with_the_accounts_options(fresh):
+    """A draft doesn't need them yet."""
     words = "TikTok: tiktok @harbor.cafe offers privacy PUBLIC_TO_EVERYONE or MUTUAL_FOLLOW_FRIENDS or SELF_ONLY"
     post = {"content": "Buns", "platforms": ["tiktok"], "media_urls": [CLIP]}
     assert words in await fresh.refused("create_post", **post, scheduled_at=SOON)
@@ -237,7 +237,7 @@ async def test_video_that_is_too_long_is_refused_when_its_length_is_known(fresh)
 
 
 async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(connect):
-    """TikTok allows no caching."""
+    """TikTok forbids caching."""
     asked = []
 
     def counting(app):
@@ -263,8 +263,8 @@ async def test_options_are_read_for_each_post_and_before_each_post_of_a_plan(con
         assert "doesn't offer the privacy «PUBLIC_TO_EVERYONE»" in text
 
 
-async def test_without_the_endpoint_todays_rules_hold_and_the_answer_says_so(connect):
-    """For a single post and for a plan; the endpoint is asked once."""
+async def test_without_the_endpoint_general_rules_apply(connect):
+    """For a post and a plan; the answer says so, and the endpoint is called once."""
     asked = []
 
     def lacking(app):
@@ -293,7 +293,7 @@ async def test_without_the_endpoint_todays_rules_hold_and_the_answer_says_so(con
 
 @pytest.mark.parametrize("failure", [500, 403, 404])
 async def test_options_that_cannot_be_read_do_not_stop_a_post(connect, failure):
-    """Whatever the reason is."""
+    """Whatever the reason."""
     async with connect(through=reading({"/integrations/tiktok/creator-info": failure})) as agent:
         text, data = await agent.ok("create_post", **clip())
         assert "whether tiktok @harbor.cafe offers these choices couldn't be checked" in text
@@ -301,7 +301,7 @@ async def test_options_that_cannot_be_read_do_not_stop_a_post(connect, failure):
 
 
 async def test_time_that_passes_while_options_are_read_sends_nothing(connect, clock):
-    """Also where the user isn't asked, so that nothing else looks at the time again."""
+    """Without a confirmation nothing else checks the time again."""
 
     def delay(app):
         async def take_a_while(scope, receive, send):

@@ -1,4 +1,4 @@
-"""Pages of a list that changes while it is read."""
+"""Pages of a list that changes between calls."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,14 +18,14 @@ ALL = Filter()
 
 
 def post(number, due=None, **fields):
-    """A post that was made in the minute of its number."""
+    """Return a post created in the minute of its number."""
     made = (START + timedelta(minutes=number)).isoformat()
     scheduled = (START + timedelta(minutes=due)).isoformat() if due is not None else None
     return Post({"id": f"p{number}", "createdAt": made, "scheduledAt": scheduled, "content": "Words"} | fields)
 
 
 def ids(posts):
-    """Their ids."""
+    """Return their ids."""
     return [each.id for each in posts]
 
 
@@ -43,8 +43,8 @@ changes = st.lists(
     dues=st.lists(st.none() | st.integers(0, 30), min_size=60, max_size=60),
     between=changes,
 )
-def test_no_post_is_shown_twice_and_none_that_stayed_is_missed(count, limit, order, dues, between):
-    """Posts come and go between the pages, also those that the last page ended with."""
+def test_paging_shows_every_remaining_post_once(count, limit, order, dues, between):
+    """Posts come and go between pages, also those that ended the last page."""
     posts = [post(number, dues[number]) for number in reversed(range(count))]
     stayed = set(ids(posts))
     made, cursor, shown = count, None, []
@@ -70,8 +70,8 @@ def test_no_post_is_shown_twice_and_none_that_stayed_is_missed(count, limit, ord
     assert stayed <= set(shown)
 
 
-def test_counts_say_what_matched_and_what_is_left():
-    """Of this page and this filter."""
+def test_counts_are_of_matching_and_remaining_posts():
+    """For this page and filter."""
     posts = [post(number, status="draft" if number % 2 else "scheduled") for number in reversed(range(10))]
     first = read_page(posts, Filter(statuses=frozenset({"draft"})), "created", 2, None)
     second = read_page(posts, Filter(statuses=frozenset({"draft"})), "created", 2, first.cursor)
@@ -81,8 +81,8 @@ def test_counts_say_what_matched_and_what_is_left():
     assert third.cursor is None
 
 
-def test_last_post_of_a_page_may_go():
-    """The page goes on after its creation time."""
+def test_paging_continues_when_the_last_post_is_gone():
+    """From its creation time."""
     posts = [post(number) for number in reversed(range(6))]
     first = read_page(posts, ALL, "created", 3, None)
     left = [each for each in posts if each.id not in ("p3", "p4")]
@@ -90,8 +90,8 @@ def test_last_post_of_a_page_may_go():
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_whole_page_may_leave_the_filter(made):
-    """Scheduled posts that went out meanwhile still tell where the page ended, with or without a creation time."""
+def test_paging_continues_when_a_page_left_the_filter(made):
+    """Scheduled posts published since then still mark where the page ended, with or without a creation time."""
     posts = [
         post(number, status="scheduled", createdAt=post(number).raw["createdAt"] if made else None)
         for number in reversed(range(9))
@@ -106,15 +106,15 @@ def test_whole_page_may_leave_the_filter(made):
     assert ids(read_page(none, wanted, "created", 3, first.cursor).posts) == []
 
 
-def test_whole_page_may_go_where_the_api_says_when_posts_were_made():
-    """What is older comes next."""
+def test_paging_continues_by_creation_time_when_a_page_is_gone():
+    """Older posts come next."""
     posts = [post(number) for number in reversed(range(6))]
     first = read_page(posts, ALL, "created", 3, None)
     assert ids(read_page(posts[3:], ALL, "created", 3, first.cursor).posts) == ["p2", "p1", "p0"]
 
 
-def test_whole_page_that_went_without_a_trace_is_refused():
-    """Guessing would miss posts or show them twice."""
+def test_cursor_of_an_untraceable_page_is_refused():
+    """Guessing could skip or repeat posts."""
     posts = [Post({"id": f"p{number}"}) for number in range(6)]
     first = read_page(posts, ALL, "created", 3, None)
     with pytest.raises(
@@ -124,7 +124,7 @@ def test_whole_page_that_went_without_a_trace_is_refused():
 
 
 def test_soonest_has_posts_without_a_time_last():
-    """Equal times are in the same order on every page."""
+    """Posts with equal times keep their order on every page."""
     posts = [post(3, 5), post(2), post(1, 9), post(0, 5)]
     first = read_page(posts, ALL, "soonest", 2, None)
     second = read_page(posts, ALL, "soonest", 2, first.cursor)
@@ -132,7 +132,7 @@ def test_soonest_has_posts_without_a_time_last():
 
 
 def test_cursor_past_the_end_shows_nothing():
-    """Everything after it is gone."""
+    """All later posts are gone."""
     posts = [post(number, number) for number in reversed(range(4))]
     first = read_page(posts, ALL, "soonest", 2, None)
     found = read_page(posts[2:], ALL, "soonest", 2, first.cursor)
@@ -153,8 +153,8 @@ DIGEST = ALL.digest("created")
         ("000000.0.00000000", "belongs to another filter or order"),
     ],
 )
-def test_cursor_that_was_not_returned_is_refused(cursor, words):
-    """It comes from a model."""
+def test_invented_cursor_is_refused(cursor, words):
+    """Cursors come from a model."""
     with pytest.raises(Refusal, match=words):
         read_page([post(1)], ALL, "created", 1, cursor)
 
@@ -167,7 +167,7 @@ def test_cursor_is_short(order):
 
 
 def test_latest_has_posts_without_a_time_last():
-    """The reverse of soonest otherwise."""
+    """Otherwise the reverse of soonest."""
     posts = [post(3, 5), post(2), post(1, 9), post(0, 1)]
     first = read_page(posts, ALL, "latest", 2, None)
     second = read_page(posts, ALL, "latest", 2, first.cursor)
@@ -176,15 +176,15 @@ def test_latest_has_posts_without_a_time_last():
 
 @pytest.mark.requirement("tools.posts.list")
 def test_text_is_found_in_the_thread_and_in_any_spelling_of_accents():
-    """Case and the way accents are composed make no difference."""
+    """Case and the composition of accents make no difference."""
     posts = [post(2, content="CAFE\u0301 opens"), post(1, thread=["At the caf\u00e9"]), post(0)]
     found = read_page(posts, Filter(text=fold_text("Caf\u00e9")), "created", 9, None)
     assert ids(found.posts) == ["p2", "p1"]
 
 
 @given(st.text(max_size=60))
-def test_any_text_as_a_cursor_is_refused_in_words(cursor):
-    """And never crashes."""
+def test_any_text_as_a_cursor_is_refused(cursor):
+    """It never crashes."""
     if cursor:
         with pytest.raises(Refusal):
             read_page([post(1)], ALL, "created", 1, cursor)
@@ -203,6 +203,6 @@ def test_any_text_as_a_cursor_is_refused_in_words(cursor):
     ],
 )
 def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, listed):
-    """It may be for any of them; where accounts are named, they alone count."""
+    """It may be for any of them; named accounts take precedence."""
     wanted = Filter(accounts={"a": Integration({}, "a", "linkedin", None, None, None, None, None, None)})
     assert read_page([post(1, **fields)], wanted, "created", 2, None).matched == listed

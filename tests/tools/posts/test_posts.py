@@ -21,7 +21,7 @@ TIMES = pytest.mark.requirement("tools.times")
 
 
 async def three(agent):
-    """Three posts: a draft, one on LinkedIn for Thursday, one on X for Friday. Their ids, in this order."""
+    """Ids of a draft, a LinkedIn post for Thursday and an X post for Friday."""
     x = await agent.account("twitter @harborcafe")
     _, draft = await agent.ok("create_post", content="An idea for winter", platforms=["linkedin"])
     _, first = await agent.ok(
@@ -40,7 +40,7 @@ async def three(agent):
 
 @LISTED
 async def test_list_shows_latest_first_with_all_facts(fresh):
-    """Ids, status, time local and UTC, accounts, and the beginning of the text."""
+    """Ids, status, local and UTC time, accounts, and the start of the text."""
     await three(fresh)
     text, data = await fresh.ok("list_posts")
     assert fresh.shown(text) == snapshot("""\
@@ -130,15 +130,15 @@ The organization has 3 posts: 2 scheduled, 1 draft. Showing 3 of 3, latest first
         ({"status": "failed"}, []),
     ],
 )
-async def test_filters_choose_and_orders_arrange(fresh, filters, found):
-    """Both ends of a range are included; a draft has no time and is never in one."""
+async def test_list_applies_filters_and_orders(fresh, filters, found):
+    """Ranges include both ends; a draft has no time and is in none."""
     ids = await three(fresh)
     _, data = await fresh.ok("list_posts", **filters)
     assert [post["id"] for post in data["posts"]] == [ids[number] for number in found]
 
 
 @LISTED
-async def test_window_of_posts_that_are_out_goes_by_their_due_time(agent):
+async def test_window_of_published_posts_uses_their_due_time(agent):
     """The demo workspace has half a year of them."""
     _, data = await agent.ok("list_posts", status="published", after="2026-11-01", before="2026-11-08", limit=100)
     due = [post["scheduled_at"] for post in data["posts"]]
@@ -147,8 +147,8 @@ async def test_window_of_posts_that_are_out_goes_by_their_due_time(agent):
 
 
 @LISTED
-async def test_pages_hang_together(agent):
-    """The text says how many are left and the cursor is the same as in the data."""
+async def test_pages_are_consistent(agent):
+    """Text and data have the same cursor, and the text says how many are left."""
     seen, cursor, texts = [], None, []
     while True:
         text, data = await agent.ok("list_posts", limit=50, **({"cursor": cursor} if cursor else {}))
@@ -164,8 +164,8 @@ async def test_pages_hang_together(agent):
 
 
 @LISTED
-async def test_post_that_names_no_accounts_is_listed_for_each_of_its_platforms(connect):
-    """The reference promises the platforms of a post and not its accounts; the answer says what is not known."""
+async def test_post_without_accounts_is_listed_for_each_of_its_platforms(connect):
+    """The reference guarantees platforms, not accounts; the answer says what is unknown."""
     doubt = "Where only a platform is named, the API doesn't say for which of its accounts the post is."
     async with connect(demo_posts=False, through=promised) as agent:
         await three(agent)
@@ -178,15 +178,15 @@ async def test_post_that_names_no_accounts_is_listed_for_each_of_its_platforms(c
 
 
 @LISTED
-async def test_failed_accounts_and_their_reason_are_in_the_list(agent):
-    """What failed and why is one call."""
+async def test_list_shows_failed_accounts_and_reasons(agent):
+    """One call answers what failed and why."""
     text, _ = await agent.ok("list_posts", status="partial")
     assert "twitter @harborcafe_berlin: failed. API said: «" in text
 
 
 @LISTED
-async def test_links_of_published_posts_are_in_the_list(agent):
-    """No get_post is needed for them."""
+async def test_list_shows_links_of_published_posts(agent):
+    """get_post isn't needed for them."""
     text, data = await agent.ok("list_posts", status="published", limit=1)
     assert data["posts"][0]["links"]
     assert f"  Links: {', '.join(data['posts'][0]['links'])}" in text
@@ -194,7 +194,7 @@ async def test_links_of_published_posts_are_in_the_list(agent):
 
 @LISTED
 async def test_empty_workspace_and_empty_result_are_distinguished(fresh):
-    """The second counts what there is."""
+    """The second one has the total."""
     text, data = await fresh.ok("list_posts")
     assert text == "No posts yet (now Tue 24 Nov 2026 09:02 Europe/Paris (08:02Z)). Call create_post to make one."
     assert data == {
@@ -233,14 +233,14 @@ async def test_empty_workspace_and_empty_result_are_distinguished(fresh):
         ({"Status": "draft"}, "list_posts not called: unknown argument Status (did you mean status?)."),
     ],
 )
-async def test_what_can_not_be_listed_is_refused_with_the_rule(fresh, arguments, words):
+async def test_invalid_filter_is_refused_with_the_rule(fresh, arguments, words):
     """And with what to pass instead."""
     assert (await fresh.refused("list_posts", **arguments)).startswith(words)
 
 
 @LISTED
 async def test_cursor_of_another_filter_is_refused(agent):
-    """It would skip or repeat posts without a word."""
+    """It would silently skip or repeat posts."""
     _, data = await agent.ok("list_posts", limit=2)
     for other in ({"status": "published"}, {"order": "soonest"}):
         words = await agent.refused("list_posts", cursor=data["next_cursor"], **other)
@@ -248,8 +248,7 @@ async def test_cursor_of_another_filter_is_refused(agent):
 
 
 @LISTED
-async def test_list_without_names_shows_ids(connect):
-    """When the accounts can't be read, the posts can."""
+async def test_list_shows_ids_when_accounts_cannot_be_read(connect):
     async with connect(demo_posts=False) as plain:
         await three(plain)
         account = await plain.account("linkedin Harbor Café")
@@ -259,7 +258,7 @@ async def test_list_without_names_shows_ids(connect):
 
 
 @READ
-async def test_post_is_shown_whole(fresh):
+async def test_post_is_shown_in_full(fresh):
     """Text and thread in fences, media by URL."""
     _, _, post_id = await three(fresh)
     text, data = await fresh.ok("get_post", post_id=post_id)
@@ -292,8 +291,8 @@ Part two
 
 
 @READ
-async def test_partial_failure_names_each_account_and_what_to_do(agent):
-    """The reason is the API's own."""
+async def test_partial_failure_names_each_account_and_next_step(agent):
+    """The reason is quoted from the API."""
     _, found = await agent.ok("list_posts", status="partial")
     text, data = await agent.ok("get_post", post_id=found["posts"][0]["id"])
     first, *_ = text.splitlines()
@@ -309,8 +308,8 @@ async def test_partial_failure_names_each_account_and_what_to_do(agent):
 
 
 @READ
-async def test_choices_for_single_platforms_are_shown_in_words_too(fresh):
-    """What a TikTok post was allowed is part of it."""
+async def test_platform_choices_are_shown_in_text_too(fresh):
+    """What a TikTok post allows is part of it."""
     choices = {"privacy": "SELF_ONLY", "allowComments": False, "allowDuet": False, "allowStitch": False}
     post = {"content": "Hi", "platforms": ["tiktok"], "media_urls": ["https://media.example/a.mp4"]}
     data = {"tiktok": choices | {"yourBrand": False, "brandedContent": False}}
@@ -322,7 +321,7 @@ async def test_choices_for_single_platforms_are_shown_in_words_too(fresh):
 
 @READ
 @pytest.mark.parametrize("status", ["draft", "publishing", "published"])
-async def test_headline_says_when_in_words(fresh, status):
+async def test_headline_describes_the_time(fresh, status):
     """Due, was due, published, or no time."""
     draft, post_id, _ = await three(fresh)
     due = "Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z)"
@@ -343,8 +342,8 @@ async def test_headline_says_when_in_words(fresh, status):
 
 
 @READ
-async def test_accounts_that_can_not_publish_are_named_the_same_way_everywhere(agent):
-    """What happens to a post there, and how to change that: of a failed post, one that is due, in a list and in a check."""
+async def test_accounts_that_cannot_publish_are_described_consistently(agent):
+    """In a failed post, a due one, a list and a check: the effect, and how to fix it."""
     berlin = await agent.account("twitter @harborcafe_berlin")
     told = "is expired; posts to it fail until a person reconnects it in the TimeToPost dashboard"
     warning = f"twitter @harborcafe_berlin ({berlin}) {told}."
@@ -369,7 +368,7 @@ async def test_accounts_that_can_not_publish_are_named_the_same_way_everywhere(a
 
 @READ
 async def test_very_long_text_is_read_in_pieces(fresh):
-    """Each answer has a bound and says how to get the rest; the pieces together are the text."""
+    """Each answer is bounded and says how to get the rest; the pieces make up the text."""
     content = "".join(f"{number:08d}" for number in range(1200))
     _, made = await fresh.ok("create_post", content="Beginning", platforms=["linkedin"])
     fresh.put(made["post_id"], content=content)
@@ -389,7 +388,7 @@ async def test_very_long_text_is_read_in_pieces(fresh):
 
 @READ
 async def test_line_separators_are_shown_as_line_breaks(fresh):
-    """Words are never glued together, in a post, in a list, and in what a delete returns."""
+    """In a post, a list, and the answer of a delete; words are never joined."""
     _, made = await fresh.ok("create_post", content="One", platforms=["linkedin"])
     fresh.put(made["post_id"], content="One\u2028two\x85three\rfour")
     _, data = await fresh.ok("get_post", post_id=made["post_id"])
@@ -419,8 +418,8 @@ async def test_scheduled_time_is_read_in_other_forms_or_reported_as_unreadable(c
 
 
 @READ
-async def test_unknown_post_is_not_found_with_the_way_to_ids(fresh):
-    """Of another organization or never there: the API does not tell."""
+async def test_unknown_post_is_not_found_with_a_next_step(fresh):
+    """The API doesn't say whether it belongs to another organization or never existed."""
     assert await fresh.refused("get_post", post_id="cmb1") == (
         "Post not read: not found (404): it doesn't exist, or belongs to another organization. Call list_posts for the ids that "
         "exist; retrying won't help."
@@ -429,7 +428,7 @@ async def test_unknown_post_is_not_found_with_the_way_to_ids(fresh):
 
 @READ
 async def test_post_of_an_almost_empty_reply_is_shown(connect):
-    """The reference promises little."""
+    """The reference guarantees little."""
     replies = {
         "/posts/p1": {"id": "p1", "platforms": ["twitter"]},
         "/posts/p2": {"post": {"id": "p2", "status": "PARTIAL", "results": [{"status": "failed"}, {"provider": "x"}]}},
@@ -481,8 +480,8 @@ Sandbox: nothing here becomes public.\
 
 
 @CREATED
-async def test_draft_never_publishes_by_itself(fresh):
-    """And the answer says so."""
+async def test_draft_is_saved_without_a_time(fresh):
+    """The answer says that it won't be published."""
     text, data = await fresh.ok("create_post", content="An idea", platforms=["linkedin"])
     assert fresh.named(text) == (
         "Draft saved: <post 1> for linkedin «Harbor Café». Drafts are never published; reschedule_post sets a time, delete_post "
@@ -493,8 +492,7 @@ async def test_draft_never_publishes_by_itself(fresh):
 
 
 @CREATED
-async def test_thread_and_choices_of_platforms_arrive_as_they_are(fresh):
-    """The text is never altered."""
+async def test_thread_and_platform_choices_are_sent_unchanged(fresh):
     x = await fresh.account("twitter @harborcafe")
     content = "  Two years today ☕️\n\nThank you, everyone — see you there  "
     _, data = await fresh.ok("create_post", content=content, account_ids=[x], thread=["Two", "Three"])
@@ -533,8 +531,8 @@ async def test_thread_and_choices_of_platforms_arrive_as_they_are(fresh):
     ],
     ids=["API spelling", "JSON text", "nulls"],
 )
-async def test_arguments_are_taken_as_models_write_them(fresh, arguments):
-    """All three are the same post."""
+async def test_equivalent_arguments_create_the_same_post(fresh, arguments):
+    """In all three forms that models write."""
     _, data = await fresh.ok("create_post", content="Doors open at ten", **arguments)
     row = fresh.wire(data["post_id"])
     assert json.loads(row["media_urls"]) == ["https://example.com/a.jpg"]
@@ -566,8 +564,8 @@ SECRET = "do not repeat this"
         ({"content": "\ud800"}, "content holds half of an emoji or another broken character; send the text again"),
     ],
 )
-async def test_broken_arguments_are_named_with_their_rule_and_without_their_value(fresh, arguments, words):
-    """No library name, no URL, no echo."""
+async def test_invalid_arguments_are_named_with_their_rule(fresh, arguments, words):
+    """Without a library name, a URL, or the value."""
     said = await fresh.refused("create_post", **arguments)
     assert words in said
     assert said.startswith("create_post not called: ")
@@ -596,8 +594,8 @@ NUMBER, UNICODE, NUL = (
         (r'{"tiktok": {"a": ["b\u0000"]}}', NUL),
     ],
 )
-async def test_text_that_can_not_be_encoded_is_refused_by_its_argument(fresh, text, rule):
-    """Deep inside too, and again when it is repeated: nothing was noted as a write that may have happened."""
+async def test_unencodable_text_is_refused_by_its_argument(fresh, text, rule):
+    """At any depth, and again when repeated: no unresolved write was recorded."""
     for _ in range(2):
         said = await fresh.refused("create_post", content=SECRET, platforms=["tiktok"], platform_data=text)
         assert said == f"create_post not called: platform_data {rule}. Nothing was sent."
@@ -607,8 +605,8 @@ async def test_text_that_can_not_be_encoded_is_refused_by_its_argument(fresh, te
 
 
 @CREATED
-async def test_empty_list_is_as_good_as_none(fresh):
-    """Many models fill in every list there is; only where an empty list says something it does."""
+async def test_empty_list_means_none(fresh):
+    """Many models fill in every list; exceptions are arguments where an empty list has a meaning."""
     for number, targets in enumerate(
         ({"platforms": ["linkedin"], "account_ids": []}, {"account_ids": ["linkedin"], "platforms": []})
     ):
@@ -625,7 +623,7 @@ async def test_empty_list_is_as_good_as_none(fresh):
 
 @CREATED
 async def test_post_id_may_be_called_id(fresh):
-    """As the API and most of what models have read call it."""
+    """As in the API, which models have seen."""
     _, data = await fresh.ok("create_post", content="Words", platforms=["linkedin"])
     _, read = await fresh.ok("get_post", id=data["post_id"])
     assert read["id"] == data["post_id"]
@@ -635,14 +633,14 @@ async def test_post_id_may_be_called_id(fresh):
 
 @CREATED
 async def test_boolean_is_not_a_number(fresh):
-    """One post would be an odd answer to it."""
+    """`limit: true` must not mean one post."""
     said = await fresh.refused("list_posts", limit=True)
     assert said == "list_posts not called: limit must be a whole number. Nothing was sent."
 
 
 @CREATED
 async def test_several_problems_are_reported_at_once(fresh):
-    """One round trip less for each."""
+    """Saving a round trip for each."""
     said = await fresh.refused("create_post", content="", thread="[no", wrong=1)
     assert said.startswith(
         "create_post not called: unknown argument wrong (known are account_ids, allow_duplicate, content, "
@@ -671,8 +669,8 @@ async def test_several_problems_are_reported_at_once(fresh):
         ),
     ],
 )
-async def test_unclear_targets_are_refused(fresh, targets, words):
-    """Nothing goes to an account that was not meant, and none that was meant is left out."""
+async def test_ambiguous_targets_are_refused(fresh, targets, words):
+    """No account is added or left out by a guess."""
     said = await fresh.refused("create_post", content="Words", **targets)
     assert said.startswith(f"Post not created: {words}")
     assert "Nothing was sent." in said
@@ -694,7 +692,7 @@ async def test_unclear_targets_are_refused(fresh, targets, words):
         ({"account_ids": ["twitter @harborcafe", "linkedin"], "platforms": ["twitter", "linkedin"]}, None),
     ],
 )
-async def test_platforms_or_a_label_resolve_a_handle_that_several_accounts_have(fresh, targets, accounts):
+async def test_shared_handle_is_resolved_by_platform_or_label(fresh, targets, accounts):
     """In every tool that takes accounts."""
     checked = (await fresh.ok("check_post", content="Words", **targets))[1]
     found = {each["account"] for each in checked["accounts"]}
@@ -713,8 +711,8 @@ async def test_platforms_or_a_label_resolve_a_handle_that_several_accounts_have(
         ("tags \U000e0041\U000e0042", "the text can't be published, because it holds invisible tag characters."),
     ],
 )
-async def test_text_that_can_not_be_published_is_refused_and_not_altered(fresh, content, words):
-    """The writer mends it."""
+async def test_unpublishable_text_is_refused_not_altered(fresh, content, words):
+    """Its author has to fix it."""
     said = await fresh.refused("create_post", content=content, platforms=["linkedin"])
     assert (words or "half of an emoji") in said
     assert fresh.standing() == []
@@ -732,8 +730,8 @@ async def test_text_that_can_not_be_published_is_refused_and_not_altered(fresh, 
         "http://localhost.example.com/a",
     ],
 )
-async def test_media_that_no_network_could_fetch_is_refused(fresh, url):
-    """By its place in the list, not by its value."""
+async def test_unfetchable_media_is_refused(fresh, url):
+    """Naming its place in the list, not its value."""
     said = await fresh.refused(
         "create_post", content="Words", platforms=["linkedin"], media_urls=["https://example.com/a.jpg", url]
     )
@@ -744,8 +742,8 @@ async def test_media_that_no_network_could_fetch_is_refused(fresh, url):
 
 
 @CREATED
-async def test_rules_of_platforms_stop_a_post_before_it_is_sent(fresh):
-    """What is missing is named for each platform."""
+async def test_platform_rules_are_checked_before_sending(fresh):
+    """Missing parts are named for each platform."""
     said = await fresh.refused(
         "create_post", content="x" * 281, platforms=["twitter", "instagram"], scheduled_at="2026-11-26T10:00"
     )
@@ -756,8 +754,8 @@ async def test_rules_of_platforms_stop_a_post_before_it_is_sent(fresh):
 
 
 @CREATED
-async def test_same_post_again_is_answered_with_the_first_one(fresh):
-    """Nothing is sent; only the human can want it twice."""
+async def test_repeated_post_returns_the_first_one(fresh):
+    """Nothing is sent; only the user can want a duplicate."""
     post = {"content": "Doors open at ten", "account_ids": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
     _, first = await fresh.ok("create_post", **post)
     text, again = await fresh.ok("create_post", **post)
@@ -774,8 +772,8 @@ async def test_same_post_again_is_answered_with_the_first_one(fresh):
 
 @CREATED
 @pytest.mark.parametrize("first", ["account_ids", "platforms"])
-async def test_account_and_then_its_platform_are_the_same_post(fresh, first):
-    """And the other way round."""
+async def test_account_and_its_platform_are_the_same_target(fresh, first):
+    """In either order."""
     second = "platforms" if first == "account_ids" else "account_ids"
     post = {"content": "Doors open at ten", "scheduled_at": "2026-11-26T10:00"}
     _, one = await fresh.ok("create_post", **post, **{first: ["linkedin"]})
@@ -785,8 +783,8 @@ async def test_account_and_then_its_platform_are_the_same_post(fresh, first):
 
 
 @CREATED
-async def test_warnings_do_not_stop_a_post_and_are_repeated(fresh):
-    """An account that can't publish now may be reconnected by then."""
+async def test_warnings_do_not_stop_a_post(fresh):
+    """The answer repeats them: an account may be reconnected in time."""
     text, data = await fresh.ok(
         "create_post", content="Hello Berlin", platforms=["twitter"], scheduled_at="2026-11-26T10:00"
     )
@@ -817,8 +815,8 @@ async def test_refusal_of_the_api_is_quoted(connect):
 
 
 @CREATED
-async def test_lost_answer_is_looked_for(connect):
-    """The post was made; the answer says how it is known."""
+async def test_post_of_a_lost_response_is_found(connect):
+    """The answer says how it was identified."""
     async with connect(demo_posts=False, through=Fault) as agent:
         fault = agent.sandbox.app
         fault.methods, fault.turn, fault.after = ("POST",), 0, True
@@ -829,8 +827,8 @@ async def test_lost_answer_is_looked_for(connect):
 
 
 @CREATED
-async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
-    """A second try could publish twice."""
+async def test_unresolved_create_is_unknown_and_not_retried(connect):
+    """A retry could publish twice."""
     post = {"content": "Doors open at ten", "platforms": ["linkedin"], "scheduled_at": "2026-11-26T10:00"}
     async with connect(demo_posts=False, through=Fault) as agent:
         fault = agent.sandbox.app
@@ -854,8 +852,8 @@ async def test_answer_that_stays_lost_is_unknown_and_not_repeated(connect):
 
 
 @CREATED
-async def test_equal_posts_are_named_when_it_is_unknown_which_is_ours(connect):
-    """Two of them appeared while the answer was lost."""
+async def test_unresolved_create_names_equal_posts(connect):
+    """Two appeared while the response was lost."""
     post = {"content": "Doors open at ten", "platforms": ["linkedin"]}
     async with connect(demo_posts=False) as plain:
         account = await plain.account("linkedin Harbor Café")
@@ -877,7 +875,7 @@ async def test_equal_posts_are_named_when_it_is_unknown_which_is_ours(connect):
 
 
 def twin(account):
-    """The same post, made by somebody else."""
+    """The same post, created by another client."""
     return PostCreate("Doors open at ten", platforms=("linkedin",))
 
 
@@ -893,8 +891,8 @@ def twin(account):
         ("2027-07-01T18:00", "2027-07-01T16:00:00Z"),
     ],
 )
-async def test_time_goes_out_as_utc(fresh, given, utc):
-    """With its own offset, or in the zone of the settings; summer time included."""
+async def test_time_is_sent_as_utc(fresh, given, utc):
+    """From its own offset or the configured zone, including summer time."""
     _, data = await fresh.ok("create_post", content="Words", platforms=["linkedin"], scheduled_at=given)
     stored = datetime.fromtimestamp(fresh.wire(data["post_id"])["scheduled_at"] / 1000, UTC)
     assert data["scheduled_at_utc"] == utc
@@ -902,7 +900,7 @@ async def test_time_goes_out_as_utc(fresh, given, utc):
 
 
 @TIMES
-async def test_wire_has_utc_with_a_z(connect):
+async def test_time_on_the_wire_ends_with_z(connect):
     """As the reference writes instants."""
     sent = []
 
@@ -976,15 +974,15 @@ async def test_wire_has_utc_with_a_z(connect):
     ],
     ids=["gap", "fold", "past", "too close", "no time", "date alone"],
 )
-async def test_time_that_can_not_be_used_is_refused_before_anything_is_sent(fresh, given, words):
-    """With both readings where there are two."""
+async def test_unusable_time_is_refused_before_sending(fresh, given, words):
+    """With both readings if it is ambiguous."""
     assert await fresh.refused("create_post", content="Words", platforms=["linkedin"], scheduled_at=given) == words
     assert fresh.standing() == []
 
 
 @TIMES
-async def test_time_is_judged_by_the_clock_of_the_api(connect):
-    """A machine whose clock is an hour behind would otherwise send a time that is over."""
+async def test_time_is_compared_with_the_apis_clock(connect):
+    """A machine an hour behind would otherwise send a past time."""
     async with connect(demo_posts=False, behind_seconds=3600) as agent:
         words = await agent.refused(
             "create_post", content="Words", platforms=["linkedin"], scheduled_at="2026-11-24T08:30"
@@ -995,7 +993,7 @@ async def test_time_is_judged_by_the_clock_of_the_api(connect):
 
 @DELETED
 async def test_scheduled_post_is_cancelled(fresh):
-    """Its text is in the answer, so that it can be made again."""
+    """The answer has its text, so that it can be created again."""
     _, post_id, _ = await three(fresh)
     text, data = await fresh.ok("delete_post", post_id=post_id)
     assert fresh.shown(text) == snapshot("""\
@@ -1012,7 +1010,6 @@ Sandbox: nothing here becomes public.\
 
 @DELETED
 async def test_draft_is_deleted(fresh):
-    """It had no time."""
     draft, _, _ = await three(fresh)
     text, _ = await fresh.ok("delete_post", post_id=draft)
     assert text.startswith(f"Deleted: {draft} for linkedin «Harbor Café». create_post makes it again; its text is:\n")
@@ -1020,8 +1017,8 @@ async def test_draft_is_deleted(fresh):
 
 @DELETED
 @pytest.mark.parametrize("status", ["published", "partial"])
-async def test_what_is_public_stays_public(fresh, status):
-    """A delete here does not reach the networks."""
+async def test_published_post_is_not_deleted(fresh, status):
+    """A delete doesn't remove it from the networks."""
     _, post_id, _ = await three(fresh)
     fresh.put(post_id, status=status)
     text, _ = await fresh.ok("delete_post", post_id=post_id)
@@ -1032,8 +1029,8 @@ async def test_what_is_public_stays_public(fresh, status):
 
 
 @DELETED
-async def test_post_that_is_publishing_is_refused(fresh):
-    """It could be out before the delete arrives."""
+async def test_delete_of_a_publishing_post_is_refused(fresh):
+    """It could be published before the delete arrives."""
     _, post_id, _ = await three(fresh)
     fresh.put(post_id, status="publishing")
     assert await fresh.refused("delete_post", post_id=post_id) == (
@@ -1043,8 +1040,8 @@ async def test_post_that_is_publishing_is_refused(fresh):
 
 
 @DELETED
-async def test_delete_again_is_safe(fresh):
-    """The ledger knows it; what it does not know is not found."""
+async def test_repeated_delete_is_safe(fresh):
+    """The ledger knows the post; an unknown id isn't found."""
     draft, _, _ = await three(fresh)
     await fresh.ok("delete_post", post_id=draft)
     text, data = await fresh.ok("delete_post", post_id=draft)
@@ -1054,8 +1051,8 @@ async def test_delete_again_is_safe(fresh):
 
 
 @DELETED
-async def test_post_that_goes_in_the_same_moment_is_already_gone(connect):
-    """Somebody else deleted it."""
+async def test_post_deleted_concurrently_is_already_gone(connect):
+    """By another client."""
     async with connect(demo_posts=False, through=Fault) as agent:
         draft, _, _ = await three(agent)
         fault = agent.sandbox.app
@@ -1065,8 +1062,8 @@ async def test_post_that_goes_in_the_same_moment_is_already_gone(connect):
 
 
 @DELETED
-async def test_delete_whose_answer_stays_lost_is_unknown(connect):
-    """Looking shows that it is still there."""
+async def test_unresolved_delete_is_unknown(connect):
+    """The post still exists."""
     async with connect(demo_posts=False, through=Fault) as agent:
         draft, _, _ = await three(agent)
         fault = agent.sandbox.app
@@ -1078,8 +1075,8 @@ async def test_delete_whose_answer_stays_lost_is_unknown(connect):
 
 
 @pytest.mark.requirement("tools.posts.create")
-async def test_post_whose_outcome_can_not_be_recorded_is_reported_so(fresh, monkeypatch):
-    """It is there, and a repetition would not be noticed."""
+async def test_unrecorded_outcome_is_reported(fresh, monkeypatch):
+    """The post exists, and a repetition wouldn't be noticed."""
 
     async def unable(*_, **__):
         raise LedgerProblem
@@ -1105,9 +1102,7 @@ async def test_post_whose_outcome_can_not_be_recorded_is_reported_so(fresh, monk
         ),
     ],
 )
-async def test_post_that_the_api_made_differently_is_reported_so(connect, changes, words):
-    """What was asked for is not what stands."""
-
+async def test_post_that_differs_from_the_request_is_reported(connect, changes, words):
     class Otherwise(Fault):
         async def __call__(self, scope, receive, send):
             if scope["method"] != "POST":
@@ -1136,8 +1131,8 @@ async def test_post_that_the_api_made_differently_is_reported_so(connect, change
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.requirement("tools.consent")
-async def test_yes_that_comes_too_late_sends_nothing(connect, clock, mode):
-    """The post would be due before it is there."""
+async def test_late_confirmation_sends_nothing(connect, clock, mode):
+    """The post would be due before it exists."""
 
     def late():
         clock.move(290)
@@ -1151,8 +1146,8 @@ async def test_yes_that_comes_too_late_sends_nothing(connect, clock, mode):
 
 
 @pytest.mark.requirement("tools.consent")
-async def test_post_that_goes_out_while_the_user_thinks_is_not_called_cancelled(connect, clock):
-    """What the networks show stays there."""
+async def test_post_published_during_confirmation_is_not_called_cancelled(connect, clock):
+    """It stays on the networks."""
 
     def late():
         clock.move(290)
@@ -1169,8 +1164,8 @@ async def test_post_that_goes_out_while_the_user_thinks_is_not_called_cancelled(
         assert "What the networks already show stays there" in text
 
 
-async def test_equal_post_for_some_of_the_accounts_is_reported_with_those_that_lack_it(fresh):
-    """They would get nothing; and to send it to all would be twice for the others."""
+async def test_partial_duplicate_names_the_missing_accounts(fresh):
+    """Sending to all would be a duplicate for the others."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     when = "2026-11-26T09:00"
     _, first = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=when)

@@ -1,4 +1,4 @@
-"""Publishing a post now, and sending it again to the accounts where it failed."""
+"""Publishing a post now, and retrying it on the accounts where it failed."""
 
 from datetime import datetime, timedelta
 
@@ -17,13 +17,13 @@ BERLIN = "twitter @harborcafe_berlin"
 
 
 def move(agent: Agent, seconds: float = 90) -> None:
-    """Let time pass, and let the scheduler of the sandbox run."""
+    """Advance time and run the scheduler of the sandbox."""
     agent.sandbox.clock.move(seconds)
     agent.sandbox.tick()
 
 
 def shown_times(agent: Agent, platform: str, text: str = TEXT) -> int:
-    """How often a text is public on a platform."""
+    """Count how often a text is public on a platform."""
     with agent.sandbox.store.reading() as db:
         found = db.execute(
             "SELECT count(*) AS n FROM publications WHERE content = ? AND platform = ?", (text, platform)
@@ -32,24 +32,24 @@ def shown_times(agent: Agent, platform: str, text: str = TEXT) -> int:
 
 
 def ms(at: datetime) -> int:
-    """A time as the sandbox stores it."""
+    """Return a time as the sandbox stores it."""
     return int(at.timestamp() * 1000)
 
 
 def reconnect(agent: Agent) -> None:
-    """Reconnect the expired account, as a person does in the dashboard."""
+    """Reconnect the expired account, as the user does in the dashboard."""
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET status = 'connected', has_refresh_capability = 1")
 
 
 async def make(agent: Agent, *account_ids: str, **more: object) -> str:
-    """Id of a new draft."""
+    """Return the id of a new draft."""
     _, data = await agent.ok("create_post", content=TEXT, account_ids=list(account_ids or ["linkedin"]), **more)
     return data["post_id"]
 
 
-async def make_out(agent: Agent, *account_ids: str, **more: object) -> str:
-    """Id of a post that went out as far as it could."""
+async def make_published(agent: Agent, *account_ids: str, **more: object) -> str:
+    """Return the id of a post that was published as far as possible."""
     post_id = await make(agent, *account_ids, scheduled_at="now", **more)
     move(agent, 200)
     return post_id
@@ -84,7 +84,7 @@ async def test_scheduled_post_goes_out_before_its_time(fresh):
 
 
 async def test_scheduled_post_that_was_missed_is_sent(fresh):
-    """It is due for too long to go out by itself."""
+    """It has been due for too long to be published automatically."""
     post_id = await make(fresh, scheduled_at="2026-11-24T18:00")
     fresh.put(post_id, scheduled_at=ms(NOW - timedelta(minutes=11)))
     _, data = await fresh.ok("publish_post", post_id=post_id)
@@ -95,10 +95,10 @@ async def test_scheduled_post_that_was_missed_is_sent(fresh):
     assert "Nothing was sent." in text
 
 
-async def test_confirmation_of_a_retry_is_for_the_accounts_that_were_shown(connect):
+async def test_confirmation_of_a_retry_covers_the_accounts_shown(connect):
     """Another one can fail in the meantime."""
     async with connect(demo_posts=False, confirm="off") as first:
-        post_id = await make_out(first, "linkedin", "twitter @harborcafe", BERLIN)
+        post_id = await make_published(first, "linkedin", "twitter @harborcafe", BERLIN)
         reconnect(first)
         async with connect(confirm="required", sandbox=first.sandbox) as agent:
             words = await agent.refused("publish_post", post_id=post_id)
@@ -114,7 +114,7 @@ async def test_confirmation_of_a_retry_is_for_the_accounts_that_were_shown(conne
 
 
 async def test_post_that_is_being_rescheduled_is_not_published(connect):
-    """Both the post and its replacement would go out."""
+    """Both the post and its replacement would be published."""
     creating, go = anyio.Event(), anyio.Event()
 
     def through(app):
@@ -155,7 +155,7 @@ async def test_post_for_an_account_that_is_gone_is_refused(fresh):
 
 @pytest.mark.parametrize("seconds", [0, 90])
 async def test_second_call_sends_nothing(fresh, seconds):
-    """Before the tick it is answered by the time of the post, after it by its status."""
+    """Before the tick the post's time shows it, after it its status."""
     post_id = await make(fresh)
     await fresh.ok("publish_post", post_id=post_id)
     move(fresh, seconds)
@@ -174,7 +174,7 @@ async def test_post_that_is_publishing_is_left_alone(fresh):
 
 
 async def test_failed_post_goes_out_again_when_its_account_is_back(fresh):
-    post_id = await make_out(fresh, BERLIN)
+    post_id = await make_published(fresh, BERLIN)
     assert fresh.wire(post_id)["status"] == "failed"
     reconnect(fresh)
     text, data = await fresh.ok("publish_post", post_id=post_id)
@@ -186,7 +186,7 @@ async def test_failed_post_goes_out_again_when_its_account_is_back(fresh):
 
 async def test_partial_post_is_sent_again_to_the_failed_account_only(fresh):
     """As a new post, with its thread."""
-    old = await make_out(fresh, BERLIN, "linkedin", thread=["Come early"])
+    old = await make_published(fresh, BERLIN, "linkedin", thread=["Come early"])
     assert fresh.wire(old)["status"] == "partial"
     reconnect(fresh)
     text, data = await fresh.ok("publish_post", post_id=old)
@@ -206,7 +206,7 @@ Sandbox: nothing here becomes public.\
 
 
 async def test_thread_and_choices_of_other_platforms_are_left_out_of_a_retry(fresh):
-    old = await make_out(fresh, "linkedin", "twitter @harborcafe", thread=["Come early"])
+    old = await make_published(fresh, "linkedin", "twitter @harborcafe", thread=["Come early"])
     with fresh.sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'partial', platform_data = '{\"x\": {\"a\": 1}}' WHERE id = ?", (old,))
         db.execute(
@@ -221,8 +221,8 @@ async def test_thread_and_choices_of_other_platforms_are_left_out_of_a_retry(fre
 
 @pytest.mark.parametrize("seconds", [0, 200, 4000])
 async def test_retry_is_made_once(fresh, seconds):
-    """Whatever became of the first, as long as it didn't fail."""
-    old = await make_out(fresh, BERLIN, "linkedin")
+    """Whatever happened to the first, unless it failed."""
+    old = await make_published(fresh, BERLIN, "linkedin")
     reconnect(fresh)
     _, first = await fresh.ok("publish_post", post_id=old)
     move(fresh, seconds)
@@ -234,7 +234,7 @@ async def test_retry_is_made_once(fresh, seconds):
 
 
 async def test_retry_that_failed_too_is_named(fresh):
-    old = await make_out(fresh, BERLIN, "linkedin")
+    old = await make_published(fresh, BERLIN, "linkedin")
     _, first = await fresh.ok("publish_post", post_id=old)
     move(fresh, 200)
     assert fresh.wire(first["new_post_id"])["status"] == "failed"
@@ -244,8 +244,8 @@ async def test_retry_that_failed_too_is_named(fresh):
 
 
 async def test_account_that_got_the_post_by_create_post_is_left_out(fresh):
-    """As an agent may have done by itself."""
-    old = await make_out(fresh, BERLIN, "linkedin")
+    """An agent may have created it directly."""
+    old = await make_published(fresh, BERLIN, "linkedin")
     reconnect(fresh)
     await fresh.ok("create_post", content=TEXT, account_ids=[BERLIN], scheduled_at="2026-11-24T10:00")
     text, data = await fresh.ok("publish_post", post_id=old)
@@ -257,7 +257,7 @@ async def test_account_that_got_the_post_by_create_post_is_left_out(fresh):
 
 async def test_failed_post_is_not_published_again_where_another_one_shows_it(fresh):
     """Only the accounts without it get a new post."""
-    old = await make_out(fresh, BERLIN, "linkedin")
+    old = await make_published(fresh, BERLIN, "linkedin")
     with fresh.sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'failed' WHERE id = ?", (old,))
         db.execute(
@@ -272,7 +272,7 @@ async def test_failed_post_is_not_published_again_where_another_one_shows_it(fre
 
 
 class WithoutList:
-    """Fails to list posts while `on`."""
+    """Fail lists of posts while `on`."""
 
     def __init__(self, app) -> None:
         self.app = app
@@ -285,10 +285,10 @@ class WithoutList:
             await self.app(scope, receive, send)
 
 
-async def test_retry_needs_to_know_the_other_posts(connect):
-    """Else an account could get it twice."""
+async def test_retry_needs_the_list_of_posts(connect):
+    """Otherwise an account could get it twice."""
     async with connect(demo_posts=False, through=WithoutList) as agent:
-        old = await make_out(agent, BERLIN, "linkedin")
+        old = await make_published(agent, BERLIN, "linkedin")
         agent.sandbox.app.on = True
         words = await agent.refused("publish_post", post_id=old)
     assert "the other posts could not be read" in words
@@ -296,20 +296,20 @@ async def test_retry_needs_to_know_the_other_posts(connect):
 
 async def test_partial_post_whose_failures_are_not_shown_is_refused(connect):
     async with connect(demo_posts=False, through=showing(lambda name: name != "results")) as agent:
-        old = await make_out(agent, BERLIN, "linkedin")
+        old = await make_published(agent, BERLIN, "linkedin")
         words = await agent.refused("publish_post", post_id=old)
     assert "the API does not show on which accounts it failed" in words
 
 
 async def test_retry_that_would_lose_its_thread_is_refused(connect):
     async with connect(demo_posts=False, through=showing(lambda name: name != "thread")) as agent:
-        old = await make_out(agent, BERLIN, "linkedin", thread=["Come early"])
+        old = await make_published(agent, BERLIN, "linkedin", thread=["Come early"])
         words = await agent.refused("publish_post", post_id=old)
     assert f"the API does not show the thread of {old}" in words
 
 
 async def test_post_that_a_platform_would_refuse_is_not_sent(connect):
-    """A draft need not keep the rules, and what is published must."""
+    """A draft may break the rules, a published post may not."""
     async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
         post_id = await make(agent)
         agent.put(post_id, content="x" * 3001)
@@ -379,7 +379,7 @@ async def test_lost_answer_is_settled_by_the_status(connect):
 
 
 async def test_request_that_may_still_arrive_is_not_sent_again(connect):
-    """And says what to look at."""
+    """The answer says what to check."""
     async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
         post_id = await make(agent)
         fault = agent.sandbox.app
@@ -409,7 +409,7 @@ Sandbox: nothing here becomes public.\
         assert shown_times(agent, "linkedin") == 1
 
 
-async def test_post_that_went_out_since_it_was_read_is_not_an_error(connect):
+async def test_post_published_since_it_was_read_is_not_an_error(connect):
     """The API answers 409 then."""
     async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
         post_id = await make(agent)
@@ -441,7 +441,7 @@ async def test_same_call_twice_at_once_sends_one_request(connect):
 
 
 async def test_post_with_an_unfinished_reschedule_is_refused(fresh):
-    """Both posts would go out."""
+    """Both posts would be published."""
     old = await make(fresh)
     replacements = fresh.assembly.app.ledger.replacements
     account = await fresh.account("linkedin Harbor Café")
@@ -468,9 +468,9 @@ async def test_old_id_of_a_rescheduled_post_names_the_new_one(fresh):
     assert f"{old} was replaced by {data['post_id']}" in await fresh.refused("publish_post", post_id=old)
 
 
-async def test_api_without_the_endpoint_is_one_sentence(fresh):
-    """What doesn't need it works: a retry is a new post."""
-    partial = await make_out(fresh, BERLIN, "linkedin")
+async def test_missing_endpoint_is_reported_in_one_sentence(fresh):
+    """A retry still works, since it is a new post."""
+    partial = await make_published(fresh, BERLIN, "linkedin")
     post_id = await make(fresh)
     set_vendor_endpoints(fresh.sandbox.store, on=False)
     words = await fresh.refused("publish_post", post_id=post_id)

@@ -1,4 +1,4 @@
-"""Changing a post: a replacement first, then the old one; and what stands when something fails on the way."""
+"""Changing a post: create the replacement, then delete the old one; and the result when a step fails."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ NINE = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
 
 
 async def made(agent, **changes):
-    """Id of a new post."""
+    """Return the id of a new post."""
     _, data = await agent.ok("create_post", **POST | changes)
     return data["post_id"]
 
@@ -71,8 +71,8 @@ async def test_old_id_leads_to_the_new_one(fresh):
     assert len(fresh.standing()) == 1
 
 
-async def test_post_moves_back_to_where_it_was(fresh):
-    """An equal post of before that is gone is no duplicate."""
+async def test_post_moves_back_to_its_first_time(fresh):
+    """A deleted equal post isn't a duplicate."""
     old = await made(fresh)
     _, moved = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     _, back = await fresh.ok("reschedule_post", post_id=moved["post_id"], scheduled_at=POST["scheduled_at"])
@@ -81,7 +81,7 @@ async def test_post_moves_back_to_where_it_was(fresh):
 
 
 async def test_draft_is_scheduled(fresh):
-    """As a person says: schedule this draft."""
+    """A user would say: schedule this draft."""
     draft = await made(fresh, content="A draft", scheduled_at=None)
     text, _ = await fresh.ok("reschedule_post", post_id=draft, scheduled_at=FRIDAY)
     assert "goes out Fri 27 Nov 2026 09:00 Europe/Paris (08:00Z), in 3 days, to linkedin «Harbor Café»" in text
@@ -89,7 +89,7 @@ async def test_draft_is_scheduled(fresh):
 
 
 async def test_draft_stays_a_draft_when_only_its_text_changes(fresh):
-    """No time is invented."""
+    """It gets no time."""
     _, draft = await fresh.ok("create_post", content="A draft", account_ids=["linkedin"])
     text, data = await fresh.ok("reschedule_post", post_id=draft["post_id"], content="A better draft")
     assert "is a draft for linkedin «Harbor Café»" in text
@@ -120,16 +120,16 @@ async def test_text_accounts_media_and_thread_change_and_the_rest_stays(fresh):
     assert shown["scheduled_at"] == "2026-11-26T09:00:00+01:00"
 
 
-async def test_failed_post_is_sent_again(fresh):
-    """It has reached nobody."""
+async def test_failed_post_is_rescheduled(fresh):
+    """It was never published."""
     old = await made(fresh)
     fresh.put(old, status="failed")
     await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
 
 
-async def test_warnings_of_the_replacement_are_reported_and_the_old_post_does_not_clash(fresh):
-    """Moved by ten minutes it would be too near to itself."""
+async def test_warnings_of_the_replacement_exclude_the_old_post(fresh):
+    """Moved by ten minutes, it would clash with itself."""
     old = await made(fresh)
     await made(fresh, content="Another", scheduled_at="2026-11-26T09:30")
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-26T09:10")
@@ -139,7 +139,7 @@ async def test_warnings_of_the_replacement_are_reported_and_the_old_post_does_no
 
 
 @pytest.mark.parametrize("status", ["publishing", "published", "partial"])
-async def test_post_that_is_out_or_on_its_way_is_refused(fresh, status):
+async def test_published_or_publishing_post_is_refused(fresh, status):
     """Nothing is changed."""
     old = await made(fresh)
     fresh.put(old, status=status)
@@ -152,7 +152,7 @@ async def test_post_that_is_out_or_on_its_way_is_refused(fresh, status):
 
 
 async def test_post_that_is_due_within_two_minutes_is_refused(fresh, clock):
-    """The scheduler may have it already."""
+    """The scheduler may have picked it up."""
     old = await made(fresh, scheduled_at="2026-11-24T09:10")
     clock.move(6 * 60 + 30)
     words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -162,14 +162,14 @@ async def test_post_that_is_due_within_two_minutes_is_refused(fresh, clock):
 
 
 async def test_new_time_within_two_minutes_is_refused(fresh):
-    """Both could go out before the old one is removed."""
+    """Both could be published before the old one is deleted."""
     old = await made(fresh)
     words = await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-24T09:03:30")
     assert "is less than two minutes away, too soon to replace a post safely. Pass a later time" in words
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
 
 
-async def test_past_time_and_rules_of_platforms_are_refused(fresh):
+async def test_past_time_and_broken_platform_rules_are_refused(fresh):
     """Before anything is sent."""
     old = await made(fresh)
     assert "is in the past" in await fresh.refused("reschedule_post", post_id=old, scheduled_at="2026-11-23T09:00")
@@ -182,7 +182,7 @@ async def test_past_time_and_rules_of_platforms_are_refused(fresh):
 
 
 async def test_call_without_a_change_is_refused(fresh):
-    """It says what can change."""
+    """The error lists what can change."""
     words = await fresh.refused("reschedule_post", post_id=await made(fresh))
     assert words == (
         "Post not rescheduled: nothing to change was passed. Pass at least one of scheduled_at, content, account_ids, "
@@ -190,8 +190,8 @@ async def test_call_without_a_change_is_refused(fresh):
     )
 
 
-async def test_change_to_what_it_is_already_changes_nothing(fresh):
-    """The same post is not made twice."""
+async def test_change_without_effect_changes_nothing(fresh):
+    """The same post isn't created twice."""
     old = await made(fresh)
     words = await fresh.refused("reschedule_post", post_id=old, content=POST["content"])
     assert words == f"Post not rescheduled: {old} is like that already. Nothing was changed."
@@ -204,7 +204,7 @@ async def test_unknown_post_is_not_found(fresh):
 
 
 async def test_accounts_that_the_api_does_not_show_have_to_be_passed(connect):
-    """The reference does not promise them."""
+    """The reference doesn't guarantee them."""
     bare = {"id": "p1", "content": "Words", "status": "scheduled", "scheduledAt": "2026-11-26T08:00:00.000Z"}
     async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": bare}})) as agent:
         words = await agent.refused("reschedule_post", post_id="p1", scheduled_at=FRIDAY)
@@ -214,8 +214,8 @@ async def test_accounts_that_the_api_does_not_show_have_to_be_passed(connect):
 
 
 @pytest.mark.parametrize("written", ["next week", None])
-async def test_time_that_can_not_be_read_has_to_be_passed(connect, written):
-    """Without it a scheduled post would become a draft."""
+async def test_unreadable_time_has_to_be_passed(connect, written):
+    """Otherwise a scheduled post would become a draft."""
     odd = {
         "id": "p1",
         "content": "Words",
@@ -235,7 +235,7 @@ async def test_time_that_can_not_be_read_has_to_be_passed(connect, written):
 
 
 async def test_thread_and_choices_that_the_api_does_not_show_have_to_be_passed(connect):
-    """They would be lost without a word."""
+    """They would be lost silently."""
     bare = {"id": "p1", "content": "Words", "status": "draft", "mediaUrls": ["https://example.com/a.jpg"]}
     async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": bare}})) as agent:
         targets = [await agent.account("twitter @harborcafe"), "pinterest"]
@@ -247,7 +247,7 @@ async def test_thread_and_choices_that_the_api_does_not_show_have_to_be_passed(c
 
 
 async def test_accounts_are_found_in_the_results_too(connect):
-    """Where the post itself does not name them."""
+    """If the post itself doesn't name them."""
     async with connect(demo_posts=False) as plain:
         account = await plain.account("linkedin Harbor Café")
         old = await made(plain)
@@ -264,7 +264,7 @@ async def test_accounts_are_found_in_the_results_too(connect):
 
 
 class Once:
-    """Answers the first request to a path with a reply, and lets the others through."""
+    """Answer the first request to a path with a reply, and pass the others on."""
 
     def __init__(self, replies):
         self.replies = replies
@@ -285,8 +285,8 @@ FAULTS = [*itertools.product(("lost", 500), (False, True)), (409, False), (401, 
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize(("how", "after"), FAULTS)
-async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how, after):
-    """Each request of the call fails once, before or after it is done; then what is there is counted."""
+async def test_after_any_single_failure_exactly_one_post_is_published(connect, how, after):
+    """Each request of the call fails once, before or after its effect; then the posts are counted."""
     async with connect(demo_posts=False, through=Fault) as agent:
         for turn in itertools.count():
             old, result, standing, reached = await spoilt(agent, turn, how=how, after=after)
@@ -301,7 +301,7 @@ async def test_after_any_single_failure_exactly_one_post_can_go_out(connect, how
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("after", [False, True])
 async def test_when_the_api_stays_unreachable_the_answer_says_what_may_exist(connect, after):
-    """Then nothing can be undone any more; both stand only where the answer says so."""
+    """Nothing can be undone then; both posts exist only if the answer says so."""
     async with connect(demo_posts=False, through=Fault) as agent:
         for turn in itertools.count():
             old, result, standing, reached = await spoilt(agent, turn, lasting=True, after=after)
@@ -314,7 +314,7 @@ async def test_when_the_api_stays_unreachable_the_answer_says_what_may_exist(con
 
 
 async def spoilt(agent, turn, **how):
-    """A reschedule whose request of that turn fails: the old id, the answer, the status of what stands, and whether it got there."""
+    """Fail the request of that turn; return the old id, the answer, the posts' status, and if it was reached."""
     fault = agent.sandbox.app
     content = f"{POST['content']}, {turn}"
     old = await made(agent, content=content)
@@ -327,7 +327,7 @@ async def spoilt(agent, turn, **how):
 
 
 def assert_true(agent, result, old, text):
-    """What an answer claims is so."""
+    """Check the claims of an answer."""
     if not result.is_error:
         assert agent.wire(old) is None
         assert agent.wire(result.structured_content["post_id"])["status"] == "scheduled"
@@ -337,8 +337,8 @@ def assert_true(agent, result, old, text):
         assert agent.wire(old) is None
 
 
-class Meanwhile:
-    """Does something right before the n-th request of a method, counted from 0 once it is armed."""
+class BeforeRequest:
+    """Run something right before the n-th request of a method, counted from 0 once armed."""
 
     def __init__(self, app):
         self.app = app
@@ -363,9 +363,9 @@ BEFORE_DELETE, AFTER_DELETE = 4, 5
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("status", ["publishing", "published"])
-async def test_post_that_goes_out_during_the_call_prevents_the_replacement(connect, status):
-    """Otherwise the audience would get it twice."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+async def test_post_published_during_the_call_prevents_the_replacement(connect, status):
+    """Otherwise the audience would see it twice."""
+    async with connect(demo_posts=False, through=BeforeRequest) as agent:
         old = await made(agent)
         agent.sandbox.app.arm("GET", BEFORE_DELETE, lambda: agent.put(old, status=status))
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -377,8 +377,8 @@ async def test_post_that_goes_out_during_the_call_prevents_the_replacement(conne
 
 @pytest.mark.requirement("tools.reschedule.failures")
 async def test_replacement_stays_when_the_old_post_is_deleted_elsewhere(connect):
-    """To take it back would leave no post at all."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+    """Deleting it would leave no post at all."""
+    async with connect(demo_posts=False, through=BeforeRequest) as agent:
         old = await made(agent)
 
         def delete_old():
@@ -397,21 +397,21 @@ async def test_replacement_stays_when_the_old_post_is_deleted_elsewhere(connect)
 
 
 async def tools_of(agent):
-    """The tool of each write, in order."""
+    """Return the tool of each write, in order."""
     history = await agent.assembly.app.ledger.read_history(datetime(2000, 1, 1, tzinfo=UTC))
     return sorted(record.tool for record in history)
 
 
 async def ids_of(agent):
-    """Ids of all posts."""
+    """Return the ids of all posts."""
     _, data = await agent.ok("list_posts")
     return [post["id"] for post in data["posts"]]
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_replacement_of_a_post_that_went_out_and_is_gone_stays(connect):
-    """It was published during the call, and then deleted elsewhere."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+async def test_replacement_of_a_published_and_deleted_post_stays(connect):
+    """It was published during the call, then deleted elsewhere."""
+    async with connect(demo_posts=False, through=BeforeRequest) as agent:
         old = await made(agent)
 
         def publish_old():
@@ -432,8 +432,8 @@ async def test_replacement_of_a_post_that_went_out_and_is_gone_stays(connect):
     )
 
 
-class NoDelete(Meanwhile):
-    """An API that answers no delete, or refuses it."""
+class NoDelete(BeforeRequest):
+    """An API that never answers a delete, or refuses it."""
 
     lost = True
 
@@ -463,9 +463,9 @@ async def test_replacement_that_can_not_be_removed_is_named_with_the_old_post(co
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_post_that_is_publishing_when_it_is_deleted_keeps_the_replacement_from_standing(connect):
+async def test_post_publishing_during_its_delete_loses_the_replacement(connect):
     """The API refuses the delete."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+    async with connect(demo_posts=False, through=BeforeRequest) as agent:
         old = await made(agent)
         agent.sandbox.app.arm("DELETE", 0, lambda: agent.put(old, status="publishing"))
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -475,9 +475,9 @@ async def test_post_that_is_publishing_when_it_is_deleted_keeps_the_replacement_
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("change", ["scheduled_at = scheduled_at + 3600000", "status = 'failed'"])
-async def test_replacement_that_is_not_what_was_asked_is_removed(connect, change):
+async def test_replacement_that_differs_from_the_request_is_deleted(connect, change):
     """The API could store another time. The call can be repeated."""
-    async with connect(demo_posts=False, through=Meanwhile) as agent:
+    async with connect(demo_posts=False, through=BeforeRequest) as agent:
         old = await made(agent)
 
         def shift():
@@ -499,8 +499,8 @@ async def test_replacement_that_is_not_what_was_asked_is_removed(connect, change
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_replacement_is_removed_when_the_delete_can_not_be_recorded(fresh, monkeypatch):
-    """Nothing is sent that isn't recorded, so the old post stays."""
+async def test_replacement_is_deleted_when_the_delete_cannot_be_recorded(fresh, monkeypatch):
+    """No unrecorded delete is sent, so the old post stays."""
     old = await made(fresh)
     begin = Ledger.begin_delete
 
@@ -520,7 +520,7 @@ async def test_replacement_is_removed_when_the_delete_can_not_be_recorded(fresh,
 
 
 class DeafOnce(Fault):
-    """Answers the first delete without doing it; `instead` answers the second one."""
+    """Acknowledge the first delete without effect; `instead` answers the second one."""
 
     deletes = 0
     instead = None
@@ -580,8 +580,8 @@ async def test_delete_without_effect_is_repeated_beyond_the_limit(connect):
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_post_that_is_still_there_after_its_delete_is_named_with_its_replacement(connect):
-    """An API may say yes and do nothing; or late, and then to take the replacement back would leave none."""
+async def test_post_surviving_its_delete_is_named_with_its_replacement(connect):
+    """The API may ignore the delete or apply it late; deleting the replacement could then leave none."""
 
     class Deaf(Fault):
         async def __call__(self, scope, receive, send):
@@ -604,7 +604,7 @@ async def test_post_that_is_still_there_after_its_delete_is_named_with_its_repla
 
 @pytest.mark.requirement("tools.reschedule.failures")
 async def test_replacement_is_found_without_its_date(connect):
-    """The posts from before the call are known."""
+    """Posts from before the call are known."""
     faults = []
 
     def through(app):
@@ -621,7 +621,7 @@ async def test_replacement_is_found_without_its_date(connect):
 
 @pytest.mark.requirement("tools.reschedule.failures")
 async def test_unclear_replacement_stays_recorded_when_the_call_is_repeated(connect):
-    """Its post may still turn up beside the old one."""
+    """Its post may still appear beside the old one."""
     async with connect(demo_posts=False, through=Fault) as agent:
         old = await made(agent)
         fault = agent.sandbox.app
@@ -640,8 +640,8 @@ async def test_unclear_replacement_stays_recorded_when_the_call_is_repeated(conn
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_limit_of_deletions_never_leaves_both(connect):
-    """What the call made itself it may always take back."""
+async def test_hourly_limit_of_deletions_never_leaves_both_posts(connect):
+    """The call may always delete what it created."""
     async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
         old = await made(agent)
         words = await agent.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -652,7 +652,7 @@ async def test_limit_of_deletions_never_leaves_both(connect):
 
 @pytest.mark.requirement("tools.reschedule.failures")
 async def test_equal_post_of_another_user_is_never_taken_for_the_replacement(fresh):
-    """Both stand, and who asks may choose: to rest on it could leave an account with nothing."""
+    """Both exist and the agent chooses; relying on the other one could leave an account without a post."""
     old = await made(fresh)
     other = await made(fresh, scheduled_at=FRIDAY)
     words = await fresh.refused("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -666,8 +666,8 @@ async def test_equal_post_of_another_user_is_never_taken_for_the_replacement(fre
 
 
 @pytest.mark.requirement("tools.reschedule.failures")
-async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
-    """Neither the old post nor the replacement could be removed."""
+async def test_unanswered_deletes_leave_both_posts_named(connect):
+    """Neither the old post nor the replacement could be deleted."""
     async with connect(demo_posts=False, through=Fault) as agent:
         old = await made(agent)
         fault = agent.sandbox.app
@@ -681,8 +681,8 @@ async def test_when_no_delete_is_answered_any_more_both_are_named(connect):
 
 
 @pytest.mark.requirement("tools.reschedule")
-async def test_reschedule_whose_end_can_not_be_noted_is_done(fresh, monkeypatch):
-    """Only the pointer from the old id is missing then."""
+async def test_reschedule_succeeds_when_its_end_cannot_be_recorded(fresh, monkeypatch):
+    """Only the pointer from the old id is missing."""
     old = await made(fresh)
     monkeypatch.setattr(Replacements, "end", unable)
     _, data = await fresh.ok("reschedule_post", post_id=old, scheduled_at=FRIDAY)
@@ -696,8 +696,8 @@ async def unable(*_, **__):
 
 
 @pytest.mark.parametrize(("old_minutes", "new"), [(5, "09:11"), (600, "09:05")])
-async def test_yes_that_comes_too_late_replaces_nothing(connect, clock, old_minutes, new):
-    """Either of the two posts is due within two minutes by then."""
+async def test_late_confirmation_replaces_nothing(connect, clock, old_minutes, new):
+    """One of the two posts is due within two minutes by then."""
 
     def late():
         clock.move(4 * 60)
@@ -718,8 +718,8 @@ async def test_yes_that_comes_too_late_replaces_nothing(connect, clock, old_minu
 @pytest.mark.parametrize(
     ("before", "after"), [(["twitter"], ["twitter", "linkedin"]), (["twitter", "linkedin"], ["twitter"])]
 )
-async def test_accounts_are_added_and_taken_off(fresh, before, after):
-    """The old post, which has the same text and time, is no duplicate of its own replacement."""
+async def test_accounts_are_added_and_removed(fresh, before, after):
+    """The old post, equal in text and time, isn't a duplicate of its replacement."""
     ids = {
         "twitter": await fresh.account("twitter @harborcafe"),
         "linkedin": await fresh.account("linkedin Harbor Café"),
@@ -733,8 +733,8 @@ async def test_accounts_are_added_and_taken_off(fresh, before, after):
     assert again["post_id"] == data["post_id"], text
 
 
-async def test_an_equal_post_for_some_of_the_accounts_does_not_replace_the_old_one(fresh):
-    """Without the old post the others would get nothing."""
+async def test_partial_duplicate_does_not_replace_the_old_post(fresh):
+    """Without the old post the other accounts would get nothing."""
     twitter, linkedin = await fresh.account("twitter @harborcafe"), await fresh.account("linkedin Harbor Café")
     there = await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
     old = await made(fresh, account_ids=[linkedin])
@@ -747,8 +747,8 @@ async def test_an_equal_post_for_some_of_the_accounts_does_not_replace_the_old_o
     await fresh.ok("reschedule_post", post_id=old, account_ids=[linkedin], scheduled_at=FRIDAY)
 
 
-async def test_one_of_two_equal_calls_at_once_has_to_wait(fresh):
-    """Each would take the replacement for its own, and could take it back from the other."""
+async def test_concurrent_equal_calls_are_serialized(fresh):
+    """Each would claim the other's replacement, and could delete it."""
     old = await made(fresh)
     answers = []
 
@@ -765,12 +765,12 @@ async def test_one_of_two_equal_calls_at_once_has_to_wait(fresh):
 
 
 async def two_accounts(agent):
-    """Ids of two accounts."""
+    """Return the ids of two accounts."""
     return await agent.account("twitter @harborcafe"), await agent.account("linkedin Harbor Café")
 
 
-async def test_account_of_the_old_post_is_not_served_by_an_equal_post_for_another(fresh):
-    """The old post goes, so what it was for counts as lacking."""
+async def test_accounts_of_the_old_post_count_as_missing(fresh):
+    """It is deleted, and the equal post is for another account."""
     twitter, linkedin = await two_accounts(fresh)
     there = await made(fresh, account_ids=[twitter])
     old = await made(fresh, account_ids=[linkedin])
@@ -779,8 +779,8 @@ async def test_account_of_the_old_post_is_not_served_by_an_equal_post_for_anothe
     assert len(fresh.standing()) == 2
 
 
-async def test_account_whose_equal_post_was_deleted_is_not_served(fresh):
-    """Nor is it told so by create_post."""
+async def test_account_whose_equal_post_was_deleted_counts_as_missing(fresh):
+    """create_post says the same."""
     twitter, linkedin = await two_accounts(fresh)
     await made(fresh, account_ids=[twitter], scheduled_at=FRIDAY)
     await fresh.ok("delete_post", post_id=await made(fresh, account_ids=[linkedin], scheduled_at=FRIDAY))
@@ -792,8 +792,8 @@ async def test_account_whose_equal_post_was_deleted_is_not_served(fresh):
     assert "but not for linkedin" in text
 
 
-async def test_old_post_is_known_again_when_its_replacement_was_taken_back(connect):
-    """Else an equal create would reach its accounts twice."""
+async def test_old_post_is_remembered_after_its_replacement_is_deleted(connect):
+    """Otherwise an equal create would reach its accounts twice."""
     async with connect(demo_posts=False, max_deletes_per_hour=0) as agent:
         twitter, linkedin = await two_accounts(agent)
         old = await made(agent, account_ids=[twitter, linkedin])
@@ -805,8 +805,8 @@ async def test_old_post_is_known_again_when_its_replacement_was_taken_back(conne
         assert len(agent.standing()) == 1
 
 
-async def test_first_post_counts_again_when_its_second_copy_was_deleted(fresh, clock):
-    """It stands, and was only covered by the copy."""
+async def test_first_post_counts_after_its_copy_is_deleted(fresh, clock):
+    """It still exists; only the copy hid it."""
     first = await made(fresh)
     second = await made(fresh, allow_duplicate=True)
     await fresh.ok("delete_post", post_id=second)
@@ -816,8 +816,8 @@ async def test_first_post_counts_again_when_its_second_copy_was_deleted(fresh, c
     assert await made(fresh) not in (first, second)
 
 
-async def test_post_that_was_deleted_elsewhere_does_not_serve_its_account(fresh, clock):
-    """Each of the equal posts is looked at before all accounts are told to have one."""
+async def test_post_deleted_elsewhere_does_not_serve_its_account(fresh, clock):
+    """Each equal post is read before all accounts count as served."""
     twitter, linkedin = await two_accounts(fresh)
     first = await made(fresh, account_ids=[twitter])
     second = await made(fresh, account_ids=[linkedin])
@@ -828,8 +828,8 @@ async def test_post_that_was_deleted_elsewhere_does_not_serve_its_account(fresh,
     assert "but not for linkedin" in text
 
 
-async def test_thread_that_the_api_does_not_show_can_be_taken_off(connect):
-    """That it is hidden does not make it equal."""
+async def test_hidden_thread_can_be_removed(connect):
+    """A hidden thread isn't an equal one."""
     async with connect(demo_posts=False, through=showing(lambda name: name != "thread")) as agent:
         twitter = await agent.account("twitter @harborcafe")
         old = await made(agent, account_ids=[twitter], thread=["And close at six"])
@@ -837,8 +837,8 @@ async def test_thread_that_the_api_does_not_show_can_be_taken_off(connect):
         assert json.loads(agent.wire(data["post_id"])["thread"] or "[]") == []
 
 
-async def test_posts_that_serve_the_accounts_together_are_all_named(fresh):
-    """One of them alone would be half of it."""
+async def test_posts_serving_the_accounts_together_are_all_named(fresh):
+    """Naming one would be half of the answer."""
     twitter, linkedin = await two_accounts(fresh)
     first, second = await made(fresh, account_ids=[twitter]), await made(fresh, account_ids=[linkedin])
     both = POST | {"account_ids": [twitter, linkedin]}
@@ -852,8 +852,8 @@ async def test_posts_that_serve_the_accounts_together_are_all_named(fresh):
     assert len(fresh.standing()) == 3
 
 
-async def test_post_whose_create_was_unclear_is_not_replaced_by_itself(fresh):
-    """It is found under its own id, which is the one that is to go."""
+async def test_post_with_an_unclear_create_is_not_its_own_replacement(fresh):
+    """The search finds it under the id that is to be deleted."""
     twitter, linkedin = await two_accounts(fresh)
     app = fresh.assembly.app
     post = PostCreate("Doors open at ten", account_ids=(twitter, linkedin), scheduled_at=NINE)
@@ -865,8 +865,8 @@ async def test_post_whose_create_was_unclear_is_not_replaced_by_itself(fresh):
     assert fresh.standing() == [("Doors open at ten", "scheduled")]
 
 
-async def test_post_beside_a_replacement_that_went_stays_known(fresh):
-    """A later create for an account that was taken off does not make the other one unknown."""
+async def test_post_beside_a_deleted_replacement_is_remembered(fresh):
+    """A later create for a removed account doesn't forget the other post."""
     twitter, linkedin = await two_accounts(fresh)
     old = await made(fresh, account_ids=[twitter, linkedin])
     _, moved = await fresh.ok("reschedule_post", post_id=old, account_ids=[twitter])
@@ -892,8 +892,8 @@ FILLED = {"account_ids": [], "media_urls": [], "thread": [], "platform_data": {}
 @pytest.mark.parametrize(
     "filler", [FILLED, {**FILLED, "platform_data": {"pinterest": {}, "tiktok": {"privacy": ""}}, "remove": []}]
 )
-async def test_empty_lists_and_objects_leave_media_thread_and_choices_as_they_are(fresh, filler):
-    """Several clients send them for every argument that the model left out."""
+async def test_empty_lists_and_objects_change_nothing(fresh, filler):
+    """Some clients send them for every argument that the model left out."""
     targets = [await fresh.account("twitter @harborcafe"), "pinterest"]
     old = await made(
         fresh,
@@ -912,7 +912,7 @@ async def test_empty_lists_and_objects_leave_media_thread_and_choices_as_they_ar
 
 @pytest.mark.requirement("tools.reschedule.empty")
 async def test_removed_parts_are_named_before_and_after(connect):
-    """Taking a part off needs its word, which no client sends by accident."""
+    """Removing a part needs its keyword, which clients don't send by accident."""
     async with connect(answer=True, demo_posts=False, confirm="required") as agent:
         twitter = await agent.account("twitter @harborcafe")
         old = await made(
@@ -928,7 +928,7 @@ async def test_removed_parts_are_named_before_and_after(connect):
 
 @pytest.mark.requirement("tools.reschedule.empty")
 async def test_part_that_is_set_and_removed_is_refused(fresh):
-    """One of the two was not meant."""
+    """One of the two is a mistake."""
     old = await made(fresh, media_urls=["https://example.com/a.jpg"])
     words = await fresh.refused(
         "reschedule_post", post_id=old, media_urls=["https://example.com/b.jpg"], remove=["media"]
@@ -937,8 +937,8 @@ async def test_part_that_is_set_and_removed_is_refused(fresh):
 
 
 @pytest.mark.requirement("tools.reschedule.empty")
-async def test_choices_that_are_not_passed_stay(fresh):
-    """A new title keeps the board; both spellings are understood."""
+async def test_omitted_choices_stay(fresh):
+    """A new title keeps the board, in either spelling."""
     old = await made(
         fresh,
         account_ids=["pinterest"],

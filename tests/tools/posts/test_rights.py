@@ -1,4 +1,4 @@
-"""Rights of the token: shown by check_setup, and decisive before a post is written."""
+"""Rights of the token: shown by check_setup, and checked before a post is written."""
 
 import pytest
 
@@ -15,7 +15,7 @@ NO_PUBLISHING = (
 
 
 class Requests:
-    """Stands before the API and notes what is asked of it."""
+    """Record the requests that pass."""
 
     def __init__(self, app) -> None:
         self.app = app
@@ -27,13 +27,13 @@ class Requests:
 
 
 def allow(agent: Agent, capability: str) -> None:
-    """Narrow the token, or widen it again, as its owner does in the dashboard."""
+    """Narrow or widen the token's rights, as its owner does in the dashboard."""
     with agent.sandbox.store.writing() as db:
         db.execute("UPDATE tokens SET capability = ?", (capability,))
 
 
 async def setup_line(agent: Agent, name: str = "rights") -> str:
-    """A line of check_setup, as `state: text`."""
+    """Return a line of check_setup, as `state: text`."""
     _, data = await agent.ok("check_setup")
     return next(f"{each['state']}: {each['text']}" for each in data["items"] if each["name"] == name)
 
@@ -58,7 +58,7 @@ async def test_setup_compares_rights_with_the_access_setting(connect, capability
 
 
 async def test_token_that_cannot_publish_saves_drafts_only(connect):
-    """Refused before anything is written; the same words from each tool."""
+    """Refused before anything is written, with the same text in each tool."""
     async with connect(through=Requests, demo_posts=False) as agent:
         allow(agent, "draft")
         words = await agent.refused("create_post", **POST, scheduled_at="2026-12-01T10:00")
@@ -93,8 +93,8 @@ async def test_token_that_can_only_read_writes_nothing(fresh):
     assert words == f"Post not created: the API token can't publish posts (it may read). {STEP}. Nothing was sent."
 
 
-async def test_rights_are_asked_for_once_and_again_while_they_are_missing(connect):
-    """A person can widen them without a restart."""
+async def test_rights_are_read_once_and_again_while_missing(connect):
+    """The user can widen them without a restart."""
     async with connect(through=Requests, demo_posts=False) as agent:
         asked = lambda: agent.sandbox.app.seen.count("GET /auth/me")  # noqa: E731
         allow(agent, "draft")
@@ -135,8 +135,8 @@ async def test_rights_that_the_api_does_not_offer_change_nothing(fresh):
         ),
     ],
 )
-async def test_rights_that_are_not_clear_refuse_nothing(connect, reply, line):
-    """Only a clear no does."""
+async def test_unclear_rights_refuse_nothing(connect, reply, line):
+    """Only an explicit no refuses."""
     async with connect(through=reading({"/auth/me": reply}), demo_posts=False) as agent:
         assert (await setup_line(agent)).startswith(line)
         result = await agent.call("create_post", **POST, scheduled_at="2026-12-01T10:00")
@@ -149,8 +149,8 @@ async def test_warning_about_the_organization_is_shown(connect):
         assert await setup_line(agent, "organization") == "notice: the API says «No organization is chosen»."
 
 
-async def test_read_of_the_rights_that_hangs_stops_no_post(connect, monkeypatch):
-    """The rights only warn early."""
+async def test_hanging_read_of_the_rights_stops_no_post(connect, monkeypatch):
+    """Rights only give an early warning."""
     monkeypatch.setattr("ttp_mcp.api.auth.RIGHTS_SECONDS", 0)
     async with connect(through=Requests, demo_posts=False) as agent:
         allow(agent, "draft")
