@@ -33,7 +33,6 @@ from ttp_mcp.tools.posts.validation import (
     Findings,
     check_arguments,
     describe_missing_right,
-    find_local_hosts,
     find_targets,
     render_refusal,
     validate_post,
@@ -247,7 +246,6 @@ async def _validate_posts(
     by_index = {draft.post.index: draft for draft in drafts}
     urls = list(dict.fromkeys(url for draft in drafts for url in draft.post.media_urls))
     media_facts = await context.ledger.media_facts.find(urls) if urls else {}
-    local_hosts = find_local_hosts(context)
     scheduled: list[Scheduled] = []
     unscheduled = list(plan.unscheduled)
     warnings: dict[int, list[str]] = {}
@@ -260,9 +258,8 @@ async def _validate_posts(
             draft.targets,
             Counter(account.platform for account in draft.targets),
             existing,
-            dashboard=context.dashboard,
+            context,
             media_facts=media_facts,
-            local_hosts=local_hosts,
         )
         choices = draft.choices or NetworkChoices({})
         warnings[entry.post.index] = [

@@ -22,7 +22,6 @@ from ttp_mcp.tools.posts.validation import (
     Findings,
     check_arguments,
     describe_missing_right,
-    find_local_hosts,
     find_targets,
     validate_post,
 )
@@ -181,9 +180,8 @@ async def prepare_post(
         targets.values(),
         platforms,
         others if is_compared else (),
-        dashboard=context.dashboard,
+        context,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
-        local_hosts=find_local_hosts(context) if post.media_urls else (),
         scheduled=scheduled,
     )
     found.errors += choices.errors

@@ -133,7 +133,7 @@ def _is_local_host(host: str) -> bool:
     return host in LOOPBACK_HOSTS or host.endswith(".localhost")
 
 
-def find_local_hosts(context: ToolContext) -> frozenset[str]:
+def _find_local_hosts(context: ToolContext) -> frozenset[str]:
     """Return the hosts of this machine that the API can fetch media from: those of a sandbox."""
     if context.sandbox:
         return SANDBOX_HOSTS
@@ -219,10 +219,9 @@ def validate_post(
     targets: Collection[Integration],
     platforms: Counter[str],
     others: Sequence[Post] | None,
+    context: ToolContext,
     *,
-    dashboard: str,
-    media_facts: Mapping[str, MediaFacts] | None = None,
-    local_hosts: Collection[str] = (),
+    media_facts: Mapping[str, MediaFacts],
     scheduled: bool = True,
 ) -> None:
     """Find the problems of a post on its accounts.
@@ -233,16 +232,14 @@ def validate_post(
         targets: Its accounts.
         platforms: How many accounts each platform has among them.
         others: The existing posts, if they could be read.
-        dashboard: Where accounts are reconnected, in words.
+        context: Everything a tool call needs.
         media_facts: Known properties of its media by URL.
-        local_hosts: Hosts of this machine that the API can fetch media from.
         scheduled: True if a time was passed, even if it could not be parsed.
     """
-    facts = media_facts or {}
-    _check_platforms(found, post, platforms, facts, scheduled=scheduled)
+    _check_platforms(found, post, platforms, media_facts, scheduled=scheduled)
     if post.media_urls:
-        _check_media(found, post, platforms, facts, local_hosts)
-    _check_accounts(found, post, targets, dashboard)
+        _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
+    _check_accounts(found, post, targets, context.dashboard)
     for text in (post.content, *post.thread):
         for warning in find_text_warnings(text):
             found.add("warning", f"Look at the text: {warning}.")
