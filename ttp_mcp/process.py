@@ -87,6 +87,9 @@ def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
     import asyncio
 
     loop = asyncio.get_running_loop()
+    if sys.platform == "win32":  # pragma: no cover - Windows only
+        # A full buffer wakes Windows' loop as well, so it is no reason for a warning.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
     with ExitStack() as undo:
         for number in _shutdown_signals():
             previous = signal.signal(number, lambda received, _: call_in_loop(loop, handle, received))
