@@ -23,6 +23,7 @@ class Server:
         command = [*python, "-m", "ttp_mcp", "--sandbox"]
         self.process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=stderr, env=environment)
         self.last_id = 0
+        self.responses: dict[int, dict[str, Any]] = {}
         self.request("initialize", PARAMS)
         self.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
 
@@ -45,10 +46,14 @@ class Server:
 
     def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Write a request and return its response."""
-        request_id = self.send(method, params)
-        response = self.read()
-        assert response.get("id") == request_id, response
-        return response
+        return self.wait(self.send(method, params))
+
+    def wait(self, request_id: int) -> dict[str, Any]:
+        """Return the response of a request; those of other requests are kept."""
+        while request_id not in self.responses:
+            response = self.read()
+            self.responses[response["id"]] = response
+        return self.responses.pop(request_id)
 
     def begin(self, tool: str, **arguments: object) -> int:
         """Call a tool without waiting for its answer."""
@@ -56,9 +61,11 @@ class Server:
 
     def finish(self, request_id: int) -> dict[str, Any]:
         """Return the result of a call that has begun."""
-        response = self.read()
-        assert response.get("id") == request_id, response
-        return response["result"]
+        return self.wait(request_id)["result"]
+
+    def is_finished(self, request_id: int) -> bool:
+        """Check whether a call was answered before a later one."""
+        return request_id in self.responses
 
     def call(self, tool: str, **arguments: object) -> dict[str, Any]:
         """Call a tool and return its structured result."""
@@ -109,6 +116,10 @@ class HttpServer:
     def finish(self, call: Future[dict[str, Any]]) -> dict[str, Any]:
         """Return the result of a call that has begun."""
         return call.result()["result"]
+
+    def is_finished(self, call: Future[dict[str, Any]]) -> bool:
+        """Check whether a call was answered."""
+        return call.done()
 
     def call_for_text(self, tool: str, **arguments: object) -> str:
         """Call a tool and return its text."""
