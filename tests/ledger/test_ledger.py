@@ -12,6 +12,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.ledger.conftest import START
+from tests.support.windows import skip_on_windows
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest
@@ -188,6 +189,7 @@ async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None
 
 
 @pytest.mark.requirement("writes.duplicates")
+@skip_on_windows("a process of Windows can't change its time zone")
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 def test_digest_of_a_post_is_the_same_in_every_version_and_zone_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, zone: str

@@ -1,5 +1,6 @@
 """Every store: files always, PostgreSQL if its server is installed."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
@@ -10,12 +11,19 @@ import psycopg
 import pytest
 
 from tests.ledger.store.servers import MISSING, Server, find_postgresql
+from tests.support.windows import WINDOWS
 from ttp_mcp.config import Settings
 from ttp_mcp.ledger import store
 from ttp_mcp.ledger.store.base import Store
 from ttp_mcp.times import find_zone
 
 Open = Callable[..., Store]
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The event loop that the server uses with PostgreSQL."""
+    return "asyncio", {"loop_factory": asyncio.SelectorEventLoop} if WINDOWS else {}
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.support.windows import WINDOWS, needs_links, needs_modes
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap
@@ -136,6 +137,7 @@ async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
 
 
 @pytest.mark.requirement("state.private")
+@needs_modes
 async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> None:
     """0700 and 0600 under any umask, also for the files that SQLite adds."""
     before = os.umask(0)
@@ -452,11 +454,14 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
 
 @pytest.mark.requirement("state.faults")
 async def test_path_that_can_not_be_entered_is_reported(tmp_path: Path) -> None:
-    """A name that is too long takes the place of a folder without access, since root may run this."""
-    state = SqliteStore(tmp_path / ("x" * 300))
+    """A name that can't be used takes the place of a folder without access, since root may run this."""
+    state = SqliteStore(tmp_path / ("<" if WINDOWS else "x" * 300))
 
-    with pytest.raises(LedgerProblem, match="can't be opened or created"):
-        await values(state, "a")
+    if WINDOWS:  # such a folder isn't there yet
+        assert await values(state, "a") == {}
+    else:
+        with pytest.raises(LedgerProblem, match="can't be opened or created"):
+            await values(state, "a")
     with pytest.raises(LedgerProblem, match="can't be opened or created"):
         await state.commit("s", [put("a")], NOW)
 
@@ -497,6 +502,7 @@ async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("state.private")
+@needs_links
 async def test_file_that_a_link_leads_to_is_for_its_owner_alone(tmp_path: Path) -> None:
     """Also when it is made only now."""
     (tmp_path / "state").mkdir()

@@ -321,6 +321,7 @@ def imported(text):
 
 
 @pytest.mark.requirement("fast-start.lean")
+@skip_on_windows("under Wine the last lines of a program reach a file late")
 def test_what_a_real_server_loads_before_the_first_call_and_at_it(tmp_path):
     """The list of packages. The HTTP client's connections come with the call; nothing else does."""
     timed = [sys.executable, "-X", "importtime"]
