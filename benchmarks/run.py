@@ -1,10 +1,11 @@
 """Start, memory, calls, tool list and a long list, beside a bare SDK server and a TypeScript SDK server, in one run.
 
     npm install --prefix benchmarks/typescript
-    uv run python benchmarks/run.py [--rounds 7] [--calls 200]
+    uv run python benchmarks/run.py [--rounds 7] [--calls 200] [--beside FOLDER]
 
-Without the first command the TypeScript server is left out. Each round measures all servers one after the other. Compare the ratios within
-a round: CPU time (user + system) of the server process is steady, wall time on a busy machine isn't.
+Without the first command the TypeScript server is left out; with `--beside` the `ttp_mcp` in FOLDER, such as another checkout, is the only
+other server. Each round measures all servers one after the other. Compare the ratios within a round: CPU time (user + system) of the
+server process is steady, wall time on a busy machine isn't.
 """
 
 import argparse
@@ -282,9 +283,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure this server beside plain SDK servers.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="compare only with the ttp_mcp in this folder")
     parser.add_argument("--json", type=Path, help="also write the figures of all rounds to this file")
     options = parser.parse_args()
     names = [name for name in SERVERS if name != "typescript" or NODE.exists()]
+    if options.beside:
+        names = ["ours", "beside"]
+        SERVERS["beside"] = SERVERS["ours"]
+        for name, folder in zip(names, (HERE.parent, options.beside), strict=True):
+            VARIABLES[name] = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(folder.resolve())}
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as state, api(100) as few, api(10_000) as many:
         found = sizes(few, state)
