@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver import MCPServer
 
+from tests.support.windows import needs_descriptors
 from ttp_mcp.logs import LineFormatter, StderrHandler, configure_logging
 
 TOKEN = "ttp_" + "0123456789ab" * 4
@@ -276,6 +277,7 @@ def test_logging_continues_while_stderr_is_not_read(pipe, blocking):
     assert b"WARNING small: 0 y" in first
 
 
+@needs_descriptors
 @pytest.mark.requirement("logs.never-block")
 def test_line_written_in_parts_is_not_torn():
     """A TCP socket may take half a line; the rest precedes anything else."""

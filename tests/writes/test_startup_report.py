@@ -128,8 +128,8 @@ async def test_server_says_it_on_stderr(tmp_path: Path) -> None:
     )
     assert process.stderr
     try:
-        line = await asyncio.wait_for(process.stderr.readline(), 30)
+        line = await asyncio.wait_for(process.stderr.readline(), 300)
     finally:
-        await asyncio.wait_for(process.communicate(b""), 30)
+        await asyncio.wait_for(process.communicate(b""), 300)
 
     assert b"WARNING ttp_mcp.writes.startup_report: One write is unfinished: a delete of " in line
