@@ -69,7 +69,7 @@ def test_missing_driver_is_reported_with_the_line_to_run(tmp_path: Path, monkeyp
     with pytest.raises(SettingProblem) as refused:
         open_store(settings(tmp_path, "postgresql://host/0"))
     assert str(refused.value) == (
-        "TTP_STATE_URL names PostgreSQL, whose client isn't installed. Run: pip install 'ttp-mcp[postgresql]'"
+        'TTP_STATE_URL names PostgreSQL, whose client isn\'t installed. Run: pip install "ttp-mcp[postgresql]"'
     )
 
 

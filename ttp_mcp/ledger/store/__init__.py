@@ -27,6 +27,6 @@ def open_store(settings: Settings) -> Store:
         from ttp_mcp.ledger.store.postgresql import PostgresqlStore
     except ImportError:
         raise SettingProblem(
-            "TTP_STATE_URL names PostgreSQL, whose client isn't installed. Run: pip install 'ttp-mcp[postgresql]'"
+            'TTP_STATE_URL names PostgreSQL, whose client isn\'t installed. Run: pip install "ttp-mcp[postgresql]"'
         ) from None
     return PostgresqlStore(settings.state_url)
