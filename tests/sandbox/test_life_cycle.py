@@ -231,7 +231,7 @@ def test_every_history_follows_the_model() -> None:
 
 
 def test_a_scheduler_that_publishes_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the rule taken away the same search finds it."""
+    """With the rule taken away the same search finds it; how soon depends on Python's version."""
     monkeypatch.setattr(scheduler, "to_ms", lambda instant: to_ms(instant) + 600_000)
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(LifeCycle, settings=settings(PROFILE, phases=[Phase.generate]))
+        run_state_machine_as_test(LifeCycle, settings=settings(PROFILE, max_examples=200, phases=[Phase.generate]))
