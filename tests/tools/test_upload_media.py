@@ -9,6 +9,7 @@ from inline_snapshot import snapshot
 
 from tests.support.media_files import POSITION, TURNED, box, exif, ftyp, jpeg, movie_header, png, segment, track
 from tests.support.web_server import serving
+from tests.support.windows import WINDOWS
 from ttp_mcp.api import UploadFailed
 from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.factory import create_tool_context
@@ -251,8 +252,9 @@ async def test_url_that_posts_cannot_use_is_refused(agent, source):
 @pytest.mark.requirement("tools.upload_media.refused")
 async def test_refusal_without_folders_names_the_setting(agent):
     """The default."""
+    folder = r"C:\Users\you\Pictures\posts" if WINDOWS else "/path/to/folder"
     assert await agent.refused("upload_media", source="photo.png") == (
-        "Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS=/path/to/folder where "
+        f"Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS={folder} where "
         "this server is configured and restart it; repeating does not help until then."
     )
 
