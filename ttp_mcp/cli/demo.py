@@ -76,7 +76,7 @@ def _report_end(problem: Exception | None) -> int:
     """Return the exit code, and print what stopped the demo."""
     if problem is None:
         return 0
-    if isinstance(problem, BrokenPipeError):
+    if isinstance(problem, OSError):  # a broken pipe, which Windows reports otherwise
         raise problem
     sys.stdout.flush()
     print(_to_printable(f"ttp-mcp: the demo stopped, because {problem}", sys.stderr.encoding), file=sys.stderr)
@@ -155,7 +155,7 @@ async def _run_demo(printer: _Printer) -> Exception | None:
             async with Client(assembly.server) as client:
                 try:
                     await _run_steps(client, sandbox, printer)
-                except (_Stopped, MCPError, BrokenPipeError) as problem:
+                except (_Stopped, MCPError, OSError) as problem:
                     # Kept out of the client's task group, which would wrap it.
                     return problem
         finally:
