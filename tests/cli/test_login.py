@@ -21,6 +21,7 @@ from ttp_mcp.config import load_settings, login_dir, read_environment
 pytestmark = pytest.mark.requirement("login.saves")
 
 OTHER = "ttp_" + "0b" * 24
+KEYRING = "the Windows Credential Manager" if WINDOWS else "the system's keyring"
 VARIABLES = ("LOCALAPPDATA", "TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE", "TTP_API_URL", "TTP_ORG_ID")
 
 
@@ -396,7 +397,7 @@ def test_token_is_kept_in_the_systems_keyring_where_there_is_one(run, api, syste
     for _ in range(2):
         code, out, _ = run("login", given=api["token"].encode())
         assert code == 0
-        assert "Saved in the system's keyring" in out
+        assert f"Saved in {KEYRING}" in out
         assert list(system_keyring.entries.values()) == [api["token"]]
     assert api["token"] not in login_file().read_text()
     assert settings().token.reveal() == api["token"]
@@ -447,12 +448,10 @@ def test_keyring_that_can_not_be_read_fails_closed(run, api, system_keyring):
     run("login", given=api["token"].encode())
     system_keyring.locked = True
     problem = settings().token_problem
-    assert problem.startswith(
-        "the login is in the system's keyring: it is locked, or refused access. Run `ttp-mcp login`"
-    )
+    assert problem.startswith(f"the login is in {KEYRING}: it is locked, or refused access. Run `ttp-mcp login`")
     code, _, err = run("logout")
     assert code == 1
-    assert "not its entry in the system's keyring, named ttp-mcp" in err
+    assert f"not its entry in {KEYRING}, named ttp-mcp" in err
     system_keyring.locked = False
     run("login", given=api["token"].encode())
     system_keyring.entries.clear()

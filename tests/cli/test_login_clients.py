@@ -7,7 +7,11 @@ import pytest
 
 from tests.cli.conftest import PROGRAM, sandbox_process
 from tests.support.login import CLIENTS, Home
+from tests.support.windows import WINDOWS
 from ttp_mcp.tools import every_tool
+
+SETTINGS = Path("AppData/Local/ttp-mcp" if WINDOWS else ".config/ttp-mcp")
+STATE = SETTINGS if WINDOWS else Path(".local/share/ttp-mcp")
 
 
 @pytest.mark.requirement("login.clients")
@@ -25,7 +29,7 @@ def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp
             shown = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes() if proc.exists() else b""
         assert api["token"] not in client.seen
         assert api["token"].encode() not in shown
-    assert home.files_with(api["token"]) == [".config/ttp-mcp/login.json"]
+    assert home.files_with(api["token"]) == [str(SETTINGS / "login.json")]
 
 
 @pytest.mark.requirement("login.profiles")
@@ -45,16 +49,16 @@ def test_two_profiles_at_once_see_nothing_of_each_other(tmp_path):
             assert brand_b.call("list_integrations")["accounts"] == []
             assert brand_b.call("list_posts")["posts"] == []
             assert "not found (404)" in error_of(brand_b, created["post_id"])
-            state = home.folder / ".local/share/ttp-mcp/profiles"
+            state = home.folder / STATE / "profiles"
             assert (state / "brand-a/ledger.db").exists()
-            assert not (state / "brand-b").exists()
+            assert not (state / "brand-b/ledger.db").exists()
         assert "no login" not in brand_a.seen + brand_b.seen
     with home.started(home.install("cursor")) as default:
         result = default.request("tools/call", name="list_posts", arguments={})
         assert "no API token is set" in result["content"][0]["text"]
     for api in (api_a, api_b):
         (name,) = home.files_with(api["token"])
-        assert name.startswith(".config/ttp-mcp/profiles/brand-")
+        assert name.startswith(str(SETTINGS / "profiles" / "brand-"))
 
 
 def error_of(client, post_id):

@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.windows import WINDOWS, needs_links, needs_moves, needs_signals
 from ttp_mcp.cli import build_parser, main
 from ttp_mcp.cli.sandbox import commands
 from ttp_mcp.sandbox import Sandbox
@@ -432,10 +433,12 @@ def test_files_that_can_not_be_written_are_named(refusal, stopped, tmp_path):
     assert refusal("export", str(beyond)) == (
         f"Nothing was changed. {beyond} can't be written (No such file or directory)."
     )
-    assert "can't be written (Is a directory)" in refusal("export", str(tmp_path))
+    # The words of Windows are in its user's language.
+    cause = "" if WINDOWS else "Is a directory)"
+    assert f"can't be written ({cause}" in refusal("export", str(tmp_path))
     (tmp_path / "file").write_text("")
     assert refusal("clock", "--data", str(tmp_path / "file")).startswith(
-        f"Nothing was changed. {tmp_path / 'file'} can't be used (File exists)."
+        f"Nothing was changed. {tmp_path / 'file'} can't be used ({'' if WINDOWS else 'File exists).'}"
     )
 
 
@@ -449,6 +452,7 @@ def test_names_of_files_are_reported_as_written(refusal, stopped, tmp_path, monk
         assert refusal("clock", "--data", name).startswith(f"Nothing was changed. {name} can't be used ")
 
 
+@needs_links
 def test_export_to_a_link_writes_what_it_points_to(run, refusal, stopped, tmp_path):
     """And the link stays; one that leads nowhere is refused."""
     real, link = tmp_path / "real.json", tmp_path / "link.json"
@@ -521,6 +525,7 @@ def test_sandbox_refuses_anything_but_a_port(port, capsys):
     assert f"'{port}' is not a port from 0 to 65535" in capsys.readouterr().err
 
 
+@needs_signals
 @pytest.mark.requirement("sandbox-cli.serve")
 def test_two_processes_over_one_folder_answer_over_http_and_end_with_exit_code_0(data):
     """What is asked of one is seen through the other; a control in a third process reaches both."""
@@ -618,6 +623,7 @@ def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data)
     assert list(data.glob("*.unreadable*")) == []
 
 
+@needs_moves
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_says_what_it_moved_away_and_that_tokens_are_gone(run, stopped):
     """The log is beside the moved database, under the name that SQLite looks for."""
