@@ -14,6 +14,7 @@ import argparse
 import ast
 import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -80,6 +81,12 @@ TESTS = {
         "tests/ledger/test_ledger.py",
     ),
     "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py",),
+    "config/readers": ("tests/test_readers.py",),
+    "media/images": ("tests/media/test_probe.py", "tests/media/test_metadata.py"),
+    "media/metadata": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
+    "media/movies": ("tests/media/test_probe.py", "tests/media/test_metadata.py"),
+    "media/names": ("tests/media/test_files.py",),
+    "media/scan": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
     "media/paths": ("tests/media/test_paths.py", "tests/media/test_files.py"),
     "sandbox/rest/posts": tuple(f"tests/sandbox/rest/test_{name}.py" for name in ("posts", "publish", "tokens")),
     "sandbox/rest/tokens": ("tests/sandbox/rest/test_tokens.py", "tests/sandbox/rest/test_publish.py"),
@@ -89,6 +96,19 @@ TESTS = {
     "times": ("tests/test_times.py",),
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),
     "toolkit/confirmation": ("tests/toolkit/test_confirmation.py",),
+    "transports/http/app": tuple(
+        f"tests/transports/http/test_{name}.py" for name in ("auth", "options", "body", "health_and_metrics", "tenants")
+    ),
+    "transports/http/body": ("tests/transports/http/test_body.py",),
+    "transports/http/health": ("tests/transports/http/test_health_and_metrics.py",),
+    "transports/http/metrics": ("tests/transports/http/test_health_and_metrics.py",),
+    "transports/http/options": ("tests/transports/http/test_options.py",),
+    "transports/http/responses": (
+        "tests/transports/http/test_auth.py",
+        "tests/transports/http/test_health_and_metrics.py",
+    ),
+    "transports/http/run": ("tests/transports/http/test_run.py",),
+    "transports/http/timeouts": ("tests/transports/http/test_run.py",),
     "transports/http/auth": tuple(f"tests/transports/http/test_{name}.py" for name in ("auth", "oauth", "tenants")),
     "transports/http/guard": ("tests/transports/http/test_guard.py",),
     "transports/http/oauth": ("tests/transports/http/test_oauth.py",),
@@ -155,9 +175,18 @@ def copy_project(folder: Path) -> None:
 
 
 def run_in_copy(folder: Path, *arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `mutants_run.py` in the copy, in an environment of its own."""
-    command = ["uv", "run", "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "python", "scripts/mutants_run.py"]
-    return subprocess.run([*command, *arguments], cwd=folder, stdout=stdout, text=True, check=False)
+    """Run `mutants_run.py` in the copy, in the environment of the project with mutmut added."""
+    command = ["uv", "run", "--project", str(ROOT), "--quiet", "--locked", "--all-extras", "--with", MUTMUT, "python"]
+    # Before the project itself, which is installed from its folder.
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [*command, "scripts/mutants_run.py", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=stdout,
+        text=True,
+        check=False,
+    )
 
 
 def make_mutants(folder: Path, modules: list[str]) -> dict[str, list[Mutant]]:

@@ -5,7 +5,7 @@
 
 Starting pytest and collecting tests takes longer than most tests. So one pytest collects the tests, runs them once to see which functions
 each one calls, and then forks a process for each mutant. That process runs only tests that call the changed function, those first that
-killed another mutant of it, then the quick ones, and ends with the first failure.
+killed another mutant of it, then quick and different ones, and ends with the first failure.
 """
 
 import gc
@@ -56,6 +56,8 @@ class MutantRunner:
         self._workers = workers
         self._most_seconds = seconds
         self._seconds: dict[str, float] = {}
+        # Quick tests are cheap; further examples of the same test cost more each time, since they rarely notice more.
+        self._costs: dict[str, float] = {}
         self._callers: defaultdict[str, list[pytest.Item]] = defaultdict(list)
         # Tests that start processes: these may call what no test calls itself.
         self._starting: list[pytest.Item] = []
@@ -87,6 +89,7 @@ class MutantRunner:
         called: set[str] = state()._stats
         os.environ["MUTANT_UNDER_TEST"] = "stats"
         processes: list[object] = []
+        examples = Counter[str]()
         sys.addaudithook(lambda event, _: processes.append(event) if event == "subprocess.Popen" else None)
         for item, following in zip(items, [*items[1:], None], strict=True):
             called.clear()
@@ -94,6 +97,8 @@ class MutantRunner:
             started = _read_cpu_seconds()
             item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             self._seconds[item.nodeid] = _read_cpu_seconds() - started
+            examples[item.nodeid.partition("[")[0]] += 1
+            self._costs[item.nodeid] = self._seconds[item.nodeid] * examples[item.nodeid.partition("[")[0]]
             for function in called:
                 self._callers[function].append(item)
             if processes:
@@ -108,7 +113,7 @@ class MutantRunner:
         function = name.rpartition("__mutmut_")[0]
         items = self._callers.get(function) or self._starting
         kills, everywhere = self._kills[function], self._kills[""]
-        items = sorted(items, key=lambda it: (-kills[it.nodeid], -everywhere[it.nodeid], self._seconds[it.nodeid]))
+        items = sorted(items, key=lambda it: (-kills[it.nodeid], -everywhere[it.nodeid], self._costs[it.nodeid]))
         reading, writing = os.pipe()
         with warnings.catch_warnings(action="ignore"):
             pid = os.fork()

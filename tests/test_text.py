@@ -198,6 +198,7 @@ def test_quotations_have_their_lengths():
 def test_each_line_of_a_question_is_behind_a_bar():
     assert quote_lines("a\r\nb\u200b\n\nc") == "│ a\n│ b\n│ \n│ c"
     assert quote_lines("") == "│ "
+    assert quote_lines("a\n") == "│ a"
 
 
 @pytest.mark.requirement("text.clean")
@@ -294,6 +295,11 @@ def test_fence_can_not_be_closed_from_inside(text):
     assert lines[-1] == f"</text {mark[1]}>"
     assert not any(mark[1] in line for line in lines[1:-1])
     assert fence_text(hostile) != fence_text(hostile)
+
+
+@pytest.mark.requirement("text.clean")
+def test_text_in_a_fence_is_cleaned():
+    assert fence_text("a\u200bb\x1b[31mc\r\nd\u202e").split("\n")[1:-1] == ["abc", "d"]
 
 
 SURROGATE = "it holds half of a character (a lone surrogate)"

@@ -50,7 +50,11 @@ def test_issuer_and_resource_belong_together(settings, name):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://login.example.com", "https://", "login", "https://a.example?x=1", "https://u@a.example"]
+    "url",
+    [
+        *("http://login.example.com", "https://", "login", "https://a.example?x=1", "https://u@a.example"),
+        *("https://a.example#x", "https://a.example/a b"),
+    ],
 )
 @pytest.mark.parametrize("name", ["oauth_issuer", "oauth_resource"])
 def test_issuer_and_resource_are_https(settings, name, url):
@@ -125,7 +129,21 @@ def test_path_of_sse_is_not_that_of_its_messages(settings):
 
 
 @pytest.mark.parametrize(
-    "path", ["mcp", "/", "/mcp//", "//mcp", "/a?b", "/a/../b", "/{x}", "/healthz", "/metrics", "/messages"]
+    "path",
+    [
+        "mcp",
+        "/",
+        "/mcp//",
+        "//mcp",
+        "/a?b",
+        "/a/../b",
+        "/{x}",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/messages",
+        "/a" * 9,
+    ],
 )
 def test_a_path_is_plain_and_not_taken(settings, path):
     assert "--path" in refusal(settings, {"path": path})
@@ -137,6 +155,34 @@ def test_this_machine_is_served_as_it_is(settings, host):
     check_options(settings, options)
     written = f"[{host}]" if ":" in host else host
     assert (written, 8000) in guard_rules(settings, options, 8000).hosts
+    assert ("http", written, 8000) in guard_rules(settings, options, 8000).origins
+
+
+def test_server_for_other_machines_has_no_name_of_this_machine(settings):
+    rules = guard_rules(replace(settings, server_key=KEY, **HOSTS), Options("http", **OUTSIDE), 8000)
+    assert (rules.hosts, rules.origins) == ({("mcp.example.com", 80)}, set())
+
+
+@pytest.mark.parametrize(("behind_tls_proxy", "port"), [(False, 80), (True, 443)])
+def test_usual_port_of_a_host_is_that_of_its_scheme(settings, behind_tls_proxy, port):
+    options = Options("http", **OUTSIDE, behind_tls_proxy=behind_tls_proxy)
+    rules = guard_rules(replace(settings, server_key=KEY, **HOSTS), options, 8000)
+    assert (rules.default_port, rules.hosts) == (port, {("mcp.example.com", port)})
+
+
+def test_answers_are_shared_with_allowed_origins_alone(settings):
+    rules = guard_rules(replace(settings, allowed_origins=("https://app.example.com",)), Options("http"), 8000)
+    assert rules.shared_with == {("https", "app.example.com", 443)}
+    assert rules.origins > rules.shared_with
+
+
+@pytest.mark.parametrize(("transport", "paths"), [("http", {"/mcp"}), ("sse", {"/sse", "/messages/"})])
+def test_paths_of_mcp_are_those_of_its_transport(transport, paths):
+    assert Options(transport).mcp_paths == paths
+
+
+def test_path_has_at_most_eight_parts(settings):
+    check_options(settings, Options("http", path="/a" * 8))
 
 
 def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
@@ -153,6 +199,10 @@ def test_what_there_is_depends_on_the_transport(settings):
     assert set(http) == {"/mcp", "/metrics", "/healthz", "/readyz"}
     assert set(sse) == {"/events", "/messages/", "/metrics", "/healthz", "/readyz"}
     assert set(oauth) == {"/x", "/.well-known/oauth-protected-resource/mcp", "/healthz", "/readyz"}
+    assert (http["/mcp"], sse["/events"], sse["/messages/"]) == (("POST",), ("GET",), ("POST",))
+    assert oauth["/.well-known/oauth-protected-resource/mcp"] == ("GET",)
+    assert http["/healthz"] == http["/readyz"] == ("GET", "HEAD")
+    assert guard_rules(settings, Options("http", path="/x"), 8000).endpoint == "/x"
 
 
 def test_figures_need_the_key_or_this_machine(settings):
@@ -160,5 +210,82 @@ def test_figures_need_the_key_or_this_machine(settings):
     assert has_metrics(keyed, Options("http", **OUTSIDE))
     assert has_metrics(settings, Options("http"))
     assert not has_metrics(replace(settings, **ISSUER), Options("http"))
-    assert "/metrics" in guard_rules(keyed, Options("http"), 8000).any_host
-    assert "/metrics" not in guard_rules(settings, Options("http"), 8000).any_host
+    assert guard_rules(keyed, Options("http"), 8000).any_host == {"/metrics", "/healthz", "/readyz"}
+    assert guard_rules(settings, Options("http"), 8000).any_host == {"/healthz", "/readyz"}
+
+
+HOST_FORM = (
+    "TTP_ALLOWED_HOSTS must list host names or addresses, each with its port where that is not the usual one, "
+    "for example mcp.example.com,10.0.0.5:8000. No scheme, path or wildcard."
+)
+ORIGIN_FORM = (
+    "TTP_ALLOWED_ORIGINS must list web origins, for example https://app.example.com,http://localhost:6274. "
+    "No path or wildcard."
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "words"),
+    [
+        ({"host": ""}, {}, "--host is empty. Write an address, or leave it out for 127.0.0.1."),
+        (
+            {"path": "mcp"},
+            {},
+            (
+                "--path must be a plain path such as /mcp, and not one of /healthz, /readyz, /metrics, /messages. "
+                "Change it, or leave it out for /mcp."
+            ),
+        ),
+        (
+            {},
+            {"oauth_issuer": ISSUER["oauth_issuer"]},
+            "TTP_OAUTH_ISSUER and TTP_OAUTH_RESOURCE belong together. Set both, or neither.",
+        ),
+        (
+            {},
+            {**ISSUER, "oauth_issuer": "http://a.example"},
+            "TTP_OAUTH_ISSUER must be an https URL without user, query or fragment (http only for this machine).",
+        ),
+        ({}, {"allowed_hosts": ("*",)}, HOST_FORM),
+        ({}, {"allowed_origins": ("*",)}, ORIGIN_FORM),
+        (
+            {"multi_tenant": True},
+            {"token": Token(token_of(1))},
+            (
+                "--multi-tenant serves each user with the token that they send, never with a configured one. "
+                "Remove TTP_API_TOKEN and TTP_API_TOKEN_FILE, or leave out --multi-tenant."
+            ),
+        ),
+        (
+            {"no_client_auth": True},
+            {"server_key": KEY},
+            "--no-client-auth contradicts TTP_SERVER_KEY and TTP_OAUTH_ISSUER, which are always checked. Leave one of them out.",
+        ),
+        (
+            OUTSIDE,
+            HOSTS,
+            (
+                "--host 0.0.0.0 lets others connect, and nothing says who may. Set TTP_SERVER_KEY (at least 32 random characters), or "
+                "TTP_OAUTH_ISSUER and TTP_OAUTH_RESOURCE. To serve anyone who can reach the port, pass --no-client-auth."
+            ),
+        ),
+        (
+            OUTSIDE,
+            {"server_key": KEY},
+            (
+                "--host 0.0.0.0 needs TTP_ALLOWED_HOSTS: the names under which clients reach this server, with the port "
+                "where it is not the usual one, for example mcp.example.com or 10.0.0.5:8000."
+            ),
+        ),
+        (
+            {**OUTSIDE, "multi_tenant": True},
+            {"server_key": KEY, **HOSTS},
+            (
+                "--multi-tenant with other machines needs TLS, since users' tokens travel to this server. Put a proxy with TLS in "
+                "front of it and pass --behind-tls-proxy; no other way may lead to this port."
+            ),
+        ),
+    ],
+)
+def test_refusal_says_what_to_change(settings, options, changes, words):
+    assert refusal(settings, options, **changes) == words

@@ -209,4 +209,4 @@ def _parse_origins(settings: Settings) -> set[Origin]:
 
 def _to_url_host(host: str) -> str:
     """Host as URLs spell it."""
-    return f"[{host}]" if ":" in host else host.lower()
+    return f"[{host}]" if ":" in host else host
