@@ -296,6 +296,7 @@ def test_distance_changes_its_unit_at_90_minutes_and_48_hours(seconds, shown):
         ("2026-11-24", "2026-11-24T22:59:59.999Z"),
         ("2026-03-29", "2026-03-29T21:59:59.999Z"),
         ("2026-11-24T10:00", "2026-11-24T09:00:00.000Z"),
+        ("2026-11-24 10:00", "2026-11-24T09:00:00.000Z"),
     ],
 )
 def test_end_of_a_range_that_is_a_date_is_the_end_of_that_day(text, end):

@@ -181,7 +181,7 @@ def find_zone(name: str) -> ZoneInfo:
 
 # Fixed offsets, and the zone with summer time that users usually mean.
 _SUMMER_NEIGHBOURS = {"EST": "America/New_York", "MST": "America/Denver", "HST": "America/Adak"}
-_FIXED_OFFSET = re.compile(r"(?:Etc/)?(?:GMT|UTC)[+-]\d{1,2}")
+_FIXED_OFFSET = re.compile(r"(?:Etc/)?GMT[+-]\d{1,2}")
 
 
 def describe_fixed_offset(name: str) -> str | None:
