@@ -119,7 +119,6 @@ TESTS = {
     "writes/reconcile": tuple(
         f"tests/writes/test_{name}.py" for name in ("search", "matching", "identity", "create", "delete", "publish")
     ),
-    "writes/recorder": tuple(f"tests/writes/test_{name}.py" for name in ("ledger", "limits", "create", "cancel")),
     "writes/replacement": ("tests/writes/replacement", "tests/tools/posts/test_reschedule.py"),
     "writes/startup_report": ("tests/writes/test_startup_report.py",),
     "writes/in_flight": ("tests/writes/test_cancel.py", "tests/writes/test_create.py", "tests/writes/replacement"),
@@ -228,7 +227,7 @@ def read_mutants(folder: Path, module: str, names: list[str]) -> list[Mutant]:
 
 
 def name_function(mutant: Mutant) -> str:
-    """Return the function of a mutant as the source has it: `module.xǁClaimsǁadd__mutmut_1` is one of `Claims.add`."""
+    """Return the function of a mutant as the source has it: `module.xǁLedgerǁfinish__mutmut_1` is one of `Ledger.finish`."""
     mangled = mutant.name.rpartition(".")[2].rpartition("__mutmut_")[0]
     return mangled.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
 

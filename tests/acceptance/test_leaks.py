@@ -46,7 +46,6 @@ MODULES = (
     "ledger.claims",
     "text",
     "times",
-    "writes.recorder",
     "writes.writer",
     "writes.reconcile",
     "toolkit.account_directory",

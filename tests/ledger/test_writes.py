@@ -8,7 +8,7 @@ import pytest
 from tests.ledger.conftest import START
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.claims import content_digest
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
 from ttp_mcp.ledger.store.base import digest_of
 from ttp_mcp.sandbox.clock import ManualClock
@@ -25,7 +25,7 @@ async def begin(ledger: Ledger, post: PostCreate = POST, **options: object) -> W
 
 @pytest.mark.requirement("ledger.history")
 async def test_every_write_is_kept_whole(ledger: Ledger, clock: ManualClock) -> None:
-    """With the time when it began, or failed."""
+    """With the time when it began."""
     raw = {"id": "p3", "content": "Gone", "accountIds": ["c"]}
     writes = [
         await begin(ledger, POST, replaces="p0"),
@@ -52,21 +52,12 @@ async def test_every_write_is_kept_whole(ledger: Ledger, clock: ManualClock) -> 
     outcomes = ("created", "unknown", "deleted", "not_done", "queued", "uploaded")
     for write, outcome in zip(writes, outcomes, strict=True):
         assert isinstance(write, Write)
-        assert await ledger.finish(write, outcome, Post({"id": "p1"}) if outcome == "created" else None)
+        await ledger.finish(write, outcome, Post({"id": "p1"}) if outcome == "created" else None)
 
     assert await ledger.list_unfinished() == []
     targets = (("a", "b"), ("linkedin", "x"), ("c",), (), (), ())
     assert sorted(await ledger.read_history(START), key=lambda record: ids.index(record.write_id)) == [
-        Record(
-            each,
-            kind,
-            tool,
-            clock.now() if outcome == "not_done" else START,
-            outcome,
-            post,
-            target,
-            "p0" if post == "p1" else None,
-        )
+        Record(each, kind, tool, START, outcome, post, target, "p0" if post == "p1" else None)
         for each, kind, tool, outcome, post, target in zip(
             ids, kinds, tools, outcomes, ("p1", *posts[1:]), targets, strict=True
         )
@@ -146,8 +137,9 @@ async def test_post_is_claimed_by_one_write(ledger: Ledger) -> None:
     post = Post({"id": "p1"})
 
     assert await ledger.find_claimed_posts(["p1", "p2"]) == set()
-    assert await ledger.finish(first, "created", post, claim=True) is True
-    assert await ledger.finish(second, "created", post, claim=True) is False
+    await ledger.finish(first, "created", post, claim=True)
+    with pytest.raises(PostTaken):
+        await ledger.finish(second, "created", post, claim=True)
     assert await ledger.find_claimed_posts(["p1", "p2"]) == {"p1"}
     assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
 

@@ -62,11 +62,13 @@ async def test_unknown_outcomes_come_first_and_writes_in_progress_are_marked(con
     assert text[4].startswith("done ")
 
 
-async def test_failed_write_is_listed_as_not_done(connect):
-    """Hourly limits don't count it; the history lists it."""
+async def test_failed_write_is_listed_as_not_done(connect, clock):
+    """Hourly limits don't count it; the history lists it, at the time at which it was asked for."""
     async with connect() as side:
         ledger = side.assembly.app.ledger
-        await ledger.finish(await ledger.begin_upload(tool="upload_media"), "not_done")
+        write = await ledger.begin_upload(tool="upload_media")
+        clock.move(90)
+        await ledger.finish(write, "not_done")
         assert (await read(side))[
             1
         ] == "not done     Tue 24 Nov 2026 09:02 (2026-11-24T08:02Z)  upload a file (upload_media)"

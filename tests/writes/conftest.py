@@ -1,5 +1,6 @@
 """Writes between a ledger and a sandbox with faults in between, all in one process and in virtual time."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -32,6 +33,13 @@ from ttp_mcp.writes.writer import Writer
 DUE = START + timedelta(days=2)
 
 
+def advance_loop_clock(seconds: float) -> None:
+    """End timers of the event loop that are due within `seconds`, without waiting for them."""
+    loop = asyncio.get_running_loop()
+    clock = loop.time
+    setattr(loop, "time", lambda: clock() + seconds)  # noqa: B010 - a method
+
+
 class Faults:
     """Stands before the sandbox: `script` holds what happens to each write in turn, `hidden` what its answers leave out."""
 
@@ -57,8 +65,11 @@ class Faults:
             if self.reads_fail:
                 raise ConnectionResetError
             if self.reads_hang:
+                advance_loop_clock(1.5)
                 await anyio.sleep_forever()
-            await anyio.sleep(self.read_seconds)
+            if self.read_seconds:
+                asyncio.get_running_loop().call_soon(advance_loop_clock, self.read_seconds)
+                await anyio.sleep(self.read_seconds)
             if self.gateway_lost:
                 await answer(send, 404, b"<html>", "text/html")
                 return

@@ -200,7 +200,7 @@ async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(worl
 @pytest.mark.requirement("writes.audit")
 async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
-    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.recorder")
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
     post = world.post("A secret surprise")
     world.faults.script = ["lost after commit", "409"]
     created = await world.writes.create(post, tool="create_post")
@@ -211,7 +211,7 @@ async def test_each_write_leaves_one_line_without_its_content(world, caplog: pyt
     lines = [
         json.loads(record.getMessage().removeprefix("write "))
         for record in caplog.records
-        if record.name == "ttp_mcp.writes.recorder"
+        if record.name == "ttp_mcp.writes.writer"
     ]
     assert lines[0].pop("write") == next(each.write_id for each in await world.ledger.read_history(START))
     assert lines[0] == {

@@ -1,4 +1,7 @@
-"""Pure bookkeeping: which create has which post on which account."""
+"""Pure bookkeeping: which create has which post on which account.
+
+Each key (content, minute, account or platform) has an entry with the claims of the creates that reach it, newest first.
+"""
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -16,95 +19,105 @@ _SEEN_AS: dict[int, str | None] = {
     **dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad")),
     **dict.fromkeys(map(ord, "\u00a0\u2007\u202f"), " "),
 }
+# Claims by key: as they were read, or as a write left them.
+Entries = Mapping[str, Entry | Put]
 
 
-class Claims:
-    """The claims to some accounts: for each key (content, minute, account or platform) those of each create, newest first."""
+def add_claim(entries: Entries, write: Write, state: str, post_id: str | None = None) -> dict[str, Put]:
+    """Make the step for each key of a create that puts its claim before those of others."""
+    claim = {
+        "write": write.id,
+        "tool": write.tool,
+        "state": state,
+        "at": write.at.isoformat(),
+        "post_id": post_id,
+        "keys": list(write.keys),
+    }
+    steps: dict[str, Put] = {}
+    for key in write.keys:
+        entry = entries.get(key)
+        others = list_others(entry, write) if entry else []
+        steps[key] = _put_claims(key, entry, [claim, *others], write)
+    return steps
 
-    def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
-        """Use the claims of these entries, by key."""
-        self.entries = dict(entries or {})
-        """The entries as the steps of `add` leave them."""
 
-    def list_post_ids(self) -> set[str]:
-        """Return the ids of all posts."""
-        with reject_malformed():
-            return {claim["post_id"] for key in self.entries for claim in self._read(key) if claim["post_id"]}
+def withdraw_claim(entries: Entries, write: Write) -> dict[str, Put | Delete]:
+    """Make the step for each key that takes back the claim of a create, where it has one."""
+    steps: dict[str, Put | Delete] = {}
+    for key, entry in entries.items():
+        others = list_others(entry, write)
+        if not others:
+            steps[key] = Delete("sent", key, expected=entry.version)
+        elif len(others) < len(entry.value["claims"]):
+            steps[key] = _put_claims(key, entry, others, write)
+    return steps
 
-    def drop_posts(self, post_ids: Collection[str]) -> None:
-        """Forget the claims of posts that are gone."""
-        for key, entry in self.entries.items():
-            kept = [claim for claim in self._read(key) if claim["post_id"] not in post_ids]
-            self.entries[key] = replace(entry, value={"claims": kept})
 
-    def add(self, write: Write, state: str, post_id: str | None = None) -> list[Put]:
-        """Make the steps that put the claim of a create before those of others, on each of its keys."""
-        claim = {
-            "write": write.id,
-            "tool": write.tool,
-            "state": state,
-            "at": write.at.isoformat(),
-            "post_id": post_id,
-            "keys": list(write.keys),
-        }
-        steps: list[Put] = []
-        for key in write.keys:
-            others = self._others(write, key) if key in self.entries else ()
-            step = self._put(write, key, [claim, *others])
-            self.entries[key] = Entry(key, step.value, step.version, write.at)
-            steps.append(step)
-        return steps
+def find_prior(entries: Entries, keys: Sequence[str], replaces: str | None = None) -> PriorCreate | None:
+    """Find the create that another one for these keys would duplicate, preferring one with a known post.
 
-    def withdraw(self, write: Write) -> list[Put | Delete]:
-        """Make the steps that take back the claim of a create, wherever it has one."""
-        steps: list[Put | Delete] = []
-        for key, entry in self.entries.items():
-            others = self._others(write, key)
-            if others and len(others) < len(self._read(key)):
-                steps.append(self._put(write, key, others))
-            elif not others:
-                steps.append(Delete("sent", key, expected=entry.version))
-        return steps
+    A post doesn't duplicate the one that it `replaces`.
+    """
+    found: dict[str, JsonObject] = {}
+    for key in keys:
+        entry = entries.get(key)
+        held: list[JsonObject] = entry.value["claims"] if entry else []
+        if claims := [claim for claim in held if claim["post_id"] is None or claim["post_id"] != replaces]:
+            found[key] = _prefer_created(claims)
+    return _summarize_claims(found, keys) if found else None
 
-    def find_prior(self, keys: Sequence[str], replaces: str | None = None) -> PriorCreate | None:
-        """Find the create that another one for these keys would duplicate, preferring one with a known post.
 
-        A post doesn't duplicate the one that it `replaces`.
-        """
-        with reject_malformed():
-            found: dict[str, JsonObject] = {}
-            for key in keys:
-                claims = [each for each in self._read(key) if each["post_id"] is None or each["post_id"] != replaces]
-                if claims:
-                    found[key] = _prefer_created(claims)
-            if not found:
-                return None
-            prior = _prefer_created(list(found.values()))
-            elsewhere = {key: claim for key, claim in found.items() if key not in prior["keys"]}
-            others = {claim["write"]: claim for claim in elsewhere.values() if claim["state"] == "created"}
-            reached = {*prior["keys"], *(key for key, claim in elsewhere.items() if claim["state"] == "created")}
-            return replace(
-                _parse_claim(prior),
-                missing_accounts=list_missing([key for key in keys if key not in reached]),
-                other_creates=tuple(map(_parse_claim, others.values())),
-            )
+def check_claims(entries: Entries) -> None:
+    """Check claims that were read.
 
-    def _read(self, key: str) -> list[JsonObject]:
-        entry = self.entries.get(key)
-        return list(entry.value["claims"]) if entry else []
+    Raises:
+        LedgerProblem: One of them is malformed.
+    """
+    with reject_malformed():
+        for entry in entries.values():
+            for claim in entry.value["claims"]:
+                hash(_parse_claim(claim))
 
-    def _others(self, write: Write, key: str) -> list[JsonObject]:
-        with reject_malformed():
-            return [claim for claim in self._read(key) if claim["write"] != write.id]
 
-    def _put(self, write: Write, key: str, claims: Sequence[JsonObject]) -> Put:
-        """Keep the claims while a create would be a duplicate of the latest one; all are for the same time."""
-        with reject_malformed():
-            until = max(datetime.fromisoformat(claim["at"]) for claim in claims) + DUPLICATE_WINDOW
-        if write.post and write.post.scheduled_at:
-            until = max(until, write.post.scheduled_at)
-        entry = self.entries.get(key)
-        return Put("sent", key, {"claims": list(claims[:MAX_COPIES])}, until, expected=entry.version if entry else "")
+def list_post_ids(entries: Entries) -> set[str]:
+    """Return the ids of all posts that claims name."""
+    claims = [claim for entry in entries.values() for claim in entry.value["claims"]]
+    return {claim["post_id"] for claim in claims if claim["post_id"]}
+
+
+def drop_posts(entries: Mapping[str, Entry], post_ids: Collection[str]) -> dict[str, Entry]:
+    """Leave out the claims of posts that are gone."""
+    left: dict[str, Entry] = {}
+    for key, entry in entries.items():
+        claims = [claim for claim in entry.value["claims"] if claim["post_id"] not in post_ids]
+        left[key] = replace(entry, value={"claims": claims})
+    return left
+
+
+def list_others(entry: Entry | Put, write: Write) -> list[JsonObject]:
+    """Return the claims of other writes."""
+    return [claim for claim in entry.value["claims"] if claim["write"] != write.id]
+
+
+def _put_claims(key: str, entry: Entry | Put | None, claims: Sequence[JsonObject], write: Write) -> Put:
+    """Keep the claims while a create would be a duplicate of the latest one; all are for the same time."""
+    until = max(map(_time_of, claims)) + DUPLICATE_WINDOW
+    if write.post and write.post.scheduled_at:
+        until = max(until, write.post.scheduled_at)
+    return Put("sent", key, {"claims": list(claims[:MAX_COPIES])}, until, expected=entry.version if entry else "")
+
+
+def _summarize_claims(found: Mapping[str, JsonObject], keys: Sequence[str]) -> PriorCreate:
+    """Describe the claims that were found for some of the keys by the best one of them."""
+    prior = _prefer_created(list(found.values()))
+    elsewhere = {key: claim for key, claim in found.items() if key not in prior["keys"]}
+    others = {claim["write"]: claim for claim in elsewhere.values() if claim["state"] == "created"}
+    reached = {*prior["keys"], *(key for key, claim in elsewhere.items() if claim["state"] == "created")}
+    return replace(
+        _parse_claim(prior),
+        missing_accounts=list_missing([key for key in keys if key not in reached]),
+        other_creates=tuple(map(_parse_claim, others.values())),
+    )
 
 
 def _prefer_created(claims: Sequence[JsonObject]) -> JsonObject:
@@ -117,9 +130,13 @@ def _parse_claim(claim: JsonObject) -> PriorCreate:
         write_id=claim["write"],
         tool=claim["tool"],
         state=claim["state"],
-        at=datetime.fromisoformat(claim["at"]),
+        at=_time_of(claim),
         post_id=claim["post_id"],
     )
+
+
+def _time_of(claim: JsonObject) -> datetime:
+    return datetime.fromisoformat(claim["at"]).astimezone(UTC)
 
 
 def list_missing(keys: list[str]) -> tuple[str, ...]:
@@ -134,13 +151,13 @@ def content_digest(post: PostCreate) -> str:
     return digest_of([normalize_text(post.content), thread, list(post.media_urls), post.platform_data, minute])
 
 
-def claim_keys(digest: str, post: PostCreate, account_ids: Sequence[str] = ()) -> tuple[str, ...]:
+def claim_keys(digest: str, account_ids: Sequence[str], platforms: Sequence[str] = ()) -> tuple[str, ...]:
     """Make the key of each account and platform of a post.
 
-    A platform is keyed together with its accounts, `account_ids`, because another call may name one of those.
+    A platform is keyed together with its accounts, because another call may name one of those.
     """
-    keys = [f"{digest} account {name}" for name in (*post.account_ids, *account_ids)]
-    keys += [f"{digest} platform {name.lower()}" for name in post.platforms]
+    keys = [f"{digest} account {account_id}" for account_id in account_ids]
+    keys += [f"{digest} platform {name.lower()}" for name in platforms]
     return tuple(dict.fromkeys(keys))
 
 

@@ -11,12 +11,23 @@ from typing import Literal
 
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.clock import utc_now
-from ttp_mcp.ledger.claims import Claims, claim_keys, content_digest
+from ttp_mcp.ledger.claims import (
+    Entries,
+    add_claim,
+    check_claims,
+    claim_keys,
+    content_digest,
+    drop_posts,
+    find_prior,
+    list_post_ids,
+    withdraw_claim,
+)
 from ttp_mcp.ledger.confirmations import Confirmations
 from ttp_mcp.ledger.media_facts import MediaFactsStore
 from ttp_mcp.ledger.plans import Plans
-from ttp_mcp.ledger.publications import PriorPublication, Publications
+from ttp_mcp.ledger.publications import PriorPublication, Publications, put_publication, settle_publication
 from ttp_mcp.ledger.records import (
+    COUNTED_AS,
     KEEP_UNFINISHED,
     KEEP_WRITES,
     LONGEST_WRITE,
@@ -26,11 +37,12 @@ from ttp_mcp.ledger.records import (
     Record,
     Unfinished,
     Write,
-    read_targets,
 )
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import (
+    MAX_ATTEMPTS,
     CommitResult,
+    Contention,
     Delete,
     Entry,
     JsonObject,
@@ -38,12 +50,15 @@ from ttp_mcp.ledger.store.base import (
     RateCap,
     ScopedStore,
     Store,
-    commit_attempts,
     digest_of,
     reject_malformed,
 )
 
 _HOUR = timedelta(hours=1)
+
+
+class PostTaken(Exception):
+    """Raised when the post to claim for a write belongs to another one."""
 
 
 class Ledger:
@@ -89,22 +104,22 @@ class Ledger:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         digest = content_digest(post) if retries is None else digest_of(["retry", retries])
-        keys = claim_keys(digest, post, target_ids)
-        claims = Claims()
-        for attempt in commit_attempts():
+        account_ids = tuple(dict.fromkeys((*post.account_ids, *target_ids)))
+        keys = claim_keys(digest, account_ids, post.platforms)
+        entries: dict[str, Entry] = {}
+        for attempt in range(MAX_ATTEMPTS):
             # There is almost never a claim, so the first attempt doesn't look.
             if attempt or allow_duplicate or replaces is not None:
-                claims = await self._read_claims(keys)
-                if not allow_duplicate and (prior := claims.find_prior(keys, replaces)):
+                entries = await self._read_claims(keys)
+                if not allow_duplicate and (prior := find_prior(entries, keys, replaces)):
                     return prior
             # With the time of each attempt: a claim that expires in between must have expired for the commit too.
-            write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, post, keys, replaces)
-            result = await self._begin(write, claims.add(write, "pending"), max_per_hour)
-            if result == "done":
-                return replace(write, claimed=claims.entries)
-            if result == "full":
-                return "full"
-        raise AssertionError
+            write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, account_ids, post, keys, replaces)
+            claimed = add_claim(entries, write, "pending")
+            result = await self._begin(write, list(claimed.values()), max_per_hour)
+            if result != "changed":
+                return "full" if result == "full" else replace(write, claimed=claimed)
+        raise Contention
 
     async def find_prior_create(
         self, post: PostCreate, target_ids: Sequence[str] = (), *, gone: Collection[str] = ()
@@ -116,8 +131,8 @@ class Ledger:
             target_ids: The accounts that it would reach, if it names platforms.
             gone: Ids of posts that don't exist any more, besides those deleted through this server.
         """
-        keys = claim_keys(content_digest(post), post, target_ids)
-        return (await self._read_claims(keys, gone)).find_prior(keys)
+        keys = claim_keys(content_digest(post), (*post.account_ids, *target_ids), post.platforms)
+        return find_prior(await self._read_claims(keys, gone), keys)
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, max_per_hour: int | None = None
@@ -127,9 +142,10 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
-        raw = post.raw if post else None
-        write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id, raw=raw)
-        deleted = [self._put_deleted(write, "pending")] if raw is not None else []
+        write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id)
+        if post is not None:
+            write = replace(write, account_ids=tuple(post.target_ids), raw=post.raw)
+        deleted = [_put_deleted(write, "pending")] if write.raw is not None else []
         return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
 
     async def begin_publish(
@@ -143,18 +159,18 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
-        for _ in commit_attempts():
+        for _ in range(MAX_ATTEMPTS):
             prior = await self._publications.find(post_id)
             if prior is not None and self._publications.is_recent(prior):
                 return prior
             write = Write(
                 secrets.token_hex(8), "publish", tool, self.now(), digest_of(["publish", post_id]), post_id=post_id
             )
-            claim = self._publications.put(write, "pending", expected=prior.version if prior else "")
+            claim = put_publication(write, "pending", expected=prior.version if prior else "")
             result = await self._begin(write, [claim], max_per_hour)
             if result != "changed":
                 return "full" if result == "full" else write
-        raise AssertionError
+        raise Contention
 
     async def begin_upload(self, *, tool: str, max_per_hour: int | None = None) -> Write | Literal["full"]:
         """Record that a file is about to be uploaded.
@@ -165,7 +181,7 @@ class Ledger:
         write = Write(secrets.token_hex(8), "upload", tool, self.now(), "")
         return "full" if await self._begin(write, [], max_per_hour) == "full" else write
 
-    async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
+    async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> None:
         """Record the outcome of a write.
 
         Args:
@@ -174,38 +190,24 @@ class Ledger:
             post: The post that was created.
             claim: The post was found by searching, so it must not belong to another write.
 
-        Returns:
-            False if the post to claim belongs to another write; nothing is recorded then.
-
         Raises:
+            PostTaken: The post to claim belongs to another write; nothing is recorded.
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
-        steps: list[Put | Delete] = [Delete("open", write.id)]
         if post is not None:
-            # The response may name accounts that weren't known before.
-            more = claim_keys(write.digest, PostCreate("", tuple(post.account_ids)))
-            write = replace(write, keys=tuple(dict.fromkeys((*write.keys, *more))))
-        record = {**_to_record(write), "outcome": outcome, "post_id": post.id if post else write.post_id}
-        if outcome == "not_done":
-            # The limits an hour don't count it.
-            steps += [Delete(write.counted_as, write.id), self._store.put("failed", write.id, record, KEEP_WRITES)]
-        else:
-            steps.append(self._store.put(write.counted_as, write.id, record, KEEP_WRITES))
-        if write.kind == "publish":
-            steps.append(self._publications.settle(write, outcome))
-        if write.raw is not None:
-            steps.append(self._put_deleted(write, outcome))
+            write = _add_accounts(write, post)
+        steps = _list_outcome_steps(write, outcome, post.id if post else write.post_id)
         if post is not None:
-            expected = "" if claim else None
-            steps.append(self._store.put("post", post.id, {"write": write.id}, KEEP_WRITES, expected))
-        claims = Claims(write.claimed)
-        for _ in commit_attempts():
-            if await self._store.commit([*steps, *_settle_claims(claims, write, outcome, post)]) == "done":
-                return True
+            steps.append(_put_owner(post, write, expected="" if claim else None))
+        entries: Entries = write.claimed
+        for _ in range(MAX_ATTEMPTS):
+            claims = _settle_claims(entries, write, outcome, post)
+            if await self._store.commit([*steps, *claims]) == "done":
+                return
             if claim and post is not None and await self._store.get_one("post", post.id):
-                return False
-            claims = Claims(await self._store.get("sent", write.keys))
-        raise AssertionError
+                raise PostTaken
+            entries = await self._read_claims(write.keys)
+        raise Contention
 
     async def resolve(self, prior: PriorCreate, post: PostCreate, found: Post | None) -> bool:
         """Correct the outcome of an earlier create: `found` is its post, or None if that is gone.
@@ -216,18 +218,14 @@ class Ledger:
         Raises:
             LedgerProblem: It can't be recorded.
         """
-        write = Write(prior.write_id, "create", prior.tool, prior.at, prior.digest, post, prior.keys)
-        claims = Claims(await self._store.get("sent", prior.keys))
+        write = Write(prior.write_id, "create", prior.tool, prior.at, prior.digest, post=post, keys=prior.keys)
+        entries = await self._read_claims(prior.keys)
         if found is None:
-            return await self._store.commit(claims.withdraw(write)) == "done"
-        steps: list[Put | Delete] = [
-            Delete("open", write.id),
-            self._store.put("post", found.id, {"write": write.id}, KEEP_WRITES, expected=""),
-            *claims.add(write, "created", found.id),
-        ]
+            return await self._store.commit(list(withdraw_claim(entries, write).values())) == "done"
+        claimed = add_claim(entries, write, "created", found.id).values()
+        steps = [Delete("open", write.id), _put_owner(found, write, expected=""), *claimed]
         if entry := await self._store.get_one("create", write.id):
-            record = {**entry.value, "outcome": "created", "post_id": found.id}
-            steps.append(self._store.put("create", write.id, record, KEEP_WRITES))
+            steps.append(_put_record("create", write, {**entry.value, "outcome": "created", "post_id": found.id}))
         return await self._store.commit(steps) == "done"
 
     async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
@@ -284,35 +282,66 @@ class Ledger:
                 if entry.value["outcome"] in ("deleted", "already_gone")
             }
 
-    async def _read_claims(self, keys: Sequence[str], gone: Collection[str] = ()) -> Claims:
+    async def _read_claims(self, keys: Sequence[str], gone: Collection[str] = ()) -> dict[str, Entry]:
         """Read the claims to each key, without those of posts that don't exist any more."""
-        claims = Claims(await self._store.get("sent", keys))
-        if post_ids := claims.list_post_ids():
-            claims.drop_posts({*gone, *await self._find_deleted(list(post_ids))})
-        return claims
+        entries = await self._store.get("sent", keys)
+        check_claims(entries)
+        if post_ids := list_post_ids(entries):
+            entries = drop_posts(entries, {*gone, *await self._find_deleted(list(post_ids))})
+        return entries
 
     async def _begin(self, write: Write, more: Sequence[Put], max_per_hour: int | None) -> CommitResult:
-        record = _to_record(write)
+        kind, record = COUNTED_AS[write.kind], _to_record(write)
         intent = {**record, "body": write.post.to_body() if write.post else None}
         steps = [
             *more,
-            self._store.put("open", write.id, intent, KEEP_UNFINISHED),
-            self._store.put(write.counted_as, write.id, record, KEEP_WRITES),
+            Put("open", write.id, intent, write.at + KEEP_UNFINISHED),
+            Put(kind, write.id, record, write.at + KEEP_WRITES),
         ]
-        cap = RateCap(write.counted_as, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
+        cap = RateCap(kind, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
         return await self._store.commit(steps, write.at, cap)
 
-    def _put_deleted(self, write: Write, outcome: str) -> Put:
-        value = {"post": write.raw, "outcome": outcome, "write": write.id}
-        return self._store.put("removed", write.post_id or "", value, KEEP_WRITES)
+
+def _add_accounts(write: Write, post: Post) -> Write:
+    """Add the accounts that a response names and that weren't known before."""
+    account_ids = tuple(dict.fromkeys((*write.account_ids, *post.account_ids)))
+    keys = tuple(dict.fromkeys((*write.keys, *claim_keys(write.digest, account_ids))))
+    return replace(write, account_ids=account_ids, keys=keys)
 
 
-def _settle_claims(claims: Claims, write: Write, outcome: Outcome, post: Post | None) -> Sequence[Put | Delete]:
-    if write.post is None:
-        return []
+def _list_outcome_steps(write: Write, outcome: Outcome, post_id: str | None) -> list[Put | Delete]:
+    kind, record = COUNTED_AS[write.kind], {**_to_record(write), "outcome": outcome, "post_id": post_id}
+    steps: list[Put | Delete] = [Delete("open", write.id)]
     if outcome == "not_done":
-        return claims.withdraw(write)
-    return claims.add(write, "created" if post else "unknown", post.id if post else None)
+        # The limits an hour don't count it.
+        steps += [Delete(kind, write.id), _put_record("failed", write, {**record, "at": write.at.isoformat()})]
+    else:
+        steps.append(_put_record(kind, write, record))
+    if write.kind == "publish":
+        steps.append(settle_publication(write, outcome))
+    if write.raw is not None:
+        steps.append(_put_deleted(write, outcome))
+    return steps
+
+
+def _settle_claims(entries: Entries, write: Write, outcome: Outcome, post: Post | None) -> Collection[Put | Delete]:
+    if outcome == "not_done":
+        return withdraw_claim(entries, write).values()
+    return add_claim(entries, write, "created" if post else "unknown", post.id if post else None).values()
+
+
+def _put_record(kind: str, write: Write, record: JsonObject) -> Put:
+    return Put(kind, write.id, record, write.at + KEEP_WRITES)
+
+
+def _put_owner(post: Post, write: Write, expected: str | None) -> Put:
+    """Make the step that records which write created a post."""
+    return Put("post", post.id, {"write": write.id}, write.at + KEEP_WRITES, expected)
+
+
+def _put_deleted(write: Write, outcome: str) -> Put:
+    value = {"post": write.raw, "outcome": outcome, "write": write.id}
+    return Put("removed", write.post_id or "", value, write.at + KEEP_WRITES)
 
 
 def _to_record(write: Write) -> JsonObject:
@@ -322,10 +351,8 @@ def _to_record(write: Write) -> JsonObject:
         "digest": write.digest,
         "post_id": write.post_id,
         "outcome": None,
-        "targets": read_targets(write.keys, "account") or read_targets(write.keys, "platform"),
+        "targets": write.account_ids or [name.lower() for name in (write.post.platforms if write.post else ())],
     }
-    if write.raw is not None:
-        record["targets"] = Post(write.raw).target_ids
     if write.replaces is not None:
         record["replaces"] = write.replaces
     return record
@@ -337,7 +364,7 @@ def _parse_record(entry: Entry) -> Record:
         entry.key,
         value["kind"],
         value["tool"],
-        entry.at,
+        datetime.fromisoformat(value["at"]) if "at" in value else entry.at,
         value["outcome"],
         value["post_id"],
         tuple(value.get("targets", ())),

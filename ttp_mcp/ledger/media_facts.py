@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from ttp_mcp.ledger.records import KEEP_WRITES
-from ttp_mcp.ledger.store.base import LedgerProblem, ScopedStore, digest_of, reject_malformed
+from ttp_mcp.ledger.store.base import LedgerProblem, Put, ScopedStore, digest_of, reject_malformed
 from ttp_mcp.media.facts import MediaFacts
 
 _KIND = "media_facts"
@@ -21,7 +21,8 @@ class MediaFactsStore:
     async def remember(self, public_url: str, facts: MediaFacts) -> None:
         """Keep the facts of an uploaded file."""
         with suppress(LedgerProblem):
-            await self._store.commit([self._store.put(_KIND, digest_of([public_url]), asdict(facts), KEEP_WRITES)])
+            expires_at = self._store.now() + KEEP_WRITES
+            await self._store.commit([Put(_KIND, digest_of([public_url]), asdict(facts), expires_at)])
 
     async def find(self, urls: Sequence[str]) -> dict[str, MediaFacts]:
         """Return the known facts by URL; a file that was not uploaded by `upload_media` is missing."""

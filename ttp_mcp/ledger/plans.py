@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.ledger.records import KEEP_PLANS
-from ttp_mcp.ledger.store.base import JsonObject, ScopedStore, commit_attempts, reject_malformed
+from ttp_mcp.ledger.store.base import (
+    MAX_ATTEMPTS,
+    CommitResult,
+    Contention,
+    JsonObject,
+    Put,
+    ScopedStore,
+    reject_malformed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,7 @@ class Plans:
 
     async def save(self, plan_id: str, document: JsonObject) -> None:
         """Save a plan. One that exists already keeps its document and steps."""
-        value = {"document": document, "steps": {}}
-        await self._store.commit([self._store.put("plan", plan_id, value, KEEP_PLANS, expected="")])
+        await self._put(plan_id, {"document": document, "steps": {}}, expected="")
 
     async def load(self, plan_id: str) -> PlanRecord | None:
         """Return a plan, or None."""
@@ -37,7 +44,7 @@ class Plans:
 
     async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
         """Record the result of a step; None forgets it. Without effect if the plan doesn't exist."""
-        for _ in commit_attempts():
+        for _ in range(MAX_ATTEMPTS):
             entry = await self._store.get_one("plan", plan_id)
             if entry is None:
                 return
@@ -47,6 +54,9 @@ class Plans:
                 steps.pop(step, None)
             else:
                 steps[step] = note
-            value = {**entry.value, "steps": steps}
-            if await self._store.commit([self._store.put("plan", plan_id, value, KEEP_PLANS, entry.version)]) == "done":
+            if await self._put(plan_id, {**entry.value, "steps": steps}, entry.version) == "done":
                 return
+        raise Contention
+
+    async def _put(self, plan_id: str, value: JsonObject, expected: str) -> CommitResult:
+        return await self._store.commit([Put("plan", plan_id, value, self._store.now() + KEEP_PLANS, expected)])

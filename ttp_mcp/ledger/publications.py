@@ -37,11 +37,13 @@ class Publications:
         """Check whether a request may still arrive. After that the status of the post has its effect."""
         return self._store.now() < prior.at + LONGEST_WRITE
 
-    def put(self, write: Write, state: str, expected: str | None = None) -> Put:
-        """Make the step that records a request."""
-        value = {"state": state, "at": write.at.isoformat()}
-        return self._store.put(_KIND, write.post_id or "", value, KEEP_UNFINISHED, expected)
 
-    def settle(self, write: Write, outcome: Outcome) -> Put | Delete:
-        """Make the step that records the outcome of a request; one that had no effect is forgotten."""
-        return Delete(_KIND, write.post_id or "") if outcome == "not_done" else self.put(write, outcome)
+def put_publication(write: Write, state: str, expected: str | None = None) -> Put:
+    """Make the step that records a request."""
+    value = {"state": state, "at": write.at.isoformat()}
+    return Put(_KIND, write.post_id or "", value, write.at + KEEP_UNFINISHED, expected)
+
+
+def settle_publication(write: Write, outcome: Outcome) -> Put | Delete:
+    """Make the step that records the outcome of a request; one that had no effect is forgotten."""
+    return Delete(_KIND, write.post_id or "") if outcome == "not_done" else put_publication(write, outcome)

@@ -7,10 +7,12 @@ from typing import Literal
 
 from ttp_mcp.api import PostCreate
 from ttp_mcp.credentials import Token
-from ttp_mcp.ledger.store.base import Entry, JsonObject, digest_of
+from ttp_mcp.ledger.store.base import JsonObject, Put, digest_of
 
 Kind = Literal["create", "delete", "upload", "publish"]
 Outcome = Literal["created", "deleted", "already_gone", "uploaded", "queued", "not_done", "unknown"]
+# Kind under which a write is recorded, and counted by the limits an hour: a published post is a post.
+COUNTED_AS: dict[Kind, Kind] = {"create": "create", "publish": "create", "delete": "delete", "upload": "upload"}
 
 KEEP_WRITES = timedelta(days=400)
 KEEP_PLANS = timedelta(days=60)
@@ -32,23 +34,20 @@ class Write:
     tool: str
     at: datetime
     digest: str
+    account_ids: tuple[str, ...] = ()
+    """Ids of the accounts that it reaches, as far as they are known."""
     # Of a create.
     post: PostCreate | None = None
     keys: tuple[str, ...] = ()
     """Keys of its claims: content and minute with each account and platform that it reaches."""
     replaces: str | None = None
     """Id of the post in whose place it is made."""
-    claimed: dict[str, Entry] = field(default_factory=dict[str, Entry])
-    """The entries of its claims, as it left them."""
+    claimed: dict[str, Put] = field(default_factory=dict[str, Put])
+    """How it claimed each of its keys."""
     # Of a delete and of a publish.
     post_id: str | None = None
     # Of a delete.
     raw: JsonObject | None = None
-
-    @property
-    def counted_as(self) -> Kind:
-        """Kind under which the limits an hour count it: a published post is a post."""
-        return "create" if self.kind == "publish" else self.kind
 
 
 @dataclass(frozen=True, slots=True)

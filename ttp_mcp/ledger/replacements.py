@@ -7,11 +7,13 @@ from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.records import KEEP_UNFINISHED, KEEP_WRITES, LONGEST_REPLACEMENT
 from ttp_mcp.ledger.store.base import (
+    MAX_ATTEMPTS,
+    Contention,
     Delete,
     Entry,
     LedgerProblem,
+    Put,
     ScopedStore,
-    commit_attempts,
     digest_of,
     reject_malformed,
 )
@@ -53,24 +55,24 @@ class Replacements:
         """
         # With the accounts: the same text for other accounts is another replacement.
         digest = digest_of([content_digest(post), sorted(post.account_ids), sorted(post.platforms)])
-        for _ in commit_attempts():
+        for _ in range(MAX_ATTEMPTS):
             entry = await self._store.get_one("replacing", old_id)
             if entry is not None and entry.value.get("digest") != digest:
                 return await self._load(entry)
             # Beginning the same replacement again is how one that a crash interrupted is finished.
-            value = {"digest": digest, "at": self._store.now().isoformat()}
-            expected = entry.version if entry else ""
-            if (
-                await self._store.commit([self._store.put("replacing", old_id, value, KEEP_UNFINISHED, expected)])
-                == "done"
-            ):
+            now = self._store.now()
+            value = {"digest": digest, "at": now.isoformat()}
+            step = Put("replacing", old_id, value, now + KEEP_UNFINISHED, entry.version if entry else "")
+            if await self._store.commit([step]) == "done":
                 return None
-        return None
+        raise Contention
 
     async def end(self, old_id: str, new_id: str | None) -> None:
         """Record that `new_id` replaced the post, or with None that only one of the two posts is left."""
-        replaced = [self._store.put("replaced", old_id, {"by": new_id}, KEEP_WRITES)] if new_id is not None else []
-        await self._store.commit([*replaced, Delete("replacing", old_id)])
+        steps: list[Put | Delete] = [Delete("replacing", old_id)]
+        if new_id is not None:
+            steps.append(Put("replaced", old_id, {"by": new_id}, self._store.now() + KEEP_WRITES))
+        await self._store.commit(steps)
 
     async def find_pending(self, old_id: str) -> PendingReplacement | None:
         """Return the replacement of a post that was begun and hasn't ended, or None."""

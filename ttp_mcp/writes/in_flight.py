@@ -43,8 +43,7 @@ class InFlight:
         self._grace_seconds = grace_seconds
         self._tasks: set[asyncio.Task[Any]] = set()
         self._scopes: set[anyio.CancelScope] = set()
-        self._idle = anyio.Event()
-        self._idle.set()
+        self._has_ended = anyio.Event()
         self._is_abandoned = False
 
     @property
@@ -55,7 +54,7 @@ class InFlight:
     @contextmanager
     def track(self) -> Generator[None]:
         """Count a step that must be waited for before the process ends."""
-        self._enter()
+        self.count += 1
         try:
             yield
         finally:
@@ -89,7 +88,7 @@ class InFlight:
         # Not in a task group of the caller, whose cancellation would reach it.
         task = asyncio.get_running_loop().create_task(work(caller))
         self._tasks.add(task)
-        self._enter()
+        self.count += 1
         task.add_done_callback(self._finish)
         try:
             await asyncio.wait({task})
@@ -111,7 +110,8 @@ class InFlight:
             True if everything ended by itself.
         """
         with anyio.move_on_after(max(0.0, seconds - RECORDING_SECONDS)):
-            await self._idle.wait()
+            while self.count:
+                await self._has_ended.wait()
         return await self.abandon()
 
     async def abandon(self) -> bool:
@@ -144,15 +144,10 @@ class InFlight:
             # The caller may be gone, so the bug is logged here.
             log.error("A write ended with a bug", exc_info=error)
 
-    def _enter(self) -> None:
-        self.count += 1
-        if self._idle.is_set():
-            self._idle = anyio.Event()
-
     def _leave(self) -> None:
         self.count -= 1
-        if not self.count:
-            self._idle.set()
+        ended, self._has_ended = self._has_ended, anyio.Event()
+        ended.set()
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:

@@ -6,7 +6,15 @@ from typing import Literal
 
 from ttp_mcp.api import ApiError, Post
 from ttp_mcp.config import Settings
+from ttp_mcp.ledger.records import Kind
 from ttp_mcp.times import to_wire
+
+# Setting and noun of the limit for each kind.
+_LIMITS = {
+    "create": ("TTP_MAX_POSTS_PER_HOUR", "new posts"),
+    "delete": ("TTP_MAX_DELETES_PER_HOUR", "deletions"),
+    "upload": ("TTP_MAX_UPLOADS_PER_HOUR", "uploads"),
+}
 
 
 class WriteRefused(Exception):
@@ -16,8 +24,9 @@ class WriteRefused(Exception):
 class LimitReached(WriteRefused):
     """Raised when a configured limit an hour is used up. `allowed_at` is aware UTC, or None for never."""
 
-    def __init__(self, setting: str, max_per_hour: int, noun: str, allowed_at: datetime | None) -> None:
+    def __init__(self, kind: Kind, max_per_hour: int, allowed_at: datetime | None) -> None:
         """Name the setting, its value, and when the next write is allowed."""
+        setting, noun = _LIMITS[kind]
         later = f"The next one is allowed at {to_wire(allowed_at)}" if allowed_at else "None is allowed"
         super().__init__(
             f"{setting} allows {max_per_hour} {noun} an hour and that is used up. {later}; nothing was sent. "

@@ -1,30 +1,43 @@
 """Create, publish, delete and upload at most once: recorded before it is sent, never sent again, searched for if a response is lost."""
 
+import asyncio
+import json
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import monotonic as real_monotonic
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio
 
-from ttp_mcp.api import NotFound, Post, PostCreate
+from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.api.http import encode_body
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.publications import PriorPublication
-from ttp_mcp.ledger.records import Outcome, PriorCreate, Write
+from ttp_mcp.ledger.records import Kind, Outcome, PriorCreate, Write
+from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.times import to_wire
 from ttp_mcp.writes.duplicates import Duplicates
-from ttp_mcp.writes.in_flight import GRACE_SECONDS, Caller, InFlight
-from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, Published, WriteRefused
+from ttp_mcp.writes.in_flight import GRACE_SECONDS, Caller, InFlight, T, run_to_completion
+from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, LimitReached, Published, WriteRefused
 from ttp_mcp.writes.reconcile import DEADLINE_SECONDS, MIN_SEARCH_SECONDS, Reconciler, Search
-from ttp_mcp.writes.recorder import LostResponse, Recorder
 
+log = logging.getLogger(__name__)
+Begun = TypeVar("Begun")
 # Records in the ledger that a post is about to be created.
 _BeginCreate = Callable[[], Coroutine[Any, Any, Write | PriorCreate | Literal["full"]]]
+
+
+@dataclass(frozen=True, slots=True)
+class LostResponse:
+    """No response to a write that may have happened; `cause` is None if it was cancelled."""
+
+    cause: ApiError | None = None
 
 
 class Writer:
@@ -70,7 +83,6 @@ class Writer:
             sleep=sleep,
         )
         self.in_flight = InFlight(grace_seconds)
-        self._recorder = Recorder(ledger, self.in_flight, api.token, now)
         self.duplicates = Duplicates(api, ledger, self._reconciler, now)
         self.replacing: set[str] = set()
         """Ids of the posts that calls of this process are replacing right now."""
@@ -170,7 +182,7 @@ class Writer:
         """
         with self.in_flight.cancellable() as scope:
             begin = self._ledger.begin_upload(tool=tool, max_per_hour=self._limits.uploads)
-            write = await self._recorder.begin(begin, "upload", self._limits.uploads)
+            write = await self._begin(begin, "upload", self._limits.uploads)
             outcome: Outcome = "not_done"
             try:
                 yield
@@ -178,7 +190,7 @@ class Writer:
             finally:
                 if scope.cancel_called and outcome == "not_done":
                     outcome = "unknown"
-                await self._recorder.record(write, outcome)
+                await self._record(write, outcome)
 
     async def _create(
         self,
@@ -188,52 +200,50 @@ class Writer:
         replaces: str | None,
         caller: Caller,
     ) -> Created:
-        while not isinstance(write := await self._recorder.begin(begin(), "create", self._limits.posts, caller), Write):
+        while not isinstance(write := await self._begin(begin(), "create", self._limits.posts, caller), Write):
             answer = await self.duplicates.answer(write, post)
             # An unclear create that turns out to be the replaced post isn't a duplicate in the next round.
             if answer is not None and (replaces is None or answer.post_id != replaces):
                 return answer
         started = self._monotonic()
-        created = await self._recorder.send(write, self._api.posts.create(post))
+        created = await self._send(write, self._api.posts.create(post))
         if isinstance(created, LostResponse):
             if created.cause is None:
-                return Created("unknown", write.at, recorded=await self._recorder.record(write, "unknown"))
+                return Created("unknown", write.at, recorded=await self._record(write, "unknown"))
             before = None if existing is None else frozenset(each.id for each in existing)
             search = Search(post, write.id, write.digest, write.at, before)
             return replace(await self._reconcile(write, search, started), cause=created.cause)
-        recorded = await self._recorder.record(write, "created", created)
+        recorded = await self._record(write, "created", created)
         return Created("created", write.at, created, created.id, recorded=recorded)
 
     async def _publish(self, post: Post, tool: str, caller: Caller) -> Published:
         begin = self._ledger.begin_publish(post.id, tool=tool, max_per_hour=self._limits.posts)
-        write = await self._recorder.begin(begin, "create", self._limits.posts, caller)
+        write = await self._begin(begin, "create", self._limits.posts, caller)
         if isinstance(write, PriorPublication):
             return Published("already_queued", write.at, post, write.state)
         started = self._monotonic()
-        published = await self._recorder.send(write, self._api.posts.publish(post.id))
+        published = await self._send(write, self._api.posts.publish(post.id))
         if not isinstance(published, LostResponse):
-            return Published(
-                "queued", write.at, published or post, recorded=await self._recorder.record(write, "queued")
-            )
+            return Published("queued", write.at, published or post, recorded=await self._record(write, "queued"))
         has_started = False
         if published.cause is not None:
             has_started, post = await self._reconciler.find_published(post, started)
         outcome = "queued" if has_started else "unknown"
-        recorded = await self._recorder.record(write, outcome)
+        recorded = await self._record(write, outcome)
         return Published(outcome, write.at, post, recorded=recorded, cause=published.cause)
 
     async def _delete(self, post_id: str, tool: str, post: Post, max_per_hour: int | None, caller: Caller) -> Deleted:
         begin = self._ledger.begin_delete(post_id, post, tool=tool, max_per_hour=max_per_hour)
-        write = await self._recorder.begin(begin, "delete", max_per_hour, caller)
+        write = await self._begin(begin, "delete", max_per_hour, caller)
         started = self._monotonic()
-        outcome = await self._recorder.send(write, self._delete_if_there(post_id))
+        outcome = await self._send(write, self._delete_if_there(post_id))
         if not isinstance(outcome, LostResponse):
-            return Deleted(outcome, write.at, post, recorded=await self._recorder.record(write, outcome))
+            return Deleted(outcome, write.at, post, recorded=await self._record(write, outcome))
         is_deleted = still_there = False
         if outcome.cause is not None:
             is_deleted, still_there = await self._reconciler.is_deleted(post_id, started)
         found = "deleted" if is_deleted else "unknown"
-        return Deleted(found, write.at, post, still_there, await self._recorder.record(write, found), outcome.cause)
+        return Deleted(found, write.at, post, still_there, await self._record(write, found), outcome.cause)
 
     async def _delete_if_there(self, post_id: str) -> Literal["deleted", "already_gone"]:
         try:
@@ -246,14 +256,95 @@ class Writer:
         """Search for the post of a create whose response was lost."""
 
         async def claim(found: Post) -> Created | None:
-            recorded = await self._recorder.record_found(write, found)
-            if recorded is None:
+            try:
+                recorded = await self._record(write, "created", found, "reconciled", claim=True)
+            except PostTaken:
                 return None
             return Created("created", write.at, found, found.id, reconciled=True, recorded=recorded)
 
         created, candidates = await self._reconciler.find_created(search, started, claim)
         if created is not None:
             return created
-        return Created(
-            "unknown", write.at, candidates=candidates, recorded=await self._recorder.record(write, "unknown")
-        )
+        return Created("unknown", write.at, candidates=candidates, recorded=await self._record(write, "unknown"))
+
+    async def _begin(
+        self,
+        begin: Coroutine[Any, Any, Begun | Literal["full"]],
+        kind: Kind,
+        max_per_hour: int | None,
+        caller: Caller | None = None,
+    ) -> Begun:
+        """Record the intent, by `Ledger.begin_…`.
+
+        Raises:
+            LimitReached: The limit is used up.
+            CancelledError: The call was cancelled or abandoned by then.
+            LedgerProblem: It can't be recorded.
+        """
+        begun, cancelled = await run_to_completion(begin)
+        if caller is not None and (cancelled or caller.gone):
+            await self._stop_cancelled(begun)
+        if isinstance(begun, str):
+            most = max_per_hour or 0
+            raise LimitReached(kind, most, await self._ledger.find_next_allowed(kind, most))
+        return begun
+
+    async def _stop_cancelled(self, begun: object) -> None:
+        """Stop a call at the last moment before anything is sent."""
+        if isinstance(begun, Write):
+            await self._record(begun, "not_done", why="cancelled")
+        raise asyncio.CancelledError
+
+    async def _send(self, write: Write, request: Coroutine[Any, Any, T]) -> T | LostResponse:
+        """Send a write once.
+
+        Raises:
+            ApiError: It didn't happen.
+        """
+        try:
+            return await request
+        except ApiError as error:
+            if retry.classify_failure(error) in ("ambiguous", "bad_answer"):
+                return LostResponse(error)
+            await self._record(write, "not_done", why=type(error).__name__)
+            raise
+        except asyncio.CancelledError:
+            return LostResponse()
+        except BaseException:
+            await self._record(write, "unknown")
+            raise
+
+    async def _record(
+        self, write: Write, outcome: Outcome, post: Post | None = None, why: str | None = None, *, claim: bool = False
+    ) -> bool:
+        """Record an outcome. False if the ledger can't take it: the call doesn't fail, because the write has happened.
+
+        Raises:
+            PostTaken: The post to `claim` belongs to another write.
+        """
+        try:
+            await run_to_completion(self._ledger.finish(write, outcome, post, claim=claim))
+        except LedgerProblem as problem:
+            self.in_flight.unrecorded += 1
+            log.error("The outcome of write %s (%s) could not be recorded: %s", write.id, outcome, problem)
+            return False
+        if log.isEnabledFor(logging.INFO):
+            self._log(write, outcome, post.id if post else write.post_id, why)
+        return True
+
+    def _log(self, write: Write, outcome: str, post_id: str | None, why: str | None) -> None:
+        """Log one line for each write, with ids and digests and without content."""
+        token = self._api.token
+        line = {
+            "write": write.id,
+            "kind": write.kind,
+            "tool": write.tool,
+            "at": to_wire(write.at),
+            "token": token.fingerprint if token else None,
+            "digest": write.digest[:16],
+            "outcome": outcome,
+            "post_id": post_id,
+            "why": why,
+            "milliseconds": round((self._now() - write.at).total_seconds() * 1000),
+        }
+        log.info("write %s", json.dumps(line))

@@ -4,7 +4,7 @@ import pytest
 
 from tests.transports.http.conftest import KEY, request
 from tests.transports.http.upstream import Upstream, token_of
-from ttp_mcp.ledger.ledger import Ledger
+from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.transports.http.metrics import CountedLedger
 
@@ -114,10 +114,11 @@ async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
 
 async def test_an_outcome_that_was_not_noted_is_not_counted(web, monkeypatch):
     async def not_noted(*_, **__):
-        return False
+        raise PostTaken
 
     monkeypatch.setattr(Ledger, "finish", not_noted)
     ledger = CountedLedger(web.service.state, "scope")
     ledger.on_outcome = web.service.metrics.count_write
-    assert await ledger.finish(None, "created") is False
+    with pytest.raises(PostTaken):
+        await ledger.finish(None, "created")
     assert "ttp_mcp_writes_total{" not in web.service.metrics.render()

@@ -19,12 +19,8 @@ JsonObject = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Keep expired documents this long, in case another machine's clock is behind.
 CLEAR_AFTER = timedelta(days=1)
-# Attempts of an optimistic commit before giving up.
+# Attempts of a commit that another process made impossible by changing the same entry first, before `Contention` is raised.
 MAX_ATTEMPTS = 50
-_CONTENTION = (
-    "the ledger can't be used: other processes keep changing the same entry. Nothing is sent without it; reading goes on. "
-    "Call again in a moment."
-)
 
 # `changed`: an entry wasn't as expected. `full`: the cap is reached. Both change nothing.
 CommitResult = Literal["done", "changed", "full"]
@@ -32,6 +28,17 @@ CommitResult = Literal["done", "changed", "full"]
 
 class LedgerProblem(Exception):
     """Raised when the store can't be used. `str()` has the cause, the consequence and the next step; it follows `<what failed>: `."""
+
+
+class Contention(LedgerProblem):
+    """Raised after too many attempts of a commit."""
+
+    def __init__(self) -> None:
+        """Name the cause."""
+        super().__init__(
+            "the ledger can't be used: other processes keep changing the same entry. Nothing is sent without it; reading goes on. "
+            "Call again in a moment."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +137,6 @@ class ScopedStore:
     ) -> CommitResult:
         """Carry out all steps or none, durably, at `at` (default: now)."""
         return await self._store.commit(self._scope, steps, at or self.now(), cap)
-
-    def put(self, kind: str, key: str, value: JsonObject, keep: timedelta, expected: str | None = None) -> Put:
-        """Make the step that writes an entry which expires after `keep`."""
-        return Put(kind, key, value, self.now() + keep, expected)
-
-
-def commit_attempts() -> Generator[int]:
-    """Number the attempts of a commit that is retried when another process changed the entry first.
-
-    Raises:
-        LedgerProblem: Too many attempts.
-    """
-    yield from range(MAX_ATTEMPTS)
-    raise LedgerProblem(_CONTENTION)
 
 
 def digest_of(parts: list[Any]) -> str:

@@ -133,37 +133,27 @@ class SqliteStore:
                 return [decode_value(*row) for row in self._reader.execute(query, values)]
             except (sqlite3.Error, OSError) as error:
                 self._close_reader()
-                raise LedgerProblem(_describe_error(error)) from error
+                raise _to_problem(error) from error
 
     def _commit_in_thread(
         self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None
     ) -> CommitResult:
         with self._write_lock:
             try:
-                return self._carry_out(self._writer or self._open_writer(), scope, steps, now, cap)
-            except LedgerProblem:
-                self._close_writer()
-                raise
-            except (sqlite3.Error, OSError) as error:
+                # The transaction commits at the end, and rolls back on an error.
+                with self._writer or self._open_writer() as db:
+                    db.execute("BEGIN IMMEDIATE")
+                    refused = _check_steps(db, scope, steps, to_milliseconds(now), cap)
+                    if refused is None:
+                        _apply_steps(db, scope, steps, to_milliseconds(now))
+                        if self._commits % PRUNE_EVERY == 0:
+                            _prune(db, now)
+                self._commits += refused is None
+                return refused or "done"
+            except (LedgerProblem, sqlite3.Error, OSError) as error:
                 # The next call opens the file again: by then there may be room, or another file.
                 self._close_writer()
-                raise LedgerProblem(_describe_error(error)) from error
-
-    def _carry_out(
-        self, db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None
-    ) -> CommitResult:
-        """Carry out the steps in one transaction."""
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            result = _apply_steps(db, scope, steps, to_milliseconds(now), cap)
-            if result == "done":
-                self._prune(db, now)
-            db.execute("COMMIT" if result == "done" else "ROLLBACK")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        return result
+                raise _to_problem(error) from error
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
@@ -200,14 +190,6 @@ class SqliteStore:
             else:
                 return
 
-    def _prune(self, db: sqlite3.Connection, now: datetime) -> None:
-        self._commits += 1
-        if self._commits % PRUNE_EVERY == 1:
-            db.execute(
-                "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)",
-                (to_milliseconds(_earlier_clock(now) - CLEAR_AFTER), PRUNE_ROWS),
-            )
-
     def _close(self) -> None:
         with self._write_lock, self._read_lock:
             self._close_writer()
@@ -224,24 +206,34 @@ class SqliteStore:
             db.close()
 
 
-def _apply_steps(
+def _check_steps(
     db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
-) -> CommitResult:
+) -> CommitResult | None:
+    """Return why the steps must not be carried out, or None. `done`: they were carried out before."""
     is_changed = False
     for step in steps:
-        version = _version_of(db, scope, step, now)
+        row = db.execute(
+            "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
+            (scope, step.kind, step.key, now),
+        ).fetchone()
+        version = row[0] if row else ""
         if isinstance(step, Put) and step.version == version:
             return "done"
         is_changed |= step.expected not in (None, version)
     if is_changed:
         return "changed"
-    if cap is not None:
-        (count,) = db.execute(
-            "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?",
-            (scope, cap.kind, now, to_milliseconds(cap.since)),
-        ).fetchone()
-        if count >= cap.limit:
-            return "full"
+    return "full" if cap is not None and _is_full(db, scope, cap, now) else None
+
+
+def _is_full(db: sqlite3.Connection, scope: str, cap: RateCap, now: int) -> bool:
+    (count,) = db.execute(
+        "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?",
+        (scope, cap.kind, now, to_milliseconds(cap.since)),
+    ).fetchone()
+    return count >= cap.limit
+
+
+def _apply_steps(db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: int) -> None:
     for step in steps:
         if isinstance(step, Delete):
             db.execute("DELETE FROM entries WHERE scope = ? AND kind = ? AND key = ?", (scope, step.kind, step.key))
@@ -260,15 +252,13 @@ def _apply_steps(
                     json.dumps(step.value),
                 ),
             )
-    return "done"
 
 
-def _version_of(db: sqlite3.Connection, scope: str, step: Put | Delete, now: int) -> str:
-    row = db.execute(
-        "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
-        (scope, step.kind, step.key, now),
-    ).fetchone()
-    return row[0] if row else ""
+def _prune(db: sqlite3.Connection, now: datetime) -> None:
+    db.execute(
+        "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires <= ? LIMIT ?)",
+        (to_milliseconds(_earlier_clock(now) - CLEAR_AFTER), PRUNE_ROWS),
+    )
 
 
 @contextmanager
@@ -311,10 +301,11 @@ def _result_code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _describe_error(error: Exception) -> str:
-    return _render_problem(
-        _PROBLEMS.get(sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _result_code(error), _OTHER_PROBLEM)
-    )
+def _to_problem(error: Exception) -> LedgerProblem:
+    if isinstance(error, LedgerProblem):
+        return error
+    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _result_code(error)
+    return LedgerProblem(_render_problem(_PROBLEMS.get(code, _OTHER_PROBLEM)))
 
 
 def _render_problem(problem: tuple[str, str]) -> str:

@@ -103,12 +103,10 @@ class CountedLedger(Ledger):
 
     on_outcome: Callable[[Write, Outcome], None]
 
-    async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> bool:
+    async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> None:
         """Record the outcome, then report it."""
-        noted = await super().finish(write, outcome, post, claim=claim)
-        if noted:
-            self.on_outcome(write, outcome)
-        return noted
+        await super().finish(write, outcome, post, claim=claim)
+        self.on_outcome(write, outcome)
 
 
 def _outcome_of(result: HandlerResult) -> str:
