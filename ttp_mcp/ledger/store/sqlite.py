@@ -150,7 +150,10 @@ class SqliteStore:
                             _prune(db, now)
                 self._commits += refused is None
                 return refused or "done"
-            except (LedgerProblem, sqlite3.Error, OSError) as error:
+            except LedgerProblem:
+                self._close_writer()
+                raise
+            except (sqlite3.Error, OSError) as error:
                 # The next call opens the file again: by then there may be room, or another file.
                 self._close_writer()
                 raise _to_problem(error) from error
@@ -302,8 +305,6 @@ def _result_code(error: Exception) -> int:
 
 
 def _to_problem(error: Exception) -> LedgerProblem:
-    if isinstance(error, LedgerProblem):
-        return error
     code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _result_code(error)
     return LedgerProblem(_render_problem(_PROBLEMS.get(code, _OTHER_PROBLEM)))
 
