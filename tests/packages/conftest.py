@@ -1,10 +1,17 @@
-"""Shared by package tests: the repository's files, and its scripts as modules."""
+"""Shared by package tests: the repository's files, its scripts as modules, and uv."""
 
 import importlib.util
+import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+# `uv run` says where uv is; it need not be on the path.
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+needs_uv = pytest.mark.skipif(not shutil.which(UV), reason="needs uv: call `uv run pytest`, or put uv on the path")
 
 
 def text_of(name: str) -> str:

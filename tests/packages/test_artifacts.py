@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,13 +16,13 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.cli.conftest import sandbox_process
-from tests.packages.conftest import ROOT
+from tests.packages.conftest import ROOT, UV, needs_uv
 from tests.support.login import CLIENTS, Home
 from tests.transports.http.conftest import request
 from ttp_mcp import __version__
 from ttp_mcp.tools import every_tool
 
-pytestmark = [pytest.mark.slow, pytest.mark.requirement("packages.artifacts")]
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("packages.artifacts"), needs_uv]
 
 TOKEN = re.compile(rb"ttp_[0-9a-f]{48}")
 DATA = {
@@ -34,8 +33,6 @@ DATA = {
     "ttp_mcp/sandbox/page/style.css",
     "ttp_mcp/sandbox/schema.sql",
 } | {str(path.relative_to(ROOT)) for path in (ROOT / "ttp_mcp/sandbox/page/templates").iterdir()}
-# `uv run` says where uv is; it need not be on the path.
-UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 LIST = (UV, "pip", "list", "--quiet", "--format", "json")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIREMENTS = [

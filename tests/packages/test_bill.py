@@ -1,18 +1,13 @@
 """The bill of materials."""
 
 import json
-import os
-import shutil
 import subprocess
 
 import pytest
 
-from tests.packages.conftest import ROOT, script
+from tests.packages.conftest import ROOT, UV, needs_uv, script
 
-pytestmark = [
-    pytest.mark.requirement("packages.bill"),
-    pytest.mark.skipif(not (os.environ.get("UV") or shutil.which("uv")), reason="uv is not on the path"),
-]
+pytestmark = [pytest.mark.requirement("packages.bill"), needs_uv]
 
 
 def test_bill_lists_every_locked_runtime_package(tmp_path):
@@ -21,10 +16,9 @@ def test_bill_lists_every_locked_runtime_package(tmp_path):
     bill = json.loads((tmp_path / "sbom.json").read_text())
     assert bill["bomFormat"] == "CycloneDX"
     listed = {(each["name"], each["version"]) for each in bill["components"]}
-    uv = os.environ.get("UV") or "uv"
     exported = subprocess.run(
         [
-            uv,
+            UV,
             "export",
             "--quiet",
             "--locked",

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.packages.conftest import ROOT, script
+from tests.packages.conftest import ROOT, needs_uv, script
 from ttp_mcp import __version__
 
 pytestmark = [
@@ -25,6 +25,7 @@ FILES = {
 }
 
 
+@needs_uv
 @pytest.mark.slow
 def test_two_builds_of_one_commit_have_the_same_bytes(tmp_path, monkeypatch):
     node = subprocess.run([ROOT / ".ci" / "node"], capture_output=True, text=True, check=True).stdout.strip()

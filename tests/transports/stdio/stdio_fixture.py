@@ -163,6 +163,16 @@ def is_readable(fd: int) -> bool:
         return True
 
 
+def wait_until_readable(fd: int, seconds: float) -> bool:
+    """Wait until reading a pipe returns at once, or the time is over."""
+    if sys.platform != "win32":
+        return bool(select.select([fd], [], [], max(0, seconds))[0])
+    until = time.monotonic() + seconds
+    while not (readable := is_readable(fd)) and time.monotonic() < until:
+        time.sleep(0.005)
+    return readable
+
+
 async def wait_readable(fd: int) -> None:
     """Wait until reading a pipe returns at once."""
     if sys.platform != "win32":
@@ -242,11 +252,8 @@ class Peer:
     def read(self, seconds: float) -> bool:
         """Take in what arrives within the time; whether anything did."""
         fd = self.process.stdout.fileno()
-        until = time.monotonic() + seconds
-        while not is_readable(fd):
-            if time.monotonic() >= until:
-                return False
-            time.sleep(0.005)
+        if not wait_until_readable(fd, seconds):
+            return False
         chunk = os.read(fd, 1 << 20)
         self._rest += chunk
         if b"\n" not in chunk:

@@ -2,7 +2,6 @@
 
 import asyncio
 import codecs
-import gc
 import inspect
 import os
 import signal
@@ -57,6 +56,12 @@ needs_flags = skip_on_windows("pipes of Windows have no flag to wait or not that
 in_both_modes = pytest.mark.parametrize(
     "threads", ["threads", pytest.param("loop", marks=waits_for_pipes)], indirect=True
 )
+# For tests of which no mode changes anything.
+once = pytest.mark.parametrize("threads", ["threads"], indirect=True)
+# For tests of a process, which has no record.
+of_processes = pytest.mark.parametrize(
+    "threads", ["threads", *(pytest.param(name, marks=waits_for_pipes) for name in ("loop", "modern"))], indirect=True
+)
 # For tests that send the handshake of 2025 themselves, or a question, which the other era has no request for.
 of_2025 = pytest.mark.parametrize(
     "threads", ["threads", *(pytest.param(name, marks=waits_for_pipes) for name in ("loop", "replayed"))], indirect=True
@@ -104,6 +109,7 @@ async def begun(outcomes):
 
 
 @pytest.mark.requirement("stdio.lines")
+@once
 @given(st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\n", b"x"))), st.data())
 def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
     """Cutting anywhere changes nothing; empty lines are left out and long ones stand as None."""
@@ -118,6 +124,7 @@ def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
 
 
 @pytest.mark.requirement("stdio.lines")
+@once
 def test_lines_dropped_leave_nothing_behind():
     """After a signal neither a whole line nor half of one is left."""
     lines = Lines(limit=8)
@@ -231,6 +238,7 @@ async def test_half_an_emoji_outside_the_arguments_is_replaced(server):
 
 
 @pytest.mark.requirement("stdio.both-eras")
+@once
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28", "auto"])
 async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
     """The same process serves the handshake and the stateless protocol."""
@@ -243,6 +251,7 @@ async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
 
 
 @pytest.mark.requirement("stdio.contract")
+@once
 def test_sdk_server_runs_over_given_streams():
     """`run(read, write, options)` is the part of the SDK that an upgrade must not move."""
     assert list(inspect.signature(Server.run).parameters)[:4] == [
@@ -261,6 +270,7 @@ async def test_an_error_of_the_client_without_an_id_changes_nothing(server):
 
 
 @pytest.mark.requirement("stdio.contract")
+@once
 async def test_a_server_that_fails_to_start_fails_the_same_here():
     """What its lifespan raises comes out, and both descriptors lead where they led before."""
 
@@ -448,6 +458,7 @@ async def test_calls_that_are_queued_when_a_signal_arrives_are_not_begun(server,
 
 @needs_parents
 @pytest.mark.requirement("stdio.parent")
+@once
 def test_server_whose_parent_has_ended_shuts_down_although_its_input_is_open(tmp_path):
     """Another program may have inherited the pipes, so that the end of the client is never seen on them."""
     waiting, release = os.pipe()
@@ -581,6 +592,7 @@ async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(setti
 
 @needs_signals
 @pytest.mark.requirement("stdio.drain")
+@of_processes
 def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
     """Python would wait for it; a look-up of a name can take half a minute."""
     with process(tmp_path / "o") as peer:
@@ -603,6 +615,7 @@ class Endless:
 
 
 @pytest.mark.requirement("stdio.drain")
+@once
 async def test_later_reason_shortens_the_wait_and_never_lengthens_it():
     """Windows ends a process five seconds after its console was closed, whatever it waits for."""
     writes = Endless()
@@ -617,12 +630,12 @@ async def test_later_reason_shortens_the_wait_and_never_lengthens_it():
 
 
 @pytest.mark.requirement("stdio.drain")
+@once
 def test_not_lingering_leaves_with_the_code_it_was_given():
     """After the time, from a thread that nothing waits for."""
     left = []
     timer = force_exit_after(7, seconds=0, exit_process=left.append)
     timer.join(5)
-    gc.unfreeze()
     assert left == [7]
     assert timer.daemon
 
@@ -817,6 +830,7 @@ async def test_a_file_as_input_is_answered_like_a_pipe(server, outcomes, tmp_pat
 
 
 @pytest.mark.requirement("stdio.descriptors")
+@in_both_modes
 def test_the_null_device_as_input_ends_the_process_with_code_0(tmp_path):
     """As a service manager or a container without a terminal starts it."""
     with process(tmp_path / "o", stdin=subprocess.DEVNULL) as peer:
@@ -826,6 +840,7 @@ def test_the_null_device_as_input_ends_the_process_with_code_0(tmp_path):
 
 
 @pytest.mark.requirement("stdio.stray-output")
+@of_processes
 def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
     """Also what still sits in a buffer when the process ends."""
     with process(tmp_path / "o") as peer:
@@ -838,7 +853,7 @@ def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
 
 
 @pytest.mark.requirement("stdio.stray-output")
-@of_2025
+@once
 def test_a_process_without_stderr_serves(tmp_path):
     """Stray output is lost then; the wire is not touched."""
     script = (
