@@ -21,9 +21,9 @@ lint:
 test *arguments:
     uv run pytest -n auto {{arguments}}
 
-# The tests with coverage of lines and branches.
-coverage:
-    uv run pytest -n auto --cov --cov-report=term
+# The tests with coverage of lines and branches; arguments go to pytest: just coverage tests/writes
+coverage *arguments:
+    uv run pytest -n auto -m "not slow" --cov --cov-report=term {{arguments}}
 
 # Renew snapshots; read the diff as an agent would.
 snapshots:

@@ -226,9 +226,9 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """One Chromium for the tests of a module."""
+    """Open Chromium once for the tests of a process."""
     with open_browser(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
