@@ -83,12 +83,10 @@ def remove_guards() -> None:
             """Nothing to close."""
 
     async def request(self: http.Http, method: str, path: str, route: str, *, body: Any = None, **_: Any) -> Any:
-        sent = None if body is None else http.encode_body(body)
-        call = http._Call(method, route, path, self.token, sent, 1 << 40, float("inf"))
-        return await self._exchange(call, http._Progress(sent=True))
+        return await self._exchange(self._build_request(method, path, route, self.token, body, big=True))
 
     async def whole(_: http.Http, response: Any, __: int) -> bytes:
-        return await response.aread()
+        return b"".join([chunk async for chunk in response.body])
 
     async def at_once(_: in_flight.InFlight, write: Callable[[Any], Any]) -> Any:
         return await write(in_flight.Caller())

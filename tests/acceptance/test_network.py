@@ -142,7 +142,7 @@ async def test_b3_fails_without_the_probe(monkeypatch):
     async def all_at_once(self, deadline):
         while left := self.seconds_left():
             await self._clocks.sleep(left)
-        self._until = None
+        self._until, self.is_closed = None, False
 
     monkeypatch.setattr(hold_module.RateLimitGate, "wait", all_at_once)
     with pytest.raises((AssertionError, ExceptionGroup)):

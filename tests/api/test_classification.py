@@ -9,16 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp.api import errors, retry
+from ttp_mcp.api.http import parse_response
 from ttp_mcp.api.network import find_reason
-from ttp_mcp.api.rate_limit import RetryBudget
-from ttp_mcp.api.responses import (
-    RequestInfo,
-    connection_error,
-    error_from_response,
-    parse_json,
-    parse_response,
-    too_large_error,
-)
+from ttp_mcp.api.parsing import parse_json
+from ttp_mcp.api.rate_limit import MOST_CALLS, RetryBudget
+from ttp_mcp.api.responses import RequestInfo, bad_answer, connection_error, error_from_response
 from ttp_mcp.api.retry import ACTIONS, choose_action, classify_failure, delay_seconds, parse_retry_after
 
 pytestmark = pytest.mark.requirement("api.classification")
@@ -283,7 +278,7 @@ def test_readable_answers():
     assert (caught.value.message, caught.value.status, caught.value.may_have_happened) == ("No.", 200, False)
     assert (caught.value.method, caught.value.path) == ("POST", "/posts")
     for asked in (GET, POST):
-        error = too_large_error(asked, 201)
+        error = bad_answer(asked, 201, "too_large")
         assert (error.reason, error.status, error.may_have_happened) == ("too_large", 201, asked is POST)
         assert (error.method, error.path) == (asked.method, asked.route)
 
@@ -359,7 +354,7 @@ def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
     for wait, is_call in steps:
         at += wait
         if is_call:
-            budget.add_call(at)
+            budget.calls.append(at)
             calls.append(at)
             continue
         recent = sum(call > at - 60 for call in calls)
@@ -373,7 +368,7 @@ def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
 def test_budget_counts_the_calls_and_retries_of_the_last_minute():
     budget = RetryBudget()
     for _ in range(50):
-        budget.add_call(0.0)
+        budget.calls.append(0.0)
     assert [budget.take_retry(0.0) for _ in range(6)] == [True] * 5 + [False]
     assert budget.take_retry(59.9) is False
     # Without calls three are left.
@@ -382,11 +377,13 @@ def test_budget_counts_the_calls_and_retries_of_the_last_minute():
 
 
 @pytest.mark.requirement("api.repeats")
-def test_budget_keeps_no_call_of_more_than_a_minute_ago():
+def test_budget_keeps_a_thousand_calls_and_no_more():
+    """They allow a hundred retries a minute."""
     budget = RetryBudget()
-    for at in (0.0, 0.5, 60.0):
-        budget.add_call(at)
-    assert list(budget.calls) == [0.5, 60.0]
+    for at in range(MOST_CALLS + 1):
+        budget.calls.append(at / 100)
+    assert (MOST_CALLS, len(budget.calls), budget.calls[0]) == (1000, 1000, 0.01)
+    assert [budget.take_retry(10.0) for _ in range(101)] == [True] * 100 + [False]
 
 
 def test_limits_are_the_documented_ones():

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.certificates import make_certificate
 from tests.support.windows import WINDOWS
-from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NoAnswer, NotReached, PostCreate, connections, sockets
+from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NoAnswer, NotReached, PostCreate, connections
 from ttp_mcp.credentials import Token
 
 pytestmark = pytest.mark.requirement("api.connections")
@@ -155,11 +155,11 @@ async def test_no_more_is_received_than_is_read():
         sent.set()
 
     async with serving(flood) as port:
-        stream = await sockets.LoopBackend().connect_tcp("127.0.0.1", port)
+        stream = await connections.LoopBackend().connect_tcp("127.0.0.1", port)
         size = 0
         while size < 64 * 1024 * 1024:
             await anyio.lowlevel.checkpoint()
-            assert len(stream._unread) <= 2 * sockets.UNREAD_BYTES
+            assert len(stream._unread) <= 2 * connections.UNREAD_BYTES
             size += len(await stream.read(100_000, 20.0))
         await sent.wait()
         await stream.aclose()

@@ -447,7 +447,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
     async def too_large(self, response, _):
         loop = asyncio.get_running_loop()
         now = loop.time
-        async with aclosing(response.aiter_bytes()) as stream:
+        async with aclosing(aiter(response.body)) as stream:
             await anext(stream)
             patch.setattr(loop, "time", lambda: now() + 100.0)
             # The loop looks at the time after this step, so the deadline is noticed at the first one of the closing.
@@ -565,13 +565,13 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
     async with FaultServer() as server:
         pass
     attempts = []
-    send = connections.ConnectionPool.send
+    send = connections.ConnectionPool.open
 
-    async def counted(self, request):
+    def counted(self, request):
         attempts.append(request.method)
-        return await send(self, request)
+        return send(self, request)
 
-    monkeypatch.setattr(connections.ConnectionPool, "send", counted)
+    monkeypatch.setattr(connections.ConnectionPool, "open", counted)
     api = over_sockets(server)
     for call in (api.posts.list, lambda: api.posts.create(DRAFT)):
         with pytest.raises(NotReached) as caught:

@@ -41,8 +41,9 @@ class AuthApi:
 
     def __init__(self, http: Http) -> None:
         """Use this connection."""
+        self.can_publish = False
+        """Whether the token is known to be able to publish: then its rights needn't be read again."""
         self._monotonic = http.clocks.monotonic
-        self._rights: Me | None = None
         self._ask_again_at = 0.0
         self._me = OptionalEndpoint(http, "GET", "/auth/me", feature="information about its token")
 
@@ -61,20 +62,20 @@ class AuthApi:
         return found
 
     async def rights(self) -> Me | None:
-        """Return what the token may do, for a check before a write; None if that isn't known soon.
+        """Return what the token may do, for a check before a write; None if it can publish, and if that isn't known soon.
 
         A token that can publish is asked about once. One that can't may be allowed to later, so it is asked about again.
         """
-        if self._rights is None and self._monotonic() >= self._ask_again_at:
-            found: Me | None = None
-            with anyio.move_on_after(RIGHTS_SECONDS), suppress(errors.ApiError):
-                found = await self.me()
-            if found is None or found.can_publish is None:
-                self._ask_again_at = self._monotonic() + RETRY_SECONDS
-            if found is None or not found.can_publish:
-                return found
-            self._rights = found
-        return self._rights
+        found: Me | None = None
+        if self.can_publish or self._monotonic() < self._ask_again_at:
+            return found
+        with anyio.move_on_after(RIGHTS_SECONDS), suppress(errors.ApiError):
+            found = await self.me()
+        if found is None or found.can_publish is None:
+            self._ask_again_at = self._monotonic() + RETRY_SECONDS
+            return found
+        self.can_publish = found.can_publish
+        return None if self.can_publish else found
 
 
 def _read_me(raw: JsonObject) -> Me | None:

@@ -17,10 +17,10 @@ from starlette.types import ASGIApp
 from ttp_mcp import __version__
 from ttp_mcp.api import errors, network, responses, retry
 from ttp_mcp.api.clock import ApiClock, Clocks
-from ttp_mcp.api.parsing import JsonObject
+from ttp_mcp.api.parsing import JsonObject, as_object, parse_json
 from ttp_mcp.api.rate_limit import RateLimitGate, RetryBudget, StillLimited
 from ttp_mcp.api.responses import RequestInfo
-from ttp_mcp.api.transport import InProcess, Outgoing, Transport
+from ttp_mcp.api.transport import Incoming, InProcess, Outgoing, Transport
 from ttp_mcp.credentials import Token
 
 MIB = 1024 * 1024
@@ -43,18 +43,6 @@ class Permissions:
     access: str = "full"
     endpoints: frozenset[str] | None = None
 
-    def check(self, method: str, route: str, effect: Effect) -> None:
-        """Refuse what the access mode excludes, and what no offered tool needs.
-
-        Raises:
-            AccessRefused: With the setting that excludes it.
-        """
-        # An endpoint group is the first segment of the path.
-        if self.endpoints is not None and f"{method} /{route.split('/')[1]}" not in self.endpoints:
-            raise errors.AccessRefused(method=method, path=route, setting="TTP_TOOLSETS")
-        if effect not in ALLOWED_EFFECTS[self.access]:
-            raise errors.AccessRefused(method=method, path=route)
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -67,31 +55,6 @@ class Limits:
     list_bytes: int = 8 * MIB
     answer_bytes: int = 1 * MIB
     connections: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Call(RequestInfo):
-    """The parts of a request that are the same for each attempt. `deadline` is on the monotonic clock."""
-
-    path: str
-    token: Token
-    body: bytes | None
-    most_bytes: int
-    deadline: float
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far one attempt came."""
-
-    sent: bool = False
-    status: int | None = None
-    refusal: errors.ApiError | None = None
-
-    async def trace(self, event: str, _: object) -> None:
-        """Note that a byte can have been written; called by the connection before each step."""
-        if event.endswith("send_request_headers.started"):
-            self.sent = True
 
 
 _HEADERS = [
@@ -145,16 +108,11 @@ class Http:
         self.clocks = clocks or Clocks()
         self.clock = ApiClock(self.clocks.now)
         self._home = httpx2.URL(self.base_url)
+        self._base_path = self._home.raw_path.rstrip(b"/")
         self._token_problem = token_problem
         self._headers = [(b"Host", self._home.netloc), *_HEADERS]
         if org_id:
             self._headers.append((b"x-ttp-org", org_id.encode()))
-        self._timeout = {
-            "connect": self.limits.connect_seconds,
-            "read": self.limits.read_seconds,
-            "write": self.limits.write_seconds,
-            "pool": None,
-        }
         self._app = app
         self._permissions = permissions or Permissions()
         self._transport: Transport | None = None
@@ -180,26 +138,17 @@ class Http:
         Raises:
             ApiError: One of its kinds.
         """
-        self._permissions.check(method, route, need)
+        self._check_permission(method, route, need)
         if self.token is None:
             raise self._token_error(method, route)
-        now = self.clocks.monotonic()
-        call = _Call(
-            method,
-            route,
-            path=path,
-            token=self.token,
-            body=None if body is None else encode_body(body),
-            most_bytes=self.limits.list_bytes if big else self.limits.answer_bytes,
-            deadline=now + self.limits.total_seconds,
-        )
-        self._budget.add_call(now)
+        request = self._build_request(method, path, route, self.token, body, big=big)
+        self._budget.calls.append(self.clocks.monotonic())
         attempt = 1
         while True:
             try:
-                return await self._attempt(call)
+                return await self._attempt(request)
             except errors.ApiError as error:
-                await self._wait_before_retry(call, error, attempt)
+                await self._wait_before_retry(request, error, attempt)
                 attempt += 1
 
     async def aclose(self) -> None:
@@ -208,78 +157,99 @@ class Http:
         if transport is not None:
             await transport.aclose()
 
+    def _check_permission(self, method: str, route: str, effect: Effect) -> None:
+        """Refuse what the access mode excludes, and what no offered tool needs.
+
+        Raises:
+            AccessRefused: With the setting that excludes it.
+        """
+        endpoints = self._permissions.endpoints
+        # An endpoint group is the first segment of the path.
+        if endpoints is not None and f"{method} /{route.split('/')[1]}" not in endpoints:
+            raise errors.AccessRefused(method=method, path=route, setting="TTP_TOOLSETS")
+        if effect not in ALLOWED_EFFECTS[self._permissions.access]:
+            raise errors.AccessRefused(method=method, path=route)
+
     def _token_error(self, method: str, route: str) -> errors.ApiError:
         if self._token_problem is not None:
             return errors.TokenMalformed(method=method, path=route, problem=self._token_problem)
         return errors.TokenMissing(method=method, path=route)
 
-    async def _wait_before_retry(self, call: _Call, error: errors.ApiError, attempt: int) -> None:
+    def _build_request(
+        self, method: str, path: str, route: str, token: Token, body: JsonObject | None, *, big: bool
+    ) -> Outgoing:
+        content = b"" if body is None else encode_body(body)
+        headers = [*self._headers, (b"Authorization", f"Bearer {token.reveal()}".encode())]
+        if body is not None:
+            headers.append((b"Content-Type", b"application/json"))
+        if method == "POST":
+            headers.append((b"Content-Length", b"%d" % len(content)))
+        return Outgoing(
+            method,
+            route,
+            target=self._base_path + path.encode("ascii"),
+            headers=headers,
+            body=content,
+            most_bytes=self.limits.list_bytes if big else self.limits.answer_bytes,
+            deadline=self.clocks.monotonic() + self.limits.total_seconds,
+        )
+
+    async def _wait_before_retry(self, request: Outgoing, error: errors.ApiError, attempt: int) -> None:
         """Return when the next attempt may start, or raise the error if there is none."""
-        action = retry.choose_action(error, "write" if call.has_side_effects else "read", attempt)
+        action = retry.choose_action(error, "write" if request.has_side_effects else "read", attempt)
         if action == "give_up":
             raise error
         now = self.clocks.monotonic()
         wait = self._gate.seconds_left() if action == "wait" else retry.delay_seconds(attempt, self.clocks.jitter())
-        if wait > retry.LONGEST_WAIT_SECONDS or now + wait >= call.deadline:
+        if wait > retry.LONGEST_WAIT_SECONDS or now + wait >= request.deadline:
             raise error
         if action == "retry":
             if not self._budget.take_retry(now):
                 raise error
             await self.clocks.sleep(wait)
 
-    async def _attempt(self, call: _Call) -> Any:
+    async def _attempt(self, request: Outgoing) -> Any:
         """Send the request once, before its deadline."""
-        progress = _Progress()
-        left = call.deadline - self.clocks.monotonic()
+        request.is_sent, request.refusal = False, None
+        left = request.deadline - self.clocks.monotonic()
         # Cheaper than anyio.fail_after. asyncio.timeout is cheaper still, but would cut off the closing of a connection.
         with anyio.CancelScope(deadline=asyncio.get_running_loop().time() + max(0.0, left)):
             try:
-                async with self._gate.slot(call.deadline):
-                    return await self._exchange(call, progress)
+                async with self._gate.slot(request.deadline):
+                    return await self._exchange(request)
             except StillLimited:
                 wait = self._gate.seconds_left()
                 raise errors.RateLimited(
-                    method=call.method, path=call.route, status=429, retry_after_seconds=wait
+                    method=request.method, path=request.route, status=429, retry_after_seconds=wait
                 ) from None
-        if progress.refusal is not None:
-            # The status arrived in time, only its message did not.
-            raise progress.refusal
         after = self.limits.total_seconds
-        raise responses.connection_error(call, TimeoutError(), sent=progress.sent, after_seconds=after)
+        raise request.refusal or responses.connection_error(
+            request, TimeoutError(), sent=request.is_sent, after_seconds=after
+        )
 
-    async def _exchange(self, call: _Call, progress: _Progress) -> Any:
+    async def _exchange(self, request: Outgoing) -> Any:
         """Send the request and read the response."""
+        status: int | None = None
         try:
             transport = self._transport or self._open_transport()
-            response = await transport.send(self._build_request(call, progress))
-            try:
-                return await self._read(response, call, progress)
-            finally:
-                await response.aclose()
+            async with transport.open(request) as response:
+                self.clock.learn(response.headers)
+                if response.status >= 300:
+                    raise await self._to_error(request, response)
+                status = response.status
+                content = await self._read_body(response, request.most_bytes)
         except network.UnusableSetting as problem:
             raise errors.NotReached(
-                method=call.method, path=call.route, reason=problem.reason, variable=problem.variable
+                method=request.method, path=request.route, reason=problem.reason, variable=problem.variable
             ) from None
         except (httpx2.RequestError, OSError) as error:
             after = self.limits.write_seconds if isinstance(error, httpx2.WriteTimeout) else self.limits.read_seconds
             raise responses.connection_error(
-                call, error, sent=progress.sent, status=progress.status, after_seconds=after, proxy=self._proxy_variable
+                request, error, sent=request.is_sent, status=status, after_seconds=after, proxy=self._proxy_variable
             ) from None
-
-    def _build_request(self, call: _Call, progress: _Progress) -> Outgoing:
-        # A read can always be retried, so only a write needs to know when its first byte leaves.
-        progress.sent = not call.has_side_effects or self._app is not None
-        extensions: dict[str, Any] = {"timeout": self._timeout}
-        if not progress.sent:
-            extensions["trace"] = progress.trace
-        headers, body = self._headers.copy(), call.body or b""
-        if call.body is not None:
-            headers.append((b"Content-Type", b"application/json"))
-        if call.method == "POST":
-            headers.append((b"Content-Length", b"%d" % len(body)))
-        headers.append((b"Authorization", f"Bearer {call.token.reveal()}".encode()))
-        target = self._home.raw_path.rstrip(b"/") + call.path.encode("ascii")
-        return Outgoing(call.method, target, headers, body, extensions)
+        if content is None:
+            raise responses.bad_answer(request, status, "too_large")
+        return parse_response(request, status, response.headers.get("content-type", ""), content)
 
     def _open_transport(self) -> Transport:
         """Open the connection pool, or reach the application in this process."""
@@ -293,33 +263,26 @@ class Http:
             from ttp_mcp.api.connections import ConnectionPool
 
             self._transport = ConnectionPool(
-                self._home, tls=None if plain else network.create_tls_context(), proxy=proxy
+                self._home,
+                tls=None if plain else network.create_tls_context(),
+                proxy=proxy,
+                timeout={
+                    "connect": self.limits.connect_seconds,
+                    "read": self.limits.read_seconds,
+                    "write": self.limits.write_seconds,
+                },
             )
         return self._transport
 
-    async def _read(self, response: httpx2.Response, call: _Call, progress: _Progress) -> Any:
-        self.clock.learn(response.headers)
-        status = response.status_code
-        if status >= 300:
-            # The status counts, and the gate closes, even if the message never arrives.
-            progress.refusal = self._error_from(call, response, None)
-            if isinstance(progress.refusal, errors.RateLimited):
-                self._gate.close(progress.refusal.retry_after_seconds)
-            raise self._error_from(call, response, await self._read_refusal(response))
-        progress.status = status
-        content = await self._read_body(response, call.most_bytes)
-        if content is None:
-            raise responses.too_large_error(call, status)
-        return responses.parse_response(call, status, response.headers.get("content-type", ""), content)
-
-    async def _read_body(self, response: httpx2.Response, most_bytes: int) -> bytes | None:
+    async def _read_body(self, response: Incoming, most_bytes: int) -> bytes | None:
         """Return the decoded body; None if it is larger, and then the rest isn't read."""
         chunks: list[bytes] = []
         size = 0
-        # HTTPX2 decodes through four generators, which plain bytes don't need.
-        plain = "content-encoding" not in response.headers
-        body = aiter(cast("httpx2.AsyncByteStream", response.stream)) if plain else response.aiter_bytes()
-        async with aclosing(cast("AsyncGenerator[bytes]", body)) as stream:
+        body = response.body
+        if "content-encoding" in response.headers:
+            # HTTPX2 decodes through four generators, which plain bytes don't need.
+            body = httpx2.Response(response.status, headers=response.headers, content=body).aiter_bytes()
+        async with aclosing(cast("AsyncGenerator[bytes]", aiter(body))) as stream:
             async for chunk in stream:
                 size += len(chunk)
                 if size > most_bytes:
@@ -327,12 +290,37 @@ class Http:
                 chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _read_refusal(self, response: httpx2.Response) -> bytes | None:
+    async def _to_error(self, request: Outgoing, response: Incoming) -> errors.ApiError:
+        """Return the error of a status. It counts, and the gate closes, even if the message never arrives."""
+        status, headers, now = response.status, response.headers, self.clock.now()
+        request.refusal = responses.error_from_response(request, status, headers, None, now)
+        if isinstance(request.refusal, errors.RateLimited):
+            self._gate.close(request.refusal.retry_after_seconds)
+        return responses.error_from_response(request, status, headers, await self._read_refusal(response), now)
+
+    async def _read_refusal(self, response: Incoming) -> bytes | None:
         """Return the body of a refusal; None if it is slow, large or cut off."""
         content: bytes | None = None
-        with anyio.move_on_after(REFUSAL_SECONDS), suppress(httpx2.RequestError, OSError):
+        with anyio.move_on_after(REFUSAL_SECONDS), suppress(Exception):
             content = await self._read_body(response, REFUSAL_BYTES)
         return content
 
-    def _error_from(self, info: RequestInfo, response: httpx2.Response, content: bytes | None) -> errors.ApiError:
-        return responses.error_from_response(info, response.status_code, response.headers, content, self.clock.now())
+
+def parse_response(info: RequestInfo, status: int, content_type: str, content: bytes) -> Any:
+    """Parse the JSON of a 2xx response; an empty response to `DELETE` is an empty object.
+
+    Raises:
+        BadAnswer: It isn't JSON.
+        Rejected: It has `success: false`.
+    """
+    if info.method == "DELETE" and not content.strip():
+        return {}
+    try:
+        reply = parse_json(content)
+    except (ValueError, RecursionError):
+        raise responses.bad_answer(info, status, responses.classify_unreadable(content_type, content)) from None
+    if as_object(reply).get("success") is False:
+        raise errors.Rejected(
+            method=info.method, path=info.route, status=status, message=responses.extract_message(content)
+        )
+    return reply

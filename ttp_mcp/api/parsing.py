@@ -1,8 +1,11 @@
 """Tolerant reading of JSON from outside: a value of the wrong type counts as absent, and nothing raises."""
 
+import codecs
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+
+from pydantic_core import from_json
 
 from ttp_mcp.text import is_plain_word
 
@@ -19,6 +22,33 @@ _MOST_REASONS, _DEEPEST_REASON = 5, 6
 
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _UNIX_TIME = re.compile(r"\d{10}(?:\d{3})?", re.ASCII)
+# Matches each JSON escape as a whole, to tell half a surrogate pair from a pair and from an escaped backslash.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_HALF_BYTES = 6
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON of at most 200 levels, without NaN and Infinity. Half a surrogate pair becomes U+FFFD.
+
+    Raises:
+        ValueError: It isn't such JSON.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return from_json(content, allow_inf_nan=False)
+    except ValueError:
+        # A text that was cut within an emoji ends in half a pair; one post must not make a whole list unreadable.
+        repaired = _ESCAPE.sub(_replace_half, content)
+        if repaired == content:
+            raise
+        return from_json(repaired, allow_inf_nan=False)
+
+
+def _replace_half(escape: re.Match[bytes]) -> bytes:
+    is_half = len(escape[0]) == _HALF_BYTES
+    return b"\\ufffd" if is_half else escape[0]
 
 
 def as_str(value: object) -> str | None:
@@ -144,12 +174,13 @@ def first_present(holder: JsonObject, *names: str) -> Any:
 
 def unwrap_list(reply: object, *names: str) -> list[JsonObject] | None:
     """Return the list of a reply: bare, under one of its names, or under one of these in `data`. None without one."""
-    if isinstance(reply, list):
-        return as_objects(cast("object", reply))
-    found = first_present(as_object(reply), *names, "data", "items", "results")
-    if isinstance(found, dict):
-        found = first_present(cast("JsonObject", found), *names, "items", "results")
-    return as_objects(cast("object", found)) if isinstance(found, list) else None
+    found = reply
+    for places in ((*names, "data", "items", "results"), (*names, "items", "results")):
+        if isinstance(found, dict):
+            found = first_present(cast("JsonObject", found), *places)
+    if not isinstance(found, list):
+        return None
+    return [cast("JsonObject", each) for each in cast("list[object]", found) if isinstance(each, dict)]
 
 
 def unwrap_object(reply: object, name: str) -> JsonObject | None:

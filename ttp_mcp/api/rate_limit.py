@@ -15,6 +15,9 @@ LONGEST_HOLD_SECONDS = 3600.0
 DEFAULT_HOLD_SECONDS = 1.0
 # After a 429 that says 0 or a past date: retrying at once would be a storm, which no budget limits.
 LEAST_HOLD_SECONDS = 0.25
+# Retries of a minute, and the calls that are counted for more of them: with these calls there are 100 retries.
+LEAST_RETRIES = 3
+MOST_CALLS = 1000
 
 
 class StillLimited(Exception):
@@ -30,15 +33,12 @@ class RateLimitGate:
     def __init__(self, clocks: Clocks, connections: int) -> None:
         """Start open."""
         self._clocks = clocks
+        self.is_closed = False
+        """Whether calls wait, for the time or for the probe."""
         self._until: float | None = None
         self._probe: anyio.Event | None = None
         # A queue before the connection pool: a call that waits here can still be held, and was certainly not sent.
         self._connections = anyio.Semaphore(connections, fast_acquire=True)
-
-    @property
-    def is_closed(self) -> bool:
-        """Check whether calls wait, for the time or for the probe."""
-        return self._until is not None or self._probe is not None
 
     def seconds_left(self) -> float:
         """Return how long the wait still takes; 0 without one."""
@@ -49,6 +49,7 @@ class RateLimitGate:
         asked = DEFAULT_HOLD_SECONDS if seconds is None else seconds
         until = self._clocks.monotonic() + min(max(asked, LEAST_HOLD_SECONDS), LONGEST_HOLD_SECONDS)
         self._until = until if self._until is None else max(self._until, until)
+        self.is_closed = True
 
     @asynccontextmanager
     async def slot(self, deadline: float) -> AsyncGenerator[None]:
@@ -64,17 +65,14 @@ class RateLimitGate:
             probe = await self.wait(deadline) if self.is_closed else None
             try:
                 async with self._connections:
-                    if self._is_closed_since(probe):
+                    # After a 429 that arrived while this call was in the queue; it doesn't concern the probe.
+                    if self.is_closed and probe is None:
                         continue
                     yield
                     return
             finally:
                 if probe is not None:
                     self.release_probe(probe)
-
-    def _is_closed_since(self, probe: anyio.Event | None) -> bool:
-        """Check for a 429 that arrived while a call was in the queue; it doesn't concern the probe."""
-        return probe is None and self.is_closed
 
     async def wait(self, deadline: float) -> anyio.Event | None:
         """Wait for the gate to open.
@@ -101,32 +99,28 @@ class RateLimitGate:
     def release_probe(self, probe: anyio.Event) -> None:
         """Let the other calls check the gate: the probe has its answer, or was given up."""
         self._probe = None
+        self.is_closed = self._until is not None
         probe.set()
 
 
 class RetryBudget:
-    """Limit on retries, so that an outage isn't amplified: a tenth of the calls of the last minute, and at least three."""
+    """Limit on retries, so that an outage isn't amplified: a tenth of the calls of the last minute, and at least three.
 
-    share, least = 0.1, 3
+    Times are seconds of a monotonic clock.
+    """
 
     def __init__(self) -> None:
         """Start full."""
-        self.calls: deque[float] = deque()
+        self.calls: deque[float] = deque(maxlen=MOST_CALLS)
+        """Start of each call, to be appended by the caller."""
         self._retries: deque[float] = deque()
-
-    def add_call(self, at: float) -> None:
-        """Count a first attempt. Times are seconds of a monotonic clock."""
-        self.calls.append(at)
-        while self.calls[0] <= at - 60:
-            self.calls.popleft()
 
     def take_retry(self, at: float) -> bool:
         """Count a retry and return True, or return False if none is left."""
-        while self.calls and self.calls[0] <= at - 60:
-            self.calls.popleft()
-        while self._retries and self._retries[0] <= at - 60:
-            self._retries.popleft()
-        if len(self._retries) >= max(self.least, int(self.share * len(self.calls))):
+        for times in (self.calls, self._retries):
+            while times and times[0] <= at - 60:
+                times.popleft()
+        if len(self._retries) >= max(LEAST_RETRIES, len(self.calls) // 10):
             return False
         self._retries.append(at)
         return True

@@ -1,6 +1,5 @@
-"""Responses and failures of the connection turned into JSON or into an `ApiError`: pure functions."""
+"""Failures turned into an `ApiError`, those of the connection and those that a response reports: pure functions."""
 
-import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-from pydantic_core import from_json
 
 from ttp_mcp.api import errors, network, retry
-from ttp_mcp.api.parsing import as_message, as_object, first_present
+from ttp_mcp.api.parsing import as_message, as_object, first_present, parse_json
 
 # Raised before a byte of the request is written.
 NOT_SENT = (
@@ -24,14 +22,9 @@ NOT_SENT = (
 )
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:-]{1,253}")
-# Matches each JSON escape as a whole, to tell half a surrogate pair from a pair and from an escaped backslash.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
-)
-_HALF_BYTES = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestInfo:
     """A request as errors and logs name it. `route` is the template, never the URL."""
 
@@ -117,57 +110,11 @@ _FINAL: dict[int, type[errors.ApiError]] = {
 }
 
 
-def too_large_error(info: RequestInfo, status: int) -> errors.BadAnswer:
-    """Return the error of a response with more bytes than the limit."""
+def bad_answer(info: RequestInfo, status: int | None, reason: str) -> errors.BadAnswer:
+    """Return the error of a response that can't be used."""
     return errors.BadAnswer(
-        reason="too_large", method=info.method, path=info.route, status=status, may_have_happened=info.has_side_effects
+        reason=reason, method=info.method, path=info.route, status=status, may_have_happened=info.has_side_effects
     )
-
-
-def parse_response(info: RequestInfo, status: int, content_type: str, content: bytes) -> Any:
-    """Parse the JSON of a 2xx response; an empty response to `DELETE` is an empty object.
-
-    Raises:
-        BadAnswer: It isn't JSON.
-        Rejected: It has `success: false`.
-    """
-    if info.method == "DELETE" and not content.strip():
-        return {}
-    try:
-        reply = parse_json(content)
-    except (ValueError, RecursionError):
-        raise errors.BadAnswer(
-            reason=_classify_unreadable(content_type, content),
-            method=info.method,
-            path=info.route,
-            status=status,
-            may_have_happened=info.has_side_effects,
-        ) from None
-    if as_object(reply).get("success") is False:
-        raise errors.Rejected(method=info.method, path=info.route, status=status, message=extract_message(content))
-    return reply
-
-
-def parse_json(content: bytes) -> Any:
-    """Parse JSON of at most 200 levels, without NaN and Infinity. Half a surrogate pair becomes U+FFFD.
-
-    Raises:
-        ValueError: It isn't such JSON.
-    """
-    content = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        return from_json(content, allow_inf_nan=False)
-    except ValueError:
-        # A text that was cut within an emoji ends in half a pair; one post must not make a whole list unreadable.
-        repaired = _ESCAPE.sub(_replace_half, content)
-        if repaired == content:
-            raise
-        return from_json(repaired, allow_inf_nan=False)
-
-
-def _replace_half(escape: re.Match[bytes]) -> bytes:
-    is_half = len(escape[0]) == _HALF_BYTES
-    return b"\\ufffd" if is_half else escape[0]
 
 
 def extract_message(content: bytes) -> str | None:
@@ -201,10 +148,11 @@ def _find_foreign_reason(content_type: str, content: bytes | None) -> str | None
     try:
         return None if isinstance(parse_json(content), dict) else "shape"
     except (ValueError, RecursionError):
-        return _classify_unreadable(content_type, content)
+        return classify_unreadable(content_type, content)
 
 
-def _classify_unreadable(content_type: str, content: bytes) -> str:
+def classify_unreadable(content_type: str, content: bytes) -> str:
+    """Explain why a body isn't JSON: a page, cut off, or anything else."""
     start = content.lstrip()[:15].lower()
     if start.startswith((b"<!doctype", b"<html")) or "html" in content_type:
         return "html"

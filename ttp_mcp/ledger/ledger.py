@@ -304,7 +304,7 @@ class Ledger:
 
 def _add_accounts(write: Write, post: Post) -> Write:
     """Add the accounts that a response names and that weren't known before."""
-    account_ids = tuple(dict.fromkeys((*write.account_ids, *post.account_ids)))
+    account_ids = tuple(dict.fromkeys((*write.account_ids, *post.target_ids)))
     keys = tuple(dict.fromkeys((*write.keys, *claim_keys(write.digest, account_ids))))
     return replace(write, account_ids=account_ids, keys=keys)
 

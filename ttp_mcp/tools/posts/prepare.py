@@ -145,9 +145,11 @@ async def prepare_post(
     scheduled, wants_now = args.scheduled_at is not None, is_now(args.scheduled_at)
     # A draft reaches no audience, so it needs no comparison.
     is_compared = scheduled or compare_drafts
-    book, others, me = await run_together(
-        context.accounts.fresh, partial(_list_posts, context, wanted=is_compared), context.api.auth.rights
-    )
+    reads, me = (context.accounts.fresh, partial(_list_posts, context, wanted=is_compared)), None
+    if context.api.auth.can_publish:
+        book, others = await run_together(*reads)
+    else:
+        book, others, me = await run_together(*reads, context.api.auth.rights)
     targets = find_targets(args.account_ids, args.platforms, book, found)
     if broken := [account for account in targets.values() if account.healthy is False]:
         await offer_reconnect(broken, context)
