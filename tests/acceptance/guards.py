@@ -689,7 +689,7 @@ REMOVED: dict[str, Removal] = {
         f"{TOOLS}/posts/test_publish.py::test_post_that_changes_while_the_user_is_asked_is_left",
     ),
     "only failed accounts are sent a post again": Removal(
-        "tools.posts.publish:_failed_accounts",
+        "tools.posts.publish:_list_failed_accounts",
         constant(lambda post: post.target_ids),
         f"{TOOLS}/posts/test_publish.py::test_partial_post_is_sent_again_to_the_failed_account_only",
     ),

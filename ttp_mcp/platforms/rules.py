@@ -163,7 +163,7 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
             draft, "nothing_to_post", f"{platform.name}: the post has no text and no media; add content."
         )
     if rule := platform.rules.get("text_most"):
-        yield from _too_long(draft, platform, rule, "content", draft.content)
+        yield from _check_length(draft, platform, rule, "content", draft.content)
     size = len(draft.content.encode("utf-8", "surrogatepass"))
     yield from _check_most(draft, platform, "bytes_most", size, "bytes in content; shorten it")
     links = (
@@ -174,7 +174,7 @@ def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
     yield from _check_most(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
 
 
-def _too_long(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
+def _check_length(draft: Draft, platform: Platform, rule: Rule, part: str, text: str) -> Iterator[Finding]:
     most, unit = int(rule.value), UNITS[rule.unit]
     length = unit.count(text)
     if length > most:
@@ -201,7 +201,7 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
         if not part.strip():
             words = f"{platform.name}: part {number} of thread is empty; remove it or write it."
             yield Finding("error", "thread_part_empty", draft.platform, words)
-        yield from _too_long(draft, platform, rule, f"part {number} of thread", part)
+        yield from _check_length(draft, platform, rule, f"part {number} of thread", part)
         if UNITS[rule.unit].count(part) <= int(rule.value) < len(part):
             words = (
                 f"{platform.name}: part {number} of thread has {len(part)} characters and fits only as X counts them; the API may "
@@ -274,19 +274,19 @@ def _check_fields(draft: Draft, platform: Platform) -> Iterator[Finding]:
         yield Finding("error", "field_invalid", draft.platform, words)
         return
     block = cast("dict[str, object]", raw)
-    yield from _missing_fields(draft, platform, block)
+    yield from _check_required(draft, platform, block)
     for name, value in block.items():
         field = platform.fields.get(name)
         if field is None:
             words = f"{platform.name}: {place}.{name[:50]} is not documented and is sent as it is."
             yield Finding("warning", "unknown_field", draft.platform, words)
-        elif value is not None and (problem := _field_problem(field, value)):
+        elif value is not None and (problem := _find_field_problem(field, value)):
             yield Finding("error", "field_invalid", draft.platform, f"{platform.name}: {place}.{name} {problem}.")
     if platform.key == "tiktok":
         yield from _check_tiktok(draft, block)
 
 
-def _missing_fields(draft: Draft, platform: Platform, block: dict[str, object]) -> Iterator[Finding]:
+def _check_required(draft: Draft, platform: Platform, block: dict[str, object]) -> Iterator[Finding]:
     missing = [field for field in platform.fields.values() if field.required and is_missing(block.get(field.name))]
     if missing:
         names = ", ".join(render_field(field).partition(", required")[0] for field in missing)
@@ -301,7 +301,7 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _field_problem(field: Field, value: object) -> str | None:
+def _find_field_problem(field: Field, value: object) -> str | None:
     if field.kind == "switch":
         return None if isinstance(value, bool) else "must be true or false"
     if not isinstance(value, str):

@@ -51,11 +51,11 @@ class AccountCache:
         Raises:
             Refusal: None is on these platforms, or one of them has several.
         """
-        meant = self._meant(wanted)
+        meant = self._find_exact(wanted)
         if not platforms:
             if len(meant) == 1:
                 return meant
-            raise self._refusal(wanted, meant, what)
+            raise self._build_refusal(wanted, meant, what)
         keys = {platform_key(platform) for platform in platforms}
         found = [account for account in meant if platform_key(account.platform) in keys]
         if meant and not found:
@@ -65,7 +65,7 @@ class AccountCache:
                 "platforms out. Nothing was sent."
             )
         if not found or len({account.platform for account in found}) < len(found):
-            raise self._refusal(wanted, found, what)
+            raise self._build_refusal(wanted, found, what)
         return found
 
     def on(self, platform: str) -> list[Integration]:
@@ -75,33 +75,35 @@ class AccountCache:
 
     def matching(self, wanted: str) -> list[Integration]:
         """Return every account that matches, by partial name too. For filters only."""
-        return self._meant(wanted) or self._called_in_part(wanted)
+        return self._find_exact(wanted) or self._find_similar(wanted)
 
-    def _meant(self, wanted: str) -> list[Integration]:
+    def _find_exact(self, wanted: str) -> list[Integration]:
         for account in self.accounts:
             if account.id == wanted.strip():
                 return [account]
         word = _normalize_word(wanted)
         # A label such as `instagram @harbor.cafe` is unambiguous even if the handle alone isn't.
-        if " " in word and (labelled := [each for each in self.accounts if _label_key(word) in _label_keys(each)]):
+        if " " in word and (
+            labelled := [each for each in self.accounts if _to_label_key(word) in _list_label_keys(each)]
+        ):
             return labelled
         # A platform's name never selects an account named like it: the post would go to another platform.
         if (on_platform := self.on(word)) or platform_key(word) in known_platforms():
             return on_platform
-        return [each for each in self.accounts if word in _names_of(each)]
+        return [each for each in self.accounts if word in _list_names(each)]
 
-    def _called_in_part(self, wanted: str) -> list[Integration]:
+    def _find_similar(self, wanted: str) -> list[Integration]:
         word = _normalize_word(wanted)
         if not word or word.startswith("@") or self._is_platform(word):
             return []
-        return [account for account in self.accounts if any(word in name for name in _names_of(account))]
+        return [account for account in self.accounts if any(word in name for name in _list_names(account))]
 
     def _is_platform(self, word: str) -> bool:
         return platform_key(word) in known_platforms() or bool(self.on(word))
 
-    def _refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
+    def _build_refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
         shown = quote_text(wanted, 60)
-        if candidates := found or self._called_in_part(wanted):
+        if candidates := found or self._find_similar(wanted):
             fits = f"matches {len(found)} accounts" if found else "names no account in full; similar are"
             listed = ", ".join(f"{account_label(account)} ({show_id(account.id)})" for account in candidates[:10])
             return Refusal(
@@ -231,18 +233,18 @@ def _normalize_word(text: str) -> str:
     return fold_text(text.translate(_MARKS).strip())
 
 
-def _label_key(label: str) -> tuple[str, str]:
+def _to_label_key(label: str) -> tuple[str, str]:
     """Return a label for comparison, its platform in the API's spelling: `x @harborcafe` is `twitter @harborcafe`."""
     platform, _, name = _normalize_word(label).partition(" ")
     return platform_key(platform), name.strip()
 
 
-def _label_keys(account: Integration) -> set[tuple[str, str]]:
-    names = {(platform_key(account.platform), name) for name in _names_of(account)}
-    return {_label_key(account_label(account)), _label_key(full_account_label(account)), *names}
+def _list_label_keys(account: Integration) -> set[tuple[str, str]]:
+    names = {(platform_key(account.platform), name) for name in _list_names(account)}
+    return {_to_label_key(account_label(account)), _to_label_key(full_account_label(account)), *names}
 
 
-def _names_of(account: Integration) -> set[str]:
+def _list_names(account: Integration) -> set[str]:
     """Return an account's full names: its name, and its handle with and without @."""
     handle, name = (_normalize_word(text or "") for text in (account.handle, account.name))
     bare = handle.removeprefix("@")

@@ -50,7 +50,7 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
     problems: list[str] = []
     accepted: dict[str, Any] = {}
     for given, value in arguments.items():
-        name = _spellings_of(model).get(given, given)
+        name = _list_spellings(model).get(given, given)
         if name not in known:
             problems.append(_describe_unknown(given, name, known))
         elif name in accepted:
@@ -80,7 +80,7 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
 
     Clients fill optional arguments that the model left out with null, "", "null", [], [""] or {}.
     """
-    spellings, kinds, choices = _spellings_of(model), _structures_of(model), _choices_of(model)
+    spellings, kinds, choices = _list_spellings(model), _find_structures(model), _find_choices(model)
     read: dict[str, Any] = {}
     for given, value in values.items():
         name = spellings.get(given, given)
@@ -88,13 +88,13 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
             value = _to_structure(name, value, kinds[name])
         if name in choices:
             value = _match_case(value, choices[name])
-        if name in _required_fields(model) or not _is_filler(name, value):
+        if name in _list_required(model) or not _is_filler(name, value):
             read[name] = value
     return read
 
 
 @cache
-def _spellings_of(model: type[ToolInput]) -> dict[str, str]:
+def _list_spellings(model: type[ToolInput]) -> dict[str, str]:
     """Return the other spellings of the fields: as the API writes them, `accountIds`."""
     # The API's `id` has a longer name here.
     ids = {"id": "post_id"} if "post_id" in model.model_fields else {}
@@ -108,12 +108,12 @@ def _to_camel_case(name: str) -> str:
 
 
 @cache
-def _required_fields(model: type[BaseModel]) -> frozenset[str]:
+def _list_required(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name, field in model.model_fields.items() if field.is_required())
 
 
 @cache
-def _structures_of(model: type[BaseModel]) -> dict[str, type]:
+def _find_structures(model: type[BaseModel]) -> dict[str, type]:
     """Return `list`, or `dict` for an object, for each field that holds one."""
     kinds: dict[str, type] = {}
     for name, field in model.model_fields.items():
@@ -159,7 +159,7 @@ def _is_filler(name: str, value: object) -> bool:
 
 
 @cache
-def _choices_of(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
+def _find_choices(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
     """Return the words that a field takes, for each field that takes only some."""
     choices: dict[str, tuple[str, ...]] = {}
     for name, field in model.model_fields.items():

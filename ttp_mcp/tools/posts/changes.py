@@ -49,15 +49,15 @@ def apply_changes(args: ChangeFields, old: Post, context: ToolContext, failure: 
         )
     return PostArguments(
         content=args.content or old.content,
-        account_ids=args.account_ids or _known_accounts(old, failure),
+        account_ids=args.account_ids or _keep_accounts(old, failure),
         media_urls=() if "media_urls" in removed else args.media_urls or old.media_urls,
         thread=() if "thread" in removed else args.thread or old.thread,
-        scheduled_at=args.scheduled_at or _known_time(old, context, failure),
+        scheduled_at=args.scheduled_at or _keep_time(old, context, failure),
         platform_data={} if "platform_data" in removed else _merge_choices(old.platform_data, args.platform_data or {}),
     )
 
 
-def _known_accounts(old: Post, failure: str) -> list[str]:
+def _keep_accounts(old: Post, failure: str) -> list[str]:
     found = old.target_ids
     if not found:
         raise Refusal(
@@ -66,7 +66,7 @@ def _known_accounts(old: Post, failure: str) -> list[str]:
     return found
 
 
-def _known_time(old: Post, context: ToolContext, failure: str) -> str | None:
+def _keep_time(old: Post, context: ToolContext, failure: str) -> str | None:
     """Return the time of a scheduled post, which its replacement keeps; None for a draft."""
     if old.status != "scheduled":
         return None

@@ -104,7 +104,7 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
         _render_verdict(prepared, found, earlier, context)
         if is_open
         else f"Can't be changed: {show_id(args.post_id or '')}.",
-        *(_account_line(account, prepared.post) for account in prepared.targets.values()),
+        *(_render_account(account, prepared.post) for account in prepared.targets.values()),
         *(changes.render_question() if changes and is_open else []),
         *render_content(prepared)[1:],
         *(f"Error: {text}" for text in found.errors),
@@ -191,7 +191,7 @@ def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None
 
 
 def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
-    length = _longest_part(account.platform, post)
+    length = _measure_longest(account.platform, post)
     return CheckedAccount(
         account_id=clean_text(account.id),
         account=account_label(account),
@@ -203,12 +203,12 @@ def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
     )
 
 
-def _longest_part(platform: str, post: PostCreate) -> rules.Length:
+def _measure_longest(platform: str, post: PostCreate) -> rules.Length:
     parts = (post.content, *(post.thread if platform == "twitter" else ()))
     return max((rules.text_length(platform, part) for part in parts), key=lambda length: length.count)
 
 
-def _account_line(account: Integration, post: PostCreate) -> str:
+def _render_account(account: Integration, post: PostCreate) -> str:
     return f"- {full_account_label(account)} ({show_id(account.id)}): {show_length(account.platform, post.content)}"
 
 

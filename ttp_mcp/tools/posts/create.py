@@ -95,7 +95,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
     if when is not None and (is_soon or context.settings.confirm == "required"):
         asked = await require_confirmation(
             context,
-            _create_question(prepared, when, context, once_more=args.allow_duplicate),
+            _render_question(prepared, when, context, once_more=args.allow_duplicate),
             binding={**confirmation_binding("create_post", prepared), "allow_duplicate": args.allow_duplicate},
             irreversible=is_soon,
             confirmation=args.confirmation,
@@ -110,7 +110,7 @@ async def create_post(args: CreatePost, context: ToolContext) -> Answer[CreatedP
         existing=prepared.others,
         target_ids=tuple(prepared.targets),
     )
-    return created_answer(created, prepared, context)
+    return _build_answer(created, prepared, context)
 
 
 def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) -> PreparedPost:
@@ -122,14 +122,14 @@ def _refresh_time(prepared: PreparedPost, when: datetime, context: ToolContext) 
     return prepared
 
 
-def _create_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
+def _render_question(prepared: PreparedPost, when: datetime, context: ToolContext, *, once_more: bool) -> str:
     time = f"{show(when, context.zone)}, {from_now(when, context.now())}"
     again = ", even if the same was sent before" if once_more else ""
     heading = f"Schedule this post for {time}, on {describe_where(prepared)}{again}?"
     return "\n".join([heading, *prepared.notes, quote_all(prepared.post)])
 
 
-def created_answer(created: Created, prepared: PreparedPost, context: ToolContext) -> Answer[CreatedPost]:
+def _build_answer(created: Created, prepared: PreparedPost, context: ToolContext) -> Answer[CreatedPost]:
     """Render the result of a create as text and data."""
     when = prepared.post.scheduled_at
     # The API's own time wins over the requested one.
@@ -195,7 +195,7 @@ def _describe_created(created: Created, prepared: PreparedPost, context: ToolCon
     when, post_id = prepared.post.scheduled_at, show_id(created.post_id or "")
     where = f"{describe_where(prepared)}"
     found = " The API's response was lost; list_posts has the post." if created.reconciled else ""
-    if differs := _not_as_asked(created.post, when, context):
+    if differs := _describe_differences(created.post, when, context):
         return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"
     if when is None:
         return (
@@ -209,7 +209,7 @@ def _describe_created(created: Created, prepared: PreparedPost, context: ToolCon
     )
 
 
-def _not_as_asked(post: Post | None, when: datetime | None, context: ToolContext) -> str | None:
+def _describe_differences(post: Post | None, when: datetime | None, context: ToolContext) -> str | None:
     """Describe how a new post differs from the request; None if it doesn't. Fields that the API leaves out are ignored."""
     if post is None:
         return None

@@ -50,7 +50,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     book = await context.accounts.names()
     asked = await require_confirmation(
         context,
-        _delete_question(post, book, context),
+        _render_question(post, book, context),
         binding={"tool": "delete_post", "post_id": post.id, "shown": visible_fields(post)},
         irreversible=True,
         confirmation=args.confirmation,
@@ -60,7 +60,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
         asked_about, post = post, await _read_deletable(args.post_id, context)
         refuse_changed(asked_about, post, "Post not deleted")
     deleted = await context.writer.delete(args.post_id, tool="delete_post", post=post)
-    text = _deleted_text(deleted, post, book, context)
+    text = _render_outcome(deleted, post, book, context)
     if other := await replacement_under_way(post.id, context):
         text += (
             f"\nAn unfinished reschedule had already created {show_id(other)} as its replacement. "
@@ -81,11 +81,11 @@ async def _read_deletable(post_id: str, context: ToolContext) -> Post:
     return post
 
 
-def _delete_question(post: Post, book: AccountCache, context: ToolContext) -> str:
+def _render_question(post: Post, book: AccountCache, context: ToolContext) -> str:
     return f"Delete this post?\n{render_headline(post, book, context.zone, context.now())}\n{quote_all(post)}"
 
 
-def _deleted_text(deleted: Deleted, post: Post, book: AccountCache, context: ToolContext) -> str:
+def _render_outcome(deleted: Deleted, post: Post, book: AccountCache, context: ToolContext) -> str:
     name = show_id(post.id)
     where = join_words(account_labels(post, book))
     if deleted.outcome == "already_gone":

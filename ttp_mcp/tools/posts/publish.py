@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import EndpointMissing, NotFound, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, describe_cause
-from ttp_mcp.text import clean_text, join_words, quote_text, show_id, show_word
+from ttp_mcp.text import clean_text, join_words, quote_text, show_id
 from ttp_mcp.times import from_now, show
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
 from ttp_mcp.toolkit.confirmation import require_confirmation
@@ -19,7 +19,7 @@ from ttp_mcp.toolkit.params import Confirmation, PostId
 from ttp_mcp.tools.posts.content_summary import describe_where, name_accounts, quote_all
 from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way, visible_fields
 from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, prepare_post
-from ttp_mcp.tools.posts.rendering import render_headline
+from ttp_mcp.tools.posts.rendering import name_account, render_headline
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.outcomes import Created, Published
@@ -101,7 +101,7 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
     """Read the post and decide what to do; an answer if nothing has to be sent."""
     post = await _read_post(post_id, context)
     if settled := _describe_settled(post, context):
-        return await _settled_answer(settled, post, context)
+        return await _answer_settled(settled, post, context)
     if post.status not in (*PUBLISHABLE, "partial"):
         raise Refusal(
             f"{NOT_DONE}: {show_id(post.id)} is {post.status}, and only a draft, scheduled, failed or partial post can be "
@@ -109,16 +109,16 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
         )
     await _refuse_pending_replacement(post, context)
     is_retry = post.status == "partial" or bool(list_delivered(post))
-    ids = _failed_accounts(post) if is_retry else post.target_ids
+    ids = _list_failed_accounts(post) if is_retry else post.target_ids
     prepared = await prepare_post(_to_arguments(post, ids, is_retry=is_retry), context, NOT_DONE, replaced=post)
     step = _Step(post, prepared, await context.accounts.names(), is_retry)
     elsewhere: dict[str, str] = {}
     if is_retry or post.status == "failed":
         elsewhere = _find_elsewhere(step)
         if len(elsewhere) == len(prepared.targets):
-            return _covered_answer(step, elsewhere, context)
+            return _answer_covered(step, elsewhere, context)
     refuse_errors(prepared.findings, NOT_DONE)
-    return _without_accounts(step, elsewhere)
+    return _leave_out_accounts(step, elsewhere)
 
 
 async def _read_post(post_id: str, context: ToolContext) -> Post:
@@ -142,7 +142,7 @@ async def _refuse_pending_replacement(post: Post, context: ToolContext) -> None:
         )
 
 
-def _failed_accounts(post: Post) -> list[str]:
+def _list_failed_accounts(post: Post) -> list[str]:
     """Return the ids of the accounts that refused the post.
 
     Raises:
@@ -195,7 +195,7 @@ def _find_elsewhere(step: _Step) -> dict[str, str]:
     return find_accounts_with(step.post, others, tuple(step.prepared.targets))
 
 
-def _without_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
+def _leave_out_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
     """Leave out the accounts that have the post already, and send the others a new post."""
     if not elsewhere and not step.is_retry:
         return step
@@ -241,7 +241,7 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
         # Its state has changed since it was read.
         post = await _read_post(step.post.id, context)
         if settled := _describe_settled(post, context):
-            return await _settled_answer(settled, post, context)
+            return await _answer_settled(settled, post, context)
         raise
     describe = {"queued": _describe_queued, "already_queued": _describe_recent, "unknown": _describe_unknown}
     text = describe[published.outcome](published, step, context)
@@ -329,7 +329,7 @@ def _describe_settled(post: Post, context: ToolContext) -> tuple[str, str] | Non
     return ("already_published", "Already published") if post.status == "published" else None
 
 
-async def _settled_answer(settled: tuple[str, str], post: Post, context: ToolContext) -> Answer[PublishedPost]:
+async def _answer_settled(settled: tuple[str, str], post: Post, context: ToolContext) -> Answer[PublishedPost]:
     outcome, state = settled
     book = await context.accounts.names()
     text = f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent."
@@ -344,7 +344,7 @@ async def _settled_answer(settled: tuple[str, str], post: Post, context: ToolCon
     return Answer(text, data)
 
 
-def _covered_answer(step: _Step, elsewhere: dict[str, str], context: ToolContext) -> Answer[PublishedPost]:
+def _answer_covered(step: _Step, elsewhere: dict[str, str], context: ToolContext) -> Answer[PublishedPost]:
     """Answer when every account has the post by another one."""
     by = join_words(sorted(map(show_id, set(elsewhere.values()))))
     text = (
@@ -383,7 +383,4 @@ def _build_answer(
 
 
 def _describe_failure(account_id: str | None, platform: str | None, error: str | None, book: AccountCache) -> str:
-    account = (
-        book.named(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
-    )
-    return f"{account}: {quote_text(error, 200) if error else 'no reason given'}"
+    return f"{name_account(account_id, platform, book)}: {quote_text(error, 200) if error else 'no reason given'}"

@@ -113,7 +113,7 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     lines = [first, f"  {quote_text(short.content, SHORT)} ({_describe_extent(short)})"]
     if short.links:
         lines.append(f"  Links: {', '.join(map(show_url, short.links))}")
-    lines += [f"  {_result_line(each.status, None, each.error, each.account)}" for each in short.failures or ()]
+    lines += [f"  {_render_result(each.status, None, each.error, each.account)}" for each in short.failures or ()]
     return "\n".join(lines)
 
 
@@ -160,10 +160,10 @@ def render_post(
     text, end = cut_content(post, offset)
     lines = [render_headline(post, book, zone, now)]
     lines += [
-        _result_line(result.status, result.url, result.error, _account_name(result.account_id, result.platform, book))
+        _render_result(result.status, result.url, result.error, name_account(result.account_id, result.platform, book))
         for result in post.results
     ]
-    if _failed_results(post):
+    if _list_failed(post):
         lines.append(
             "Failed accounts aren't retried. Fix the cause, then call publish_post, which sends the post to these accounts only."
         )
@@ -199,7 +199,7 @@ def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetim
 
 
 def _describe_status(post: Post) -> str:
-    failed = len(_failed_results(post))
+    failed = len(_list_failed(post))
     where = f"{failed} of {count_noun(len(post.results), 'account')}"
     if post.status == "failed":
         return f"failed on {where}" if failed else "failed"
@@ -211,13 +211,13 @@ def describe_missing_time(post: Post) -> str:
     return "due at a time that can't be read" if post.has_unreadable_time else "no time set"
 
 
-def _failed_results(post: Post) -> list[Result]:
+def _list_failed(post: Post) -> list[Result]:
     return [result for result in post.results if result.status == "failed"]
 
 
 def _to_account_result(result: Result, book: AccountCache) -> AccountResult:
     return AccountResult(
-        account=_account_name(result.account_id, result.platform, book),
+        account=name_account(result.account_id, result.platform, book),
         account_id=clean_text(result.account_id) if result.account_id else None,
         status=result.status or "not stated",
         url=clean_text(result.url) if result.url else None,
@@ -225,11 +225,12 @@ def _to_account_result(result: Result, book: AccountCache) -> AccountResult:
     )
 
 
-def _account_name(account_id: str | None, platform: str | None, book: AccountCache) -> str:
+def name_account(account_id: str | None, platform: str | None, book: AccountCache) -> str:
+    """Return the label of the account of a result, or its platform where the API names no account."""
     return book.named(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
 
 
-def _result_line(status: str | None, url: str | None, error: str | None, account: str) -> str:
+def _render_result(status: str | None, url: str | None, error: str | None, account: str) -> str:
     line = f"- {account}: {status or 'not stated'}"
     if url:
         line += f", {show_url(url)}"

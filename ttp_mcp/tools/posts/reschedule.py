@@ -93,7 +93,7 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
     changes = await compare_posts(old, prepared, args, context)
     asked = await require_confirmation(
         context,
-        _reschedule_question(prepared, old, changes, context),
+        _render_question(prepared, old, changes, context),
         binding={**confirmation_binding("reschedule_post", prepared), "post_id": old.id},
         irreversible=prepared.post.scheduled_at is not None and prepared.post.scheduled_at - context.now() < SOON,
         confirmation=args.confirmation,
@@ -109,7 +109,7 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         done = await run_shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
     except EarlierAttempt as problem:
         raise Refusal(f"{NOT_DONE}: {problem} {show_id(old.id)} was not changed.") from None
-    return _reschedule_answer(old, _new_id(done, old, prepared), prepared, changes, context)
+    return _build_answer(old, _take_new_id(done, old, prepared), prepared, changes, context)
 
 
 async def _read_post(post_id: str, replacer: Replacer, context: ToolContext) -> Post:
@@ -167,7 +167,7 @@ def refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
         )
 
 
-def _reschedule_question(prepared: PreparedPost, old: Post, changes: Changes, context: ToolContext) -> str:
+def _render_question(prepared: PreparedPost, old: Post, changes: Changes, context: ToolContext) -> str:
     when = prepared.post.scheduled_at
     due = f"for {show(when, context.zone)}, {from_now(when, context.now())}" if when else "as a draft"
     lines = [
@@ -179,7 +179,7 @@ def _reschedule_question(prepared: PreparedPost, old: Post, changes: Changes, co
     return "\n".join(lines)
 
 
-def _new_id(done: Replacement, old: Post, prepared: PreparedPost) -> str:
+def _take_new_id(done: Replacement, old: Post, prepared: PreparedPost) -> str:
     """Return the id of the new post.
 
     Raises:
@@ -249,7 +249,7 @@ def _describe_equal_post(created: Created | None, name: str, prepared: PreparedP
     )
 
 
-def _reschedule_answer(
+def _build_answer(
     old: Post, new_id: str, prepared: PreparedPost, changes: Changes, context: ToolContext
 ) -> Answer[Rescheduled]:
     when = prepared.post.scheduled_at

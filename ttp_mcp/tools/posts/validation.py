@@ -265,7 +265,7 @@ def _check_platforms(
 ) -> None:
     kinds: tuple[rules.MediaKind, ...] = ()
     if facts:
-        kinds = tuple(_media_kind(url, facts.get(url)) for url in post.media_urls)
+        kinds = tuple(_find_media_kind(url, facts.get(url)) for url in post.media_urls)
     for platform, accounts in platforms.items():
         draft = rules.Draft(
             content=post.content,
@@ -285,7 +285,7 @@ def _check_platforms(
         found.add("error", "thread is for X only: add an X account, or leave thread out.")
 
 
-def _media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
+def _find_media_kind(url: str, facts: MediaFacts | None) -> rules.MediaKind:
     if facts is None:
         return rules.media_kind(url)
     if facts.is_video:
