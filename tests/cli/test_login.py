@@ -455,6 +455,6 @@ def test_keyring_that_can_not_be_read_fails_closed(run, api, system_keyring):
     system_keyring.locked = False
     run("login", given=api["token"].encode())
     system_keyring.entries.clear()
-    assert settings().token_problem.startswith("the login is in the system's keyring: its entry is gone.")
+    assert settings().token_problem.startswith(f"the login is in {KEYRING}: its entry is gone.")
     keyring.set_keyring(keyring.backends.fail.Keyring())
     assert "lacks the extra `keyring`, or finds no keyring" in settings().token_problem

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver import MCPServer
 
-from tests.support.windows import needs_descriptors
+from tests.support.windows import needs_descriptors, skip_on_windows
 from ttp_mcp.logs import LineFormatter, StderrHandler, configure_logging
 
 TOKEN = "ttp_" + "0123456789ab" * 4
+needs_full_pipes = skip_on_windows("a full pipe of Windows never says so")
+names_devices = skip_on_windows("Windows has no numbers or paths of devices")
 
 
 @pytest.fixture
@@ -213,6 +215,7 @@ def filled(writing):
             return count
 
 
+@needs_full_pipes
 @pytest.mark.requirement("logs.never-block")
 def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
     """One line is being written and two are queued; once read, the number of lost lines follows."""
@@ -234,6 +237,7 @@ def test_lines_beyond_the_pipe_and_the_queue_are_dropped_and_counted(pipe):
     ]  # fmt: skip
 
 
+@needs_full_pipes
 @pytest.mark.requirement("logs.never-block")
 def test_closing_does_not_wait_for_a_reader(pipe):
     """The process ends with lines unread; nothing is written afterwards."""
@@ -245,6 +249,7 @@ def test_closing_does_not_wait_for_a_reader(pipe):
     handler.emit(record("too late"))
 
 
+@needs_full_pipes
 @pytest.mark.requirement("logs.never-block")
 async def test_waiting_lines_arrive_as_soon_as_stderr_is_read(pipe):
     """No further record is needed."""
@@ -331,6 +336,7 @@ def test_core_dumps_and_memory_access_are_forbidden_and_logging_works():
     assert done.stderr.endswith("WARNING root: (0, 0) 0\n")
 
 
+@names_devices
 @pytest.mark.requirement("logs.never-block")
 def test_process_without_stderr_can_log():
     """The null device takes descriptor 2 before another file gets it."""
@@ -346,6 +352,7 @@ def test_process_without_stderr_can_log():
     assert done.stdout == "/dev/null\n"
 
 
+@names_devices
 @pytest.mark.requirement("logs.never-block")
 def test_closed_descriptor_becomes_the_null_device():
     """Whatever its number: logged lines are discarded and nothing is raised."""
