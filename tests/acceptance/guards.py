@@ -849,6 +849,11 @@ REMOVED: dict[str, Removal] = {
         no_check,
         "tests/transports/http/test_options.py::test_other_machines_are_not_served_without_client_authentication",
     ),
+    "token in an offer to reconnect": Removal(
+        "server.elicitation:redact_tokens",
+        as_it_is,
+        f"{SERVER}/test_reconnect.py::test_token_is_in_no_offer",
+    ),
     "answers for web pages of others": Removal(
         "transports.http.options:GuardRules",
         lambda there: lambda **given: there(**given | {"shared_with": given["origins"]}),

@@ -30,7 +30,8 @@ def browser(action="accept"):
 
 def on_site(side):
     """Treat the sandbox as an API with a site."""
-    side.assembly.server._context_of = lambda _: replace(side.assembly.app, sandbox=False)
+    app = replace(side.assembly.app, sandbox=False, accounts_url=URL, dashboard=f"the TimeToPost dashboard ({URL})")
+    side.assembly.server._context_of = lambda _: app
 
 
 @eras
@@ -46,6 +47,18 @@ async def test_link_is_offered_once_and_any_reply_leads_to_the_answer(connect, e
             text = text_of(await side.call(tool, **arguments))
             assert text.count(URL) == 1
     assert [(each.message, each.url) for each in shown] == [(MESSAGE, URL)]
+
+
+@eras
+async def test_token_is_in_no_offer(connect, sandbox, era):
+    """However it got into the name of an account."""
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET handle = ? WHERE handle LIKE '%berlin'", (sandbox.token,))
+    asked, shown = browser()
+    async with connect(era, asked=asked) as side:
+        on_site(side)
+        await side.call("check_setup")
+    assert [each.message for each in shown] == [MESSAGE.replace("@harborcafe_berlin", "«@[redacted]»")]
 
 
 @eras

@@ -25,9 +25,16 @@ async def test_caller_without_the_key_gets_401_also_on_this_machine(serve, value
 
 
 async def test_a_request_without_authorization_is_answered_401(serve):
+    """As a JSON-RPC error, which MCP clients show; a body that was not read must not be taken for the next request."""
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list")
     assert response.status_code == 401
+    assert response.json() == {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": said(response)}}
+    names = ("content-type", "content-length", "cache-control", "connection")
+    assert [response.headers[name] for name in names] == [
+        *("application/json", str(len(response.content))),
+        *("no-store", "close"),
+    ]
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}", f"Bearer {KEY} "])

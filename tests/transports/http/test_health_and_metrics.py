@@ -1,11 +1,13 @@
 """What probes and Prometheus see."""
 
+import anyio
 import pytest
 
 from tests.transports.http.conftest import KEY, request
 from tests.transports.http.upstream import Upstream, token_of
 from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.store.base import LedgerProblem
+from ttp_mcp.transports.http import health
 from ttp_mcp.transports.http.metrics import CountedLedger
 
 pytestmark = [pytest.mark.requirement("http.health"), pytest.mark.requirement("http.metrics")]
@@ -22,7 +24,7 @@ async def test_probes_need_no_key_and_may_name_any_host(serve, path):
     assert elsewhere.status_code == 403
 
 
-async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve):
+async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve, caplog):
     upstream = Upstream()
     async with serve(sandbox=upstream) as web:
         before = await web.http.get("/readyz")
@@ -34,8 +36,23 @@ async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve):
         after = await web.http.get("/readyz")
         alive = await web.http.get("/healthz")
     assert (before.status_code, after.status_code, alive.status_code) == (200, 503, 200)
-    assert "disk" not in after.text
+    assert after.text == "the state can't be used; see the log\n"
+    assert "not ready: the disk is full" in caplog.messages
+    assert (after.headers["content-type"], after.headers["cache-control"]) == ("text/plain", "no-store")
     assert upstream.asked == {}
+
+
+async def test_a_store_that_does_not_answer_is_not_ready(web, monkeypatch, caplog):
+    """A probe waits for a few seconds only."""
+
+    async def hang(*_):
+        await anyio.sleep_forever()
+
+    web.service.state.get = hang
+    monkeypatch.setattr(health, "_STORE_SECONDS", 0)
+    response = await web.http.get("/readyz")
+    assert (response.status_code, response.text) == (503, "the state can't be used; see the log\n")
+    assert "not ready: the store does not answer" in caplog.messages
 
 
 async def test_a_server_that_leaves_is_alive_and_not_ready(web):

@@ -34,8 +34,7 @@ class Health:
             await self._app(scope, receive, send)
             return
         problem = None if scope["path"] == ALIVE else await self._find_problem()
-        body = b"" if scope["method"] == "HEAD" else (problem or "ok").encode() + b"\n"
-        await send_rejection(send, 503 if problem else 200, b"text/plain", body)
+        await send_rejection(send, 503 if problem else 200, b"text/plain", f"{problem or 'ok'}\n".encode())
 
     async def _find_problem(self) -> str | None:
         if self.is_draining:
@@ -44,6 +43,6 @@ class Health:
             with anyio.fail_after(_STORE_SECONDS):
                 await self._state.get("probe", "probe", ["probe"], utc_now())
         except (LedgerProblem, TimeoutError) as problem:
-            log.warning("not ready: %s", problem or "the store does not answer")
+            log.warning("not ready: %s", str(problem) or "the store does not answer")
             return "the state can't be used; see the log"
         return None
