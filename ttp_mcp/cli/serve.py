@@ -76,7 +76,10 @@ def run_serve(args: argparse.Namespace) -> int:
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         if args.handshake is not None:
-            args.handshake.refuse(f"The server can't start: {problem} Then restart the server. Nothing was sent.")
+            from ttp_mcp.transports.stdio.refusal import refuse_requests
+
+            text = f"The server can't start: {problem} Then restart the server. Nothing was sent."
+            refuse_requests(args.handshake, text)
         return 2
 
 

@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from tests.processes import environment
 from tests.support.windows import needs_parents, needs_signals, skip_on_windows
+from tests.transports.stdio.handshake_fixture import calling, opening
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
 
 TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
@@ -188,29 +191,86 @@ def test_everything_sent_at_once_before_the_input_closes_is_answered_in_order(re
     assert sorted(str(each["id"]) for each in received[2:]) == ["1", "tools"]
 
 
-@pytest.mark.requirement("fast-start.end")
-def test_a_server_that_can_not_start_any_more_answers_what_was_sent(tmp_path):
-    """The data of the sandbox was damaged after the record was made."""
-    with program(tmp_path) as peer:
-        open_session(peer)
-        peer.process.stdin.close()
-        assert peer.wait() == 0
-    for path in (tmp_path / "sandbox").glob("sandbox.db*"):
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """A state folder whose sandbox can't be opened any more, with a record of both eras."""
+    folder = tmp_path_factory.mktemp("damaged")
+    for era in ("legacy", "modern"):
+        with program(folder) as peer:
+            peer.send(*opening(era))
+            peer.answer(4)
+            peer.process.stdin.close()
+            assert peer.wait() == 0
+    for path in (folder / "sandbox").glob("sandbox.db*"):
         path.write_bytes(b"no database" * 100)
-    with program(tmp_path) as peer:
-        open_session(peer)
-        peer.send(line(call(1, "list_integrations")) + line(TOOLS) + line(call("x", "list_posts")) + b"nonsense")
-        errors = [peer.answer(number)["error"] for number in (1, "tools", "x")]
+    return folder
+
+
+@pytest.fixture(params=["legacy", "modern"])
+def era(request):
+    return request.param
+
+
+@pytest.mark.requirement("fast-start.end")
+def test_a_server_that_can_not_start_any_more_answers_what_was_sent(damaged, era):
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
+    calls = [calling(era, number, "list_posts") for number in (9, 10, "x")]
+    with program(damaged) as peer:
+        peer.send(*opening(era), *calls, cancelled, b"[]\n", b"nonsense")
+        received, said = peer.process.communicate(timeout=PATIENCE)
         assert peer.wait() == 2
-        said = peer.process.stderr.read().decode()
-        assert peer.process.stdout.read() == b""
-    assert errors[0] == errors[1] == errors[2]
-    assert errors[0]["code"] == -32603
+    said = said.decode()
     assert said.startswith("ttp-mcp: --sandbox can't use ")
-    assert (
-        errors[0]["message"]
-        == f"The server can't start: {said.removeprefix('ttp-mcp: ').strip()} Then restart the server. Nothing was sent."
+    answers = [json.loads(each) for each in received.splitlines()]
+    assert sorted(answer["id"] for answer in answers if "result" in answer and answer["id"] != "start") == [*range(5)]
+    errors = {answer["id"]: answer["error"] for answer in answers if "error" in answer}
+    assert list(errors) == [9, "x"]
+    text = (
+        f"The server can't start: {said.removeprefix('ttp-mcp: ').strip()} Then restart the server. Nothing was sent."
     )
+    assert errors[9] == errors["x"] == {"code": -32603, "message": text}
+
+
+ENDS = [(point, "") for point in POINTS] + [(POINTS[-1], end) for end in ("input", "output", "SIGTERM", "SIGKILL")]
+
+
+@needs_signals
+@pytest.mark.requirement("fast-start.end")
+@pytest.mark.parametrize(("point", "end"), ENDS)
+def test_a_start_that_fails_answers_what_arrives_until_then(damaged, era, point, end):
+    """Also a request that is longer than a pipe, and whatever ends the session in the meantime."""
+    asked = [
+        calling(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
+    ]
+    with program(damaged, python=["-X", "importtime"]) as peer:
+        peer.send(*opening(era), asked[0])
+        wait_for_import(peer, point)
+        sending = threading.Thread(target=send_all, args=(peer, asked[1:]))
+        reading = threading.Thread(target=peer.process.stderr.read)
+        sending.start()
+        reading.start()
+        if end == "input":
+            sending.join()
+            peer.process.stdin.close()
+        elif end == "output":
+            peer.process.stdout.close()
+        elif end:
+            peer.process.send_signal(getattr(signal, end))
+        received = [] if end == "output" else [json.loads(each) for each in peer.process.stdout]
+        assert peer.wait() == {"SIGTERM": 0, "SIGKILL": -9}.get(end, 2)
+        sending.join()
+        reading.join()
+    number_answered = Counter(answer["id"] for answer in received if "error" in answer)
+    assert number_answered == ({} if end in ("output", "SIGTERM", "SIGKILL") else {9: 1, 10: 1, 11: 1})
+    assert len([answer for answer in received if "result" in answer]) == (
+        0 if end == "output" else len(opening(era)) - (era == "legacy")
+    )
+
+
+def send_all(peer, messages):
+    """Send messages as far as the process reads them."""
+    with suppress(BrokenPipeError):
+        peer.send(*messages)
 
 
 @pytest.mark.requirement("fast-start.end")

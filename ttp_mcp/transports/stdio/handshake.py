@@ -58,7 +58,8 @@ class Handshake:
         self._key = key
         self._answers = _read_record(path, key)
         self._pending: dict[str | int, str] = {}
-        self._replayed: list[str | int] = []
+        self.replayed: list[str | int] = []
+        """Ids of requests in `unread` that the client has the answers of."""
         self._start()
 
     def _start(self) -> None:
@@ -92,7 +93,7 @@ class Handshake:
         if not is_open and not self.unread.strip():
             return False
         self.unread = self._shaping + self.unread
-        self._replayed = self._shaping_ids
+        self.replayed = self._shaping_ids
         self._start()
         return True
 
@@ -117,21 +118,10 @@ class Handshake:
         name = self._pending.pop(request_id, None)
         if name is not None and result is not None:
             self._record(name, json.dumps(result, ensure_ascii=False, separators=(",", ":")))
-        if request_id not in self._replayed:
+        if request_id not in self.replayed:
             return False
-        self._replayed.remove(request_id)
+        self.replayed.remove(request_id)
         return True
-
-    def refuse(self, problem: str, output_fd: int = 1) -> None:
-        """Answer the requests that were read with an error, because the real server can't start."""
-        for line in self.unread.split(b"\n"):
-            with suppress(ValueError, RecursionError, LookupError, TypeError, EOFError):
-                message = json.loads(line)
-                if message["method"] and not self.is_answered(message["id"], None):
-                    error = {"code": -32603, "message": problem}
-                    _write(
-                        output_fd, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode() + b"\n"
-                    )
 
     def _answer_lines(self, output_fd: int) -> bool:
         """Answer all whole lines; False if that needs the real server."""
@@ -144,7 +134,7 @@ class Handshake:
             self._shape(message, line)
             self.unread = rest
             if message[0] is not None:
-                _write(output_fd, f'{{"jsonrpc":"2.0","id":{json.dumps(message[0])},"result":{answer}}}\n'.encode())
+                write_line(output_fd, f'{{"jsonrpc":"2.0","id":{json.dumps(message[0])},"result":{answer}}}'.encode())
         return len(self.unread) <= _LINE_BYTES
 
     def _name(self, text: str) -> str:
@@ -193,9 +183,9 @@ def _wait_readable(fd: int, parent: int) -> None:
             raise EOFError
 
 
-def _write(fd: int, line: bytes) -> None:
+def write_line(fd: int, line: bytes) -> None:
     """Write a whole line. Raises EOFError if the output is broken."""
-    rest = memoryview(line)
+    rest = memoryview(line + b"\n")
     while rest:
         try:
             rest = rest[os.write(fd, rest) :]
