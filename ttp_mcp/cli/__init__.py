@@ -49,7 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         handshake = find_handshake(words)
     if handshake is not None and handshake.can_replay and not _replay(handshake):
         return 0
-    return _run_command(words, handshake)
+    try:
+        return _run_command(words, handshake)
+    except Exception:
+        if handshake is not None:
+            _refuse_requests(handshake)
+        raise
+
+
+def _refuse_requests(handshake: Handshake) -> None:
+    """Answer what was sent after the replayed messages, if the server has not begun to."""
+    from ttp_mcp.transports.stdio.refusal import refuse_requests
+
+    refuse_requests(handshake, "it made a mistake of its own, which it printed to stderr. Report it.")
 
 
 def _replay(handshake: Handshake) -> bool:

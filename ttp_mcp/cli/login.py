@@ -119,15 +119,15 @@ def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
     settings = config.load_settings({**environ, **({"TTP_ORG_ID": org} if org else {})})
     token = _read_token()
     accounts, organization = anyio.run(_read_account, replace(settings, token=token))
-    saved_in = save_login(environ, Login(token, settings.api_url, settings.org_id))
-    notes = [*_list_notes(settings), *_describe_place(saved_in)]
+    file = save_login(environ, Login(token, settings.api_url, settings.org_id))
+    notes = [*_list_notes(settings), *_describe_place(file)]
     return LoginReport(
         outcome="saved",
         profile=settings.profile or config.DEFAULT_PROFILE,
         api_url=settings.api_url,
         organization=organization or settings.org_id,
         accounts=accounts,
-        saved_in=saved_in,
+        saved_in=name_keyring() if file is None else str(file),
         fingerprint=token.fingerprint,
         notes=notes,
     )
@@ -196,14 +196,14 @@ def _list_notes(settings: config.Settings) -> list[str]:
     return []
 
 
-def _describe_place(saved_in: str) -> list[str]:
-    """Return who else may read the token, or has to be let in."""
-    if saved_in == name_keyring("darwin"):
-        return [_KEYCHAIN_NOTE]
-    if sys.platform != "win32" or saved_in == name_keyring():
+def _describe_place(file: Path | None) -> list[str]:
+    """Return who else may read the token in this file, or without a file what the keyring asks."""
+    if file is None:
+        return [_KEYCHAIN_NOTE] if sys.platform == "darwin" else []
+    if sys.platform != "win32":
         return []
-    if readers := find_other_readers(Path(saved_in)):
-        return [f"The file can be read by {', '.join(readers)}. Run: {how_to_make_private(saved_in)}"]
+    if readers := find_other_readers(file):
+        return [f"The file can be read by {', '.join(readers)}. Run: {how_to_make_private(file)}"]
     return ["On Windows the file can be read by you, by administrators and by the system."]
 
 

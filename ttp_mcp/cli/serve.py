@@ -12,6 +12,7 @@ import anyio
 
 from ttp_mcp import config, process
 from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_port, read_environment
+from ttp_mcp.transports.stdio.refusal import refuse_requests
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
@@ -76,10 +77,7 @@ def run_serve(args: argparse.Namespace) -> int:
     except config.SettingProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         if args.handshake is not None:
-            from ttp_mcp.transports.stdio.refusal import refuse_requests
-
-            text = f"The server can't start: {problem} Then restart the server. Nothing was sent."
-            refuse_requests(args.handshake, text)
+            refuse_requests(args.handshake, f"{problem} Then restart the server.")
         return 2
 
 

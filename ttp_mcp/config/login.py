@@ -79,8 +79,8 @@ def read_login(environ: Mapping[str, str]) -> Login | None:
         raise LoginProblem("the login is damaged.") from None
 
 
-def save_login(environ: Mapping[str, str], login: Login) -> str:
-    """Save the profile's login, in place of an earlier one, and return where the token is now.
+def save_login(environ: Mapping[str, str], login: Login) -> Path | None:
+    """Save the profile's login, in place of an earlier one. Returns the file that has the token; None if a keyring has it.
 
     Raises:
         LoginProblem: It can't be saved; an earlier login is as before.
@@ -96,7 +96,7 @@ def save_login(environ: Mapping[str, str], login: Login) -> str:
         system_keyring.remove(new)
         raise LoginProblem(_describe_write_problem(path, problem)) from None
     system_keyring.remove(old)
-    return str(path) if new is None else system_keyring.name_keyring()
+    return path if new is None else None
 
 
 def remove_login(environ: Mapping[str, str]) -> bool:

@@ -16,9 +16,9 @@ class KeyringProblem(Exception):
     """The keyring can't be used. `str()` is the cause and the next step."""
 
 
-def name_keyring(platform: str | None = None) -> str:
-    """Return the keyring's name for a message, by default that of this system."""
-    return _NAMES.get(platform or sys.platform, "the system's keyring")
+def name_keyring() -> str:
+    """Return the keyring's name for a message."""
+    return _NAMES.get(sys.platform, "the system's keyring")
 
 
 def save(secret: str) -> str | None:

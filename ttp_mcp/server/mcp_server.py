@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from ttp_mcp import __version__
 from ttp_mcp.api import ApiError, NotFound
-from ttp_mcp.credentials import redact_tokens
+from ttp_mcp.credentials import may_hold_token, redact_tokens
 from ttp_mcp.errors import agent_text, error_kind
 from ttp_mcp.server import completions, panels, resources, skills
 from ttp_mcp.server.elicitation import ElicitationRequired, McpUserPrompter
@@ -242,11 +242,7 @@ class TtpServer(Server[Any]):
 async def redact_names(ctx: Request, call_next: CallNext) -> HandlerResult:
     """Redact a token that is sent as a name or an address: spans are named by it, and answers repeat it."""
     sent = ctx.params or {}
-    names: dict[str, str] = {}
-    for key in ("name", "uri"):
-        if isinstance(name := sent.get(key), str) and (redacted := redact_tokens(name)) != name:
-            names[key] = redacted
-    method = redact_tokens(ctx.method)
-    if names or method != ctx.method:
-        ctx = replace(ctx, method=method, params={**sent, **names})
+    if may_hold_token(f"{ctx.method} {sent.get('name')} {sent.get('uri')}".encode(errors="replace")):
+        names = {key: redact_tokens(sent[key]) for key in ("name", "uri") if isinstance(sent.get(key), str)}
+        ctx = replace(ctx, method=redact_tokens(ctx.method), params={**sent, **names})
     return await call_next(ctx)

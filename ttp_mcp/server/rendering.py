@@ -87,12 +87,11 @@ def render_template(resource: Resource) -> types.ResourceTemplate:
 
 def render_success(answer: Answer[Any]) -> types.CallToolResult:
     """Render an answer as text and structured content, without tokens."""
+    text = answer.text
     data: dict[str, Any] = answer.data.model_dump(mode="json", exclude_none=True)
-    if may_hold_token(to_json(data)):
-        data = redact_json(data)
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=redact_tokens(answer.text))], structured_content=data
-    )
+    if may_hold_token(to_json([text, data])):
+        text, data = redact_tokens(text), redact_json(data)
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=data)
 
 
 def render_failure(text: str, kind: str) -> types.CallToolResult:

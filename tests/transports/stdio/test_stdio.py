@@ -45,7 +45,7 @@ from tests.transports.stdio.stdio_fixture import (
 )
 from ttp_mcp.factory import create_server
 from ttp_mcp.process import force_exit_after
-from ttp_mcp.transports.stdio.lines import Lines
+from ttp_mcp.transports.stdio.reader import take_lines
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.transport import serve_stdio
 
@@ -114,24 +114,22 @@ async def begun(outcomes):
 def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
     """Cutting anywhere changes nothing; empty lines are left out and long ones stand as None."""
     stream = b"".join(text + b"\n" for text in texts)
-    lines = Lines(limit=8)
+    part, lines = bytearray(), []
     while stream:
         size = data.draw(st.integers(1, len(stream)))
-        lines.feed(stream[:size])
+        lines += take_lines(part, stream[:size], 8)
         stream = stream[size:]
-    expected = [text if len(text) <= 8 else None for text in texts if text.strip() or len(text) > 8]
-    assert list(lines.waiting) == expected
+    assert lines == [text if len(text) <= 8 else None for text in texts if text.strip() or len(text) > 8]
+    assert not part
 
 
 @pytest.mark.requirement("stdio.lines")
 @once
-def test_lines_dropped_leave_nothing_behind():
-    """After a signal neither a whole line nor half of one is left."""
-    lines = Lines(limit=8)
-    lines.feed(b"one\ntw")
-    lines.drop()
-    lines.end()
-    assert not lines.waiting
+def test_a_line_over_the_limit_is_not_kept():
+    part = bytearray()
+    for _ in range(1000):
+        assert not take_lines(part, b"x" * 10, 100)
+    assert len(part) <= 110
 
 
 @pytest.mark.requirement("stdio.line-cap")

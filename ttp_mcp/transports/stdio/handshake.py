@@ -15,25 +15,23 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+_INITIALIZED = "notifications/initialized"
 _LISTS = ("prompts/list", "resources/list", "resources/templates/list", "tools/list")
 _REQUESTS = {"initialize", "ping", "server/discover", *_LISTS}
-_INITIALIZED = "notifications/initialized"
 # Other metadata, such as a progress token or a trace, differs in each session.
 _LASTING_META = "io.modelcontextprotocol/"
-
-_VARIABLES = ("TTP_", "TIMETOPOST_")
 # A token changes no answer of the handshake, so nothing is derived from it.
 TOKEN_VARIABLES = frozenset({"TTP_API_TOKEN", "TIMETOPOST_API_TOKEN"})
 # An invalid one stops the start, and a password could be guessed from a digest.
 REFUSED_VARIABLES = frozenset({"TTP_SERVER_KEY", "TTP_STATE_URL"})
-
+# Variable and default of the folder for caches.
+_CACHES = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/Caches")}
 _PREFIX = "handshake-"
 _MOST_RECORDS = 16
 _RECORD_BYTES = 512 * 1024
 _LINE_BYTES = 64 * 1024
 # Interval of the check that the parent process still exists.
 _PARENT_SECONDS = 5.0
-_DIGEST_BYTES = 64
 
 
 def find_handshake(words: Sequence[str]) -> "Handshake | None":
@@ -51,26 +49,18 @@ class Handshake:
     """The first messages of a session. `replay` answers them; afterwards the real server reports messages and answers."""
 
     def __init__(self, path: Path, key: str) -> None:
-        """Read the record at `path`; one with another key counts as empty."""
+        """Read the record at `path`; answers under another key are never found."""
         self.unread = b""
         """Input that the real server must read before that of the descriptor."""
-        self._path = path
-        self._key = key
-        self._answers = _read_record(path, key)
-        self._pending: dict[str | int, str] = {}
         self.replayed: list[str | int] = []
         """Ids of requests in `unread` that the client has the answers of."""
-        self._start()
-
-    def _start(self) -> None:
-        self._state = ""
-        self._shaping = b""
-        self._shaping_ids: list[str | int] = []
-
-    @property
-    def can_replay(self) -> bool:
-        """True if the record has answers."""
-        return bool(self._answers)
+        self._path = path
+        self._answers = _read_record(path)
+        self.can_replay = bool(self._answers)
+        self._is_recording = True
+        self._pending: dict[str | int, str] = {}
+        self._state = self._key = key
+        self._shaping: list[tuple[str | int | None, bytes]] = []
 
     def replay(self, input_fd: int = 0, output_fd: int = 1, *, threads: bool = sys.platform == "win32") -> bool:
         """Answer messages until one needs the real server; False if the input, the output or the parent process ended before.
@@ -78,24 +68,46 @@ class Handshake:
         With `threads` the input can't be waited for, so a read blocks.
         """
         parent = 0 if threads else os.getppid()
-        is_open = True
+        chunk = b"first"
         try:
-            while self._answer_lines(output_fd) and is_open:
-                if not threads:
-                    _wait_readable(input_fd, parent)
-                chunk = os.read(input_fd, _LINE_BYTES)
+            while self._answer_lines(output_fd) and chunk:
+                chunk = _read(input_fd, parent)
                 self.unread += chunk
-                is_open = bool(chunk)
         except EOFError:
             return False
         except OSError:
             pass
-        if not is_open and not self.unread.strip():
+        if not chunk and not self.unread.strip():
             return False
-        self.unread = self._shaping + self.unread
-        self.replayed = self._shaping_ids
-        self._start()
+        self.unread = b"".join(line + b"\n" for _, line in self._shaping) + self.unread
+        self.replayed = [request_id for request_id, _ in self._shaping if request_id is not None]
+        self._state, self._shaping = self._key, []
         return True
+
+    def _answer_lines(self, output_fd: int) -> bool:
+        """Answer all whole lines; False if that needs the real server."""
+        while b"\n" in self.unread:
+            line, _, rest = self.unread.partition(b"\n")
+            if not (message := _parse_message(line)):
+                return False
+            request_id, _, text = message
+            if request_id is not None:
+                if not (answer := self._answers.get(self._name(text))):
+                    return False
+                write_line(output_fd, f'{{"jsonrpc":"2.0","id":{json.dumps(request_id)},"result":{answer}}}'.encode())
+            self._shape(message, line)
+            self.unread = rest
+        return len(self.unread) <= _LINE_BYTES
+
+    @property
+    def is_over(self) -> bool:
+        """True if no answer has to be reported any more."""
+        return not self._is_recording and not self.replayed
+
+    def take_unread(self) -> bytes:
+        """Pass the unread input to the real server, which answers it from now on."""
+        unread, self.unread = self.unread, b""
+        return unread
 
     def observe(self, line: bytes) -> bool:
         """Note a valid message that the real server received; False from the first one that isn't part of a handshake."""
@@ -103,60 +115,37 @@ class Handshake:
         if message is None or message[0] in self._pending:
             # Another request may have the id of a pending one, so their answers can't be distinguished.
             self._pending.clear()
+            self._is_recording = False
             return False
         request_id, _, text = message
-        name = self._name(text)
+        if request_id is not None:
+            self._pending[request_id] = self._name(text)
         self._shape(message, line)
-        if request_id is None:
-            self._record(name, "")
-        else:
-            self._pending[request_id] = name
         return True
 
     def is_answered(self, request_id: str | int, result: object) -> bool:
         """Note an answer of the real server, None for an error; True if the client has it already."""
         name = self._pending.pop(request_id, None)
-        if name is not None and result is not None:
-            self._record(name, json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+        if name is not None and result is not None and name not in self._answers:
+            answer = self._answers[name] = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+            with suppress(OSError):
+                _append_answer(self._path, name, answer)
         if request_id not in self.replayed:
             return False
         self.replayed.remove(request_id)
         return True
 
-    def _answer_lines(self, output_fd: int) -> bool:
-        """Answer all whole lines; False if that needs the real server."""
-        while b"\n" in self.unread:
-            line, _, rest = self.unread.partition(b"\n")
-            message = _parse_message(line)
-            answer = self._answers.get(self._name(message[2])) if message else None
-            if message is None or answer is None:
-                return False
-            self._shape(message, line)
-            self.unread = rest
-            if message[0] is not None:
-                write_line(output_fd, f'{{"jsonrpc":"2.0","id":{json.dumps(message[0])},"result":{answer}}}'.encode())
-        return len(self.unread) <= _LINE_BYTES
-
     def _name(self, text: str) -> str:
-        """Identify an answer by its message and by those that shaped the session before."""
+        """Identify an answer by the start, the messages that shaped the session, and its own message."""
         return sha256((self._state + text).encode()).hexdigest()
 
     def _shape(self, message: tuple[str | int | None, str, str], line: bytes) -> None:
         """Keep what later answers depend on: the first request, which decides the era, and the handshake of 2025."""
         request_id, method, text = message
-        if self._shaping_ids and method not in ("initialize", _INITIALIZED):
-            return
-        self._state += text
-        self._shaping += line + b"\n"
-        if request_id is not None:
-            self._shaping_ids.append(request_id)
-
-    def _record(self, name: str, answer: str) -> None:
-        if name in self._answers:
-            return
-        self._answers[name] = answer
-        with suppress(OSError):
-            _write_record(self._path, self._key, {**_read_record(self._path, self._key), **self._answers})
+        has_request = any(earlier is not None for earlier, _ in self._shaping)
+        if not has_request or method in ("initialize", _INITIALIZED):
+            self._state += text
+            self._shaping.append((request_id, line))
 
 
 def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
@@ -165,22 +154,23 @@ def _parse_message(line: bytes) -> tuple[str | int | None, str, str] | None:
         message = json.loads(line.decode())
         method, request_id = message["method"], message.pop("id", None)
         is_lasting = all(name.startswith(_LASTING_META) for name in message.get("params", {}).get("_meta", {}))
-        text = json.dumps(message, sort_keys=True)
         # Half a surrogate pair is repaired by the real server.
         str(request_id).encode()
+        # Type by type: True counts as an int.
+        is_known = (
+            method in _REQUESTS if type(request_id) in (int, str) else (method, request_id) == (_INITIALIZED, None)
+        )
+        return (request_id, method, json.dumps(message, sort_keys=True)) if is_lasting and is_known else None
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
-    # Type by type: True counts as an int, and a list can't be looked up.
-    is_request = type(method) is str and method in _REQUESTS and type(request_id) in (int, str)
-    is_notification = method == _INITIALIZED and request_id is None
-    return (request_id, method, text) if is_lasting and (is_request or is_notification) else None
 
 
-def _wait_readable(fd: int, parent: int) -> None:
-    """Wait for input. Raises EOFError if the parent process ends: another process may hold the pipe open."""
-    while not select.select([fd], [], [], _PARENT_SECONDS)[0]:
+def _read(fd: int, parent: int) -> bytes:
+    """Wait for input and read it. Raises EOFError if the parent process ends: another process may hold the pipe open."""
+    while parent and not select.select([fd], [], [], _PARENT_SECONDS)[0]:
         if os.getppid() != parent:
             raise EOFError
+    return os.read(fd, _LINE_BYTES)
 
 
 def write_line(fd: int, line: bytes) -> None:
@@ -197,76 +187,79 @@ def write_line(fd: int, line: bytes) -> None:
 
 def _find_folder() -> Path:
     """Return `TTP_STATE_DIR`, else the platform's folder for caches. It is found without the settings, which take longer to load."""
-    chosen = Path(os.environ.get("TTP_STATE_DIR", ""))
-    if chosen.is_absolute():
-        return chosen
-    if sys.platform == "darwin":  # pragma: no cover - macOS only
-        return Path.home() / "Library" / "Caches" / "ttp-mcp"
-    is_windows = sys.platform == "win32"
-    cache = Path(os.environ.get("LOCALAPPDATA" if is_windows else "XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ("AppData/Local" if is_windows else ".cache")) / "ttp-mcp"
+    variable, default = _CACHES.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    for name, inner in (("TTP_STATE_DIR", ""), (variable, "ttp-mcp")):
+        if (chosen := Path(os.environ.get(name, ""))).is_absolute():
+            return chosen / inner
+    return Path.home() / default / "ttp-mcp"
 
 
 def _digest_start(words: Sequence[str]) -> str:
     """Digest everything that an answer may depend on: program, distributions, Python and its flags, arguments and settings."""
     names = sorted({*os.environ} - TOKEN_VARIABLES)
-    settings = [(name, os.environ[name]) for name in names if name.startswith(_VARIABLES)]
+    settings = [(name, os.environ[name]) for name in names if name.startswith(("TTP_", "TIMETOPOST_"))]
     # Optimized Python drops docstrings, which are descriptions of tools.
     python = sys.version, sys.flags, sys.platform, sys.path
-    code = list(_list_files(str(Path(__file__).parents[2]))), list(_list_distributions())
+    code = sorted((entry.path, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in _list_code())
     return sha256(repr((python, words, settings, code)).encode()).hexdigest()
 
 
-def _list_files(folder: str) -> Iterator[tuple[str, int, int]]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
+def _list_code() -> Iterator[os.DirEntry[str]]:
+    """List the files of the package, and the folder of each distribution, which has its version in its name."""
+    folders = [str(Path(__file__).parents[2])]
+    for folder in folders:
+        for entry in os.scandir(folder):
             if not entry.is_dir():
-                found = entry.stat()
-                yield entry.path, found.st_mtime_ns, found.st_size
+                yield entry
             elif entry.name != "__pycache__":
-                yield from _list_files(entry.path)
-
-
-def _list_distributions() -> Iterator[tuple[str, int]]:
-    """List what is installed, with its version in its name, and when it was installed."""
+                folders.append(entry.path)
     for folder in filter(os.path.isdir, sys.path):
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
-            yield from sorted((entry.path, entry.stat().st_mtime_ns) for entry in found)
+        yield from (entry for entry in os.scandir(folder) if entry.name.endswith((".dist-info", ".egg-info")))
 
 
-def _read_record(path: Path, key: str) -> dict[str, str]:
-    """Return the answers of a record; none if it isn't the user's alone, is damaged, or was written under another key."""
+def _read_record(path: Path) -> dict[str, str]:
+    """Return the answers of a record by their names. One that is damaged, too long or not the user's alone is removed."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
-            content = file.read(_RECORD_BYTES) if _is_private(os.fstat(file.fileno())) else b""
-        digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        return json.loads(body) if digest == _digest_record(key, body) else {}
+            found = os.fstat(file.fileno())
+            if found.st_size > _RECORD_BYTES or not _is_private(found):
+                raise ValueError
+            return dict(map(_parse_line, file))
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError):
+        with suppress(OSError):
+            path.unlink()
         return {}
 
 
-def _write_record(path: Path, key: str, answers: dict[str, str]) -> None:
-    """Write a record in one step, without its oldest answers if it gets too long, and remove the oldest records."""
-    while len(body := json.dumps(answers).encode()) > _RECORD_BYTES - _DIGEST_BYTES:
-        del answers[next(iter(answers))]
+def _append_answer(path: Path, name: str, answer: str) -> None:
+    """Add an answer to a record in one write, and remove the oldest records. A full one begins again."""
+    line = f"{name}\t{answer}\t{_digest_answer(name, answer)}\n".encode()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    if path.exists() and path.stat().st_size + len(line) > _RECORD_BYTES:
+        path.unlink()
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        temporary.touch(0o600, exist_ok=False)
-        temporary.write_bytes(_digest_record(key, body) + body)
-        temporary.replace(path)
+        os.write(file, line)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(file)
     records = sorted(path.parent.glob(f"{_PREFIX}*"), key=lambda each: each.stat().st_mtime_ns)
     for old in records[:-_MOST_RECORDS]:
         old.unlink(missing_ok=True)
 
 
-def _digest_record(key: str, body: bytes) -> bytes:
-    return sha256(key.encode() + body).hexdigest().encode()
+def _parse_line(line: bytes) -> tuple[str, str]:
+    """Return the name and the answer of a line. Raises ValueError if a byte is missing or changed."""
+    name, answer, digest = line.decode().split("\t")
+    if digest != f"{_digest_answer(name, answer)}\n":
+        raise ValueError
+    return name, answer
+
+
+def _digest_answer(name: str, answer: str) -> str:
+    return sha256(f"{name} {answer}".encode()).hexdigest()
 
 
 def _is_private(found: os.stat_result) -> bool:

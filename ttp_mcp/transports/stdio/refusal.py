@@ -21,10 +21,10 @@ def refuse_requests(handshake: Handshake, problem: str, input_fd: int = 0, outpu
     """Answer each request that has no answer with an error. If nothing was replayed, the end of the process says enough."""
     if not handshake.unread:
         return
-    waiting = _list_requests(handshake.unread + b"".join(_read_sent(input_fd)))
+    waiting = _list_requests(handshake.take_unread() + b"".join(_read_sent(input_fd)))
     for request_id in handshake.replayed:
         _discard(waiting, request_id)
-    error = {"code": _INTERNAL_ERROR, "message": problem}
+    error = {"code": _INTERNAL_ERROR, "message": f"The server can't start: {problem} Nothing was sent."}
     with suppress(EOFError):
         for request_id in waiting:
             write_line(output_fd, json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode())

@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
-import mcp_types as types
-
 from ttp_mcp.process import CONSOLE_CLOSED, CONSOLE_CLOSED_SECONDS, LEAVE_SECONDS, handle_signals
 
 _log = logging.getLogger(__name__)
@@ -24,9 +22,6 @@ NOTING_SECONDS = 1.0
 POLL_SECONDS = 0.02
 # How often to check that the process which started this one still exists.
 PARENT_SECONDS = 5.0
-
-# Open until the client ends it, so the end of input must not wait for it.
-_NEVER_ENDING = "subscriptions/listen"
 
 
 class Writing(Protocol):
@@ -60,6 +55,8 @@ class Shutdown:
         """Ids of requests that were read and not answered."""
         self.asked: set[str | int] = set()
         """Ids of our own requests that the client has not answered."""
+        self.changed = asyncio.Event()
+        """Set whenever the reader, which sleeps until then, has to look again."""
         self.closed: deque[str | int] = deque()
         """Ids of our own requests that the client can't answer any more; the tool that waits is not informed yet."""
         self._loop = asyncio.get_running_loop()
@@ -72,7 +69,6 @@ class Shutdown:
         self._timers: list[asyncio.TimerHandle] = []
         self._parent_timer: asyncio.TimerHandle | None = None
         self._abandoning: asyncio.Task[object] | None = None
-        self._sleeper: asyncio.Future[None] | None = None
 
     def begin(self, reason: Reason, *, seconds: float = float("inf")) -> None:
         """Begin the shutdown, which takes at most `seconds`; a later reason may shorten the wait, never lengthen it."""
@@ -100,7 +96,7 @@ class Shutdown:
         """Answer our own requests with an error, since the client's answers aren't read any more."""
         self.closed.extend(self.asked)
         self.asked.clear()
-        self.wake()
+        self.changed.set()
 
     def is_complete(self, *, unread: bool) -> bool:
         """Check whether nothing is left to wait for; `unread` means that responses have not reached the pipe yet."""
@@ -117,50 +113,11 @@ class Shutdown:
             is_answering = is_answering and now < self._quiet_at
         return not is_writing and not is_answering
 
-    def note_received(self, message: types.JSONRPCMessage) -> None:
-        """Keep track of what is to be answered, by the server and by the client."""
-        if isinstance(message, types.JSONRPCRequest):
-            if message.method != _NEVER_ENDING:
-                self.unanswered.add(message.id)
-        elif isinstance(message, types.JSONRPCNotification):
-            # A cancelled request is never answered.
-            cancelled = (message.params or {}).get("requestId") if message.method == "notifications/cancelled" else None
-            if isinstance(cancelled, str | int):
-                self.unanswered.discard(cancelled)
-        elif message.id is not None:
-            self.asked.discard(message.id)
-
-    def note_answered(self, request_id: str | int) -> None:
-        """Note that a request was answered."""
-        self.unanswered.discard(request_id)
-        if self.reason is not None:
-            self.wake()
-
     def note_asked(self, request_id: str | int) -> None:
         """Note that a request to the client was sent."""
         self.asked.add(request_id)
         if self.reason is not None:
             self.fail_pending_requests()
-
-    async def sleep(self, *, readable: int | None = None, seconds: float | None = None) -> None:
-        """Wait until a descriptor is readable, a time has passed, or `wake` is called."""
-        self._sleeper = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self.wake) if seconds is not None else None
-        if readable is not None:
-            self._loop.add_reader(readable, self.wake)
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-            if readable is not None:
-                self._loop.remove_reader(readable)
-            if timer is not None:
-                timer.cancel()
-
-    def wake(self) -> None:
-        """End the current `sleep`, if there is one."""
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
 
     @contextmanager
     def watch_process(self) -> Generator[None]:
