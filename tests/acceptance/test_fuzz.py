@@ -254,7 +254,7 @@ async def test_a1_fails_when_answers_are_not_redacted(connect, sandbox, files, t
     monkeypatch.setattr(rendering, "redact_tokens", lambda text: text)
     monkeypatch.setattr(rendering, "redact_json", lambda data: data)
     with pytest.raises(AssertionError, match="shows a secret"):
-        await check(connect, sandbox, files, tmp_path / "log", 3000)
+        await check(connect, sandbox, files, tmp_path / "log", 600)
 
 
 async def test_a1_fails_when_a_tool_raises(connect, sandbox, files, tmp_path, monkeypatch):

@@ -370,13 +370,13 @@ WIPED = "\r\x1b[K"
 
 
 @needs_terminals
-def test_bar_is_cleared_without_its_last_step(tmp_path):
+def test_bar_is_cleared_without_its_last_step(capsys, tmp_path):
     """undo_plan says what it looks at, and then what became of it."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
     posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})
-    _, out, _ = on_terminal("call", "--sandbox", "--json", "plan_posts", posts, **state)
+    _, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", posts)
     plan = json.dumps({"plan_id": json.loads(out)["plan_id"]})
-    assert on_terminal("call", "--sandbox", "apply_plan", plan, **state)[0] == 0
+    assert ran(capsys, "call", "--sandbox", "apply_plan", plan)[0] == 0
     code, _, shown = on_terminal("call", "--sandbox", "undo_plan", plan, **state)
     assert code == 0
     assert "0 of 1 post checked" in shown
