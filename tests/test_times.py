@@ -138,7 +138,8 @@ def test_day_that_was_left_out_does_not_exist():
 )
 def test_date_alone_is_the_first_instant_of_its_day(text, zone, start):
     """Clocks may change at midnight. A date alone is refused elsewhere."""
-    assert parse_when(text, ZoneInfo(zone), NOW, date_ok=True) == datetime.fromisoformat(start)
+    found = parse_when(text, ZoneInfo(zone), NOW, date_ok=True)
+    assert (found, found.tzinfo) == (datetime.fromisoformat(start), UTC)
     with pytest.raises(TimeProblem, match="must be ISO 8601"):
         parse_when(text, ZoneInfo(zone), NOW)
 
@@ -163,7 +164,8 @@ def test_date_alone_is_the_first_instant_of_its_day(text, zone, start):
 )
 def test_accepted_forms(text, instant):
     """Without an offset the zone decides."""
-    assert parse_when(text, PARIS, NOW) == datetime.fromisoformat(instant)
+    found = parse_when(text, PARIS, NOW)
+    assert (found, found.tzinfo) == (datetime.fromisoformat(instant), UTC)
 
 
 @pytest.mark.requirement("times.parse")
@@ -300,7 +302,8 @@ def test_distance_changes_its_unit_at_90_minutes_and_48_hours(seconds, shown):
     ],
 )
 def test_end_of_a_range_that_is_a_date_is_the_end_of_that_day(text, end):
-    assert to_wire(parse_end(text, PARIS, NOW)) == end
+    found = parse_end(text, PARIS, NOW)
+    assert (to_wire(found), found.tzinfo) == (end, UTC)
 
 
 @pytest.mark.requirement("times.parse")

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.transports.http.conftest import KEY, request, text_of
+from ttp_mcp.transports.http.body import repair_bodies
 
 pytestmark = pytest.mark.requirement("http.body")
 
@@ -70,3 +71,38 @@ async def test_body_of_a_client_without_a_key_is_not_read(serve):
     async with serve(server_key=KEY) as web:
         response = await web.http.post("/mcp", **{**body_of(b"x"), "content": parts()})
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize("scope", [{"type": "http", "method": "GET"}, {"type": "lifespan"}])
+async def test_request_without_a_body_is_passed_on(scope):
+    seen = []
+
+    async def app(*given):
+        seen.append(given)
+
+    given = (scope, object(), object())
+    await repair_bodies(app, 100)(*given)
+    assert seen == [given]
+
+
+@pytest.mark.parametrize(
+    ("first", "received"),
+    [
+        ({"type": "http.request", "body": MARK + b"{}"}, {"type": "http.request", "body": b"{}"}),
+        ({"type": "http.request"}, {"type": "http.request", "body": b""}),
+        ({"type": "http.disconnect"}, {"type": "http.disconnect", "body": b""}),
+    ],
+)
+async def test_only_the_body_of_a_request_is_changed(first, received):
+    """A client that leaves sends no body, and what follows a body isn't one."""
+    later = {"type": "http.request", "body": MARK + b"later"}
+    sent, seen = iter([first, later]), []
+
+    async def receive():
+        return next(sent)
+
+    async def app(_, receive, __):
+        seen.extend([await receive(), await receive()])
+
+    await repair_bodies(app, 100)({"type": "http", "method": "POST"}, receive, None)
+    assert seen == [received, later]
