@@ -194,17 +194,20 @@ class Ledger:
             PostTaken: The post to claim belongs to another write; nothing is recorded.
             LedgerProblem: It can't be recorded; the write remains unfinished.
         """
-        if post is not None:
-            write = _add_accounts(write, post)
+        if post and not set(post.target_ids) <= set(write.account_ids):
+            write = _add_accounts(write, post.target_ids)
         steps = _list_outcome_steps(write, outcome, post.id if post else write.post_id)
-        if post is not None:
-            steps.append(_put_owner(post, write, expected="" if claim else None))
+        if post:
+            steps.append(Put("post", post.id, {"write": write.id}, write.at + KEEP_WRITES, "" if claim else None))
         entries: Entries = write.claimed
         for _ in range(MAX_ATTEMPTS):
-            claims = _settle_claims(entries, write, outcome, post)
-            if await self._store.commit([*steps, *claims]) == "done":
+            if outcome == "not_done":
+                claims = withdraw_claim(entries, write)
+            else:
+                claims = add_claim(entries, write, "created" if post else "unknown", post.id if post else None)
+            if await self._store.commit([*steps, *claims.values()]) == "done":
                 return
-            if claim and post is not None and await self._store.get_one("post", post.id):
+            if claim and post and await self._store.get_one("post", post.id):
                 raise PostTaken
             entries = await self._read_claims(write.keys)
         raise Contention
@@ -222,10 +225,12 @@ class Ledger:
         entries = await self._read_claims(prior.keys)
         if found is None:
             return await self._store.commit(list(withdraw_claim(entries, write).values())) == "done"
-        claimed = add_claim(entries, write, "created", found.id).values()
-        steps = [Delete("open", write.id), _put_owner(found, write, expected=""), *claimed]
+        until = write.at + KEEP_WRITES
+        owner = Put("post", found.id, {"write": write.id}, until, expected="")
+        steps = [Delete("open", write.id), owner, *add_claim(entries, write, "created", found.id).values()]
         if entry := await self._store.get_one("create", write.id):
-            steps.append(_put_record("create", write, {**entry.value, "outcome": "created", "post_id": found.id}))
+            record = {**entry.value, "outcome": "created", "post_id": found.id}
+            steps.append(Put("create", write.id, record, until))
         return await self._store.commit(steps) == "done"
 
     async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
@@ -302,41 +307,28 @@ class Ledger:
         return await self._store.commit(steps, write.at, cap)
 
 
-def _add_accounts(write: Write, post: Post) -> Write:
+def _add_accounts(write: Write, account_ids: Sequence[str]) -> Write:
     """Add the accounts that a response names and that weren't known before."""
-    account_ids = tuple(dict.fromkeys((*write.account_ids, *post.target_ids)))
+    account_ids = tuple(dict.fromkeys((*write.account_ids, *account_ids)))
     keys = tuple(dict.fromkeys((*write.keys, *claim_keys(write.digest, account_ids))))
     return replace(write, account_ids=account_ids, keys=keys)
 
 
 def _list_outcome_steps(write: Write, outcome: Outcome, post_id: str | None) -> list[Put | Delete]:
-    kind, record = COUNTED_AS[write.kind], {**_to_record(write), "outcome": outcome, "post_id": post_id}
+    kind, until = COUNTED_AS[write.kind], write.at + KEEP_WRITES
+    record = {**_to_record(write), "outcome": outcome, "post_id": post_id}
     steps: list[Put | Delete] = [Delete("open", write.id)]
     if outcome == "not_done":
         # The limits an hour don't count it.
-        steps += [Delete(kind, write.id), _put_record("failed", write, {**record, "at": write.at.isoformat()})]
+        record["at"] = write.at.isoformat()
+        steps += [Delete(kind, write.id), Put("failed", write.id, record, until)]
     else:
-        steps.append(_put_record(kind, write, record))
+        steps.append(Put(kind, write.id, record, until))
     if write.kind == "publish":
         steps.append(settle_publication(write, outcome))
     if write.raw is not None:
         steps.append(_put_deleted(write, outcome))
     return steps
-
-
-def _settle_claims(entries: Entries, write: Write, outcome: Outcome, post: Post | None) -> Collection[Put | Delete]:
-    if outcome == "not_done":
-        return withdraw_claim(entries, write).values()
-    return add_claim(entries, write, "created" if post else "unknown", post.id if post else None).values()
-
-
-def _put_record(kind: str, write: Write, record: JsonObject) -> Put:
-    return Put(kind, write.id, record, write.at + KEEP_WRITES)
-
-
-def _put_owner(post: Post, write: Write, expected: str | None) -> Put:
-    """Make the step that records which write created a post."""
-    return Put("post", post.id, {"write": write.id}, write.at + KEEP_WRITES, expected)
 
 
 def _put_deleted(write: Write, outcome: str) -> Put:

@@ -170,7 +170,7 @@ class Reconciler:
         """Check that the post is known to be new, and that no other write of this content may have made it."""
         if search.before is None and (since is None or post.created_at is None):
             return False
-        if search.post.account_ids and not target_ids(post):
+        if search.post.account_ids and not post.target_ids:
             return not await self._ledger.has_unresolved_twin(search.write_id, search.digest)
         return True
 
@@ -201,14 +201,9 @@ def is_equal(sent: PostCreate, found: Post) -> bool:
 
 def _has_same_targets(sent: PostCreate, found: Post) -> bool:
     if sent.account_ids:
-        accounts = target_ids(found)
+        accounts = set(found.target_ids)
         return not accounts or accounts == set(sent.account_ids)
     return {name.lower() for name in sent.platforms} == {name.lower() for name in found.platforms}
-
-
-def target_ids(post: Post) -> set[str]:
-    """Return the ids of a post's accounts, as far as the API shows them."""
-    return set(post.target_ids)
 
 
 def _drop_fraction(instant: datetime | None) -> datetime | None:
