@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import Post
@@ -40,12 +40,18 @@ from ttp_mcp.writes.outcomes import Created
 NOT_CREATED = "Post not created"
 
 
+def _require_content(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None and not info.data.get("copy_of"):
+        raise ValueError("is required, or copy_of to repeat a post")
+    return value
+
+
 class CreatePost(ToolInput):
     """A post, and whether to send a duplicate."""
 
     # Before content, which depends on it.
     copy_of: CopyOf = None
-    content: Content = None
+    content: Annotated[Content, AfterValidator(_require_content)] = None
     account_ids: AccountIds = None
     platforms: Platforms = None
     media_urls: MediaUrls = None
@@ -56,13 +62,6 @@ class CreatePost(ToolInput):
         bool, Field(description="Send even if an equal post exists; only if the user wants that.")
     ] = False
     confirmation: Confirmation = None
-
-    @field_validator("content")
-    @classmethod
-    def _require_content(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and not info.data.get("copy_of"):
-            raise ValueError("is required, or copy_of to repeat a post")
-        return value
 
 
 class CreatedPost(ContentSummary):
