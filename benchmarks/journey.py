@@ -115,7 +115,8 @@ def run(listed: bool) -> None:
                 "TTP_CONFIRM": "off",
             }
             client = Client(environ, folder / "dumps")
-            moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+            # Later than every post of the sandbox, so that none is close by.
+            moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=60)
             calls = {
                 "create_post": lambda number: {
                     "content": f"Number {number}",
