@@ -33,7 +33,8 @@ FREE_BYTES = 2 << 30
 
 def keep_files_in_memory() -> None:
     """Put temporary files into memory: on a disk each of the many thousand transactions waits for it."""
-    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FREE_BYTES:
+    is_asked = "TMPDIR" not in os.environ and sys.platform != "win32"  # Wine shows the folder of Linux
+    if is_asked and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > FREE_BYTES:
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 
