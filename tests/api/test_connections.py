@@ -255,6 +255,24 @@ async def test_host_whose_addresses_all_refuse_refuses(resolve):
     assert caught.value.reason == "refused"
 
 
+async def test_connection_that_is_made_as_the_call_is_cancelled_is_closed(monkeypatch):
+    async def connect(*given):
+        made = await create_connection(*given)
+        scope.cancel()
+        return made
+
+    api = Api(REPLY)
+    async with serving(api.talk) as port:
+        create_connection = asyncio.get_running_loop().create_connection
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+        with anyio.CancelScope() as scope:
+            await client(port).posts.list()
+        assert scope.cancelled_caught
+        with anyio.fail_after(5):
+            while not api.closed:
+                await anyio.sleep(0)
+
+
 # Proxies
 
 

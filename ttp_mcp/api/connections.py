@@ -311,14 +311,19 @@ async def _connect_first(addresses: list[str], port: int) -> LoopStream:
         finally:
             ended.set()
 
-    async with anyio.create_task_group() as attempts:
-        for address in addresses:
-            ended = anyio.Event()
-            attempts.start_soon(connect, address, ended)
-            with anyio.move_on_after(NEXT_ADDRESS_SECONDS):
-                await ended.wait()
-    if not connected:
-        raise ExceptionGroup("no address of the host can be reached", errors)
-    for late in connected[1:]:
-        await late.aclose()
-    return connected[0]
+    unused: list[LoopStream] = connected
+    try:
+        async with anyio.create_task_group() as attempts:
+            for address in addresses:
+                ended = anyio.Event()
+                attempts.start_soon(connect, address, ended)
+                with anyio.move_on_after(NEXT_ADDRESS_SECONDS):
+                    await ended.wait()
+        if not connected:
+            raise ExceptionGroup("no address of the host can be reached", errors)
+        unused = connected[1:]
+        return connected[0]
+    finally:
+        # All of them if the call is cancelled at this moment.
+        for stream in unused:
+            await stream.aclose()
