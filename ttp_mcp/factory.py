@@ -83,9 +83,7 @@ def create_server(
     state = state or open_store(settings)
     app = create_tool_context(settings, sandbox, state=state, now=now, monotonic=monotonic)
     with_confirmation = settings.confirm == "required"
-    server = TtpServer(
-        offered, lambda _: app, with_confirmation=with_confirmation, sandbox=sandbox is not None, **server_options
-    )
+    server = TtpServer(offered, app, with_confirmation=with_confirmation, sandbox=sandbox is not None, **server_options)
     return Runtime(app, server, state)
 
 

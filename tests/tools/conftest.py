@@ -259,7 +259,7 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
     limits = HourlyLimits.from_settings(settings)
     writes = Writer(api, app.ledger, limits=limits, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
     own = replace(app, api=api, writer=writes, accounts=AccountDirectory(api, waits.monotonic))
-    server = TtpServer(offered_tools(settings), lambda _: own, with_confirmation=settings.confirm == "required")
+    server = TtpServer(offered_tools(settings), own, with_confirmation=settings.confirm == "required")
     return Runtime(own, server, assembly.state)
 
 

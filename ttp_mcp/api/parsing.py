@@ -178,9 +178,7 @@ def unwrap_list(reply: object, *names: str) -> list[JsonObject] | None:
     for places in ((*names, "data", "items", "results"), (*names, "items", "results")):
         if isinstance(found, dict):
             found = first_present(cast("JsonObject", found), *places)
-    if not isinstance(found, list):
-        return None
-    return [cast("JsonObject", each) for each in cast("list[object]", found) if isinstance(each, dict)]
+    return as_objects(cast("object", found)) if isinstance(found, list) else None
 
 
 def unwrap_object(reply: object, name: str) -> JsonObject | None:

@@ -55,7 +55,7 @@ class TtpServer(Server[Any]):
     def __init__(
         self,
         offered: Sequence[Tool],
-        context_of: Callable[[Request], ToolContext],
+        context: ToolContext | Callable[[Request], ToolContext],
         *,
         with_confirmation: bool = False,
         sandbox: bool = False,
@@ -66,7 +66,7 @@ class TtpServer(Server[Any]):
 
         Args:
             offered: The tools of this configuration.
-            context_of: Returns the context of a call: one for all, or one per user over HTTP.
+            context: The context of all calls, or a function that returns that of one: over HTTP each user has their own.
             with_confirmation: Tools take the code of a preview.
             sandbox: The API is a sandbox, which the instructions say.
             middleware: Called inside the SDK's own, in this order.
@@ -77,7 +77,7 @@ class TtpServer(Server[Any]):
         self._resources = resources.select_resources({tool.toolset for tool in offered})
         self._panels = {panel.uri: panel for panel in panels.PANELS if panel.name in {tool.panel for tool in offered}}
         self._readable = (*self._resources, *([resources.POST_TEXT] if "get_post" in self._tools else []))
-        self._context_of = context_of
+        self._context_of: Callable[[Request], ToolContext] = context if callable(context) else lambda _: context
         self._with_confirmation = with_confirmation
         self._listed_tools = types.ListToolsResult(
             tools=[render_tool(tool, with_confirmation=with_confirmation) for tool in offered]

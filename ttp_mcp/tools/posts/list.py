@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import starmap
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import Field
@@ -88,7 +90,7 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     """
     book, everything = await context.accounts.names_and(context.api.posts.list)
     found = read_page(everything, _build_filter(args, context, book, everything), args.order, args.limit, args.cursor)
-    by_status = Counter(post.status for post in everything)
+    by_status = Counter(map(attrgetter("status"), everything))
     lines = [_render_heading(args, context, found, by_status)]
     shown: list[PostSummary] = []
     for post in found.posts:
@@ -162,7 +164,7 @@ def _render_heading(args: ListPosts, context: ToolContext, found: Page, by_statu
     total = by_status.total()
     if not total:
         return f"No posts yet ({now}). Call create_post to make one."
-    counts = ", ".join(f"{count} {status}" for status, count in by_status.most_common(8))
+    counts = ", ".join(starmap("{1} {0}".format, by_status.most_common(8)))
     heading = f"The organization has {total} post{'' if total == 1 else 's'}: {counts}."
     if not found.matched:
         return f"{heading} None matches ({now})."

@@ -145,7 +145,10 @@ def cut_content(post: Post, offset: int = 0) -> tuple[str, int | None]:
 
 def warn_of_unhealthy(posts: Sequence[Post], book: AccountCache, dashboard: str) -> list[str]:
     """Return a warning for each account that can't publish, of posts that aren't out on all their accounts."""
-    ids = {account_id for post in posts if post.status != "published" for account_id in post.target_ids}
+    ids = set[str]()
+    for post in posts:
+        if post.status != "published":
+            ids.update(post.target_ids)
     return [
         f"{account_label(account)} ({show_id(account.id)}) is {render_unhealthy(account, dashboard)}."
         for account in book.accounts
