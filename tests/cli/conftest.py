@@ -1,4 +1,4 @@
-"""What tests of the command line share."""
+"""Fixtures of the command line's tests."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ PROGRAM = [sys.executable, "-m", "ttp_mcp"] if WINDOWS else [str(Path(sys.execut
 
 @pytest.fixture(autouse=True)
 def no_login(monkeypatch, tmp_path):
-    """Give each test a config folder of its own and no keyring, so that it never meets the developer's login."""
+    """Give each test its own config folder and no keyring, so that it never finds the developer's login."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("TTP_PROFILE", raising=False)
     before = keyring.get_keyring()
@@ -30,7 +30,7 @@ def no_login(monkeypatch, tmp_path):
 
 @contextmanager
 def sandbox_process(folder, *reset):
-    """Serve a sandbox as a process of its own; its `api_url` and `token`. `reset` are flags of `sandbox reset`."""
+    """Serve a sandbox in its own process; yields `api_url` and `token`. `reset` are flags of `sandbox reset`."""
     run = {"env": environment(HOME=str(folder)), "text": True}
     if reset:
         subprocess.run(

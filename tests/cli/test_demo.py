@@ -1,4 +1,4 @@
-"""`ttp-mcp demo`: what it tells, and that it is true."""
+"""`ttp-mcp demo`: its story, and that it is true."""
 
 import io
 import subprocess
@@ -45,7 +45,7 @@ def calls(monkeypatch):
 
 
 def answer_badly(monkeypatch, broken, answer):
-    """Let one tool answer something else."""
+    """Replace one tool's answer."""
     real = TtpServer._call_tool
 
     async def call_tool(self, request, params):
@@ -54,8 +54,8 @@ def answer_badly(monkeypatch, broken, answer):
     monkeypatch.setattr(TtpServer, "_call_tool", call_tool)
 
 
-def test_demo_shows_what_a_client_did_in_words_of_a_marketer(calls, capsys):
-    """Every step is a call of a client; nothing of the wire is shown, and no line is too wide to read."""
+def test_demo_shows_real_calls_in_a_marketers_words(calls, capsys):
+    """Every step is a call of a client; no wire format is shown, and no line is too wide."""
     assert main(["demo"]) == 0
     told = capsys.readouterr()
     assert told.err == ""
@@ -77,8 +77,8 @@ def test_demo_shows_what_a_client_did_in_words_of_a_marketer(calls, capsys):
     assert 40 <= len(told.out.splitlines()) <= 65
 
 
-def test_demo_looks_for_failures_of_the_last_seven_days_alone(calls, capsys):
-    """The question about last week is put to the API as such."""
+def test_demo_searches_failures_of_the_last_seven_days(calls, capsys):
+    """The API gets the same window."""
     before = datetime.now(UTC) - timedelta(days=7)
     assert main(["demo"]) == 0
     listed = [arguments for name, arguments in calls if name == "list_posts"]
@@ -89,7 +89,7 @@ def test_demo_looks_for_failures_of_the_last_seven_days_alone(calls, capsys):
 
 @pytest.mark.parametrize("weekday", range(7))
 def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
-    """Next week is another one for each day, and there are always failures to show."""
+    """ "Next week" depends on the day, and there are always failures to show."""
     day = datetime(2026, 3, 23, 22, 30, tzinfo=UTC) + timedelta(days=weekday)
     monkeypatch.setattr("ttp_mcp.sandbox.clock.time.time_ns", lambda: int(day.timestamp() * 1e9))
     assert main(["demo"]) == 0
@@ -102,8 +102,8 @@ def test_demo_works_on_every_day_of_the_week(weekday, monkeypatch, capsys):
     ("tool", "words"),
     [("list_integrations", "list_integrations failed: it rains"), ("create_post", "create_post failed: it rains")],
 )
-def test_demo_whose_step_fails_stops_with_one_line(tool, words, monkeypatch, capsys):
-    """No traceback, and no story about what did not happen."""
+def test_demo_stops_with_one_line_when_a_step_fails(tool, words, monkeypatch, capsys):
+    """Without a traceback, and without claiming what didn't happen."""
     answer_badly(monkeypatch, tool, lambda: render_failure("it rains", "bug"))
     assert main(["demo"]) == 1
     told = capsys.readouterr()
@@ -111,9 +111,7 @@ def test_demo_whose_step_fails_stops_with_one_line(tool, words, monkeypatch, cap
     assert "Scheduled for" not in told.out
 
 
-def test_demo_whose_server_refuses_the_call_stops_with_one_line(monkeypatch, capsys):
-    """A protocol error is as good a reason as a tool's."""
-
+def test_demo_stops_with_one_line_on_a_protocol_error(monkeypatch, capsys):
     def breaks():
         raise MCPError(-32602, "Unknown tool: check_post.")
 
@@ -122,15 +120,15 @@ def test_demo_whose_server_refuses_the_call_stops_with_one_line(monkeypatch, cap
     assert capsys.readouterr().err == "ttp-mcp: the demo stopped, because Unknown tool: check_post.\n"
 
 
-def test_demo_stops_when_the_text_that_is_too_long_is_found_to_fit(monkeypatch, capsys):
-    """The story of a shortened text needs a text that was too long."""
+def test_demo_stops_if_its_long_text_fits(monkeypatch, capsys):
+    """Otherwise the story of a shortened text would be false."""
     monkeypatch.setattr("ttp_mcp.cli.demo.TOO_LONG", "Short enough.")
     assert main(["demo"]) == 1
     assert "check_post found no error" in capsys.readouterr().err
 
 
 def test_demo_on_a_terminal_has_colors_and_fits_it(monkeypatch, capsys):
-    """Yellow for what is not well, green for what is; no line is longer than the terminal is wide."""
+    """Yellow for problems, green for success; no line is wider than the terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -143,7 +141,7 @@ def test_demo_on_a_terminal_has_colors_and_fits_it(monkeypatch, capsys):
 
 
 def test_demo_on_a_terminal_without_color_is_plain(monkeypatch, capsys):
-    """NO_COLOR is heeded."""
+    """NO_COLOR is respected."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert main(["demo"]) == 0
@@ -152,7 +150,7 @@ def test_demo_on_a_terminal_without_color_is_plain(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("encoding", "mark"), [("ascii", "+ Instagram"), ("latin-1", "+ Instagram")])
 def test_demo_for_an_output_without_unicode_uses_other_marks(encoding, mark, monkeypatch):
-    """What a terminal can't show becomes something that it can."""
+    """Characters the terminal can't show are replaced."""
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     assert main(["demo"]) == 0
@@ -162,8 +160,8 @@ def test_demo_for_an_output_without_unicode_uses_other_marks(encoding, mark, mon
     assert "A cafe in Paris" in told if encoding == "ascii" else "A café in Paris" in told
 
 
-def test_demo_says_so_when_an_account_got_nothing(monkeypatch, capsys):
-    """A network that refuses is shown with its reason, not as a success."""
+def test_demo_shows_accounts_that_got_nothing(monkeypatch, capsys):
+    """With the network's reason, not as a success."""
     real = Sandbox.tick
 
     def tick(self):
@@ -176,8 +174,8 @@ def test_demo_says_so_when_an_account_got_nothing(monkeypatch, capsys):
     assert "✗ LinkedIn «Harbor Café»: failed" in capsys.readouterr().out
 
 
-def test_demo_leaves_quietly_when_its_reader_does():
-    """As `head` does: no traceback, and no complaint at exit."""
+def test_demo_exits_quietly_when_its_reader_leaves():
+    """As with `head`: no traceback, and no message at exit."""
     demo = subprocess.Popen([sys.executable, "-m", "ttp_mcp", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with demo:
         demo.stdout.read(10)
@@ -187,7 +185,7 @@ def test_demo_leaves_quietly_when_its_reader_does():
 
 
 def test_demo_keeps_nothing(tmp_path, monkeypatch, capsys):
-    """Neither in the state folder nor among the temporary files."""
+    """Neither in the state folder nor in temporary files."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main(["demo"]) == 0

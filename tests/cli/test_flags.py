@@ -16,7 +16,7 @@ pytestmark = pytest.mark.requirement("cli.before")
 
 
 class _RealApi(BaseHTTPRequestHandler):
-    """Answers everything with empty lists, and notes what it was asked, and the log level while it was."""
+    """Answer everything with empty lists, and record the requests and the log level during them."""
 
     def do_GET(self):
         self.server.asked.append(f"{self.command} {self.path}")
@@ -36,7 +36,7 @@ class _RealApi(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def real_api(monkeypatch, tmp_path):
-    """The real API, whose address and token the environment has."""
+    """The real API, whose address and token are in the environment."""
     server = HTTPServer(("127.0.0.1", 0), _RealApi)
     server.asked, server.levels = [], set()
     serving = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -53,7 +53,7 @@ def real_api(monkeypatch, tmp_path):
 
 @pytest.fixture
 def asked(real_api):
-    """What the real API was asked."""
+    """Return the requests to the real API."""
     return real_api.asked
 
 
@@ -68,27 +68,27 @@ def test_call_with_sandbox_never_reaches_the_real_api(capsys, asked):
 
 
 def test_call_without_sandbox_reaches_the_real_api(capsys, asked):
-    """So that the other tests see what they are about."""
+    """Shows that the fixture detects such a request."""
     assert main(["call", "list_posts"]) == 0
     assert sorted(asked) == ["GET /api/integrations", "GET /api/posts"]
 
 
-def test_doctor_with_sandbox_looks_at_the_sandbox(capsys, asked):
-    """Its first line names whose token it is."""
+def test_doctor_with_sandbox_checks_the_sandbox(capsys, asked):
+    """Its first line names the token's owner."""
     main(["doctor", "--sandbox"])
     assert "accepted by the local sandbox, where nothing is public" in capsys.readouterr().out
     assert asked == []
 
 
 def test_tools_with_sandbox_open_the_sandbox(capsys, asked, tmp_path):
-    """Listing asks no API at all; the sandbox's folder shows which one it would be."""
+    """Listing sends no request; the sandbox's folder shows which API it would use."""
     assert main(["tools", "--sandbox"]) == 0
     assert (tmp_path / "state" / "sandbox").is_dir()
     assert asked == []
 
 
 def test_install_with_sandbox_connects_the_sandbox(capsys, asked):
-    """What the client will start carries the flag."""
+    """The client's command has the flag."""
     assert main(["install", "cursor", "--print", "--sandbox"]) == 0
     assert "--sandbox" in capsys.readouterr().out
     assert asked == []
@@ -96,7 +96,7 @@ def test_install_with_sandbox_connects_the_sandbox(capsys, asked):
 
 @pytest.mark.parametrize("command", ["call", "doctor"])
 def test_log_level_of_a_command_is_used(capsys, real_api, command):
-    """Checked alike, and used while the command runs."""
+    """It is validated, and applies while the command runs."""
     tool = ["list_posts"] if command == "call" else []
     assert main([command, "--log-level", "loud", *tool]) == 2
     printed = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_log_level_of_a_command_is_used(capsys, real_api, command):
     ],
 )
 def test_flag_before_a_command_is_refused(capsys, asked, tmp_path, arguments, command):
-    """In one line that says where flags go, before anything is done."""
+    """One line says where flags go; nothing is run."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
@@ -144,7 +144,7 @@ def test_unknown_word_after_the_flags_of_serve_is_refused(capsys, flags):
 
 @pytest.mark.parametrize("arguments", [[], ["--sandbox"]])
 def test_start_of_the_server_loads_no_other_command(tmp_path, arguments):
-    """Clients start it with these arguments, and wait for it."""
+    """Clients wait for the start with these arguments."""
     script = (
         "import sys; from ttp_mcp.cli import main; code = main(sys.argv[1:]);"
         "loaded = [name for name in sys.modules if name.startswith('ttp_mcp.cli.') or name == 'tomlkit'];"
@@ -172,7 +172,7 @@ def test_start_of_the_server_loads_no_other_command(tmp_path, arguments):
         (("install", "codex", "--print", "--sandbox", "--json"), None),
     ],
 )
-def test_flag_that_a_part_of_a_command_would_ignore_is_refused(capsys, asked, arguments, words):
+def test_ignored_flag_is_refused(capsys, asked, arguments, words):
     """Nothing is printed that looks like an answer."""
     assert main(arguments) == 1
     printed = capsys.readouterr()

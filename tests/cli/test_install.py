@@ -1,4 +1,4 @@
-"""`ttp-mcp install` on a machine of its own in a temporary folder."""
+"""`ttp-mcp install` on a machine in a temporary folder."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.requirement("install.writes")
 
 @pytest.fixture
 def around(tmp_path):
-    """A home folder, a state folder and a clock that moves by one second at each look."""
+    """A home folder, a state folder and a clock that advances one second per read."""
     ticks = count()
     return Environment(
         Machine("linux", tmp_path / "home", {}),
@@ -33,7 +33,7 @@ def around(tmp_path):
 
 @pytest.fixture
 def machine_of_run(around, monkeypatch):
-    """Lets `run` meet that machine."""
+    """Make `run` use that machine."""
     monkeypatch.setattr(install, "here", lambda environ, *, uvx: around)
     return around
 
@@ -49,7 +49,7 @@ def cursor_file(around):
 
 
 def test_install_writes_a_new_file_and_names_the_next_steps(machine_of_run, capsys):
-    """What the person sees."""
+    """As the user sees it."""
     assert install.run(arguments("cursor")) == 0
     path = cursor_file(machine_of_run)
     assert capsys.readouterr().out == (
@@ -62,7 +62,6 @@ def test_install_writes_a_new_file_and_names_the_next_steps(machine_of_run, caps
 
 
 def test_install_twice_says_unchanged_and_makes_no_backup(machine_of_run, capsys):
-    """Nothing to do is said so."""
     install.run(arguments("cursor"))
     capsys.readouterr()
     assert install.run(arguments("cursor", "--json")) == 0
@@ -86,8 +85,8 @@ def test_install_reports_as_one_line_of_json(machine_of_run, capsys):
     }
 
 
-def test_remove_takes_the_server_out_and_says_so(machine_of_run, capsys):
-    """Also the second time, when there is nothing left to remove."""
+def test_remove_deletes_the_entry_and_reports_it(machine_of_run, capsys):
+    """Also the second time, with nothing left to remove."""
     install.run(arguments("cursor"))
     capsys.readouterr()
     assert install.run(arguments("cursor", "--remove")) == 0
@@ -101,7 +100,7 @@ def test_remove_takes_the_server_out_and_says_so(machine_of_run, capsys):
 
 
 def test_print_shows_the_entry_and_writes_nothing(machine_of_run, tmp_path, capsys):
-    """For people who edit their settings themselves."""
+    """For users who edit their settings themselves."""
     assert install.run(arguments("codex", "--sandbox", "--print")) == 0
     assert capsys.readouterr().out.startswith('[mcp_servers.timetopost]\ncommand = "/opt/bin/ttp-mcp"\n')
     assert list(tmp_path.iterdir()) == []
@@ -109,7 +108,7 @@ def test_print_shows_the_entry_and_writes_nothing(machine_of_run, tmp_path, caps
 
 @needs_posix_paths
 def test_install_passes_media_folders_as_absolute_paths(around, tmp_path):
-    """The client starts the server somewhere else."""
+    """The client starts the server in another folder."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     install.install(
@@ -119,8 +118,8 @@ def test_install_passes_media_folders_as_absolute_paths(around, tmp_path):
     assert env["TTP_MEDIA_DIRS"] == f"{tmp_path}/a:{tmp_path}/b"
 
 
-def test_install_uses_the_older_windsurf_file_where_only_that_exists(around):
-    """Someone who has not updated keeps a working set-up."""
+def test_install_uses_the_older_windsurf_file_if_only_that_exists(around):
+    """Users who haven't updated keep a working set-up."""
     older = Path(around.machine.home) / ".codeium/windsurf/mcp_config.json"
     older.parent.mkdir(parents=True)
     older.write_text("{}")
@@ -150,7 +149,7 @@ def test_install_backs_up_and_keeps_mode_mark_and_link(around, tmp_path):
 
 @pytest.mark.requirement("install.careful")
 def test_install_keeps_the_five_newest_backups(around):
-    """Backups do not pile up."""
+    """So that backups don't accumulate."""
     for _ in range(4):
         install.install(arguments("cursor"), around)
         install.install(arguments("cursor", "--sandbox"), around)
@@ -161,7 +160,7 @@ def test_install_keeps_the_five_newest_backups(around):
 
 @pytest.mark.requirement("install.careful")
 def test_install_does_not_overwrite_what_another_program_just_saved(around):
-    """Claude Code, for one, writes its file all the time."""
+    """Claude Code, for example, writes its file constantly."""
     path = cursor_file(around)
     path.parent.mkdir(parents=True)
     path.write_text("{}")
@@ -202,8 +201,8 @@ def test_install_refuses_a_folder_in_place_of_the_file(machine_of_run, capsys):
 
 @needs_links
 @pytest.mark.requirement("install.refuses")
-def test_install_refuses_what_is_not_a_regular_file(around):
-    """A device would be read for ever."""
+def test_install_refuses_a_device(around):
+    """Reading a device might never end."""
     link = cursor_file(around)
     link.parent.mkdir(parents=True)
     link.symlink_to("/dev/null")
@@ -222,8 +221,8 @@ def test_install_reports_a_file_in_place_of_the_folder(around, tmp_path):
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_that_cannot_write_the_settings_names_them(around):
-    """The path of the backup is taken."""
+def test_install_names_the_settings_it_cannot_write(around):
+    """The backup's path is taken."""
     path = cursor_file(around)
     path.parent.mkdir(parents=True)
     path.write_text("{}")
@@ -234,8 +233,8 @@ def test_install_that_cannot_write_the_settings_names_them(around):
 
 
 @pytest.mark.requirement("install.careful")
-def test_backup_that_cannot_be_removed_does_not_undo_the_success(around):
-    """A folder by the name of an old backup."""
+def test_install_succeeds_if_an_old_backup_cannot_be_removed(around):
+    """A folder has the name of an old backup."""
     install.install(arguments("cursor"), around)
     old = cursor_file(around).parent / "mcp.json.00000000T000000000000Z.bak"
     old.mkdir()
@@ -247,8 +246,8 @@ def test_backup_that_cannot_be_removed_does_not_undo_the_success(around):
 
 @needs_links
 @pytest.mark.requirement("install.refuses")
-def test_install_refuses_links_that_lead_in_a_circle(machine_of_run, tmp_path, capsys):
-    """In words, for the settings and for a media folder."""
+def test_install_refuses_circular_links(machine_of_run, tmp_path, capsys):
+    """In the settings' path and in a media folder's."""
     path = cursor_file(machine_of_run)
     path.parent.mkdir(parents=True)
     path.symlink_to(path)
@@ -264,7 +263,7 @@ def test_install_refuses_links_that_lead_in_a_circle(machine_of_run, tmp_path, c
 @needs_posix_names
 @pytest.mark.requirement("install.refuses")
 def test_install_refuses_media_folders_it_cannot_pass_on(around, tmp_path):
-    """One that does not exist, and one whose name holds the separator."""
+    """One that doesn't exist, and one whose name contains the separator."""
     (tmp_path / "a:b").mkdir()
     with pytest.raises(InstallRefused, match="is not a folder"):
         install.install(arguments("cursor", "--media-dir", str(tmp_path / "none")), around)
@@ -273,8 +272,8 @@ def test_install_refuses_media_folders_it_cannot_pass_on(around, tmp_path):
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_refuses_text_that_can_not_be_written(machine_of_run, capsys):
-    """Half of a pair of surrogates: JSON can name it, UTF-8 can't hold it."""
+def test_install_refuses_unencodable_text(machine_of_run, capsys):
+    """JSON can contain a lone surrogate, UTF-8 can't."""
     path = cursor_file(machine_of_run)
     path.parent.mkdir(parents=True)
     for half in (r"\ud800", r"\udc80"):
@@ -286,8 +285,8 @@ def test_install_refuses_text_that_can_not_be_written(machine_of_run, capsys):
 
 
 @pytest.mark.requirement("install.token")
-def test_token_in_the_client_file_is_left_there_with_a_note(machine_of_run, capsys):
-    """Someone followed an old guide; their set-up goes on working."""
+def test_token_in_the_client_file_is_kept_with_a_note(machine_of_run, capsys):
+    """Set-ups from an old guide continue to work."""
     path = cursor_file(machine_of_run)
     path.parent.mkdir(parents=True)
     entry = {"command": "x", "env": {"TTP_API_TOKEN": "ttp_" + "0" * 48}}
@@ -326,7 +325,7 @@ def test_install_names_another_entry_that_starts_this_program(machine_of_run, ca
 @needs_posix_paths
 @pytest.mark.requirement("install.token")
 @pytest.mark.parametrize("name", ["claude-desktop", "zed"])
-def test_token_in_the_file_of_a_client_without_references_is_left_there_too(around, tmp_path, name):
+def test_token_in_the_file_of_a_client_without_references_is_kept(around, tmp_path, name):
     """No login is needed."""
     client = next(client for client in CLIENTS if client.name == name)
     path = Path(client.path(around.machine))
@@ -343,8 +342,8 @@ def test_token_in_the_file_of_a_client_without_references_is_left_there_too(arou
 
 
 @pytest.mark.requirement("install.token")
-def test_install_after_a_login_needs_nothing_further(around):
-    """No variable, no prompt, no next step but the restart."""
+def test_install_after_a_login_needs_only_a_restart(around):
+    """No variable and no prompt."""
     around = replace(around, logged_in=True)
     for name in ("cursor", "vscode", "codex"):
         report = install.install(arguments(name), around)
@@ -354,8 +353,8 @@ def test_install_after_a_login_needs_nothing_further(around):
 
 
 @pytest.mark.requirement("install.token")
-def test_token_file_of_the_users_own_is_left_there_with_a_note(around):
-    """It wins over a login, so the note says how to change that."""
+def test_token_file_is_kept_with_a_note(around):
+    """It takes precedence over a login, and the note says how to change that."""
     path = cursor_file(around)
     path.parent.mkdir(parents=True)
     entry = {"command": "ttp-mcp", "env": {"TTP_API_TOKEN_FILE": "/run/secrets/token"}}
@@ -367,8 +366,8 @@ def test_token_file_of_the_users_own_is_left_there_with_a_note(around):
 
 
 @pytest.mark.requirement("install.token")
-def test_profile_gets_an_entry_of_its_own_and_its_own_login(machine_of_run, monkeypatch, capsys):
-    """Beside the default one, which stays."""
+def test_profile_gets_its_own_entry_and_login(machine_of_run, monkeypatch, capsys):
+    """The default entry stays."""
     install.run(arguments("cursor"))
     capsys.readouterr()
     monkeypatch.setattr(install, "here", lambda environ, *, uvx: replace(machine_of_run, profile="brand-a"))
@@ -384,7 +383,7 @@ def test_profile_gets_an_entry_of_its_own_and_its_own_login(machine_of_run, monk
 
 @pytest.mark.requirement("install.command")
 def test_command_is_the_script_beside_the_interpreter(tmp_path):
-    """An installed tool: absolute, so that a desktop program finds it."""
+    """With an absolute path, so that a desktop program finds it."""
     (tmp_path / "ttp-mcp").write_text("")
     assert install.start_command(tmp_path / "python", lambda name: None, uvx=False) == (str(tmp_path / "ttp-mcp"),)
 
@@ -401,22 +400,22 @@ def test_command_without_a_script_runs_the_module(tmp_path):
     ("python", "uvx"), [("/home/ada/.cache/uv/archive-v0/abc/bin/python", False), ("/usr/bin/python", True)]
 )
 def test_command_from_a_cache_is_uvx(python, uvx):
-    """uv may clean its cache, and then the script would be gone."""
+    """uv may clean its cache, which would remove the script."""
     assert install.start_command(Path(python), lambda name: f"/bin/{name}", uvx=uvx) == ("/bin/uvx", "ttp-mcp")
     assert install.start_command(Path(python), lambda name: None, uvx=uvx) == ("uvx", "ttp-mcp")
 
 
 @pytest.mark.requirement("install.command")
 def test_here_describes_this_machine():
-    """The real one, looked at and not touched."""
+    """The real one, without changes."""
     found = install.here(config.read_environment())
     assert found.machine.home == Path.home()
     assert found.now().tzinfo is UTC
     assert Path(found.command[0]).is_absolute()
 
 
-def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tmp_path):
-    """Played on this machine's file system, with a folder that only looks like the package."""
+def test_here_finds_claude_desktop_as_a_windows_package(monkeypatch, tmp_path):
+    """Simulated with a folder of the same name."""
     settings = tmp_path / "Packages" / "Claude_pzs8sxrjxfjjc" / "LocalCache" / "Roaming" / "Claude"
     settings.mkdir(parents=True)
     (tmp_path / "Packages" / "Claude_without").mkdir()
@@ -430,8 +429,8 @@ def test_here_finds_claude_desktop_where_windows_keeps_a_package(monkeypatch, tm
 
 
 @pytest.mark.requirement("install.refuses")
-def test_install_reports_a_setting_that_cannot_be_used(monkeypatch, capsys):
-    """A name that can't be a folder's."""
+def test_install_reports_an_invalid_setting(monkeypatch, capsys):
+    """The name can't be a folder's."""
     monkeypatch.setenv("TTP_PROFILE", "Brand A")
     assert install.run(arguments("cursor")) == 1
     assert capsys.readouterr().err.startswith("Nothing was changed: TTP_PROFILE must be 1 to 32 lower-case letters")

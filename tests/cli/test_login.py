@@ -1,4 +1,4 @@
-"""`ttp-mcp login` and `logout`, and what later starts make of the login."""
+"""`ttp-mcp login` and `logout`, and how later starts use the login."""
 
 import io
 import json
@@ -27,7 +27,7 @@ VARIABLES = ("LOCALAPPDATA", "TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_T
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path):
-    """A state folder of its own, Paris time, and no variables of the machine."""
+    """Its own state folder, Paris time, and no variables from the machine."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
     for name in ("HOME", "USERPROFILE"):
@@ -38,7 +38,7 @@ def machine(monkeypatch, tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys, api):
-    """Runs a command with this standard input: exit code, stdout, stderr. A login goes to the sandbox."""
+    """Run a command with this standard input and return exit code, stdout and stderr. A login goes to the sandbox."""
 
     def run(*arguments, given=b"", url=api["api_url"]):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
@@ -54,7 +54,7 @@ def run(monkeypatch, capsys, api):
 
 @pytest.fixture
 def logged_in(run, api):
-    """A login for the sandbox; gives its file."""
+    """A login for the sandbox; yields its file."""
     assert run("login", given=api["token"].encode())[0] == 0
     return login_file()
 
@@ -69,8 +69,8 @@ def settings(**variables):
     return load_settings({**read_environment(), **variables}, with_login=True)
 
 
-def test_login_checks_the_token_and_saves_it_for_its_user_alone(run, api):
-    """And prints where, the accounts, and what to do next; never the token."""
+def test_login_checks_the_token_and_saves_it_privately(run, api):
+    """It prints the place, the accounts and the next step, never the token."""
     code, out, err = run("login", given=api["token"].encode())
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -119,8 +119,8 @@ def test_login_reads_what_shells_and_windows_pipe(run, api, form, encoding):
     ],
     ids=["empty", "blank", "malformed", "binary", "refused"],
 )
-def test_login_that_fails_saves_nothing_and_repeats_nothing(run, api, logged_in, given, code, words):
-    """The login that was there stays."""
+def test_failed_login_saves_and_echoes_nothing(run, api, logged_in, given, code, words):
+    """The earlier login stays."""
     before = logged_in.read_bytes()
     found, out, err = run("login", given=given)
     assert (found, out) == (code, "")
@@ -130,8 +130,8 @@ def test_login_that_fails_saves_nothing_and_repeats_nothing(run, api, logged_in,
     assert logged_in.read_bytes() == before
 
 
-def test_login_to_an_api_that_is_not_there_saves_nothing(run, api):
-    """The discard port: nothing listens there."""
+def test_login_to_an_unreachable_api_saves_nothing(run, api):
+    """Nothing listens on the discard port."""
     code, _, err = run("login", given=api["token"].encode(), url="http://127.0.0.1:9/api")
     assert code == 7
     assert err.startswith("Not logged in: the API refused the connection.")
@@ -140,7 +140,7 @@ def test_login_to_an_api_that_is_not_there_saves_nothing(run, api):
 
 @needs_terminals
 def test_login_asks_without_echo(api, tmp_path):
-    """A real terminal: the token is typed and never seen."""
+    """On a real terminal the token is typed and never shown."""
     ours, theirs = os.openpty()
     env = environment(
         HOME=str(tmp_path), TTP_API_URL=api["api_url"], PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring"
@@ -185,7 +185,7 @@ def test_login_reads_nothing_from_a_terminal_that_would_show_the_token(tmp_path)
 
 
 def read_until(terminal, end):
-    """What a terminal shows up to some words, or all of it."""
+    """Return a terminal's output up to some text, or all of it."""
     shown = b""
     while end is None or end not in shown:
         try:
@@ -197,8 +197,8 @@ def read_until(terminal, end):
 
 
 @pytest.mark.requirement("login.order")
-def test_variable_wins_over_file_and_file_over_login(logged_in, api, tmp_path):
-    """Each start says which one it was."""
+def test_variable_precedes_file_and_file_precedes_login(logged_in, api, tmp_path):
+    """Each start reports which one was used."""
     path = tmp_path / "token"
     path.write_text("ttp_" + "0c" * 24)
     path.chmod(0o600)
@@ -212,8 +212,8 @@ def test_variable_wins_over_file_and_file_over_login(logged_in, api, tmp_path):
 
 
 @pytest.mark.requirement("login.order")
-def test_source_that_can_not_be_used_is_not_skipped(logged_in, api, tmp_path):
-    """Only an empty file is, which earlier versions made for the user to fill."""
+def test_unusable_source_is_not_skipped(logged_in, api, tmp_path):
+    """Except an empty file, which earlier versions created for the user to fill."""
     path = tmp_path / "token"
     path.touch(mode=0o600)
     assert settings(TTP_API_TOKEN_FILE=str(path)).token.reveal() == api["token"]
@@ -226,8 +226,8 @@ def test_source_that_can_not_be_used_is_not_skipped(logged_in, api, tmp_path):
 
 @pytest.mark.requirement("login.order")
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_reference_that_a_client_left_as_it_is_counts_as_not_set(logged_in, api, client):
-    """Installed before the login: the entry still names a variable that isn't there."""
+def test_unreplaced_reference_counts_as_not_set(logged_in, api, client):
+    """The entry predates the login and still names a missing variable."""
     if client.fills_in is not None and not client.prompts:
         assert settings(TTP_API_TOKEN=client.fills_in).token.reveal() == api["token"]
     assert settings(TTP_API_TOKEN="${MY_TOKEN}").token is None
@@ -291,8 +291,8 @@ def give_away(path):
         (write_an_unsafe_address, "is damaged"),
     ],
 )
-def test_login_that_can_not_be_trusted_is_not_used(run, logged_in, api, change, words):
-    """Each call says why and what to do; another source still works, and a new login repairs it, except over a link."""
+def test_untrusted_login_is_not_used(run, logged_in, api, change, words):
+    """Each call gives the reason and the fix; other sources work, and a new login repairs it, except over a link."""
     change(logged_in)
     found = settings()
     assert (found.token, found.token_source) == (None, "the login")
@@ -312,7 +312,7 @@ def test_login_that_can_not_be_trusted_is_not_used(run, logged_in, api, change, 
 
 @pytest.mark.requirement("login.fails-closed")
 def test_token_of_a_login_is_never_sent_to_another_address(logged_in, api):
-    """A variable that names another API stops it, before anything is sent."""
+    """A variable that names another API prevents the start."""
     other = settings(TTP_API_URL="https://example.com/api")
     assert other.token is None
     assert other.token_problem.startswith(
@@ -323,7 +323,7 @@ def test_token_of_a_login_is_never_sent_to_another_address(logged_in, api):
 
 @pytest.mark.requirement("login.fails-closed")
 def test_sandbox_and_multi_tenant_servers_do_not_use_the_login(run, logged_in, monkeypatch):
-    """Neither its token nor its organization, nor its faults."""
+    """Neither its token, organization nor errors."""
     logged_in.write_text("{")
     assert run("call", "--sandbox", "list_posts", '{"limit": 1}')[0] == 0
     code, _, err = run("--transport", "http", "--multi-tenant", "--host", "0.0.0.0")
@@ -332,7 +332,7 @@ def test_sandbox_and_multi_tenant_servers_do_not_use_the_login(run, logged_in, m
 
 
 def test_organization_is_part_of_the_login(run, api):
-    """It is sent at once, and by later starts unless TTP_ORG_ID names another."""
+    """It applies at once and at later starts, unless TTP_ORG_ID names another."""
     code, _, err = run("login", "--org", "org_of_others", given=api["token"].encode())
     assert code == 4
     assert "403" in err
@@ -346,8 +346,8 @@ def test_organization_is_part_of_the_login(run, api):
 
 
 @pytest.mark.requirement("login.logout")
-def test_logout_removes_the_login_and_says_where_a_token_still_is(run, logged_in, api, monkeypatch, tmp_path):
-    """In variables, in other profiles, and in clients' settings."""
+def test_logout_removes_the_login_and_lists_other_tokens(run, logged_in, api, monkeypatch, tmp_path):
+    """In variables, other profiles, and clients' settings."""
     run("login", "--profile", "brand-a", given=api["token"].encode())
     cursor = tmp_path / "home" / ".cursor" / "mcp.json"
     cursor.parent.mkdir(parents=True)
@@ -375,8 +375,8 @@ def test_logout_removes_the_login_and_says_where_a_token_still_is(run, logged_in
 
 @pytest.mark.requirement("login.logout")
 @pytest.mark.parametrize("change", [damage, others_may_read, link])
-def test_logout_removes_a_login_that_can_not_be_read(run, logged_in, change):
-    """A link goes, what it points to stays."""
+def test_logout_removes_an_unreadable_login(run, logged_in, change):
+    """A link is removed, its target stays."""
     change(logged_in)
     assert run("logout")[0] == 0
     assert not os.path.lexists(logged_in)
@@ -392,8 +392,8 @@ def system_keyring():
 
 
 @pytest.mark.requirement("login.keyring")
-def test_token_is_kept_in_the_systems_keyring_where_there_is_one(run, api, system_keyring):
-    """The file then holds the name of its entry; a second login and a logout leave no entry behind."""
+def test_token_is_kept_in_the_systems_keyring(run, api, system_keyring):
+    """The file has only the entry's name; a second login and a logout leave no entry behind."""
     for _ in range(2):
         code, out, _ = run("login", given=api["token"].encode())
         assert code == 0
@@ -410,7 +410,7 @@ def test_token_is_kept_in_the_systems_keyring_where_there_is_one(run, api, syste
     ("platform", "name"), [("darwin", "your macOS keychain"), ("win32", "the Windows Credential Manager")]
 )
 def test_keyring_is_named_as_its_users_know_it(run, api, system_keyring, monkeypatch, platform, name):
-    """macOS also asks which program may read it, and a server in the background can't say so."""
+    """macOS also asks which program may read it, and a background server can't show that."""
     monkeypatch.setattr(sys, "platform", platform)
     out = run("login", given=api["token"].encode())[1]
     assert f"Saved in {name}" in out
@@ -428,7 +428,7 @@ def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, sys
 
 
 @pytest.mark.requirement("login.keyring")
-def test_keyring_backend_that_is_not_installed_leaves_the_token_to_the_file(api, tmp_path):
+def test_missing_keyring_backend_falls_back_to_the_file(api, tmp_path):
     """A variable of the `keyring` package names it."""
     done = subprocess.run(
         [*PROGRAM, "login"],
@@ -443,8 +443,8 @@ def test_keyring_backend_that_is_not_installed_leaves_the_token_to_the_file(api,
 
 
 @pytest.mark.requirement("login.keyring")
-def test_keyring_that_can_not_be_read_fails_closed(run, api, system_keyring):
-    """Locked, emptied, or not there for this installation."""
+def test_unreadable_keyring_fails_closed(run, api, system_keyring):
+    """Locked, emptied, or missing for this installation."""
     run("login", given=api["token"].encode())
     system_keyring.locked = True
     problem = settings().token_problem

@@ -33,8 +33,8 @@ def test_after_one_login_clients_start_list_and_call_without_a_variable(api, tmp
 
 
 @pytest.mark.requirement("login.profiles")
-def test_two_profiles_at_once_see_nothing_of_each_other(tmp_path):
-    """Neither posts nor accounts nor the ledger; the default profile has no login and sends nothing."""
+def test_concurrent_profiles_are_isolated(tmp_path):
+    """In posts, accounts and ledger; the default profile has no login and sends nothing."""
     home = Home(tmp_path / "home", *PROGRAM)
     time = (datetime.now(UTC) + timedelta(days=7)).isoformat()
     with sandbox_process(tmp_path / "a") as api_a, sandbox_process(tmp_path / "b", "--empty") as api_b:
@@ -62,7 +62,7 @@ def test_two_profiles_at_once_see_nothing_of_each_other(tmp_path):
 
 
 def error_of(client, post_id):
-    """The error for a post that a client must not see."""
+    """Return the error for a post that a client must not see."""
     result = client.request("tools/call", name="get_post", arguments={"post_id": post_id})
     assert result["isError"]
     return result["content"][0]["text"]

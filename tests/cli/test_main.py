@@ -1,4 +1,4 @@
-"""The command line itself: version, help, what is wrong in one line, and a reader who leaves."""
+"""The command line: version, help, one-line errors, and readers that leave early."""
 
 import errno
 import io
@@ -25,7 +25,7 @@ TOKEN = "ttp_" + "0123456789abcdef" * 3
 
 
 def ended(capsys, *arguments):
-    """Run a command line that leaves by itself: its exit code and what it printed."""
+    """Run a command line that exits by itself; return its exit code and output."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     return left.value.code, capsys.readouterr()
@@ -38,7 +38,7 @@ def test_version_is_printed(capsys):
 
 
 def test_help_names_every_command(capsys):
-    """And says what happens without one."""
+    """And what happens without one."""
     code, printed = ended(capsys, "--help")
     assert code == 0
     for command in ("serve", "demo", "tools", "call", "doctor", "history", "sandbox", "login", "logout", "install"):
@@ -62,7 +62,7 @@ def test_token_on_the_command_line_is_refused_and_not_repeated(capsys, arguments
     "arguments", [("tols",), ("--sandbux",), ("call",), ("--transport", "pigeon"), ("--port", "x")]
 )
 def test_misspelt_command_line_is_reported_in_one_line(capsys, arguments):
-    """With the place where help is."""
+    """With a pointer to the help."""
     code, printed = ended(capsys, *arguments)
     assert code == 2
     assert printed.out == ""
@@ -71,7 +71,7 @@ def test_misspelt_command_line_is_reported_in_one_line(capsys, arguments):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--sandbox",), ("tools",), ("call", "list_posts"), ("doctor",)])
-def test_setting_that_cannot_be_used_is_reported_in_one_line(monkeypatch, tmp_path, capsys, arguments):
+def test_invalid_setting_is_reported_in_one_line(monkeypatch, tmp_path, capsys, arguments):
     """In every command: the variable and the rule, without the value."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("TTP_ACCESS", "everything")
@@ -82,7 +82,7 @@ def test_setting_that_cannot_be_used_is_reported_in_one_line(monkeypatch, tmp_pa
 
 
 def test_log_level_can_be_given_as_a_flag(monkeypatch, capsys):
-    """It overrides the variable, and is checked alike."""
+    """It overrides the variable, and is validated the same way."""
     monkeypatch.setenv("TTP_LOG_LEVEL", "ERROR")
     assert main(["--log-level", "loud"]) == 2
     assert capsys.readouterr().err.startswith("ttp-mcp: TTP_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR.")
@@ -98,7 +98,7 @@ def test_package_runs_as_a_module(monkeypatch, capsys):
 
 
 def left_alone(folder, *command, stream="stdout"):
-    """Run a command one of whose readers has left, as `head` does: its exit code, and what the other reader got."""
+    """Run a command while one reader leaves early, like `head`; return exit code and the other's output."""
     reading, writing = os.pipe()
     os.close(reading)
     other = "stderr" if stream == "stdout" else "stdout"
@@ -113,11 +113,11 @@ def left_alone(folder, *command, stream="stdout"):
 
 
 def test_broken_pipe_is_not_a_failure(tmp_path):
-    """No traceback, and nothing at exit."""
+    """No traceback, and no message at exit."""
     assert left_alone(tmp_path, "tools", "--json") == (0, b"")
 
 
-def test_reader_who_leaves_does_not_hide_what_became_of_a_call(tmp_path):
+def test_exit_code_is_kept_when_a_reader_leaves(tmp_path):
     """On either stream."""
     missing = ("call", "--sandbox", "get_post", '{"post_id": "nope"}')
     assert left_alone(tmp_path, *missing, "--json") == (5, b"")
@@ -145,7 +145,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_machine_without_a_home_folder_costs_one_line(monkeypatch, capsys, command):
+def test_missing_home_folder_is_reported_in_one_line(monkeypatch, capsys, command):
     """Some services and containers have none; the line names what to set."""
 
     def no_home():
@@ -162,8 +162,8 @@ def test_machine_without_a_home_folder_costs_one_line(monkeypatch, capsys, comma
 
 
 @skip_on_windows("Ctrl+C goes to all programs of a console")
-def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):
-    """In one line, with the exit code of what Ctrl+C ends."""
+def test_interrupted_call_warns_of_a_possible_write(tmp_path):
+    """In one line, with the exit code of Ctrl+C."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
         environ = {
@@ -182,9 +182,7 @@ def test_call_that_is_stopped_says_that_a_write_may_have_been_sent(tmp_path):
     assert err == b"ttp-mcp: stopped; a write may have been sent: list_posts shows it.\n"
 
 
-def test_other_command_that_is_stopped_says_so(monkeypatch, capsys):
-    """It sends nothing."""
-
+def test_interrupted_command_without_writes_says_so(monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
 
@@ -194,7 +192,7 @@ def test_other_command_that_is_stopped_says_so(monkeypatch, capsys):
 
 
 def printed_in_ascii(folder, *command):
-    """Run a command whose stdout knows 7-bit letters only, less than a pipe on Windows: exit code, and its bytes as UTF-8."""
+    """Run a command with a 7-bit stdout; return its exit code and its output."""
     environ = {"PYTHONIOENCODING": "ascii", "HOME": str(folder), "TTP_STATE_DIR": str(folder / "state")}
     line = [sys.executable, "-m", "ttp_mcp", *command]
     done = subprocess.run(line, capture_output=True, env={**os.environ, **environ}, check=False)
@@ -210,16 +208,16 @@ def printed_in_ascii(folder, *command):
         (("sandbox", "plan", "small"), 0, r"Harbor Caf\xe9"),
     ],
 )
-def test_letters_that_stdout_does_not_know_are_shown_as_numbers(tmp_path, command, code, shown):
-    """The work is done by then, so the command ends as done."""
+def test_characters_that_stdout_cannot_encode_are_escaped(tmp_path, command, code, shown):
+    """The work is done, so the command exits as done."""
     left, out = printed_in_ascii(tmp_path, *command)
     assert left == code
     assert shown in out
 
 
 @pytest.mark.parametrize("command", [("call", "--sandbox", "list_integrations"), ("sandbox", "export")])
-def test_json_is_valid_on_a_stdout_that_knows_few_letters(tmp_path, command):
-    """Escaped as JSON has it, not as Python has."""
+def test_json_is_valid_on_a_7_bit_stdout(tmp_path, command):
+    """With JSON's escapes, not Python's."""
     left, out = printed_in_ascii(tmp_path, *command, "--json")
     assert left == 0
     assert re.search("[“é]", json.dumps(json.loads(out), ensure_ascii=False))
@@ -233,8 +231,8 @@ def test_output_for_a_file_is_printed_as_utf_8(tmp_path):
     assert json.loads(out)["context_servers"]["timetopost"]["env"]["TTP_MEDIA_DIRS"] == str(tmp_path / "Menü")
 
 
-def test_output_that_a_caller_put_in_place_is_left_as_it_is(monkeypatch, tmp_path):
-    """Text in memory takes every letter."""
+def test_replaced_stdout_is_left_alone(monkeypatch, tmp_path):
+    """Text in memory takes every character."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert main(["sandbox", "export", "--data", str(tmp_path)]) == 0
     assert "Café" in sys.stdout.getvalue()

@@ -1,4 +1,4 @@
-"""`ttp-mcp sandbox` and its controls, over a data folder of its own."""
+"""`ttp-mcp sandbox` and its controls, over its own data folder."""
 
 import argparse
 import io
@@ -52,14 +52,14 @@ def stopped(data: Path) -> Path:
 
 @pytest.fixture
 def opened(stopped: Path) -> Iterator[Sandbox]:
-    """Another process that has the folder open."""
+    """Another process with the folder open."""
     with Sandbox(stopped) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def run(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command that works, and returns what it prints."""
+    """Run a command that succeeds and return its output."""
 
     def ran(*line: str) -> str:
         assert commands.run(arguments(*line)) == 0
@@ -72,7 +72,7 @@ def run(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def refusal(data: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command that is refused, and returns its one line, which is the same as JSON."""
+    """Run a command that is refused and return its line, which is the same as in JSON."""
 
     def ran(*line: str) -> str:
         assert commands.run(arguments(*line)) == 1
@@ -104,8 +104,8 @@ def as_json(printed: str) -> Any:
     return json.loads(printed)
 
 
-def test_token_is_shown_once_listed_without_itself_and_revoked(run, opened):
-    """From making it to its end."""
+def test_token_is_shown_once_listed_and_revoked(run, opened):
+    """The list doesn't contain the token itself."""
     token, about, following = run("token", "create", "--label", "ci", "--expires-days", "30").splitlines()
     caller = tokens.verify_token(opened.store, opened.clock, token)
     assert about == (
@@ -121,7 +121,7 @@ def test_token_is_shown_once_listed_without_itself_and_revoked(run, opened):
 
 
 def test_tokens_as_json(run, opened):
-    """With all that is known of them."""
+    """With all known fields."""
     made = as_json(run("token", "create", "--json"))
     assert tokens.verify_token(opened.store, opened.clock, made.pop("token")) is not None
     expected = {
@@ -151,7 +151,7 @@ def test_token_refusals(refusal):
 
 
 def test_clock_moves_forward_and_reports_what_became_due(run, opened):
-    """Published by the command itself, whether anything serves or not."""
+    """The command publishes, whether a server runs or not."""
     assert run("clock").startswith("The sandbox's clock: Wed 24 Jun 2026 11:30 Europe/Paris (09:30Z), standing still, ")
     lines = run("clock", "+2d1h").splitlines()
     assert lines[0].startswith("The sandbox's clock: Fri 26 Jun 2026 12:30 Europe/Paris (10:30Z), standing still, ")
@@ -197,8 +197,8 @@ def test_clock_is_set_moved_back_stopped_and_real(run, stopped):
     assert ", 2 days behind this machine's." in run("clock", "--", "-51h")
 
 
-def test_clock_waits_a_moment_for_what_another_process_publishes(run, opened, monkeypatch):
-    """And tells the truth when it is still not done then."""
+def test_clock_waits_briefly_for_another_process_to_publish(run, opened, monkeypatch):
+    """If it still isn't done, the report says so."""
     monkeypatch.setattr("ttp_mcp.cli.sandbox.clock.WAIT_SECONDS", 0.04)
     opened.stored_clock.move(33 * 3600)
     (claim,) = opened.scheduler.claim()
@@ -224,7 +224,7 @@ def test_clock_waits_a_moment_for_what_another_process_publishes(run, opened, mo
     ],
 )
 def test_clock_refusals(refusal, stopped, line, words):
-    """With the form that works."""
+    """With a valid example."""
     assert refusal("clock", *line).startswith(f"Nothing was changed. {words}")
 
 
@@ -281,13 +281,13 @@ def test_vendor_endpoints_are_turned_off_and_on(run, opened):
 
 
 @pytest.mark.parametrize("capability", ["read", "draft"])
-def test_token_is_made_with_a_capability(run, opened, capability):
+def test_token_is_created_with_a_capability(run, opened, capability):
     """To rehearse an agent that may not publish."""
     token = run("token", "create", "--can", capability).splitlines()[0]
     assert tokens.verify_token(opened.store, opened.clock, token).capabilities[-1] == capability
 
 
-def test_fault_is_ordered_listed_and_called_off(run, opened):
+def test_fault_is_scheduled_listed_and_cleared(run, opened):
     """For another process that serves."""
     assert run("fault", "reset-after", "--path", "/posts", "--method", "post").splitlines() == [
         "reset-after hits the next request with POST at /posts: do it, then close the connection without an answer.",
@@ -326,7 +326,7 @@ def test_help_of_fault_names_every_kind(capsys):
 
 
 def test_reset_makes_the_same_workspace_every_time(run, data, tmp_path):
-    """Exported twice, it is the same but for the clock, which runs."""
+    """Two exports are equal except for the running clock."""
     found: list[dict[str, Any]] = []
     for name in ("first.json", "second.json"):
         assert run("reset", "--at", "2026-12-01T09:00", "--yes").splitlines() == [
@@ -373,21 +373,20 @@ def test_reset_to_an_empty_workspace(run, stopped):
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_needs_no_agreement_where_nothing_is_lost(run, data):
-    """A folder that is new."""
+def test_reset_of_a_new_folder_needs_no_confirmation(run, data):
     assert as_json(run("reset", "--empty", "--json"))["posts"] == 0
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_in_a_script_needs_yes(refusal, stopped):
-    """Nobody is there to be asked."""
+    """There is no terminal to ask on."""
     assert refusal("reset") == f"Nothing was changed. Reset replaces everything in {stopped}. Pass --yes to agree."
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("Yes\n", 0), ("\n", 1), ("no\n", 1), ("", 1)])
 def test_reset_asks_at_a_terminal(stopped, monkeypatch, capsys, answer, code):
-    """Only a yes is one."""
+    """Only yes counts."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -402,7 +401,7 @@ def test_reset_asks_at_a_terminal(stopped, monkeypatch, capsys, answer, code):
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_from_a_bad_file_names_the_place_and_loses_nothing(run, refusal, stopped, tmp_path):
-    """The old data are as they were."""
+    """The old data stay."""
     before = run("export")
     found = json.loads(before)
     found["organizations"][1]["posts"][2]["status"] = "out"
@@ -414,7 +413,7 @@ def test_reset_from_a_bad_file_names_the_place_and_loses_nothing(run, refusal, s
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_data_that_can_not_be_opened_are_kept_beside_the_new_ones(run, refusal, data):
+def test_unreadable_data_are_kept_beside_the_new_ones(run, refusal, data):
     """Every other command refuses and names reset."""
     data.mkdir(parents=True)
     broken = b"this is no database, but long enough to look like one" * 100
@@ -427,8 +426,8 @@ def test_data_that_can_not_be_opened_are_kept_beside_the_new_ones(run, refusal, 
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_files_that_can_not_be_written_are_named(refusal, stopped, tmp_path):
-    """The folder of an export, and the data folder."""
+def test_unwritable_files_are_named(refusal, stopped, tmp_path):
+    """An export's folder, and the data folder."""
     beyond = tmp_path / "none" / "a.json"
     assert refusal("export", str(beyond)) == (
         f"Nothing was changed. {beyond} can't be written (No such file or directory)."
@@ -454,7 +453,7 @@ def test_names_of_files_are_reported_as_written(refusal, stopped, tmp_path, monk
 
 @needs_links
 def test_export_to_a_link_writes_what_it_points_to(run, refusal, stopped, tmp_path):
-    """And the link stays; one that leads nowhere is refused."""
+    """The link stays; a dangling one is refused."""
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     link.symlink_to(real)
     assert run("export", str(link)).startswith(f"Written to {link}: ")
@@ -467,7 +466,7 @@ def test_export_to_a_link_writes_what_it_points_to(run, refusal, stopped, tmp_pa
 
 
 def test_data_names_another_folder_before_and_after_the_command(run, tmp_path):
-    """Many at once, each over its own."""
+    """Several at once, each with its own."""
     run("reset", "--data", str(tmp_path / "one"), "--empty")
     run("reset", "--data", str(tmp_path / "two"))
     assert as_json(run("plan", "--data", str(tmp_path / "one"), "--json"))["organizations"][0]["id"] == "org_empty"
@@ -477,7 +476,7 @@ def test_data_names_another_folder_before_and_after_the_command(run, tmp_path):
 
 
 class Screen(io.StringIO):
-    """A terminal whose person presses Ctrl+C as soon as there is something to read."""
+    """A terminal whose user presses Ctrl+C as soon as there is output."""
 
     def flush(self) -> None:
         """What is printed is there to be read now."""
@@ -486,8 +485,8 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.requirement("sandbox-cli.serve")
-def test_sandbox_prints_where_it_is_and_ends_with_ctrl_c(data, monkeypatch):
-    """Then the signals are as they were."""
+def test_sandbox_prints_its_address_and_ends_with_ctrl_c(data, monkeypatch):
+    """Signal handlers are restored."""
     screen, before = Screen(), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "stdout", screen)
     assert commands.run(arguments("--port", "0")) == 0
@@ -527,8 +526,8 @@ def test_sandbox_refuses_anything_but_a_port(port, capsys):
 
 @needs_signals
 @pytest.mark.requirement("sandbox-cli.serve")
-def test_two_processes_over_one_folder_answer_over_http_and_end_with_exit_code_0(data):
-    """What is asked of one is seen through the other; a control in a third process reaches both."""
+def test_two_processes_share_one_folder_over_http(data):
+    """Changes in one are visible in the other; a control command reaches both. They exit with 0."""
     line = [sys.executable, "-m", "ttp_mcp", "sandbox"]
     # Told to measure one module, coverage loads asyncio twice there, and then nothing catches a cancellation.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
@@ -564,7 +563,7 @@ COMMANDS = [shlex.split(line[2:])[1:] for line in DOCUMENT.splitlines() if line.
 
 
 def test_every_command_of_the_documentation_runs(run, data, tmp_path, monkeypatch):
-    """In the order of the page; serving and installing have tests of their own, and an id is the reader's."""
+    """In the order of the page, except serving and installing, which have their own tests."""
     monkeypatch.chdir(tmp_path)
     ran = [line[1:] for line in COMMANDS if line[0] == "sandbox" and len(line) > 1 and "ID" not in line]
     for line in ran:
@@ -582,8 +581,8 @@ async def test_every_test_of_the_documentation_passes(example):
     await test()
 
 
-def test_clock_reports_that_it_moved_where_a_post_could_not_be_published(run, opened):
-    """The others went out; nothing is said to be unchanged."""
+def test_clock_reports_its_move_despite_a_failed_post(run, opened):
+    """The others were published."""
     with opened.store.writing() as db:
         db.execute(
             "INSERT INTO publications SELECT 'taken', p.id, p.organization_id, t.account_id, 'x', '', '[]', '[]', '', 0, 0, 0, 0, 0, 0, 1 "
@@ -600,8 +599,8 @@ def test_clock_reports_that_it_moved_where_a_post_could_not_be_published(run, op
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_leaves_data_that_another_program_holds(refusal, stopped, monkeypatch):
-    """They are good; there is only no way in right now."""
+def test_reset_leaves_locked_data_alone(refusal, stopped, monkeypatch):
+    """They are intact and only locked for the moment."""
     monkeypatch.setattr("ttp_mcp.sandbox.store.BUSY_SECONDS", 0.05)
     with closing(sqlite3.connect(stopped / "sandbox.db", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -614,8 +613,8 @@ def test_reset_leaves_data_that_another_program_holds(refusal, stopped, monkeypa
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data):
-    """It is intact, and isn't ours to replace."""
+def test_reset_leaves_another_programs_database_alone(refusal, data):
+    """It is intact, and isn't ours."""
     data.mkdir(parents=True)
     with closing(sqlite3.connect(data / "sandbox.db")) as other:
         other.execute("CREATE TABLE posts (text TEXT)")
@@ -625,7 +624,7 @@ def test_reset_leaves_the_database_of_another_program_where_it_is(refusal, data)
 
 @needs_moves
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_says_what_it_moved_away_and_that_tokens_are_gone(run, stopped):
+def test_reset_reports_moved_data_and_lost_tokens(run, stopped):
     """The log is beside the moved database, under the name that SQLite looks for."""
     run("token", "create")
     (stopped / "media" / "uploads" / "mine.png").write_bytes(b"mine")
@@ -649,8 +648,8 @@ def test_reset_says_what_it_moved_away_and_that_tokens_are_gone(run, stopped):
 
 @pytest.mark.requirement("sandbox-cli.careful")
 @pytest.mark.parametrize("option", [["--from", "bad.json"], ["--at", "soon"]])
-def test_a_refused_reset_leaves_data_that_can_not_be_opened_where_they_are(refusal, data, monkeypatch, option):
-    """Nothing was changed, as it says."""
+def test_refused_reset_leaves_unreadable_data_in_place(refusal, data, monkeypatch, option):
+    """Its message says that nothing changed."""
     data.mkdir(parents=True)
     monkeypatch.chdir(data)
     (data / "bad.json").write_text("[]")
@@ -660,8 +659,8 @@ def test_a_refused_reset_leaves_data_that_can_not_be_opened_where_they_are(refus
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_asks_with_the_truth_about_tokens(data, monkeypatch, capsys):
-    """Of data that can't be opened they can't stay."""
+def test_reset_question_says_whether_tokens_stay(data, monkeypatch, capsys):
+    """Tokens of unreadable data are lost."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -678,8 +677,8 @@ def test_reset_asks_with_the_truth_about_tokens(data, monkeypatch, capsys):
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_reset_to_a_time_that_the_file_can_not_follow_is_refused(run, refusal, stopped, tmp_path):
-    """Its posts would lie before 1970."""
+def test_reset_to_a_time_out_of_range_is_refused(run, refusal, stopped, tmp_path):
+    """Its posts would be before 1970."""
     before = run("export")
     found = json.loads(before)
     found["clock"]["now"] = "9000-01-01T00:00:00Z"

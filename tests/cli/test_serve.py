@@ -25,7 +25,7 @@ NO_TOKEN = {"TTP_API_TOKEN": "", "TIMETOPOST_API_TOKEN": "", "TTP_API_TOKEN_FILE
 
 @asynccontextmanager
 async def started(folder, *arguments, era="auto", errors=None, **environment):
-    """A client that has started the server, as MCP clients do."""
+    """A client that started the server as MCP clients do."""
     parameters = StdioServerParameters(
         command=sys.executable,
         args=["-m", "ttp_mcp", *arguments],
@@ -58,7 +58,7 @@ async def test_every_tool_works_over_real_pipes(tmp_path, monkeypatch, era):
 
 @eras
 async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, era):
-    """Its tools are listed; each call tells."""
+    """Its tools are listed; each call explains it."""
     async with started(tmp_path, era=era) as client:
         assert len((await client.list_tools()).tools) == len(every_tool())
         for tool in ("list_posts", "list_integrations", "optimal_times"):
@@ -68,7 +68,7 @@ async def test_server_without_a_token_starts_and_says_how_to_set_it(tmp_path, er
 
 
 async def test_malformed_token_is_refused_by_its_rule(tmp_path):
-    """Never by its value."""
+    """Never showing its value."""
     async with started(tmp_path, TTP_API_TOKEN="ttp_tooshort") as client:
         text = text_of(await client.call_tool("list_posts", {}))
     assert "it must have 52 characters and has 12." in text
@@ -76,7 +76,7 @@ async def test_malformed_token_is_refused_by_its_rule(tmp_path):
 
 
 async def test_two_servers_share_one_sandbox_at_the_same_time(tmp_path):
-    """What one agent did the other one sees, and neither is kept waiting."""
+    """Each sees the other's changes, and neither is blocked."""
     async with (
         started(tmp_path, "--sandbox", TTP_CONFIRM="off") as one,
         started(tmp_path, "--sandbox", TTP_CONFIRM="off", era="legacy") as two,
@@ -102,7 +102,7 @@ async def test_two_servers_share_one_sandbox_at_the_same_time(tmp_path):
 
 @pytest.mark.parametrize("end", ["stdin", pytest.param("signal", marks=needs_signals)])
 def test_server_ends_quietly(tmp_path, end):
-    """When the client closes stdin, and when it sends a signal: exit code 0 and nothing on stderr."""
+    """When the client closes stdin or sends a signal: exit code 0 and nothing on stderr."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ttp_mcp", "--sandbox"],
         stdin=subprocess.PIPE,
@@ -125,7 +125,7 @@ def test_server_ends_quietly(tmp_path, end):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the limits of another process")
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_running_server_writes_no_core_file(tmp_path, transport):
-    """With any limits of the parent process: the token is in its memory."""
+    """Whatever the parent's limits, since the token is in memory."""
     arguments = ["--transport", "http", "--port", "0"] if transport == "http" else []
     process = subprocess.Popen(
         # As high as may be, so that the server is what lowers it.

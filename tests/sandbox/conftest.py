@@ -47,7 +47,7 @@ async def empty_api(empty: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def storage(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of the demo workspace's storage, which is another origin; no token."""
+    """A client of the demo workspace's storage, which has another origin; no token."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.storage_app)) as client:
         yield client
 
@@ -70,7 +70,7 @@ def connect(empty: Sandbox) -> Callable[..., str]:
 
 
 def client_of(sandbox: Sandbox) -> httpx2.AsyncClient:
-    """A client with the sandbox's own token."""
+    """Return a client with the sandbox's own token."""
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(sandbox.app),
         base_url=sandbox.api_url,

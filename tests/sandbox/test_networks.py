@@ -1,4 +1,4 @@
-"""The simulated networks: the same for the same ids, believable, and only growing."""
+"""The simulated networks: deterministic, plausible, and only growing."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ def figures(found: Engagement) -> tuple[int, ...]:
 
 
 @given(platforms, ids, ids, moments, ages)
-def test_the_same_ids_fare_the_same(platform: str, account_id: str, post_id: str, at: datetime, age: float) -> None:
+def test_figures_are_deterministic(platform: str, account_id: str, post_id: str, at: datetime, age: float) -> None:
     """Two rehearsals over the same workspace see the same figures."""
     first, second = (compute_engagement(account(platform, account_id), post_id, at, age) for _ in range(2))
     assert first == second
@@ -36,7 +36,7 @@ def test_the_same_ids_fare_the_same(platform: str, account_id: str, post_id: str
 
 @given(platforms, ids, moments, ages, ages)
 def test_figures_only_grow_with_age(platform: str, post_id: str, at: datetime, one: float, other: float) -> None:
-    """None of the four is ever taken back, and none is below zero."""
+    """None decreases or is negative."""
     younger, older = (figures(compute_engagement(account(platform), post_id, at, age)) for age in sorted((one, other)))
     assert all(0 <= before <= after for before, after in zip(younger, older, strict=True))
 
@@ -50,8 +50,8 @@ def test_figures_settle(platform: str, post_id: str, at: datetime, age: float) -
 
 
 @given(platforms, ids, moments, ages)
-def test_fewer_like_than_see_and_fewer_comment_than_like(platform: str, post_id: str, at: datetime, age: float) -> None:
-    """The figures fit each other."""
+def test_figures_are_plausible(platform: str, post_id: str, at: datetime, age: float) -> None:
+    """More views than likes, more likes than comments."""
     found = compute_engagement(account(platform), post_id, at, age)
     assert found.comments <= found.likes <= found.views
     assert found.shares <= found.likes
@@ -62,7 +62,7 @@ def test_fewer_like_than_see_and_fewer_comment_than_like(platform: str, post_id:
     [("instagram", 18), ("twitter", 9), ("linkedin", 8), ("tiktok", 20), ("pinterest", 21), ("somewhere_new", 12)],
 )
 def test_each_network_has_its_best_hour(platform: str, hour: int) -> None:
-    """It is what the analytics are to find."""
+    """Which the analytics should find."""
     views = [
         compute_engagement(account(platform), "p", TUESDAY + timedelta(hours=each), 48).views for each in range(24)
     ]
@@ -70,13 +70,13 @@ def test_each_network_has_its_best_hour(platform: str, hour: int) -> None:
 
 
 def test_ids_differ_by_post_and_account() -> None:
-    """They are the networks' own: digits."""
+    """They look like the networks' ids: digits."""
     found = {create_external_id(post, account_id) for post in ("p1", "p2") for account_id in ("a1", "a2")}
     assert len(found) == 4
     assert all(each.isdigit() for each in found)
 
 
-def test_addresses_lead_nowhere_and_look_like_the_networks_own() -> None:
+def test_addresses_look_real_and_lead_nowhere() -> None:
     """Handles lose their sign; a name without a handle loses its spaces."""
     found = [create_url(platform, "@harbor cafe", "7") for platform in PLATFORMS]
     assert found == [

@@ -24,7 +24,7 @@ LONGEST_SECONDS = 60
 
 
 class Stdio:
-    """An MCP server over stdio, spoken to in JSON lines."""
+    """An MCP server over stdio, driven with JSON lines."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -58,7 +58,7 @@ class Stdio:
 
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command over a state folder, without any other setting."""
+    """The command over a state folder, without other settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TTP_", "TIMETOPOST_"))}
     environment |= {"TTP_STATE_DIR": str(folder), "TTP_TIMEZONE": "UTC", "TTP_CONFIRM": "off"}
     command = [sys.executable, "-m", "ttp_mcp", *arguments]
@@ -72,8 +72,8 @@ def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
-def test_three_servers_over_one_folder_see_the_same_posts_and_publish_each_once(tmp_path: Path) -> None:
-    """All three are started at once over a folder that does not exist yet."""
+def test_three_servers_share_one_folder_and_publish_once(tmp_path: Path) -> None:
+    """All three are started at once over a folder that doesn't exist yet."""
     with ExitStack() as stack:
         port = stack.enter_context(running(tmp_path, "sandbox", "--port", "0", "--json"))
         servers = [Stdio(stack.enter_context(running(tmp_path, "--sandbox"))) for _ in range(2)]
@@ -116,6 +116,6 @@ def test_three_servers_over_one_folder_see_the_same_posts_and_publish_each_once(
 
 
 def seen(servers: list[Stdio], api: httpx2.Client, ids: list[str]) -> set[str]:
-    """In which states the servers see the posts."""
+    """Return the states in which the servers see the posts."""
     found = {server.call("get_post", post_id=post_id)["status"] for server in servers for post_id in ids}
     return found | {api.get(f"/posts/{post_id}").json()["post"]["status"] for post_id in ids}

@@ -1,4 +1,4 @@
-"""The `Sandbox` class in tests of its users."""
+"""The `Sandbox` class as its users' tests use it."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,8 @@ async def statuses(sandbox: Sandbox) -> dict[str, str]:
         return {post["id"]: post["status"] for post in (await client.get("/posts")).json()["posts"]}
 
 
-async def test_time_is_moved_and_what_is_due_is_published_without_waiting():
-    """As the docstring shows it."""
+async def test_moving_time_publishes_due_posts_without_waiting():
+    """As in the docstring."""
     clock = ManualClock(NOW)
     with Sandbox(clock=clock) as sandbox:
         before = await statuses(sandbox)
@@ -37,7 +37,7 @@ async def test_time_is_moved_and_what_is_due_is_published_without_waiting():
     assert changed == {("scheduled", "published")}
 
 
-async def test_many_are_open_at_once_and_know_nothing_of_each_other():
+async def test_concurrent_sandboxes_are_isolated():
     """Each has its own folder and token."""
     with Sandbox(clock=ManualClock(NOW), empty=True) as first, Sandbox(clock=ManualClock(NOW)) as second:
         assert first.folder != second.folder
@@ -46,8 +46,7 @@ async def test_many_are_open_at_once_and_know_nothing_of_each_other():
         assert tokens.verify_token(second.store, second.clock, first.token) is None
 
 
-def test_a_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
-    """Closing leaves nothing behind, and not more than was there."""
+def test_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
     with Sandbox(clock=ManualClock(NOW)) as sandbox:
         temporary = sandbox.folder
         assert temporary.is_dir()
@@ -57,8 +56,8 @@ def test_a_temporary_folder_is_removed_and_a_given_one_stays(tmp_path):
     assert (tmp_path / "data" / "sandbox.db").is_file()
 
 
-def test_the_token_of_an_opening_ends_with_it(tmp_path):
-    """It is created on first access, and otherwise never."""
+def test_token_ends_with_its_opening(tmp_path):
+    """It is created on first access only."""
     with Sandbox(tmp_path, clock=ManualClock(NOW), label="tests") as first:
         assert tokens.list_tokens(first.store) == []
         assert first.token == first.token
@@ -68,8 +67,8 @@ def test_the_token_of_an_opening_ends_with_it(tmp_path):
         assert tokens.list_tokens(second.store) == []
 
 
-def test_without_a_clock_the_folder_has_one_for_all_who_open_it(tmp_path):
-    """Moved in one opening, it is moved in the other."""
+def test_folder_has_one_shared_clock(tmp_path):
+    """Moving it in one opening moves it in the other."""
     with Sandbox(tmp_path) as first, Sandbox(tmp_path) as second:
         assert isinstance(first.clock, StoredClock)
         first.stored_clock.stop_at(NOW)
@@ -78,7 +77,7 @@ def test_without_a_clock_the_folder_has_one_for_all_who_open_it(tmp_path):
 
 
 async def test_running_publishes_in_the_background_and_survives_a_failure(tmp_path, monkeypatch, caplog):
-    """A disk that is full for a moment must not end the worker."""
+    """A momentarily full disk must not end the worker."""
     monkeypatch.setattr("ttp_mcp.sandbox.sandbox.TICK_SECONDS", 0.001)
     clock = ManualClock(NOW)
     with Sandbox(tmp_path, clock=clock) as sandbox:
@@ -104,15 +103,15 @@ async def test_running_publishes_in_the_background_and_survives_a_failure(tmp_pa
     ]
 
 
-def test_a_folder_that_can_not_be_used_is_not_left_half_open(tmp_path):
-    """The file of the data is named."""
+def test_unusable_folder_is_not_left_half_open(tmp_path):
+    """The error names the data file."""
     Path(tmp_path / "sandbox.db").write_bytes(b"this is no database, but long enough to look like one" * 100)
     with pytest.raises(StoreProblem, match="can't be opened as sandbox data"):
         Sandbox(tmp_path)
 
 
-async def test_a_workspace_of_ones_own_is_opened_at_the_time_of_the_test(tmp_path):
-    """What one sandbox exported, another begins with."""
+async def test_own_workspace_is_opened_at_the_tests_time(tmp_path):
+    """One sandbox's export is another's start."""
     with Sandbox(clock=ManualClock(NOW)) as sandbox:
         Path(tmp_path / "workspace.json").write_text(sandbox.export(), encoding="utf-8")
         expected = await statuses(sandbox)
@@ -122,8 +121,8 @@ async def test_a_workspace_of_ones_own_is_opened_at_the_time_of_the_test(tmp_pat
 
 
 @needs_modes
-def test_data_in_a_folder_that_others_may_read_are_readable_by_their_owner_alone(tmp_path):
-    """The database holds the key that signs uploads; the log beside it holds the same."""
+def test_data_are_private_in_a_shared_folder(tmp_path):
+    """The database and its log contain the key that signs uploads."""
     tmp_path.chmod(0o755)
     before = os.umask(0o022)
     try:

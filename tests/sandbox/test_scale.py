@@ -1,4 +1,4 @@
-"""A large workspace costs no more than a small one: counted in steps of the database, which no busy machine changes."""
+"""A large workspace costs no more than a small one, counted in database steps, which don't depend on the machine."""
 
 import os
 import sqlite3
@@ -62,7 +62,7 @@ class Counter:
 
 @contextmanager
 def workspace(count: int) -> Iterator[Sandbox]:
-    """So many posts in one organization, and three in another of the same user."""
+    """Create this many posts in one organization, and three in another of the same user."""
     times = {"now": to_ms(NOW), "old": to_ms(NOW - timedelta(days=40)), "later": to_ms(NOW + timedelta(days=90))}
     with Sandbox(clock=ManualClock(NOW), empty=True) as sandbox, sandbox.store.writing() as db:
         db.execute("INSERT INTO organizations VALUES ('org_few', 'Few', 'complete', 'UTC')")
@@ -80,7 +80,7 @@ def workspace(count: int) -> Iterator[Sandbox]:
 
 
 async def costs(counter: Counter, sandbox: Sandbox) -> dict[str, int]:
-    """What each call makes the database do, in counts."""
+    """Return the database steps of each call."""
     transport, headers = httpx2.ASGITransport(sandbox.app), {"Authorization": f"Bearer {sandbox.token}"}
     found: dict[str, int] = {}
     async with httpx2.AsyncClient(transport=transport, base_url=sandbox.api_url, headers=headers) as client:
@@ -122,7 +122,7 @@ async def costs(counter: Counter, sandbox: Sandbox) -> dict[str, int]:
 
 
 async def too_dear(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Sandbox], None] = lambda _: None) -> list[str]:
-    """What costs more than 1.5 times as much in the large workspace."""
+    """Return what costs more than 1.5 times as much in the large workspace."""
     counter = Counter()
     counter.watch(monkeypatch)
     measured: list[dict[str, int]] = []
@@ -135,13 +135,13 @@ async def too_dear(monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Sandbox],
     return [name for name in small if large[name] > MOST * small[name] + 1]
 
 
-async def test_a_large_workspace_costs_no_more_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call and each look of the scheduler."""
+async def test_large_workspace_costs_no_more_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call and each tick of the scheduler."""
     assert await too_dear(monkeypatch) == []
 
 
-async def test_a_missing_index_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them has its call."""
+async def test_missing_index_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each index has a call that needs it."""
 
     def drop(sandbox: Sandbox) -> None:
         with sandbox.store.writing() as db:

@@ -1,4 +1,4 @@
-"""Publishing: due posts, in order, once, by any number of workers, also when these crash or the clock moves."""
+"""Publishing: due posts, in order, once, by any number of workers, despite crashes and clock changes."""
 
 import json
 import sqlite3
@@ -25,7 +25,7 @@ Connect = Callable[..., str]
 
 @dataclass
 class RealTime:
-    """The machine's clock, which leases are measured with."""
+    """The machine's clock, which measures leases."""
 
     seconds: float = 1_780_000_000.0
 
@@ -35,7 +35,7 @@ class RealTime:
 
 @dataclass
 class Feed:
-    """The empty workspace, with words for what these tests look at."""
+    """The empty workspace, with helpers for these tests."""
 
     store: Store
     clock: ManualClock
@@ -72,7 +72,7 @@ class Feed:
             return db.execute(query, values).fetchone()
 
     def publications(self) -> list[tuple[str, str]]:
-        """Post and account of what the networks show, in the order in which it came."""
+        """Return post and account of publications, in order."""
         with self.store.reading() as db:
             return [tuple(row) for row in db.execute("SELECT post_id, account_id FROM publications ORDER BY rowid")]
 
@@ -91,8 +91,8 @@ def feed(empty: Sandbox, clock: ManualClock, connect: Connect) -> Feed:
 # What is due
 
 
-def test_a_post_is_published_when_it_is_due_and_not_a_moment_before(feed: Feed) -> None:
-    """The millisecond decides, and `publishedAt` is never before `scheduledAt`."""
+def test_post_is_published_when_due_and_not_before(feed: Feed) -> None:
+    """To the millisecond; `publishedAt` is never before `scheduledAt`."""
     feed.post("p", "acc_twitter")
     worker = feed.worker()
     feed.clock.move(3599.999)
@@ -113,7 +113,7 @@ def test_a_post_that_is_due_a_moment_later_waits_when_another_is_published(feed:
     assert (feed.status("due"), feed.status("later")) == ("published", "scheduled")
 
 
-def test_a_draft_is_never_published(feed: Feed) -> None:
+def test_draft_is_never_published(feed: Feed) -> None:
     """It has no time."""
     feed.post("draft", "acc_twitter", due=None)
     feed.clock.move(365 * 24 * 3600)
@@ -121,8 +121,8 @@ def test_a_draft_is_never_published(feed: Feed) -> None:
     assert feed.status("draft") == "draft"
 
 
-def test_posts_are_published_in_the_order_of_their_times_then_of_their_making(feed: Feed) -> None:
-    """More of them than a worker takes at once."""
+def test_posts_are_published_by_time_then_creation(feed: Feed) -> None:
+    """More than a worker takes at once."""
     late = [f"late {number}" for number in range(BATCH)]
     for post_id in late:
         feed.post(post_id, "acc_twitter", due=NOW + 2 * HOUR)
@@ -132,7 +132,7 @@ def test_posts_are_published_in_the_order_of_their_times_then_of_their_making(fe
     assert [post_id for post_id, _ in feed.publications()] == ["early", *late]
 
 
-def test_post_that_became_due_while_nothing_ran_counts_as_published_soon_after_its_time(feed: Feed) -> None:
+def test_overdue_post_is_dated_soon_after_its_time(feed: Feed) -> None:
     """Moving the clock by days must not put a week of posts into one second."""
     feed.post("p", "acc_twitter")
     feed.clock.move(7 * 24 * 3600)
@@ -148,7 +148,7 @@ def test_post_that_became_due_while_nothing_ran_counts_as_published_soon_after_i
 
 
 def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
-    """All worked, some did, none did; an expired connection says what to do."""
+    """All succeeded, some did, none did; an expired connection says what to do."""
     connect("instagram", status="expired")
     feed.post("all", "acc_twitter", "acc_linkedin")
     feed.post("some", "acc_instagram", "acc_twitter")
@@ -165,7 +165,7 @@ def test_results_follow_the_accounts(feed: Feed, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(("refreshes", "status"), [(0, "failed"), (1, "published")])
-def test_a_connection_that_lapsed_fails_unless_it_renews_itself(
+def test_expired_connection_fails_unless_it_renews_itself(
     feed: Feed, connect: Connect, refreshes: int, status: str
 ) -> None:
     """The publication time counts. Without a handle the message has the name."""
@@ -183,7 +183,7 @@ def test_a_connection_that_lapsed_fails_unless_it_renews_itself(
     assert error is None or error.startswith("The connection of Name of acc_pinterest has expired.")
 
 
-def test_a_thread_is_shown_on_x_alone(feed: Feed) -> None:
+def test_thread_is_shown_on_x_only(feed: Feed) -> None:
     """Other networks get the text."""
     feed.post("p", "acc_twitter", "acc_linkedin", thread=("second", "third"))
     feed.clock.move(3600)
@@ -198,8 +198,8 @@ def test_a_thread_is_shown_on_x_alone(feed: Feed) -> None:
 # Workers that fail
 
 
-def test_a_claim_of_a_worker_that_died_is_taken_over_and_the_slow_first_records_nothing(feed: Feed) -> None:
-    """The fence grows with each claim; only the present one counts."""
+def test_expired_claim_is_taken_over_and_fenced(feed: Feed) -> None:
+    """The fence grows with each claim, so the slow first worker records nothing."""
     feed.post("p", "acc_twitter")
     feed.clock.move(3600)
     slow, other = feed.worker(), feed.worker()
@@ -218,8 +218,8 @@ def test_a_claim_of_a_worker_that_died_is_taken_over_and_the_slow_first_records_
     assert feed.row("SELECT lease_until FROM posts")["lease_until"] is None
 
 
-def test_a_claim_is_lost_with_a_post_that_is_gone(feed: Feed) -> None:
-    """`reset` may remove a post under a worker's hands."""
+def test_claim_ends_with_a_deleted_post(feed: Feed) -> None:
+    """`reset` may remove a post that a worker holds."""
     feed.post("p", "acc_twitter")
     feed.clock.move(3600)
     worker = feed.worker()
@@ -230,8 +230,8 @@ def test_a_claim_is_lost_with_a_post_that_is_gone(feed: Feed) -> None:
     assert feed.publications() == []
 
 
-def test_a_post_that_can_not_be_published_does_not_hold_up_the_others(feed: Feed) -> None:
-    """It stays as it was, is reported, and is retried after its lease."""
+def test_failing_post_does_not_delay_the_others(feed: Feed) -> None:
+    """It stays unchanged, is reported, and is retried after its lease."""
     feed.post("broken", "acc_twitter")
     feed.post("fine", "acc_twitter")
     with feed.store.writing() as db:
@@ -256,7 +256,7 @@ def test_a_post_that_can_not_be_published_does_not_hold_up_the_others(feed: Feed
 
 
 def test_many_workers_publish_each_post_once(feed: Feed) -> None:
-    """Together they finish what is due, and no two of them count the same post."""
+    """Together they finish all due posts, and no two count the same one."""
     for number in range(60):
         feed.post(f"post {number}", "acc_twitter", "acc_linkedin")
     feed.clock.move(3600)
@@ -270,8 +270,8 @@ def test_many_workers_publish_each_post_once(feed: Feed) -> None:
 # Clocks that are put back
 
 
-def test_a_clock_that_is_put_back_takes_nothing_back_and_publishes_nothing_early(feed: Feed) -> None:
-    """What is out stays out with its figures; what is not due again waits."""
+def test_clock_moved_back_unpublishes_and_publishes_nothing(feed: Feed) -> None:
+    """Published posts stay with their figures; others wait until due again."""
     feed.post("first", "acc_twitter")
     feed.post("second", "acc_twitter", due=NOW + 2 * HOUR)
     worker = feed.worker()
@@ -286,8 +286,8 @@ def test_a_clock_that_is_put_back_takes_nothing_back_and_publishes_nothing_early
     assert feed.views("first") > views
 
 
-def test_a_post_that_was_due_when_it_was_claimed_is_not_dated_before_its_time(feed: Feed) -> None:
-    """The clock was put back in between."""
+def test_claimed_post_is_not_dated_before_its_time(feed: Feed) -> None:
+    """The clock was moved back in between."""
     feed.post("p", "acc_twitter")
     feed.clock.move(3600)
     worker = feed.worker()
@@ -297,7 +297,7 @@ def test_a_post_that_was_due_when_it_was_claimed_is_not_dated_before_its_time(fe
     assert feed.row("SELECT published_at FROM posts")["published_at"] == to_ms(NOW + HOUR)
 
 
-def test_a_lease_from_before_the_machine_was_put_back_is_not_waited_for(feed: Feed) -> None:
+def test_lease_from_before_a_clock_change_expires(feed: Feed) -> None:
     """Otherwise a post would hang for as long as the clock was off."""
     feed.post("p", "acc_twitter")
     feed.clock.move(3600)
@@ -307,8 +307,8 @@ def test_a_lease_from_before_the_machine_was_put_back_is_not_waited_for(feed: Fe
     assert feed.status("p") == "published"
 
 
-def test_a_post_that_a_workspace_left_in_publishing_without_a_time_is_finished_now(feed: Feed) -> None:
-    """Such a file may come from somewhere else."""
+def test_imported_publishing_post_without_a_time_is_finished(feed: Feed) -> None:
+    """Such a file may come from elsewhere."""
     feed.post("p", "acc_twitter", due=None)
     with feed.store.writing() as db:
         db.execute("UPDATE posts SET status = 'publishing', lease_until = 0")
@@ -320,7 +320,7 @@ def test_a_post_that_a_workspace_left_in_publishing_without_a_time_is_finished_n
 
 
 def test_engagement_grows_and_settles(feed: Feed) -> None:
-    """More at each look, at most every five minutes; in the end the figures stand and are not looked at again."""
+    """At most every five minutes; eventually figures are final and no longer read."""
     feed.post("p", "acc_twitter")
     worker = feed.worker()
     feed.clock.move(3600)
@@ -341,8 +341,8 @@ def test_engagement_grows_and_settles(feed: Feed) -> None:
     assert feed.views("p") == settled
 
 
-def test_a_worker_that_is_late_does_not_take_figures_back(feed: Feed) -> None:
-    """It read which publications to look at before another brought them further."""
+def test_late_worker_does_not_decrease_figures(feed: Feed) -> None:
+    """It chose the publications before another worker updated them."""
     feed.post("p", "acc_twitter")
     feed.clock.move(3600)
     feed.worker().tick()
@@ -352,7 +352,7 @@ def test_a_worker_that_is_late_does_not_take_figures_back(feed: Feed) -> None:
     feed.clock.move(48 * 3600)
 
     class Pausing(Store):
-        """Lets another worker in between reading and writing."""
+        """Let another worker run between read and write."""
 
         def writing(self):
             if feed.worker().measure():
@@ -390,7 +390,7 @@ def test_engagement_is_counted_from_the_publication_in_the_time_zone_of_the_orga
     assert expected.views > 0
 
 
-def test_publication_that_is_late_has_its_engagement_at_once(feed: Feed) -> None:
+def test_late_publication_has_its_engagement_at_once(feed: Feed) -> None:
     """From five minutes on."""
     for post_id, minutes in (("p", 5), ("q", 4.9)):
         feed.post(post_id, "acc_twitter", due=NOW + HOUR - timedelta(minutes=minutes) - timedelta(milliseconds=TICK_MS))

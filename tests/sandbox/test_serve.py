@@ -61,7 +61,7 @@ async def test_api_page_and_storage_answer_at_their_addresses(sandbox, client):
         assert (await bare.get(urls["publicUrl"])).content == b"abc"
 
 
-async def test_answers_carry_the_sandbox_date_and_no_other(client):
+async def test_responses_have_only_the_sandbox_date(client):
     """A client that learns the time from it plans by the sandbox's clock."""
     answer = await client.get("/posts")
     assert answer.headers.get_list("date") == ["Wed, 24 Jun 2026 09:30:00 GMT"]
@@ -71,7 +71,7 @@ async def test_answers_carry_the_sandbox_date_and_no_other(client):
 @pytest.mark.requirement("faults.transport")
 @pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
 async def test_resets_break_the_real_connection(sandbox, client, kind, made):
-    """Before or after the deed; the next request is answered again."""
+    """Before or after the effect; the next request works."""
     before = number_of_posts(sandbox)
     with pytest.raises(httpx2.TransportError):
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
@@ -81,7 +81,7 @@ async def test_resets_break_the_real_connection(sandbox, client, kind, made):
 
 @pytest.mark.requirement("faults.kinds")
 async def test_delay_commits_late_when_the_client_has_given_up(sandbox, client):
-    """The worst case for a client that looks for its post: it appears later."""
+    """The worst case for a client that searches for its post: it appears later."""
     before = number_of_posts(sandbox)
     with pytest.raises(httpx2.ReadTimeout):
         await client.post("/posts", json=POST, headers={"x-sandbox-fault": "delay;seconds=0.5"}, timeout=0.05)
@@ -111,7 +111,7 @@ async def numbered(answer: httpx2.Response, most: int) -> AsyncIterator[tuple[in
             return
 
 
-async def test_an_answer_that_takes_too_long_does_not_hold_up_the_end():
+async def test_slow_response_does_not_delay_the_shutdown():
     """Its client sees a broken connection."""
     broken: list[BaseException] = []
 
@@ -138,7 +138,7 @@ async def test_an_answer_that_takes_too_long_does_not_hold_up_the_end():
 
 
 def trace(started: Callable[[], None]):
-    """Tells when a request has left."""
+    """Report when a request has left."""
 
     async def hear(event: str, _: object) -> None:
         if event.endswith("send_request_body.complete"):
@@ -155,7 +155,7 @@ async def test_other_machines_are_refused(host):
             pass
 
 
-async def test_a_taken_port_is_named(taken):
+async def test_taken_port_is_named(taken):
     """For the API and for the storage."""
     with pytest.raises(ServeProblem, match=f"Port {taken} is taken, perhaps by another sandbox"):
         async with serve_on_ports(port=taken):
@@ -165,8 +165,8 @@ async def test_a_taken_port_is_named(taken):
             pass
 
 
-async def test_a_port_that_the_system_refuses_is_named(monkeypatch):
-    """With what the system says."""
+async def test_forbidden_port_is_named(monkeypatch):
+    """With the system's reason."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -194,15 +194,15 @@ async def test_storage_takes_the_next_free_port():
         assert urlsplit(again.api_url).port == port
 
 
-async def test_a_problem_of_the_block_is_not_taken_for_one_of_the_ports(taken):
-    """What the block raises leaves it."""
+async def test_error_of_the_block_is_not_taken_for_a_port_problem(taken):
+    """It propagates."""
     with pytest.raises(ServeProblem, match="of the block"):
         async with serve_on_ports(clock=ManualClock(NOW)):
             raise ServeProblem("of the block")
 
 
 async def test_localhost_and_ipv6_are_this_machine_too():
-    """Addresses are written as URLs need them."""
+    """Addresses are in URL form."""
     async with serve_on_ports(host="localhost", clock=ManualClock(NOW)) as sandbox:
         assert sandbox.api_url.startswith("http://localhost:")
     try:

@@ -44,7 +44,7 @@ async def empty_page(empty: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 class Reader(HTMLParser):
-    """Elements with their attributes, and the text between them."""
+    """Collect elements with their attributes, and the text between them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ async def read(client: httpx2.AsyncClient, path: str, status: int = 200) -> Read
 
 
 async def test_first_page_shows_what_needs_care_and_the_week(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """The newcomer's first look, without choosing anything."""
+    """A newcomer's first view."""
     add_post(sandbox, "Tomorrow at the harbor", datetime(2026, 6, 25, 10, tzinfo=UTC))
     add_post(sandbox, "Not everywhere", datetime(2026, 6, 24, 8, tzinfo=UTC), status="partial")
     with sandbox.store.reading() as db:
@@ -133,7 +133,7 @@ async def test_first_page_shows_what_needs_care_and_the_week(sandbox: Sandbox, p
 
 
 async def test_every_page_of_the_navigation_answers(page: httpx2.AsyncClient) -> None:
-    """And each marks where it is."""
+    """Each marks its place."""
     first = await read(page, HARBOR)
     links = [link for link in first.links() if link.startswith(HARBOR)]
     assert len(links) > 20
@@ -209,7 +209,7 @@ async def test_partial_post_shows_the_result_on_each_account(sandbox: Sandbox, p
 
 
 @pytest.mark.requirement("sandbox.metrics")
-async def test_post_shows_the_figures_that_the_api_answers(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
+async def test_post_shows_the_figures_of_the_api(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     """Of each account and in total; a dash before the first sync."""
     own = {"Authorization": f"Bearer {sandbox.token}"}
     posts = (await page.get("/api/posts", headers=own)).json()["posts"]
@@ -245,8 +245,10 @@ async def test_accounts_show_their_health(page: httpx2.AsyncClient) -> None:
     assert "All connections are in order." in healthy.text
 
 
-async def test_account_without_an_end_names_none(empty_page: httpx2.AsyncClient, connect: Callable[..., str]) -> None:
-    """Some connections never expire; this one has published nothing."""
+async def test_account_that_never_expires_shows_no_end(
+    empty_page: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """This one has published nothing."""
     connect("mastodon")
     found = await read(empty_page, "/o/org_empty/accounts")
     assert "1 account. All connections are in order." in found.text
@@ -342,10 +344,9 @@ async def test_best_times_are_those_of_the_analytics(sandbox: Sandbox, page: htt
     assert " 100 " in found.text
 
 
-async def test_best_times_of_a_single_publication_are_the_best(
+async def test_single_publication_colors_one_field(
     empty: Sandbox, empty_page: httpx2.AsyncClient, connect: Callable[..., str], clock: ManualClock
 ) -> None:
-    """One post makes one coloured field."""
     account = connect("mastodon")
     add_post(empty, "Once", clock.now() + timedelta(hours=1), organization="org_empty")
     clock.move(7200)
@@ -401,8 +402,7 @@ async def test_activity_shows_requests_and_their_outcomes(sandbox: Sandbox, page
         ("/activity", "No requests yet"),
     ],
 )
-async def test_empty_workspace_says_how_to_begin(empty_page: httpx2.AsyncClient, path: str, words: str) -> None:
-    """Nothing is missing without a word."""
+async def test_empty_workspace_explains_the_first_steps(empty_page: httpx2.AsyncClient, path: str, words: str) -> None:
     assert words in (await read(empty_page, f"/o/org_empty{path}")).text
 
 
@@ -426,13 +426,11 @@ async def test_crowded_week_shows_the_first_and_counts_the_rest(sandbox: Sandbox
     assert "Page 1 of 9" in first.text
 
 
-async def test_year_without_care_shows_none(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """An organization in order has no list of troubles."""
+async def test_workspace_without_problems_lists_none(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     assert "Needs your attention" not in (await read(page, "/o/org_nordlicht")).text
 
 
-async def test_failed_post_alone_needs_care(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """And an expired account without a failed post as well."""
+async def test_failed_post_or_expired_account_alone_needs_care(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET status = 'published' WHERE status IN ('failed', 'partial')")
     assert "Needs your attention" in (await read(page, HARBOR)).text
@@ -517,8 +515,8 @@ async def test_any_text_adds_neither_elements_nor_attributes(shared: Sandbox, wo
 
 
 @pytest.mark.requirement("sandbox.page.text")
-async def test_what_reorders_stays_inside_its_element(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """An override in a post ends with it, and in titles and labels there is none."""
+async def test_bidirectional_overrides_stay_inside_their_element(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
+    """An override in a post ends with it; titles and labels contain none."""
     post_id = add_post(sandbox, "\u202egnp.exe", None, status="draft")
     with sandbox.store.writing() as db:
         db.execute("UPDATE media SET filename = '\u202egnp.exe'")
@@ -612,7 +610,7 @@ def test_api_needs_no_template_engine(tmp_path: Path) -> None:
     ],
 )
 async def test_page_answers_only_to_names_of_this_machine(clock: ManualClock, host: str, status: int) -> None:
-    """A web site that points its name here (DNS rebinding) reads nothing, neither pages nor files."""
+    """A site that points its name here (DNS rebinding) can read neither pages nor files."""
     with Sandbox(clock=clock, empty=True, api_origin="http://demo.internal:8765") as sandbox:
         async with visitor(sandbox) as client:
             for path in ("/", "/page/style.css", "/nowhere"):
@@ -679,19 +677,19 @@ async def test_wrong_method_of_the_api_is_still_405(page: httpx2.AsyncClient) ->
 @pytest.mark.requirement("sandbox.page.private")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_page_only_reads(page: httpx2.AsyncClient, method: str) -> None:
-    """No form leads anywhere."""
+    """No form has a target."""
     assert (await page.request(method, HARBOR)).status_code == 405
 
 
 async def test_post_at_the_end_of_time_is_shown(sandbox: Sandbox, page: httpx2.AsyncClient) -> None:
-    """The API takes any future time; in Paris this one is after the last date there is."""
+    """The API takes any future time; in Paris this one is after the last date."""
     post_id = add_post(sandbox, "Finally", datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
     found = await read(page, f"{HARBOR}/posts/{post_id}")
     assert "Fri 31 Dec 9999, 23:59" in found.text
 
 
 async def test_edges_of_the_calendar_end(page: httpx2.AsyncClient) -> None:
-    """The first and the last week have no neighbour beyond."""
+    """The first and last week have no neighbor beyond."""
     for path in ("week/1971-01-01", "month/1971-01", "day/1971-01-01", "week/9998-12-31", "month/9998-12"):
         found = await read(page, f"{HARBOR}/{path}")
         for link in found.links():
@@ -699,8 +697,8 @@ async def test_edges_of_the_calendar_end(page: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.requirement("sandbox.page.private")
-async def test_headers_keep_the_page_to_itself(page: httpx2.AsyncClient, sandbox: Sandbox) -> None:
-    """No script, no frame, no form, nothing from elsewhere but the storage's pictures; the style is kept by its hash."""
+async def test_headers_restrict_the_page(page: httpx2.AsyncClient, sandbox: Sandbox) -> None:
+    """No script, frame or form; nothing from elsewhere but the storage's pictures; the style is cached by its hash."""
     answer = await page.get("/")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; ")
@@ -724,7 +722,7 @@ async def test_headers_keep_the_page_to_itself(page: httpx2.AsyncClient, sandbox
 
 @pytest.mark.requirement("sandbox.page.private")
 async def test_page_shows_neither_token_nor_signature(page: httpx2.AsyncClient, sandbox: Sandbox) -> None:
-    """Not even where a post quotes one."""
+    """Not even in a post that quotes one."""
     signed = sandbox.storage.upload_url("a/b.png", "image/png", 1, 2)
     post_id = add_post(sandbox, f"{sandbox.token} {signed}", None, media_urls=[signed])
     await page.get(f"/api/posts/{sandbox.token}", headers={"Authorization": f"Bearer {sandbox.token}"})
@@ -747,8 +745,8 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_words_contrast_with_their_background(page: httpx2.AsyncClient, scheme: str) -> None:
-    """At least 4.5 to 1 for each pair of colours that the stylesheet puts together."""
+async def test_text_contrasts_with_its_background(page: httpx2.AsyncClient, scheme: str) -> None:
+    """At least 4.5 to 1 for each pair of colors in the stylesheet."""
     css = (await page.get("/page/style.css")).text
     light, dark = re.findall(r":root \{([^}]*#[^}]*)\}", css)[:2]
     colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light if scheme == "light" else dark))

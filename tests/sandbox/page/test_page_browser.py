@@ -84,7 +84,7 @@ def origin(tmp_path: Path) -> Iterator[str]:
 
 
 def fill(sandbox: Sandbox) -> None:
-    """Words that want out of their place, in each place where words can be."""
+    """Put hostile text into every place that can hold text."""
     at = round((sandbox.clock.now() + timedelta(hours=3)).timestamp() * 1000)
     with sandbox.store.writing() as db:
         account = db.execute("SELECT id FROM accounts WHERE organization_id = 'org_harbor_cafe' LIMIT 1").fetchone()[
@@ -140,8 +140,8 @@ def test_every_page_fits_and_stays_harmless(browser: webdriver.Chrome, origin: s
             assert (page, browser.get_log("browser")) == (page, [])
 
 
-def test_pages_fit_at_widths_between(browser: webdriver.Chrome, origin: str) -> None:
-    """Around each width at which the layout changes, nothing leaves its box."""
+def test_pages_fit_around_layout_breakpoints(browser: webdriver.Chrome, origin: str) -> None:
+    """Nothing overflows its box."""
     for width in (320, 740, 830, 840, 1080, 1100, 1340, 1350, 1600, 2200):
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -154,7 +154,7 @@ def test_pages_fit_at_widths_between(browser: webdriver.Chrome, origin: str) -> 
 
 
 def test_empty_pages_and_refusals_fit_too(browser: webdriver.Chrome, origin: str) -> None:
-    """A page that does not exist is a page of its own."""
+    """A missing page is a page of its own."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     )
@@ -168,8 +168,10 @@ def test_empty_pages_and_refusals_fit_too(browser: webdriver.Chrome, origin: str
 @needs_axe
 @pytest.mark.requirement("panels.accessible")
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
-def test_no_page_has_a_violation(browser: webdriver.Chrome, origin: str, width: int, scheme: str) -> None:
-    """axe-core on every page, and on one that does not exist."""
+def test_no_page_has_an_accessibility_violation(
+    browser: webdriver.Chrome, origin: str, width: int, scheme: str
+) -> None:
+    """axe-core on every page, including a missing one."""
     set_size(browser, width)
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}

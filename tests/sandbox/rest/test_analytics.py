@@ -1,4 +1,4 @@
-"""Best times and totals, against a second calculation by another way."""
+"""Best times and totals, compared with an independent calculation."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ async def recommendation(api: httpx2.AsyncClient, platform: str | None = None) -
 def expected(
     history: list[tuple[str, datetime, int]], key: Callable[[datetime], int], now: datetime
 ) -> dict[int, Fraction]:
-    """The method once more, in exact fractions: account, local time and weight of each publication to a score per key."""
+    """Compute scores per key again, in exact fractions, from account, local time and weight of each publication."""
     counted = [each for each in history if timedelta(days=1) <= now - each[1] <= timedelta(days=180)]
     total: dict[int, Fraction] = {}
     number: dict[int, int] = {}
@@ -79,7 +79,7 @@ def expected(
 
 
 def top(scores: dict[int, Fraction], most: int) -> list[tuple[int, float]]:
-    """The best first; of equals the earlier."""
+    """Return the best first; ties keep their order."""
     ranked = sorted(scores, key=lambda each: (-scores[each], each))[:most]
     return [(each, round(float(scores[each]), 2)) for each in ranked]
 
@@ -104,7 +104,7 @@ def demo_history(sandbox: Sandbox, platform: str | None = None) -> list[tuple[st
 async def test_best_times_are_those_of_the_method(
     sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock, platform: str | None
 ) -> None:
-    """Over the demo workspace, the same hours, days and scores as the second calculation."""
+    """Same hours, days and scores as the independent calculation over the demo workspace."""
     found = await recommendation(api, platform)
     history = demo_history(sandbox, platform)
     hours = expected(history, lambda at: at.hour, clock.now())
@@ -141,7 +141,7 @@ async def test_large_account_does_not_drown_a_small_one(empty_api: httpx2.AsyncC
 
 
 async def test_one_lucky_post_does_not_win(empty_api: httpx2.AsyncClient, publish: Publish) -> None:
-    """A single 2.1 times average loses against many at 1.8 times."""
+    """A single post at 2.1 times the average loses to many at 1.8 times."""
     for day in range(1, 11):
         publish(f"2026-06-{day:02}T18:00:00Z", likes=180)
         publish(f"2026-06-{day:02}T07:00:00Z", likes=17)
@@ -151,7 +151,7 @@ async def test_one_lucky_post_does_not_win(empty_api: httpx2.AsyncClient, publis
 
 
 async def test_account_without_any_engagement_is_even(empty_api: httpx2.AsyncClient, publish: Publish) -> None:
-    """No division by zero; of equals the earlier hour is first."""
+    """No division by zero; on a tie the earlier hour comes first."""
     publish("2026-06-16T18:00:00Z")
     publish("2026-06-16T09:00:00Z")
     found = await recommendation(empty_api)
@@ -300,7 +300,7 @@ async def test_next_slot_over_a_change_of_the_clocks(
 
 
 async def test_next_slot_without_history_is_absent(empty_api: httpx2.AsyncClient) -> None:
-    """Said, not guessed."""
+    """It isn't guessed."""
     assert (await empty_api.get("/analytics/next-optimal-time")).json() == {
         "success": True,
         "nextOptimalTime": None,
@@ -357,7 +357,7 @@ async def test_summary_without_posts_is_zero(empty_api: httpx2.AsyncClient) -> N
     assert found == {"posts": 0, "likes": 0, "comments": 0, "shares": 0, "views": 0}
 
 
-async def test_figures_move_as_time_does(
+async def test_figures_grow_with_time(
     empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, connect: Callable[..., str]
 ) -> None:
     """A new post gains engagement, and counts for the best times a day later."""

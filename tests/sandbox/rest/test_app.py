@@ -100,7 +100,7 @@ async def test_head_answers_like_get(empty_api: httpx2.AsyncClient) -> None:
     ],
 )
 async def test_invalid_json_is_refused(empty_api: httpx2.AsyncClient, body: bytes) -> None:
-    """Also what is too deep, too large a number, or not a number that JSON knows."""
+    """Also too deep nesting, too large numbers and NaN."""
     for path in ("/posts", "/media/presign"):
         assert error(await empty_api.post(path, content=body, headers=JSON)) == (400, "The body is not valid JSON.")
 
@@ -156,7 +156,7 @@ async def test_body_is_limited_to_1_mib(empty_api: httpx2.AsyncClient, connect: 
 
 @pytest.mark.requirement("sandbox.errors")
 async def test_missing_token_is_reported_first(empty_api: httpx2.AsyncClient) -> None:
-    """And who has one, that the organization is not theirs, before the body is judged."""
+    """With a token, a foreign organization precedes errors of the body."""
     bad = {"content": b"{", "headers": {"x-ttp-org": "org_others"}}
     assert error(await empty_api.post("/posts", **bad))[0] == 403
     del empty_api.headers["Authorization"]
@@ -165,16 +165,16 @@ async def test_missing_token_is_reported_first(empty_api: httpx2.AsyncClient) ->
 
 @pytest.mark.requirement("sandbox.errors")
 async def test_repeated_query_parameter_is_refused(empty_api: httpx2.AsyncClient) -> None:
-    """Which of the two would hold is not said anywhere."""
+    """The reference doesn't say which one counts."""
     answer = await empty_api.get("/analytics/optimal-times?platform=twitter&platform=twitter")
     assert error(answer) == (400, "A query parameter is given twice.")
 
 
 @pytest.mark.requirement("sandbox.errors")
-async def test_broken_off_request_does_nothing(
+async def test_aborted_request_does_nothing(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
-    """The client went away before the end of its body."""
+    """The client left before the end of its body."""
     connect("twitter", "acc_x")
     messages = [
         {"type": "http.request", "body": json.dumps(DRAFT).encode(), "more_body": True},
@@ -202,8 +202,8 @@ async def test_broken_off_request_does_nothing(
 
 
 @pytest.mark.requirement("sandbox.errors")
-async def test_failure_of_the_sandbox_has_the_shape_too(empty: Sandbox) -> None:
-    """Here a table is missing; the response does not reveal it."""
+async def test_internal_failure_has_the_documented_shape(empty: Sandbox) -> None:
+    """A missing table, which the response doesn't reveal."""
     headers = {"Authorization": f"Bearer {empty.token}"}
     transport = httpx2.ASGITransport(empty.app, raise_app_exceptions=False)
     with empty.store.writing() as db:
@@ -214,8 +214,8 @@ async def test_failure_of_the_sandbox_has_the_shape_too(empty: Sandbox) -> None:
 
 
 @pytest.mark.requirement("sandbox.errors")
-async def test_every_answer_has_the_date_of_the_sandbox(empty_api: httpx2.AsyncClient, clock: ManualClock) -> None:
-    """So that a client learns which time it is here; once, also on refusals."""
+async def test_every_response_has_the_sandboxs_date(empty_api: httpx2.AsyncClient, clock: ManualClock) -> None:
+    """Exactly once, also on refusals, so that clients learn the sandbox's time."""
     for path in ("/posts", "/nothing", "/posts/cmb8none"):
         assert (await empty_api.get(path)).headers.get_list("Date") == ["Wed, 24 Jun 2026 09:30:00 GMT"]
     clock.move(86400)
@@ -223,10 +223,10 @@ async def test_every_answer_has_the_date_of_the_sandbox(empty_api: httpx2.AsyncC
 
 
 @pytest.mark.requirement("sandbox.activity")
-async def test_every_request_is_noted(
+async def test_every_request_is_recorded(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
-    """Who, what and how it ended, in words."""
+    """Who, what and the outcome."""
     connect("twitter", "acc_x")
     made = (await empty_api.post("/posts", json=DRAFT)).json()["post"]["id"]
     await empty_api.get("/posts")
@@ -258,8 +258,8 @@ async def test_every_request_is_noted(
 
 
 @pytest.mark.requirement("sandbox.activity")
-async def test_notes_hold_no_secret_and_are_limited(empty: Sandbox, empty_api: httpx2.AsyncClient) -> None:
-    """Neither the token nor an upload URL; of each text the beginning; the last 1,000 requests."""
+async def test_records_contain_no_secret_and_are_limited(empty: Sandbox, empty_api: httpx2.AsyncClient) -> None:
+    """No token or upload URL; texts are cut; the last 1,000 requests are kept."""
     with empty.store.writing() as db:
         db.execute("INSERT INTO activity (id, at, method, path, status, summary) VALUES (1, 0, 'GET', '/', 200, 'Old')")
         db.execute(
@@ -280,10 +280,10 @@ async def test_notes_hold_no_secret_and_are_limited(empty: Sandbox, empty_api: h
 
 
 @pytest.mark.requirement("sandbox.activity")
-async def test_note_that_can_not_be_written_does_not_change_the_answer(
+async def test_failed_record_does_not_change_the_response(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
-    """A post that was created is answered as created."""
+    """A created post is reported as created."""
     connect("twitter", "acc_x")
     with empty.store.writing() as db:
         db.execute("DROP TABLE activity")
@@ -292,8 +292,8 @@ async def test_note_that_can_not_be_written_does_not_change_the_answer(
 
 
 @pytest.mark.requirement("sandbox.activity")
-async def test_data_still_wait_for_the_disk_after_a_note(tmp_path: Path, clock: ManualClock) -> None:
-    """Notes are written without waiting; the connection is put back, so that posts are not."""
+async def test_durability_is_restored_after_a_record(tmp_path: Path, clock: ManualClock) -> None:
+    """Records are written without fsync, posts aren't."""
     with Sandbox(tmp_path, clock=clock, empty=True) as sandbox:
         activity.record_request(
             sandbox.store,

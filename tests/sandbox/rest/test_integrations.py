@@ -11,7 +11,7 @@ pytestmark = pytest.mark.requirement("sandbox.integrations")
 
 
 async def test_accounts_are_listed_with_their_health(api: httpx2.AsyncClient) -> None:
-    """Two of one platform, one expired, in the order of connecting, the same each time."""
+    """Two of one platform, one expired, always in order of connecting."""
     first, second = [(await api.get("/integrations")).json()["integrations"] for _ in range(2)]
     assert first == second
     assert [(account["platform"], account["handle"], account["status"]) for account in first] == [
@@ -36,12 +36,12 @@ async def test_expired_account_says_since_when(api: httpx2.AsyncClient) -> None:
 
 
 async def test_workspace_without_accounts_has_an_empty_list(empty_api: httpx2.AsyncClient) -> None:
-    """Not an error."""
+    """It isn't an error."""
     assert (await empty_api.get("/integrations")).json() == {"success": True, "integrations": []}
 
 
 async def test_boards_of_the_demo_account_have_similar_names(api: httpx2.AsyncClient) -> None:
-    """One is exactly "Recipes", so that an ambiguous and an exact name can both be rehearsed."""
+    """One is exactly "Recipes", to rehearse both an ambiguous and an exact name."""
     boards = (await api.get("/integrations/pinterest/boards")).json()["boards"]
     assert [(board["name"], board["privacy"]) for board in boards] == [
         ("Coffee & Harbor", "PUBLIC"),
@@ -53,7 +53,7 @@ async def test_boards_of_the_demo_account_have_similar_names(api: httpx2.AsyncCl
 
 
 async def test_pin_count_grows_with_each_pin(sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock) -> None:
-    """On the board that it went to alone."""
+    """Only on the board that it went to."""
     before = await read_pin_counts(api)
     await publish_pin(api, "board-recipes")
     clock.move(1)

@@ -38,7 +38,7 @@ async def presign(api: httpx2.AsyncClient, size: int = len(BYTES), **fields: Any
 
 
 def leftovers(sandbox: Sandbox) -> list[Path]:
-    """Files of uploads that did not end."""
+    """Return files of unfinished uploads."""
     return list((sandbox.folder / "media").glob(".incoming-*"))
 
 
@@ -157,7 +157,7 @@ async def test_ranges_are_served(api: httpx2.AsyncClient, storage: httpx2.AsyncC
 async def test_nothing_is_served_before_the_upload(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
-    """404 until the bytes are there, and once they are gone from the disk."""
+    """404 until the bytes exist, and after they are deleted from the disk."""
     url = await presign(api)
     assert (await storage.get(url["publicUrl"])).status_code == 404
     await storage.put(url["uploadUrl"], content=BYTES, headers=PNG)
@@ -167,7 +167,7 @@ async def test_nothing_is_served_before_the_upload(
 
 @pytest.mark.parametrize("content_type", ["image/jpeg", "", "image/png; charset=binary", "application/octet-stream"])
 async def test_another_type_is_refused(api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content_type: str) -> None:
-    """400, and the URL can still be used rightly."""
+    """With 400; the URL can still be used correctly."""
     url = await presign(api)
     answer = await storage.put(url["uploadUrl"], content=BYTES, headers={"Content-Type": content_type})
     assert (answer.status_code, answer.text) == (400, "Content-Type must be image/png.")
@@ -178,7 +178,7 @@ async def test_another_type_is_refused(api: httpx2.AsyncClient, storage: httpx2.
 async def test_another_length_is_refused(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient, content: bytes
 ) -> None:
-    """By what is announced, and by what really comes; nothing is kept of it."""
+    """Both the announced and the actual one; nothing is kept."""
     url = await presign(api)
     announced = await storage.put(url["uploadUrl"], content=content, headers=PNG)
     assert (announced.status_code, announced.text) == (400, "Content-Length must be 1024.")
@@ -189,7 +189,7 @@ async def test_another_length_is_refused(
 
 
 async def test_body_of_unknown_length_is_refused(api: httpx2.AsyncClient, storage: httpx2.AsyncClient) -> None:
-    """411: a chunked PUT does not say how much will come."""
+    """411: a chunked PUT doesn't declare its length."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield BYTES
@@ -211,7 +211,7 @@ async def test_url_takes_one_upload(api: httpx2.AsyncClient, storage: httpx2.Asy
 async def test_one_of_two_concurrent_uploads_is_kept_whole(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
-    """Both have begun before either ends."""
+    """Both start before either ends."""
     url = await presign(api, size=6)
     begun = [anyio.Event(), anyio.Event()]
     statuses: dict[bytes, int] = {}
@@ -268,7 +268,7 @@ async def test_url_lives_for_300_seconds(
 async def test_altered_url_is_refused(
     api: httpx2.AsyncClient, storage: httpx2.AsyncClient, part: str, value: str | None
 ) -> None:
-    """403 for each part of the query, taken away, changed or added."""
+    """403 for each query parameter removed, changed or added."""
     url = await presign(api)
     split = urlsplit(url["uploadUrl"])
     query = dict(parse_qsl(split.query)) | {part: value}
@@ -282,7 +282,7 @@ async def test_altered_url_is_refused(
 async def test_signature_of_one_key_does_not_fit_another(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
-    """Not that of another upload, nor one of the caller's making."""
+    """Neither another upload's nor an invented one."""
     mine, other = [await presign(api) for _ in range(2)]
     query = urlsplit(mine["uploadUrl"]).query
     for target in (other["publicUrl"], mine["publicUrl"] + "x", "http://media.sandbox.localhost/../sandbox.db"):
@@ -370,10 +370,10 @@ async def test_storage_takes_no_other_methods(storage: httpx2.AsyncClient) -> No
         assert (await storage.request(method, "http://media.sandbox.localhost/uploads/a.png")).status_code == 405
 
 
-async def test_broken_off_upload_leaves_nothing(
+async def test_aborted_upload_leaves_nothing(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient
 ) -> None:
-    """The client went away half-way; it may begin again with the same URL."""
+    """The client may start again with the same URL."""
     url = await presign(api)
     split = urlsplit(url["uploadUrl"])
     messages = [{"type": "http.request", "body": BYTES[:500], "more_body": True}, {"type": "http.disconnect"}]

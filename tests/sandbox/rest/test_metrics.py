@@ -16,7 +16,7 @@ FIGURES = ("impressions", "likes", "comments", "shares", "saves", "views", "clic
 
 
 async def read_metrics(api: httpx2.AsyncClient, post_id: str) -> dict[str, Any]:
-    """The answer about one post."""
+    """Return the figures of one post."""
     answer = await api.get(f"/analytics/metrics/{post_id}")
     assert answer.status_code == 200
     return answer.json()
@@ -56,7 +56,7 @@ async def test_figures_are_missing_before_the_first_sync(
 async def test_figures_grow_with_time_and_settle(
     empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, post_id: str
 ) -> None:
-    """None is ever taken back."""
+    """They never decrease."""
     clock.move(3600)
     empty.tick()
     seen: list[dict[str, Any]] = []

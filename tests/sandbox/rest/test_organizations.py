@@ -41,7 +41,7 @@ async def test_organization_of_others_is_refused(sandbox: Sandbox, api: httpx2.A
 
 @pytest.mark.requirement("sandbox.organizations")
 async def test_caller_without_an_organization_is_refused(sandbox: Sandbox, api: httpx2.AsyncClient) -> None:
-    """403: there is nothing that a request could be for."""
+    """403, since no organization can be selected."""
     with sandbox.store.writing() as db:
         db.execute("INSERT INTO users VALUES ('usr_alone', 'Alone')")
     token = tokens.create_token(sandbox.store, sandbox.clock, label="alone", user_id="usr_alone")
@@ -63,7 +63,7 @@ async def test_post_of_another_organization_is_not_found(api: httpx2.AsyncClient
 
 @pytest.mark.requirement("sandbox.organizations")
 async def test_account_of_another_organization_is_unknown(api: httpx2.AsyncClient) -> None:
-    """400, so that nothing is published in a name that is not the caller's."""
+    """400, so that nothing is published in another's name."""
     accounts = (await api.get("/integrations", headers={"x-ttp-org": NORDLICHT})).json()["integrations"]
     answer = await api.post("/posts", json={"content": "Hello", "accountIds": [accounts[0]["id"]]})
     assert answer.status_code == 400
@@ -117,10 +117,10 @@ async def test_small_plan_allows_10_scheduled_posts_at_once(
 
 
 @pytest.mark.requirement("sandbox.plans")
-async def test_a_plan_that_became_too_small_is_reported_without_counting_all(
+async def test_exceeded_plan_is_reported_without_counting_all(
     empty: Sandbox, empty_api: httpx2.AsyncClient, connect: Callable[..., str]
 ) -> None:
-    """What was made on the complete plan stays, and may be far more than the small one allows."""
+    """Posts from the complete plan stay and may far exceed the small one."""
     draft = {"content": "Hello", "accountIds": [connect("linkedin")]}
     scheduled = {**draft, "scheduledAt": "2026-06-25T09:00:00Z"}
     for _ in range(12):

@@ -38,7 +38,7 @@ async def post(api: httpx2.AsyncClient, platform: str, **fields: Any) -> tuple[i
 
 
 @pytest.mark.parametrize(("platform", "name", "most"), LIMITS)
-async def test_text_is_as_long_as_the_platform_takes(
+async def test_text_up_to_the_platforms_limit_is_accepted(
     empty_api: httpx2.AsyncClient, connect: Callable[..., str], platform: str, name: str, most: int
 ) -> None:
     """One character more is refused, for a draft as well."""
@@ -67,8 +67,10 @@ async def test_link_counts_23_characters_on_x(empty_api: httpx2.AsyncClient, con
     )
 
 
-async def test_shortest_limit_of_all_targets_holds(empty_api: httpx2.AsyncClient, connect: Callable[..., str]) -> None:
-    """The platform that refuses is named."""
+async def test_shortest_limit_of_all_targets_applies(
+    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """The refusing platform is named."""
     connect("linkedin")
     connect("bluesky")
     answer = await empty_api.post("/posts", json={"content": "x" * 301, "platforms": ["linkedin", "bluesky"]})

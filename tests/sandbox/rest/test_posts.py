@@ -1,4 +1,4 @@
-"""Posts: what is accepted, how they are listed, and what deleting does."""
+"""Posts: what is accepted, how they are listed, and the effect of deleting."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ async def create(api: httpx2.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 
 async def refusal(api: httpx2.AsyncClient, **fields: Any) -> str:
-    """The message of a 400; a field that is `...` here is left out."""
+    """Return the message of a 400; fields given as `...` are left out."""
     body = {"content": "Hello", "accountIds": ["acc_x"], **fields}
     answer = await api.post("/posts", json={name: value for name, value in body.items() if value is not ...})
     assert answer.status_code == 400, answer.text
@@ -70,14 +70,14 @@ async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x: 
 
 
 async def test_post_with_a_time_is_scheduled_and_read_back_the_same(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """What POST answers is what GET answers."""
+    """GET returns what POST returned."""
     post = await create(empty_api, scheduledAt=LATER)
     assert (post["status"], post["scheduledAt"]) == ("scheduled", LATER)
     assert (await empty_api.get(f"/posts/{post['id']}")).json() == {"success": True, "post": post}
 
 
 async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, clock: ManualClock, x: str) -> None:
-    """By creation and not by schedule, also within one millisecond."""
+    """By creation, not schedule, also within one millisecond."""
     made = [
         await create(empty_api, content=f"{number}", scheduledAt=LATER if number % 2 else "2026-06-24T10:00:00Z")
         for number in range(4)
@@ -166,7 +166,7 @@ async def test_past_and_invalid_times_are_refused(
     ],
 )
 async def test_content_is_needed(empty_api: httpx2.AsyncClient, x: str, content: object, message: str) -> None:
-    """With at least one character that can be seen."""
+    """At least one visible character."""
     assert await refusal(empty_api, content=content) == message
 
 
@@ -241,7 +241,7 @@ async def test_longest_thread_is_accepted(empty_api: httpx2.AsyncClient, x: str)
 async def test_targets_are_account_ids_or_platforms(
     empty_api: httpx2.AsyncClient, x: str, fields: dict[str, Any], message: str
 ) -> None:
-    """One of the two, and every one of them known."""
+    """One of the two, all of them known."""
     assert await refusal(empty_api, **fields) == message
     assert (await empty_api.get("/posts")).json()["posts"] == []
 
@@ -266,7 +266,7 @@ async def test_account_named_twice_counts_once(
 
 
 async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """No idempotency is documented, so there is none."""
+    """The reference documents no idempotency."""
     first, second = [await create(empty_api, scheduledAt=LATER) for _ in range(2)]
     assert first["id"] != second["id"]
     assert len((await empty_api.get("/posts")).json()["posts"]) == 2
@@ -316,12 +316,12 @@ async def test_media_may_be_hosted_anywhere(empty_api: httpx2.AsyncClient, x: st
 
 
 async def test_list_of_media_may_be_empty(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """The same as leaving it out."""
+    """Like leaving it out."""
     assert (await create(empty_api, mediaUrls=[]))["mediaUrls"] == []
 
 
 async def test_unknown_fields_are_refused_by_name(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """A misspelt scheduledAt must not become a draft in silence."""
+    """A misspelled scheduledAt must not silently create a draft."""
     known = "content, accountIds, platforms, mediaUrls, thread, scheduledAt, platformData"
     assert await refusal(empty_api, scheduled_at=LATER) == f"Unknown field: scheduled_at. Known are {known}."
     assert await refusal(empty_api, **{"z" * 100: 1}) == f"Unknown field: {'z' * 60}. Known are {known}."
@@ -379,10 +379,10 @@ async def test_deleted_post_is_never_published(
 
 @pytest.mark.requirement("sandbox.posts.later")
 @pytest.mark.parametrize("status", ["published", "partial", "failed"])
-async def test_deleting_what_went_out_leaves_the_networks(
+async def test_deleting_a_published_post_leaves_the_networks(
     sandbox: Sandbox, api: httpx2.AsyncClient, status: str
 ) -> None:
-    """The post is gone here; what a network shows, and its engagement, stays."""
+    """Its publications and their engagement stay."""
     posts = (await api.get("/posts")).json()["posts"]
     post = next(post for post in posts if post["status"] == status)
     before = (await api.get("/analytics/engagement-summary")).json()
@@ -395,10 +395,10 @@ async def test_deleting_what_went_out_leaves_the_networks(
 
 
 @pytest.mark.requirement("sandbox.posts.later")
-async def test_deleting_what_is_being_published_is_refused(
+async def test_deleting_a_publishing_post_is_refused(
     empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
 ) -> None:
-    """409 between the worker's claim and its end; then it can be deleted."""
+    """409 between the worker's claim and its end; afterwards it can be deleted."""
     post = await create(empty_api, scheduledAt="2026-06-24T10:00:00Z")
     clock.move(3600)
     [claim] = empty.scheduler.claim()
@@ -412,7 +412,7 @@ async def test_deleting_what_is_being_published_is_refused(
     assert (await empty_api.delete(f"/posts/{post['id']}")).status_code == 200
 
 
-async def test_post_goes_out_when_it_is_due(
+async def test_post_is_published_when_due(
     empty: Sandbox, empty_api: httpx2.AsyncClient, clock: ManualClock, x: str
 ) -> None:
     """With the result on its account."""
@@ -427,7 +427,7 @@ async def test_post_goes_out_when_it_is_due(
 
 @pytest.mark.parametrize("post_id", ["cmb8none", "' OR 1=1 --", "%00", "..%2Fposts", "é", "x" * 2000])
 async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id: str) -> None:
-    """Whatever is in them."""
+    """Whatever characters they contain."""
     for method in ("GET", "DELETE"):
         answer = await empty_api.request(method, f"/posts/{post_id}")
         assert answer.status_code == 404
@@ -435,8 +435,6 @@ async def test_unknown_ids_are_not_found(empty_api: httpx2.AsyncClient, post_id:
 
 
 @pytest.mark.parametrize("host", ["ex℀mple.com", "exa＃mple.com"])
-async def test_a_media_url_whose_host_is_more_than_a_host_is_refused(
-    empty_api: httpx2.AsyncClient, x: str, host: str
-) -> None:
+async def test_media_url_with_an_ambiguous_host_is_refused(empty_api: httpx2.AsyncClient, x: str, host: str) -> None:
     """A client that fetches `℀` normalizes it to `a/c`."""
     assert await refusal(empty_api, mediaUrls=[f"https://{host}/a.jpg"]) == NO_URL

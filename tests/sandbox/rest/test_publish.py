@@ -26,7 +26,7 @@ async def read(api: httpx2.AsyncClient, post_id: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("scheduled_at", [None, "2026-12-24T18:00:00Z"])
-async def test_draft_or_scheduled_post_goes_out_at_the_next_tick(
+async def test_draft_or_scheduled_post_is_published_at_the_next_tick(
     sandbox: Sandbox, api: httpx2.AsyncClient, scheduled_at: str | None
 ) -> None:
     """Until then it is scheduled for now."""
@@ -38,8 +38,8 @@ async def test_draft_or_scheduled_post_goes_out_at_the_next_tick(
     assert (post["status"], post["publishedAt"]) == ("published", "2026-06-24T09:30:00.000Z")
 
 
-async def test_failed_post_is_tried_again(sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock) -> None:
-    """Without the errors of the first time."""
+async def test_failed_post_is_retried(sandbox: Sandbox, api: httpx2.AsyncClient, clock: ManualClock) -> None:
+    """Without the errors of the first attempt."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE accounts SET status = 'expired' WHERE platform = 'linkedin'")
     post_id = await create(api, scheduledAt="2026-06-24T10:00:00Z")

@@ -1,4 +1,4 @@
-"""The demo workspace: believable, within the platforms' rules, and the same every time."""
+"""The demo workspace: plausible, within the platforms' rules, and reproducible."""
 
 import json
 import sqlite3
@@ -37,12 +37,12 @@ def posts(sandbox: Sandbox) -> list[sqlite3.Row]:
 
 
 def walls(found: list[sqlite3.Row]) -> list[datetime]:
-    """When posts are due by the café's clock on the wall, whether it is summer time or not."""
+    """Return local due times of the café's posts, independent of summer time."""
     paris = ZoneInfo("Europe/Paris")
     return [from_ms(row["scheduled_at"]).astimezone(paris).replace(tzinfo=None) for row in found if row["scheduled_at"]]
 
 
-def test_demo_workspace_has_posts_in_every_state_that_lasts(sandbox):
+def test_demo_workspace_has_posts_in_every_lasting_state(sandbox):
     """Half a year of them, with a partial and a failed one in the last week, and a busy week ahead."""
     found = posts(sandbox)
     assert set(Counter(row["status"] for row in found)) == {"draft", "scheduled", "published", "partial", "failed"}
@@ -128,7 +128,7 @@ def test_demo_workspace_is_the_same_every_time(sandbox):
 
 
 def test_empty_workspace_has_one_organization_and_nothing_else():
-    """For those who bring their own."""
+    """For users who bring their own data."""
     with Sandbox(clock=ManualClock(NOW), empty=True) as sandbox:
         assert [row["id"] for row in rows(sandbox, "SELECT id FROM organizations")] == ["org_empty"]
         assert rows(sandbox, "SELECT 1 FROM accounts UNION ALL SELECT 1 FROM posts UNION ALL SELECT 1 FROM media") == []

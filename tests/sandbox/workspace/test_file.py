@@ -1,4 +1,4 @@
-"""Workspaces that are reset, exported and read back."""
+"""Workspaces that are reset, exported and imported."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def used(sandbox: Sandbox) -> Sandbox:
-    """The same after some use: an upload, an upload that never came, a post of each, and a deleted one that was out."""
+    """The same after use: an upload, an unfinished upload, a post of each, and a deleted published one."""
     headers = {"Authorization": f"Bearer {sandbox.token}"}
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(sandbox.app), base_url=sandbox.api_url, headers=headers
@@ -58,18 +58,18 @@ async def used(sandbox: Sandbox) -> Sandbox:
 
 
 def written_to(path: Path, text: str) -> Path:
-    """A file with this text."""
+    """Return a file with this text."""
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def reset(sandbox: Sandbox, **options: Any) -> None:
-    """Replace what the sandbox holds."""
+    """Replace the sandbox's data."""
     reset_workspace(sandbox.store, sandbox.storage, **options)
 
 
-async def test_a_workspace_that_was_exported_and_read_back_exports_the_same(used, tmp_path):
-    """Byte by byte, in the same folder and in another."""
+async def test_imported_workspace_exports_the_same(used, tmp_path):
+    """Byte for byte, in the same folder and in another."""
     text = used.export()
     path = written_to(tmp_path / "a.json", text)
     reset(used, workspace=read_workspace(path))
@@ -79,8 +79,8 @@ async def test_a_workspace_that_was_exported_and_read_back_exports_the_same(used
         assert other.clock.now() == NOW
 
 
-async def test_an_exported_workspace_answers_as_before_and_serves_its_media(used, tmp_path):
-    """All that the API shows is the same; the addresses of media are those of the new storage."""
+async def test_imported_workspace_answers_as_before(used, tmp_path):
+    """The API shows the same; media URLs are those of the new storage."""
     path = written_to(tmp_path / "a.json", used.export())
     shown: list[object] = []
     with Sandbox(workspace=path, clock=ManualClock(NOW), storage_origin="http://other.localhost:1234") as other:
@@ -99,7 +99,7 @@ async def test_an_exported_workspace_answers_as_before_and_serves_its_media(used
             assert (await storage.get(url)).content == PNG
 
 
-async def test_a_file_holds_no_token_and_no_key(used):
+async def test_file_contains_no_token_and_no_key(used):
     """It is made to be shared and committed."""
     text = used.export()
     with used.store.reading() as db:
@@ -108,8 +108,7 @@ async def test_a_file_holds_no_token_and_no_key(used):
     assert not [secret for secret in (used.token, used.token[4:], key, token_hash, "signature") if secret in text]
 
 
-async def test_the_form_of_the_file(used):
-    """As docs/sandbox.md describes it."""
+async def test_file_has_the_documented_form(used):
     found = json.loads(used.export())
     assert (found["format"], found["version"]) == ("ttp-mcp sandbox workspace", 1)
     assert found["clock"] == {"now": "2026-06-24T09:30:00.000Z", "running": False}
@@ -138,8 +137,8 @@ def test_large_media_are_named_and_not_contained(sandbox, tmp_path):
     assert sandbox.export() == text
 
 
-def test_a_file_written_by_hand_needs_little(tmp_path):
-    """Everything that has a natural value may be left out."""
+def test_handwritten_file_needs_few_fields(tmp_path):
+    """Everything with a natural default may be left out."""
     text = json.dumps(
         {
             "clock": {"now": "2026-12-01T09:00:00Z"},
@@ -159,8 +158,8 @@ def test_a_file_written_by_hand_needs_little(tmp_path):
         assert (post["createdAt"], post["updatedAt"]) == ("2026-06-24T09:30:00.000Z",) * 2
 
 
-def test_a_post_that_was_being_published_is_finished_by_the_next_worker(tmp_path):
-    """Nobody works on it where it is read."""
+def test_imported_publishing_post_is_finished_by_the_next_worker(tmp_path):
+    """No worker holds it in the new sandbox."""
     with Sandbox(clock=ManualClock(NOW)) as sandbox:
         sandbox.clock.move(9 * 24 * 3600)
         (claim, *_) = sandbox.scheduler.claim()
@@ -174,7 +173,7 @@ def test_a_post_that_was_being_published_is_finished_by_the_next_worker(tmp_path
 
 @pytest.mark.requirement("workspace.same")
 async def test_reset_makes_the_same_workspace_every_time(used):
-    """Whatever was there before; with a time, the clock runs on from there."""
+    """Whatever was there before; with a time, the clock continues from it."""
     at = datetime(2026, 12, 1, 9, tzinfo=UTC)
     found: list[dict[str, Any]] = []
     for _ in range(2):
@@ -194,7 +193,7 @@ def test_reset_without_a_time_follows_the_machine_again(sandbox):
 
 
 @pytest.mark.requirement("workspace.same")
-def test_a_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
+def test_file_moves_to_another_time_as_a_whole(sandbox, tmp_path):
     """Each instant by the same distance; a stopped clock stays stopped."""
     with Sandbox(sandbox.folder) as other:
         text = other.export()
@@ -221,7 +220,7 @@ def test_file_of_a_running_clock_moves_by_whole_minutes(sandbox, tmp_path, ahead
 
 @pytest.mark.requirement("workspace.careful")
 async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used, tmp_path):
-    """Who had a token goes on working, as the first user where their own is gone."""
+    """A token of a removed user acts as the first one."""
     token = tokens.create_token(used.store, used.clock, label="mine")
     faults.schedule_fault(used.store, "500")
     (used.storage.folder / "uploads" / "stray" / "deep").mkdir(parents=True)
@@ -242,8 +241,8 @@ async def test_reset_keeps_tokens_and_forgets_faults_activity_and_files(used, tm
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_reset_is_seen_whole_by_those_who_have_the_folder_open(sandbox):
-    """And their next reading, writing and ticking works."""
+def test_reset_is_atomic_for_other_processes(sandbox):
+    """Their next read, write and tick work."""
     with Sandbox(sandbox.folder, clock=ManualClock(NOW)) as other:
         with other.store.reading() as db:
             before = db.execute("SELECT count(*) FROM posts").fetchone()[0]
@@ -301,8 +300,8 @@ def fourth(found: dict[str, Any]) -> dict[str, Any]:
         (lambda found: found.update(users=[], organizations=[]), "not 0 (and 1 more)"),
     ],
 )  # fmt: skip
-def test_a_file_that_contradicts_itself_is_refused_with_the_place(sandbox, tmp_path, change: Change, words):
-    """And nothing is changed."""
+def test_contradictory_file_is_refused_with_the_place(sandbox, tmp_path, change: Change, words):
+    """Nothing is changed."""
     text = sandbox.export()
     found = json.loads(text)
     change(found)
@@ -315,7 +314,7 @@ def test_a_file_that_contradicts_itself_is_refused_with_the_place(sandbox, tmp_p
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
-def test_a_file_of_windows_tools_is_read(sandbox, tmp_path, encoding):
+def test_file_from_windows_tools_is_read(sandbox, tmp_path, encoding):
     """As PowerShell redirects it and Notepad saves it."""
     path = tmp_path / "a.json"
     path.write_bytes(sandbox.export().encode(encoding))
@@ -323,8 +322,8 @@ def test_a_file_of_windows_tools_is_read(sandbox, tmp_path, encoding):
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_a_file_in_another_encoding_is_refused(tmp_path):
-    """Wrong letters would be worse."""
+def test_file_in_another_encoding_is_refused(tmp_path):
+    """It would be read with wrong characters."""
     path = tmp_path / "a.json"
     path.write_bytes(b'{"name": "Caf\xe9"}')
     with pytest.raises(WorkspaceProblem, match="is not a workspace: it is neither UTF-8 nor UTF-16"):
@@ -332,8 +331,8 @@ def test_a_file_in_another_encoding_is_refused(tmp_path):
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_a_file_that_is_not_json_or_not_there_is_refused(sandbox, tmp_path, monkeypatch):
-    """With the line, or what the system says."""
+def test_missing_or_invalid_json_file_is_refused(sandbox, tmp_path, monkeypatch):
+    """With the line, or the system's reason."""
     with pytest.raises(WorkspaceProblem, match=r"is not a workspace: Invalid JSON: .* at line 1 column 1"):
         read_workspace(written_to(tmp_path / "a.json", "{"))
     with pytest.raises(WorkspaceProblem, match=r"can't be read \(No such file or directory\)"):
@@ -344,8 +343,8 @@ def test_a_file_that_is_not_json_or_not_there_is_refused(sandbox, tmp_path, monk
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_times_that_would_leave_the_calendar_are_refused_and_nothing_is_lost(sandbox, tmp_path):
-    """Half of the rows were written by then; the transaction takes them back."""
+def test_times_out_of_range_are_refused_and_rolled_back(sandbox, tmp_path):
+    """Half of the rows were already written."""
     text = sandbox.export()
     path = written_to(tmp_path / "a.json", text)
     with pytest.raises(WorkspaceProblem, match="would leave the years 1970–9999"):
@@ -354,7 +353,7 @@ def test_times_that_would_leave_the_calendar_are_refused_and_nothing_is_lost(san
 
 
 @pytest.mark.requirement("workspace.careful")
-def test_a_sandbox_with_a_bad_file_is_not_opened_and_the_folder_stays_new(tmp_path):
+def test_sandbox_with_a_bad_file_leaves_the_folder_new(tmp_path):
     """The next one fills it."""
     with pytest.raises(WorkspaceProblem):
         Sandbox(tmp_path / "data", workspace=written_to(tmp_path / "a.json", "[]"))
@@ -362,23 +361,23 @@ def test_a_sandbox_with_a_bad_file_is_not_opened_and_the_folder_stays_new(tmp_pa
         assert "org_empty" in sandbox.export()
 
 
-def test_a_workspace_for_a_folder_that_is_not_new_leaves_it_as_it_is(sandbox, tmp_path):
-    """As the demo workspace does."""
+def test_workspace_for_a_used_folder_is_ignored(sandbox, tmp_path):
+    """As with the demo workspace."""
     path = written_to(tmp_path / "a.json", sandbox.export())
     with Sandbox(tmp_path / "data", empty=True), Sandbox(tmp_path / "data", workspace=path) as again:
         assert "org_empty" in again.export()
 
 
 def test_times_without_an_offset_are_utc(tmp_path, sandbox):
-    """A file has no user whose zone it could be."""
+    """A file has no user whose zone could apply."""
     text = sandbox.export().replace('"now": "2026-06-24T09:30:00.000Z"', '"now": "2026-06-24T09:30"')
     assert read_workspace(written_to(tmp_path / "a.json", text)).clock.now == NOW.timestamp() * 1000
 
 
 @pytest.mark.requirement("workspace.careful")
 @pytest.mark.parametrize("part", ["posts", "publications"])
-def test_a_file_with_media_that_are_not_urls_is_refused(sandbox, tmp_path, part):
-    """It could neither be listed nor exported again."""
+def test_file_with_media_that_are_not_urls_is_refused(sandbox, tmp_path, part):
+    """They couldn't be listed or exported."""
     found = json.loads(sandbox.export())
     cafe(found)[part][0]["mediaUrls"] = ["https://[oops/a.jpg"]
     with pytest.raises(
@@ -388,7 +387,7 @@ def test_a_file_with_media_that_are_not_urls_is_refused(sandbox, tmp_path, part)
 
 
 async def test_media_that_are_not_urls_are_shown_and_exported_as_they_are(sandbox):
-    """A folder may hold one from before they were refused."""
+    """An older folder may contain one."""
     with sandbox.store.writing() as db:
         db.execute("UPDATE posts SET media_urls = ?", (json.dumps(["https://[oops/a.jpg"]),))
     headers = {"Authorization": f"Bearer {sandbox.token}"}
@@ -401,8 +400,8 @@ async def test_media_that_are_not_urls_are_shown_and_exported_as_they_are(sandbo
 @pytest.mark.requirement("workspace.careful")
 @pytest.mark.parametrize("status", ["scheduled", "publishing"])
 @pytest.mark.parametrize("field", ["postId", "id"])
-def test_a_post_that_is_due_and_out_already_is_refused(sandbox, tmp_path, status, field):
-    """It could never be published: the network has it, or has its id."""
+def test_due_post_that_is_already_published_is_refused(sandbox, tmp_path, status, field):
+    """The network already has it, or its id."""
     found = json.loads(sandbox.export())
     publication = cafe(found)["publications"][0]
     number, post = next(
@@ -428,8 +427,8 @@ def test_a_post_that_is_due_and_out_already_is_refused(sandbox, tmp_path, status
         ("platformData", '{"a": NaN}', "organizations[0].posts[0].platformData: must hold numbers of a size"),
     ],
 )
-def test_a_file_with_values_that_can_not_be_kept_is_refused(sandbox, tmp_path, place, value, words):
-    """In words, before anything is changed."""
+def test_file_with_unstorable_values_is_refused(sandbox, tmp_path, place, value, words):
+    """Before anything is changed."""
     found = json.loads(sandbox.export())
     (cafe(found) if place == "timeZone" else cafe(found)["posts"][0])[place] = "here"
     path = written_to(tmp_path / "a.json", json.dumps(found).replace('"here"', value))
