@@ -323,7 +323,7 @@ def test_list_without_an_entry_is_refused(name, value):
 @pytest.mark.parametrize(
     "key", ["a" * 31, "a" * 20 + " " + "b" * 20, '"' + "a" * 40, "a" * 40 + "'", "a" * 40 + "\n" + "b"]
 )
-def test_key_that_can_not_be_a_key_is_refused(key):
+def test_key_that_cannot_be_a_key_is_refused(key):
     """A key that clients can't send as a bearer value would lock everybody out, or be ignored."""
     problem = outcome("TTP_SERVER_KEY", key)
     assert isinstance(problem, str)

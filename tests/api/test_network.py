@@ -77,7 +77,7 @@ async def fail(base_url):
         ("HTTPS_PROXY", "quic://127.0.0.1:9"),
     ],
 )
-async def test_proxy_setting_that_can_not_be_used_is_named(monkeypatch, variable, value):
+async def test_proxy_setting_that_cannot_be_used_is_named(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     error, text = await fail("https://api.invalid/api")
     shown = variable.upper() if WINDOWS else variable
@@ -161,7 +161,7 @@ async def test_refused_connection_is_named(monkeypatch):
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 @pytest.mark.parametrize("kind", ["missing", "not certificates"])
-async def test_certificates_that_can_not_be_read_are_named(monkeypatch, tmp_path, variable, kind):
+async def test_certificates_that_cannot_be_read_are_named(monkeypatch, tmp_path, variable, kind):
     if kind == "not certificates":
         (tmp_path / "ca").write_text("not a certificate")
     monkeypatch.setenv(variable, str(tmp_path / "ca"))
@@ -179,7 +179,7 @@ async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     assert not caught.value.transient
 
 
-async def test_download_names_certificates_that_can_not_be_read(monkeypatch, tmp_path):
+async def test_download_names_certificates_that_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(DownloadProblem, match="the file that SSL_CERT_FILE names can't be read") as caught:
         await MediaDownloader(loopback=True).fetch("https://localhost:9/a.png", lambda head: True)

@@ -229,7 +229,7 @@ def test_clock_refusals(refusal, stopped, line, words):
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
-def test_a_time_zone_that_does_not_exist_is_named(refusal, stopped, monkeypatch):
+def test_time_zone_that_does_not_exist_is_named(refusal, stopped, monkeypatch):
     """It is the one setting that these commands read."""
     monkeypatch.setenv("TTP_TIMEZONE", "Mars/One")
     monkeypatch.setenv("TTP_API_URL", "this is not a URL")

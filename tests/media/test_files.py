@@ -80,7 +80,7 @@ def test_home_path_is_read_if_it_contains_the_folder(folder):
 
 @needs_links
 def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
-    """The folder is the user's own choice; both of its names work."""
+    """The folder is the user's choice; both of its names work."""
     link = tmp_path / "link"
     link.symlink_to(folder)
     assert content("photo.jpg", link) == b"picture"
@@ -89,7 +89,7 @@ def test_folder_that_is_a_link_is_followed_once(folder, tmp_path):
 
 
 def test_file_of_a_second_folder_is_found(folder, tmp_path):
-    """Each folder is looked at."""
+    """Each folder is searched."""
     second = tmp_path / "second"
     second.mkdir()
     (second / "other.jpg").write_bytes(b"other")
@@ -99,7 +99,7 @@ def test_file_of_a_second_folder_is_found(folder, tmp_path):
 
 @pytest.mark.requirement("uploads.words")
 def test_same_name_in_two_folders_is_ambiguous(folder, tmp_path):
-    """The wrong picture must not go out."""
+    """The wrong picture must not be published."""
     second = tmp_path / "second"
     second.mkdir()
     (second / "photo.jpg").write_bytes(b"other")
@@ -146,8 +146,8 @@ def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
 
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\uffa0", "\ufff0", "\U0001d173", "\U000e0080", "\U000e0fff"])
-def test_file_with_something_invisible_in_its_name_is_refused(folder, hidden):
-    """Although it is there."""
+def test_file_with_an_invisible_character_in_its_name_is_refused(folder, hidden):
+    """Although it exists."""
     (folder / f"ph{hidden}oto.jpg").write_bytes(b"picture")
     assert "an invisible character (U+" in refusal(f"ph{hidden}oto.jpg", folder)
 
@@ -167,8 +167,8 @@ NARROW = "Screenshot 2026-11-25 at 9.41.00\u202fPM.png"
         ("plain space.png", "plain\u202fspace.png"),
     ],
 )
-def test_name_that_reads_the_same_is_found(folder, stored, typed):
-    """As answers show it and people type it; below a folder, by its whole path and as a URL too."""
+def test_lookalike_name_is_found(folder, stored, typed):
+    """As answers show it and users type it; relative, absolute and as a URL."""
     for place in (folder, folder / "trip"):
         (place / stored).write_bytes(b"this one")
     assert content(typed, folder) == b"this one"
@@ -179,7 +179,7 @@ def test_name_that_reads_the_same_is_found(folder, stored, typed):
 
 @pytest.mark.requirement("uploads.names")
 def test_suggested_name_can_be_passed(folder):
-    """What a refusal shows opens the file."""
+    """The name in a refusal opens the file."""
     (folder / NARROW).write_bytes(b"shot")
     words = refusal("Screenshot 2026-11-25 at 9.41.00.png", folder)
     suggested = words.partition("Similar names there: «")[2].partition("». Newest")[0]
@@ -187,8 +187,8 @@ def test_suggested_name_can_be_passed(folder):
 
 
 @pytest.mark.requirement("uploads.names")
-def test_name_as_it_was_typed_comes_first(folder, tmp_path):
-    """Also where the one that only reads the same lies in another allowed folder."""
+def test_exact_name_takes_precedence(folder, tmp_path):
+    """Also over a lookalike in another allowed folder."""
     second = tmp_path / "second"
     second.mkdir()
     (folder / "a  b.jpg").write_bytes(b"alike")
@@ -199,8 +199,8 @@ def test_name_as_it_was_typed_comes_first(folder, tmp_path):
 
 
 @pytest.mark.requirement("uploads.names")
-def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
-    """The wrong picture must not go out, in one folder or in two."""
+def test_several_lookalikes_are_listed(folder, tmp_path):
+    """The wrong picture must not be published, from one folder or two."""
     (folder / "a  b.jpg").write_bytes(b"one")
     (folder / "a\u202fb.jpg").write_bytes(b"two")
     assert refusal("a b.jpg", folder) == (
@@ -225,8 +225,8 @@ def test_several_names_that_read_the_same_are_listed(folder, tmp_path):
         ("hard\u202f1.jpg", "hard 1.jpg"),
     ],
 )
-def test_name_that_reads_the_same_opens_no_other_door(folder, tmp_path, stored, typed):
-    """Hidden, with a control, in other letters, a link, a second name of a file."""
+def test_lookalike_obeys_every_other_rule(folder, tmp_path, stored, typed):
+    """Hidden files, control characters, other scripts, links, hard links."""
     if stored.startswith("link"):
         (folder / stored).symlink_to(tmp_path / "secret.jpg")
     elif stored.startswith("hard"):
@@ -248,8 +248,8 @@ def test_folder_on_the_way_is_found_by_either_form_of_its_accents(folder, stored
 
 
 @pytest.mark.requirement("uploads.names")
-def test_folder_on_the_way_is_named_exactly_otherwise(folder):
-    """Only the file's own name is found by what it looks like."""
+def test_folder_in_a_path_is_named_exactly_otherwise(folder):
+    """Only the file's own name is matched by appearance."""
     (folder / "two  spaces").mkdir()
     (folder / "two  spaces" / "a.jpg").write_bytes(b"x")
     assert "it isn't in the allowed folders" in refusal("two spaces/a.jpg", folder)
@@ -258,8 +258,8 @@ def test_folder_on_the_way_is_named_exactly_otherwise(folder):
 
 @needs_posix_names
 @pytest.mark.requirement("uploads.names")
-def test_two_folders_that_read_the_same_are_listed(folder):
-    """The wrong picture must not go out."""
+def test_lookalike_folders_are_listed(folder):
+    """The wrong picture must not be published."""
     for form in ("NFC", "NFD"):
         (folder / unicodedata.normalize(form, "été")).mkdir()
     assert "2 names there read the same (" in refusal("été/photo.jpg", folder)
@@ -268,7 +268,7 @@ def test_two_folders_that_read_the_same_are_listed(folder):
 @needs_links
 @pytest.mark.parametrize("place", ["file", "folder", "in the folder"])
 def test_link_is_never_followed(folder, tmp_path, place):
-    """Neither as the file nor on the way to it, and not even to a file of the same folder."""
+    """Neither as the file nor in its path, nor to a file of the same folder."""
     source = "link.jpg"
     if place == "file":
         (folder / "link.jpg").symlink_to(tmp_path / "secret.jpg")
@@ -283,7 +283,7 @@ def test_link_is_never_followed(folder, tmp_path, place):
 @needs_descriptors
 @pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "hard link", "empty", "too large", "no permission"])
 def test_anything_but_an_ordinary_file_is_refused(folder, tmp_path, kind, monkeypatch):
-    """Only a regular file with one name and a sensible size."""
+    """Only a regular file with one name and a plausible size."""
     path = folder / "thing.jpg"
     expected = "it is not a regular file. Pass an image or a video"
     if kind == "folder":
@@ -337,8 +337,8 @@ def refuse_opening(monkeypatch, number):
 
 
 @needs_descriptors
-def test_other_failure_of_the_disk_is_a_refusal(folder, monkeypatch):
-    """Nothing of the system's words or paths is repeated."""
+def test_other_disk_error_is_a_refusal(folder, monkeypatch):
+    """Without the system's text or paths."""
     refuse_opening(monkeypatch, errno.EIO)
     assert refusal("thing.jpg", folder) == exact("thing.jpg", "it could not be opened. Check the file")
 
@@ -361,7 +361,7 @@ def test_failure_to_open_a_file_has_its_cause_and_next_step(folder, monkeypatch,
 
 @needs_posix_names
 @pytest.mark.requirement("uploads.words")
-def test_missing_file_names_what_is_similar_there(folder):
+def test_missing_file_lists_similar_names(folder):
     """A typo costs one call; hidden and odd names aren't listed."""
     (folder / ".photo.jpg").write_bytes(b"hidden")
     (folder / "pho\nto.jpg").write_bytes(b"odd")
@@ -419,8 +419,8 @@ def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
 
 @needs_descriptors
 @pytest.mark.requirement("uploads.words")
-def test_file_that_another_program_holds_is_named_as_such(folder, monkeypatch):
-    """Windows refuses to open it, and no permission would help."""
+def test_locked_file_is_reported_as_such(folder, monkeypatch):
+    """Windows refuses to open it, and permissions wouldn't help."""
     error = PermissionError(errno.EACCES, "in use")
     real = os.open
 
@@ -506,14 +506,14 @@ def test_path_with_the_escapes_of_a_shell_is_read(folder, name):
     ],
 )
 def test_refusal_says_what_is_wrong_with_the_path(folder, source, words):
-    """And never to rename a file whose name is good."""
+    """It never suggests renaming a file with a valid name."""
     found = refusal(source, folder)
     assert words in found
     assert "Rename" not in found
 
 
 @pytest.mark.requirement("uploads.words")
-def test_without_folders_the_words_say_what_to_set():
+def test_refusal_without_folders_names_the_setting():
     """The user has to allow a folder first."""
     assert refusal("photo.jpg") == (
         f"Not uploaded: no folder on this computer is allowed yet. To allow one, add TTP_MEDIA_DIRS={EXAMPLE_FOLDER} "
@@ -524,7 +524,7 @@ def test_without_folders_the_words_say_what_to_set():
 @needs_posix_paths
 @pytest.mark.requirement("uploads.words")
 def test_refusal_names_the_file_and_no_folder(folder):
-    """The path that was typed is not repeated either."""
+    """The typed path isn't repeated."""
     assert refusal("/home/someone/private/letter.jpg", folder) == (
         "Not uploaded: «letter.jpg»: it lies outside the folders of TTP_MEDIA_DIRS. Move it into one of them, or have its "
         "folder added; repeating the same call does not help."
@@ -546,8 +546,8 @@ def test_refusal_names_the_file_and_no_folder(folder):
         ("in quotes", "is in quotes, which have to be left out"),
     ],
 )
-def test_folder_that_holds_more_than_media_is_not_accepted(folder, tmp_path, monkeypatch, root, why):
-    """The words name the entry by its number, not by its path."""
+def test_folder_with_more_than_media_is_refused(folder, tmp_path, monkeypatch, root, why):
+    """The error names the entry by number, not by path."""
     unreadable = folder / "trip"
     # Who runs the tests may be allowed to read everything.
     monkeypatch.setattr(files.os, "access", lambda path, _: path != unreadable)
@@ -589,8 +589,8 @@ def test_opened_file_has_a_short_name_with_its_extension(folder):
 
 @pytest.mark.requirement("uploads.identity")
 @pytest.mark.parametrize("change", ["append", "truncate", "replace", "remove", "rewrite"])
-def test_change_after_opening_is_noticed(folder, change):
-    """Size, times, file and number of names have to stay."""
+def test_change_after_opening_is_detected(folder, change):
+    """Of size, times, file and number of names."""
     if WINDOWS and change in ("replace", "remove"):
         pytest.skip("Windows keeps the name of an open file")
     path = folder / "photo.jpg"
@@ -659,8 +659,8 @@ class TestOnWindows:
     """Facts of its file system."""
 
     @pytest.mark.requirement("uploads.typed_paths")
-    def test_short_names_are_understood_on_the_whole_way(self, tmp_path):
-        """As older programs and some variables of Windows give them."""
+    def test_short_names_are_understood_in_the_whole_path(self, tmp_path):
+        """As in older programs and some variables of Windows."""
         folder = tmp_path / "a folder with a long name"
         folder.mkdir()
         (folder / "a photo with a long name.jpg").write_bytes(b"picture")

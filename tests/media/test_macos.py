@@ -110,7 +110,7 @@ def test_home_folder_in_another_case_is_not_allowed(folder):
 
 
 def test_folder_behind_a_link_of_the_system_is_known_by_both_names(folder, tmp_path):
-    """As /var is a link to /private/var."""
+    """For example /var, a link to /private/var."""
     link = tmp_path / "var"
     link.symlink_to(folder)
     for root in (link, folder):
@@ -140,8 +140,8 @@ def test_flag_that_hides_a_file_or_folder_is_respected(folder, monkeypatch, hidd
 
 @pytest.mark.requirement("uploads.words")
 @pytest.mark.parametrize("kept", ["Pictures", "Photo.jpg"])
-def test_folder_that_macos_keeps_a_program_out_of_is_named_as_such(folder, monkeypatch, kept):
-    """Desktop, Documents and Downloads, until the user lets the client in; modes are right there."""
+def test_folder_protected_by_macos_is_reported_as_such(folder, monkeypatch, kept):
+    """Desktop, Documents and Downloads, until the user allows the client; modes don't show it."""
     real = os.open
 
     def opening(path, *args, **options):

@@ -63,8 +63,8 @@ def upload(tmp_path):
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8, 9])
-def test_width_and_height_are_those_that_a_viewer_shows(upload, kind, order, orientation):
-    """EXIF swaps them for the rotations 5 to 8."""
+def test_dimensions_are_those_a_viewer_shows(upload, kind, order, orientation):
+    """EXIF swaps them for rotations 5 to 8."""
     found, _ = upload(f"a.{kind}", with_exif(kind, exif((0x0112, 3, orientation), order=order)))
     turned = orientation in (6, 8)
     assert found.turned == turned
@@ -72,8 +72,8 @@ def test_width_and_height_are_those_that_a_viewer_shows(upload, kind, order, ori
 
 
 @pytest.mark.requirement("uploads.shape")
-def test_rotated_video_has_the_shape_that_a_player_shows(upload):
-    """Phones store every video wide and turn it by the track's matrix."""
+def test_rotated_video_has_its_displayed_dimensions(upload):
+    """Phones store every video in landscape and rotate it by the track's matrix."""
     film = ftyp(b"isom") + box(b"moov", movie_header() + track(1920, 1080, turned=True)) + box(b"mdat", bytes(9))
     found, _ = upload("a.mp4", film)
     assert (found.facts.width, found.facts.height, found.turned) == (1080, 1920, True)
@@ -91,8 +91,8 @@ def test_rotated_video_has_the_shape_that_a_player_shows(upload):
         ("a.webp", webp(webp_header(9, 9, flags=0x02), PIXELS), True),
     ],
 )
-def test_motion_of_a_picture_is_found(upload, name, content, animated):
-    """A GIF needs a second frame; PNG and WebP say it in their header."""
+def test_animation_is_detected(upload, name, content, animated):
+    """A GIF needs a second frame; PNG and WebP declare it in their header."""
     assert upload(name, content)[0].facts.animated is animated
 
 
@@ -135,8 +135,8 @@ def test_private_exif_without_rotation_leaves_no_trace(upload, kind):
 
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_exif_that_identifies_nothing_is_sent_as_it_is(upload, kind):
-    """Camera model, date, and a block for a place that names none."""
+def test_harmless_exif_is_kept(upload, kind):
+    """Camera model, date, and an empty location block."""
     content = with_exif(kind, exif((0x0110, 2, 0), TURNED, place=[(0, 1, 0x302)]))
     found, sent = upload(f"a.{kind}", content)
     assert (found.private, sent) == ([], content)
@@ -170,7 +170,7 @@ def test_private_xmp_is_left_out(upload, text, label):
 
 
 @pytest.mark.requirement("uploads.privacy")
-def test_xmp_that_identifies_nothing_is_sent_as_it_is(upload):
+def test_harmless_xmp_is_kept(upload):
     """A panorama needs it to be shown as one."""
     content = jpeg(segment(0xE1, XMP + b"GPano:ProjectionType='equirectangular'"))
     assert upload("a.jpg", content)[1] == content
@@ -186,7 +186,7 @@ def test_xmp_that_identifies_nothing_is_sent_as_it_is(upload):
     ],
 )
 def test_private_text_of_a_png_is_left_out(upload, chunk, label):
-    """A profile that can't be read may hold anything."""
+    """An unreadable profile may contain anything."""
     found, sent = upload("a.png", png(1, 1, chunk))
     assert (found.private, sent) == ([label], png(1, 1))
 
@@ -219,8 +219,8 @@ def test_data_after_a_picture_is_left_out(upload):
         box(b"meta", box(b"keys", b"com.apple.quicktime.location.ISO6709")),
     ],
 )
-def test_place_of_a_video_is_blanked_and_no_byte_moves(upload, content):
-    """Other boxes refer to places in the file by their offset."""
+def test_location_of_a_video_is_blanked_in_place(upload, content):
+    """Other boxes refer to positions in the file by offset."""
     whole = mp4(content)
     found, sent = upload("a.mp4", whole)
     assert found.private == ["the place"]
@@ -244,8 +244,8 @@ def test_place_of_a_video_is_blanked_and_no_byte_moves(upload, content):
         ("a.mov", ftyp(b"qt  ") + box(b"mdat", bytes(1000)) + box(b"moov", movie_header() + track(9, 9))),
     ],
 )
-def test_file_that_was_cut_off_is_refused(upload, name, whole):
-    """At every length from half of it on; whole it is taken."""
+def test_truncated_file_is_refused(upload, name, whole):
+    """At every length from half of it on."""
     assert upload(name, whole)[1] == whole
     for length in {len(whole) // 2, len(whole) * 9 // 10, len(whole) - 20, len(whole) - 2, len(whole) - 1}:
         with pytest.raises(FileRefused) as caught:
@@ -281,8 +281,8 @@ def test_video_without_its_index_or_without_a_picture_is_refused(upload, content
         ("a.gif", gif() + bytes(10)),
     ],
 )
-def test_odd_but_whole_file_is_taken(upload, name, content):
-    """Padding, a trailer that is no box, a box that reaches to the end."""
+def test_unusual_but_complete_file_is_accepted(upload, name, content):
+    """Padding, a trailer that isn't a box, a box that extends to the end."""
     assert upload(name, content)[1] == content
 
 
@@ -305,7 +305,7 @@ def test_extension_follows_the_type(upload, name, content, sent_as):
 
 @pytest.mark.requirement("uploads.facts")
 def test_segment_length_below_its_minimum_ends_the_reading(upload):
-    """A length that doesn't cover itself."""
+    """Such a length doesn't even cover itself."""
     for length in (b"\0\0", b"\0\1"):
         with pytest.raises(FileRefused):
             upload("a.jpg", jpeg()[:2] + b"\xff\xe1" + length + struct.pack(">I", 1))

@@ -1,4 +1,4 @@
-"""What a media file says of itself."""
+"""What a media file's bytes say about it."""
 
 import errno
 import struct
@@ -113,8 +113,8 @@ def test_facts_are_read_from_the_movie_header(content, name, facts):
 
 
 @pytest.mark.requirement("uploads.facts")
-def test_few_bytes_are_read_of_a_large_film_whose_header_is_at_the_end():
-    """What lies between is stepped over."""
+def test_large_film_with_its_header_at_the_end_needs_few_reads():
+    """The rest is skipped."""
     film = ftyp(b"isom") + box(b"mdat", bytes(2_000_000)) + box(b"moov", movie_header() + track(1280, 720))
     read_at, asked = reading(film)
     assert examine_file(read_at, len(film), "film.mp4").facts == MediaFacts("video/mp4", len(film), 1280, 720, 12.5)
@@ -139,7 +139,7 @@ def test_few_bytes_are_read_of_a_large_film_whose_header_is_at_the_end():
     ],
 )
 def test_picture_without_a_readable_size_is_refused(content):
-    """It is cut off, damaged, or something else that begins like a picture."""
+    """It is truncated, damaged, or another format with the same start."""
     kind = sniff_type(content)
     assert "has no readable picture size" in refusal(content, f"a.{EXTENSIONS[kind][0]}")
 
@@ -160,8 +160,8 @@ def test_picture_without_a_readable_size_is_refused(content):
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "image/svg+xml"),
     ],
 )
-def test_type_that_the_api_does_not_take_is_refused_with_what_to_do(content, kind):
-    """The words name the type that was found and what to convert it to."""
+def test_unsupported_type_is_refused_with_a_conversion(content, kind):
+    """The error names the detected type."""
     words = refusal(content, "thing.jpg")
     assert f"its bytes are {kind}, which the API does not take. Convert it to " in words
 
@@ -184,7 +184,7 @@ def test_type_that_the_api_does_not_take_is_refused_with_what_to_do(content, kin
     ],
 )
 def test_anything_else_is_refused_under_any_name(content):
-    """A key that is called a picture stays where it is."""
+    """A key named like a picture isn't sent."""
     assert "aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)" in refusal(
         content, "photo.jpg"
     )
@@ -248,7 +248,7 @@ STARTS = st.sampled_from([b"", PNG, GIF, WEBP, JPEG, MP4, MOV, b"\xff\xd8", b"RI
 @pytest.mark.requirement("uploads.facts")
 @given(start=STARTS, cut=st.integers(0, 200), more=st.binary(max_size=300), kind=st.sampled_from(sorted(EXTENSIONS)))
 def test_any_bytes_give_facts_with_bounded_reads(start, cut, more, kind):
-    """Whatever a file claims of itself, little is read and nothing breaks."""
+    """Whatever a file claims, few bytes are read and nothing fails."""
     content = start[: len(start) - cut] + more
     read_at, asked = reading(content)
     facts = facts_of(read_at, len(content), kind)
@@ -262,8 +262,8 @@ def test_any_bytes_give_facts_with_bounded_reads(start, cut, more, kind):
 @given(
     flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=8), film=st.sampled_from([MP4, MOV])
 )
-def test_a_damaged_film_gives_facts_with_bounded_reads(flips, film):
-    """Lengths that lie, boxes in boxes, counts beyond the file."""
+def test_damaged_film_gives_facts_with_bounded_reads(flips, film):
+    """False lengths, nested boxes, counts beyond the file."""
     content = bytearray(film)
     for place, value in flips:
         content[place % len(content)] = value

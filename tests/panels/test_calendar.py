@@ -1,4 +1,4 @@
-"""The calendar panel in a strict host: every action of a person, and what it leads to."""
+"""The calendar panel in a strict host: every user action and its effect."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -144,7 +144,7 @@ def test_dragging_in_a_month_keeps_the_time(stage):
 
 
 def test_escape_and_keeping_it_change_nothing(stage):
-    """A drag that ends elsewhere is none."""
+    """A drag that ends elsewhere has no effect."""
     stage.open("calendar", "list_posts")
     card = find_card(stage, MENU)
     ActionChains(stage.browser).move_to_element(card).click_and_hold().move_by_offset(30, 10).send_keys(
@@ -240,8 +240,8 @@ def press_to(stage: Stage, key: str) -> None:
     raise AssertionError(f"{key} is not reached")
 
 
-def test_refusal_is_shown_in_the_words_of_the_tool(stage):
-    """And the model learns of it."""
+def test_refusal_is_shown_with_the_tools_text(stage):
+    """The model gets it too."""
     open_menu(stage)
     stage.click("Change time")
     stage.browser.execute_script("document.querySelector('#move-date').value = '2026-11-20'")
@@ -263,8 +263,8 @@ def test_incomplete_time_is_not_sent(stage):
 
 
 @pytest.mark.parametrize("changes", [{"confirm": "required"}])
-def test_question_of_the_server_is_shown_and_answered_here(stage):
-    """Where the client can't ask, the preview is the question and a second click is the consent."""
+def test_confirmation_is_shown_and_given_in_the_panel(stage):
+    """If the client can't prompt, the preview is the question and a second click confirms."""
     open_menu(stage)
     stage.click("Cancel post")
     stage.see("Keep it")
@@ -291,8 +291,8 @@ def test_question_of_the_server_can_be_declined(stage):
 
 
 @pytest.mark.parametrize("changes", [{"access": "read"}])
-def test_access_of_the_server_holds_for_panels_too(stage):
-    """A tool that is not registered can't be called by a click."""
+def test_access_of_the_server_applies_to_panels(stage):
+    """A click can't call a tool that isn't registered."""
     open_menu(stage)
     stage.click("Cancel post")
     stage.press("cancel-yes")
@@ -360,7 +360,7 @@ def stage_plan(stage: Stage) -> str:
     return shown.partition("Plan ")[2][:12]
 
 
-def test_clock_of_the_server_counts_and_not_that_of_the_browser(stage):
+def test_servers_clock_is_used_instead_of_the_browsers(stage):
     """The sandbox is in 2026, wherever the browser is."""
     assert NOW.year == 2026
     stage.open("calendar", "list_posts")
@@ -368,7 +368,7 @@ def test_clock_of_the_server_counts_and_not_that_of_the_browser(stage):
 
 
 def test_second_click_while_a_call_runs_sends_nothing(stage):
-    """Neither the same action again nor another one."""
+    """Neither the same action nor another one."""
     open_menu(stage)
     stage.click("Cancel post")
     stage.see("Keep it")

@@ -148,7 +148,7 @@ def find_colors(style):
     return found
 
 
-def test_zone_can_not_leave_its_attribute():
+def test_zone_cannot_leave_its_attribute():
     """Nothing that is put into the document is markup."""
     assert '"><script' not in PANELS[0].render('"><script>')
 

@@ -67,10 +67,10 @@ def test_empty_week_says_what_to_do(stage: Stage) -> None:
         ("results", "engagement_summary", {}, "Likes"),
     ],
 )
-def test_frame_that_follows_the_panel_has_no_scrollbar_at_any_width(
+def test_auto_sized_frame_never_keeps_a_scrollbar(
     stage: Stage, panel: str, tool: str, arguments: dict[str, object], words: str
 ) -> None:
-    """A scrollbar that takes space makes the content higher or lower, and must not stay for that."""
+    """A scrollbar changes the content's height, and must disappear after resizing."""
     stage.open(panel, tool, arguments=arguments, width=1300)
     stage.see(words)
     for width in range(320, 1201, 40):

@@ -117,7 +117,7 @@ def test_scores_that_are_not_numbers_are_left_out():
 
 
 @pytest.mark.requirement("planning.accounts")
-def test_a_post_has_one_instant_for_all_of_its_accounts():
+def test_post_has_one_instant_for_all_of_its_accounts():
     """By the mean of their scores; an account twice counts once."""
     other = Ranking({10: 0.9, 18: 0.5}, data_points=20)
     result = made(wishes(1, "acc_1", "acc_2", "acc_1", latest=at(24, 21)), hours={"acc_1": KNOWN, "acc_2": other})
@@ -146,7 +146,7 @@ def test_without_history_posts_are_spread_over_the_window_at_common_hours(rankin
 
 
 @pytest.mark.requirement("planning.constrained")
-def test_the_most_constrained_post_chooses_first():
+def test_most_constrained_post_chooses_first():
     """The last of the list can only go at one time, which the first would have taken."""
     free, bound = wishes(1)[0], PostRequest(1, ("acc_1",), earliest=at(24, 18), latest=at(24, 18))
     result = made([free, bound], end=at(24, 21), start=at(24, 14))
@@ -170,8 +170,8 @@ def test_the_most_constrained_post_chooses_first():
         ),
     ],
 )
-def test_a_post_without_a_time_says_what_would_help(bounds, changes, words):
-    """And the others get theirs."""
+def test_unplaced_post_says_what_would_help(bounds, changes, words):
+    """The others get a time."""
     (unplaced,) = made(wishes(1, **bounds), **changes).unscheduled
     assert words in unplaced.reason
     mixed = made([PostRequest(0, ("acc_1",), **bounds), PostRequest(1, ("acc_9",), content="free")], **changes)
@@ -180,15 +180,15 @@ def test_a_post_without_a_time_says_what_would_help(bounds, changes, words):
 
 
 @pytest.mark.requirement("planning.unplaced")
-def test_a_post_without_accounts_is_not_placed():
+def test_post_without_accounts_is_not_placed():
     """It says which argument names them."""
     (unplaced,) = made([PostRequest(0, ())]).unscheduled
     assert "account_ids" in unplaced.reason
 
 
 @pytest.mark.requirement("planning.bounds")
-def test_clocks_that_change_shift_no_post_by_an_hour():
-    """On 29 March 2026 two o'clock does not exist in Paris; six in the evening is still six there."""
+def test_clock_changes_do_not_shift_posts():
+    """On 29 March 2026 two o'clock doesn't exist in Paris; six in the evening is still six."""
     now = datetime(2026, 3, 28, 20, tzinfo=UTC)
     result = made(wishes(2), now=now, start=now, end=now + timedelta(days=2), spacing_minutes=60)
     assert [f"{each.at:%d %H:%M}" for each in result.scheduled] == ["29 16:00", "30 16:00"]
@@ -206,7 +206,7 @@ def test_clocks_that_change_shift_no_post_by_an_hour():
 
 @pytest.mark.requirement("planning.bounds")
 def test_first_time_is_at_least_five_minutes_ahead():
-    """At 9:11 that is the next quarter hour but one."""
+    """At 9:11 that is 9:30."""
     now = at(24, 9, 11)
     (placed,) = made(wishes(1), now=now, start=now - timedelta(hours=1), end=at(24, 9, 30)).scheduled
     assert placed.at == at(24, 9, 30)
@@ -214,7 +214,7 @@ def test_first_time_is_at_least_five_minutes_ahead():
 
 @pytest.mark.requirement("planning.bounds")
 def test_window_longer_than_a_year_is_cut():
-    """So that a wrong year in a date costs no memory."""
+    """So that a wrong year costs no memory."""
     far = made(wishes(1, earliest=NOW + timedelta(days=367)), end=NOW + timedelta(days=30_000))
     assert "its earliest and latest leave no quarter hour" in far.unscheduled[0].reason
 
@@ -277,7 +277,7 @@ def test_plan_id_changes_with_each_part_of_the_plan(change):
 
 
 @pytest.mark.requirement("planning.id")
-def test_plan_id_does_not_change_with_orders_that_mean_nothing():
+def test_plan_id_ignores_meaningless_order():
     """Of accounts, platforms, keys, and posts."""
     other = PostRequest(1, ("acc_3",), content="Other", latest=at(25, 12))
     shuffled = dataclasses.replace(
@@ -374,8 +374,8 @@ def test_every_post_is_placed_or_has_a_reason(posts, settings):
 @pytest.mark.requirement("planning.deterministic")
 @limits(deadline=None)
 @given(LISTS, SETTINGS, st.randoms())
-def test_the_same_input_gives_the_same_plan_in_any_order(posts, settings, random):
-    """Orders of the posts, the booked, and all mappings are irrelevant."""
+def test_plan_is_independent_of_input_order(posts, settings, random):
+    """Of posts, bookings and all mappings."""
     shuffled = dict(settings, hours=dict(reversed(settings["hours"].items())), booked=list(settings["booked"]))
     others = list(posts)
     random.shuffle(others)

@@ -1,4 +1,4 @@
-"""What each platform takes, before anything is sent."""
+"""What each platform accepts, checked before anything is sent."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def found(*args, **kwargs):
     ],
 )
 def test_text_of_exactly_the_limit_passes_and_one_more_is_an_error(platform, most):
-    """The error says how much there is, the limit, and by how much to shorten; a draft gets it too."""
+    """The error has the length, the limit, and how much to cut; also for a draft."""
     assert text_length(platform, "a" * most).count == most
     assert text_length(platform, "a").limit == most
     for scheduled in (True, False):
@@ -102,7 +102,7 @@ def test_each_platform_counts_in_its_own_unit(platform, text, count):
 
 @pytest.mark.requirement("rules.text")
 def test_text_length_of_an_unknown_platform_has_no_limit():
-    """And says its unit."""
+    """Its unit is named."""
     length = text_length("elsewhere", "abc")
     assert (length.count, length.limit, length.unit) == (3, None, "characters")
 
@@ -134,7 +134,7 @@ def test_bytes_links_and_hashtags_have_limits_of_their_own():
 
 
 @pytest.mark.requirement("rules.text")
-def test_a_post_of_nothing_is_an_error_and_an_empty_draft_a_warning():
+def test_empty_post_is_an_error_and_an_empty_draft_a_warning():
     """Media without text pass."""
     assert found("linkedin", "  ") == [("error", "nothing_to_post")]
     assert found("linkedin", "", scheduled=False) == [("warning", "nothing_to_post")]
@@ -159,13 +159,13 @@ def test_thread_is_checked_part_by_part():
     [(23, []), (24, [("warning", "too_many_thread_posts")]), (25, [("error", "too_many_thread_entries")])],
 )
 def test_thread_of_24_posts_in_all_is_safe(entries, expected):
-    """One more is allowed by the reference alone, two more by nothing."""
+    """Only the reference allows one more; two more are never allowed."""
     assert found("twitter", thread=["part"] * entries) == expected
 
 
 @pytest.mark.requirement("rules.thread")
 def test_thread_of_25_posts_is_reported_in_one_sentence():
-    """What there is, who allows it, and what to do."""
+    """The count, who allows it, and what to do."""
     (finding,) = check_draft(draft("twitter", thread=["part"] * 24))
     assert finding.text == (
         "X: the thread has 25 posts with content, which the reference allows and the vendor's own tools do not; leave out 1 "
@@ -309,7 +309,7 @@ def test_undocumented_block_is_named_the_same_for_every_platform():
     scheduled=st.booleans(),
 )
 def test_any_post_is_checked_without_failing_and_errors_come_first(platform, content, media, thread, data, scheduled):
-    """Whatever is passed, there is an answer in short sentences."""
+    """Any input gets short sentences."""
     findings = check_draft(draft(platform, content, media, thread, data, scheduled=scheduled))
     ranks = [("error", "warning").index(finding.severity) for finding in findings]
     assert ranks == sorted(ranks)
@@ -347,8 +347,8 @@ def test_rules_are_readable_with_their_sources():
 
 
 @pytest.mark.requirement("rules.data")
-def test_documentation_shows_the_rules_as_they_are():
-    """Each platform's rules stand in the page, word for word."""
+def test_documentation_matches_the_rules():
+    """Word for word, for each platform."""
     page = (Path(__file__).parents[2] / "docs" / "platform-rules.md").read_text("utf-8")
     for key in rules.platform_keys():
         assert render_rules(key).partition("\n")[2] in page, key
@@ -356,7 +356,7 @@ def test_documentation_shows_the_rules_as_they_are():
 
 @pytest.mark.requirement("rules.data")
 def test_nothing_is_read_at_import():
-    """Starting the server costs no file of rules."""
+    """Starting the server reads no rules."""
     program = (
         "import sys, ttp_mcp.platforms.rules as rules\n"
         "from ttp_mcp.platforms.graphemes import character_data\n"

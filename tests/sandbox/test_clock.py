@@ -42,7 +42,7 @@ def test_manual_clock_only_moves_when_it_is_moved() -> None:
     assert clock.now() == NOW + timedelta(seconds=90)
 
 
-def test_a_stored_clock_follows_the_machine(store: Store, machine: ManualClock) -> None:
+def test_stored_clock_follows_the_machine(store: Store, machine: ManualClock) -> None:
     """Unless it was moved."""
     clock = StoredClock(store)
     assert clock.now() == NOW
@@ -50,7 +50,7 @@ def test_a_stored_clock_follows_the_machine(store: Store, machine: ManualClock) 
     assert clock.now() == NOW + timedelta(minutes=1)
 
 
-def test_a_moved_clock_runs_on_by_that_much(store: Store, machine: ManualClock) -> None:
+def test_moved_clock_runs_on_by_that_much(store: Store, machine: ManualClock) -> None:
     """Moves add up, also back."""
     clock = StoredClock(store)
     clock.move(3 * 3600)
@@ -70,7 +70,7 @@ def test_stopped_clock_can_be_moved(store: Store, machine: ManualClock) -> None:
     assert clock.now() == NOW + timedelta(days=1, hours=1)
 
 
-def test_a_clock_that_is_set_runs_on_from_there(store: Store, machine: ManualClock) -> None:
+def test_clock_that_is_set_runs_on_from_there(store: Store, machine: ManualClock) -> None:
     """Also when it was stopped before."""
     clock = StoredClock(store)
     clock.stop_at(NOW)
@@ -81,7 +81,7 @@ def test_a_clock_that_is_set_runs_on_from_there(store: Store, machine: ManualClo
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_clock_can_be_made_real_again(store: Store, machine: ManualClock, stopped: bool) -> None:
+def test_clock_can_be_made_real_again(store: Store, machine: ManualClock, stopped: bool) -> None:
     """Nothing of what was done to it is left."""
     clock = StoredClock(store)
     clock.move(3600)

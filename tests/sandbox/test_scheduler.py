@@ -105,7 +105,7 @@ def test_post_is_published_when_due_and_not_before(feed: Feed) -> None:
     assert worker.tick() == 0
 
 
-def test_a_post_that_is_due_a_moment_later_waits_when_another_is_published(feed: Feed) -> None:
+def test_post_that_is_due_a_moment_later_waits_when_another_is_published(feed: Feed) -> None:
     feed.post("due", "acc_twitter")
     feed.post("later", "acc_twitter", due=NOW + HOUR + timedelta(milliseconds=1))
     feed.clock.move(3600)

@@ -1,4 +1,4 @@
-"""The toolkit is tested through tools, so with their fixtures."""
+"""Fixtures of the tools, through which the toolkit is tested."""
 
 from tests.tools.conftest import agent, clock, connect, demo_folder, fresh, open_sandbox, settings
 

@@ -1,4 +1,4 @@
-"""What clients send for an argument, beside its plain value."""
+"""Forms in which clients send an argument."""
 
 import json
 
@@ -30,7 +30,7 @@ async def test_accounts_are_split_at_commas_and_texts_are_not(fresh):
 
 
 async def test_parts_to_remove_are_split_at_commas(fresh):
-    """They are words of a choice, as a status is."""
+    """They are enum values, like a status."""
     media = ["https://example.com/a.jpg"]
     post = {"content": "Hello", "account_ids": ["@harborcafe_berlin"], "media_urls": media, "thread": ["Two"]}
     _, made = await fresh.ok("create_post", **post, scheduled_at=DUE)
@@ -77,14 +77,14 @@ async def test_words_of_a_choice_are_understood_in_any_case(fresh):
     assert data["removed"]
 
 
-async def test_word_for_nothing_is_a_text_where_texts_are_written(fresh):
-    """A post can say it."""
+async def test_placeholder_word_is_text_in_text_arguments(fresh):
+    """A post can contain it."""
     _, data = await fresh.ok("create_post", content="None", platforms=["linkedin"])
     assert fresh.wire(data["post_id"])["content"] == "None"
 
 
-async def test_objects_inside_lists_are_read_as_leniently(fresh):
-    """Other spellings, one value for a list, fillers."""
+async def test_objects_inside_lists_are_read_leniently(fresh):
+    """Aliases, one value for a list, fillers."""
     posts = [{"content": "Hello", "accountIds": "linkedin", "mediaUrls": "", "platform_data": {}, "latest": ""}]
     _, data = await fresh.ok("plan_posts", posts=posts)
     assert len(data["planned"]) == 1

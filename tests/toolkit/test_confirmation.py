@@ -1,4 +1,4 @@
-"""Asking the human first: when, in which words, and what a yes is good for. In both protocol eras."""
+"""Confirmation by the user: when, with which text, and what it covers. In both protocol eras."""
 
 import re
 
@@ -33,8 +33,8 @@ async def made(agent, **post):
 
 
 @eras
-async def test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not(connect, mode):
-    """Ten minutes are too short to take it back."""
+async def test_only_posts_due_soon_are_confirmed(connect, mode):
+    """Ten minutes are too short to cancel."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
         await agent.ok("create_post", **LATER)
         await agent.ok("create_post", **DRAFT)
@@ -64,8 +64,8 @@ async def test_no_and_a_closed_question_are_refusals(connect, mode, answer):
 
 
 @eras
-async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
-    """It can't be taken back."""
+async def test_delete_question_shows_the_post_in_full(connect, mode):
+    """It is irreversible."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
         post_id = await made(agent)
         await agent.ok("delete_post", post_id=post_id)
@@ -78,16 +78,15 @@ async def test_delete_is_asked_about_with_the_post_in_full(connect, mode):
 
 
 @eras
-async def test_delete_that_is_declined_leaves_the_post(connect, mode):
-    """As it was."""
+async def test_declined_delete_keeps_the_post(connect, mode):
     async with connect(answer=False, mode=mode, demo_posts=False) as agent:
         await agent.refused("delete_post", post_id=await made(agent))
         assert agent.standing() == [("There before", "draft")]
 
 
 @eras
-async def test_reschedule_to_at_once_is_asked_about(connect, mode):
-    """As a new post would be."""
+async def test_reschedule_to_now_is_confirmed(connect, mode):
+    """Like a new post."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
         post_id = await made(agent)
         await agent.ok("reschedule_post", post_id=post_id, scheduled_at="2026-11-24T09:08")
@@ -98,8 +97,8 @@ async def test_reschedule_to_at_once_is_asked_about(connect, mode):
 
 
 @eras
-async def test_client_that_can_not_ask_continues_in_auto(connect, mode):
-    """Its host has its own way of asking; `required` is for those who want more."""
+async def test_client_without_prompts_continues_in_auto_mode(connect, mode):
+    """Its host has its own approval; `required` is for users who want more."""
     async with connect(mode=mode, demo_posts=False) as agent:
         await agent.ok("create_post", **SOON)
         assert len(agent.standing()) == 1
@@ -107,7 +106,7 @@ async def test_client_that_can_not_ask_continues_in_auto(connect, mode):
 
 @eras
 async def test_off_never_asks(connect, mode):
-    """As configured by a person."""
+    """By the user's setting."""
     async with connect(answer=False, mode=mode, confirm="off", demo_posts=False) as agent:
         await agent.ok("create_post", **SOON)
         await agent.ok("delete_post", post_id=await made(agent))
@@ -116,7 +115,7 @@ async def test_off_never_asks(connect, mode):
 
 @eras
 async def test_required_asks_before_every_publish(connect, mode):
-    """Also for later."""
+    """Also for later posts."""
     async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
         await agent.ok("create_post", **LATER)
         assert len(agent.questions) == 1
@@ -124,8 +123,8 @@ async def test_required_asks_before_every_publish(connect, mode):
 
 
 @eras
-async def test_a_draft_is_never_asked_about(connect, mode):
-    """It isn't published; giving it a time asks."""
+async def test_draft_is_never_confirmed(connect, mode):
+    """It isn't published; giving it a time is confirmed."""
     async with connect(answer=True, mode=mode, confirm="required", demo_posts=False) as agent:
         _, data = await agent.ok("create_post", **DRAFT)
         assert agent.questions == []
@@ -150,8 +149,8 @@ async def preview(agent, tool="create_post", **arguments):
 
 
 @eras
-async def test_where_no_user_can_be_asked_a_preview_comes_first(connect, mode):
-    """The agent shows it, and passes the code back once the human agreed."""
+async def test_client_without_prompts_gets_a_preview_first(connect, mode):
+    """The agent shows it, and passes the code back once the user agreed."""
     async with connect(mode=mode, confirm="required", demo_posts=False) as agent:
         words = await agent.refused("create_post", **LATER)
         assert agent.shown(words) == snapshot("""\
@@ -194,15 +193,15 @@ async def test_confirmation_counts_once(connect):
         {"platform_data": {"linkedin": {"a": 1}}},
     ],
 )
-async def test_confirmation_is_for_exactly_what_was_shown(connect, altered):
-    """A model could change its mind after the human agreed."""
+async def test_confirmation_covers_exactly_what_was_shown(connect, altered):
+    """A model could change the call after the user agreed."""
     async with connect(confirm="required", demo_posts=False) as agent:
         code = await preview(agent, **LATER)
         assert await agent.refused("create_post", **LATER | altered, confirmation=code) == REFUSED
         assert agent.standing() == []
 
 
-async def test_confirmation_of_a_post_is_none_for_a_duplicate_of_it(connect):
+async def test_confirmation_of_a_post_does_not_cover_a_duplicate(connect):
     """The preview says whether an equal post may be sent."""
     async with connect(confirm="required", demo_posts=False) as agent:
         code = await preview(agent, **LATER)
@@ -210,8 +209,8 @@ async def test_confirmation_of_a_post_is_none_for_a_duplicate_of_it(connect):
         assert agent.standing() == []
 
 
-async def test_confirmation_to_replace_a_post_is_none_for_an_equal_one(connect):
-    """Each of them would become the same post, and another one is deleted."""
+async def test_confirmation_to_replace_a_post_does_not_cover_an_equal_one(connect):
+    """Both would become the same post, but another one is deleted."""
     async with connect(confirm="required", demo_posts=False) as agent:
         first, second = await made(agent), await made(agent)
         later = {"scheduled_at": "2026-11-26T10:00"}
@@ -231,7 +230,7 @@ async def test_confirmation_covers_the_same_arguments_in_another_order(connect):
 
 
 async def test_confirmation_is_for_one_tool(connect):
-    """A yes to a delete is none to another delete, and none to a post."""
+    """Confirming a delete covers neither another delete nor a post."""
     async with connect(confirm="required", demo_posts=False) as agent:
         first, second = await made(agent), await made(agent)
         code = await preview(agent, "delete_post", post_id=first)
@@ -241,8 +240,8 @@ async def test_confirmation_is_for_one_tool(connect):
         assert len(agent.standing()) == 2
 
 
-async def test_confirmation_ends_after_five_minutes(connect, clock):
-    """The human agreed to a situation that may be another one by then."""
+async def test_confirmation_expires_after_five_minutes(connect, clock):
+    """The situation may have changed by then."""
     async with connect(confirm="required", demo_posts=False) as agent:
         code = await preview(agent, **LATER)
         clock.move(CONFIRMATION_SECONDS + 1)
@@ -250,8 +249,7 @@ async def test_confirmation_ends_after_five_minutes(connect, clock):
 
 
 @pytest.mark.parametrize("code", ["guess", "0" * 200])
-async def test_confirmation_can_not_be_guessed(connect, code):
-    """A code that was never given."""
+async def test_invented_confirmation_is_refused(connect, code):
     async with connect(confirm="required", demo_posts=False) as agent:
         assert await agent.refused("create_post", **LATER, confirmation=code) == REFUSED
 
@@ -288,8 +286,8 @@ REPLAYED = (
 )
 
 
-async def test_answer_to_a_question_counts_once_and_for_five_minutes(connect, clock):
-    """What a client sends back is not trusted."""
+async def test_reply_to_a_question_counts_once_for_five_minutes(connect, clock):
+    """A client's reply isn't trusted."""
     async with connect(answer=True, demo_posts=False) as agent:
         asked = await question(agent, "create_post", SOON)
         assert not (await replied(agent, "create_post", SOON, asked.request_state)).is_error
@@ -302,8 +300,8 @@ async def test_answer_to_a_question_counts_once_and_for_five_minutes(connect, cl
         assert len(agent.standing()) == 2
 
 
-async def test_answer_to_a_question_is_for_its_arguments(connect):
-    """Neither other arguments, nor another tool, nor a state that was made up."""
+async def test_reply_to_a_question_covers_its_arguments(connect):
+    """Not other arguments, another tool, or invented state."""
     async with connect(answer=True, demo_posts=False) as agent:
         state = (await question(agent, "create_post", SOON)).request_state
         other = {"post_id": await made(agent)}
@@ -318,8 +316,8 @@ async def test_answer_to_a_question_is_for_its_arguments(connect):
         assert agent.standing() == [("There before", "draft")]
 
 
-async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other(connect, open_sandbox, monkeypatch):
-    """That a client was asked is no yes of its human, and neither is a preview that the agent was shown."""
+async def test_preview_code_and_question_state_are_not_interchangeable(connect, open_sandbox, monkeypatch):
+    """A client's prompt isn't its user's confirmation, nor is a preview that the agent saw."""
     given = []
     offer = Confirmations.offer
 
@@ -358,7 +356,7 @@ async def test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_ot
         {"confirm": types.ListRootsResult(roots=[])},
     ],
 )
-async def test_only_a_plain_yes_is_a_yes(connect, reply):
+async def test_only_an_explicit_yes_confirms(connect, reply):
     """Anything else is a no."""
     async with connect(answer=True, demo_posts=False) as agent:
         post_id = await made(agent)

@@ -54,7 +54,7 @@ async def test_each_write_is_recorded_with_its_tool(world) -> None:
 
 @pytest.mark.requirement("writes.once")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", nested(100_000)])
-async def test_post_that_can_not_be_written_as_json_is_refused_before_it_is_noted(world, value: object) -> None:
+async def test_post_that_cannot_be_written_as_json_is_refused_before_it_is_noted(world, value: object) -> None:
     """Noted first, it would count as a write that may have happened, and a repetition would be told so."""
     post = replace(world.post(), platform_data={"tiktok": value})
     for _ in range(2):
@@ -98,7 +98,7 @@ async def test_create_that_never_arrived_is_unknown_after_the_deadline(world) ->
 
 
 @pytest.mark.requirement("writes.lost-answers")
-async def test_create_is_unknown_while_the_api_can_not_be_asked(world) -> None:
+async def test_create_is_unknown_while_the_api_cannot_be_asked(world) -> None:
     """An API that stays away leaves the outcome unknown."""
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True

@@ -41,7 +41,7 @@ async def test_delete_reports_what_became_of_the_post(world, fault: str, outcome
 
 
 @pytest.mark.requirement("writes.delete")
-async def test_delete_is_unknown_while_the_api_can_not_be_asked(world) -> None:
+async def test_delete_is_unknown_while_the_api_cannot_be_asked(world) -> None:
     """Not seen is not the same as gone."""
     post = await world.api.posts.create(world.post())
     world.faults.script = ["lost after commit"]

@@ -36,7 +36,7 @@ async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("change", ["content", *AT, "account", "thread", "media", "data", "draft"])
-async def test_a_post_that_differs_is_not_a_duplicate(world, change: str) -> None:
+async def test_post_that_differs_is_not_a_duplicate(world, change: str) -> None:
     """Text, time, account, thread, media and platform data make a post."""
     post = world.post(account="twitter")
     other = {
@@ -116,7 +116,7 @@ async def test_one_account_in_common_makes_a_duplicate(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_post_to_a_platform_covers_the_accounts_that_the_answer_names(world) -> None:
+async def test_post_to_a_platform_covers_the_accounts_that_the_answer_names(world) -> None:
     """Targeting the platform and then its account is the same."""
     first = await world.writes.create(
         PostCreate("Hello", platforms=("linkedin",), scheduled_at=DUE), tool="create_post"
@@ -130,7 +130,7 @@ async def test_a_post_to_a_platform_covers_the_accounts_that_the_answer_names(wo
 @pytest.mark.parametrize("hidden", [(), ("accountIds", "results")], ids=["shown", "hidden"])
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("platform_first", [False, True])
-async def test_an_account_and_its_platform_are_one_target(
+async def test_account_and_its_platform_are_one_target(
     world, platform_first: bool, lost: bool, hidden: tuple[str, ...]
 ) -> None:
     """Whichever was named first, whatever the API shows of it, and also when the first answer was lost."""
@@ -153,7 +153,7 @@ async def test_an_account_and_its_platform_are_one_target(
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_answer_named(world) -> None:
+async def test_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_answer_named(world) -> None:
     """Deleted in the dashboard and created again by its account."""
     platform = replace(world.post(), account_ids=(), platforms=("linkedin",))
     first = await world.writes.create(platform, tool="create_post")
@@ -167,7 +167,7 @@ async def test_a_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_ans
 @pytest.mark.parametrize(
     ("at", "hours", "outcome"), [(None, 23, "already_created"), (None, 25, "created"), (DUE, 25, "already_created")]
 )
-async def test_the_window_is_a_day_and_for_a_scheduled_post_until_its_time(
+async def test_window_is_a_day_and_for_a_scheduled_post_until_its_time(
     world, at: datetime | None, hours: int, outcome: str
 ) -> None:
     """A draft may be written again the next day; what is scheduled is not scheduled twice."""
@@ -178,7 +178,7 @@ async def test_the_window_is_a_day_and_for_a_scheduled_post_until_its_time(
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_wanted_duplicate_is_sent(world) -> None:
+async def test_wanted_duplicate_is_sent(world) -> None:
     """`allow_duplicate` sends it; what comes after is measured against the newest."""
     first = await world.writes.create(world.post(), tool="create_post")
     second = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
@@ -190,7 +190,7 @@ async def test_a_wanted_duplicate_is_sent(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_wanted_duplicate_that_was_refused_leaves_the_first_one_known(world) -> None:
+async def test_wanted_duplicate_that_was_refused_leaves_the_first_one_known(world) -> None:
     """The reservation of the first post comes back."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.faults.script = ["409"]
@@ -202,7 +202,7 @@ async def test_a_wanted_duplicate_that_was_refused_leaves_the_first_one_known(wo
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("elsewhere", [True, False])
-async def test_a_deleted_post_can_be_created_again(world, elsewhere: bool) -> None:
+async def test_deleted_post_can_be_created_again(world, elsewhere: bool) -> None:
     """Whether it was deleted through us or in the dashboard."""
     first = await world.writes.create(world.post(), tool="create_post")
     if elsewhere:
@@ -216,7 +216,7 @@ async def test_a_deleted_post_can_be_created_again(world, elsewhere: bool) -> No
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("seconds", [0, 120])
-async def test_a_post_that_one_reading_does_not_find_is_not_gone(world, seconds: int) -> None:
+async def test_post_that_one_reading_does_not_find_is_not_gone(world, seconds: int) -> None:
     """A copy of the API that lags answers 404 for what the list shows, or will show in a moment."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.time.clock.move(seconds)
@@ -229,7 +229,7 @@ async def test_a_post_that_one_reading_does_not_find_is_not_gone(world, seconds:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_post_that_was_just_created_is_not_gone_because_it_is_not_shown(world) -> None:
+async def test_post_that_was_just_created_is_not_gone_because_it_is_not_shown(world) -> None:
     """The list may lag as well; after a minute and a half it is believed."""
     first = await world.writes.create(world.post(), tool="create_post")
     await world.api.posts.delete(first.post_id or "")
@@ -241,7 +241,7 @@ async def test_a_post_that_was_just_created_is_not_gone_because_it_is_not_shown(
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_post_is_not_gone_while_the_list_can_not_be_read(world, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_post_is_not_gone_while_the_list_cannot_be_read(world, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not found and not listed have to agree."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.time.clock.move(120)
@@ -256,7 +256,7 @@ async def _no_answer() -> list[Post]:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_a_duplicate_is_reported_while_the_api_is_away(world) -> None:
+async def test_duplicate_is_reported_while_the_api_is_away(world) -> None:
     """The ledger knows the id; the post itself is missing from the answer."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.faults.reads_fail = True
@@ -367,7 +367,7 @@ async def test_create_for_accounts_of_two_posts_names_those_that_are_left(world,
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_an_unknown_outcome_is_settled_when_its_post_turns_up(world) -> None:
+async def test_unknown_outcome_is_settled_when_its_post_turns_up(world) -> None:
     """The next call finds the post and answers with it, once for every account of it."""
     both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
     world.faults.script = ["lost after commit"]
@@ -384,7 +384,7 @@ async def test_an_unknown_outcome_is_settled_when_its_post_turns_up(world) -> No
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_an_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
+async def test_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
     """The post of another account on the same platform, whose answer was lost too, is not given out for it."""
     one, two = [each.id for each in await world.api.integrations.list() if each.platform == "twitter"]
     world.faults.reads_fail = True
@@ -402,7 +402,7 @@ async def test_an_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_a_create_whose_process_ended_is_looked_for_by_the_next(world) -> None:
+async def test_create_whose_process_ended_is_looked_for_by_the_next(world) -> None:
     """An intent without an outcome, old enough, is treated as a lost answer."""
     await world.ledger.begin_create(world.post(), tool="create_post")
     post = await world.api.posts.create(world.post())

@@ -186,7 +186,7 @@ def test_every_history_keeps_the_promises(open_world: Callable[[Path], object]) 
     run_state_machine_as_test(_histories(open_world), settings=PROFILE)
 
 
-def test_a_history_without_reservations_breaks_them(
+def test_history_without_reservations_breaks_them(
     open_world: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the guard taken away the same search finds a post that is there twice."""

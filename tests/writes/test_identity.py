@@ -57,7 +57,7 @@ async def test_post_that_is_dated_in_whole_seconds_is_found_too(world) -> None:
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_a_list_from_before_identifies_the_new_post_even_without_dates(world) -> None:
+async def test_list_from_before_identifies_the_new_post_even_without_dates(world) -> None:
     """A caller that has just listed the posts passes them on: what was not there then is new."""
     await world.api.posts.create(world.post())
     before = await world.api.posts.list()

@@ -53,7 +53,7 @@ class CountingState(SqliteStore):
 
 
 @pytest.mark.requirement("writes.price")
-async def test_a_write_costs_one_commit_before_and_one_after_and_no_look(world, tmp_path: Path) -> None:
+async def test_write_costs_one_commit_before_and_one_after_and_no_look(world, tmp_path: Path) -> None:
     """And one request: no list comes before a create."""
     state = CountingState(tmp_path / "counting")
     world.ledger = Ledger(state, "scope", world.time.clock.now)
@@ -105,7 +105,7 @@ async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Pa
 
 
 @pytest.mark.requirement("writes.ledger-faults")
-async def test_write_that_can_not_be_recorded_is_not_sent(world, tmp_path: Path) -> None:
+async def test_write_that_cannot_be_recorded_is_not_sent(world, tmp_path: Path) -> None:
     """No ledger, no write."""
     world.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", world.time.clock.now)
 
@@ -117,7 +117,7 @@ async def test_write_that_can_not_be_recorded_is_not_sent(world, tmp_path: Path)
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize("fault", ["none", "lost after commit"])
-async def test_outcome_that_can_not_be_noted_is_still_answered(
+async def test_outcome_that_cannot_be_noted_is_still_answered(
     world, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What happened has happened; the intent stays behind and is reported."""
@@ -183,7 +183,7 @@ class UnreadableLedger(Ledger):
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize(("failures", "outcome"), [(2, "created"), (99, "unknown")])
-async def test_lost_answer_has_an_outcome_though_the_ledger_can_not_be_read(world, failures: int, outcome: str) -> None:
+async def test_lost_answer_has_an_outcome_though_the_ledger_cannot_be_read(world, failures: int, outcome: str) -> None:
     """The next look may know; an error would say that nothing was sent."""
     world.ledger = UnreadableLedger(
         world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now

@@ -58,7 +58,7 @@ def test_each_limit_has_its_own_setting() -> None:
 
 
 @pytest.mark.requirement("writes.limits")
-async def test_a_limit_of_none_allows_nothing(world) -> None:
+async def test_limit_of_none_allows_nothing(world) -> None:
     """0 is a limit too, and never frees up."""
     with pytest.raises(LimitReached, match="None is allowed") as raised:
         await world.another(limits=HourlyLimits(posts=0)).create(world.post(), tool="create_post")

@@ -125,7 +125,7 @@ async def test_api_without_the_endpoint_changes_nothing(world) -> None:
 
 
 @pytest.mark.requirement("writes.publish")
-async def test_publish_that_can_not_be_recorded_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_publish_that_cannot_be_recorded_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
     post = await make_draft(world)
 
     async def fail(*_: object) -> str:

@@ -82,7 +82,7 @@ async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
     assert "cm0 was being replaced at 2026-11-24T10:00:00.000Z, a replacement may have been created" in lines(caplog)[0]
 
 
-async def test_ledger_that_can_not_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
+async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
     """Serving goes on without a word: reads do not need it."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     state = SqliteStore(tmp_path)

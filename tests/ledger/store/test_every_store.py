@@ -50,8 +50,8 @@ async def test_all_steps_happen_or_none(open_store: Open, scope: str) -> None:
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_steps_are_carried_out_in_their_order(open_store: Open, scope: str) -> None:
-    """The last one about a document counts."""
+async def test_steps_run_in_order(open_store: Open, scope: str) -> None:
+    """The last one for a document counts."""
     state = open_store()
 
     assert await state.commit(scope, [put("a", 1), put("a", 2), put("b", 1), Delete("kind", "b")], NOW) == "done"
@@ -79,8 +79,8 @@ async def test_one_of_many_concurrent_puts_succeeds(open_store: Open, scope: str
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_concurrent_changes_of_a_document_build_on_each_other(open_store: Open, scope: str) -> None:
-    """Twenty writers that read, add one and write back if the version is unchanged: no increment is lost."""
+async def test_concurrent_updates_are_not_lost(open_store: Open, scope: str) -> None:
+    """Twenty writers read, add one and write back if the version is unchanged."""
     states = [open_store() for _ in range(3)]
     await states[0].commit(scope, [put("sum", 0)], NOW)
 
@@ -99,7 +99,7 @@ async def test_concurrent_changes_of_a_document_build_on_each_other(open_store: 
 
 @pytest.mark.requirement("state.atomic")
 async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str) -> None:
-    """Of many at once no more than allowed get through; what is older than the window does not count."""
+    """No more than allowed succeed concurrently; entries older than the window don't count."""
     states = [open_store() for _ in range(3)]
     results: list[str] = []
 
@@ -117,8 +117,8 @@ async def test_at_most_counts_and_puts_in_one_step(open_store: Open, scope: str)
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_at_most_counts_only_what_is_there_and_not_expired(open_store: Open, scope: str) -> None:
-    """Room comes back when a document is dropped or expires."""
+async def test_at_most_counts_existing_unexpired_documents(open_store: Open, scope: str) -> None:
+    """Deleting or expiry makes room."""
     state = open_store()
     limit = RateCap("kind", NOW - HOUR, 2)
     soon = NOW + timedelta(minutes=1)
@@ -142,8 +142,8 @@ async def test_expectation_is_reported_before_the_limit(open_store: Open, scope:
 
 
 @pytest.mark.requirement("state.repeated")
-async def test_steps_that_were_committed_are_not_carried_out_again(open_store: Open, scope: str) -> None:
-    """Whoever lost the answer asks again with the very same steps, and hears of the first time."""
+async def test_committed_steps_are_not_repeated(open_store: Open, scope: str) -> None:
+    """Repeating the same steps after a lost response returns the first result."""
     state = open_store()
     steps = [put("a", 1, expected=""), put("b", 1)]
 
@@ -154,8 +154,8 @@ async def test_steps_that_were_committed_are_not_carried_out_again(open_store: O
 
 
 @pytest.mark.requirement("state.expiry")
-async def test_expired_documents_are_as_good_as_absent(open_store: Open, scope: str) -> None:
-    """They can't be read, do not stand in the way, and a new one starts its own time. The caller's clock decides."""
+async def test_expired_documents_count_as_absent(open_store: Open, scope: str) -> None:
+    """They can't be read and don't block a new one. The caller's clock decides."""
     state = open_store()
     soon = NOW + timedelta(minutes=1)
     await state.commit(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
@@ -172,7 +172,7 @@ async def test_expired_documents_are_as_good_as_absent(open_store: Open, scope: 
 
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_store: Open, scope: str) -> None:
-    """Replacing a document does not make it newer; of two of the same time the later put comes first."""
+    """Replacing a document doesn't make it newer; ties are ordered by put, latest first."""
     state = open_store()
     await state.commit(scope, [put("a"), put("z")], NOW)
     await state.commit(scope, [put("b")], NOW + timedelta(seconds=1))
@@ -195,8 +195,8 @@ async def test_time_of_any_year_is_kept_to_the_millisecond(open_store: Open, sco
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_recent_gives_all_of_very_many(open_store: Open, scope: str) -> None:
-    """More than fit into one answer of any store."""
+async def test_recent_returns_very_many(open_store: Open, scope: str) -> None:
+    """More than fit into one response of any store."""
     state = open_store()
     for start in range(0, 1200, 300):
         steps = [put(f"{number:04d}", number) for number in range(start, start + 300)]
@@ -207,8 +207,8 @@ async def test_recent_gives_all_of_very_many(open_store: Open, scope: str) -> No
 
 
 @pytest.mark.requirement("state.scopes")
-async def test_scopes_and_kinds_do_not_meet(open_store: Open, scope: str) -> None:
-    """Not even where their names, put together, would read alike."""
+async def test_scopes_and_kinds_are_separate(open_store: Open, scope: str) -> None:
+    """Even if their names concatenate to the same text."""
     state = open_store()
     places = [
         (scope, "kind"),
@@ -250,7 +250,7 @@ ODD = [
 
 @pytest.mark.requirement("state.documents")
 async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) -> None:
-    """Zero characters, other scripts, long ones; and two that only look alike are two."""
+    """NUL characters, other scripts, long ones; lookalikes are distinct."""
     state = open_store()
     assert await state.commit(scope, [put(key, key) for key in ODD], NOW) == "done"
 
@@ -261,8 +261,8 @@ async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) ->
 
 
 @pytest.mark.requirement("state.documents")
-async def test_key_that_is_not_text_is_absent(open_store: Open, scope: str) -> None:
-    """Half a surrogate pair, as a model may make one up, is an unknown key like any other; in a value it is kept."""
+async def test_unencodable_key_is_absent(open_store: Open, scope: str) -> None:
+    """A lone surrogate from a model is an unknown key; values keep it."""
     state = open_store()
     await state.commit(scope, [put("a", "\ud800")], NOW)
 
@@ -272,7 +272,7 @@ async def test_key_that_is_not_text_is_absent(open_store: Open, scope: str) -> N
 
 
 @pytest.mark.requirement("state.documents")
-async def test_big_and_deep_documents_come_back_as_they_were(open_store: Open, scope: str) -> None:
+async def test_big_and_deep_documents_are_unchanged(open_store: Open, scope: str) -> None:
     """A plan of a thousand posts is 2 MB; null, numbers and order are kept."""
     state = open_store()
     big = {"steps": [{"text": "Tür 🚪 " * 120, "number": number, "at": None, "share": 0.1} for number in range(1000)]}
@@ -298,8 +298,8 @@ async def test_processes_share_a_store_and_reopen_it(open_store: Open, scope: st
 
 
 @pytest.mark.requirement("state.replicas")
-async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope: str) -> None:
-    """Callers that go away at any moment; what each of them did is there whole or not at all."""
+async def test_store_works_after_cancelled_calls(open_store: Open, scope: str) -> None:
+    """Cancelled at any moment; each call's effect is complete or absent."""
     state = open_store()
 
     async def write(number: int, scope_of_task: anyio.CancelScope) -> None:
@@ -321,8 +321,8 @@ async def test_cancelled_calls_leave_a_store_that_works(open_store: Open, scope:
 
 
 @pytest.mark.requirement("state.replicas")
-async def test_confirmation_is_redeemed_once_by_all_processes_together(open_store: Open, scope: str) -> None:
-    """Given out by one, taken by whichever is first."""
+async def test_confirmation_is_redeemed_once_across_processes(open_store: Open, scope: str) -> None:
+    """Issued by one, redeemed by the first."""
     ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
     offered = await ledgers[0].confirmations.offer("digest", 60)
     redeemed: list[bool] = []
@@ -339,8 +339,8 @@ async def test_confirmation_is_redeemed_once_by_all_processes_together(open_stor
 
 
 @pytest.mark.requirement("state.replicas")
-async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: Open, scope: str) -> None:
-    """None overwrites what another one noted."""
+async def test_plan_steps_are_recorded_across_processes(open_store: Open, scope: str) -> None:
+    """None overwrites another's."""
     ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
     await ledgers[0].plans.save("plan", {"posts": 12})
 
@@ -355,7 +355,7 @@ async def test_steps_of_a_plan_are_noted_by_all_processes_together(open_store: O
 
 @pytest.mark.requirement("history.shows")
 async def test_history_names_the_accounts_of_each_write(open_store: Open, scope: str) -> None:
-    """As they were sent, as the response named them, and as a deleted post had them; on every store."""
+    """As sent, as the response named them, and as a deleted post had them."""
     ledger = Ledger(open_store(), scope, lambda: NOW)
     post = PostCreate("A", ("acc_1",), scheduled_at=LATER)
     created = await ledger.begin_create(post, tool="create_post", replaces="cm0")
@@ -375,8 +375,8 @@ async def test_history_names_the_accounts_of_each_write(open_store: Open, scope:
 
 
 @pytest.mark.requirement("state.not-ours")
-async def test_entry_that_is_not_a_document_is_reported_as_damage(open_store: Open, scope: str) -> None:
-    """Only who asks for it hears of it."""
+async def test_invalid_entry_is_reported_as_damage(open_store: Open, scope: str) -> None:
+    """Only to readers of that entry."""
     state = open_store()
     no_document: Any = ["not", "an", "object"]
     await state.commit(scope, [Put("kind", "bad", no_document, LATER), put("good", 1)], NOW)

@@ -29,8 +29,8 @@ STEP = Put("kind", "a", {}, NOW + timedelta(days=1))
         ("postgres://host/db", PostgresqlStore),
     ],
 )
-async def test_scheme_names_the_store_and_nothing_is_opened(tmp_path: Path, url: str, store: type) -> None:
-    """No such host is asked for, and no folder is made."""
+async def test_scheme_selects_the_store_without_opening_it(tmp_path: Path, url: str, store: type) -> None:
+    """No name is resolved, and no folder is created."""
     state = open_store(settings(tmp_path / "state", url))
 
     assert isinstance(state, store)
@@ -51,8 +51,8 @@ async def test_scheme_names_the_store_and_nothing_is_opened(tmp_path: Path, url:
         ("postgresql://user@host/db?word-of-honor=1", "must be postgresql://user:password@host:port/database"),
     ],
 )
-def test_url_that_can_not_be_used_is_reported_without_quoting_it(tmp_path: Path, url: str, words: str) -> None:
-    """A password with a special character is the likeliest mistake, so no part of the URL is repeated, nor in a traceback."""
+def test_invalid_url_is_reported_without_quoting_it(tmp_path: Path, url: str, words: str) -> None:
+    """A special character in the password is the likeliest mistake, so no part of the URL is shown."""
     with pytest.raises(SettingProblem) as refused:
         open_store(settings(tmp_path, url))
 
@@ -61,7 +61,7 @@ def test_url_that_can_not_be_used_is_reported_without_quoting_it(tmp_path: Path,
 
 
 @pytest.mark.requirement("state.url")
-def test_missing_driver_is_reported_with_the_line_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_is_reported_with_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client is an extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "ttp_mcp.ledger.store.postgresql")

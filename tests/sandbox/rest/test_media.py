@@ -323,7 +323,7 @@ async def test_url_works_for_every_opening_of_the_same_data(tmp_path: Path, cloc
         ("con?.png#x", "/con-.png-x.png"),
     ],
 )
-async def test_filename_can_not_lead_out_of_the_folder(
+async def test_filename_cannot_lead_out_of_the_folder(
     sandbox: Sandbox, api: httpx2.AsyncClient, storage: httpx2.AsyncClient, filename: str, end: str
 ) -> None:
     """The key has a cleaned name, and the file lies below the folder."""

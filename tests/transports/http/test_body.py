@@ -34,7 +34,8 @@ async def test_byte_order_mark_before_a_body_is_skipped(web):
 
 
 @pytest.mark.parametrize("content", [rb"a\ud83d", rb"\ude00", rb"\ud83d\ud83d\ude00"])
-async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that_the_model_sees(web, content):
+async def test_lone_surrogate_is_an_error_of_the_call(web, content):
+    """With the call's id, so that the model sees it."""
     response = await web.http.post("/mcp", **body_of(content))
     assert (response.status_code, response.json()["id"]) == (200, 1)
     assert response.json()["result"]["isError"] is True
@@ -42,14 +43,14 @@ async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that
 
 
 @pytest.mark.parametrize("content", [rb"\ud83d\ude00", rb"\\ud83d", rb"caf\u00e9"])
-async def test_other_escapes_arrive_as_they_are(web, content):
+async def test_other_escapes_are_unchanged(web, content):
     response = await web.http.post("/mcp", **body_of(content))
     assert CUT not in response.text
     assert response.json()["result"].get("isError", False) is False
 
 
 async def test_body_in_many_parts_is_repaired_as_a_whole(web):
-    """The mark and an escape may be split between two parts."""
+    """The mark and an escape may be split across two parts."""
     wanted = body_of(rb"a\ud83d")
 
     async def parts():

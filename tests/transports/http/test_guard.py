@@ -1,4 +1,4 @@
-"""What a request must be before the server looks at it: addressed to it, from a known place, with one meaning."""
+"""The first check of a request: addressed to this server, from an allowed origin, and unambiguous."""
 
 import json
 
@@ -53,7 +53,7 @@ def accepted_request(**headers):
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:8000"])
-async def test_a_loopback_server_answers_to_the_names_of_this_machine(web, host):
+async def test_loopback_server_accepts_the_names_of_this_machine(web, host):
     response = await web.rpc("tools/list", host=host)
     assert response.status_code == 200
 
@@ -88,7 +88,7 @@ async def test_any_other_host_is_refused_with_421(web, host):
     )
 
 
-async def test_a_request_without_a_host_is_refused_with_400(web):
+async def test_request_without_a_host_is_refused_with_400(web):
     accepted = accepted_request()
     assert (await exchange(web, **accepted))[0] == 200
     accepted["headers"] = [(name, value) for name, value in accepted["headers"] if name != b"host"]
@@ -119,7 +119,7 @@ async def test_repeated_header_is_refused(serve, name, value):
     assert refused == (400, f"The request has two headers {name}.")
 
 
-async def test_two_ways_to_give_the_length_are_refused(web):
+async def test_two_declared_lengths_are_refused(web):
     """Each of them alone is accepted."""
     accepted = accepted_request()
     length = (b"content-length", str(len(accepted["body"])).encode())
@@ -135,7 +135,7 @@ async def test_two_ways_to_give_the_length_are_refused(web):
 
 
 @pytest.mark.parametrize("given", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
-async def test_a_page_of_this_machine_and_port_may_call_and_no_cors_header_is_sent(web, given):
+async def test_same_origin_page_may_call_without_cors_headers(web, given):
     response = await web.rpc("tools/list", origin=given)
     assert response.status_code == 200
     assert [name for name in response.headers if name.startswith("access-control")] == []
@@ -175,7 +175,7 @@ async def test_scripts_of_a_listed_origin_may_read_answers_and_refusals(serve):
     assert "access-control-allow-credentials" not in answered.headers
 
 
-async def test_a_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
+async def test_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
     async with serve(allowed_origins=("https://app.example.com",), server_key="k" * 40) as web:
         response = await web.http.options(
             "/mcp", headers={"origin": "https://app.example.com", "access-control-request-method": "POST"}
@@ -198,7 +198,7 @@ async def test_a_preflight_of_a_listed_origin_is_answered_without_a_key(serve):
     assert probe.headers["access-control-allow-methods"] == "GET, HEAD"
 
 
-async def test_a_preflight_of_an_origin_that_is_not_listed_is_refused_with_403(web):
+async def test_preflight_of_an_origin_that_is_not_listed_is_refused_with_403(web):
     for page in ("https://evil.example", "http://localhost:8000"):
         headers = {"origin": page, "access-control-request-method": "POST"}
         response = await web.http.options("/mcp", headers=headers)
@@ -214,8 +214,8 @@ async def test_options_request_that_is_not_a_preflight_is_refused_with_405(serve
     assert [each.status_code for each in (without_method, without_origin, other_method)] == [405, 405, 405]
 
 
-async def test_headers_of_the_application_let_no_other_page_read():
-    """Those of the SDK allow every page."""
+async def test_cors_headers_of_the_sdk_are_removed():
+    """They allow every page."""
 
     async def app(scope, receive, send):
         allowed = [(b"Access-Control-Allow-Origin", b"*"), (b"Access-Control-Allow-Credentials", b"true")]
@@ -245,7 +245,7 @@ async def test_probe_is_answered_under_any_name(web):
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS", "HEAD"])
-async def test_only_the_methods_of_the_transport_are_taken(web, method):
+async def test_only_methods_of_the_transport_are_accepted(web, method):
     response = await web.http.request(method, "/mcp")
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
@@ -260,7 +260,7 @@ async def test_methods_of_another_path_are_named(web):
 
 
 @pytest.mark.parametrize("path", ["/", "/mcp//", "/mcp/x", "/mcpx", "/social/mcpx", "/MCP", "/docs", "/healthz//"])
-async def test_another_path_is_refused_and_the_path_of_mcp_named(serve, path):
+async def test_unknown_path_is_refused_naming_the_mcp_path(serve, path):
     async with serve(options={"path": "/social/mcp"}) as web:
         response = await web.http.post(path)
     assert response.status_code == 404
@@ -269,8 +269,8 @@ async def test_another_path_is_refused_and_the_path_of_mcp_named(serve, path):
 
 @pytest.mark.parametrize("configured", ["/mcp", "/mcp/"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
-async def test_final_slash_makes_no_difference_and_redirects_no_request(serve, configured, path):
-    """Clients and gateways add and remove it by themselves."""
+async def test_final_slash_is_ignored_without_a_redirect(serve, configured, path):
+    """Clients and gateways add and remove it."""
     async with serve(options={"path": configured}) as web:
         response = await web.http.post(path, **request("tools/list"))
         probe = await web.http.get("/healthz/")
@@ -285,7 +285,7 @@ async def test_key_is_needed_with_and_without_the_final_slash(serve, path):
         assert (await web.http.post(path, **request("tools/list"))).status_code == 401
 
 
-async def test_a_token_in_a_url_is_refused(web):
+async def test_token_in_a_url_is_refused(web):
     response = await web.http.post("/mcp?token=TTP_" + "0" * 48)
     assert response.status_code == 400
     assert said(response) == (
@@ -309,7 +309,9 @@ async def test_listed_hosts_are_served_with_the_usual_port_of_the_proxy(serve):
     assert statuses == [200, 200, 200, 421, 421]
 
 
-async def test_a_body_larger_than_4_mib_is_refused_with_413_however_it_is_sent(web):
+async def test_body_over_4_mib_is_refused_with_413(web):
+    """However it is sent."""
+
     async def chunks():
         for _ in range(5):
             yield b" " * 1024 * 1024
@@ -320,7 +322,7 @@ async def test_a_body_larger_than_4_mib_is_refused_with_413_however_it_is_sent(w
     assert (whole.status_code, chunked.status_code) == (413, 413)
 
 
-async def test_other_kinds_of_connections_are_not_answered():
+async def test_websockets_are_not_answered():
     reached = []
 
     async def app(scope, receive, send):
@@ -333,14 +335,14 @@ async def test_other_kinds_of_connections_are_not_answered():
 
 
 @given(st.text(max_size=60))
-def test_a_name_is_read_as_a_whole_or_not_at_all(text):
+def test_malformed_host_is_not_parsed(text):
     found = parse_authority(text, 80)
     assert found is None or text.lower() in (found[0], f"{found[0]}:{found[1]}")
     place = parse_origin(text)
     assert place is None or text.lower() in (f"{place[0]}://{place[1]}", f"{place[0]}://{place[1]}:{place[2]}")
 
 
-def test_an_origin_of_another_scheme_can_be_listed():
+def test_origin_of_another_scheme_can_be_listed():
     assert parse_origin("vscode-webview://abc123") == ("vscode-webview", "abc123", 0)
     assert parse_origin("HTTPS://A.example") == ("https", "a.example", 443)
     assert parse_origin("http://a.example") == ("http", "a.example", 80)

@@ -1,4 +1,4 @@
-"""Keys of an OAuth issuer, fetched over real sockets: from the issuer alone, in time, and past any proxy."""
+"""Keys of an OAuth issuer, fetched over real sockets: only from the issuer, within a time, and past any proxy."""
 
 import asyncio
 import json
@@ -36,8 +36,8 @@ def metadata(issuer):
     return {"issuer": issuer, "jwks_uri": f"{issuer}/keys"}
 
 
-async def test_keys_of_an_issuer_on_this_machine_are_fetched_past_any_proxy(monkeypatch):
-    """A proxy that sees plain requests could replace the keys."""
+async def test_keys_of_a_local_issuer_bypass_proxies(monkeypatch):
+    """A proxy could replace the keys in plain requests."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
@@ -53,7 +53,7 @@ async def test_keys_of_an_issuer_on_this_machine_are_fetched_past_any_proxy(monk
 
 
 async def test_redirect_of_an_issuer_is_not_followed(caplog):
-    """Keys from where it leads would not be the issuer's."""
+    """Keys from elsewhere aren't the issuer's."""
     async with FaultServer() as server:
         server.faults[:] = [answer(metadata(server.url)), redirect("/elsewhere"), answer({"keys": [KEY]})]
         assert await find(server.url) is None
@@ -61,7 +61,7 @@ async def test_redirect_of_an_issuer_is_not_followed(caplog):
     assert caplog.messages == ["The keys of TTP_OAUTH_ISSUER could not be fetched: HTTPStatusError"]
 
 
-async def test_issuer_that_does_not_answer_is_given_up(monkeypatch, caplog):
+async def test_silent_issuer_times_out(monkeypatch, caplog):
     monkeypatch.setattr(jwks, "_TIMEOUT_SECONDS", 0.05)
     async with FaultServer(hang("request")) as server:
         assert await find(server.url) is None
@@ -88,10 +88,8 @@ async def serving_tls(context):
 
 
 @pytest.mark.parametrize(("name", "is_trusted"), [("localhost", True), ("localhost", False), ("other.example", True)])
-async def test_keys_come_only_from_a_server_with_the_certificate_of_the_issuer(
-    monkeypatch, tmp_path, caplog, name, is_trusted
-):
-    """A server in its place could sign tokens that are accepted."""
+async def test_issuer_needs_a_valid_certificate(monkeypatch, tmp_path, caplog, name, is_trusted):
+    """An impostor could sign tokens that are accepted."""
     context, ca = make_certificate(tmp_path, name)
     if is_trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(ca))
@@ -111,7 +109,7 @@ async def test_proxy_of_the_environment_is_used_for_https(monkeypatch, caplog):
     assert [(each.method, each.path) for each in proxy.requests] == [("CONNECT", "login.example.com:443")]
 
 
-def test_metadata_is_looked_for_at_both_addresses():
+def test_metadata_is_read_from_both_addresses():
     assert metadata_urls("https://a.example/tenant/") == (
         "https://a.example/.well-known/oauth-authorization-server/tenant",
         "https://a.example/tenant/.well-known/openid-configuration",

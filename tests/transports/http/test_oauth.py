@@ -1,4 +1,4 @@
-"""OAuth access tokens against an issuer in this process: what is accepted, what is not, and what clients can find out."""
+"""OAuth access tokens from an issuer in this process: which are accepted, and what clients can discover."""
 
 import base64
 import itertools
@@ -84,7 +84,7 @@ def tokens(issuer, moment):
     return AccessTokens(ISSUER, RESOURCE, IssuerKeys(ISSUER, app=issuer.app, monotonic=lambda: moment[0]))
 
 
-async def test_a_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer):
+async def test_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer):
     token = issuer.token(scope="read write")
     access = await tokens.verify_token(token)
     assert (access.client_id, access.subject, access.scopes) == ("app", "user-1", ["read", "write"])
@@ -102,7 +102,7 @@ async def test_a_token_of_the_issuer_for_this_server_is_accepted(tokens, issuer)
         ({"scope": ["read"]}, "app", "user-1", []),
     ],
 )
-async def test_client_of_a_token_is_named_by_the_first_claim_that_does(tokens, issuer, claims, client, subject, scopes):
+async def test_client_is_named_by_the_first_claim_with_a_name(tokens, issuer, claims, client, subject, scopes):
     access = await tokens.verify_token(issuer.token(**claims))
     assert (access.client_id, access.subject, access.scopes) == (client, subject, scopes)
 
@@ -124,7 +124,7 @@ async def test_clocks_of_issuer_and_server_may_differ_by_half_a_minute(tokens, i
     assert (expired is not None, early is not None) == (is_accepted, is_accepted)
 
 
-async def test_refused_token_is_logged_by_its_reason_alone(tokens, issuer, caplog):
+async def test_refused_token_is_logged_by_reason_only(tokens, issuer, caplog):
     caplog.set_level("INFO")
     assert await tokens.verify_token(issuer.token(exp=1)) is None
     assert caplog.messages[-1:] == ["access token refused: ExpiredSignatureError"]
@@ -145,18 +145,18 @@ async def test_refused_token_is_logged_by_its_reason_alone(tokens, issuer, caplo
         {"nbf": 4_000_000_000},
     ],
 )
-async def test_a_token_with_other_claims_is_refused(tokens, issuer, claims):
+async def test_token_with_other_claims_is_refused(tokens, issuer, claims):
     assert await tokens.verify_token(issuer.token(**claims)) is None
 
 
 @pytest.mark.parametrize(
     "claims", [{"aud": [RESOURCE, "x"]}, {"aud": RESOURCE + "/"}, {"sub": None, "client_id": None}]
 )
-async def test_a_token_for_several_with_us_among_them_is_accepted(tokens, issuer, claims):
+async def test_token_for_several_audiences_with_ours_is_accepted(tokens, issuer, claims):
     assert await tokens.verify_token(issuer.token(**claims)) is not None
 
 
-async def test_a_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
+async def test_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
     stranger = ec.generate_private_key(ec.SECP256R1())
     forged = [
         issuer.token(key=stranger),
@@ -174,7 +174,7 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(tokens, issuer):
     assert [await tokens.verify_token(token) for token in forged] == [None] * len(forged)
 
 
-async def test_secret_among_the_keys_signs_nothing(tokens, issuer):
+async def test_symmetric_key_is_ignored(tokens, issuer):
     """Everyone can read it there."""
     secret = b"s" * 64
     listed = {"kty": "oct", "kid": "s", "k": base64.urlsafe_b64encode(secret).decode().rstrip("=")}
@@ -185,14 +185,13 @@ async def test_secret_among_the_keys_signs_nothing(tokens, issuer):
 
 
 @pytest.mark.parametrize("more", [{"use": "enc"}, {"alg": "ES384"}])
-async def test_a_key_for_another_use_is_not_used(tokens, issuer, more):
+async def test_key_for_another_use_is_not_used(tokens, issuer, more):
     issuer.documents["/keys"] = issuer.jwks(**more)
     assert await tokens.verify_token(issuer.token()) is None
 
 
-async def test_keys_are_fetched_once_and_again_when_a_new_one_appears_but_not_for_every_stranger(
-    tokens, issuer, moment
-):
+async def test_keys_are_refetched_for_a_new_key_with_a_limit(tokens, issuer, moment):
+    """Not for every unknown key id."""
     good = issuer.token()
     for _ in range(3):
         assert await tokens.verify_token(good)
@@ -237,7 +236,7 @@ async def test_withdrawn_key_is_accepted_for_an_hour_at_most(tokens, issuer, mom
         (METADATA, {"issuer": ISSUER}, "KeyError"),
     ],
 )
-async def test_an_issuer_that_can_not_be_understood_accepts_no_token(tokens, issuer, caplog, path, document, cause):
+async def test_unreadable_issuer_accepts_no_token(tokens, issuer, caplog, path, document, cause):
     issuer.documents[path] = document
     assert await tokens.verify_token(issuer.token()) is None
     assert caplog.messages == [f"The keys of TTP_OAUTH_ISSUER could not be fetched: {cause}"]
@@ -249,19 +248,19 @@ async def test_largest_document_of_an_issuer_is_read(tokens, issuer):
     assert await tokens.verify_token(issuer.token())
 
 
-async def test_the_keys_of_before_stay_while_the_issuer_is_down(tokens, issuer, moment):
+async def test_keys_are_kept_while_the_issuer_is_down(tokens, issuer, moment):
     assert await tokens.verify_token(issuer.token())
     issuer.documents.clear()
     moment[0] += 4000
     assert await tokens.verify_token(issuer.token())
 
 
-async def test_metadata_of_openid_connect_is_found_too(tokens, issuer):
+async def test_openid_connect_metadata_is_found_too(tokens, issuer):
     issuer.documents["/tenant/.well-known/openid-configuration"] = issuer.documents.pop(METADATA)
     assert await tokens.verify_token(issuer.token())
 
 
-async def test_the_server_key_is_accepted_beside_access_tokens_when_it_is_set(issuer):
+async def test_server_key_is_accepted_beside_access_tokens_when_it_is_set(issuer):
     keys = IssuerKeys(ISSUER, app=issuer.app)
     both = AccessTokens(ISSUER, RESOURCE, keys, ServerKey(KEY))
     access = await both.verify_token(KEY)
@@ -269,7 +268,7 @@ async def test_the_server_key_is_accepted_beside_access_tokens_when_it_is_set(is
     assert await both.verify_token(KEY + "x") is None
 
 
-async def test_over_http_a_client_learns_where_to_get_a_token_and_is_served_with_it(serve, issuer):
+async def test_client_discovers_the_issuer_and_is_served(serve, issuer):
     async with serve(**OAUTH, more={"issuer_app": issuer.app}) as web:
         refused = await web.rpc("tools/list")
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
@@ -307,7 +306,7 @@ async def test_metrics_need_the_key_beside_an_issuer(serve, issuer):
 
 
 async def test_metadata_needs_no_key(serve, issuer):
-    """A client without a token looks there for where to get one."""
+    """A client without a token reads where to get one."""
     async with serve(**OAUTH, server_key=KEY, more={"issuer_app": issuer.app}) as web:
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
         other = await web.http.get("/.well-known/oauth-protected-resource")
@@ -315,14 +314,14 @@ async def test_metadata_needs_no_key(serve, issuer):
 
 
 async def test_page_of_a_listed_origin_reads_the_metadata(serve, issuer):
-    """The SDK allows every origin by itself; two headers would be none."""
+    """The SDK adds its own CORS header, and two would be invalid."""
     page = "https://app.example.com"
     async with serve(**OAUTH, allowed_origins=(page,), more={"issuer_app": issuer.app}) as web:
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp", headers={"origin": page})
     assert metadata.headers.get_list("access-control-allow-origin") == [page]
 
 
-async def test_an_access_token_whose_signature_holds_the_beginning_of_an_api_token_is_served(serve, issuer):
+async def test_access_token_that_contains_an_api_token_prefix_is_accepted(serve, issuer):
     issuer.keys["e"] = ed25519.Ed25519PrivateKey.from_private_bytes(b"k" * 32)
     issuer.documents["/keys"] = issuer.jwks()
     # These signatures are the same each time: the first number is one that fits, found by trying.
@@ -336,7 +335,7 @@ async def test_an_access_token_whose_signature_holds_the_beginning_of_an_api_tok
     assert response.status_code == 200
 
 
-async def test_several_users_need_an_access_token_and_their_own(serve, issuer):
+async def test_multi_tenant_callers_need_an_access_token_and_their_own(serve, issuer):
     options = {"multi_tenant": True}
     async with serve(**OAUTH, options=options, server_key=KEY, more={"issuer_app": issuer.app}) as web:
         access = f"Bearer {issuer.token()}"
@@ -370,7 +369,7 @@ async def test_several_users_need_an_access_token_and_their_own(serve, issuer):
         ),
     ],
 )
-async def test_network_setting_that_can_not_be_used_is_a_warning_with_the_next_step(
+async def test_network_setting_that_cannot_be_used_is_a_warning_with_the_next_step(
     monkeypatch, caplog, variable, value, cause
 ):
     """The API client has the same words; a token is refused until then."""

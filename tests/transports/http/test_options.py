@@ -1,4 +1,4 @@
-"""Which configurations are served, and in which words the others are refused."""
+"""Which configurations are served, and how the others are refused."""
 
 from dataclasses import replace
 
@@ -34,13 +34,13 @@ def test_other_machines_are_not_served_without_allowed_hosts(settings):
     assert "TTP_ALLOWED_HOSTS" in refusal(settings, OUTSIDE, **ISSUER)
 
 
-def test_users_tokens_do_not_travel_between_machines_without_tls(settings):
+def test_users_tokens_need_tls_between_machines(settings):
     options = {**OUTSIDE, "multi_tenant": True}
     assert "--behind-tls-proxy" in refusal(settings, options, server_key=KEY, **HOSTS)
 
 
 @pytest.mark.parametrize("changes", [{"token": Token(token_of(1))}, {"token_problem": "it must begin with ttp_."}])
-def test_a_configured_token_and_several_users_exclude_each_other(settings, changes):
+def test_configured_token_excludes_multi_tenant(settings, changes):
     assert "TTP_API_TOKEN" in refusal(settings, {"multi_tenant": True}, **changes)
 
 
@@ -84,7 +84,7 @@ EXPOSED = [
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 @pytest.mark.parametrize(("options", "changes", "named"), EXPOSED)
-def test_server_that_others_reach_needs_client_auth_or_an_explicit_no(settings, transport, options, changes, named):
+def test_exposed_server_needs_client_auth_or_an_explicit_opt_out(settings, transport, options, changes, named):
     exposed = replace(settings, **changes)
     with pytest.raises(SettingProblem) as problem:
         check_options(exposed, Options(transport, **options))
@@ -102,7 +102,7 @@ def test_client_auth_is_not_switched_off_beside_a_key_or_an_issuer(settings, cha
 
 
 @pytest.mark.parametrize("hosts", [("localhost:9000",), ("127.0.0.1",), ("[::1]:9000",)])
-def test_further_name_of_this_machine_needs_no_client_auth(settings, hosts):
+def test_other_loopback_name_needs_no_client_auth(settings, hosts):
     check_options(replace(settings, allowed_hosts=hosts), Options("http"))
 
 
@@ -145,12 +145,12 @@ def test_path_of_sse_is_not_that_of_its_messages(settings):
         "/a" * 9,
     ],
 )
-def test_a_path_is_plain_and_not_taken(settings, path):
+def test_path_is_plain_and_not_reserved(settings, path):
     assert "--path" in refusal(settings, {"path": path})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
-def test_this_machine_is_served_as_it_is(settings, host):
+def test_loopback_server_needs_no_settings(settings, host):
     options = Options("http", host=host)
     check_options(settings, options)
     written = f"[{host}]" if ":" in host else host
@@ -192,7 +192,7 @@ def test_other_machines_are_served_with_a_key_or_an_issuer(settings):
     check_options(replace(settings, server_key=KEY, **HOSTS), options)
 
 
-def test_what_there_is_depends_on_the_transport(settings):
+def test_methods_depend_on_the_transport(settings):
     http = guard_rules(settings, Options("http"), 8000).methods
     sse = guard_rules(settings, Options("sse", path="/events"), 8000).methods
     oauth = guard_rules(replace(settings, **ISSUER), Options("http", path="/x"), 8000).methods
@@ -205,7 +205,7 @@ def test_what_there_is_depends_on_the_transport(settings):
     assert guard_rules(settings, Options("http", path="/x"), 8000).endpoint == "/x"
 
 
-def test_figures_need_the_key_or_this_machine(settings):
+def test_metrics_need_the_key_or_this_machine(settings):
     keyed = replace(settings, server_key=KEY)
     assert has_metrics(keyed, Options("http", **OUTSIDE))
     assert has_metrics(settings, Options("http"))

@@ -1,4 +1,4 @@
-"""The server on a port, with real clients: it says where it is, serves both eras and SSE, and ends in good order."""
+"""The server on a port, with real clients: it prints its address, serves both eras and SSE, and shuts down gracefully."""
 
 import asyncio
 import re
@@ -65,7 +65,7 @@ async def test_clients_of_both_eras_list_and_call_over_streamable_http(settings,
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open_streams(settings, mode, caplog):
+async def test_sse_clients_are_served_and_do_not_delay_the_shutdown(settings, mode, caplog):
     async with on_a_port(settings, transport="sse") as (url, _, codes), Client(sse_client(url), mode=mode) as client:
         answer = await client.call_tool("list_posts", {})
         signal.raise_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ async def test_clients_list_and_call_over_sse_and_the_end_does_not_wait_for_open
     assert codes == [0]
 
 
-async def test_the_user_is_asked_over_http(settings):
+async def test_user_is_asked_over_http(settings):
     questions = []
 
     async def asked(_, params):
@@ -89,7 +89,7 @@ async def test_the_user_is_asked_over_http(settings):
     assert not answer.is_error
 
 
-async def test_an_sse_session_belongs_to_the_user_who_opened_it(settings):
+async def test_sse_session_belongs_to_the_user_who_opened_it(settings):
     upstream = Upstream()
     async with on_a_port(
         settings, upstream, transport="sse", options={"multi_tenant": True, "no_client_auth": True}
@@ -106,7 +106,7 @@ async def test_an_sse_session_belongs_to_the_user_who_opened_it(settings):
     assert stolen.status_code == 404
 
 
-async def test_writes_and_calls_under_way_are_finished_after_the_signal_and_nothing_new_is_accepted(settings):
+async def test_shutdown_finishes_calls_and_accepts_no_new_ones(settings):
     waiting, go = anyio.Event(), anyio.Event()
 
     async def before():
@@ -135,7 +135,7 @@ async def test_writes_and_calls_under_way_are_finished_after_the_signal_and_noth
     assert codes == [0]
 
 
-async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_makes_the_code_1(settings):
+async def test_calls_beyond_the_drain_are_cut_off_with_code_1(settings):
     waiting = anyio.Event()
 
     async def before():
@@ -166,7 +166,7 @@ async def test_what_takes_longer_than_the_drain_is_cut_off_and_a_write_given_up_
 
 
 async def test_streams_stay_open_while_a_write_is_in_flight(settings):
-    """A write may outlive its call, and the client of a stream is still told its outcome."""
+    """A write may outlive its call, and the stream's client still gets its outcome."""
     closed, go = anyio.Event(), anyio.Event()
     async with (
         on_a_port(settings, transport="sse") as (url, service, codes),
@@ -198,7 +198,7 @@ async def test_streams_stay_open_while_a_write_is_in_flight(settings):
 
 
 async def test_messages_of_sse_below_a_prefix_are_posted_below_it(settings):
-    """A proxy that passes `/social/` on delivers them."""
+    """For a proxy that passes `/social/` on."""
     options = {"path": "/social/sse"}
     async with on_a_port(settings, transport="sse", options=options) as (url, _, _), httpx2.AsyncClient() as http:
         async with http.stream("GET", url) as stream:
@@ -226,9 +226,7 @@ class SlowToWrite(Upstream):
 
 
 @pytest.mark.parametrize("multi_tenant", [False, True])
-async def test_a_write_that_outlasts_the_drain_is_answered_as_unknown_and_is_one_warning(
-    settings, multi_tenant, caplog
-):
+async def test_write_beyond_the_drain_is_unknown_with_one_warning(settings, multi_tenant, caplog):
     upstream, answers = SlowToWrite(), []
     options = {"multi_tenant": multi_tenant}
     async with (
@@ -254,7 +252,7 @@ async def test_a_write_that_outlasts_the_drain_is_answered_as_unknown_and_is_one
     assert re.fullmatch(r"The server ends before write \w+ \(create\) has its answer: it may have happened", warning)
 
 
-async def test_a_read_that_outlasts_the_drain_leaves_no_traceback(settings, caplog):
+async def test_read_beyond_the_drain_leaves_no_traceback(settings, caplog):
     waiting = anyio.Event()
 
     async def before():
@@ -281,7 +279,7 @@ async def _quietly(call):
         await call()
 
 
-async def test_a_second_signal_leaves_at_once(settings):
+async def test_second_signal_exits_at_once(settings):
     left = []
     waiting, go = anyio.Event(), anyio.Event()
 
@@ -319,7 +317,7 @@ class Hasty(TimedProtocol):
         b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
     ],
 )
-async def test_half_a_request_is_closed_after_its_time(settings, half):
+async def test_incomplete_request_times_out(settings, half):
     async with on_a_port(settings, protocol=Hasty) as (url, _, _):
         port = int(url.split(":")[2].split("/")[0])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -332,7 +330,7 @@ async def test_half_a_request_is_closed_after_its_time(settings, half):
         writer.close()
 
 
-async def test_a_slow_answer_is_not_a_slow_request(settings):
+async def test_slow_answer_is_not_a_slow_request(settings):
     async def before():
         await anyio.sleep(0.2)
 
@@ -353,7 +351,7 @@ async def test_more_connections_than_allowed_are_answered_with_503(settings):
         writer.close()
 
 
-def test_a_port_that_is_taken_is_reported():
+def test_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -362,14 +360,14 @@ def test_a_port_that_is_taken_is_reported():
             pass
 
 
-def test_an_address_of_another_machine_is_reported():
+def test_address_of_another_machine_is_reported():
     with pytest.raises(BindProblem, match="isn't an address of this machine"), open_listener("no such name", 1):
         pass
     with pytest.raises(BindProblem, match="can't be used"), open_listener("192.0.2.1", 0):
         pass
 
 
-def test_the_limit_on_open_files_is_never_lowered():
+def test_limit_on_open_files_is_never_lowered():
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -380,7 +378,7 @@ def test_the_limit_on_open_files_is_never_lowered():
     assert after[1] == before[1]
 
 
-def test_addresses_are_written_as_clients_take_them():
+def test_addresses_are_printed_in_url_form():
     assert to_url(Options("http", host="::1"), 80) == "http://[::1]:80/mcp"
     assert to_url(Options("sse", path="/events"), 81) == "http://127.0.0.1:81/events"
 
@@ -397,7 +395,7 @@ async def program(*arguments, **environment):
     )
 
 
-async def test_the_program_says_where_it_answers_serves_and_ends_with_0(tmp_path):
+async def test_program_prints_its_address_serves_and_exits_with_0(tmp_path):
     process = await program("--transport", "http", "--port", "0", "--sandbox", TTP_STATE_DIR=str(tmp_path))
     with anyio.fail_after(30):
         line = (await process.stderr.readline()).decode()
@@ -431,7 +429,7 @@ async def test_the_program_says_where_it_answers_serves_and_ends_with_0(tmp_path
         (["--sandbox"], {"TTP_STATE_DIR": "/dev/null/x"}, 2, "TTP_STATE_DIR"),
     ],
 )
-async def test_what_can_not_be_served_is_one_line_and_a_code(tmp_path, arguments, environment, code, words):
+async def test_unservable_options_are_one_line_and_an_exit_code(tmp_path, arguments, environment, code, words):
     process = await program(*arguments, **{"TTP_STATE_DIR": str(tmp_path), **environment})
     with anyio.fail_after(30):
         stdout, stderr = await process.communicate()

@@ -1,4 +1,4 @@
-"""What OpenTelemetry is given: names and codes, never arguments, tokens or texts."""
+"""OpenTelemetry gets names and codes, never arguments, tokens or texts."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ class _Span(type(INVALID_SPAN)):
         self.told.append(repr(exception))
 
 
-async def test_spans_hold_names_and_codes_and_no_input(serve, monkeypatch):
+async def test_spans_contain_names_and_codes_and_no_input(serve, monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(_otel, "_tracer", recorder)
     headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(3)}
@@ -67,7 +67,7 @@ async def test_spans_hold_names_and_codes_and_no_input(serve, monkeypatch):
         assert hidden not in told
 
 
-async def test_the_extra_tracing_exports_spans_of_a_real_process(tmp_path):
+async def test_extra_tracing_exports_spans_of_a_real_process(tmp_path):
     programs = Path(sys.executable).parent
     own = {
         "OTEL_TRACES_EXPORTER": "console",

@@ -1,4 +1,4 @@
-"""What is kept for each of several users: bounded, theirs alone, and never closed under them."""
+"""State of each of several users: bounded, separate, and never closed during their calls."""
 
 import anyio
 import pytest
@@ -70,7 +70,7 @@ def tenants(apps, time):
     return Tenants(apps, most=2, idle_seconds=10, monotonic=lambda: time[0])
 
 
-async def test_a_user_is_made_once_and_kept(tenants, apps):
+async def test_tenant_is_created_once_and_kept(tenants, apps):
     async with tenants.use(Token(token_of(1))) as first:
         pass
     async with tenants.use(Token(token_of(1))) as second:
@@ -78,7 +78,7 @@ async def test_a_user_is_made_once_and_kept(tenants, apps):
     assert len(tenants) == 1
 
 
-async def test_the_least_recently_used_makes_room(tenants, apps):
+async def test_least_recently_used_tenant_is_evicted(tenants, apps):
     for number in (1, 2, 1, 3):
         async with tenants.use(Token(token_of(number))):
             pass
@@ -125,7 +125,7 @@ async def test_tenant_is_closed_after_the_idle_time_and_not_before(tenants, apps
 
 
 async def test_users_are_distinguished_by_their_whole_token(tenants, apps):
-    """Two tokens may differ in the last digit alone."""
+    """Two tokens may differ only in the last digit."""
     async with tenants.use(Token(token_of(16))) as one, tenants.use(Token(token_of(17))) as two:
         assert one.name != two.name
         assert one.context is not two.context
@@ -143,7 +143,7 @@ async def test_idle_tenant_is_closed(tenants, apps, time):
     assert len(tenants) == 1
 
 
-async def test_the_sweep_runs_until_it_is_cancelled(tenants, apps, time, monkeypatch):
+async def test_sweep_runs_until_it_is_cancelled(tenants, apps, time, monkeypatch):
     swept = anyio.Event()
     monkeypatch.setattr("ttp_mcp.transports.http.tenants._SWEEP_SECONDS", 0)
     async with tenants.use(Token(token_of(1))):
@@ -162,7 +162,7 @@ async def test_the_sweep_runs_until_it_is_cancelled(tenants, apps, time, monkeyp
     assert len(tenants) == 0
 
 
-async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
+async def test_shutdown_waits_for_the_writes_of_all_tenants(tenants, apps):
     for number in (1, 2):
         async with tenants.use(Token(token_of(number))):
             pass
@@ -176,7 +176,7 @@ async def test_the_end_waits_for_the_writes_of_all(tenants, apps):
     assert sorted(apps.closed) == [1, 2]
 
 
-async def test_a_server_that_is_full_of_busy_users_says_so_with_503(serve):
+async def test_full_server_answers_503(serve):
     waiting, go = anyio.Event(), anyio.Event()
 
     async def before():
@@ -205,7 +205,7 @@ async def test_a_server_that_is_full_of_busy_users_says_so_with_503(serve):
     assert (answers[0].status_code, later.status_code) == (200, 200)
 
 
-async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
+async def test_each_user_has_their_own_connection_and_ledger(serve):
     apps = []
 
     def keeper(make):
@@ -227,7 +227,7 @@ async def test_each_user_has_a_connection_and_a_memory_of_their_own(serve):
 
 @pytest.mark.requirement("history.shows")
 async def test_each_user_sees_the_history_of_their_own_writes(serve, settings, clock):
-    """Of one ledger that holds those of all."""
+    """From a ledger shared by all."""
     state = open_store(settings)
     for number in (1, 2):
         ledger = Ledger(state, scope_of(Upstream().api_url, Token(token_of(number)), None), clock.now)
@@ -246,7 +246,7 @@ async def test_each_user_sees_the_history_of_their_own_writes(serve, settings, c
 async def test_unfinished_writes_of_a_user_are_reported_at_their_first_call(
     serve, settings, clock, caplog, monkeypatch
 ):
-    """The log names users by fingerprint, and one who has nothing open not at all."""
+    """The log names users by fingerprint, and only those with open writes."""
     monkeypatch.setattr(startup_report, "WAITS_SECONDS", (0.0,))
     state = open_store(settings)
     for number in (1, 3):

@@ -1,4 +1,4 @@
-"""The key of a record: every setting either has a record of its own or changes no answer of a handshake."""
+"""The key of a record: every setting either has its own record or changes no response of a handshake."""
 
 import os
 import sys
@@ -86,7 +86,7 @@ def serve(environ, tmp_path, sandbox):
 
 
 @pytest.mark.requirement("handshake.key")
-async def test_with_each_setting_a_later_start_answers_as_the_real_server_does(serve):
+async def test_later_start_with_each_setting_answers_as_the_real_server(serve):
     """All records are in one folder, so a record of other settings would be found."""
     values = [*VALUES.items(), ("TTP_ACCESS", "draft"), ("TTP_CONFIRM", "off"), ("TTP_LOG_LEVEL", "DEBUG")]
     values = [(name, value) for name, value in values if name != "TTP_STATE_DIR"]
@@ -106,7 +106,7 @@ async def test_with_each_setting_a_later_start_answers_as_the_real_server_does(s
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("words", [["--sandbox"], ["--profile", "brand-b"], ["--log-level", "DEBUG"]])
-async def test_with_each_argument_a_later_start_answers_as_the_real_server_does(serve, words):
+async def test_later_start_with_each_argument_answers_as_the_real_server(serve, words):
     await serve()
     plain, _ = await serve(*words, with_record=False)
     assert await serve(*words) == (plain, [True, True])
@@ -169,7 +169,7 @@ NOT_IN_KEY = {
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("change", NOT_IN_KEY.values(), ids=NOT_IN_KEY)
-async def test_what_has_no_part_in_the_key_changes_no_answer(serve, environ, change):
+async def test_settings_outside_the_key_change_no_response(serve, environ, change):
     await serve()
     change(environ)
     plain, _ = await serve(with_record=False)
@@ -178,8 +178,8 @@ async def test_what_has_no_part_in_the_key_changes_no_answer(serve, environ, cha
 
 @pytest.mark.requirement("handshake.key")
 @pytest.mark.parametrize("value", [TOKEN, OTHER_TOKEN, "malformed", "${TTP_API_TOKEN}", "your token here", '"', " "])
-async def test_no_answer_depends_on_a_token(serve, value):
-    """Nor on the form of one, or on the source that it is from."""
+async def test_no_response_depends_on_a_token(serve, value):
+    """Nor on its form or source."""
     without, _ = await serve(with_record=False)
     await serve(TTP_API_TOKEN=TOKEN)
     for name in sorted(handshakes.TOKEN_VARIABLES):
@@ -189,8 +189,8 @@ async def test_no_answer_depends_on_a_token(serve, value):
 
 
 @pytest.mark.requirement("handshake.key")
-async def test_no_answer_depends_on_the_time(serve, settings, tmp_path):
-    """Or on posts, which are dated from the day of the workspace."""
+async def test_no_response_depends_on_the_time(serve, settings, tmp_path):
+    """Nor on posts, which are dated from the day of the workspace."""
     taken = []
     for days in (0, 40, 400):
         with Sandbox(clock=ManualClock(datetime(2026, 11, 24, 8, 2, tzinfo=UTC) + timedelta(days=days))) as sandbox:
@@ -202,7 +202,7 @@ async def test_no_answer_depends_on_the_time(serve, settings, tmp_path):
 
 
 @pytest.mark.requirement("handshake.key")
-def test_a_start_of_another_python_or_with_other_flags_has_another_record(start, monkeypatch):
+def test_start_of_another_python_or_with_other_flags_has_another_record(start, monkeypatch):
     """`python -OO` drops docstrings, which are the descriptions of tools."""
     record_answer(start())
     assert not start("--transport", "http").can_replay
@@ -243,7 +243,7 @@ def test_another_version_of_the_program_or_of_any_distribution_has_another_recor
 
 
 @pytest.mark.requirement("handshake.no-secret")
-def test_a_token_changes_no_record_and_other_secrets_forbid_one(start):
+def test_token_changes_no_record_and_other_secrets_forbid_one(start):
     record_answer(start(TTP_API_TOKEN=TOKEN))
     assert start(TTP_API_TOKEN=OTHER_TOKEN).can_replay
     assert start(TTP_SERVER_KEY="k" * 40) is None
@@ -253,7 +253,7 @@ def test_a_token_changes_no_record_and_other_secrets_forbid_one(start):
 
 
 @pytest.mark.requirement("handshake.no-secret")
-async def test_a_record_holds_what_every_user_gets(start, tmp_path, settings, sandbox):
+async def test_record_contains_only_what_every_user_gets(start, tmp_path, settings, sandbox):
     """It is the same with and without a token and posts."""
     record_answer(start(TTP_API_TOKEN=TOKEN, TTP_ORG_ID="org_private"))
     (path,) = (tmp_path / "state").iterdir()
@@ -273,8 +273,8 @@ async def test_a_record_holds_what_every_user_gets(start, tmp_path, settings, sa
 
 
 @pytest.mark.requirement("handshake.no-secret")
-async def test_the_answer_of_a_call_is_never_recorded(tmp_path, settings, sandbox):
-    """Although it is under way together with the lists, under the id of one of them."""
+async def test_response_of_a_call_is_never_recorded(tmp_path, settings, sandbox):
+    """Although it is in flight with the lists, under the id of one of them."""
     server = create_server(settings, sandbox).server
     path = tmp_path / "record"
     await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
@@ -306,8 +306,8 @@ def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tm
 
 
 @pytest.mark.requirement("handshake.record")
-def test_a_user_without_a_home_folder_has_no_record(start, monkeypatch):
-    """And no error: the real server starts at once."""
+def test_missing_home_folder_means_no_record(start, monkeypatch):
+    """Without an error: the real server starts at once."""
 
     def no_home():
         raise RuntimeError("Could not determine home directory.")

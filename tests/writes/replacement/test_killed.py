@@ -135,7 +135,7 @@ OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)
     ("method", "after", "left"),
     [("POST", False, [OLD]), ("POST", True, [OLD, NEW]), ("DELETE", False, [OLD, NEW]), ("DELETE", True, [NEW])],
 )
-async def test_a_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_path, method, after, left):
+async def test_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_path, method, after, left):
     """By the same call; or, where nobody can know whether the replacement was made, as its refusal says."""
     async with world(tmp_path) as here:
         post = {"content": OLD[0], "platforms": ["linkedin"]}
@@ -161,7 +161,7 @@ async def test_a_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_pa
 
 @pytest.mark.requirement("tools.plans")
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, after):
+async def test_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, after):
     """After the second of three posts: that one is found, or its refusal says how to go on. Each post is sent once."""
     async with world(tmp_path) as here:
         posts = [{"content": f"Soup of the day, {number}", "platforms": ["linkedin"]} for number in range(3)]
