@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deep_links import cursor_link, vscode_link
 from plugin_manifests import REPOSITORY, plugin_documents
 
 from ttp_mcp import __version__
-from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
 from ttp_mcp.config import SETTINGS, Setting
 from ttp_mcp.toolkit.schemas import input_schema
 from ttp_mcp.tools import Tool, every_tool

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
@@ -36,7 +37,6 @@ def test_defaults_need_no_variable(monkeypatch):
     assert (settings.toolsets, settings.media_dirs, settings.max_posts_per_hour) == (None, (), None)
     folder = "AppData/Local" if WINDOWS else ".local/share"
     assert settings.state_dir == Path.home() / folder / "ttp-mcp"
-    assert settings.zone_name == settings.zone.key
     assert config.read_environment() == home
     assert config.no_color() is False
 
@@ -66,7 +66,7 @@ def test_every_setting_is_read():
     assert (settings.api_url, settings.org_id, settings.access) == ("http://localhost:8765/api", "org_1", "read")
     assert (settings.toolsets, settings.confirm, settings.log_level) == (("posts", "analytics"), "required", "DEBUG")
     assert (settings.media_dirs, settings.state_dir) == ((Path(f"{DRIVE}/a"), Path.home() / "b"), Path.home() / "state")
-    assert (settings.zone_name, settings.max_posts_per_hour) == ("Asia/Tokyo", 30)
+    assert (settings.zone.key, settings.max_posts_per_hour) == ("Asia/Tokyo", 30)
     assert settings.allowed_hosts == ("a.example:443",)
     assert not any(secret in repr(settings) for secret in ("k" * 32, "secret", TEXT[4:16]))
 
@@ -283,7 +283,7 @@ def test_path_is_absolute_and_without_variables(name, value):
         ("TTP_TOOLSETS", "ALL", "toolsets", None),
         ("TTP_TOOLSETS", "posts,all", "toolsets", None),
         ("TTP_TOOLSETS", "Posts, 'media'", "toolsets", ("posts", "media")),
-        ("TTP_TIMEZONE", "europe/PARIS", "zone_name", "Europe/Paris"),
+        ("TTP_TIMEZONE", "europe/PARIS", "zone", ZoneInfo("Europe/Paris")),
         ("TTP_MEDIA_DIRS", f'"{DRIVE}/a b"{os.pathsep}"{DRIVE}/c"{os.pathsep}', "media_dirs", FOLDERS),
         ("TTP_MAX_POSTS_PER_HOUR", "0", "max_posts_per_hour", 0),
         ("TTP_MAX_DELETES_PER_HOUR", "0", "max_deletes_per_hour", 0),
@@ -663,7 +663,7 @@ def test_settings_are_documented_once():
 def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name, known):
     """A time without an offset must not be read in another zone than the user's without a word."""
     settings = load_settings(environ)
-    assert (settings.zone_name, settings.zone_is_known) == (name, known)
+    assert (settings.zone.key, settings.zone_is_known) == (name, known)
     warning = (
         "This machine's time zone can't be detected, so times without an offset are read in UTC. Set TTP_TIMEZONE to an "
         "IANA name, for example Europe/Paris."
@@ -675,7 +675,7 @@ def test_zone_is_that_of_the_session_or_utc_with_a_warning(caplog, environ, name
 @pytest.mark.parametrize("environ", [{"TTP_TIMEZONE": "EST"}, {"TTP_TIMEZONE": "est"}, {"TZ": "EST"}])
 def test_zone_without_summer_time_is_a_warning_that_names_its_neighbour(caplog, environ):
     """In July 10:00 EST is 11:00 in New York."""
-    assert load_settings(environ).zone_name == "EST"
+    assert load_settings(environ).zone.key == "EST"
     (record,) = caplog.records
     assert record.getMessage() == (
         "Times without an offset are read in EST. EST has no summer time: set TTP_TIMEZONE to America/New_York if you mean "

@@ -5,8 +5,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
-from ttp_mcp.client_config.deep_links import cursor_link, vscode_link
+from deep_links import cursor_link, vscode_link
 
 pytestmark = pytest.mark.requirement("clients.links")
 

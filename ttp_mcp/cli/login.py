@@ -208,7 +208,8 @@ def _describe_place(file: Path | None) -> list[str]:
 
 
 def _render_login(report: LoginReport) -> str:
-    profile = "" if report.profile == config.DEFAULT_PROFILE else f" as profile {report.profile}"
+    is_default = report.profile == config.DEFAULT_PROFILE
+    profile, flag = ("", "") if is_default else (f" as profile {report.profile}", f" --profile {report.profile}")
     organization = f", organization {report.organization}" if report.organization else ""
     count = len(report.accounts)
     return "\n".join(
@@ -218,10 +219,6 @@ def _render_login(report: LoginReport) -> str:
             *(f"- {account}" for account in report.accounts),
             f"Saved in {report.saved_in}",
             *(f"Warning: {note}" for note in report.notes),
-            f"Next: ttp-mcp install CLIENT{_profile_flag(report)}, then restart the client.",
+            f"Next: ttp-mcp install CLIENT{flag}, then restart the client.",
         ]
     )
-
-
-def _profile_flag(report: LoginReport) -> str:
-    return "" if report.profile == config.DEFAULT_PROFILE else f" --profile {report.profile}"

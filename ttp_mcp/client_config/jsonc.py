@@ -176,7 +176,7 @@ def drop(text: str, path: tuple[str, ...]) -> str:
     member = node.members.get(path[-1]) if len(parents) == len(path) - 1 else None
     if member is None:
         return text
-    start = _space_start(text, member.start)
+    start = len(text[: member.start].rstrip(" \t\r\n"))
     if member.comma_end is not None:
         return text[:start] + text[member.comma_end :]
     previous = [other for other in node.members.values() if other.start < member.start]
@@ -265,10 +265,6 @@ def _unit(text: str) -> str:
 def _line_indent(text: str, position: int) -> str:
     line = text[text.rfind("\n", 0, position) + 1 : position]
     return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _space_start(text: str, position: int) -> int:
-    return len(text[:position].rstrip(" \t\r\n"))
 
 
 def _comments_end(text: str, start: int, end: int) -> int:

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -58,11 +58,6 @@ class Settings:
     state_url: str | None = field(default=None, repr=False)
     zone_is_known: bool = True
 
-    @property
-    def zone_name(self) -> str:
-        """IANA name of the zone, for example `Europe/Paris`."""
-        return self.zone.key
-
 
 def load_settings(environ: Mapping[str, str] | None = None, *, with_login: bool = False) -> Settings:
     """Read and check all settings.
@@ -75,7 +70,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, with_login: bool 
         SettingProblem: A value can't be used. A missing or malformed token is not such a case: it becomes `token_problem`.
     """
     environ = os.environ if environ is None else environ
-    zone, api_url = _read_zone(environ), _read_api_url(environ)
+    zone, api_url = _read_zone(environ), _read_parsed(environ, "TTP_API_URL", parse_api_url)
     found = find_credential(environ, api_url, with_login=with_login)
     login = found.login
     return Settings(
@@ -88,7 +83,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, with_login: bool 
         token_file=found.file,
         profile=read_profile(environ),
         api_url=api_url or (login.api_url if login else DEFAULT_API_URL),
-        org_id=_read_org_id(environ) or (login.org_id if login else None),
+        org_id=_read_parsed(environ, "TTP_ORG_ID", parse_org_id) or (login.org_id if login else None),
         access=cast("Access", _read_choice(environ, "TTP_ACCESS")),
         toolsets=_read_toolsets(environ),
         confirm=cast("Confirm", _read_choice(environ, "TTP_CONFIRM")),
@@ -181,14 +176,9 @@ def _find_zone_in_any_case(name: str) -> ZoneInfo:
         raise SettingProblem("TTP_TIMEZONE must be an IANA time zone, for example Europe/Paris.") from None
 
 
-def _read_api_url(environ: Mapping[str, str]) -> str | None:
-    value = read_text(environ, "TTP_API_URL")
-    return None if value is None else parse_api_url("TTP_API_URL", value)
-
-
-def _read_org_id(environ: Mapping[str, str]) -> str | None:
-    value = read_text(environ, "TTP_ORG_ID")
-    return None if value is None else parse_org_id("TTP_ORG_ID", value)
+def _read_parsed(environ: Mapping[str, str], name: str, parse: Callable[[str, str], str]) -> str | None:
+    value = read_text(environ, name)
+    return None if value is None else parse(name, value)
 
 
 def _read_server_key(environ: Mapping[str, str]) -> str | None:

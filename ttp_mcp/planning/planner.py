@@ -6,7 +6,7 @@ Pure and deterministic: no I/O, and the same input gives the same plan, whatever
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ttp_mcp.planning import wording
@@ -141,14 +141,11 @@ def _find_empty_days(
     days = dict.fromkeys(at.astimezone(zone).date() for at in quarter_hours(board.slots.start, board.slots.end))
     for day in days if movable else ():
         if day not in used:
-            first, last = (_find_midnight(each, zone) for each in (day, day + timedelta(days=1)))
+            midnights = (datetime.combine(day + timedelta(days=number), time(), zone) for number in (0, 1))
+            first, last = (midnight.astimezone(UTC) for midnight in midnights)
             last -= timedelta(microseconds=1)
             obstacles: list[Obstacle | None] = [board.find_obstacle(post, first, last) for post in movable]
             yield EmptyDay(day, wording.render_day_obstacle(None if None in obstacles else obstacles[0], board))
-
-
-def _find_midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def serialize_plan(plan: Plan) -> bytes:

@@ -8,7 +8,8 @@ from ttp_mcp.server import history, panels
 from ttp_mcp.text import clean_text, fence_text
 from ttp_mcp.times import show_short
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.tools.integrations import ListIntegrations, list_integrations
+from ttp_mcp.toolkit.models import NoArguments
+from ttp_mcp.tools.integrations import list_integrations
 from ttp_mcp.tools.posts.get import GetPost, get_post
 from ttp_mcp.tools.posts.guards import read_existing
 from ttp_mcp.tools.posts.rendering import account_labels
@@ -47,7 +48,7 @@ class Resource:
 
 
 async def _read_accounts(context: ToolContext, _: str) -> str:
-    return (await list_integrations(ListIntegrations(), context)).text
+    return (await list_integrations(NoArguments(), context)).text
 
 
 async def _read_post(context: ToolContext, post_id: str) -> str:

@@ -16,6 +16,10 @@ class ToolInput(BaseModel):
     aliases: ClassVar[dict[str, str]] = {}
 
 
+class NoArguments(ToolInput):
+    """No arguments."""
+
+
 class ToolOutput(BaseModel):
     """Facts of an answer as structured content. A fact that is not known is left out rather than null."""
 

@@ -17,7 +17,7 @@ from ttp_mcp.text import clean_json, clean_text, fence_text, quote_text, shorten
 from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.account_directory import platform_key
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.models import Answer, NoArguments, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Platform
 from ttp_mcp.toolkit.registry import Toolset
 
@@ -47,10 +47,6 @@ class OptimalTimes(ToolInput):
     """Platform to rank times for."""
 
     platform: Platform = None
-
-
-class NoArguments(ToolInput):
-    """No arguments."""
 
 
 class Hour(ToolOutput):

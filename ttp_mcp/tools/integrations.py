@@ -10,7 +10,7 @@ from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, count_noun, show_id
 from ttp_mcp.toolkit.account_directory import AccountCache, account_label, full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.models import Answer, NoArguments, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.posts.network_choices import (
     describe_board_failure,
@@ -22,10 +22,6 @@ from ttp_mcp.tools.posts.network_choices import (
 
 toolset = Toolset("integrations")
 NOT_READ = "TikTok options not read"
-
-
-class ListIntegrations(ToolInput):
-    """No arguments."""
 
 
 class Account(ToolOutput):
@@ -46,7 +42,7 @@ class AccountList(ToolOutput):
 
 
 @toolset.tool(title="List accounts", effect="read", failure="Accounts not listed")
-async def list_integrations(args: ListIntegrations, context: ToolContext) -> Answer[AccountList]:
+async def list_integrations(args: NoArguments, context: ToolContext) -> Answer[AccountList]:
     """List the connected social accounts with ids and health.
 
     Posts to an expired account fail until a person reconnects it in the TimeToPost dashboard.
@@ -82,10 +78,6 @@ def _to_account(account: Integration) -> Account:
     )
 
 
-class ListBoards(ToolInput):
-    """No arguments."""
-
-
 class PinterestBoard(ToolOutput):
     """A Pinterest board."""
 
@@ -102,7 +94,7 @@ class BoardList(ToolOutput):
 
 
 @toolset.tool(title="List Pinterest boards", effect="read", failure="Boards not listed")
-async def list_boards(args: ListBoards, context: ToolContext) -> Answer[BoardList]:
+async def list_boards(args: NoArguments, context: ToolContext) -> Answer[BoardList]:
     """List the boards of the connected Pinterest account.
 
     platform_data.pinterest.board of a post takes a board's name or id.

@@ -263,7 +263,9 @@ def _render_results(data: PostResults, read: int, context: ToolContext) -> str:
     totals = data.totals
     if totals.figures and read > 1:
         lines.append(f"Total of {count_noun(totals.posts, 'post')}: {totals.figures.render()}")
-        lines += [_render_group(group) for group in _list_groups(totals)]
+        lines += [
+            f"{each.name}, {count_noun(each.posts, 'post')}: {each.figures.render()}" for each in _list_groups(totals)
+        ]
     lines += [f"Missing: {_render_missing(each)}." for each in data.missing]
     return "\n".join(lines)
 
@@ -298,10 +300,6 @@ def _list_groups(totals: Totals) -> list[GroupTotal]:
     single = [(each.posts, each.figures) for each in totals.accounts]
     shared = [each for each in totals.platforms if (each.posts, each.figures) not in single]
     return [*shared, *totals.accounts] if len(totals.accounts) > 1 else []
-
-
-def _render_group(group: GroupTotal) -> str:
-    return f"{group.name}, {count_noun(group.posts, 'post')}: {group.figures.render()}"
 
 
 def _render_missing(each: MissingResult) -> str:

@@ -15,7 +15,7 @@ from ttp_mcp.text import count_noun, join_words, quote_text, quote_words, shorte
 from ttp_mcp.times import describe_fixed_offset, show
 from ttp_mcp.toolkit.account_directory import account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.models import Answer, NoArguments, ToolOutput
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.analytics import FEW_POINTS
@@ -29,10 +29,6 @@ SANDBOX = "the local sandbox, where nothing is public. For a real account restar
 MOST_NAMES = 12
 # Report a connection that expires within this time, unless it renews itself.
 SOON = timedelta(days=7)
-
-
-class CheckSetup(ToolInput):
-    """No arguments."""
 
 
 class SetupItem(ToolOutput):
@@ -51,7 +47,7 @@ class SetupReport(ToolOutput):
 
 
 @toolset.tool(title="Check the set-up", effect="read", failure="Set-up not checked")
-async def check_setup(args: CheckSetup, context: ToolContext) -> Answer[SetupReport]:
+async def check_setup(args: NoArguments, context: ToolContext) -> Answer[SetupReport]:
     """Check token, connectivity, accounts, plan, clock, access and media folders, with fixes.
 
     Call it when other tools fail, or once at the start.

@@ -7,10 +7,8 @@ import base64
 import json
 from urllib.parse import quote, urlencode
 
-from ttp_mcp.client_config.clients import CLIENTS, SERVER_NAME, TOKEN_PROMPT, Client, Launch
+from ttp_mcp.client_config.clients import SERVER_NAME, TOKEN_PROMPT, Launch, find_client
 from ttp_mcp.client_config.entry import new_entry
-
-_UVX = ("uvx", ("ttp-mcp",))
 
 
 def cursor_link(*, sandbox: bool = False) -> str:
@@ -29,9 +27,7 @@ def vscode_link(*, sandbox: bool = False) -> str:
 
 
 def _entry(name: str, *, sandbox: bool) -> dict[str, object]:
-    client: Client = next(client for client in CLIENTS if client.name == name)
-    command, args = _UVX
-    return new_entry(client, Launch(command, args, sandbox=sandbox))
+    return new_entry(find_client(name), Launch("uvx", ("ttp-mcp",), sandbox=sandbox))
 
 
 def _compact(value: object) -> str:
