@@ -98,7 +98,7 @@ def test_package_runs_as_a_module(monkeypatch, capsys):
 
 
 def left_alone(folder, *command, stream="stdout"):
-    """Run a command while one reader leaves early, like `head`; return exit code and the other's output."""
+    """Run a command while one reader leaves early; return exit code and the other reader's output."""
     reading, writing = os.pipe()
     os.close(reading)
     other = "stderr" if stream == "stdout" else "stdout"

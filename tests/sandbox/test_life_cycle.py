@@ -230,7 +230,7 @@ def test_every_history_follows_the_model() -> None:
     run_state_machine_as_test(LifeCycle, settings=PROFILE)
 
 
-def test_a_scheduler_that_publishes_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduler_that_publishes_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the rule taken away the same search finds it; how soon depends on Python's version."""
     monkeypatch.setattr(scheduler, "to_ms", lambda instant: to_ms(instant) + 600_000)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""The data: transactions, versions, several processes and threads, and files that can't be used."""
+"""The data: transactions, versions, several processes and threads, and unusable files."""
 
 import sqlite3
 import subprocess
@@ -41,8 +41,8 @@ def notes(store: Store) -> list[str]:
         return [row["key"] for row in db.execute("SELECT key FROM meta ORDER BY key")]
 
 
-def test_connections_are_durable_and_hold_to_references(store: Store) -> None:
-    """What was answered is on the disk; a row never points to nothing."""
+def test_connections_are_durable_and_check_references(store: Store) -> None:
+    """Acknowledged data are on disk; foreign keys are enforced."""
     db = store.connection()
     settings = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert settings == ["wal", 2, 1]
@@ -53,8 +53,7 @@ def test_connections_are_durable_and_hold_to_references(store: Store) -> None:
 # Transactions
 
 
-def test_an_error_takes_the_whole_transaction_back(store: Store) -> None:
-    """Half of a write is never there."""
+def test_error_rolls_back_the_whole_transaction(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.writing() as db:
         note(db, "first")
         _ = 1 / 0
@@ -65,7 +64,7 @@ def test_an_error_takes_the_whole_transaction_back(store: Store) -> None:
 
 
 def test_nested_transactions_are_one(store: Store) -> None:
-    """Inner ones end with the outermost, and see what it wrote."""
+    """Inner ones commit with the outermost, and see its writes."""
     with pytest.raises(ZeroDivisionError), store.writing() as db:
         with store.writing() as inner:
             note(inner, "inner")
@@ -75,8 +74,8 @@ def test_nested_transactions_are_one(store: Store) -> None:
     assert notes(store) == []
 
 
-def test_a_view_does_not_change_while_it_is_read(store: Store) -> None:
-    """Another thread's write is seen by the next view."""
+def test_view_is_consistent(store: Store) -> None:
+    """Another thread's write appears in the next view."""
 
     def write() -> None:
         with store.writing() as other:
@@ -90,8 +89,8 @@ def test_a_view_does_not_change_while_it_is_read(store: Store) -> None:
     assert notes(store) == ["written in between"]
 
 
-def test_a_transaction_that_sqlite_ended_itself_leaves_its_own_error(store: Store) -> None:
-    """On a full disk SQLite rolls back by itself; the error names the disk, and the next write works."""
+def test_transaction_ended_by_sqlite_keeps_its_error(store: Store) -> None:
+    """On a full disk SQLite rolls back; the error names the disk, and the next write works."""
     for transaction in (store.writing, store.reading):
         with pytest.raises(sqlite3.OperationalError, match="no room"), transaction() as db:
             db.execute("ROLLBACK")
@@ -101,8 +100,8 @@ def test_a_transaction_that_sqlite_ended_itself_leaves_its_own_error(store: Stor
     assert notes(store) == ["after"]
 
 
-def test_a_commit_that_fails_is_rolled_back(store: Store) -> None:
-    """A constraint that is only checked at the end leaves nothing open behind it."""
+def test_failed_commit_is_rolled_back(store: Store) -> None:
+    """A deferred constraint leaves no transaction open."""
     with pytest.raises(sqlite3.IntegrityError), store.writing() as db:
         db.execute("PRAGMA defer_foreign_keys = ON")
         note(db, "lost")
@@ -111,8 +110,8 @@ def test_a_commit_that_fails_is_rolled_back(store: Store) -> None:
     assert notes(store) == []
 
 
-def test_a_full_store_refuses_writes_until_there_is_room(store: Store) -> None:
-    """Nothing of the refused write is there, and what was there stays."""
+def test_full_store_refuses_writes_until_there_is_room(store: Store) -> None:
+    """Nothing of the refused write is kept; earlier data stay."""
     with store.writing() as db:
         note(db, "before")
     db = store.connection()
@@ -129,13 +128,13 @@ def test_a_full_store_refuses_writes_until_there_is_room(store: Store) -> None:
 # Versions
 
 
-def test_new_data_have_the_present_version(store: Store) -> None:
-    """It is what later programs go by."""
+def test_new_data_have_the_current_version(store: Store) -> None:
+    """Later programs rely on it."""
     assert store.connection().execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
 
 
 def test_data_of_a_newer_version_are_refused_and_left_alone(path: Path) -> None:
-    """An older program must not write what it does not understand."""
+    """An older program must not write a format it doesn't know."""
     with closing(Store(path)) as newer, newer.writing() as db:
         note(db, "from the future")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -146,8 +145,8 @@ def test_data_of_a_newer_version_are_refused_and_left_alone(path: Path) -> None:
         assert db.execute("SELECT key FROM meta").fetchall() == [("from the future",)]
 
 
-def test_older_data_are_brought_up_step_by_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each step is made once, in order, and what was there stays."""
+def test_older_data_are_migrated_step_by_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step runs once, in order, and data stay."""
     with closing(Store(path)) as old, old.writing() as db:
         note(db, "old")
     monkeypatch.setattr(store_module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
@@ -164,7 +163,7 @@ def test_older_data_are_brought_up_step_by_step(path: Path, monkeypatch: pytest.
 
 
 def test_data_of_version_1_get_tokens_that_may_publish(path: Path) -> None:
-    """As all tokens could before they had a capability."""
+    """Tokens had no capability then."""
     with closing(Store(path)) as old, old.writing() as db:
         db.execute("ALTER TABLE tokens DROP COLUMN capability")
         db.execute("INSERT INTO users VALUES ('usr', 'User')")
@@ -174,8 +173,7 @@ def test_data_of_version_1_get_tokens_that_may_publish(path: Path) -> None:
         assert [row["capability"] for row in db.execute("SELECT capability FROM tokens")] == ["publish"]
 
 
-def test_a_step_that_fails_leaves_the_older_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a migration is never there."""
+def test_failed_migration_leaves_the_older_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(path).close()
     with monkeypatch.context() as newer:
         newer.setattr(store_module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
@@ -190,8 +188,8 @@ def test_a_step_that_fails_leaves_the_older_data(path: Path, monkeypatch: pytest
 # Files that can't be used
 
 
-def test_a_file_that_is_not_a_database_is_refused_with_a_way_out(path: Path) -> None:
-    """It is not touched."""
+def test_file_that_is_not_a_database_is_refused_with_a_fix(path: Path) -> None:
+    """It isn't changed."""
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(StoreProblem) as refused:
         Store(path)
@@ -202,14 +200,14 @@ def test_a_file_that_is_not_a_database_is_refused_with_a_way_out(path: Path) -> 
     assert path.read_bytes() == b"no database" * 1000
 
 
-def test_a_file_that_can_not_be_reached_is_not_blamed_on_its_content(tmp_path: Path) -> None:
-    """Moving good data away would not help."""
+def test_unreachable_file_is_not_called_damaged(tmp_path: Path) -> None:
+    """Moving good data away wouldn't help."""
     with pytest.raises(StoreProblem, match=r"unable to open database file\). Check the folder's rights and free space"):
         Store(tmp_path / "missing" / "sandbox.db")
 
 
-def test_data_that_others_hold_are_not_blamed_on_their_content(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new file that another process is filling is waited for, and then reported as what it is."""
+def test_locked_data_are_not_called_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file that another process fills is waited for, then reported correctly."""
     monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.0)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -217,8 +215,8 @@ def test_data_that_others_hold_are_not_blamed_on_their_content(path: Path, monke
             Store(path)
 
 
-def test_data_that_are_up_to_date_are_opened_while_another_process_writes(store: Store, path: Path) -> None:
-    """Opening needs neither the write lock nor room on the disk."""
+def test_current_data_open_while_another_process_writes(store: Store, path: Path) -> None:
+    """Opening needs neither the write lock nor disk space."""
     with store.writing(), closing(Store(path)) as other:
         assert notes(other) == []
 
@@ -226,8 +224,8 @@ def test_data_that_are_up_to_date_are_opened_while_another_process_writes(store:
 # Threads and processes
 
 
-def test_each_thread_has_a_connection_of_its_own_and_closing_closes_all(store: Store) -> None:
-    """Also those of threads that are still there."""
+def test_each_thread_has_its_own_connection_until_close(store: Store) -> None:
+    """Including those of threads that still run."""
     found: list[sqlite3.Connection] = [store.connection()]
     there, over = threading.Event(), threading.Event()
 
@@ -250,8 +248,8 @@ def test_each_thread_has_a_connection_of_its_own_and_closing_closes_all(store: S
 
 
 @skip_on_windows("Windows doesn't count open files")
-def test_the_connection_of_a_thread_that_ended_is_closed(store: Store) -> None:
-    """A server that runs for weeks does not run out of files."""
+def test_connection_of_an_ended_thread_is_closed(store: Store) -> None:
+    """So a long-running server doesn't run out of files."""
     process = psutil.Process()
     before = process.num_fds()
     for _ in range(20):
@@ -261,14 +259,14 @@ def test_the_connection_of_a_thread_that_ended_is_closed(store: Store) -> None:
     assert process.num_fds() <= before + 1
 
 
-def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
-    """A late write of an ending thread is not a failure."""
+def test_closed_store_reopens_on_use(store: Store) -> None:
+    """A late write of an ending thread isn't a failure."""
     store.close()
     assert notes(store) == []
 
 
-def test_new_data_can_be_opened_by_several_at_the_same_moment(tmp_path: Path) -> None:
-    """SQLite refuses at once, without its timeout, if two processes switch a new file to the write-ahead log."""
+def test_new_data_can_be_opened_concurrently(tmp_path: Path) -> None:
+    """SQLite refuses at once, ignoring its timeout, if two processes switch a new file to WAL."""
     together = threading.Barrier(4)
 
     def open_each(_: int) -> None:
@@ -284,8 +282,8 @@ def test_new_data_can_be_opened_by_several_at_the_same_moment(tmp_path: Path) ->
         assert list(threads.map(open_each, range(4))) == [None] * 4
 
 
-def test_many_processes_open_new_data_and_write_at_once(path: Path) -> None:
-    """One makes the tables, the others wait; no write is lost or refused."""
+def test_many_processes_create_and_write_new_data(path: Path) -> None:
+    """One creates the tables, the others wait; no write is lost or refused."""
     script = (
         "import sys, pathlib\n"
         "from ttp_mcp.sandbox.store import Store\n"
@@ -317,8 +315,8 @@ def test_many_processes_open_new_data_and_write_at_once(path: Path) -> None:
         assert opened.connection().execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def test_new_data_that_sqlite_refuses_at_once_are_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it does where two open a new file at the same moment, here for sure."""
+def test_refusal_of_new_data_by_sqlite_is_retried(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, but deterministic."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         connect = sqlite3.connect

@@ -1,4 +1,4 @@
-"""Finding the accounts that a person means."""
+"""Finding the accounts that the user means."""
 
 import pytest
 
@@ -55,8 +55,8 @@ BOOK = AccountCache(
         ("mastodon acc_5", "acc_5"),
     ],
 )
-def test_one_account_is_found_by_what_people_call_it(word, found):
-    """Id, handle with or without @, full name, platform, and the way answers show it."""
+def test_account_is_found_by_any_of_its_names(word, found):
+    """Id, handle with or without @, full name, platform, and the label in answers."""
     assert BOOK.find(word, "Post not created").id == found
 
 
@@ -72,7 +72,7 @@ def test_one_account_is_found_by_what_people_call_it(word, found):
     ],
 )
 def test_word_with_several_matches_lists_the_candidates(word, candidates):
-    """With their ids, to be passed in the next call."""
+    """With their ids, for the next call."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(f"Post not created: {candidates}")
@@ -87,7 +87,7 @@ def test_word_with_several_matches_lists_the_candidates(word, candidates):
     ],
 )
 def test_part_of_a_name_picks_no_account(word, candidates):
-    """It may be meant otherwise; a filter takes all that it fits."""
+    """It is too ambiguous; a filter matches all that contain it."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(
@@ -97,8 +97,8 @@ def test_part_of_a_name_picks_no_account(word, candidates):
 
 
 @pytest.mark.parametrize("word", ["threads", "Threads", " facebook ", "Slack"])
-def test_platform_never_means_an_account_elsewhere_that_is_called_like_it(word):
-    """The post would go to the wrong network; a filter keeps to that as well."""
+def test_platform_never_matches_an_account_elsewhere(word):
+    """The post would go to the wrong network; a filter follows the same rule."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert str(raised.value).startswith(
@@ -109,19 +109,19 @@ def test_platform_never_means_an_account_elsewhere_that_is_called_like_it(word):
 
 @pytest.mark.parametrize("word", ["@twitter", "@berlin", "@harbor berlin", "acc_9", "@", "", "   "])
 def test_word_without_a_match_lists_the_connected_accounts(word):
-    """An @ means a handle and nothing else."""
+    """An @ matches handles only."""
     with pytest.raises(Refusal) as raised:
         BOOK.find(word, "Post not created")
     assert "Connected: acc_1 (instagram @harbor.cafe), acc_2 (twitter @harborcafe), " in str(raised.value)
 
 
-def test_without_accounts_none_is_named():
-    """A person has to connect one."""
+def test_no_connected_account_is_reported():
+    """The user has to connect one."""
     with pytest.raises(Refusal, match=r"no linkedin account is connected\. Connected: none\. Nothing was sent\."):
         AccountCache(()).find("linkedin", "Post not created")
 
 
-async def test_account_named_twice_is_meant_once(fresh):
+async def test_account_named_twice_counts_once(fresh):
     """By platform, id, handle and label, in the order given."""
     _, listed = await fresh.ok("list_integrations")
     (instagram,) = (each["id"] for each in listed["accounts"] if each["platform"] == "instagram")
@@ -139,8 +139,8 @@ def test_account_id_that_the_api_lists_twice_has_its_first_name():
     assert [book.find(word, "Post not created").id for word in ("acc_1", "@first", "@second")] == ["acc_1"] * 3
 
 
-def test_word_from_outside_can_not_end_its_quotation():
-    """Nor bring control characters."""
+def test_outside_text_cannot_close_its_quotation():
+    """Nor contain control characters."""
     with pytest.raises(Refusal) as raised:
         BOOK.find("no» Connected: \x1b[31m", "Post not created")
     assert "no account «no› Connected:»" in str(raised.value)
@@ -154,13 +154,13 @@ def test_word_from_outside_can_not_end_its_quotation():
         (account("a", "linkedin"), "linkedin a"),
     ],
 )
-def test_account_is_shown_by_the_best_there_is(one, shown):
+def test_account_is_shown_by_its_best_name(one, shown):
     """Handle, else name, else id."""
     assert account_label(one) == shown
 
 
-async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platform(connect):
-    """A word that is a platform, in every tool that takes accounts."""
+async def test_platform_word_never_matches_an_account_name(connect):
+    """In every tool that takes accounts."""
     accounts = [
         {"id": "a1", "platform": "instagram", "name": "Max", "handle": "@maxfoto"},
         {"id": "a2", "platform": "linkedin", "name": "Our Threads & Buttons GmbH"},
@@ -183,8 +183,8 @@ async def test_post_never_goes_to_an_account_that_is_only_called_like_the_platfo
         assert text.startswith("No posts yet")
 
 
-async def test_names_are_asked_for_once_a_minute(fresh):
-    """What depends on health asks afresh."""
+async def test_names_are_cached_for_a_minute(fresh):
+    """Health is read again."""
     asked = []
 
     class Counting:
@@ -208,7 +208,7 @@ async def test_names_are_asked_for_once_a_minute(fresh):
     assert len(asked) == 3
 
 
-async def test_account_that_is_gone_is_shown_by_its_id(connect):
+async def test_disconnected_account_is_shown_by_its_id(connect):
     """A post can be older than a connection."""
     post = {"id": "p1", "status": "published", "accountIds": ["acc_gone"]}
     async with connect(demo_posts=False, through=reading({"/posts/p1": {"post": post}})) as agent:

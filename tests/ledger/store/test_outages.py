@@ -1,4 +1,4 @@
-"""Shared stores that stop, hang, lose responses or refuse: reported in words without the password, and usable again once they recover."""
+"""Shared stores that stop, hang, lose responses or refuse: clear errors without the password, and recovery."""
 
 import asyncio
 import signal
@@ -43,10 +43,8 @@ async def refusal(state: Store, scope: str) -> str:
 
 @pytest.mark.requirement("state.outage")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGQUIT"])
-async def test_store_that_ended_is_reported_and_used_again_when_it_is_back(
-    own_postgresql: Server, scope: str, how: str
-) -> None:
-    """In good order or by a crash: what was committed is there afterwards."""
+async def test_stopped_store_is_reported_and_used_again(own_postgresql: Server, scope: str, how: str) -> None:
+    """After a shutdown or a crash; committed data are kept."""
     state = opened(own_postgresql.url)
     assert await state.commit(scope, [put("a", 1)], NOW) == "done"
     # More connections than one, all of which are of no use afterwards.
@@ -71,8 +69,8 @@ async def test_store_that_ended_is_reported_and_used_again_when_it_is_back(
 
 
 @pytest.mark.requirement("state.outage")
-async def test_store_that_was_restarted_in_between_is_not_noticed(own_postgresql: Server, scope: str) -> None:
-    """Old connections are replaced without a word."""
+async def test_restart_between_calls_is_transparent(own_postgresql: Server, scope: str) -> None:
+    """Old connections are replaced silently."""
     state = opened(own_postgresql.url)
     await state.commit(scope, [put("a", 1)], NOW)
     own_postgresql.end()
@@ -84,7 +82,7 @@ async def test_store_that_was_restarted_in_between_is_not_noticed(own_postgresql
 
 @pytest.mark.requirement("state.outage")
 async def test_store_that_hangs_is_reported_in_time(own_postgresql: Server, scope: str) -> None:
-    """The server is there and says nothing: neither to an open connection nor to a new one."""
+    """The server exists but is silent, on an open connection and on a new one."""
     state = opened(own_postgresql.url, answer_seconds=0.3)
     await state.commit(scope, [put("a", 1)], NOW)
     own_postgresql.signal_all(signal.SIGSTOP)
@@ -143,8 +141,8 @@ async def losing_answers(url: str, word: bytes, count: int) -> AsyncGenerator[st
 
 
 @pytest.mark.requirement("state.repeated")
-async def test_answer_that_was_lost_is_asked_for_again(postgresql_url: str, scope: str) -> None:
-    """The commit happened, its answer did not arrive: the steps count once, and the caller hears that they are done."""
+async def test_lost_commit_response_is_resolved(postgresql_url: str, scope: str) -> None:
+    """The commit happened; its steps count once, and the caller gets the result."""
     direct = opened(postgresql_url)
     await direct.commit(scope, [put("first")], NOW)
 
@@ -162,7 +160,7 @@ async def test_answer_that_was_lost_is_asked_for_again(postgresql_url: str, scop
 
 @pytest.mark.requirement("state.outage")
 async def test_connection_that_breaks_every_time_is_reported(postgresql_url: str, scope: str) -> None:
-    """It is tried a few times and not for ever."""
+    """After a few attempts."""
     direct = opened(postgresql_url)
     await direct.commit(scope, [put("first")], NOW)
     async with losing_answers(postgresql_url, b"COMMIT", 100) as lossy_url:
@@ -174,7 +172,7 @@ async def test_connection_that_breaks_every_time_is_reported(postgresql_url: str
 
 @pytest.mark.requirement("state.outage")
 async def test_missing_store_is_reported(scope: str) -> None:
-    """Nobody listens, or the name is not known."""
+    """The port is closed, or the name unknown."""
     for address in ("127.0.0.1:1", "store.invalid:5432"):
         state = opened(f"postgresql://ttp:word-of-honor@{address}/0")
         words = await refusal(state, scope)
@@ -185,7 +183,7 @@ async def test_missing_store_is_reported(scope: str) -> None:
 
 @pytest.mark.requirement("state.outage")
 async def test_wrong_password_is_reported_and_not_shown(own_postgresql: Server, scope: str) -> None:
-    """The error has our own words: those of a client library may quote the password."""
+    """In our own text, since a client library's may quote the password."""
     state = opened(own_postgresql.url.replace("word-of-honor", "word-of-honor-too"))
     assert "refuses the connection" in await refusal(state, scope)
     await state.aclose()
@@ -221,8 +219,8 @@ async def test_postgresql_that_refuses_to_write_is_reported(
 
 
 @pytest.mark.requirement("state.outage")
-async def test_postgresql_that_another_program_holds_is_reported_in_time(postgresql_url: str, scope: str) -> None:
-    """A table that is locked for maintenance: the server gives up by itself, and it works again afterwards."""
+async def test_locked_postgresql_is_reported_in_time(postgresql_url: str, scope: str) -> None:
+    """By a table locked for maintenance; it works again afterwards."""
     state = opened(postgresql_url, answer_seconds=0.2)
     await state.commit(scope, [put("a", 1)], NOW)
     with psycopg.connect(postgresql_url) as db:
@@ -234,7 +232,7 @@ async def test_postgresql_that_another_program_holds_is_reported_in_time(postgre
 
 @pytest.mark.requirement("state.outage")
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_transaction_that_met_another_is_retried(postgresql_url: str, scope: str, code: str) -> None:
+async def test_conflicting_transaction_is_retried(postgresql_url: str, scope: str, code: str) -> None:
     """Four conflicts in a row are retried; more are reported."""
     state = opened(postgresql_url)
     await state.commit(scope, [put("a", 1)], NOW)
@@ -254,8 +252,8 @@ async def test_transaction_that_met_another_is_retried(postgresql_url: str, scop
 
 
 @pytest.mark.requirement("state.outage")
-async def test_sessions_that_an_administrator_ended_are_replaced(postgresql_url: str, scope: str) -> None:
-    """All of them, while they were idle."""
+async def test_terminated_sessions_are_replaced(postgresql_url: str, scope: str) -> None:
+    """All of them, while idle."""
     state = opened(f"{postgresql_url}&application_name={scope}")
     async with anyio.create_task_group() as tasks:
         for number in range(4):
@@ -293,8 +291,8 @@ async def test_postgresql_commits_are_durable_with_any_server_defaults(postgresq
 
 
 @pytest.mark.requirement("state.lazy")
-async def test_looking_makes_no_table_and_many_may_make_it_at_once(postgresql_url: str, scope: str) -> None:
-    """Replicas that start on an empty database together."""
+async def test_only_writes_create_the_table_concurrently(postgresql_url: str, scope: str) -> None:
+    """Replicas that start together on an empty database."""
     states = [opened(postgresql_url) for _ in range(6)]
     assert await states[0].get(scope, "kind", ["a"], NOW) == {}
     assert await states[0].recent(scope, "kind", NOW, NOW) == []
@@ -334,6 +332,6 @@ async def test_postgresql_clears_away_what_is_expired_for_a_day(postgresql_url: 
 
 
 @pytest.mark.requirement("state.outage")
-async def test_nothing_shows_the_password(open_store: Open, state_url: str | None) -> None:
-    """Not even a debugger's view of the store."""
+async def test_password_is_never_shown(open_store: Open, state_url: str | None) -> None:
+    """Not even in a debugger's view of the store."""
     assert "word-of-honor" not in repr(open_store())

@@ -1,4 +1,4 @@
-"""Faults on request: each kind, how they are ordered, and whom they hit."""
+"""Faults on request: each kind, how they are scheduled, and which requests they hit."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ POST = {"content": "Fresh bread", "platforms": ["twitter"]}
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """An empty-handed evening: the demo workspace, with requests that may ask for faults."""
+    """The demo workspace, with requests that may ask for faults."""
     with open_workspace(tmp_path / "sandbox", ManualClock(NOW), faults_by_header=True) as opened:
         yield opened
 
@@ -53,14 +53,14 @@ async def test_refusals_have_the_documented_shape_and_do_nothing(sandbox, client
     assert number_of_posts(sandbox) == before
 
 
-async def test_retry_after_is_the_seconds_that_were_asked_for(client):
-    """Rounded up to a whole number, as the header wants it."""
+async def test_retry_after_is_the_requested_seconds(client):
+    """Rounded up to a whole number, as the header requires."""
     answer = await client.get("/posts", headers={"x-sandbox-fault": "429; seconds=6.5"})
     assert answer.headers["retry-after"] == "7"
 
 
 async def test_delay_waits_and_then_answers_as_usual(client):
-    """A deadline that is shorter than the delay is reached; a longer one is not."""
+    """A shorter deadline expires, a longer one doesn't."""
     with anyio.move_on_after(0.05) as scope:
         await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=3600"})
     assert scope.cancelled_caught
@@ -88,7 +88,7 @@ async def test_delay_leaves_a_body_as_it_is_and_a_large_one_refused(sandbox, cli
 
 @pytest.mark.requirement("faults.transport")
 @pytest.mark.parametrize(("kind", "made"), [("reset-before", 0), ("reset-after", 1), ("truncated", 1)])
-async def test_resets_are_broken_connections_before_or_after_the_deed(sandbox, client, kind, made):
+async def test_resets_break_the_connection_before_or_after_the_effect(sandbox, client, kind, made):
     """In one process the client raises what a dropped connection raises."""
     before = number_of_posts(sandbox)
     with pytest.raises(ConnectionResetError, match="closed the connection"):
@@ -97,7 +97,7 @@ async def test_resets_are_broken_connections_before_or_after_the_deed(sandbox, c
 
 
 async def test_html_is_a_page_with_status_200_and_nothing_done(sandbox, client):
-    """As the sign-in page of a guest network answers for the API."""
+    """Like the sign-in page of a guest network."""
     before = number_of_posts(sandbox)
     answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": "html"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -106,7 +106,7 @@ async def test_html_is_a_page_with_status_200_and_nothing_done(sandbox, client):
 
 
 async def test_drip_sends_one_byte_at_a_time(sandbox):
-    """The whole answer arrives, in as many pieces as it has bytes."""
+    """The whole response arrives, one chunk per byte."""
     sent: list[bytes] = []
     scope = {
         "type": "http",
@@ -132,8 +132,8 @@ async def test_drip_sends_one_byte_at_a_time(sandbox):
     assert b"".join(sent).startswith(b'{"success":true,"summary":{"posts":')
 
 
-async def test_drip_stops_when_the_client_has_gone(sandbox):
-    """An hour between bytes must not keep a worker for the rest of the day."""
+async def test_drip_stops_when_the_client_leaves(sandbox):
+    """An hour between bytes must not occupy a worker."""
     scope = {
         "type": "http",
         "method": "GET",
@@ -167,15 +167,15 @@ async def test_expired_presign_issues_a_url_that_storage_refuses(sandbox, client
     assert statuses == [403, 200]
 
 
-async def test_expired_presign_leaves_a_refusal_as_it_is(client):
-    """Where no URL is issued there is none to expire."""
+async def test_expired_presign_does_not_change_a_refusal(client):
+    """Without a URL there is nothing to expire."""
     answer = await client.post("/media/presign", json={}, headers={"x-sandbox-fault": "expired-presign"})
     assert (answer.status_code, answer.json()["success"]) == (400, False)
 
 
 @pytest.mark.requirement("faults.transport")
-async def test_a_server_that_can_drop_connections_drops_them(sandbox):
-    """Then no exception is raised; the request ends when the connection has."""
+async def test_server_drops_connections_if_it_can(sandbox):
+    """No exception is raised; the request ends with the connection."""
     dropped: list[str] = []
     messages = iter(({"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}))
     scope = {
@@ -198,7 +198,7 @@ async def test_a_server_that_can_drop_connections_drops_them(sandbox):
 
 
 @pytest.mark.requirement("faults.orders")
-async def test_a_fault_hits_its_number_of_matching_requests(sandbox, client):
+async def test_fault_hits_its_number_of_matching_requests(sandbox, client):
     """By method and path, the oldest first."""
     faults.schedule_fault(sandbox.store, "503", times=2, method="get", path="/posts")
     faults.schedule_fault(sandbox.store, "500", path="api/posts/")
@@ -209,8 +209,8 @@ async def test_a_fault_hits_its_number_of_matching_requests(sandbox, client):
 
 
 @pytest.mark.requirement("faults.orders")
-async def test_an_order_for_a_path_includes_what_is_below_and_not_what_begins_alike(sandbox):
-    """`/posts` is `/posts/abc`, and not `/postscript`."""
+async def test_fault_for_a_path_includes_paths_below_it(sandbox):
+    """`/posts` covers `/posts/abc` but not `/postscript`."""
     faults.schedule_fault(sandbox.store, "500", path="/posts", times=9)
     assert faults.take_fault(sandbox.store, "GET", "/posts/abc") == Fault("500")
     assert faults.take_fault(sandbox.store, "GET", "/postscript") is None
@@ -218,8 +218,8 @@ async def test_an_order_for_a_path_includes_what_is_below_and_not_what_begins_al
 
 
 @pytest.mark.requirement("faults.orders")
-async def test_orders_are_listed_and_cleared(sandbox):
-    """With what they wait for."""
+async def test_faults_are_listed_and_cleared(sandbox):
+    """With their conditions."""
     first = faults.schedule_fault(sandbox.store, "delay", seconds=1.5, times=3, method="POST", path="/posts")
     second = faults.schedule_fault(sandbox.store, "expired-presign")
     assert first == PendingFault(first.id, "delay", 3, 1.5, "POST", "/posts")
@@ -230,8 +230,8 @@ async def test_orders_are_listed_and_cleared(sandbox):
 
 
 @pytest.mark.requirement("faults.orders")
-async def test_the_page_is_never_hit(sandbox, client):
-    """A person who ordered a fault still sees what it does."""
+async def test_page_is_never_hit(sandbox, client):
+    """It shows the effect of faults."""
     faults.schedule_fault(sandbox.store, "503")
     headers = {"Host": "localhost", "x-sandbox-fault": "500"}
     assert (await client.get(str(httpx2.URL(sandbox.api_url).join("/")), headers=headers)).status_code == 200
@@ -239,8 +239,8 @@ async def test_the_page_is_never_hit(sandbox, client):
 
 
 @pytest.mark.requirement("faults.orders")
-def test_many_processes_use_up_an_order_exactly(sandbox):
-    """Twenty takers of seven: seven are hit."""
+def test_many_processes_use_up_a_fault_exactly(sandbox):
+    """Of twenty takers of seven, seven are hit."""
     faults.schedule_fault(sandbox.store, "500", times=7)
     hit: list[Fault] = []
     begin = threading.Barrier(5)
@@ -259,8 +259,8 @@ def test_many_processes_use_up_an_order_exactly(sandbox):
 
 
 @pytest.mark.requirement("faults.orders")
-def test_a_fault_that_another_process_used_up_hits_no_request(sandbox, monkeypatch):
-    """Between the look and the taking, the last one went."""
+def test_fault_used_up_by_another_process_hits_no_request(sandbox, monkeypatch):
+    """The last one was taken between read and write."""
     faults.schedule_fault(sandbox.store, "500")
     writing = sandbox.store.writing
 
@@ -285,8 +285,8 @@ def test_a_fault_that_another_process_used_up_hits_no_request(sandbox, monkeypat
         ({"kind": "500", "path": "//"}, "path must be one below /api, for example /posts."),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_with_what_does(sandbox, order, words):
-    """Nothing is ordered then."""
+def test_invalid_fault_is_refused_with_the_valid_form(sandbox, order, words):
+    """Nothing is scheduled."""
     with pytest.raises(FaultProblem) as refusal:
         faults.schedule_fault(sandbox.store, **order)
     assert str(refusal.value).startswith(words)
@@ -294,7 +294,7 @@ def test_an_order_that_makes_no_sense_is_refused_with_what_does(sandbox, order, 
 
 
 @pytest.mark.requirement("faults.header")
-async def test_a_header_that_is_misspelt_is_refused(client):
+async def test_misspelled_header_is_refused(client):
     """A test must not pass because its fault never came."""
     for value, words in (("flood", "Unknown fault: 'flood'"), ("delay;second=1", "knows the option seconds=NUMBER")):
         answer = await client.get("/posts", headers={"x-sandbox-fault": value})
@@ -303,8 +303,8 @@ async def test_a_header_that_is_misspelt_is_refused(client):
 
 
 @pytest.mark.requirement("faults.header")
-async def test_the_header_means_nothing_where_the_sandbox_was_not_opened_for_it():
-    """Whoever calls a sandbox on a port can't break it."""
+async def test_header_is_ignored_unless_enabled():
+    """Callers of a sandbox on a port can't break it."""
     with Sandbox(clock=ManualClock(NOW + timedelta(days=1))) as sandbox:
         headers = {"Authorization": f"Bearer {sandbox.token}", "x-sandbox-fault": "500"}
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(sandbox.app), headers=headers) as client:

@@ -1134,7 +1134,7 @@ async def test_fixed_time_that_has_passed_or_is_too_close_is_not_planned(fresh, 
         ({"scheduledAt": "tomorrow"}, "Posts not planned: post 1: scheduled_at: a time must be ISO 8601"),
     ],
 )
-async def test_fixed_time_that_can_not_be_read_is_refused(fresh, fields, words):
+async def test_fixed_time_that_cannot_be_read_is_refused(fresh, fields, words):
     refusal = await fresh.refused("plan_posts", posts=[{"content": "x", "platforms": ["linkedin"], **fields}])
     assert refusal.startswith(words)
 

@@ -448,7 +448,7 @@ class NoDelete(BeforeRequest):
 
 @pytest.mark.requirement("tools.reschedule.failures")
 @pytest.mark.parametrize("lost", [True, False])
-async def test_replacement_that_can_not_be_removed_is_named_with_the_old_post(connect, lost):
+async def test_replacement_that_cannot_be_removed_is_named_with_the_old_post(connect, lost):
     async with connect(demo_posts=False, through=NoDelete) as agent:
         old = await made(agent)
         agent.sandbox.app.lost = lost
