@@ -51,6 +51,16 @@ async def test_nothing_is_opened_before_a_call(settings, tmp_path):
     assert not settings.state_dir.exists()
 
 
+async def test_page_of_the_accounts_is_on_the_site_of_the_api(settings, sandbox):
+    """The sandbox has no site."""
+    state = open_store(settings)
+    context = create_tool_context(replace(settings, api_url="https://api.example/v2"), state=state)
+    page = "https://api.example/dashboard/settings?tab=integrations"
+    assert (context.accounts_url, context.dashboard) == (page, f"the TimeToPost dashboard ({page})")
+    local = create_tool_context(settings, sandbox, state=state)
+    assert (local.accounts_url, local.dashboard) == (None, "the TimeToPost dashboard")
+
+
 async def test_sandbox_replaces_token_address_and_clock(settings, sandbox, clock):
     """Settings for the real API aren't used."""
     assembly = create_server(replace(settings, token=None, token_problem="it is wrong."), sandbox)

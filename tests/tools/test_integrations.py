@@ -87,7 +87,9 @@ sites = pytest.mark.parametrize(
 async def test_expired_account_is_described_alike_by_every_tool(connect, tool, arguments, sandbox, site):
     """With where to reconnect it, from the settings."""
     async with connect() as agent:
-        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
+        agent.assembly.server._context_of = lambda _: replace(
+            agent.assembly.app, sandbox=sandbox, dashboard=f"the TimeToPost dashboard{site}"
+        )
         target = {"account_ids": ["twitter @harborcafe_berlin"]}
         for post in arguments.get("posts", [arguments] if arguments else []):
             post.update(target)
@@ -110,7 +112,9 @@ async def test_expired_account_is_described_alike_by_every_tool(connect, tool, a
 @sites
 async def test_expired_account_is_described_alike_for_existing_posts(connect, tool, arguments, sandbox, site):
     async with connect(demo_posts=False) as agent:
-        agent.assembly.server._context_of = lambda _: replace(agent.assembly.app, sandbox=sandbox)
+        agent.assembly.server._context_of = lambda _: replace(
+            agent.assembly.app, sandbox=sandbox, dashboard=f"the TimeToPost dashboard{site}"
+        )
         _, made = await agent.ok("create_post", content="Words", account_ids=["twitter @harborcafe_berlin"])
         post_id = {} if tool == "list_posts" else {"post_id": made["post_id"]}
         text, _ = await agent.ok(tool, **arguments, **post_id)
