@@ -1,4 +1,4 @@
-"""State in a SQLite file: atomic, durable, private, shared by processes, and clear about what is wrong with it."""
+"""State in a SQLite file: atomic, durable, private, shared by processes, with clear errors."""
 
 import os
 import sqlite3
@@ -138,7 +138,7 @@ async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.private")
 @needs_modes
-async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> None:
+async def test_file_and_folder_are_private(state: SqliteStore) -> None:
     """0700 and 0600 under any umask, also for the files that SQLite adds."""
     before = os.umask(0)
     try:
@@ -151,8 +151,8 @@ async def test_file_and_folder_are_for_their_owner_alone(state: SqliteStore) -> 
 
 
 @pytest.mark.requirement("state.lazy")
-async def test_looking_makes_no_file(tmp_path: Path) -> None:
-    """Nothing is there before the first write, and closing nothing is fine."""
+async def test_reading_creates_no_file(tmp_path: Path) -> None:
+    """There is none before the first write, and closing without one works."""
     state = SqliteStore(tmp_path / "state")
 
     assert await state.get("s", "kind", ["a"], NOW) == {}
@@ -162,7 +162,7 @@ async def test_looking_makes_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("state.durable")
-async def test_settings_of_durability(state: SqliteStore) -> None:
+async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) -> None:
     """A commit is on the disk before it is reported, and readers do not wait for writers."""
     await state.commit("s", [put("a")], NOW)
     db = state._writer  # the connection's own setting can't be seen from outside
@@ -240,8 +240,8 @@ async def test_file_that_another_program_holds_is_reported_and_reads_continue(st
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    """Somebody holds a file that is not yet in write-ahead mode."""
+async def test_locked_new_file_is_waited_for_briefly(tmp_path: Path) -> None:
+    """Another process holds a file that isn't in WAL mode yet."""
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     holder.execute("CREATE TABLE other (x)")
     holder.execute("BEGIN EXCLUSIVE")
@@ -256,8 +256,8 @@ async def test_file_that_is_held_while_it_is_opened_is_waited_for_only_so_long(t
 
 
 @pytest.mark.requirement("state.shared")
-async def test_commit_waits_for_that_of_another_process_and_sees_it(tmp_path: Path) -> None:
-    """What it expects is compared after the wait."""
+async def test_commit_waits_for_another_process_and_sees_its_commit(tmp_path: Path) -> None:
+    """Expectations are checked after the wait."""
     state = SqliteStore(tmp_path, busy_seconds=120)
     await state.commit("s", [put("a", 1)], NOW)
     version = (await state.get("s", "kind", ["a"], NOW))["a"].version
@@ -315,8 +315,8 @@ def held(file: Path) -> Generator[None]:
 
 
 @pytest.mark.requirement("state.reads-do-not-wait")
-async def test_reads_of_a_held_file_fail_at_once_and_not_one_after_the_other(tmp_path: Path) -> None:
-    """Also while writes wait for it with all their patience, and as many as there are."""
+async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> None:
+    """Also while writes wait for it with their full timeout."""
     before = SqliteStore(tmp_path)
     await before.commit("s", [put("a", 1)], NOW)
     await before.aclose()
@@ -369,8 +369,8 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
 
 
 @pytest.mark.requirement("state.shared")
-async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) -> None:
-    """Another process has made the file and not yet its tables."""
+async def test_file_without_tables_is_empty(state: SqliteStore) -> None:
+    """Another process created the file but not yet its tables."""
     state.path.parent.mkdir()
     state.path.touch()
 
@@ -380,8 +380,8 @@ async def test_file_that_is_just_being_made_holds_nothing(state: SqliteStore) ->
 
 
 @pytest.mark.requirement("state.faults")
-async def test_damaged_file_is_reported_and_left_as_it_is(tmp_path: Path) -> None:
-    """It may hold needed data, so only a person moves it away."""
+async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
+    """It may contain needed data, so only the user moves it away."""
     file = tmp_path / "ledger.db"
     file.write_bytes(b"this is no database" * 200)
     state = SqliteStore(tmp_path)
@@ -393,7 +393,7 @@ async def test_damaged_file_is_reported_and_left_as_it_is(tmp_path: Path) -> Non
 
 
 @pytest.mark.requirement("state.faults")
-async def test_folder_that_can_not_be_made_is_reported(tmp_path: Path) -> None:
+async def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     """A file is in the place of the folder."""
     (tmp_path / "state").write_text("in the way")
 
@@ -414,8 +414,8 @@ async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
 
 
 @pytest.mark.requirement("state.faults")
-async def test_file_with_other_tables_is_reported_in_general_words(tmp_path: Path) -> None:
-    """A database of another program that claims our version."""
+async def test_file_with_other_tables_is_reported(tmp_path: Path) -> None:
+    """It is another program's database that claims our version."""
     db = sqlite3.connect(tmp_path / "ledger.db")
     db.execute("PRAGMA user_version = 1")
     db.close()
@@ -443,8 +443,8 @@ anyio.run(main)
 
 
 @pytest.mark.requirement("state.shared")
-def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path) -> None:
-    """The last to close a file removes its log; who has read and then written is still there, and its commits count."""
+def test_exiting_process_keeps_the_log_of_readers(tmp_path: Path) -> None:
+    """The last process to close a file removes its log; one that read and then wrote still counts."""
 
     def guest(key: str) -> str:
         command = [sys.executable, "-c", GUEST, str(tmp_path), key]
@@ -464,8 +464,8 @@ def test_process_that_ends_takes_no_log_from_one_that_read_first(tmp_path: Path)
 
 
 @pytest.mark.requirement("state.faults")
-async def test_path_that_can_not_be_entered_is_reported(tmp_path: Path) -> None:
-    """A name that can't be used takes the place of a folder without access, since root may run this."""
+async def test_inaccessible_path_is_reported(tmp_path: Path) -> None:
+    """A too long name stands in for a folder without access, since root may run this."""
     state = SqliteStore(tmp_path / ("<" if WINDOWS else "x" * 300))
 
     if WINDOWS:  # such a folder isn't there yet
@@ -478,8 +478,8 @@ async def test_path_that_can_not_be_entered_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("state.versions")
-async def test_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    """What is not understood is not written."""
+async def test_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    """An unknown format must not be written."""
     db = sqlite3.connect(tmp_path / "ledger.db")
     db.execute("PRAGMA user_version = 2")
     db.close()
@@ -503,7 +503,7 @@ def settings(folder: Path, state_url: str | None = None) -> Settings:
 
 @pytest.mark.requirement("state.choice")
 async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
-    """Nothing is opened by choosing."""
+    """Choosing a store opens nothing."""
     state = open_store(settings(tmp_path / "state"))
 
     assert isinstance(state, SqliteStore)
@@ -514,8 +514,8 @@ async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("state.private")
 @needs_links
-async def test_file_that_a_link_leads_to_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """Also when it is made only now."""
+async def test_linked_file_is_private(tmp_path: Path) -> None:
+    """Also if it is created now."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.db").symlink_to(tmp_path / "elsewhere.db")
     state = SqliteStore(tmp_path / "state")
