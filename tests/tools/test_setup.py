@@ -47,7 +47,7 @@ ok      clock: agrees with the API's
 ok      time zone: Europe/Paris, for times without an offset (TTP_TIMEZONE); now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)
 ok      access: full: tools may publish and delete (TTP_ACCESS)
-ok      confirmation: auto: the human is asked before what can't be taken back, where the client can ask
+ok      confirmation: auto: the user confirms irreversible actions, if the client can ask
     (TTP_CONFIRM)
 ok      media folders: «<folder>» (TTP_MEDIA_DIRS)
 ok      ledger: works: nothing is sent twice\
@@ -197,9 +197,9 @@ async def test_api_without_a_date_is_reported(connect):
         (
             {"confirm": "required"},
             "confirmation",
-            "ok: required: the human is asked before every publish and delete (TTP_CONFIRM)",
+            "ok: required: the user confirms every publish and delete (TTP_CONFIRM)",
         ),
-        ({"confirm": "off"}, "confirmation", "notice: off: the human is never asked (TTP_CONFIRM)"),
+        ({"confirm": "off"}, "confirmation", "notice: off: the user is never asked (TTP_CONFIRM)"),
     ],
 )
 async def test_settings_are_described(connect, changes, name, line):

@@ -66,7 +66,7 @@ SETTINGS = (
     ),
     Setting(
         "TTP_CONFIRM",
-        "When you are asked first: `auto` before what cannot be taken back, where your client can ask; "
+        "When you are asked first: `auto` before irreversible actions, if your client can ask; "
         "`required` before every publish or delete; `off` never.",
         "auto",
         choices=get_args(Confirm),

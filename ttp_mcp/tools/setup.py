@@ -204,9 +204,9 @@ def _show_access(context: ToolContext) -> SetupItem:
 
 def _show_confirmation(context: ToolContext) -> SetupItem:
     words = {
-        "auto": "auto: the human is asked before what can't be taken back, where the client can ask",
-        "required": "required: the human is asked before every publish and delete",
-        "off": "off: the human is never asked",
+        "auto": "auto: the user confirms irreversible actions, if the client can ask",
+        "required": "required: the user confirms every publish and delete",
+        "off": "off: the user is never asked",
     }
     return _make_item(
         "confirmation",
