@@ -88,7 +88,7 @@ def handle_signals(handle: Callable[[int], object]) -> Generator[None]:
 
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":  # pragma: no cover - Windows only
-        # A full buffer wakes Windows' loop as well, so it is no reason for a warning.
+        # A full buffer wakes Windows' loop as well, so it doesn't warrant a warning.
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
     with ExitStack() as undo:
         for number in _shutdown_signals():

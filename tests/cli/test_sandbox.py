@@ -138,7 +138,7 @@ def test_tokens_as_json(run, opened):
 
 def test_no_tokens_say_how_to_make_one(run, stopped):
     """The commands themselves leave none behind."""
-    assert run("token", "list") == "There are no tokens. Make one with `ttp-mcp sandbox token create`.\n"
+    assert run("token", "list") == "No tokens exist. Make one with `ttp-mcp sandbox token create`.\n"
 
 
 @pytest.mark.requirement("sandbox-cli.careful")
@@ -147,7 +147,7 @@ def test_token_refusals(refusal):
     assert refusal("token", "create", "--expires-days", "366") == (
         "Nothing was changed. A token expires after 1–365 days, or never."
     )
-    assert refusal("token", "revoke", "tok_x").startswith("Nothing was changed. There is no token tok_x.")
+    assert refusal("token", "revoke", "tok_x").startswith("Nothing was changed. Token tok_x doesn't exist.")
 
 
 def test_clock_moves_forward_and_reports_what_became_due(run, opened):
@@ -638,7 +638,7 @@ def test_reset_reports_moved_data_and_lost_tokens(run, stopped):
         f"The old data could not be opened; they were moved to {kept}, the media to media.… beside it.",
         "Their tokens are gone with them: make new ones with `ttp-mcp sandbox token create`.",
     ]
-    assert run("token", "list").startswith("There are no tokens.")
+    assert run("token", "list").startswith("No tokens exist.")
     with closing(sqlite3.connect(kept)) as newer:
         assert newer.execute("SELECT count(*) FROM tokens").fetchone() == (1,)
     assert as_json(run("reset", "--yes", "--json"))["kept"] is None

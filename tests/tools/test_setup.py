@@ -47,8 +47,7 @@ ok      clock: agrees with the API's
 ok      time zone: Europe/Paris, for times without an offset (TTP_TIMEZONE); now Tue 24 Nov 2026 09:02
     Europe/Paris (08:02Z)
 ok      access: full: tools may publish and delete (TTP_ACCESS)
-ok      confirmation: auto: the user confirms irreversible actions, if the client can ask
-    (TTP_CONFIRM)
+ok      confirmation: auto: the user confirms irreversible actions, if the client can ask (TTP_CONFIRM)
 ok      media folders: «<folder>» (TTP_MEDIA_DIRS)
 ok      ledger: works: nothing is sent twice\
 """)

@@ -83,7 +83,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it on this machine and print what happened. 0: done or nothing to do; 1: refused, nothing changed."""
+    """Install on this machine and print the result. 0: done or nothing to do; 1: refused, nothing changed."""
     try:
         report = install(args, here(read_environment(args), uvx=args.uvx))
     except (InstallRefused, config.SettingProblem) as problem:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"Nothing was changed: {problem}", file=sys.stderr)
         return 1
     if report is not None:
-        print(json.dumps(asdict(report)) if args.json else _words(report))
+        print(json.dumps(asdict(report)) if args.json else _render_report(report))
     return 0
 
 
@@ -114,13 +114,13 @@ def here(environ: Mapping[str, str], *, uvx: bool = False) -> Environment:
 
 def this_machine(environ: Mapping[str, str]) -> Machine:
     """Return what the paths of clients' settings depend on."""
-    system, home = _system(sys.platform), config.home_folder()
+    system, home = _parse_system(sys.platform), config.home_folder()
     packages = _claude_packages(home, environ) if system == "windows" else ()
     return Machine(system, home, environ, packages)
 
 
 def _claude_packages(home: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The settings folders of Claude Desktop where Windows installed it as a package."""
+    """Return the settings folders of Claude Desktop where Windows installed it as a package."""
     local = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     return tuple(each for each in local.glob("Packages/Claude_*/LocalCache/Roaming/Claude") if each.is_dir())
 
@@ -147,25 +147,25 @@ def install(args: argparse.Namespace, around: Environment) -> Report | None:
     if args.print and args.json:
         raise InstallRefused("--json reports what was done, and --print does nothing. Leave one out.")
     client = find_client(args.client, around.profile)
-    launch = _launch(args, around)
+    launch = _build_launch(args, around)
     if args.print:
         output.force_utf8_stdout()
         print(merge.render_settings(client, launch), end="")
         return None
     path = settings_path(client, around.machine)
-    before = _read(path)
+    before = _read_file(path)
     try:
-        old = _decoded(before or b"")
+        old = _decode_text(before or b"")
         new = merge.remove_entry(client, old) if args.remove else merge.merge_entry(client, old, launch)
-        data = _encoded(before or b"", new)
+        data = _encode_text(before or b"", new)
     except InvalidFile as problem:
         raise InstallRefused(
             f"{path} can't be edited safely ({problem}). Fix it there, or paste what --print shows."
         ) from None
-    return _finish(args, client, launch, path, before, data, around.now())
+    return _write_settings(args, client, launch, path, before, data, around.now())
 
 
-def _finish(
+def _write_settings(
     args: argparse.Namespace,
     client: Client,
     launch: Launch,
@@ -174,12 +174,12 @@ def _finish(
     data: bytes,
     now: datetime,
 ) -> Report:
-    changed, new = data != (before or b""), _decoded(data)
+    changed, new = data != (before or b""), _decode_text(data)
     try:
-        backup = _replace(path, before, data, now) if changed else None
+        backup = _replace_file(path, before, data, now) if changed else None
     except OSError as problem:
         raise InstallRefused(f"{path} could not be written ({problem.strerror}).") from None
-    kept, server = _text(backup), client.server_name
+    kept, server = str(backup) if backup else None, client.server_name
     if args.remove:
         next_step = f"Restart {client.title} to drop the tools." if changed else None
         return Report(client.name, "removed" if changed else "absent", str(path), kept, server, next=next_step)
@@ -197,7 +197,7 @@ def _has_token(client: Client, launch: Launch, new: str) -> bool:
     return launch.sandbox or launch.logged_in or client.prompts or is_named
 
 
-def _launch(args: argparse.Namespace, around: Environment) -> Launch:
+def _build_launch(args: argparse.Namespace, around: Environment) -> Launch:
     command, *rest = around.command
     folders = [_media_folder(text, around.path_separator) for text in cast("list[str]", args.media_dir)]
     return Launch(
@@ -243,7 +243,7 @@ def settings_path(client: Client, machine: Machine) -> Path:
         ) from None
 
 
-def _read(path: Path) -> bytes | None:
+def _read_file(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -261,21 +261,21 @@ def _read(path: Path) -> bytes | None:
 _BOM = b"\xef\xbb\xbf"
 
 
-def _decoded(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     try:
         return data.removeprefix(_BOM).decode()
     except UnicodeDecodeError:
         raise InvalidFile("it is not UTF-8 text") from None
 
 
-def _encoded(before: bytes, text: str) -> bytes:
+def _encode_text(before: bytes, text: str) -> bytes:
     try:
         return (_BOM if before.startswith(_BOM) else b"") + text.encode()
     except UnicodeEncodeError:
         raise InvalidFile("it would hold half of a character, which UTF-8 can't") from None
 
 
-def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
+def _replace_file(path: Path, before: bytes | None, data: bytes, now: datetime) -> Path | None:
     """Replace the file in one step; the old one is kept as a backup, for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     backup = None
@@ -285,15 +285,15 @@ def _replace(path: Path, before: bytes | None, data: bytes, now: datetime) -> Pa
 
     def check() -> None:
         # Another program may have saved its settings since they were read; its change must not be lost.
-        if _read(path) != before:
+        if _read_file(path) != before:
             raise InstallRefused(f"{path} was changed by another program just now. Close it and run this again.")
 
-    write_atomically(path, data, _mode(path), check=check)
+    write_atomically(path, data, _read_mode(path), check=check)
     _forget_old_backups(path)
     return backup
 
 
-def _mode(path: Path) -> int:
+def _read_mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
 
 
@@ -318,7 +318,7 @@ def _list_notes(client: Client, new: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _words(report: Report) -> str:
+def _render_report(report: Report) -> str:
     title = find_client(report.client).title
     server = "this server" if report.server == SERVER_NAME else report.server
     first = {
@@ -335,10 +335,6 @@ def _words(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _system(platform: str) -> System:
+def _parse_system(platform: str) -> System:
     systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
     return systems.get(platform, "linux")
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

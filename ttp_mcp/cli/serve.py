@@ -153,12 +153,12 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
 
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Do something beside the serving, until the stack is closed."""
+    """Run a task until the stack is closed."""
     stack.callback(asyncio.get_running_loop().create_task(work).cancel)
 
 
 async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noqa: ANN201 - named below, loaded only here
-    """The sandbox over the state folder, publishing in the background until the stack is closed."""
+    """Open the sandbox of the state folder, publishing in the background until the stack is closed."""
     from ttp_mcp.sandbox import Sandbox
     from ttp_mcp.sandbox.store import StoreProblem
 

@@ -54,7 +54,7 @@ def has_literal_token(client: Client, text: str) -> bool:
 
 
 def env_variables(client: Client, text: str) -> dict[str, object]:
-    """The environment variables that the file gives this server."""
+    """Return the environment variables of this server's entry."""
     return as_dict(as_dict(read_entry(client, read_settings(client, text))).get("env"))
 
 
@@ -82,7 +82,7 @@ def read_settings(client: Client, text: str) -> dict[str, object]:
 
 
 def checked_entry(client: Client, before: str, after: str) -> str:
-    """The edited text, once it has been read back: whatever is not ours must hold what it held."""
+    """Return the edited text after checking that everything else in it is unchanged."""
     try:
         same = other_entries(client, read_settings(client, before)) == other_entries(
             client, read_settings(client, after)
@@ -95,7 +95,7 @@ def checked_entry(client: Client, before: str, after: str) -> str:
 
 
 def check_form(client: Client, text: str) -> None:
-    """Refuse a list where the client reads an object: it would ignore what is put into it."""
+    """Refuse a list where the client expects an object, since it would ignore additions to it."""
     entry, name = read_entry(client, read_settings(client, text)), f"{client.servers}.{client.server_name}"
     for each, value in ((name, entry), (f"{name}.env", as_dict(entry).get("env", {}))):
         if not isinstance(value, dict):
@@ -103,7 +103,7 @@ def check_form(client: Client, text: str) -> None:
 
 
 def other_entries(client: Client, document: dict[str, object]) -> dict[str, object]:
-    """A document without this server, its prompt, and the tables that held only them."""
+    """Return a document without this server, its prompt, and the tables that contained only them."""
     servers = document.get(client.servers, {})
     rest = {key: value for key, value in document.items() if key not in (client.servers, "inputs")}
     if isinstance(servers, dict):
@@ -124,7 +124,7 @@ def as_dict(value: object) -> dict[str, object]:
 
 
 def args_of(launch: Launch, present: object = None) -> list[object]:
-    """The arguments: how this program is started, the sandbox, and what the person added after that."""
+    """Return the arguments: how this program is started, the sandbox, and what the user added."""
     own = own_args(as_dict(present))
     if not launch.sandbox:
         own = [each for each in own if each != "--sandbox"]
@@ -134,7 +134,7 @@ def args_of(launch: Launch, present: object = None) -> list[object]:
 
 
 def own_args(entry: Mapping[str, object]) -> list[object]:
-    """The arguments that follow the name of this program. The arguments of another program mean nothing to ours."""
+    """Return the arguments after the name of this program; those of another program aren't ours."""
     words = _command_line(entry)
     names = [place for place, word in enumerate(words) if isinstance(word, str) and _PROGRAM.fullmatch(word)]
     # Not the first one where another program starts ours: `uvx --from ttp-mcp[postgresql] ttp-mcp`.
@@ -164,7 +164,7 @@ def wanted_env(client: Client, launch: Launch, present: Mapping[str, object]) ->
 
 
 def new_entry(client: Client, launch: Launch) -> dict[str, object]:
-    """What the client's file says of this server when it is new there."""
+    """Return a new entry for this server."""
     entry: dict[str, object] = {"type": "stdio"} if client.typed else {}
     entry |= {"command": launch.command, "args": args_of(launch)}
     if env := wanted_env(client, launch, {}):

@@ -18,7 +18,7 @@ _MAX_DEPTH = 100
 
 
 class InvalidFile(ValueError):
-    """The file can't be read in its own format; the text says where, never what is in it."""
+    """The file isn't valid in its format; the text says where, never what it contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Scanner:
         return _Node(start, self.at, values, members)
 
     def array(self, start: int, depth: int) -> _Node:
-        """An array; its items are kept as members too, under their position."""
+        """Parse an array; its items are kept as members too, under their index."""
         items: dict[str, _Member] = {}
         while not self.closes("]", after_comma=bool(items) and _last(items).comma_end is not None):
             if items and _last(items).comma_end is None:
@@ -188,7 +188,7 @@ def drop(text: str, path: tuple[str, ...]) -> str:
 
 
 def is_bare(text: str, path: tuple[str, ...]) -> bool:
-    """Whether the member at `path` is an object or list with nothing inside, not even a comment."""
+    """Check whether the member at `path` is an object or list without content, comments included."""
     *parents, node = _walk(text, path)
     member = node.members.get(path[-1]) if len(parents) == len(path) - 1 else None
     return member is not None and not text[member.node.start : member.node.end].strip("[]{} \t\r\n")
@@ -202,7 +202,7 @@ def _root(text: str, *, strict: bool = False) -> _Node:
 
 
 def _walk(text: str, path: tuple[str, ...]) -> list[_Node]:
-    """The objects from the root to the one that holds the last key, as far as they exist."""
+    """Return the existing objects from the root to the one with the last key."""
     nodes = [_root(text)]
     for key in path[:-1]:
         member = nodes[-1].members.get(key)
@@ -268,7 +268,7 @@ def _line_indent(text: str, position: int) -> str:
 
 
 def _comments_end(text: str, start: int, end: int) -> int:
-    """Where the last comment between two positions ends; `start` when there is none."""
+    """Return where the last comment between two positions ends; `start` if there is none."""
     spot = start
     for found in _COMMENT_OR_SPACE.finditer(text, start, end):
         if found["space"] is None:

@@ -10,7 +10,7 @@ System = Literal["linux", "macos", "windows"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the paths depend on. `environ` is read for XDG_CONFIG_HOME, APPDATA, CODEX_HOME and CLAUDE_CONFIG_DIR.
+    """Facts that the paths depend on. `environ` is read for XDG_CONFIG_HOME, APPDATA, CODEX_HOME and CLAUDE_CONFIG_DIR.
 
     `claude_packages` are the settings folders of Claude Desktop as packaged for Windows (MSIX), whose programs are given a
     copy of %APPDATA% of their own.
@@ -23,7 +23,7 @@ class Machine:
 
     @property
     def settings(self) -> PurePath:
-        """The folder in which desktop programs keep their settings."""
+        """Return the folder in which desktop programs keep their settings."""
         match self.system:
             case "linux":
                 return self._named("XDG_CONFIG_HOME") or self.home / ".config"
@@ -34,11 +34,11 @@ class Machine:
 
     @property
     def dot_config(self) -> PurePath:
-        """`~/.config`, which some programs use on macOS too; on Windows the settings folder."""
+        """Return `~/.config`, which some programs use on macOS too; on Windows the settings folder."""
         return self.home / ".config" if self.system == "macos" else self.settings
 
     def folder(self, variable: str, default: str) -> PurePath:
-        """The folder that a variable names, else one below the home folder."""
+        """Return the folder that a variable names, else one below the home folder."""
         return self._named(variable) or self.home / default
 
     def _named(self, variable: str) -> PurePath | None:

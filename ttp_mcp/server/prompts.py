@@ -81,7 +81,7 @@ PROMPTS = (
         (
             "Write a short report on my last seven days of social media.",
             "Use list_posts and post_results, both with after: seven days ago, and optimal_times.",
-            "Only where there are no results of posts use engagement_summary, whose period isn't known.",
+            "Use engagement_summary, whose period isn't known, only if posts have no results.",
             "Say what was published where, which posts did best, what failed and why, and one or two things to try next week.",
             "Name the period of each figure, or say that it isn't known.",
         ),

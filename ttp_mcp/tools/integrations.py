@@ -134,7 +134,7 @@ class TiktokOptions(ToolInput):
 
 
 class TiktokAccount(ToolOutput):
-    """What a TikTok account offers; an interaction that is false must be false in platform_data."""
+    """Options of a TikTok account; an interaction that is false must be false in platform_data."""
 
     account_id: str
     account: str

@@ -64,7 +64,7 @@ def _ticked(opened: SandboxSession) -> list[str]:
 
 
 def _wait_for_others(opened: SandboxSession) -> None:
-    """A sandbox that runs may have taken some of what is due; what comes next in a script wants to find it done."""
+    """Wait for posts that a running sandbox is publishing, so that the next command of a script finds them done."""
     for _ in range(round(WAIT_SECONDS / _LOOK_SECONDS)):
         with opened.store.reading() as db:
             if not db.execute("SELECT 1 FROM posts WHERE status = 'publishing' LIMIT 1").fetchone():
@@ -85,7 +85,7 @@ def _move(opened: SandboxSession, to: str, now: datetime) -> None:
 
 
 def _seconds(text: str) -> float:
-    """`+3h`, `-1d12h`: a distance in seconds."""
+    """Parse a distance such as `+3h` or `-1d12h` into seconds."""
     sign, rest, total = (1 if text[0] == "+" else -1), text[1:], 0.0
     number = ""
     for letter in rest:

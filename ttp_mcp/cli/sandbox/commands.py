@@ -116,7 +116,7 @@ def parse_words(parser: Parser, words: list[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it and print what happened. 0: done; 1: refused, nothing changed."""
+    """Run the command and print the result. 0: done; 1: refused, nothing changed."""
     from ttp_mcp.sandbox.store import StoreProblem
 
     try:

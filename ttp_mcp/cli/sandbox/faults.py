@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def fault(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
-    """Order a fault, list what waits, or call it off."""
+    """Schedule a fault, list pending ones, or clear them."""
     from ttp_mcp.sandbox.rest import faults
 
     flags = [f"--{name}" for name in ("times", "seconds", "method", "path") if getattr(args, name) is not None]

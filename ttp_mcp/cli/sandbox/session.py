@@ -20,7 +20,7 @@ Control = Callable[[argparse.Namespace, "SandboxSession"], CommandOutput]
 
 
 class SandboxSession:
-    """The data folder, opened: the data, the media beside them, and the clock that all processes share."""
+    """The open data folder: the data, the media beside them, and the clock shared by all processes."""
 
     def __init__(self, folder: Path) -> None:
         """Open, and fill a new folder with the demo workspace."""
@@ -38,7 +38,7 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 
 def zone_of() -> ZoneInfo:
-    """The person's time zone; the other settings are none of the sandbox's business."""
+    """Return the user's time zone; other settings don't apply to the sandbox."""
     return config.load_settings({"TTP_TIMEZONE": config.read_environment().get("TTP_TIMEZONE", "")}).zone
 
 

@@ -6,7 +6,7 @@ from ttp_mcp.cli.sandbox.session import CommandOutput, Refused, SandboxSession
 
 
 def token_create(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
-    """Make a token and show it, this one time."""
+    """Create a token and show it, this once."""
     from ttp_mcp.sandbox.rest import tokens
 
     try:
@@ -26,7 +26,7 @@ def token_create(args: argparse.Namespace, opened: SandboxSession) -> CommandOut
 
 
 def token_list(_: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
-    """The tokens, without anything of the tokens themselves."""
+    """List the tokens without their secrets."""
     from ttp_mcp.sandbox.rest import tokens
 
     found = tokens.list_tokens(opened.store)
@@ -34,15 +34,15 @@ def token_list(_: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
         f"{entry['id']}  {_expiry(entry['expires_at']) if not entry['revoked_at'] else 'is revoked'}  {entry['label']}"
         for entry in found
     ]
-    return {"tokens": found}, words or ["There are no tokens. Make one with `ttp-mcp sandbox token create`."]
+    return {"tokens": found}, words or ["No tokens exist. Make one with `ttp-mcp sandbox token create`."]
 
 
 def token_revoke(args: argparse.Namespace, opened: SandboxSession) -> CommandOutput:
-    """Revoke a token for good."""
+    """Revoke a token permanently."""
     from ttp_mcp.sandbox.rest import tokens
 
     if not tokens.revoke_token(opened.store, opened.clock, args.id):
-        raise Refused(f"there is no token {args.id[:60]}. `ttp-mcp sandbox token list` shows their ids.")
+        raise Refused(f"token {args.id[:60]} doesn't exist. `ttp-mcp sandbox token list` shows their ids.")
     return {"id": args.id, "revoked": True}, [f"{args.id} is revoked: requests with it get 401 from now on."]
 
 

@@ -62,7 +62,7 @@ def _agree(args: argparse.Namespace, folder: Path, tokens: str) -> None:
 
 
 def _move_away(folder: Path) -> Path:
-    """Data that can't be opened are kept beside the new ones, with the log under the name that SQLite looks for."""
+    """Keep unreadable data beside the new ones; the log gets the name that SQLite looks for."""
     end = f".{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.unreadable"
     kept = folder / f"sandbox.db{end}"
     # The media too: of those here, reset removes what the new workspace does not name.
