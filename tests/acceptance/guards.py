@@ -327,12 +327,12 @@ REMOVED: dict[str, Removal] = {
     "noted before it is sent": Removal(
         "ledger.ledger:Ledger._begin",
         sent_without_a_note,
-        f"{WRITES}/test_ledger.py::test_write_that_can_not_be_recorded_is_not_sent",
+        f"{WRITES}/test_ledger.py::test_write_that_cannot_be_recorded_is_not_sent",
     ),
     "publish noted before it is sent": Removal(
         "ledger.ledger:Ledger._begin",
         sent_without_a_note,
-        f"{WRITES}/test_publish.py::test_publish_that_can_not_be_recorded_is_not_sent",
+        f"{WRITES}/test_publish.py::test_publish_that_cannot_be_recorded_is_not_sent",
     ),
     "publish that may still arrive": Removal(
         "ledger.publications:Publications.is_recent",
@@ -364,17 +364,17 @@ REMOVED: dict[str, Removal] = {
         lambda there: (
             lambda digest, account_ids, platforms=(): there(digest, () if platforms else account_ids, platforms)
         ),
-        f"{WRITES}/test_duplicates.py::test_an_account_and_its_platform_are_one_target",
+        f"{WRITES}/test_duplicates.py::test_account_and_its_platform_are_one_target",
     ),
     "looked for as it was sent": Removal(
         "ledger.records:PriorCreate.as_sent",
         constant(lambda _, post: post),
-        f"{WRITES}/test_duplicates.py::test_an_earlier_attempt_is_looked_for_as_it_was_sent",
+        f"{WRITES}/test_duplicates.py::test_earlier_attempt_is_looked_for_as_it_was_sent",
     ),
     "one reading is not gone": Removal(
         "writes.duplicates:Duplicates._is_gone",
         later(True),
-        f"{WRITES}/test_duplicates.py::test_a_post_that_one_reading_does_not_find_is_not_gone",
+        f"{WRITES}/test_duplicates.py::test_post_that_one_reading_does_not_find_is_not_gone",
     ),
     "limits an hour": Removal(
         "ledger.ledger:RateCap",
@@ -399,7 +399,7 @@ REMOVED: dict[str, Removal] = {
     "given up before the drain of stdio is over": Removal(
         "transports.stdio.shutdown:Shutdown._abandon_writes",
         no_check,
-        "tests/transports/stdio/test_stdio.py::test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown",
+        "tests/transports/stdio/test_stdio.py::test_write_beyond_the_drain_is_recorded_as_unknown",
     ),
     "nothing is begun at the end": Removal(
         "writes.in_flight:InFlight._refuse_if_abandoned",
@@ -409,7 +409,7 @@ REMOVED: dict[str, Removal] = {
     "lost delete": Removal(
         "writes.reconcile:Reconciler.is_deleted",
         later((True, False)),
-        f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_can_not_be_asked",
+        f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_cannot_be_asked",
     ),
     "what a delete removed": Removal(
         "ledger.ledger:Ledger.find_deleted_post",
@@ -514,7 +514,7 @@ REMOVED: dict[str, Removal] = {
     "private file": Removal(
         "ledger.store.sqlite:_make_private",
         no_check,
-        "tests/ledger/store/test_sqlite.py::test_file_and_folder_are_for_their_owner_alone",
+        "tests/ledger/store/test_sqlite.py::test_file_and_folder_are_private",
     ),
     # The human
     "confirmation counts once": Removal(
@@ -525,7 +525,7 @@ REMOVED: dict[str, Removal] = {
     "confirmation is for its arguments": Removal(
         "toolkit.confirmation:digest_of",
         always("the same"),
-        "tests/toolkit/test_confirmation.py::test_confirmation_is_for_exactly_what_was_shown",
+        "tests/toolkit/test_confirmation.py::test_confirmation_covers_exactly_what_was_shown",
     ),
     "yes to the post as it was shown": Removal(
         "tools.posts.delete:visible_fields",
@@ -555,17 +555,17 @@ REMOVED: dict[str, Removal] = {
     "code is no answer": Removal(
         "server.elicitation:digest_of",
         lambda there: lambda binding, _: there(binding, "code"),
-        "tests/toolkit/test_confirmation.py::test_code_of_a_preview_and_state_of_a_question_do_not_pass_for_each_other",
+        "tests/toolkit/test_confirmation.py::test_preview_code_and_question_state_are_not_interchangeable",
     ),
     "confirmation ends": Removal(
         "toolkit.confirmation:CONFIRMATION_SECONDS",
         constant(10_000_000),
-        "tests/toolkit/test_confirmation.py::test_confirmation_ends_after_five_minutes",
+        "tests/toolkit/test_confirmation.py::test_confirmation_expires_after_five_minutes",
     ),
     "human is asked": Removal(
         "tools.posts.create:require_confirmation",
         later(None),
-        "tests/toolkit/test_confirmation.py::test_post_that_is_due_at_once_is_asked_about_and_one_for_later_is_not",
+        "tests/toolkit/test_confirmation.py::test_only_posts_due_soon_are_confirmed",
     ),
     "a clear yes": Removal(
         "server.elicitation:_is_accepted",
@@ -666,7 +666,7 @@ REMOVED: dict[str, Removal] = {
     "human is asked about a replacement": Removal(
         "tools.posts.reschedule:require_confirmation",
         later(False),
-        "tests/toolkit/test_confirmation.py::test_reschedule_to_at_once_is_asked_about",
+        "tests/toolkit/test_confirmation.py::test_reschedule_to_now_is_confirmed",
     ),
     "what an unclear apply made": Removal(
         "tools.plans.undo:_recall_attempts",
@@ -807,7 +807,7 @@ REMOVED: dict[str, Removal] = {
     "two lengths of a body": Removal(
         "transports.http.guard:_check_unambiguous",
         no_check,
-        "tests/transports/http/test_guard.py::test_two_ways_to_give_the_length_are_refused",
+        "tests/transports/http/test_guard.py::test_two_declared_lengths_are_refused",
     ),
     "a write that outlives its call over SSE": Removal(
         "transports.http.app:HttpService.is_busy",
@@ -817,17 +817,17 @@ REMOVED: dict[str, Removal] = {
     "queued lines after a signal": Removal(
         "transports.stdio.reader:Reader._drop_lines",
         no_check,
-        "tests/transports/stdio/test_stdio.py::test_calls_that_are_queued_when_a_signal_arrives_are_not_begun",
+        "tests/transports/stdio/test_stdio.py::test_signal_drops_queued_calls",
     ),
     "a record of a handshake that others may change": Removal(
         "transports.stdio.handshake:_is_private",
         always(True),
-        "tests/transports/stdio/test_handshake.py::test_a_record_that_may_be_changed_by_others_counts_as_none",
+        "tests/transports/stdio/test_handshake.py::test_record_that_may_be_changed_by_others_counts_as_none",
     ),
     "a record of a handshake that is damaged": Removal(
         "transports.stdio.handshake:_digest_answer",
         always("0" * 64),
-        "tests/transports/stdio/test_handshake.py::test_a_record_that_is_damaged_counts_as_none",
+        "tests/transports/stdio/test_handshake.py::test_record_that_is_damaged_counts_as_none",
     ),
     "placeholders in settings": Removal(
         "config.table:clean_value",
@@ -842,7 +842,7 @@ REMOVED: dict[str, Removal] = {
     "names of others over HTTP": Removal(
         "transports.http.options:_find_exposure",
         constant(lambda _, options: None if options.on_this_machine else "--host"),
-        "tests/transports/http/test_options.py::test_server_that_others_reach_needs_client_auth_or_an_explicit_no",
+        "tests/transports/http/test_options.py::test_exposed_server_needs_client_auth_or_an_explicit_opt_out",
     ),
     "reach over HTTP": Removal(
         "transports.http.options:_check_reach",
@@ -862,7 +862,7 @@ REMOVED: dict[str, Removal] = {
     "figures under any name": Removal(
         "transports.http.options:GuardRules",
         lambda there: lambda **given: there(**given | {"any_host": given["any_host"] | {"/metrics"}}),
-        "tests/transports/http/test_options.py::test_figures_need_the_key_or_this_machine",
+        "tests/transports/http/test_options.py::test_metrics_need_the_key_or_this_machine",
     ),
     "own time of a file that changed": Removal(
         "media.files:_identify_file",
@@ -882,7 +882,7 @@ REMOVED: dict[str, Removal] = {
     "replaced post in a confirmation": Removal(
         "tools.posts.reschedule:require_confirmation",
         without_binding("post_id"),
-        "tests/toolkit/test_confirmation.py::test_confirmation_to_replace_a_post_is_none_for_an_equal_one",
+        "tests/toolkit/test_confirmation.py::test_confirmation_to_replace_a_post_does_not_cover_an_equal_one",
     ),
     "accounts in a confirmation of a retry": Removal(
         "tools.posts.publish:require_confirmation",
@@ -907,17 +907,17 @@ REMOVED: dict[str, Removal] = {
     "duplicates in a confirmation": Removal(
         "tools.posts.create:require_confirmation",
         without_binding("allow_duplicate"),
-        "tests/toolkit/test_confirmation.py::test_confirmation_of_a_post_is_none_for_a_duplicate_of_it",
+        "tests/toolkit/test_confirmation.py::test_confirmation_of_a_post_does_not_cover_a_duplicate",
     ),
     "server key": Removal(
         "transports.http.auth:ServerKey.matches",
         always(True),
-        f"{HTTP}/test_auth.py::test_caller_without_the_key_gets_401_also_on_this_machine",
+        f"{HTTP}/test_auth.py::test_caller_without_the_key_gets_401",
     ),
     "API token in Authorization": Removal(
         "transports.http.auth:has_api_token",
         always(False),
-        f"{HTTP}/test_auth.py::test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not",
+        f"{HTTP}/test_auth.py::test_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not",
     ),
     "key for metrics beside OAuth": Removal(
         "transports.http.auth:ClientAuth._check_client",
@@ -927,7 +927,7 @@ REMOVED: dict[str, Removal] = {
     "signatures of access tokens": Removal(
         "transports.http.oauth:jwt.decode",
         lambda there: lambda token, *_, **__: there(token, options={"verify_signature": False}),
-        f"{HTTP}/test_oauth.py::test_a_token_that_the_issuer_did_not_sign_is_refused",
+        f"{HTTP}/test_oauth.py::test_token_that_the_issuer_did_not_sign_is_refused",
     ),
     "claims of access tokens": Removal(
         "transports.http.oauth:jwt.decode",
@@ -936,12 +936,12 @@ REMOVED: dict[str, Removal] = {
                 token, key, algorithms=algorithms, options={"verify_aud": False}
             )
         ),
-        f"{HTTP}/test_oauth.py::test_a_token_with_other_claims_is_refused",
+        f"{HTTP}/test_oauth.py::test_token_with_other_claims_is_refused",
     ),
     "use of the issuer's keys": Removal(
         "transports.http.jwks:IssuerKeys.find",
         any_use,
-        f"{HTTP}/test_oauth.py::test_a_key_for_another_use_is_not_used",
+        f"{HTTP}/test_oauth.py::test_key_for_another_use_is_not_used",
     ),
     "age of the issuer's keys": Removal(
         "transports.http.jwks:KEEP_SECONDS",
@@ -951,12 +951,12 @@ REMOVED: dict[str, Removal] = {
     "metadata of the issuer": Removal(
         "transports.http.jwks:is_protected",
         always(True),
-        f"{HTTP}/test_oauth.py::test_an_issuer_that_can_not_be_understood_accepts_no_token",
+        f"{HTTP}/test_oauth.py::test_unreadable_issuer_accepts_no_token",
     ),
     "certificate of the issuer": Removal(
         "transports.http.jwks:httpx2.AsyncClient",
         with_options(verify=False),
-        f"{HTTP}/test_jwks.py::test_keys_come_only_from_a_server_with_the_certificate_of_the_issuer",
+        f"{HTTP}/test_jwks.py::test_issuer_needs_a_valid_certificate",
     ),
     "redirects of the issuer": Removal(
         "transports.http.jwks:httpx2.AsyncClient",
@@ -966,7 +966,7 @@ REMOVED: dict[str, Removal] = {
     "proxies before the issuer": Removal(
         "transports.http.jwks:httpx2.AsyncClient",
         with_options(trust_env=True),
-        f"{HTTP}/test_jwks.py::test_keys_of_an_issuer_on_this_machine_are_fetched_past_any_proxy",
+        f"{HTTP}/test_jwks.py::test_keys_of_a_local_issuer_bypass_proxies",
     ),
     "users with calls in flight": Removal(
         "transports.http.tenants:Tenant.is_busy",
@@ -976,7 +976,7 @@ REMOVED: dict[str, Removal] = {
     "writes of all users are waited for": Removal(
         "transports.http.tenants:Tenants.drain",
         later(True),
-        "tests/transports/http/test_tenants.py::test_the_end_waits_for_the_writes_of_all",
+        "tests/transports/http/test_tenants.py::test_shutdown_waits_for_the_writes_of_all_tenants",
     ),
     "token among arguments": Removal(
         "credentials:has_token",
@@ -986,7 +986,7 @@ REMOVED: dict[str, Removal] = {
     "no token in a URL": Removal(
         "transports.http.guard:_check_query",
         no_check,
-        "tests/transports/http/test_guard.py::test_a_token_in_a_url_is_refused",
+        "tests/transports/http/test_guard.py::test_token_in_a_url_is_refused",
     ),
 }
 
@@ -1057,7 +1057,7 @@ PROVEN: dict[str, str] = {
     "replaced post is no duplicate": (
         f"{ROW}/test_account_bookkeeping.py::test_c5_fails_when_the_replaced_post_counts_as_a_duplicate"
     ),
-    "reservations, over histories": f"{WRITES}/test_history.py::test_a_history_without_reservations_breaks_them",
+    "reservations, over histories": f"{WRITES}/test_history.py::test_history_without_reservations_breaks_them",
 }
 
 # What an ill-made replacement would raise; a guard's test has to fail for its own reason.

@@ -1,4 +1,4 @@
-"""Who may call, and whose account is used: the server key, the user's own token, and no mixing of the two."""
+"""Who may call, and with which account: the server key, the user's own token, and no mixing of the two."""
 
 import base64
 
@@ -16,7 +16,8 @@ TENANTS = {"options": {"multi_tenant": True}}
 @pytest.mark.parametrize(
     "value", ["", "Bearer", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", f"Basic {KEY}", KEY, f"Bearer  x {KEY}"]
 )
-async def test_caller_without_the_key_gets_401_also_on_this_machine(serve, value):
+async def test_caller_without_the_key_gets_401(serve, value):
+    """Also on this machine."""
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 401
@@ -24,7 +25,7 @@ async def test_caller_without_the_key_gets_401_also_on_this_machine(serve, value
     assert "TTP_SERVER_KEY" in said(response)
 
 
-async def test_a_request_without_authorization_is_answered_401(serve):
+async def test_request_without_authorization_is_answered_401(serve):
     """As a JSON-RPC error, which MCP clients show; a body that was not read must not be taken for the next request."""
     async with serve(server_key=KEY) as web:
         response = await web.rpc("tools/list")
@@ -44,7 +45,7 @@ async def test_caller_with_the_key_is_served(serve, value):
     assert response.status_code == 200
 
 
-async def test_a_stranger_is_refused_before_the_body_is_read(serve):
+async def test_stranger_is_refused_before_the_body_is_read(serve):
     async with serve(server_key=KEY) as web:
         read = []
 
@@ -77,7 +78,7 @@ def basic(text: str) -> str:
     ],
 )
 @pytest.mark.parametrize("key", [KEY, None])
-async def test_an_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(serve, value, key):
+async def test_api_token_in_authorization_is_refused_whether_there_is_a_key_or_not(serve, value, key):
     async with serve(server_key=key) as web:
         response = await web.rpc("tools/list", authorization=value)
     assert response.status_code == 401
@@ -97,7 +98,7 @@ NOT_TOKENS = (
 @pytest.mark.parametrize(
     "value", [*(f"Bearer {each}" for each in NOT_TOKENS), basic("x:y-ttp_012345"), "Basic ttp_x", "Basic a"]
 )
-async def test_text_with_the_beginning_of_a_token_is_not_an_api_token(serve, value):
+async def test_text_that_starts_like_a_token_is_not_a_token(serve, value):
     async with serve() as open_to_all:
         served = await open_to_all.rpc("tools/list", authorization=value)
     async with serve(server_key=KEY) as web:
@@ -116,14 +117,14 @@ async def test_text_with_the_beginning_of_a_token_is_not_an_api_token(serve, val
         "XX0123456789abcdef0123456789abcdXX",
     ],
 )
-async def test_every_key_that_the_server_starts_with_is_accepted(serve, settings, key):
+async def test_every_valid_server_key_is_accepted(serve, settings, key):
     loaded = config.load_settings({"TTP_SERVER_KEY": key, "TTP_STATE_DIR": str(settings.state_dir)})
     async with serve(server_key=loaded.server_key) as web:
         response = await web.rpc("tools/list", authorization=f"Bearer {key}")
     assert response.status_code == 200
 
 
-async def test_a_users_token_sent_to_a_server_for_one_account_is_refused(serve):
+async def test_users_token_sent_to_a_server_for_one_account_is_refused(serve):
     async with serve() as web:
         response = await web.rpc("tools/list", x_timetopost_token=token_of(1))
     assert response.status_code == 400
@@ -142,7 +143,8 @@ async def test_each_user_is_served_with_their_own_token(serve):
 
 
 @pytest.mark.parametrize("value", [None, "", "ttp_1", "Bearer " + token_of(1), token_of(1) + "0", token_of(1).upper()])
-async def test_without_a_users_token_nothing_is_served_and_no_other_account_is_used(serve, value):
+async def test_call_without_a_users_token_is_refused(serve, value):
+    """No other account is used instead."""
     upstream = Upstream()
     headers = {} if value is None else {"x_timetopost_token": value}
     async with serve(**TENANTS, sandbox=upstream) as web:
@@ -164,14 +166,14 @@ async def test_header_beyond_ascii_is_not_a_users_token(serve):
     assert response.status_code == 401
 
 
-async def test_a_users_token_does_not_replace_the_key(serve):
+async def test_users_token_does_not_replace_the_key(serve):
     async with serve(**TENANTS, sandbox=Upstream(), server_key=KEY) as web:
         without = await web.rpc("tools/list", x_timetopost_token=token_of(1))
         both = await web.rpc("tools/list", x_timetopost_token=token_of(1), authorization=f"Bearer {KEY}")
     assert (without.status_code, both.status_code) == (401, 200)
 
 
-async def test_one_user_can_not_apply_the_plan_of_another(serve):
+async def test_one_user_cannot_apply_the_plan_of_another(serve):
     upstream = Upstream()
     async with serve(**TENANTS, sandbox=upstream) as web:
         posts = [{"content": "Hello", "account_ids": [f"acc-{mark_of(token_of(1))}"]}]
@@ -184,7 +186,7 @@ async def test_one_user_can_not_apply_the_plan_of_another(serve):
     assert upstream.asked[token_of(2)] == 0
 
 
-async def test_one_user_can_not_use_the_confirmation_of_another(serve):
+async def test_one_user_cannot_use_the_confirmation_of_another(serve):
     upstream = Upstream()
     arguments = {"post_id": "post-1"}
     capabilities = {"elicitation": {"form": {}}}
@@ -207,7 +209,7 @@ async def _delete(web, number, arguments, capabilities, **more):
     return await web.http.post("/mcp", **sent)
 
 
-async def test_replicas_with_one_key_take_each_others_sealed_state(serve, settings, clock):
+async def test_replicas_with_one_key_accept_each_others_state(serve, settings, clock):
     upstream = Upstream()
     arguments = {"post_id": "post-1"}
     capabilities = {"elicitation": {"form": {}}}
@@ -220,7 +222,7 @@ async def test_replicas_with_one_key_take_each_others_sealed_state(serve, settin
     assert done.json()["result"].get("isError", False) is False
 
 
-async def test_files_of_the_server_are_never_read(serve, tmp_path):
+async def test_server_files_are_never_read(serve, tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     async with serve(media_dirs=(tmp_path,)) as web:
         answer = await web.call("upload_media", {"source": str(tmp_path / "a.png")})

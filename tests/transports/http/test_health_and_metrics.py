@@ -1,4 +1,4 @@
-"""What probes and Prometheus see."""
+"""Probes, and the metrics for Prometheus."""
 
 import anyio
 import pytest
@@ -24,7 +24,7 @@ async def test_probes_need_no_key_and_may_name_any_host(serve, path):
     assert elsewhere.status_code == 403
 
 
-async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve, caplog):
+async def test_readiness_depends_on_the_store_and_never_on_the_api(serve, caplog):
     upstream = Upstream()
     async with serve(sandbox=upstream) as web:
         before = await web.http.get("/readyz")
@@ -42,7 +42,7 @@ async def test_readiness_is_that_of_the_state_and_never_asks_the_api(serve, capl
     assert upstream.asked == {}
 
 
-async def test_a_store_that_does_not_answer_is_not_ready(web, monkeypatch, caplog):
+async def test_store_that_does_not_answer_is_not_ready(web, monkeypatch, caplog):
     """A probe waits for a few seconds only."""
 
     async def hang(*_):
@@ -55,7 +55,7 @@ async def test_a_store_that_does_not_answer_is_not_ready(web, monkeypatch, caplo
     assert "not ready: the store does not answer" in caplog.messages
 
 
-async def test_a_server_that_leaves_is_alive_and_not_ready(web):
+async def test_draining_server_is_alive_and_not_ready(web):
     web.service.stop_accepting()
     assert (await web.http.get("/readyz")).text == "leaving\n"
     assert (await web.http.get("/healthz")).status_code == 200
@@ -79,7 +79,7 @@ async def test_calls_and_writes_are_counted_by_tool_and_outcome(web):
     assert "ttp_mcp_calls_in_flight 0" in lines
 
 
-async def test_a_question_to_the_user_is_an_outcome_of_its_own(serve):
+async def test_elicitation_is_counted_as_its_own_outcome(serve):
     async with serve(sandbox=Upstream()) as web:
         sent = request("tools/call", {"name": "delete_post", "arguments": {"post_id": "post-1"}})
         sent["json"]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {"elicitation": {"form": {}}}
@@ -88,7 +88,7 @@ async def test_a_question_to_the_user_is_an_outcome_of_its_own(serve):
     assert 'ttp_mcp_calls_total{tool="delete_post",outcome="asked"} 1' in text
 
 
-async def test_no_user_and_no_argument_is_in_the_figures(serve):
+async def test_metrics_contain_no_user_and_no_argument(serve):
     async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
         headers = {"authorization": f"Bearer {KEY}", "x_timetopost_token": token_of(7)}
         await web.call("get_post", {"post_id": "post-secret"}, **headers)
@@ -102,7 +102,7 @@ async def test_no_user_and_no_argument_is_in_the_figures(serve):
 
 
 @pytest.mark.parametrize("key", [KEY, None])
-async def test_figures_of_several_users_are_scraped_without_a_users_token(serve, key):
+async def test_multi_tenant_metrics_need_no_users_token(serve, key):
     sent = {"authorization": f"Bearer {key}"} if key else {}
     async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=key) as web:
         await web.call("list_posts", x_timetopost_token=token_of(7), **sent)
@@ -113,13 +113,14 @@ async def test_figures_of_several_users_are_scraped_without_a_users_token(serve,
     assert 'ttp_mcp_calls_total{tool="list_posts",outcome="ok"} 1' in figures.text
 
 
-async def test_figures_of_several_users_need_the_key_not_a_users_token(serve):
+async def test_multi_tenant_metrics_need_the_key(serve):
+    """A user's token isn't enough."""
     async with serve(options={"multi_tenant": True}, sandbox=Upstream(), server_key=KEY) as web:
         figures = await web.http.get("/metrics", headers={"x-timetopost-token": token_of(7)})
     assert figures.status_code == 401
 
 
-async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
+async def test_disconnected_call_is_counted_as_cancelled(web):
     async def cut_off(_):
         raise TimeoutError
 
@@ -129,7 +130,7 @@ async def test_a_call_that_is_cut_off_is_counted_as_cancelled(web):
     assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.render()
 
 
-async def test_an_outcome_that_was_not_noted_is_not_counted(web, monkeypatch):
+async def test_unrecorded_outcome_is_not_counted(web, monkeypatch):
     async def not_noted(*_, **__):
         raise PostTaken
 

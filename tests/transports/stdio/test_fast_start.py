@@ -67,7 +67,7 @@ def recorded(tmp_path_factory):
 
 
 @pytest.mark.requirement("fast-start.idle")
-def test_a_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
+def test_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
     folder, answers = recorded
     with program(folder, python=["-X", "importtime"]) as peer:
         assert open_session(peer) == answers
@@ -97,7 +97,7 @@ def test_a_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
 
 
 @pytest.mark.requirement("fast-start.idle")
-def test_the_first_call_starts_the_server_and_is_answered(recorded):
+def test_first_call_starts_the_server_and_is_answered(recorded):
     folder, answers = recorded
     with program(folder) as peer:
         assert open_session(peer) == answers
@@ -112,7 +112,7 @@ def test_the_first_call_starts_the_server_and_is_answered(recorded):
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
-def test_an_idle_process_ends_with_code_0(recorded, end):
+def test_idle_process_ends_with_code_0(recorded, end):
     folder, answers = recorded
     with program(folder) as peer:
         assert open_session(peer) == answers
@@ -129,7 +129,7 @@ def test_an_idle_process_ends_with_code_0(recorded, end):
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS[:2], "input"])
-def test_an_end_during_the_hand_over_is_one(recorded, end):
+def test_end_during_the_hand_over_is_one(recorded, end):
     """After a signal the call is not begun; at the end of input it is answered."""
     folder, _ = recorded
     with program(folder) as peer:
@@ -158,7 +158,7 @@ def wait_for_import(peer, module):
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "SIGKILL", "input", "output"])
-def test_an_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, point, end):
+def test_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, point, end):
     """Everything was sent at once. After a signal the call is not answered; at the end of input it is."""
     folder, answers = recorded
     with program(folder, python=["-X", "importtime"]) as peer:
@@ -180,7 +180,7 @@ def test_an_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, p
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_everything_sent_at_once_before_the_input_closes_is_answered_in_order(recorded):
+def test_pipelined_messages_are_answered_in_order(recorded):
     folder, answers = recorded
     with program(folder) as peer:
         peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations"), TOOLS])))
@@ -212,7 +212,7 @@ def era(request):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_a_server_that_can_not_start_any_more_answers_what_was_sent(damaged, era):
+def test_server_that_cannot_start_any_more_answers_what_was_sent(damaged, era):
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
     calls = [calling(era, number, "list_posts") for number in (9, 10, "x")]
     with program(damaged) as peer:
@@ -242,7 +242,7 @@ sys.exit(main(["--sandbox"]))
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("module", ["ttp_mcp.cli.serve", "ttp_mcp.factory", "ttp_mcp.writes.startup_report"])
-def test_a_start_that_fails_by_a_mistake_of_the_program_answers_what_was_sent(tmp_path, era, module):
+def test_start_that_fails_by_a_mistake_of_the_program_answers_what_was_sent(tmp_path, era, module):
     """Such as an installation in which a module is missing."""
     python = ["-c", BREAKABLE]
     with program(tmp_path, python=python) as peer:
@@ -268,7 +268,7 @@ ENDS = [(point, "") for point in POINTS] + [(POINTS[-1], end) for end in ("input
 @needs_signals
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize(("point", "end"), ENDS)
-def test_a_start_that_fails_answers_what_arrives_until_then(damaged, era, point, end):
+def test_start_that_fails_answers_what_arrives_until_then(damaged, era, point, end):
     """Also a request that is longer than a pipe, and whatever ends the session in the meantime."""
     asked = [
         calling(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
@@ -305,7 +305,7 @@ def send_all(peer, messages):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_a_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded):
+def test_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded):
     folder, _ = recorded
     with program(folder) as peer:
         open_session(peer)
@@ -319,7 +319,7 @@ def test_a_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded)
 
 @needs_parents
 @pytest.mark.requirement("fast-start.end")
-def test_an_idle_process_ends_with_the_process_that_started_it(recorded):
+def test_idle_process_ends_with_the_process_that_started_it(recorded):
     """Although its input is still open."""
     folder, _ = recorded
     waiting, release = os.pipe()
@@ -338,7 +338,7 @@ def test_an_idle_process_ends_with_the_process_that_started_it(recorded):
 
 @pytest.mark.requirement("fast-start.off")
 @pytest.mark.parametrize(("words", "variables"), [((), {"TTP_FAST_START": "off"}), ((), {"TTP_FAST_START": '"OFF"'})])
-def test_switched_off_nothing_is_recorded(tmp_path, words, variables):
+def test_nothing_is_recorded_when_switched_off(tmp_path, words, variables):
     with program(tmp_path, *words, **variables) as peer:
         open_session(peer)
         peer.process.stdin.close()
@@ -347,7 +347,7 @@ def test_switched_off_nothing_is_recorded(tmp_path, words, variables):
 
 
 @pytest.mark.requirement("fast-start.off")
-def test_a_setting_that_became_invalid_stops_the_start(recorded):
+def test_setting_that_became_invalid_stops_the_start(recorded):
     folder, _ = recorded
     with program(folder, TTP_ACCESS="everything") as peer:
         assert peer.wait() == 2
@@ -369,7 +369,7 @@ ELSEWHERE |= {"ledger.store.postgresql", "ledger.store.sqlite"}
 
 
 @pytest.mark.requirement("fast-start.lean")
-def test_the_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
+def test_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
     """The SDK itself loads a web server, auth and an HTTP client, whatever is imported from it."""
     output = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
     modules = {*output.split()}
@@ -413,8 +413,8 @@ def imported(text):
 
 @pytest.mark.requirement("fast-start.lean")
 @skip_on_windows("under Wine the last lines of a program reach a file late")
-def test_what_a_real_server_loads_before_the_first_call_and_at_it(tmp_path):
-    """The list of packages. The HTTP client's connections come with the call; nothing else does."""
+def test_loaded_packages_before_and_at_the_first_call(tmp_path):
+    """Only the HTTP client's connections come with the call."""
     timed = [sys.executable, "-X", "importtime"]
     sdk = imported(subprocess.run([*timed, "-c", "import mcp.server.lowlevel"], capture_output=True, text=True).stderr)
     variables = {"TTP_API_TOKEN": "ttp_" + "0123456789abcdef" * 3, "TTP_API_URL": "http://127.0.0.1:1/api"}
@@ -449,7 +449,7 @@ sys.exit(main([]))
 @pytest.mark.requirement("handshake.record")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and folders of Linux")
 @pytest.mark.parametrize("folder", ["full", "read-only", "missing"])
-def test_a_home_folder_that_can_not_be_written_shows_no_error(tmp_path, folder):
+def test_home_folder_that_cannot_be_written_shows_no_error(tmp_path, folder):
     python = ["-c", FULL_DISK] if folder == "full" else ["-c", "from ttp_mcp.cli import main; main([])"]
     tmp_path.chmod(0o500)
     home = "/proc/none" if folder == "missing" else str(tmp_path)
@@ -505,7 +505,7 @@ print(len(list(path.parent.iterdir())))
 
 @pytest.mark.requirement("handshake.record")
 @skip_on_windows("Windows has no fork")
-def test_a_record_is_whole_or_absent_wherever_the_process_is_killed(tmp_path):
+def test_record_is_whole_or_absent_wherever_the_process_is_killed(tmp_path):
     """SIGKILL before each line of Python that finds the files changed, while two answers are recorded."""
     path = tmp_path / "handshake-record"
     printed = subprocess.run(

@@ -1,4 +1,4 @@
-"""The replayed handshake: the same answers as without it, whatever is sent, and the real server at any doubt."""
+"""The replayed handshake: the same responses as without it, whatever is sent, and the real server if in doubt."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def serve(tmp_path, server):
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_a_later_start_answers_the_same_bytes_without_the_real_server(serve, era, threads):
+async def test_later_start_answers_the_same_bytes_without_the_real_server(serve, era, threads):
     first = await serve(opening(era), threads=threads)
     assert first.is_real
     assert sorted(answer["id"] for answer in first.answers if answer["id"] != "start") == [0, 1, 2, 3, 4]
@@ -78,7 +78,7 @@ ODD_IDS = [0, -1, 2**53, 10**30, "", " ", "\0", 'ä"\\', "\ud83d", "0", "x" * 40
 
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: repr(odd)[:20])
-async def test_an_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
+async def test_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
     messages = [*opening("legacy"), request(odd, "tools/list")]
     plain = await serve(messages, record=None)
     await serve(opening("legacy"))
@@ -88,8 +88,8 @@ async def test_an_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
 
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("number", ["start", 0, "0"])
-async def test_answers_to_requests_with_one_id_are_never_confused(serve, era, number):
-    """Each client that has several requests with one id under way gets all answers, and later clients get their own."""
+async def test_requests_with_one_id_get_their_own_responses(serve, era, number):
+    """With several in flight under one id, all are answered, and later clients get their own."""
     messages = [{**message, "id": number} if "id" in message else message for message in opening(era)]
     plain = await serve(messages, record=None)
     for _ in range(3):
@@ -155,7 +155,7 @@ UNUSUAL = {
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_an_unusual_session_is_answered_as_the_real_server_does(serve, era):
+async def test_unusual_session_is_answered_as_the_real_server_does(serve, era):
     """All share one record, so that what one session leaves there would show in another."""
     sessions = {name: make(era) for name, make in UNUSUAL.items()}
     plain = {name: sorted((await serve(messages, record=None)).lines) for name, messages in sessions.items()}
@@ -166,7 +166,7 @@ async def test_an_unusual_session_is_answered_as_the_real_server_does(serve, era
 
 @pytest.mark.requirement("handshake.record")
 async def test_metadata_that_differs_in_each_session_is_not_recorded(serve, era, tmp_path):
-    """A client that traces its requests would fill the record with answers that no later session can use."""
+    """A client that traces its requests would fill the record with responses that no later session can use."""
     await serve(opening(era))
     before = (tmp_path / "record").read_bytes()
     for number in range(3):
@@ -235,7 +235,7 @@ async def test_messages_may_be_cut_at_every_byte(serve, serve_pieces, era):
 
 @needs_packets
 @pytest.mark.requirement("handshake.hand-over")
-async def test_the_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
+async def test_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
     begin, later = raw(opening("legacy")[:3]), raw([request(9, "tools/call", name="🎉"), request(10, "ping")])
     await serve(begin)
     expected = await serve(begin + later, record=None)
@@ -255,7 +255,7 @@ async def test_the_first_call_may_be_cut_at_every_byte(serve, serve_pieces):
         lambda message: json.dumps(message).replace("/", "\\/").encode() + b"\n",
     ],
 )
-async def test_a_message_is_the_same_however_it_is_written(serve, era, write):
+async def test_message_is_the_same_however_it_is_written(serve, era, write):
     data = b"".join(map(write, opening(era)))
     plain = await serve(data, record=None)
     await serve(opening(era))
@@ -265,8 +265,8 @@ async def test_a_message_is_the_same_however_it_is_written(serve, era, write):
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_everything_sent_at_once_is_answered_once_and_in_the_right_state(serve, era, threads):
-    """The call needs the handshake of 2025, or the era of the first request; its answers from the record aren't repeated."""
+async def test_pipelined_session_is_answered_once_in_the_right_state(serve, era, threads):
+    """The call needs the handshake of 2025, or the era of the first request; replayed responses aren't repeated."""
     messages = [*opening(era), calling(era, 9, "list_integrations")]
     plain = await serve(messages, record=None, threads=threads)
     await serve(messages, threads=threads)
@@ -277,7 +277,7 @@ async def test_everything_sent_at_once_is_answered_once_and_in_the_right_state(s
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_whatever_the_session_is_cut_at_every_request_before_is_answered_once(serve, era):
+async def test_session_cut_anywhere_is_answered_once(serve, era):
     """The end of input after each message, with and without its line end, and after half of it."""
     messages = [*opening(era), calling(era, 9, "list_integrations"), *opening(era, first=11)[-4:]]
     await serve(opening(era))
@@ -292,8 +292,8 @@ async def test_whatever_the_session_is_cut_at_every_request_before_is_answered_o
 
 
 @pytest.mark.requirement("handshake.hand-over")
-async def test_after_the_hand_over_the_server_knows_what_the_client_can(tmp_path, serve):
-    """A tool asks the client, which it may only do after a handshake that names this capability."""
+async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve):
+    """A tool prompts the client, which needs a handshake that declares this capability."""
     server = small_server(None)._lowlevel_server
     reply = {"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {"yes": True}}}
     messages = [INITIALIZE, INITIALIZED, call(9, "ask"), reply]
@@ -356,7 +356,7 @@ async def test_any_other_line_goes_to_the_real_server(serve, odd):
         [INITIALIZE, request(1, "tools/list", **META)],
     ],
 )
-async def test_an_error_is_never_replayed(serve, messages):
+async def test_error_is_never_replayed(serve, messages):
     plain = await serve(messages, record=None)
     assert "error" in plain.answers[-1]
     for _ in range(2):
@@ -366,7 +366,7 @@ async def test_an_error_is_never_replayed(serve, messages):
 
 
 @pytest.mark.requirement("handshake.doubt")
-async def test_an_answer_belongs_to_the_session_that_got_it(serve):
+async def test_answer_belongs_to_the_session_that_got_it(serve):
     """Clients differ in the version they ask for and in what they can; each gets its own answers, and both are remembered."""
     old = [{**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "2024-11-05"}}, *opening("legacy")[1:]]
     sessions = (opening("legacy"), old, opening("modern"), other_client(opening("legacy")))
@@ -379,7 +379,7 @@ async def test_an_answer_belongs_to_the_session_that_got_it(serve):
 
 
 @pytest.mark.requirement("handshake.doubt")
-async def test_after_another_message_nothing_is_recorded(serve):
+async def test_nothing_is_recorded_after_another_message(serve):
     messages = [*opening("legacy")[:3], calling("legacy", 9, "list_integrations"), *opening("legacy")[3:]]
     await serve(messages)
     later = await serve(opening("legacy"))
@@ -399,7 +399,7 @@ async def test_after_another_message_nothing_is_recorded(serve):
         lambda path: path.write_bytes(bytes(range(256)) * 4),
     ],
 )
-async def test_a_record_that_is_damaged_counts_as_none(serve, tmp_path, damage):
+async def test_record_that_is_damaged_counts_as_none(serve, tmp_path, damage):
     await counts_as_none(serve, tmp_path / "record", damage)
 
 
@@ -415,7 +415,7 @@ async def test_a_record_that_is_damaged_counts_as_none(serve, tmp_path, damage):
         pytest.param(lambda path: os.chown(path, 12345, -1), marks=needs_root),
     ],
 )
-async def test_a_record_that_may_be_changed_by_others_counts_as_none(serve, tmp_path, damage):
+async def test_record_that_may_be_changed_by_others_counts_as_none(serve, tmp_path, damage):
     await counts_as_none(serve, tmp_path / "record", damage)
 
 
@@ -431,13 +431,13 @@ async def counts_as_none(serve, record, damage):
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_a_record_of_another_start_counts_as_none(serve):
+async def test_record_of_another_start_counts_as_none(serve):
     await serve(opening("legacy"))
     assert (await serve(opening("legacy"), key="other")).is_real
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_a_folder_that_can_not_be_written_costs_only_the_record(serve, tmp_path):
+async def test_folder_that_cannot_be_written_costs_only_the_record(serve, tmp_path):
     (tmp_path / "file").touch()
     for _ in range(2):
         session = await serve(opening("legacy"), record=tmp_path / "file" / "record")
@@ -446,8 +446,8 @@ async def test_a_folder_that_can_not_be_written_costs_only_the_record(serve, tmp
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_two_processes_that_record_at_once_keep_the_answers_of_both(serve, tmp_path, server):
-    """Both have read the empty record before either writes."""
+async def test_concurrent_recordings_are_merged(serve, tmp_path, server):
+    """Both read the empty record before either writes."""
     both = [Handshake(tmp_path / "record", "key") for _ in range(2)]
     clients = [opening("legacy"), other_client(opening("legacy"))]
     plain = await serve(clients[0], record=None)
@@ -463,7 +463,7 @@ async def test_two_processes_that_record_at_once_keep_the_answers_of_both(serve,
 
 @pytest.mark.requirement("handshake.record")
 @pytest.mark.parametrize("in_one_session", [False, True])
-async def test_a_record_stays_small_and_keeps_the_latest_clients(tmp_path, in_one_session):
+async def test_record_stays_small_and_keeps_the_latest_clients(tmp_path, in_one_session):
     path = tmp_path / "record"
     handshake = Handshake(path, "key")
     for number in range(30):

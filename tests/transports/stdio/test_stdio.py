@@ -1,4 +1,4 @@
-"""The stdio transport: lines in, answers out, and every way to end, over real pipes."""
+"""The stdio transport: lines in, responses out, and every way to end, over real pipes."""
 
 import asyncio
 import codecs
@@ -111,8 +111,8 @@ async def begun(outcomes):
 @pytest.mark.requirement("stdio.lines")
 @once
 @given(st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\n", b"x"))), st.data())
-def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
-    """Cutting anywhere changes nothing; empty lines are left out and long ones stand as None."""
+def test_chunking_does_not_change_lines(texts, data):
+    """Empty lines are skipped, and long ones become None."""
     stream = b"".join(text + b"\n" for text in texts)
     part, lines = bytearray(), []
     while stream:
@@ -125,7 +125,7 @@ def test_lines_are_the_same_however_the_bytes_are_chunked(texts, data):
 
 @pytest.mark.requirement("stdio.lines")
 @once
-def test_a_line_over_the_limit_is_not_kept():
+def test_line_over_the_limit_is_not_kept():
     part = bytearray()
     for _ in range(1000):
         assert not take_lines(part, b"x" * 10, 100)
@@ -133,7 +133,7 @@ def test_a_line_over_the_limit_is_not_kept():
 
 
 @pytest.mark.requirement("stdio.line-cap")
-async def test_a_line_over_the_cap_is_refused_and_the_next_call_is_answered(server, outcomes):
+async def test_line_over_the_cap_is_refused_and_the_next_call_is_answered(server, outcomes):
     """The refusal names the cap and has no id, since none was read."""
     async with served(server, **options(outcomes, line_bytes=1000)) as peer:
         peer.start()
@@ -163,8 +163,8 @@ async def test_a_line_over_the_cap_is_refused_and_the_next_call_is_answered(serv
         (b'{"jsonrpc":"1.0","id":"\\ud83d","method":"ping"}\n', "\ud83d", -32700),
     ],
 )
-async def test_a_line_that_is_not_a_message_gets_an_error_and_the_next_call_an_answer(server, bad, number, code):
-    """Only a request's own id is repeated: an answer of the client with our id must not look like ours."""
+async def test_invalid_line_is_an_error_and_the_next_call_is_answered(server, bad, number, code):
+    """Only a request's id is repeated: a client's response with our id must not look like ours."""
     async with served(server) as peer:
         peer.start()
         peer.send(bad if bad.endswith(b"\n") else bad + b"\n", call(2, "read"))
@@ -198,10 +198,8 @@ async def test_byte_order_mark_is_skipped_before_any_line(server):
     ],
 )
 @pytest.mark.parametrize("mark", [b"", MARK])
-async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that_the_model_sees(
-    server, text, arrives, mark
-):
-    """JavaScript leaves half of a surrogate pair where it cuts a text at a length; JSON carries it as an escape."""
+async def test_lone_surrogate_is_an_error_of_the_call(server, text, arrives, mark):
+    """JavaScript leaves one where it cuts a text within an emoji; JSON sends it as an escape."""
     request = line(call(9, "echo", text="TEXT")).replace(b"TEXT", text)
     async with served(server) as peer:
         peer.start()
@@ -217,8 +215,8 @@ async def test_call_with_half_an_emoji_is_answered_under_its_id_as_an_error_that
 
 @pytest.mark.requirement("stdio.cut-characters")
 @of_2025
-async def test_half_an_emoji_outside_the_arguments_is_replaced(server):
-    """In a client's name, a tool's name or an answer of the client: the message counts, and none is left waiting."""
+async def test_lone_surrogate_outside_the_arguments_is_replaced(server):
+    """In a client's name, a tool's name or a client's response: the message is processed, and nothing waits forever."""
     initialize = line(INITIALIZE).replace(b'"peer"', rb'"peer\ud83d"')
     async with served(server) as peer:
         peer.send(initialize, INITIALIZED, line(call(1, "NAME")).replace(b"NAME", rb"read\ud83d"), call("c", "ask"))
@@ -238,7 +236,7 @@ async def test_half_an_emoji_outside_the_arguments_is_replaced(server):
 @pytest.mark.requirement("stdio.both-eras")
 @once
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28", "auto"])
-async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
+async def test_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
     """The same process serves the handshake and the stateless protocol."""
     command = StdioServerParameters(
         command=sys.executable, args=[stdio_fixture.__file__, str(tmp_path / "o")], env=dict(os.environ)
@@ -251,7 +249,7 @@ async def test_the_client_of_the_sdk_calls_tools_in_both_eras(tmp_path, mode):
 @pytest.mark.requirement("stdio.contract")
 @once
 def test_sdk_server_runs_over_given_streams():
-    """`run(read, write, options)` is the part of the SDK that an upgrade must not move."""
+    """`run(read, write, options)` is the interface that an SDK upgrade must keep."""
     assert list(inspect.signature(Server.run).parameters)[:4] == [
         "self", "read_stream", "write_stream", "initialization_options",
     ]  # fmt: skip
@@ -259,8 +257,8 @@ def test_sdk_server_runs_over_given_streams():
 
 
 @pytest.mark.requirement("stdio.bad-lines")
-async def test_an_error_of_the_client_without_an_id_changes_nothing(server):
-    """It could not read a line of ours; there is nothing to do about it."""
+async def test_client_error_without_an_id_is_ignored(server):
+    """It couldn't read a line of ours, and nothing can be done about it."""
     async with served(server) as peer:
         peer.start()
         peer.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}, call(1, "read"))
@@ -269,8 +267,8 @@ async def test_an_error_of_the_client_without_an_id_changes_nothing(server):
 
 @pytest.mark.requirement("stdio.contract")
 @once
-async def test_a_server_that_fails_to_start_fails_the_same_here():
-    """What its lifespan raises comes out, and both descriptors lead where they led before."""
+async def test_startup_failure_propagates():
+    """The lifespan's exception is raised, and both descriptors are restored."""
 
     @asynccontextmanager
     async def broken(_):
@@ -290,8 +288,8 @@ async def test_a_server_that_fails_to_start_fails_the_same_here():
 
 
 @pytest.mark.requirement("stdio.end-of-input")
-async def test_everything_sent_before_the_end_is_answered_even_without_a_last_newline(server, outcomes):
-    """Reads, writes and the last unfinished line: a shell pipe gets every answer."""
+async def test_everything_sent_before_the_end_is_answered(server, outcomes):
+    """Reads, writes and an unterminated last line: a shell pipe gets every response."""
     async with served(server, **options(outcomes)) as peer:
         peer.start()
         peer.send(call(1, "slow_read", seconds=0.1), call(2, "write", number=2, seconds=0.1))
@@ -303,8 +301,8 @@ async def test_everything_sent_before_the_end_is_answered_even_without_a_last_ne
 
 
 @pytest.mark.requirement("stdio.end-of-input")
-async def test_a_cancelled_call_is_not_waited_for(server, outcomes):
-    """It is never answered, so the end comes at once and not after the drain."""
+async def test_shutdown_does_not_wait_for_a_cancelled_call(server, outcomes):
+    """It is never answered, so the end comes at once."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
         peer.send(call(1, "slow_read", seconds=60), call(2, "read"))
@@ -316,8 +314,8 @@ async def test_a_cancelled_call_is_not_waited_for(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.end-of-input")
-async def test_an_open_subscription_is_not_waited_for(outcomes):
-    """It stays open until the client ends it, so the end of input ends it."""
+async def test_shutdown_does_not_wait_for_a_subscription(outcomes):
+    """It stays open until the client or the input ends."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "peer", "version": "1"},
@@ -334,7 +332,7 @@ async def test_an_open_subscription_is_not_waited_for(outcomes):
 
 @pytest.mark.requirement("stdio.drain")
 async def test_without_a_drain_a_write_is_lost(server, outcomes):
-    """The guard removed: with no time to finish, the write that began has no outcome."""
+    """With no time to finish, the write in flight has no outcome."""
     async with served(server, **options(outcomes, drain_seconds=0)) as peer:
         peer.start()
         peer.send(call(1, "write", number=1, seconds=60))
@@ -345,8 +343,8 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes):
 
 @pytest.mark.requirement("stdio.end-of-input")
 @of_2025
-async def test_a_question_without_a_client_to_answer_it_ends_at_once(server, outcomes):
-    """Whether the tool asks before or after the end of input, it hears that the client has gone."""
+async def test_elicitation_fails_at_once_without_a_client(server, outcomes):
+    """Whether the tool prompts before or after the end of input."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
         peer.send(call("first", "ask"))
@@ -361,8 +359,8 @@ async def test_a_question_without_a_client_to_answer_it_ends_at_once(server, out
 
 @pytest.mark.requirement("stdio.both-eras")
 @of_2025
-async def test_a_question_that_the_client_answers_reaches_the_tool(server):
-    """The client's answer goes to the tool that asked."""
+async def test_elicitation_reply_reaches_the_tool(server):
+    """Each reply goes to the tool that prompted."""
     async with served(server) as peer:
         peer.start()
         await peer.answer("start")
@@ -379,8 +377,8 @@ async def test_a_question_that_the_client_answers_reaches_the_tool(server):
 
 @pytest.mark.requirement("stdio.signals")
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_released(server, outcomes, number):
-    """The write gets the drain, the read half a second and an error, and what was not begun is not begun."""
+async def test_signal_finishes_writes_and_releases_reads(server, outcomes, number):
+    """The write gets the drain, the read half a second and an error; queued calls aren't started."""
     async with served(server, **options(outcomes)) as peer:
         peer.start()
         peer.send(call(1, "write", number=1, seconds=0.7), call(2, "slow_read", seconds=60))
@@ -394,7 +392,7 @@ async def test_after_a_signal_a_write_is_finished_and_answered_and_a_read_is_rel
 
 @pytest.mark.requirement("stdio.signals")
 @in_both_modes
-async def test_a_signal_after_the_end_of_input_releases_reads(server, outcomes):
+async def test_signal_after_the_end_of_input_releases_reads(server, outcomes):
     """The usual order of a client that stops a server: close stdin, then SIGTERM."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
@@ -435,8 +433,8 @@ async def test_handlers_of_signals_are_restored(server):
 
 
 @pytest.mark.requirement("stdio.signals")
-async def test_calls_that_are_queued_when_a_signal_arrives_are_not_begun(server, outcomes, tmp_path):
-    """Their lines are read already; a write that nobody waits for must not begin."""
+async def test_signal_drops_queued_calls(server, outcomes, tmp_path):
+    """Their lines are read already; a write whose client is leaving must not start."""
 
     @server.tool(structured_output=False)
     async def hang_up() -> str:
@@ -475,8 +473,8 @@ def test_server_whose_parent_has_ended_shuts_down_although_its_input_is_open(tmp
 
 
 @pytest.mark.requirement("stdio.signals")
-async def test_a_second_signal_leaves_at_once(server, outcomes):
-    """With 128 and the number of the signal, as a shell reports it."""
+async def test_second_signal_exits_at_once(server, outcomes):
+    """With 128 plus the signal's number, as a shell reports it."""
     async with served(server, **options(outcomes, drain_seconds=1)) as peer:
         peer.start()
         peer.send(call(1, "write", number=1, seconds=0.2))
@@ -490,8 +488,8 @@ async def test_a_second_signal_leaves_at_once(server, outcomes):
 
 @pytest.mark.requirement("stdio.drain")
 @pytest.mark.parametrize(("writes", "code"), [(1, 1), (0, 0)])
-async def test_what_can_not_be_stopped_does_not_keep_the_process(outcomes, writes, code):
-    """A call that ignores its cancellation is left behind soon after the drain; the code tells if it was a write."""
+async def test_stuck_call_does_not_keep_the_process(outcomes, writes, code):
+    """It is abandoned soon after the drain; the exit code shows if it was a write."""
     stuck = MCPServer("stuck", log_level="WARNING")
     let_go = asyncio.Event()
     started = asyncio.Event()
@@ -541,10 +539,8 @@ class Silent:
         ("PUT", "upload_media", "upload", "File not uploaded: the server is shutting down and abandoned this call"),
     ],
 )
-async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
-    settings, sandbox, tmp_path, word, tool, kind, told
-):
-    """The code is 0, since nothing was lost: whoever asks next hears that it may have happened."""
+async def test_write_beyond_the_drain_is_recorded_as_unknown(settings, sandbox, tmp_path, word, tool, kind, told):
+    """The code is 0, since nothing is lost: later calls report that it may have happened."""
     (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
     sandbox.app, sandbox.storage_app = Silent(sandbox.app, word), Silent(sandbox.storage_app, word)
     silent = sandbox.storage_app if kind == "upload" else sandbox.app
@@ -570,8 +566,8 @@ async def test_a_write_that_outlasts_the_drain_is_answered_and_noted_as_unknown(
 
 
 @pytest.mark.requirement("stdio.given-up")
-async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(settings, sandbox):
-    """Another program holds the ledger, so the write stays among those without an outcome."""
+async def test_unrecorded_outcome_changes_the_exit_code(settings, sandbox):
+    """Another program holds the ledger, so the write stays unresolved."""
     sandbox.app = silent = Silent(sandbox.app, "POST /api/posts")
     assembly = create_server(replace(settings, confirm="off"), sandbox)
     async with served(assembly.server, writes=assembly.app.writer.in_flight, drain_seconds=1.2) as peer:
@@ -591,8 +587,8 @@ async def test_an_outcome_that_can_not_be_recorded_is_reported_by_the_code(setti
 @needs_signals
 @pytest.mark.requirement("stdio.drain")
 @of_processes
-def test_a_thread_that_is_still_busy_does_not_keep_the_process(tmp_path):
-    """Python would wait for it; a look-up of a name can take half a minute."""
+def test_busy_thread_does_not_keep_the_process(tmp_path):
+    """Python would join it; a name lookup can take half a minute."""
     with process(tmp_path / "o") as peer:
         peer.send(call(1, "thread", seconds=600), call(2, "read"))
         peer.answer(2)
@@ -614,8 +610,8 @@ class Endless:
 
 @pytest.mark.requirement("stdio.drain")
 @once
-async def test_later_reason_shortens_the_wait_and_never_lengthens_it():
-    """Windows ends a process five seconds after its console was closed, whatever it waits for."""
+async def test_later_shutdown_reason_only_shortens_the_wait():
+    """Windows ends a process five seconds after its console closes."""
     writes = Endless()
     shutdown = Shutdown(writes, 3600, exit_process=sys.exit)
     with shutdown.watch_process():
@@ -629,8 +625,8 @@ async def test_later_reason_shortens_the_wait_and_never_lengthens_it():
 
 @pytest.mark.requirement("stdio.drain")
 @once
-def test_not_lingering_leaves_with_the_code_it_was_given():
-    """After the time, from a thread that nothing waits for."""
+def test_forced_exit_uses_the_given_code():
+    """After the time, from a daemon thread."""
     left = []
     timer = force_exit_after(7, seconds=0, exit_process=left.append)
     timer.join(5)
@@ -642,8 +638,8 @@ def test_not_lingering_leaves_with_the_code_it_was_given():
 
 
 @pytest.mark.requirement("stdio.broken-output")
-async def test_a_broken_output_ends_like_closed_input(server, outcomes):
-    """The write is finished though nobody can hear of it, reads are not waited for, and the code is 0."""
+async def test_broken_output_ends_like_closed_input(server, outcomes):
+    """The write is finished without a reader, reads are released, and the code is 0."""
     async with served(server, **options(outcomes, drain_seconds=5)) as peer:
         peer.start()
         await peer.answer("start")
@@ -656,8 +652,8 @@ async def test_a_broken_output_ends_like_closed_input(server, outcomes):
 
 
 @pytest.mark.requirement("stdio.broken-output")
-async def test_calls_that_are_queued_when_the_output_breaks_are_not_begun(server, outcomes, tmp_path):
-    """The client is gone, so no answer would say what they did."""
+async def test_broken_output_drops_queued_calls(server, outcomes, tmp_path):
+    """The client is gone, so no response would report them."""
 
     @server.tool(structured_output=False)
     async def leave() -> str:
@@ -675,8 +671,8 @@ async def test_calls_that_are_queued_when_the_output_breaks_are_not_begun(server
 
 
 @pytest.mark.requirement("stdio.whole-lines")
-async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(server, outcomes):
-    """Even if the call is cancelled while half of its answer is written."""
+async def test_large_responses_arrive_whole_and_in_order(server, outcomes):
+    """Even if the call is cancelled while half of its response is written."""
     async with served(server, **options(outcomes)) as peer:
         peer.start()
         await peer.answer("start")
@@ -693,8 +689,8 @@ async def test_answers_that_do_not_fit_into_the_pipe_arrive_whole_and_in_order(s
 
 @needs_flags
 @pytest.mark.requirement("stdio.whole-lines")
-async def test_answers_wait_for_a_pipe_that_is_full_already(server, threads):
-    """Nothing of them fits at first; all of them arrive."""
+async def test_responses_wait_for_a_full_pipe(server, threads):
+    """None fits at first; all arrive."""
     pipes = (*os.pipe(), *os.pipe())
     os.set_blocking(pipes[3], False)
     with pytest.raises(BlockingIOError):
@@ -710,8 +706,8 @@ async def test_answers_wait_for_a_pipe_that_is_full_already(server, threads):
 
 
 @pytest.mark.requirement("stdio.whole-lines")
-async def test_a_client_that_stops_reading_is_not_read_from_and_not_waited_for_after_a_signal(server, outcomes):
-    """What it has not read is bounded, and a pipe that is full does not keep the process."""
+async def test_client_that_stops_reading_gets_backpressure(server, outcomes):
+    """Unread responses are bounded, and a full pipe doesn't keep the process after a signal."""
     async with served(server, **options(outcomes, drain_seconds=5, unread_bytes=1000)) as peer:
         peer.start()
         await peer.answer("start")
@@ -729,8 +725,8 @@ async def test_a_client_that_stops_reading_is_not_read_from_and_not_waited_for_a
 
 
 @pytest.mark.requirement("stdio.whole-lines")
-async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server, outcomes):
-    """What waited is forgotten; nothing is raised."""
+async def test_output_that_breaks_with_pending_responses_ends_the_server(server, outcomes):
+    """They are dropped; nothing is raised."""
     async with served(server, **options(outcomes, drain_seconds=5)) as peer:
         peer.start()
         await peer.answer("start")
@@ -747,8 +743,8 @@ async def test_an_output_that_breaks_with_answers_waiting_ends_the_server(server
 
 
 @pytest.mark.requirement("stdio.threads")
-async def test_threads_read_and_write_only_where_pipes_can_not_be_waited_for(server, threads):
-    """By default on Windows alone: a thread costs other systems time for each message."""
+async def test_threads_are_used_only_for_blocking_pipes(server, threads):
+    """By default only on Windows: elsewhere a thread would cost time for each message."""
     assert inspect.signature(serve_stdio).parameters["threads"].default is WINDOWS
     before = {*threading.enumerate()}
     async with served(server) as peer:
@@ -760,8 +756,8 @@ async def test_threads_read_and_write_only_where_pipes_can_not_be_waited_for(ser
 
 @needs_descriptors
 @pytest.mark.requirement("stdio.descriptors")
-async def test_sockets_serve_as_well_and_get_their_flags_back(server, threads):
-    """Some clients start servers with socket pairs; those can't be opened again, so flags change for the time only."""
+async def test_sockets_work_and_their_flags_are_restored(server, threads):
+    """Some clients use socket pairs, which can't be reopened, so their flags change temporarily."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         pipes = (os.dup(ours.fileno()), os.dup(theirs.fileno()), os.dup(theirs.fileno()), os.dup(ours.fileno()))
@@ -777,8 +773,8 @@ async def test_sockets_serve_as_well_and_get_their_flags_back(server, threads):
 
 @needs_flags
 @pytest.mark.requirement("stdio.descriptors")
-async def test_the_flags_of_a_pipe_stay_as_they_are(server):
-    """Other programs may hold the same pipe or terminal, and expect it to block."""
+async def test_pipe_flags_are_unchanged(server):
+    """Other programs may share the pipe or terminal, and expect it to block."""
     input_fd, peer_input = os.pipe()
     peer_output, output_fd = os.pipe()
     same = os.dup(input_fd)
@@ -791,7 +787,7 @@ async def test_the_flags_of_a_pipe_stay_as_they_are(server):
 
 @needs_terminals
 @pytest.mark.requirement("stdio.descriptors")
-async def test_a_terminal_that_goes_away_is_the_end_of_input(server):
+async def test_closed_terminal_is_the_end_of_input(server):
     """As when the window is closed."""
     controller, terminal = os.openpty()
     async with served(server, (terminal, controller, *os.pipe())) as peer:
@@ -801,8 +797,8 @@ async def test_a_terminal_that_goes_away_is_the_end_of_input(server):
 
 @needs_descriptors
 @pytest.mark.requirement("stdio.descriptors")
-async def test_a_connection_that_is_reset_is_the_end_of_input(server):
-    """A client that dies with answers unread makes reading fail; that is an end like any other."""
+async def test_connection_reset_is_the_end_of_input(server):
+    """A client that dies with unread responses makes reads fail."""
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     with ours:
@@ -815,8 +811,8 @@ async def test_a_connection_that_is_reset_is_the_end_of_input(server):
 
 @pytest.mark.requirement("stdio.descriptors")
 @pytest.mark.parametrize("repeats", [1, 400])
-async def test_a_file_as_input_is_answered_like_a_pipe(server, outcomes, tmp_path, repeats):
-    """No message of it is lost, however long it is."""
+async def test_input_file_works_like_a_pipe(server, outcomes, tmp_path, repeats):
+    """No message is lost, however long."""
     path = tmp_path / "requests.jsonl"
     calls = [call(number, "echo", text="e" * 300) for number in range(repeats)]
     path.write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
@@ -829,7 +825,7 @@ async def test_a_file_as_input_is_answered_like_a_pipe(server, outcomes, tmp_pat
 
 @pytest.mark.requirement("stdio.descriptors")
 @in_both_modes
-def test_the_null_device_as_input_ends_the_process_with_code_0(tmp_path):
+def test_null_device_as_input_ends_the_process_with_code_0(tmp_path):
     """As a service manager or a container without a terminal starts it."""
     with process(tmp_path / "o", stdin=subprocess.DEVNULL) as peer:
         assert peer.wait() == 0
@@ -839,8 +835,8 @@ def test_the_null_device_as_input_ends_the_process_with_code_0(tmp_path):
 
 @pytest.mark.requirement("stdio.stray-output")
 @of_processes
-def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
-    """Also what still sits in a buffer when the process ends."""
+def test_stray_print_goes_to_stderr(tmp_path):
+    """Including buffered output at the end of the process."""
     with process(tmp_path / "o") as peer:
         peer.send(call(1, "stray", text="not for the wire"))
         assert text_of(peer.answer(1)) == "printed"
@@ -852,8 +848,8 @@ def test_a_stray_print_goes_to_stderr_and_the_wire_stays_clean(tmp_path):
 
 @pytest.mark.requirement("stdio.stray-output")
 @once
-def test_a_process_without_stderr_serves(tmp_path):
-    """Stray output is lost then; the wire is not touched."""
+def test_process_without_stderr_serves(tmp_path):
+    """Stray output is lost, the protocol isn't affected."""
     script = (
         "import os, runpy, sys; os.close(2); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
