@@ -26,7 +26,7 @@ FACTS = {"method": "GET", "path": "/posts"}
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
-    """A state folder of its own, Paris time, and no token of the machine."""
+    """Its own state folder, Paris time, and no token from the machine."""
     monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TTP_TIMEZONE", "Europe/Paris")
     for name in ("TTP_API_TOKEN", "TIMETOPOST_API_TOKEN", "TTP_API_TOKEN_FILE"):
@@ -34,7 +34,7 @@ def surroundings(monkeypatch, tmp_path):
 
 
 def ran(capsys, *arguments):
-    """Run a command: exit code, stdout, stderr."""
+    """Run a command and return exit code, stdout and stderr."""
     code = main(arguments)
     printed = capsys.readouterr()
     return code, printed.out, printed.err
@@ -63,7 +63,7 @@ def test_tools_as_json_are_what_clients_get(capsys):
 
 
 def test_access_that_leaves_no_tool_lists_none(monkeypatch, capsys):
-    """No error: it is what the settings say."""
+    """It isn't an error, since the settings ask for it."""
     monkeypatch.setenv("TTP_ACCESS", "read")
     monkeypatch.setenv("TTP_TOOLSETS", "media")
     assert ran(capsys, "tools") == (0, "\n", "")
@@ -80,7 +80,7 @@ def test_call_prints_the_answer(capsys):
 
 
 def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
-    """For what is too long for a command line."""
+    """Some are too long for a command line."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"limit": 1}')))
     code, out, _ = ran(capsys, "call", "--sandbox", "--json", "list_posts", "-")
     assert code == 0
@@ -88,8 +88,8 @@ def test_call_reads_its_arguments_from_stdin(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_text_from_stdin_is_the_same_in_every_encoding_that_shells_write(monkeypatch, capsys, encoding):
-    """Windows reads a pipe as cp1252 unless a program says otherwise, and a post would be published in wrong letters."""
+def test_stdin_is_read_in_every_encoding_that_shells_write(monkeypatch, capsys, encoding):
+    """Windows decodes a pipe as cp1252 by default, which would publish wrong letters."""
     given = json.dumps({"content": "Crêpes à 5 € 🥞", "platforms": ["linkedin"]}, ensure_ascii=False) + "\r\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode(encoding)), "cp1252"))
     code, out, _ = ran(capsys, "call", "--sandbox", "--json", "create_post", "-")
@@ -150,7 +150,7 @@ def test_misuse_is_reported_on_stdout_with_json(capsys):
         (("list_posts", "[1]"), "the arguments must be one JSON object"),
     ],
 )
-def test_misuse_that_no_tool_sees_has_the_same_form(capsys, arguments, words):
+def test_misuse_before_a_call_has_the_same_form(capsys, arguments, words):
     """Every kind of misuse is one line of JSON."""
     code, out, err = ran(capsys, "call", "--sandbox", "--json", *arguments)
     assert (code, err) == (2, "")
@@ -160,8 +160,8 @@ def test_misuse_that_no_tool_sees_has_the_same_form(capsys, arguments, words):
 
 
 @pytest.mark.parametrize("command", [("tools",), ("call", "list_posts"), ("doctor",)])
-def test_setting_that_cannot_be_used_has_the_same_form(monkeypatch, capsys, command):
-    """Whichever command asked for JSON."""
+def test_invalid_setting_has_the_same_form(monkeypatch, capsys, command):
+    """In every command with JSON output."""
     monkeypatch.setenv("TTP_ACCESS", "most")
     code, out, err = ran(capsys, *command, "--json")
     assert (code, err) == (2, "")
@@ -186,7 +186,7 @@ def test_setting_that_cannot_be_used_has_the_same_form(monkeypatch, capsys, comm
     ],
 )
 def test_exit_code_shows_the_kind_of_failure(monkeypatch, capsys, error, code):
-    """The words go to stderr, and nothing to stdout."""
+    """The text goes to stderr, and nothing to stdout."""
 
     async def raises(self):
         raise error
@@ -202,7 +202,7 @@ UNKNOWN = Created("unknown", datetime(2026, 11, 24, tzinfo=UTC))
 
 
 def writes_end(monkeypatch, name, result):
-    """From now on this write ends so."""
+    """Make this write end with an outcome from now on."""
 
     async def ends(self, *_, **__):
         if isinstance(result, Exception):
@@ -212,8 +212,8 @@ def writes_end(monkeypatch, name, result):
     monkeypatch.setattr(Writer, name, ends)
 
 
-def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
-    """It is an answer all the same, on stdout."""
+def test_unknown_outcome_exits_as_unclear(monkeypatch, capsys):
+    """The answer still goes to stdout."""
     writes_end(monkeypatch, "create", UNKNOWN)
     code, out, err = ran(capsys, "call", "--sandbox", "create_post", '{"content": "x", "platforms": ["linkedin"]}')
     assert (code, err) == (8, "")
@@ -227,8 +227,8 @@ def test_answer_with_an_unknown_outcome_ends_as_unclear(monkeypatch, capsys):
         (errors.NotReached(**FACTS), 1, "stopped: Post 1 not created"),
     ],
 )
-def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, ending, code, words):
-    """Unclear where a step is, else failed; applying again goes on and ends as done."""
+def test_partly_applied_plan_does_not_exit_as_done(monkeypatch, capsys, ending, code, words):
+    """Unclear if a step is, else failed; applying again continues and exits as done."""
     posts = {"posts": [{"content": "x", "platforms": ["linkedin"]}]}
     left, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", json.dumps(posts))
     assert left == 0
@@ -257,15 +257,15 @@ def test_plan_that_is_not_all_applied_does_not_end_as_done(monkeypatch, capsys, 
         ("plan_posts", {"posts": [{"content": "x" * 300, "platforms": ["twitter"]}]}, "No post could be given a time"),
     ],
 )
-def test_negative_answer_ends_as_failed(capsys, tool, arguments, words):
-    """A script need not read it."""
+def test_negative_answer_exits_as_failed(capsys, tool, arguments, words):
+    """So that a script needn't parse it."""
     code, out, err = ran(capsys, "call", "--sandbox", tool, json.dumps(arguments))
     assert (code, err) == (1, "")
     assert out.startswith(words)
 
 
 def test_help_of_call_names_every_exit_code(capsys):
-    """All that a script may meet, but for mistakes of our own."""
+    """Except that of internal errors."""
     with pytest.raises(SystemExit):
         main(["call", "--help"])
     told = " ".join(capsys.readouterr().out.split())
@@ -274,13 +274,13 @@ def test_help_of_call_names_every_exit_code(capsys):
 
 
 def test_call_without_a_token_says_how_to_set_it(capsys):
-    """The server is there all the same."""
+    """The server starts anyway."""
     code, out, err = ran(capsys, "call", "list_posts")
     assert (code, out) == (3, "")
     assert err.startswith("Posts not listed: no API token is set. Create one in the TimeToPost dashboard")
 
 
-def test_doctor_reports_and_fails_when_there_is_a_problem(capsys, monkeypatch):
+def test_doctor_fails_if_there_is_a_problem(capsys, monkeypatch):
     """The demo workspace has one expired account; without a token that is the problem."""
     code, out, err = ran(capsys, "doctor", "--sandbox")
     assert (code, err) == (1, "")
@@ -325,14 +325,14 @@ def test_doctor_exits_with_0_without_a_problem(capsys, monkeypatch):
         (3, None, "3", "\r[........................]   0% 3\x1b[K"),
     ],
 )
-async def test_progress_is_a_bar_that_is_drawn_over_itself(capsys, progress, total, message, bar):
-    """It doesn't end the line, so the next output can replace it."""
+async def test_progress_bar_is_redrawn_in_place(capsys, progress, total, message, bar):
+    """It doesn't end the line, so the next output replaces it."""
     await call._show_progress(progress, total, message)
     assert capsys.readouterr().err == bar
 
 
 def on_terminal(*arguments, **environment):
-    """Run the command with a terminal as its stderr: exit code, stdout, what the terminal got."""
+    """Run the command with a terminal as stderr; return exit code, stdout and the terminal's output."""
     terminal, other = os.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "ttp_mcp", *arguments],
@@ -353,7 +353,7 @@ def on_terminal(*arguments, **environment):
 
 @needs_terminals
 def test_upload_shows_its_progress_on_a_terminal(tmp_path):
-    """And nowhere else: stdout is the answer alone."""
+    """Stdout is only the answer."""
     folder = tmp_path / "media"
     folder.mkdir()
     (folder / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
@@ -371,7 +371,7 @@ WIPED = "\r\x1b[K"
 
 @needs_terminals
 def test_bar_is_cleared_without_its_last_step(capsys, tmp_path):
-    """undo_plan says what it looks at, and then what became of it."""
+    """undo_plan reports what it reads, then the result."""
     state = {"TTP_STATE_DIR": str(tmp_path / "state")}
     posts = json.dumps({"posts": [{"content": "Doors open at ten", "platforms": ["linkedin"]}]})
     _, out, _ = ran(capsys, "call", "--sandbox", "--json", "plan_posts", posts)
@@ -384,7 +384,7 @@ def test_bar_is_cleared_without_its_last_step(capsys, tmp_path):
 
 
 @needs_terminals
-def test_failure_has_a_line_of_its_own_on_a_terminal(tmp_path):
+def test_failure_starts_a_new_line_on_a_terminal(tmp_path):
     """Whatever the bar left there."""
     code, _, shown = on_terminal("call", "--sandbox", "nosuch", TTP_STATE_DIR=str(tmp_path / "state"))
     assert code == 2
