@@ -387,6 +387,16 @@ async def test_nothing_is_recorded_after_another_message(serve):
     assert [answer["id"] for answer in later.answers][:2] == ["start", 0]
 
 
+@pytest.mark.requirement("handshake.doubt")
+@pytest.mark.parametrize("later", [calling("legacy", 1, "list_integrations"), request(1, "prompts/list")])
+def test_answer_under_an_id_that_two_requests_have_is_not_recorded(tmp_path, later):
+    handshake = Handshake(tmp_path / "record", "key")
+    assert handshake.observe(line(request(1, "tools/list")))
+    assert not handshake.observe(line(later))
+    assert not handshake.is_answered(1, {"content": []})
+    assert not Handshake(tmp_path / "record", "key").can_replay
+
+
 @pytest.mark.requirement("handshake.record")
 @pytest.mark.parametrize(
     "damage",
