@@ -29,6 +29,8 @@ _CACHES = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/C
 _PREFIX = "handshake-"
 _MOST_RECORDS = 16
 _RECORD_BYTES = 512 * 1024
+# Follow no link and wait for no other end of a FIFO; Windows has neither.
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LINE_BYTES = 64 * 1024
 # Interval of the check that the parent process still exists.
 _PARENT_SECONDS = 5.0
@@ -219,9 +221,8 @@ def _list_code() -> Iterator[os.DirEntry[str]]:
 
 def _read_record(path: Path) -> dict[str, str]:
     """Return the answers of a record by their names. One that is damaged, too long or not the user's alone is removed."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | _SAFELY), "rb") as file:
             found = os.fstat(file.fileno())
             if found.st_size > _RECORD_BYTES or not _is_private(found):
                 raise ValueError
@@ -240,7 +241,7 @@ def _append_answer(path: Path, name: str, answer: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists() and path.stat().st_size + len(line) > _RECORD_BYTES:
         path.unlink()
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
     try:
         os.write(file, line)
     finally:
