@@ -139,6 +139,21 @@ def test_cursor_past_the_end_shows_nothing():
     assert (found.posts, found.left, found.cursor) == ([], 0, None)
 
 
+@pytest.mark.parametrize(
+    ("order", "cursor", "rest"),
+    [
+        ("latest", "024081.1a20adceb20.d1360a1f", ["p2", "p1"]),
+        ("soonest", "04c141.1a20adc00c0.a6313a89", ["p3", "p4"]),
+        ("created", "9aa5ad.1a20adceb20.d1360a1f", ["p2", "p1"]),
+    ],
+)
+def test_cursor_of_another_version_shows_the_rest(order, cursor, rest):
+    """Servers of two versions share the clients of an address during an update, so the form of a cursor is kept."""
+    posts = [post(number, number) for number in (4, 3, 2, 1)]
+    assert read_page(posts, ALL, order, 2, None).cursor == cursor
+    assert ids(read_page(posts, ALL, order, 2, cursor).posts) == rest
+
+
 DIGEST = ALL.digest("created")
 
 

@@ -17,7 +17,7 @@ from ttp_mcp.text import fold_text
 from ttp_mcp.toolkit.account_directory import may_be_for_account, platform_key
 
 Order = Literal["latest", "soonest", "created"]
-# A post in an order: True without a time, its time in milliseconds (negated for `latest`), and a checksum of its id.
+# A post in the order of time: True without a time, its time in milliseconds, and a checksum of its id.
 Place = tuple[bool, int, int]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,23 +92,33 @@ def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, c
         Refusal: The cursor can't be used.
     """
     found = list(posts) if wanted == Filter() else [post for post in posts if wanted.matches(post)]
-    place_of = partial(_find_place, order=order)
+    sort_key = partial(_to_sort_key, order=order)
     if order != "created":
-        found.sort(key=place_of)
+        found.sort(key=sort_key)
     digest, start = wanted.digest(order), 0
     if cursor:
-        end = _parse_cursor(cursor, digest)
-        start = _skip_created(found, posts, end) if order == "created" else bisect_right(found, end, key=place_of)
+        end = _reverse_time(_parse_cursor(cursor, digest), order)
+        start = _skip_created(found, posts, end) if order == "created" else bisect_right(found, end, key=sort_key)
     shown = found[start : start + limit]
     left = len(found) - start - len(shown)
-    return Page(shown, len(found), left, _to_cursor(place_of(shown[-1]), digest) if left else None)
+    return Page(shown, len(found), left, _to_cursor(_find_place(shown[-1], order), digest) if left else None)
 
 
 def _find_place(post: Post, order: Order) -> Place:
     when = post.created_at if order == "created" else time_of_post(post)
     milliseconds = (when - _EPOCH) // timedelta(milliseconds=1) if when else 0
     checksum = zlib.crc32(post.id.encode(errors="surrogatepass"))
-    return when is None, -milliseconds if order == "latest" else milliseconds, checksum
+    return when is None, milliseconds, checksum
+
+
+def _to_sort_key(post: Post, order: Order) -> Place:
+    return _reverse_time(_find_place(post, order), order)
+
+
+def _reverse_time(place: Place, order: Order) -> Place:
+    """Negate the time for `latest`; those without a time remain last."""
+    has_no_time, milliseconds, checksum = place
+    return has_no_time, -milliseconds if order == "latest" else milliseconds, checksum
 
 
 def _skip_created(found: Sequence[Post], everything: Sequence[Post], end: Place) -> int:
