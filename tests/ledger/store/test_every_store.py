@@ -9,8 +9,10 @@ import pytest
 
 from tests.ledger.store.conftest import Open
 from ttp_mcp.api import Post, PostCreate
+from ttp_mcp.ledger.claims import claim_keys, content_digest
 from ttp_mcp.ledger.ledger import Ledger
-from ttp_mcp.ledger.records import Write
+from ttp_mcp.ledger.publications import PriorPublication
+from ttp_mcp.ledger.records import PriorCreate, Write
 from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap, Store
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -372,6 +374,71 @@ async def test_history_names_the_accounts_of_each_write(open_store: Open, scope:
     assert history[created.id].replaces == "cm0"
     assert history[deleted.id].targets == ("acc_3",)
     assert (history[unknown.id].targets, history[unknown.id].outcome) == (("x",), None)
+
+
+def claims(write: str, state: str, post_id: str | None, *keys: str) -> dict[str, Any]:
+    claim = {"write": write, "tool": "create_post", "state": state, "at": NOW.isoformat(), "post_id": post_id}
+    return {"claims": [claim | {"keys": list(keys)}]}
+
+
+def record(kind: str, outcome: str | None, post_id: str | None, *targets: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "tool": f"{kind}_post",
+        "digest": "d",
+        "post_id": post_id,
+        "outcome": outcome,
+        "targets": list(targets),
+    }
+
+
+@pytest.mark.requirement("history.shows")
+async def test_ledger_of_an_earlier_version_is_read(open_store: Open, scope: str) -> None:
+    """Its documents, field by field, so that no post that it sent is sent again."""
+    state = open_store()
+    ledger = Ledger(state, scope, lambda: NOW + timedelta(minutes=5))
+    posts = {text: PostCreate(text, ("acc_1",), scheduled_at=LATER) for text in ("created", "lost", "deleted", "open")}
+    keys = {text: claim_keys(content_digest(post), post.account_ids)[0] for text, post in posts.items()}
+    body = posts["open"].to_body()
+    before = [
+        Put("sent", keys["created"], claims("w1", "created", "p1", keys["created"]), LATER),
+        Put("sent", keys["lost"], claims("w2", "unknown", None, keys["lost"]), LATER),
+        Put("sent", keys["deleted"], claims("w3", "created", "p3", keys["deleted"]), LATER),
+        Put("sent", keys["open"], claims("w4", "pending", None, keys["open"]), LATER),
+        Put("create", "w1", record("create", "created", "p1", "acc_1") | {"replaces": "p0"}, LATER),
+        Put("create", "w2", record("create", "unknown", None, "acc_1"), LATER),
+        Put("create", "w4", record("create", None, None, "acc_1"), LATER),
+        Put("open", "w4", record("create", None, None, "acc_1") | {"body": body}, LATER),
+        Put("failed", "w5", record("create", "not_done", None, "x"), LATER),
+        Put("create", "w6", record("publish", "queued", "p6"), LATER),
+        Put("delete", "w7", record("delete", "deleted", "p3", "acc_1"), LATER),
+        Put("removed", "p3", {"post": {"id": "p3"}, "outcome": "deleted", "write": "w7"}, LATER),
+        Put("publication", "p6", {"state": "queued", "at": (NOW + timedelta(minutes=4)).isoformat()}, LATER),
+    ]
+    assert await state.commit(scope, before, NOW) == "done"
+
+    history = {each.write_id: (each.at, each.outcome, each.targets) for each in await ledger.read_history(NOW)}
+    assert history == {
+        "w1": (NOW, "created", ("acc_1",)),
+        "w2": (NOW, "unknown", ("acc_1",)),
+        "w4": (NOW, None, ("acc_1",)),
+        "w5": (NOW, "not_done", ("x",)),
+        "w6": (NOW, "queued", ()),
+        "w7": (NOW, "deleted", ("acc_1",)),
+    }
+    assert [(each.content, each.at, each.is_open) for each in await ledger.list_unfinished()] == [("open", NOW, False)]
+    for text, state_of_claim in (("created", "created"), ("lost", "unknown"), ("open", "pending")):
+        prior = await ledger.begin_create(posts[text], tool="create_post")
+        assert isinstance(prior, PriorCreate)
+        assert (prior.state, prior.at) == (state_of_claim, NOW)
+    assert isinstance(await ledger.begin_create(posts["deleted"], tool="create_post"), Write)
+    assert isinstance(await ledger.begin_publish("p6", tool="publish_post"), PriorPublication)
+    lost = await ledger.find_prior_create(posts["lost"])
+    assert lost is not None
+    assert await ledger.resolve(lost, posts["lost"], Post({"id": "p2"}))
+    found = await ledger.find_prior_create(posts["lost"])
+    assert found is not None
+    assert (found.state, found.post_id) == ("created", "p2")
 
 
 @pytest.mark.requirement("state.not-ours")
