@@ -184,6 +184,17 @@ async def test_failed_post_goes_out_again_when_its_account_is_back(fresh):
     assert fresh.wire(post_id)["status"] == "published"
 
 
+@pytest.mark.parametrize("others", [[], ["linkedin"]])
+async def test_failed_post_whose_account_is_gone_is_refused(fresh, others):
+    """Like a draft: no account is left that another post could have reached."""
+    old = await make_published(fresh, BERLIN, *others)
+    with fresh.sandbox.store.writing() as db:
+        db.execute("UPDATE accounts SET organization_id = 'org_nordlicht' WHERE handle = '@harborcafe_berlin'")
+    words = await fresh.refused("publish_post", post_id=old)
+    assert words.startswith("Post not published: no account «")
+    assert words.endswith("Nothing was sent.")
+
+
 async def test_partial_post_is_sent_again_to_the_failed_account_only(fresh):
     """As a new post, with its thread."""
     old = await make_published(fresh, BERLIN, "linkedin", thread=["Come early"])

@@ -115,7 +115,7 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
     elsewhere: dict[str, str] = {}
     if is_retry or post.status == "failed":
         elsewhere = _find_elsewhere(step)
-        if len(elsewhere) == len(prepared.targets):
+        if elsewhere and len(elsewhere) == len(prepared.targets):
             return _answer_covered(step, elsewhere, context)
     refuse_errors(prepared.findings, NOT_DONE)
     return _leave_out_accounts(step, elsewhere)
