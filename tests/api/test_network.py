@@ -96,6 +96,15 @@ async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
     assert "the proxy named by HTTPS_PROXY refused to connect to the API" in text
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+async def test_proxy_whose_host_can_be_no_name_is_not_found(monkeypatch, host):
+    """Python refuses to look such a name up."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{host}:9")
+    error, text = await fail("https://api.invalid/api")
+    assert (error.reason, error.variable) == ("name", "HTTPS_PROXY")
+    assert "the host name of the proxy named by HTTPS_PROXY was not found" in text
+
+
 async def test_no_proxy_connects_without_one(monkeypatch, tmp_path):
     server, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))

@@ -153,7 +153,7 @@ class LoopBackend(httpcore2.AsyncNetworkBackend):
                 return await _connect_first(await _find_addresses(host, port), port)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
-        except (OSError, ExceptionGroup) as error:
+        except (OSError, UnicodeError, ExceptionGroup) as error:
             raise httpcore2.ConnectError(str(error)) from error
 
 

@@ -108,7 +108,7 @@ def _reason_of(cause: BaseException) -> Reason | None:
             return None
         case ssl.SSLError():
             return "tls"
-        case socket.gaierror():
+        case socket.gaierror() | UnicodeError():
             return "name"
         case ConnectionRefusedError():
             return "refused"
