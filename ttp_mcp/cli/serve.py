@@ -75,9 +75,10 @@ def run_serve(args: argparse.Namespace) -> int:
             return run_async(settings, _serve_stdio, settings, args.sandbox, handshake)
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
-        print(f"ttp-mcp: {problem}", file=sys.stderr)
+        # First: printing fails if the client has closed stderr.
         if args.handshake is not None:
             refuse_requests(args.handshake, f"{problem} Then restart the server.")
+        print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 2
 
 

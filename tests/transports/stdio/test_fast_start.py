@@ -231,6 +231,15 @@ def test_server_that_cannot_start_any_more_answers_what_was_sent(damaged, era):
     assert errors[9] == errors["x"] == {"code": -32603, "message": text}
 
 
+@pytest.mark.requirement("fast-start.end")
+def test_server_that_cannot_start_answers_a_client_that_has_closed_stderr(damaged, era):
+    with program(damaged) as peer:
+        peer.process.stderr.close()
+        peer.send(*opening(era), calling(era, 9, "list_posts"))
+        answers = [json.loads(each) for each in peer.process.stdout]
+    assert [answer["id"] for answer in answers if "error" in answer] == [9]
+
+
 BREAKABLE = """
 import os, sys
 if "BROKEN" in os.environ:
