@@ -242,7 +242,7 @@ REMOVED: dict[str, Removal] = {
     "status before body": Removal(
         "api.http:Http._read_refusal",
         constant(lambda self, response: self._read_body(response, 1 << 40)),
-        f"{API}/test_requests.py::test_status_decides_even_when_the_body_of_a_refusal_is_bad",
+        f"{API}/test_requests.py::test_status_of_a_refusal_decides_even_if_its_body_is_unreadable",
     ),
     "hold before the words": Removal(
         "api.http:RateLimitGate.close",
@@ -262,7 +262,7 @@ REMOVED: dict[str, Removal] = {
     "longest wait": Removal(
         "api.retry:LONGEST_WAIT_SECONDS",
         constant(1e9),
-        f"{API}/test_requests.py::test_long_wait_is_reported_and_not_waited",
+        f"{API}/test_requests.py::test_long_wait_is_reported_at_once",
     ),
     "429 waits": Removal(
         "api.rate_limit:DEFAULT_HOLD_SECONDS",
@@ -277,20 +277,20 @@ REMOVED: dict[str, Removal] = {
     "longest hold": Removal(
         "api.rate_limit:LONGEST_HOLD_SECONDS",
         constant(1e12),
-        f"{API}/test_requests.py::test_absurd_wait_holds_for_an_hour",
+        f"{API}/test_requests.py::test_implausible_wait_holds_for_an_hour",
     ),
     "odd dates": Removal(
-        "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_absurd_date_is_ignored"
+        "api.clock:EARLIEST_YEAR", constant(0), f"{API}/test_clock.py::test_unreadable_or_implausible_date_is_ignored"
     ),
     "ids in paths": Removal(
         "api.posts:encode_id",
         constant(lambda _, post_id: post_id),
-        f"{API}/test_endpoints.py::test_dots_alone_stay_one_path_segment",
+        f"{API}/test_endpoints.py::test_id_of_dots_stays_one_path_segment",
     ),
     "request ids": Removal(
         "api.responses:_REQUEST_ID",
         constant(re.compile(".*", re.DOTALL)),
-        f"{API}/test_classification.py::test_request_id_of_odd_form_is_dropped",
+        f"{API}/test_classification.py::test_malformed_request_id_is_dropped",
     ),
     "hosts of redirects": Removal(
         "api.responses:_HOST",
@@ -305,15 +305,15 @@ REMOVED: dict[str, Removal] = {
     "networks of nobody's storage": Removal(
         "api.ssrf:_RESERVED",
         constant(()),
-        f"{API}/test_ssrf.py::test_address_that_no_storage_can_have_is_not_public",
+        f"{API}/test_ssrf.py::test_special_purpose_address_is_not_public",
     ),
     "age of upload URLs": Removal(
         "api.upload:_Transfer._blocks",
         lambda there: lambda self: (setattr(self, "_fresh", lambda: True), there(self))[1],
-        f"{API}/test_upload.py::test_url_that_is_too_old_is_not_used",
+        f"{API}/test_upload.py::test_expired_url_is_not_used",
     ),
     "three PUTs at most": Removal(
-        "api.media:PUTS", constant(99), f"{API}/test_media.py::test_failure_that_remains_is_raised_with_its_reason"
+        "api.media:PUTS", constant(99), f"{API}/test_media.py::test_persistent_failure_is_raised_with_its_reason"
     ),
     "storage on this machine": Removal(
         "api.client:is_on_this_machine",
@@ -347,7 +347,7 @@ REMOVED: dict[str, Removal] = {
     "failed as before proves nothing": Removal(
         "writes.reconcile:has_started",
         always(True),
-        f"{WRITES}/test_publish.py::test_lost_answer_is_settled_by_the_status_of_the_post",
+        f"{WRITES}/test_publish.py::test_lost_response_is_resolved_by_the_status_of_the_post",
     ),
     "posts of other writes": Removal(
         "ledger.ledger:Ledger.find_claimed_posts",
@@ -369,17 +369,17 @@ REMOVED: dict[str, Removal] = {
     "looked for as it was sent": Removal(
         "ledger.records:PriorCreate.as_sent",
         constant(lambda _, post: post),
-        f"{WRITES}/test_duplicates.py::test_earlier_attempt_is_looked_for_as_it_was_sent",
+        f"{WRITES}/test_duplicates.py::test_search_uses_the_targets_of_the_earlier_attempt",
     ),
     "one reading is not gone": Removal(
         "writes.duplicates:Duplicates._is_gone",
         later(True),
-        f"{WRITES}/test_duplicates.py::test_post_that_one_reading_does_not_find_is_not_gone",
+        f"{WRITES}/test_duplicates.py::test_post_missing_from_one_read_is_not_gone",
     ),
     "limits an hour": Removal(
         "ledger.ledger:RateCap",
         always(None),
-        f"{WRITES}/test_limits.py::test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room",
+        f"{WRITES}/test_limits.py::test_limits_an_hour_refuse_with_the_time_of_the_next_write",
     ),
     "upload URLs are counted": Removal(
         "writes.writer:Writer.upload",
@@ -389,7 +389,7 @@ REMOVED: dict[str, Removal] = {
     "cancelled before it leaves": Removal(
         "writes.writer:Writer._stop_cancelled",
         later(None),
-        f"{WRITES}/test_cancel.py::test_create_cancelled_before_it_leaves_is_not_sent",
+        f"{WRITES}/test_cancel.py::test_create_cancelled_before_its_request_is_not_sent",
     ),
     "given up at the end": Removal(
         "writes.in_flight:InFlight.abandon",
@@ -404,32 +404,32 @@ REMOVED: dict[str, Removal] = {
     "nothing is begun at the end": Removal(
         "writes.in_flight:InFlight._refuse_if_abandoned",
         no_check,
-        f"{WRITES}/test_cancel.py::test_nothing_is_begun_after_writes_were_given_up",
+        f"{WRITES}/test_cancel.py::test_no_write_begins_after_writes_were_abandoned",
     ),
     "lost delete": Removal(
         "writes.reconcile:Reconciler.is_deleted",
         later((True, False)),
-        f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_cannot_be_asked",
+        f"{WRITES}/test_delete.py::test_delete_is_unknown_while_the_api_is_unavailable",
     ),
     "what a delete removed": Removal(
         "ledger.ledger:Ledger.find_deleted_post",
         later(None),
-        f"{WRITES}/test_delete.py::test_deleting_again_says_that_it_is_gone_and_an_unknown_id_is_not_found",
+        f"{WRITES}/test_delete.py::test_second_delete_reports_gone_and_an_unknown_id_not_found",
     ),
     "equal in every field": Removal(
         "writes.reconcile:_has_same_targets",
         always(True),
-        f"{WRITES}/test_matching.py::test_what_the_api_shows_has_to_agree",
+        f"{WRITES}/test_matching.py::test_fields_that_the_api_shows_must_match",
     ),
     "leftovers are said": Removal(
         "ledger.ledger:Ledger.list_unfinished",
         later([]),
-        f"{WRITES}/test_startup_report.py::test_open_write_is_reported_at_once_and_again_when_its_process_must_be_gone",
+        f"{WRITES}/test_startup_report.py::test_open_write_is_reported_at_once_and_again_once_its_process_has_ended",
     ),
     "one replacement at a time": Removal(
         "ledger.replacements:Replacements.begin",
         later(None),
-        "tests/ledger/test_ledger.py::test_post_is_replaced_by_one_thing_at_a_time",
+        "tests/ledger/test_ledger.py::test_post_has_one_pending_replacement_at_a_time",
     ),
     "half replaced": Removal(
         "ledger.replacements:Replacements.list_interrupted",
@@ -459,12 +459,12 @@ REMOVED: dict[str, Removal] = {
     "claims of other writes": Removal(
         "ledger.claims:list_others",
         always([]),
-        f"{WRITES}/test_duplicates.py::test_refused_write_leaves_the_note_of_the_one_that_took_its_place",
+        f"{WRITES}/test_duplicates.py::test_refused_write_keeps_the_claim_of_a_later_duplicate",
     ),
     "a retry that looks the same": Removal(
         "ledger.claims:normalize_text",
         as_it_is,
-        f"{WRITES}/test_duplicates.py::test_retry_that_differs_in_nothing_visible_is_a_duplicate",
+        f"{WRITES}/test_duplicates.py::test_retry_with_only_invisible_differences_is_a_duplicate",
     ),
     "posts of later": Removal(
         "writes.reconcile:_is_created_in_time",
@@ -474,7 +474,7 @@ REMOVED: dict[str, Removal] = {
     "look that hangs": Removal(
         "writes.reconcile:Reconciler._time_left",
         always(None),
-        f"{WRITES}/test_search.py::test_look_that_hangs_is_given_up",
+        f"{WRITES}/test_search.py::test_read_that_hangs_is_abandoned",
     ),
     "replacement that can't be recorded": Removal(
         "writes.replacement:LedgerProblem",
@@ -489,7 +489,7 @@ REMOVED: dict[str, Removal] = {
     "copy that is left": Removal(
         "writes.duplicates:Duplicates._have_others",
         later(True),
-        f"{WRITES}/test_duplicates.py::test_create_for_accounts_of_two_posts_names_those_that_are_left",
+        f"{WRITES}/test_duplicates.py::test_create_for_accounts_of_two_posts_names_the_remaining_ones",
     ),
     "post that another process claimed": Removal(
         "ledger.ledger:Ledger.resolve",
@@ -504,7 +504,7 @@ REMOVED: dict[str, Removal] = {
     "shutdown during a reschedule": Removal(
         "writes.in_flight:InFlight.track",
         lambda _: lambda *_: nullcontext(),
-        f"{WRITES}/replacement/test_half_replaced.py::test_shutdown_between_create_and_delete_waits_for_the_end",
+        f"{WRITES}/replacement/test_half_replaced.py::test_shutdown_between_create_and_delete_waits_for_both",
     ),
     "cancel of a reschedule": Removal(
         "tools.posts.reschedule:run_shielded",
@@ -520,7 +520,7 @@ REMOVED: dict[str, Removal] = {
     "confirmation counts once": Removal(
         "ledger.confirmations:Confirmations.redeem",
         not_used_up,
-        "tests/ledger/test_ledger.py::test_confirmation_works_once_for_its_arguments_and_not_for_long",
+        "tests/ledger/test_ledger.py::test_confirmation_works_once_for_its_arguments_until_it_expires",
     ),
     "confirmation is for its arguments": Removal(
         "toolkit.confirmation:digest_of",
@@ -822,12 +822,12 @@ REMOVED: dict[str, Removal] = {
     "a record of a handshake that others may change": Removal(
         "transports.stdio.handshake:_is_private",
         always(True),
-        "tests/transports/stdio/test_handshake.py::test_record_that_may_be_changed_by_others_counts_as_none",
+        "tests/transports/stdio/test_handshake.py::test_record_that_others_can_change_is_ignored",
     ),
     "a record of a handshake that is damaged": Removal(
         "transports.stdio.handshake:_digest_answer",
         always("0" * 64),
-        "tests/transports/stdio/test_handshake.py::test_record_that_is_damaged_counts_as_none",
+        "tests/transports/stdio/test_handshake.py::test_damaged_record_is_ignored",
     ),
     "placeholders in settings": Removal(
         "config.table:clean_value",

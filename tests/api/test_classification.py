@@ -1,4 +1,4 @@
-"""Classification of failures and the choice of what to do next: pure functions, a test for each cell."""
+"""Classification of failures and the choice of an action: pure functions, with a test for each cell."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -90,7 +90,7 @@ def test_each_error_has_a_class_and_a_number_of_attempts(error, failure, read_at
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
+def test_each_connection_failure_has_its_error(asked, raised, kind, reason):
     """A write may have happened once a byte can have been sent; a read never has an effect."""
     error = connection_error(asked, raised, sent=True, after_seconds=15.0)
     assert type(error) is kind
@@ -103,8 +103,8 @@ def test_each_break_of_a_connection_has_its_error(asked, raised, kind, reason):
     assert unsent.reason == find_reason(raised)
 
 
-def test_break_within_the_body_of_a_success_is_a_bad_answer():
-    """The API did answer, so this is neither silence nor a failure of the network to reach it."""
+def test_success_with_a_broken_off_body_is_a_bad_answer():
+    """The API did respond, so this is neither a timeout nor an unreachable host."""
     error = connection_error(POST, httpx2.RemoteProtocolError(""), sent=True, status=201)
     assert (type(error), error.status, error.may_have_happened) == (errors.BadAnswer, 201, True)
     assert error.reason == "truncated"
@@ -226,13 +226,13 @@ def test_redirect_names_only_the_host(location, host):
         (b"[" * 100_000, None),
     ],
 )
-def test_message_is_the_apis_own_words_or_nothing(content, message):
+def test_message_is_the_apis_own_or_none(content, message):
     """HTML is never repeated."""
     assert error_from_response(GET, 400, {}, content, NOW).message == message
 
 
 @pytest.mark.requirement("api.refusals")
-def test_request_id_of_odd_form_is_dropped():
+def test_malformed_request_id_is_dropped():
     """It may be logged, so it must be short and on one line."""
     for header in ("a b", "a\nb", "x" * 129, ""):
         assert error_from_response(GET, 400, {"x-request-id": header}, b"", NOW).request_id is None
@@ -257,8 +257,8 @@ def test_request_id_of_odd_form_is_dropped():
         (b'"\xff"', "application/json", "json"),
     ],
 )
-def test_unreadable_answer_says_why(content, content_type, reason):
-    """A write may have happened nevertheless."""
+def test_unreadable_response_has_a_reason(content, content_type, reason):
+    """A write may still have happened."""
     for asked in (GET, POST):
         with pytest.raises(errors.BadAnswer) as caught:
             parse_response(asked, 200, content_type, content)
@@ -267,8 +267,8 @@ def test_unreadable_answer_says_why(content, content_type, reason):
 
 
 @pytest.mark.requirement("api.answers")
-def test_readable_answers():
-    """An empty answer to a delete is one; `success: false` is none."""
+def test_response_is_parsed_or_rejected():
+    """An empty response to a delete is valid; `success: false` isn't."""
     assert parse_response(DELETE, 204, "", b" ") == {}
     assert parse_response(GET, 200, "", b'{"success": true, "posts": []}') == {"success": True, "posts": []}
     assert parse_response(GET, 200, "", b"[1]") == [1]
@@ -284,8 +284,8 @@ def test_readable_answers():
 
 
 @pytest.mark.requirement("api.answers")
-def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
-    """A text that was cut within an emoji ends in one; pairs and escaped backslashes are left alone."""
+def test_lone_surrogate_does_not_make_a_list_unreadable():
+    """A text truncated within an emoji ends in one. Pairs and escaped backslashes are unchanged."""
     assert parse_json(rb'["a\ud83d", "\ud83d\ude80", "\\ud83d", "\ude80b"]') == [
         "a\ufffd",
         "\U0001f680",
@@ -321,8 +321,8 @@ def test_half_of_a_surrogate_pair_does_not_make_a_list_unreadable():
         ("Tue, 24 Nov 2026 12:00:00 +9999999999", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_or_nothing(header, seconds):
-    """Garbage says nothing; a date that is over means now."""
+def test_retry_after_is_seconds_or_a_date_or_none(header, seconds):
+    """Invalid values are ignored; a past date means now."""
     assert parse_retry_after(header, NOW) == seconds
     headers = {} if header is None else {"retry-after": header}
     assert error_from_response(GET, 429, headers, b"{}", NOW).retry_after_seconds == seconds
@@ -347,7 +347,7 @@ def test_delay_is_a_random_part_of_a_doubling_limit(attempt, jitter):
 @pytest.mark.requirement("api.repeats")
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=300))
 def test_budget_allows_a_tenth_of_the_calls_of_a_minute_and_three(steps):
-    """Against a plain count over the whole history."""
+    """Compare with a plain count over the whole history."""
     budget, at = RetryBudget(), 0.0
     calls: list[float] = []
     repeats: list[float] = []
@@ -378,7 +378,7 @@ def test_budget_counts_the_calls_and_retries_of_the_last_minute():
 
 @pytest.mark.requirement("api.repeats")
 def test_budget_keeps_a_thousand_calls_and_no_more():
-    """They allow a hundred retries a minute."""
+    """A thousand calls allow a hundred retries a minute."""
     budget = RetryBudget()
     for at in range(MOST_CALLS + 1):
         budget.calls.append(at / 100)
@@ -386,6 +386,5 @@ def test_budget_keeps_a_thousand_calls_and_no_more():
     assert [budget.take_retry(10.0) for _ in range(101)] == [True] * 100 + [False]
 
 
-def test_limits_are_the_documented_ones():
-    """Numbers that the documentation names."""
+def test_limits_match_the_documentation():
     assert (retry.READ_ATTEMPTS, retry.WRITE_ATTEMPTS, retry.LONGEST_WAIT_SECONDS) == (3, 2, 30.0)

@@ -1,4 +1,4 @@
-"""The API's present, learned from Date headers."""
+"""The API's clock, learned from `Date` headers."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -21,7 +21,7 @@ def date(seconds):
 
 @pytest.mark.parametrize("seconds", [3600, -3600, 365 * 86400, -365 * 86400])
 def test_large_skew_is_corrected(seconds):
-    """An hour or a year, to either side."""
+    """An hour or a year, in either direction."""
     clock = ApiClock(lambda: NOW)
     assert (clock.skew_seconds, clock.now()) == (None, NOW)
     clock.learn(date(seconds))
@@ -30,13 +30,13 @@ def test_large_skew_is_corrected(seconds):
 
 
 def test_small_skew_is_ignored():
-    """Dates have whole seconds and travel for a while."""
+    """Dates have whole seconds and take time to arrive."""
     clock = ApiClock(lambda: NOW)
     clock.learn(date(5))
     assert (clock.skew_seconds, clock.now()) == (5, NOW)
 
 
-def test_one_odd_answer_changes_nothing():
+def test_single_outlier_is_ignored():
     """The median of the last five decides."""
     clock = ApiClock(lambda: NOW)
     for seconds in (9, 10, 99_999, 11, 10):
@@ -48,7 +48,7 @@ def test_one_odd_answer_changes_nothing():
 
 
 @pytest.mark.parametrize("odd", [86400, -86400])
-def test_one_odd_answer_among_few_changes_nothing(odd):
+def test_single_outlier_among_few_is_ignored(odd):
     """With an even number of responses the smaller of the two middle skews counts, never a mean."""
     for seconds in ([odd, 1], [1, odd], [odd, odd + 1, 1, 2], [1, 2, odd, odd + 1]):
         clock = ApiClock(lambda: NOW)
@@ -60,14 +60,14 @@ def test_one_odd_answer_among_few_changes_nothing(odd):
 
 @pytest.mark.parametrize(("age", "skew"), [("600", None), ("1", None), ("soon", None), ("0", -600), ("", -600)])
 def test_date_of_a_cached_response_is_ignored(age, skew):
-    """It says when the answer was made; `Age` says how long ago that was, and 0 that it came straight from the API."""
+    """A cached response has the date of its creation. `Age: 0` means that it came straight from the API."""
     clock = ApiClock(lambda: NOW)
     clock.learn(date(-600) | {"age": age})
     assert clock.skew_seconds == skew
 
 
 def test_repeated_date_counts_as_one_response():
-    """Under load many answers have the same second; and a cache may repeat one for long."""
+    """Under load many responses have the same second, and a cache may repeat one."""
     clock = ApiClock(lambda: NOW)
     for seconds in (10, 9, 99_999, 99_999, 99_999):
         clock.learn(date(seconds))
@@ -77,7 +77,7 @@ def test_repeated_date_counts_as_one_response():
 @pytest.mark.parametrize(
     "header", [None, "", "soon", "Thu, 31 Dec 9999 23:59:59 GMT", "Fri, 01 Jan 1999 00:00:00 GMT", "1 Jan 2026 25:00"]
 )
-def test_unreadable_or_absurd_date_is_ignored(header):
+def test_unreadable_or_implausible_date_is_ignored(header):
     """Year 9999 would overflow once the clock advances."""
     clock = ApiClock(lambda: NOW)
     clock.learn({} if header is None else {"date": header})
@@ -85,7 +85,7 @@ def test_unreadable_or_absurd_date_is_ignored(header):
 
 
 def test_date_without_a_zone_is_utc():
-    """`-0000` says that the zone is not known."""
+    """`-0000` means an unknown zone."""
     clock = ApiClock(lambda: NOW)
     clock.learn({"date": "Tue, 24 Nov 2026 13:00:00 -0000"})
     assert clock.skew_seconds == 3600

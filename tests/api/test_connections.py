@@ -1,4 +1,4 @@
-"""Connections to the API over real sockets: which one a request uses, and how a connection begins and ends."""
+"""Connections to the API over real sockets: reuse, opening and closing."""
 
 import asyncio
 import socket
@@ -54,7 +54,7 @@ class Api:
 
 
 def has_noticed(caller):
-    """Check whether the idle connection knows of its end. On Windows the system receives ahead, so it learns of it later."""
+    """Check whether the idle connection has noticed its end. On Windows the system receives ahead, so it notices later."""
     (idle,) = caller._http._transport._idle
     return idle.has_expired()
 
@@ -77,7 +77,7 @@ def client(port, host="127.0.0.1", scheme="http", **limits):
     )
 
 
-async def test_connection_is_used_again():
+async def test_connection_is_reused():
     api = Api(REPLY)
     async with serving(api.talk) as port:
         caller = client(port)
@@ -96,7 +96,7 @@ async def test_connection_is_used_again():
 
 
 async def test_idle_connections_are_closed_after_a_while(monkeypatch):
-    """The one that is used keeps the others from being forgotten."""
+    """Using one connection closes the others once they have expired."""
     api = Api(REPLY)
     async with serving(api.talk) as port:
         caller = client(port)
@@ -114,8 +114,8 @@ async def test_idle_connections_are_closed_after_a_while(monkeypatch):
 
 @pytest.mark.parametrize("after", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 @pytest.mark.parametrize("ends", [True, False])
-async def test_write_uses_no_connection_that_has_ended(after, ends):
-    """It would be lost there, and whether it arrived would be unknown."""
+async def test_write_is_never_sent_on_a_closed_connection(after, ends):
+    """It would be lost, with an unknown outcome."""
     api = Api(CREATED, after=after, ends=ends)
     async with serving(api.talk) as port:
         caller = client(port)
@@ -132,8 +132,8 @@ async def test_write_uses_no_connection_that_has_ended(after, ends):
     assert api.opened == (3 if after or ends else 1)
 
 
-async def test_large_response_arrives_whole():
-    """Much more than is received ahead, in a server's own pace."""
+async def test_large_response_arrives_in_full():
+    """The response is much larger than the receive buffer, and the server sets the pace."""
     posts = b'{"posts": [], "x": "' + b"a" * (5 * 1024 * 1024) + b'"}'
     api = Api(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(posts), posts), REPLY)
     async with serving(api.talk) as port:
@@ -144,8 +144,8 @@ async def test_large_response_arrives_whole():
     assert api.opened == 1
 
 
-async def test_no_more_is_received_than_is_read():
-    """A server that sends more than fits isn't read ahead without a bound."""
+async def test_receive_buffer_is_bounded():
+    """Receiving pauses while the buffer is full."""
     sent = asyncio.Event()
 
     async def flood(reader, writer):
@@ -165,8 +165,8 @@ async def test_no_more_is_received_than_is_read():
         await stream.aclose()
 
 
-async def test_server_that_takes_no_more_of_a_request_is_given_up():
-    """Its bytes were sent in part, so the post may have been created."""
+async def test_request_times_out_if_the_server_stops_reading():
+    """Part of the request was sent, so the post may have been created."""
 
     async def deaf(reader, writer):
         writer.transport.pause_reading()
@@ -183,7 +183,7 @@ async def test_server_that_takes_no_more_of_a_request_is_given_up():
         done.set()
 
 
-async def test_end_of_the_client_closes_connections_in_use():
+async def test_closing_the_client_closes_connections_in_use():
     async def silent(reader, writer):
         arrived.set()
         assert await reader.read() != b""
@@ -228,8 +228,8 @@ async def test_next_address_is_tried_after_one_that_refuses(resolve):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a full queue be silent")
-async def test_next_address_is_tried_beside_one_that_is_silent(resolve):
-    """The silent one is given up as soon as the other one answers."""
+async def test_next_address_is_tried_while_one_is_silent(resolve):
+    """The silent address is abandoned as soon as the other one answers."""
     resolve("127.0.0.9", "127.0.0.1")
     api = Api(REPLY)
     async with serving(api.talk) as port:
@@ -247,7 +247,7 @@ async def test_next_address_is_tried_beside_one_that_is_silent(resolve):
                 each.close()
 
 
-async def test_host_whose_addresses_all_refuse_refuses(resolve):
+async def test_connection_is_refused_if_all_addresses_refuse(resolve):
     resolve("127.0.0.8", "127.0.0.9")
     async with serving(Api(REPLY).talk) as port:
         with pytest.raises(NotReached) as caught:
@@ -255,7 +255,7 @@ async def test_host_whose_addresses_all_refuse_refuses(resolve):
     assert caught.value.reason == "refused"
 
 
-async def test_connection_that_is_made_as_the_call_is_cancelled_is_closed(monkeypatch):
+async def test_connection_made_during_a_cancellation_is_closed(monkeypatch):
     async def connect(*given):
         made = await create_connection(*given)
         scope.cancel()
@@ -278,7 +278,7 @@ async def test_connection_that_is_made_as_the_call_is_cancelled_is_closed(monkey
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_proxy_tunnels_tls(monkeypatch, tmp_path, scheme):
-    """With a user and a password; the proxy sees neither the token nor the request."""
+    """The proxy requires credentials, and sees neither the token nor the request."""
     tls, ca = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     monkeypatch.delenv("NO_PROXY", raising=False)

@@ -19,28 +19,28 @@ CONTENT = bytes(range(256)) * 400
 
 
 def ok(content=CONTENT, more=b""):
-    """A whole answer."""
+    """Return a complete response."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n" % (len(content), more) + content
 
 
 def redirect(location, status=302):
-    """An answer that leads elsewhere."""
+    """Return a redirect."""
     return f"HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
 def downloader(**options):
-    """One that may reach this machine."""
+    """Create a downloader that may connect to this machine."""
     return MediaDownloader(**{"loopback": True, "seconds": 5.0, **options})
 
 
 async def fetch(url, accept=lambda head: True, **options):
-    """Name and content of a file."""
+    """Return the name and content of a file."""
     with anyio.fail_after(10), await downloader(**options).fetch(url, accept) as file:
         return file.name, file.read_at(0, file.size + 1)
 
 
 async def problem(url, **options):
-    """The reason of a failure, and whether another try may succeed."""
+    """Return the reason of a failure, and whether it is transient."""
     before = threading.active_count()
     with pytest.raises(DownloadProblem) as caught:
         await fetch(url, **options)
@@ -49,7 +49,7 @@ async def problem(url, **options):
 
 
 async def test_file_is_fetched_without_credentials():
-    """Header by header; the name is the last part of the path."""
+    """The request has no other headers; the file name is the last part of the path."""
     async with serving(ok()) as (origin, heads):
         assert await fetch(f"{origin}/a/my%20photo.png?x=1#part") == ("my photo.png", CONTENT)
     assert heads == [
@@ -57,23 +57,22 @@ async def test_file_is_fetched_without_credentials():
     ]
 
 
-async def test_path_in_another_script_is_encoded():
+async def test_path_beyond_ascii_is_encoded():
     """Browsers do the same."""
     async with serving(ok()) as (origin, heads):
         assert (await fetch(f"{origin}/動画.mp4"))[0] == "動画.mp4"
     assert heads[0].startswith("GET /%E5%8B%95%E7%94%BB.mp4 HTTP/1.1")
 
 
-async def test_chunked_body_is_joined():
-    """A server that doesn't know the length."""
+async def test_chunked_body_is_decoded():
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     async with serving(chunked) as (origin, _):
         assert (await fetch(f"{origin}/a"))[1] == b"abcde"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirect_is_followed_to_an_address_that_is_checked(status):
-    """Relative redirects are followed too, by the same rules."""
+async def test_redirect_is_followed_to_a_checked_address(status):
+    """Relative redirects follow the same rules."""
 
     def answer(head, _):
         return ok() if head.startswith("GET /b.png") else redirect("/b.png", status)
@@ -109,7 +108,6 @@ async def test_redirect_to_a_forbidden_address_is_refused(location, rule):
 
 @pytest.mark.parametrize("location", ["https://[::1/", "https://[x]/"])
 async def test_redirect_to_an_invalid_url_is_refused(location):
-    """It can't be taken apart."""
     async with serving(redirect(location)) as (origin, _):
         reason, transient = await problem(f"{origin}/a")
     assert not transient
@@ -131,15 +129,15 @@ async def test_endless_redirects_fail():
     assert len(heads) == 4
 
 
-async def test_compressed_answer_is_never_unpacked():
-    """A small one could become a large one."""
+async def test_compressed_response_is_never_decompressed():
+    """A small response could become a large file."""
     async with serving(ok(gzip.compress(bytes(10**6)), b"Content-Encoding: gzip\r\n")) as (origin, _):
         assert await problem(f"{origin}/a") == ("its server sent it compressed, which is never unpacked", False)
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_file_that_is_too_large_is_given_up(announced):
-    """The announced length counts, and so does an endless body."""
+async def test_oversized_file_is_rejected(announced):
+    """The limit applies to the announced length and to the bytes received."""
 
     async def endless(_, writer):
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -152,7 +150,7 @@ async def test_file_that_is_too_large_is_given_up(announced):
     assert (reason, transient) == ("it has more than the 1000 bytes that are fetched by URL", False)
 
 
-async def test_file_of_another_kind_is_not_received_whole():
+async def test_rest_of_a_rejected_file_is_not_downloaded():
     """The first bytes decide."""
     seen = []
 
@@ -173,8 +171,8 @@ async def test_file_of_another_kind_is_not_received_whole():
 
 
 @pytest.mark.parametrize("stage", ["head", "body"])
-async def test_slow_server_fails_in_time(stage):
-    """A byte now and then keeps no thread busy for ever."""
+async def test_slow_server_times_out(stage):
+    """An occasional byte doesn't extend the total time."""
 
     async def slow(_, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nX: " if stage == "head" else b"HTTP/1.1 200 OK\r\n\r\n")
@@ -189,8 +187,8 @@ async def test_slow_server_fails_in_time(stage):
 
 @pytest.mark.requirement("downloads.addresses")
 @pytest.mark.parametrize(("name", "is_fetched"), [("media.localhost", True), ("other.localhost", False)])
-async def test_certificate_must_be_for_the_name_of_the_url(tmp_path, name, is_fetched):
-    """The connection goes to an address, which proves nothing."""
+async def test_certificate_must_match_the_host_of_the_url(tmp_path, name, is_fetched):
+    """The connection goes to an address, which doesn't identify the server."""
     server, ca = make_certificate(tmp_path, name)
     tls = ssl.create_default_context(cafile=ca)
     async with serving(ok(), tls=server) as (origin, heads):
@@ -202,8 +200,8 @@ async def test_certificate_must_be_for_the_name_of_the_url(tmp_path, name, is_fe
     assert len(heads) == is_fetched
 
 
-async def test_each_step_of_a_download_has_its_time(monkeypatch):
-    """Connecting, and each wait for bytes; the total time is another limit."""
+async def test_each_step_of_a_download_has_a_timeout(monkeypatch):
+    """Connecting and each read time out on their own, besides the limit on the total time."""
     limits, set_limit = [], socket.socket.settimeout
 
     def note(self, seconds):
@@ -218,7 +216,7 @@ async def test_each_step_of_a_download_has_its_time(monkeypatch):
 
 
 async def test_largest_file_is_fetched():
-    """With its length announced or not."""
+    """With or without a `Content-Length`."""
     for answer in (ok(bytes(1000)), b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1000)):
         async with serving(answer) as (origin, _):
             assert await fetch(f"{origin}/a", most_bytes=1000) == ("a", bytes(1000))
@@ -228,7 +226,7 @@ async def test_largest_file_is_fetched():
             )
 
 
-async def test_usual_limits_are_512_mib_and_two_minutes():
+async def test_default_limits_are_512_mib_and_two_minutes():
     """The announced length is enough to refuse."""
     for size, reason in (
         (512 * 1024**2, "the connection to its server broke"),
@@ -263,14 +261,14 @@ async def test_address_with_control_characters_is_refused():
         (b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n\r\n", ("its server answered 429", True)),
     ],
 )
-async def test_answer_without_a_whole_file_is_a_problem(answer, expected):
+async def test_response_without_a_complete_file_is_a_problem(answer, expected):
     """The problem has the reason, and whether another attempt may help."""
     async with serving(answer) as (origin, _):
         assert await problem(f"{origin}/a") == expected
 
 
-async def test_server_that_is_not_there_may_come_back():
-    """No connection, and no such name."""
+async def test_unreachable_server_is_a_transient_problem():
+    """The connection is refused, or the name can't be resolved."""
 
     def unknown(host, port):
         raise OSError("no such name")

@@ -1,4 +1,4 @@
-"""Each endpoint sends what the reference says, and reads any response."""
+"""Each endpoint sends the documented request and reads any response."""
 
 import json
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ WHEN = datetime(2026, 7, 1, 15, tzinfo=UTC)
 
 
 class Recorder:
-    """An application that notes each request and gives one answer."""
+    """An application that records each request and always gives the same response."""
 
     def __init__(self, reply, status=200):
         self.reply, self.status = reply, status
@@ -84,7 +84,7 @@ async def called(call, reply, **more):
         (lambda api: api.analytics.engagement_summary(), "GET /api/analytics/engagement-summary", {}),
     ],
 )
-async def test_endpoint_is_sent_its_line_and_headers(call, line, reply):
+async def test_request_has_its_method_path_and_headers(call, line, reply):
     """No body, and the token as a bearer."""
     [seen], _ = await called(call, reply, org_id="org_1")
     assert (seen["line"], seen["body"]) == (line, None)
@@ -98,8 +98,8 @@ async def test_endpoint_is_sent_its_line_and_headers(call, line, reply):
 
 
 @pytest.mark.requirement("api.endpoints")
-async def test_dots_alone_stay_one_path_segment():
-    """Encoded, so that nothing on the way resolves them."""
+async def test_id_of_dots_stays_one_path_segment():
+    """Dots are encoded, so no proxy resolves them."""
     for post_id in (".", ".."):
         app = Recorder({"post": {"id": "x"}})
         await ApiClient(Http(base_url="http://api.localhost/api", token=TOKEN, app=app)).posts.get(post_id)
@@ -109,7 +109,7 @@ async def test_dots_alone_stay_one_path_segment():
 
 @pytest.mark.requirement("api.endpoints")
 async def test_create_sends_only_the_fields_that_are_set():
-    """Times as the API writes them."""
+    """Times have the API's format."""
     draft = PostCreate(content="Hello", platforms=("twitter",))
     [seen], post = await called(lambda api: api.posts.create(draft), {"success": True, "post": {"id": "p1", "new": 1}})
     assert (seen["line"], post.id) == ("POST /api/posts", "p1")
@@ -155,8 +155,8 @@ async def test_create_sends_only_the_fields_that_are_set():
         ),
     ],
 )
-async def test_reply_of_another_shape_is_an_error_and_not_an_empty_list(call, replies, may_have_happened):
-    """An agent must not conclude that there is nothing."""
+async def test_list_of_another_shape_is_an_error(call, replies, may_have_happened):
+    """An agent must not take it for an empty list."""
     for reply in replies:
         with pytest.raises(BadAnswer) as caught:
             await called(call, reply)
@@ -175,15 +175,15 @@ async def test_reply_of_another_shape_is_an_error_and_not_an_empty_list(call, re
         {"items": [{"id": "p"}]},
     ],
 )
-async def test_list_is_found_in_every_usual_envelope(reply):
-    """Entries that aren't objects are dropped."""
+async def test_list_is_read_from_every_common_envelope(reply):
+    """Entries that aren't objects are skipped."""
     _, posts = await called(lambda api: api.posts.list(), reply)
     assert [post.id for post in posts] == ["p"]
 
 
 @pytest.mark.requirement("api.shapes")
-async def test_post_reads_documented_and_likely_fields():
-    """Unknown ones are kept in `raw`; a wrong type is as good as absent."""
+async def test_post_reads_documented_and_common_fields():
+    """Unknown fields are kept in `raw`; a value of the wrong type counts as absent."""
     raw = {
         "id": 7,
         "content": "a",
@@ -214,7 +214,7 @@ async def test_post_reads_documented_and_likely_fields():
 
 
 @pytest.mark.requirement("api.shapes")
-async def test_account_reads_every_usual_spelling():
+async def test_account_reads_every_common_spelling():
     """An expiry that refreshes itself is healthy."""
     reply = {
         "accounts": [
@@ -246,8 +246,8 @@ async def test_account_reads_every_usual_spelling():
 
 
 @pytest.mark.requirement("api.shapes")
-def test_recommendation_drops_invalid_entries():
-    """Hours beyond a day, days without a name."""
+def test_recommendation_skips_invalid_entries():
+    """Hours beyond 23, and days without a name."""
     found = Recommendation.from_json(
         {
             "bestHours": [{"hour": 18, "score": 0.9}, {"hour": 24}, {"hour": "7"}, {}, 1],
@@ -263,8 +263,8 @@ def test_recommendation_drops_invalid_entries():
 
 
 @pytest.mark.requirement("api.shapes")
-async def test_reply_without_a_documented_shape_is_passed_on_whole():
-    """The envelope's `success` is dropped."""
+async def test_undocumented_response_is_returned_unchanged():
+    """Only the envelope's `success` is removed."""
     _, reply = await called(lambda api: api.analytics.weekly_schedule(), {"success": True, "a": [1], "b": None})
     assert reply == {"a": [1], "b": None}
     _, reply = await called(lambda api: api.analytics.next_optimal_time(), ["2026-07-01T15:00:00Z"])
@@ -276,7 +276,7 @@ async def test_reply_without_a_documented_shape_is_passed_on_whole():
 
 
 @pytest.mark.requirement("api.shapes")
-async def test_board_reads_every_usual_spelling():
+async def test_board_reads_every_common_spelling():
     """Boards without an id can't be used."""
     reply = {"data": [{"boardId": 7, "title": "Recipes", "pins": "41"}, {"name": "No id"}]}
     _, boards = await called(lambda api: api.integrations.boards(), reply)
@@ -292,7 +292,7 @@ async def test_board_reads_every_usual_spelling():
         {"privacy_level_options": ["SELF_ONLY"], "duet_disabled": True, "comment_disabled": "no"},
     ],
 )
-async def test_creator_info_reads_every_usual_spelling(reply):
+async def test_creator_info_reads_every_common_spelling(reply):
     """Options are used in the server's own sentences, so they must be words."""
     _, found = await called(lambda api: api.integrations.creator_info("a"), reply)
     assert (found.privacy_levels, found.duet_disabled, found.comment_disabled) == (("SELF_ONLY",), True, None)
@@ -311,8 +311,8 @@ async def test_creator_info_reads_every_usual_spelling(reply):
         ({"metrics": {}}, None, []),
     ],
 )
-async def test_metrics_are_read_in_every_usual_envelope(reply, likes, by_account):
-    """No figures yet is not zero."""
+async def test_metrics_are_read_from_every_common_envelope(reply, likes, by_account):
+    """Missing figures aren't zeros."""
     _, found = await called(lambda api: api.analytics.post_metrics("p"), reply)
     assert (found.total and found.total.likes) == likes
     assert [each.metrics.likes for each in found.accounts] == by_account
@@ -328,8 +328,8 @@ async def test_metrics_are_read_in_every_usual_envelope(reply, likes, by_account
         ({"capabilities": ["read"], "canPublish": False}, (False, False)),
     ],
 )
-async def test_token_reads_every_usual_spelling(reply, may):
-    """An API that doesn't say what the token may do leaves it open."""
+async def test_token_reads_every_common_spelling(reply, may):
+    """Without them the rights of the token are unknown."""
     _, found = await called(lambda api: api.auth.me(), reply)
     assert (found.can_publish, found.can_draft) == may
 
@@ -348,8 +348,8 @@ JSON = st.recursive(
 
 @pytest.mark.requirement("api.shapes")
 @given(JSON)
-def test_no_json_makes_a_reader_fail(value):
-    """The wrong type is as good as absent."""
+def test_readers_accept_any_json(value):
+    """A value of the wrong type counts as absent."""
     unwrap_list(value, "posts")
     found = unwrap_object(value, "post")
     post = Post(found or {})
@@ -379,7 +379,7 @@ def test_platform_or_status_that_is_not_a_word_is_unreadable():
         ("Delete", False),
     ],
 )
-def test_upload_address_that_no_post_could_use_is_absent(url, usable):
+def test_url_that_no_post_could_use_is_absent(url, usable):
     """A value with blanks could be a sentence."""
     assert as_url(url) == (url if usable else None)
 
@@ -397,7 +397,7 @@ def test_upload_address_that_no_post_could_use_is_absent(url, usable):
         ("2026-07-01T15:00:00.000Z", WHEN),
     ],
 )
-def test_instant_that_overflows_or_is_ambiguous_is_absent(value, read):
+def test_overflowing_or_ambiguous_time_is_absent(value, read):
     """These values would overflow when shown in another zone."""
     assert as_datetime(value) == read
 
@@ -417,7 +417,7 @@ def test_numbers_are_bounded():
 
 @pytest.mark.requirement("api.endpoints")
 async def test_every_endpoint_works_against_the_sandbox():
-    """A draft is made, read and removed, and everything else is read."""
+    """Create, read and delete a draft, and read everything else."""
     with Sandbox() as sandbox:
         api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app))
         accounts = await api.integrations.list()

@@ -1,4 +1,4 @@
-"""Uploading through the API client: presign, PUT, what is repeated and what is not."""
+"""Uploads through the API client: presign, PUT and retries."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ PICTURE = b"\xff\xd8\xff" + os.urandom(700_000)
 
 @pytest.fixture
 def file(tmp_path):
-    """An open file that was last changed long ago."""
+    """Open a file that was last modified long ago."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(PICTURE)
     os.utime(path, ns=(10**9, 10**9))
@@ -35,13 +35,13 @@ def file(tmp_path):
 
 @pytest.fixture
 def sandbox():
-    """A sandbox in this process."""
+    """Open a sandbox in this process."""
     with Sandbox() as opened:
         yield opened
 
 
 class Api:
-    """An API in this process that presigns, and a storage that answers with the given statuses."""
+    """An API in this process that presigns, and a storage that responds with the given statuses."""
 
     def __init__(self, *answers, upload_url="http://media.sandbox.localhost/key-{}", presigned=None):
         self.answers = list(answers)
@@ -82,7 +82,7 @@ class Api:
 
 
 async def upload(client, file, progress=None):
-    """One upload, the client closed afterwards."""
+    """Upload once, then close the client."""
     try:
         with anyio.fail_after(10):
             return await client.media.upload(file.name, "image/jpeg", file, progress)
@@ -103,7 +103,6 @@ async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
 
 @pytest.mark.requirement("uploads.bare")
 async def test_storage_never_gets_the_token(file):
-    """It has nothing to do with the API's authentication."""
     api = Api()
     await upload(api.client(), file)
     ((path, headers, body),) = api.puts
@@ -148,8 +147,8 @@ async def test_temporary_failure_is_retried_with_a_new_url(file, answers, puts, 
         ([302], 1, UploadRefused, "the storage answered with a redirect, which is never followed"),
     ],
 )
-async def test_failure_that_remains_is_raised_with_its_reason(file, answers, puts, kind, reason):
-    """No upload has a fourth attempt."""
+async def test_persistent_failure_is_raised_with_its_reason(file, answers, puts, kind, reason):
+    """There is no fourth attempt."""
     api = Api(*answers)
     with pytest.raises(kind) as caught:
         await upload(api.client(), file)
@@ -160,8 +159,8 @@ async def test_failure_that_remains_is_raised_with_its_reason(file, answers, put
     assert len(api.puts) == puts
 
 
-async def test_url_that_aged_on_the_way_is_renewed(file):
-    """A machine that slept between the two requests."""
+async def test_url_that_expired_before_the_upload_is_replaced(file):
+    """The machine slept between the two requests."""
     api = Api()
     real_presign = api.presign
 
@@ -175,8 +174,7 @@ async def test_url_that_aged_on_the_way_is_renewed(file):
     assert (stored.puts, len(api.presigns), len(api.puts)) == (2, 2, 1)
 
 
-async def test_url_that_is_born_old_is_given_up(file):
-    """A presign that lives for no time at all."""
+async def test_url_without_any_lifetime_is_given_up(file):
     presigned = {"uploadUrl": "http://media.sandbox.localhost/key", "publicUrl": "https://m.example/k", "expiresIn": -1}
     api = Api(presigned=presigned)
     with pytest.raises(UploadFailed) as caught:
@@ -186,8 +184,8 @@ async def test_url_that_is_born_old_is_given_up(file):
 
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])
-async def test_file_that_changes_gives_an_error_and_no_url(tmp_path, file, when):
-    """Whenever it happens, and without a second try."""
+async def test_file_changed_during_the_upload_is_an_error(tmp_path, file, when):
+    """Whenever it changes, and without a second attempt."""
     api = Api()
     path = tmp_path / "photo.jpg"
     real_put = api.put
@@ -227,8 +225,7 @@ async def test_hostile_upload_url_is_refused(file, url, reason):
 
 
 @pytest.mark.requirement("uploads.addresses")
-async def test_name_that_leads_into_a_private_network_is_refused(file):
-    """The client resolves with what it was given."""
+async def test_host_in_a_private_network_is_refused(file):
     api = Api(upload_url="https://media.example.com/key")
     client = api.client(storage_app=None, resolve=lambda host, port: ["93.184.216.34", "169.254.169.254"])
     with pytest.raises(UploadRefused) as caught:
@@ -267,7 +264,6 @@ async def test_progress_is_reported_during_the_upload_and_at_the_end(file):
 
 @pytest.mark.requirement("uploads.progress")
 async def test_upload_that_fails_is_not_reported_as_complete(file):
-    """The last word is the error."""
     reports = []
 
     async def progress(done, total):
@@ -279,8 +275,8 @@ async def test_upload_that_fails_is_not_reported_as_complete(file):
 
 
 @pytest.mark.requirement("uploads.secret")
-async def test_presigned_url_is_in_no_repr_and_no_error(file):
-    """The attribute `upload_url` alone returns it."""
+async def test_presigned_url_is_never_in_a_repr_or_an_error(file):
+    """Only the attribute `upload_url` returns it."""
     api = Api(404, upload_url="http://media.sandbox.localhost/key-{}?signature=5ec2e7")
     client = api.client()
     presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
@@ -291,7 +287,7 @@ async def test_presigned_url_is_in_no_repr_and_no_error(file):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-async def test_presign_reads_both_shapes_of_the_answer(nested):
+async def test_presign_reads_both_shapes_of_the_response(nested):
     """Flat as documented, or inside `data`."""
     flat = {"uploadUrl": "https://s.example/k", "publicUrl": "https://m.example/k"}
     client = Api(presigned={"data": flat} if nested else flat).client()
@@ -305,16 +301,15 @@ async def test_presign_reads_both_shapes_of_the_answer(nested):
     )
 
 
-async def test_presign_without_addresses_is_a_bad_answer():
-    """There is nothing to upload to."""
+async def test_presign_without_urls_is_a_bad_answer():
     client = Api(presigned={"success": True}).client()
     with pytest.raises(BadAnswer):
         await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
     await client.aclose()
 
 
-async def test_api_that_refuses_the_type_is_asked_once(sandbox, file):
-    """Its own words come through, and nothing is sent to the storage."""
+async def test_refused_type_is_not_retried(sandbox, file):
+    """The API's message is kept, and nothing is sent to the storage."""
     client = ApiClient(
         Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app), storage_app=sandbox.storage_app
     )

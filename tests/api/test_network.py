@@ -1,4 +1,4 @@
-"""Proxy and certificate settings, and the reason why the API was not reached, over real sockets."""
+"""Proxy and certificate settings, and the reason for a failed connection, over real sockets."""
 
 import asyncio
 import ssl
@@ -22,7 +22,7 @@ LIST = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"posts": []}'
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch):
-    """An environment without network settings."""
+    """Remove the network settings from the environment."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -30,7 +30,7 @@ def plain_environment(monkeypatch):
 
 @asynccontextmanager
 async def serving(answer=LIST, tls=None):
-    """A server that gives one answer to every request; yields its port."""
+    """Serve one response to every request; yields the port."""
 
     async def handle(reader, writer):
         try:
@@ -48,13 +48,13 @@ async def serving(answer=LIST, tls=None):
 
 
 def client(base_url):
-    """A client that waits for nothing between attempts."""
+    """Create a client that doesn't wait between attempts."""
     clocks = Clocks(jitter=lambda: 0.0)
     return ApiClient(Http(base_url=base_url, token=Token("ttp_" + "0a" * 24), clocks=clocks, limits=Limits()))
 
 
 async def fail(base_url):
-    """List posts, which has to fail; returns the error and its text."""
+    """List posts, which must fail; return the error and its text."""
     api = client(base_url)
     with pytest.raises(NotReached) as caught:
         await api.posts.list()
@@ -87,7 +87,7 @@ async def test_proxy_setting_that_cannot_be_used_is_named(monkeypatch, variable,
 
 
 async def test_socks_proxy_beside_an_http_proxy_is_ignored(monkeypatch):
-    """Desktops set all of them; only the one for https counts."""
+    """Desktops set all proxies; only the one for https applies."""
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
     async with serving(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as port:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
@@ -143,7 +143,7 @@ async def test_certificate_problem_is_named(monkeypatch, tmp_path, made, trusted
     ],
 )
 def test_certificate_problem_that_windows_or_macos_finds_is_named(code, reason):
-    """Their stores give codes of their own; a revoked certificate has no words of its own."""
+    """Their stores have their own error codes."""
     problem = ssl.SSLCertVerificationError("words of the system")
     problem.verify_code = code
     error = ConnectionError()
@@ -180,7 +180,7 @@ async def test_certificates_that_cannot_be_read_are_named(monkeypatch, tmp_path,
 
 
 async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
-    """Another address of the host has the same certificate, so none is tried."""
+    """Other addresses of the host have the same certificate, so they aren't tried."""
     server, _ = make_certificate(tmp_path)
     async with serving(tls=server) as port:
         with pytest.raises(DownloadProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:

@@ -1,4 +1,4 @@
-"""Endpoints outside the API reference: an API without them says so once, and is not asked again."""
+"""Endpoints outside the API reference: a missing one is requested only once."""
 
 import json
 
@@ -25,14 +25,14 @@ each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 class Answers:
-    """An API that answers each path with its status and body, and counts."""
+    """An API with a fixed response for each path, which counts its requests."""
 
     def __init__(self, answers):
         self.answers = answers
         self.asked = []
 
     def client(self):
-        """A client of it."""
+        """Create a client of an API."""
         return ApiClient(Http(base_url="http://api.localhost/api", token=TOKEN, app=self))
 
     async def __call__(self, scope, receive, send):
@@ -46,15 +46,14 @@ class Answers:
 
 
 async def fail(call, api):
-    """Return the error of a call."""
+    """Return the error of a call that must fail."""
     with pytest.raises((EndpointMissing, NotFound, Forbidden)) as caught:
         await call(api)
     return caught.value
 
 
 @each_call
-async def test_sandbox_without_the_endpoints_is_asked_once(call):
-    """The second call sends nothing."""
+async def test_missing_endpoint_is_requested_once(call):
     with Sandbox() as sandbox:
         api = ApiClient(Http(base_url=sandbox.api_url, token=Token(sandbox.token), app=sandbox.app))
         set_vendor_endpoints(sandbox.store, on=False)
@@ -74,8 +73,8 @@ async def test_sandbox_without_the_endpoints_is_asked_once(call):
         (405, "Method not allowed for this post"),
     ],
 )
-async def test_message_about_the_path_means_that_the_endpoint_is_missing(call, status, message):
-    """Also if the path contains the words of a thing."""
+async def test_404_about_the_path_means_a_missing_endpoint(call, status, message):
+    """Even if the path contains the name of a resource."""
     answers = Answers({"*": (status, {"success": False, "message": message})})
     api = answers.client()
     errors = [await fail(call, api), await fail(call, api)]
@@ -92,8 +91,8 @@ async def test_message_about_the_path_means_that_the_endpoint_is_missing(call, s
         ("creator_info", "No connected TikTok account has this id."),
     ],
 )
-async def test_message_about_a_thing_means_that_the_thing_is_missing(call, message):
-    """It may exist at the next call."""
+async def test_404_about_a_resource_means_a_missing_resource(call, message):
+    """It may exist by the next call."""
     answers = Answers({"*": (404, {"success": False, "message": message})})
     api = answers.client()
     errors = [await fail(CALLS[call], api), await fail(CALLS[call], api)]
@@ -102,8 +101,8 @@ async def test_message_about_a_thing_means_that_the_thing_is_missing(call, messa
 
 
 @pytest.mark.parametrize("call", ["publish", "post_metrics"])
-async def test_message_about_neither_is_settled_by_looking_for_the_post(call):
-    """A post that exists can't be what was not found."""
+async def test_ambiguous_404_is_settled_by_reading_the_post(call):
+    """If the post exists, the endpoint is missing."""
     unknown = (404, {"success": False, "message": "Not found"})
     assert type(await fail(CALLS[call], Answers({"*": unknown}).client())) is NotFound
     there = {"*": unknown, "GET /posts/p1": (200, {"post": {"id": "p1"}})}
@@ -111,8 +110,8 @@ async def test_message_about_neither_is_settled_by_looking_for_the_post(call):
 
 
 @each_call
-async def test_refusal_of_a_read_means_that_the_token_has_no_such_endpoint(call):
-    """A write's refusal is about the token or the plan, and says so each time."""
+async def test_forbidden_read_means_a_missing_endpoint(call):
+    """For a write, 403 is about the token or the plan, and is reported each time."""
     answers = Answers({"*": (403, {"success": False, "message": "Not part of your plan"})})
     api = answers.client()
     errors = [await fail(call, api), await fail(call, api)]
@@ -123,8 +122,8 @@ async def test_refusal_of_a_read_means_that_the_token_has_no_such_endpoint(call)
 
 
 @each_call
-async def test_page_of_a_gateway_is_not_remembered(call):
-    """It can be gone in a minute. A write may have arrived nevertheless."""
+async def test_gateway_page_is_not_remembered(call):
+    """It is temporary, and a write may still have arrived."""
     answers = Answers({"*": (404, b"<!doctype html><p>Cannot GET")})
     api = answers.client()
     errors = [await fail(call, api), await fail(call, api)]
@@ -133,8 +132,8 @@ async def test_page_of_a_gateway_is_not_remembered(call):
     assert len(answers.asked) == (2 if is_write else 4)
 
 
-async def test_missing_endpoint_leaves_the_others_of_its_group_alone():
-    """Each is remembered for itself, and each client asks for itself."""
+async def test_missing_endpoint_does_not_affect_others_of_its_group():
+    """Each endpoint is remembered separately, in each client."""
     missing = (404, {"success": False, "message": "There is nothing at this path."})
     answers = Answers({"*": missing, "GET /integrations/pinterest/boards": (200, {"boards": []})})
     api = answers.client()

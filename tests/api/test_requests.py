@@ -1,4 +1,4 @@
-"""Sending, retrying, holding and queueing of requests, over scripted applications in this process and over real sockets."""
+"""Requests: sending, retries, rate limits and the queue, with scripted applications in this process and over real sockets."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ class FakeTime:
 
 
 class Script:
-    """An application that answers the n-th request as the n-th entry says; the last is repeated."""
+    """An application whose n-th entry is the response to the n-th request; the last one is repeated."""
 
     def __init__(self, *answers, time=None):
         self.answers = answers
@@ -75,7 +75,7 @@ class Script:
 
 
 class LimitedUntil:
-    """An application that refuses with 429 before an instant, and answers from then on."""
+    """An application that responds with 429 until an instant."""
 
     def __init__(self, time, until, retry_after):
         self.time, self.until, self.retry_after = time, until, retry_after
@@ -101,7 +101,7 @@ def client(app=None, base_url="http://api.localhost/api", time=None, **more):
 
 
 def over_sockets(server, **limits):
-    """A client of a fault server with real time: what it waits for is a few hundredths of a second."""
+    """Create a client of a fault server in real time, with waits of a few hundredths of a second."""
     bounds = {"read_seconds": 0.05, "total_seconds": 20.0, **limits}
     return ApiClient(
         Http(base_url=f"{server.url}/api", token=TOKEN, limits=Limits(**bounds), clocks=Clocks(jitter=lambda: 0.0))
@@ -113,7 +113,7 @@ FAILED = (503, {}, b"{}")
 
 
 @pytest.mark.requirement("api.repeats")
-def test_requests_have_their_usual_limits():
+def test_requests_have_default_limits():
     limits = Limits()
     assert (limits.connect_seconds, limits.read_seconds, limits.write_seconds) == (5, 15, 30)
     assert (limits.total_seconds, limits.connections) == (30, 16)
@@ -143,8 +143,8 @@ async def test_write_that_may_have_arrived_is_sent_once():
 
 
 @pytest.mark.requirement("api.repeats")
-async def test_repeats_end_with_the_deadline():
-    """A wait that would pass the deadline is not begun, and costs nothing of the budget."""
+async def test_retries_end_at_the_deadline():
+    """A retry that would miss the deadline isn't waited for, and doesn't use the budget."""
     time = FakeTime()
     app = Script(FAILED)
     with pytest.raises(ServerError):
@@ -154,7 +154,7 @@ async def test_repeats_end_with_the_deadline():
 
 @pytest.mark.requirement("api.repeats")
 async def test_outage_is_not_amplified():
-    """Three repeats a minute, or a tenth of the calls."""
+    """At most three retries a minute, or a tenth of the calls."""
     app = Script(FAILED)
     api = client(app)
     for _ in range(10):
@@ -164,8 +164,8 @@ async def test_outage_is_not_amplified():
 
 
 @pytest.mark.requirement("api.hold")
-async def test_rate_limit_holds_every_call_and_one_goes_first():
-    """No call leaves within the 2 s; then the first is alone until it has its answer."""
+async def test_rate_limit_holds_all_calls_until_a_probe_succeeds():
+    """No call is sent within 2 s; then one goes first, and the others wait for its response."""
     time = FakeTime()
     app = LimitedUntil(time, 1002.0, "2")
     api = client(app, time=time)
@@ -178,8 +178,8 @@ async def test_rate_limit_holds_every_call_and_one_goes_first():
 
 
 @pytest.mark.requirement("api.hold")
-async def test_absurd_wait_holds_for_an_hour():
-    """A gateway that says the year 2058 must not silence a server for good."""
+async def test_implausible_wait_holds_for_an_hour():
+    """A `Retry-After` in the year 2058 must not stop a server for good."""
     time = FakeTime()
     app = Script((429, {"retry-after": "1000000000"}, b"{}"), OK)
     api = client(app, time=time, limits=Limits(total_seconds=100.0))
@@ -191,7 +191,7 @@ async def test_absurd_wait_holds_for_an_hour():
 
 @pytest.mark.requirement("api.hold")
 @pytest.mark.parametrize(("header", "reported"), [("31", 31.0), ("1000000000", 1e9)])
-async def test_long_wait_is_reported_and_not_waited(header, reported):
+async def test_long_wait_is_reported_at_once(header, reported):
     """Until then no other call is sent either."""
     time = FakeTime()
     app = Script((429, {"retry-after": header}, b'{"message": "Slow down."}'), OK)
@@ -219,7 +219,7 @@ async def test_long_wait_is_reported_and_not_waited(header, reported):
     ],
 )
 async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
-    """A past time waits a quarter of a second. A write waits too: the API says that it wasn't done."""
+    """A past date waits a quarter of a second. A write is retried too, since a 429 means that it wasn't done."""
     time = FakeTime()
     app = Script((429, headers, b"{}"), (201, {}, b'{"post": {"id": "p1"}}'))
     assert (await client(app, time=time).posts.create(DRAFT)).id == "p1"
@@ -228,12 +228,12 @@ async def test_rate_limit_without_a_usable_time_waits_a_second(headers, slept):
 
 @pytest.mark.requirement("api.hold")
 async def test_rate_limits_with_retry_after_zero_cause_four_requests_a_second():
-    """A hundred calls are a hundred requests, and from then on one goes first after each hold."""
+    """A hundred calls send a hundred requests; after that only one probes after each hold."""
     time = FakeTime()
     limited = LimitedUntil(time, 1000.5, "0")
 
     async def app(*call):
-        # All of them are on their way before the first is refused.
+        # All requests are in flight before the first is refused.
         await anyio.lowlevel.checkpoint()
         await limited(*call)
 
@@ -252,7 +252,7 @@ async def test_rate_limits_with_retry_after_zero_cause_four_requests_a_second():
 
 @pytest.mark.requirement("api.hold")
 async def test_second_rate_limit_extends_the_hold():
-    """The one that went first is refused again, and still no other call leaves."""
+    """The probe is refused again, so no other call is sent."""
     time = FakeTime()
     app = LimitedUntil(time, 1002.0, "1")
     api = client(app, time=time)
@@ -266,8 +266,8 @@ async def test_second_rate_limit_extends_the_hold():
 @pytest.mark.parametrize(
     ("hold", "patience", "waits"), [(30.0, 100.0, False), (29.9, 100.0, True), (10.0, 10.0, False), (10.0, 10.1, True)]
 )
-async def test_gate_is_waited_for_up_to_half_a_minute_within_the_deadline(hold, patience, waits):
-    """Anything longer is reported at once. A later rate limit with a shorter time changes nothing."""
+async def test_call_waits_up_to_30_seconds_for_the_gate(hold, patience, waits):
+    """A longer wait, or one beyond the deadline, is reported at once. A later, shorter rate limit changes nothing."""
     time = FakeTime()
     gate = RateLimitGate(Clocks(monotonic=time.monotonic, sleep=time.sleep), 1)
     gate.close(hold)
@@ -283,7 +283,7 @@ async def test_gate_is_waited_for_up_to_half_a_minute_within_the_deadline(hold, 
 
 @pytest.mark.requirement("api.hold")
 async def test_call_in_the_queue_waits_after_a_rate_limit():
-    """A call that queues for the only connection while the first is refused must not be sent then."""
+    """A call in the queue for the only connection isn't sent when the first call is refused."""
     time = FakeTime()
     script, sent = Script((429, {"retry-after": "2"}, b"{}"), OK, time=time), []
 
@@ -303,7 +303,7 @@ async def test_call_in_the_queue_waits_after_a_rate_limit():
 
 @pytest.mark.requirement("api.queue")
 async def test_more_calls_than_connections_all_get_responses():
-    """Two at once and never more."""
+    """At most two at once."""
     busy, most = 0, 0
 
     async def app(scope, receive, send):
@@ -322,8 +322,8 @@ async def test_more_calls_than_connections_all_get_responses():
 
 
 @pytest.mark.requirement("api.queue")
-async def test_write_that_only_queued_was_not_sent():
-    """Its time was up before it had a place, so repeating it is safe."""
+async def test_write_that_times_out_in_the_queue_was_not_sent():
+    """It never had a connection, so retrying is safe."""
     app = Script(OK)
     api = client(app, limits=Limits(connections=1, total_seconds=0.05))
     async with api._http._gate._connections:
@@ -335,7 +335,7 @@ async def test_write_that_only_queued_was_not_sent():
 
 @pytest.mark.requirement("api.queue")
 async def test_cancelled_call_releases_its_connection():
-    """The server sees the connection close, and the next call has the only place."""
+    """The server sees the connection close, and the next call gets the only slot."""
     async with FaultServer(hang("body"), answer({"posts": []})) as server:
         api = over_sockets(server, connections=1, read_seconds=20.0)
         async with anyio.create_task_group() as tasks:
@@ -350,8 +350,8 @@ async def test_cancelled_call_releases_its_connection():
 
 
 @pytest.mark.requirement("api.repeats")
-async def test_total_time_limits_a_dripping_response():
-    """One byte each hundredth of a second defeats every limit on a single read."""
+async def test_total_time_limits_a_slow_response():
+    """One byte every hundredth of a second never exceeds the limit on a single read."""
     async with FaultServer(drip(0.01)) as server:
         api = over_sockets(server, total_seconds=0.3, read_seconds=0.2)
         with pytest.raises(NoAnswer) as caught:
@@ -361,8 +361,8 @@ async def test_total_time_limits_a_dripping_response():
 
 
 @pytest.mark.requirement("api.refusals")
-async def test_status_decides_even_when_the_body_of_a_refusal_is_bad(monkeypatch):
-    """A 401 that is cut off, packed, huge or endless is a 401."""
+async def test_status_of_a_refusal_decides_even_if_its_body_is_unreadable(monkeypatch):
+    """A 401 whose body is cut off, compressed, huge or endless is a 401."""
     monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 0.05)
 
     async def endless(exchange):
@@ -384,7 +384,7 @@ async def test_status_decides_even_when_the_body_of_a_refusal_is_bad(monkeypatch
 
 
 def without_words(status):
-    """A refusal whose body never comes."""
+    """A refusal whose body never arrives."""
 
     async def fault(exchange):
         await exchange.read()
@@ -398,7 +398,7 @@ def without_words(status):
 
 @pytest.mark.requirement("api.refusals")
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (401, NotAuthenticated), (422, ValidationFailed)])
-async def test_refusal_whose_message_misses_the_deadline_is_that_refusal(status, error):
+async def test_refusal_whose_body_misses_the_deadline_keeps_its_status(status, error):
     """The write was refused, so it can't have happened."""
     async with FaultServer(without_words(status)) as server:
         api = over_sockets(server, total_seconds=0.3, read_seconds=20.0)
@@ -410,7 +410,7 @@ async def test_refusal_whose_message_misses_the_deadline_is_that_refusal(status,
 
 @pytest.mark.requirement("api.hold")
 async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is_cancelled(monkeypatch):
-    """No other call is sent until then, and its error has the rest of the minute."""
+    """No other call is sent during the hold, and its error has the remaining seconds."""
     monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 20.0)
     async with FaultServer(without_words(429)) as server:
         api = over_sockets(server, read_seconds=20.0)
@@ -430,8 +430,8 @@ async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is
 
 
 @pytest.mark.requirement("api.answers")
-async def test_large_answer_is_not_read_to_its_end():
-    """A list may be larger than anything else."""
+async def test_oversized_response_is_not_read_to_its_end():
+    """Lists have a larger limit."""
     body = b'{"posts": [], "post": {"id": "p"}, "x": "' + b"a" * 100 + b'"}'
     api = client(Script((200, {}, body)), limits=Limits(list_bytes=1000, answer_bytes=100))
     assert await api.posts.list() == []
@@ -442,7 +442,7 @@ async def test_large_answer_is_not_read_to_its_end():
 
 @pytest.mark.requirement("api.queue")
 async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monkeypatch):
-    """The rest of an answer is not read, so its connection is closed; at that moment the time is up."""
+    """The rest of a response isn't read, so its connection is closed; the deadline expires at that moment."""
 
     async def too_large(self, response, _):
         loop = asyncio.get_running_loop()
@@ -450,7 +450,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
         async with aclosing(aiter(response.body)) as stream:
             await anext(stream)
             patch.setattr(loop, "time", lambda: now() + 100.0)
-            # The loop looks at the time after this step, so the deadline is noticed at the first one of the closing.
+            # The event loop checks the time after this step, so the deadline expires at the first step of closing.
             await asyncio.sleep(0)
 
     async with FaultServer(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[")) as server:
@@ -483,7 +483,7 @@ async def test_redirect_is_never_followed():
 @pytest.mark.parametrize("base", ["", "/api"])
 @pytest.mark.parametrize("path", ["//{}/x", "@{}/x", ":80@{}/x", "/..//{}/x", "/http://{}/x", "http://{}/x", ".{}"])
 async def test_no_path_leads_to_another_host(base, path):
-    """A transport connects to one origin, whatever the path says."""
+    """A transport connects to one origin, whatever the path."""
     async with FaultServer(answer({"posts": []})) as other, FaultServer(answer({"posts": []})) as server:
         http = Http(base_url=server.url + base, token=TOKEN, clocks=Clocks(jitter=lambda: 0.0))
         await http.request("GET", path.format(other.url.removeprefix("http://")), "/posts", need="read")
@@ -492,7 +492,7 @@ async def test_no_path_leads_to_another_host(base, path):
 
 
 @pytest.mark.requirement("api.token")
-async def test_token_is_in_no_log_repr_or_error(caplog):
+async def test_token_is_never_in_a_log_repr_or_error(caplog):
     """Log at DEBUG, with the HTTP client's own loggers, over real sockets, and let everything fail too."""
     caplog.set_level(logging.DEBUG)
     async with FaultServer(answer({"posts": []}), reset("after"), sends(b"junk\r\n\r\n"), answer(status=500)) as server:
@@ -513,7 +513,7 @@ async def test_token_is_in_no_log_repr_or_error(caplog):
 
 @pytest.mark.requirement("api.token")
 async def test_cookies_of_the_api_are_not_kept():
-    """A session of the website must not replace the token."""
+    """A website session must not replace the token."""
     async with FaultServer(answer({"posts": []}, headers={"Set-Cookie": "session=1"})) as server:
         api = over_sockets(server)
         await api.posts.list()
@@ -524,7 +524,7 @@ async def test_cookies_of_the_api_are_not_kept():
 
 @pytest.mark.requirement("api.token")
 async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch):
-    """It would see the token in clear text."""
+    """The proxy would see the token in clear text."""
     async with FaultServer(answer({"posts": []})) as proxy, FaultServer(answer({"posts": []})) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         api = over_sockets(server)
@@ -561,7 +561,7 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
 
 @pytest.mark.requirement("api.repeats")
 async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
-    """The port is closed: a read has three attempts, a write two."""
+    """The port is closed: a read is attempted three times, a write twice."""
     async with FaultServer() as server:
         pass
     attempts = []
@@ -584,7 +584,7 @@ async def test_write_that_was_not_sent_is_tried_twice(monkeypatch):
 
 @pytest.mark.requirement("api.repeats")
 async def test_https_to_a_server_without_tls_was_not_sent():
-    """The certificate of an https address is always checked, and nothing leaves before."""
+    """Nothing is sent before the certificate is verified."""
     async with FaultServer(sends(b"")) as server:
         api = ApiClient(
             Http(
@@ -601,8 +601,8 @@ async def test_https_to_a_server_without_tls_was_not_sent():
 
 
 @pytest.mark.requirement("api.hold")
-async def test_too_many_over_sockets():
-    """The same as in process, with the least wait."""
+async def test_rate_limit_over_sockets():
+    """Like in this process, with the shortest wait."""
     async with FaultServer(too_many(retry_after="0"), answer({"posts": []})) as server:
         api = over_sockets(server)
         assert await api.posts.list() == []
@@ -610,7 +610,7 @@ async def test_too_many_over_sockets():
 
 
 @pytest.mark.requirement("api.clock")
-async def test_clock_learns_from_every_answer():
+async def test_clock_learns_from_every_response():
     """Refusals have a Date too."""
     headers = {"date": "Tue, 24 Nov 2026 13:00:00 GMT"}
     api = client(Script((403, headers, b"{}")))
@@ -623,8 +623,8 @@ async def test_clock_learns_from_every_answer():
 
 @pytest.mark.requirement("api.endpoints")
 @pytest.mark.parametrize("post_id", ["", "a" * 513, "\ud800"])
-async def test_id_that_nothing_can_have_is_not_found_and_not_sent(post_id):
-    """An empty one above all: `DELETE /posts/` would be another endpoint."""
+async def test_impossible_id_is_not_found_without_a_request(post_id):
+    """With an empty id, `DELETE /posts/` would be another endpoint."""
     app = Script((200, {}, b'{"post": {"id": "p1"}}'))
     assert (await client(app).posts.get("a" * 512)).id == "p1"
     for call in (client(app).posts.get, client(app).posts.delete):

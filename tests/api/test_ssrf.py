@@ -35,7 +35,7 @@ UNASSIGNABLE = [
     "2002:808:808::5efe:a00:1",
 ]
 ACCEPTED = "https://media.example.com/a"
-# Each differs from an accepted URL in one thing, and is refused by the rule about it.
+# Each differs from an accepted URL in one part, and is refused by the rule about that part.
 REFUSED_BY_RULE = {
     "is not a plain https URL": [
         "",
@@ -142,7 +142,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize(("rule", "url"), [(rule, url) for rule, urls in REFUSED_BY_RULE.items() for url in urls])
 def test_upload_url_that_breaks_a_rule_is_refused_by_that_rule(rule, url):
-    """Refuse it before any name is resolved."""
+    """The URL is refused before its host is resolved."""
     assert parse_upload_url(ACCEPTED).host == "media.example.com"
     with pytest.raises(UploadUrlRefused, match=f"^the upload address {rule}$"):
         parse_upload_url(url)
@@ -176,8 +176,8 @@ def test_plain_https_url_is_split_into_its_parts():
         ("https://localhost:9/a", "localhost:9", ("127.0.0.1", "::1")),
     ],
 )
-def test_this_machine_is_allowed_only_for_an_api_on_it(url, authority, addresses):
-    """No resolver is asked for a name of this machine."""
+def test_this_machine_is_allowed_only_for_a_local_api(url, authority, addresses):
+    """Names of this machine aren't resolved."""
 
     def unused(host, port):
         raise AssertionError("a resolver was asked")
@@ -220,8 +220,8 @@ def test_name_with_an_address_that_is_not_public_is_refused(address):
 
 
 @pytest.mark.parametrize("address", UNASSIGNABLE)
-def test_address_that_no_storage_can_have_is_not_public(address):
-    """Addresses for protocols, relays, documentation and tunnels, also where this Python's standard library calls them global."""
+def test_special_purpose_address_is_not_public(address):
+    """Addresses for protocols, relays, documentation and tunnels, even if this Python's standard library calls them global."""
     assert not is_public(address)
 
 
@@ -238,7 +238,7 @@ def test_public_addresses_are_public(address):
 
 
 def test_addresses_of_a_name_keep_their_order_without_duplicates():
-    """The next one is tried when the first does not answer."""
+    """The next address is tried if the first doesn't answer."""
     asked = []
 
     def resolve(host, port):
@@ -250,7 +250,7 @@ def test_addresses_of_a_name_keep_their_order_without_duplicates():
 
 
 def test_first_sixteen_addresses_of_a_name_are_tried():
-    """A name with thousands must not keep an upload busy."""
+    """A name with thousands of addresses must not block an upload."""
     many = [f"93.184.216.{number}" for number in range(17)]
     place = parse_upload_url(ACCEPTED)
     assert resolve_public(place, lambda host, port: many) == tuple(many[:16])
@@ -268,7 +268,7 @@ def test_base_url_on_this_machine_is_recognized():
     assert not any(map(is_on_this_machine, ("https://timetopost.co/api", "https://localhost.evil.example", "nothing")))
 
 
-def test_system_resolver_knows_this_machine():
+def test_system_resolver_resolves_this_machine():
     """Numeric addresses resolve without a network."""
     assert system_resolver("127.0.0.1", 80) == ["127.0.0.1"]
     with pytest.raises(OSError):

@@ -1,4 +1,4 @@
-"""Calls that end while a connection to the API still negotiates TLS."""
+"""Calls that end during the TLS handshake with the API."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.requirement("api.connections")
 
 
 class SilentFirst:
-    """A server that says nothing to the first clients that begin TLS, and serves the next ones."""
+    """A server that ignores the first TLS handshakes and serves later connections."""
 
     def __init__(self, tls, reply, silent):
         self.tls, self.api, self.silent = tls, Api(reply), silent
@@ -50,7 +50,7 @@ def silent_first(monkeypatch, tmp_path):
 
 
 async def test_read_cancelled_during_the_tls_handshake_leaves_nothing_behind(silent_first):
-    """Neither a socket nor a task, and the next call is answered."""
+    """No socket or task is left open, and the next call succeeds."""
     before = asyncio.all_tasks()
     server = silent_first(REPLY)
     async with serving(server.talk) as port:
@@ -71,7 +71,7 @@ async def test_read_cancelled_during_the_tls_handshake_leaves_nothing_behind(sil
 
 
 async def test_write_whose_tls_handshake_fails_was_never_sent(silent_first):
-    """It is tried twice, and the error says that nothing was sent."""
+    """It is attempted twice, and the error says that nothing was sent."""
     server = silent_first(CREATED, silent=2)
     server.may_hang_up.set()
     async with serving(server.talk) as port:
@@ -86,7 +86,7 @@ async def test_write_whose_tls_handshake_fails_was_never_sent(silent_first):
 
 @pytest.mark.parametrize(("silent", "outcome"), [(1, "created"), (2, "not_done")])
 async def test_write_cancelled_during_the_tls_handshake_gets_a_certain_outcome(silent_first, tmp_path, silent, outcome):
-    """It outlives its caller. A handshake that fails is tried again, since nothing was sent."""
+    """It outlives its caller. A failed handshake is retried, since nothing was sent."""
     server = silent_first(CREATED, silent)
     async with serving(server.talk) as port:
         variables = {"TTP_API_URL": f"https://localhost:{port}/api", "TTP_API_TOKEN": TOKEN.reveal()}

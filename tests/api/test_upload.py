@@ -1,4 +1,4 @@
-"""The bare client for storage, against servers that misbehave."""
+"""The upload client, against storage servers that misbehave."""
 
 import asyncio
 import logging
@@ -58,13 +58,13 @@ class Bytes:
 
 
 async def read_request(reader):
-    """The head of a request, as lines."""
+    """Read the head of a request as lines."""
     return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
 
 
 @asynccontextmanager
 async def serving(handle, host="127.0.0.1"):
-    """Serve connections; yields the port."""
+    """Serve connections; yield the port."""
 
     connections = set()
 
@@ -94,7 +94,7 @@ async def serving(handle, host="127.0.0.1"):
 
 @contextmanager
 def serving_tls(settings, handle):
-    """A server of one encrypted connection, in a thread; gives its port."""
+    """Serve one TLS connection in a thread; yield the port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def run():
@@ -114,7 +114,7 @@ def serving_tls(settings, handle):
 
 
 def read_whole(connection):
-    """The head of a request, once its body was read too."""
+    """Read a whole request; return its head."""
     received = b""
     while not received.endswith(BODY):
         received += connection.recv(65536)
@@ -122,12 +122,12 @@ def read_whole(connection):
 
 
 def storage(**options):
-    """A client that may reach this machine."""
+    """Create an uploader that may connect to this machine."""
     return PresignedUploader(**{"loopback": True, "monotonic": time.monotonic, **options})
 
 
 async def put(client, url, source=None, sent=None, fresh_until=None):
-    """One PUT that may take 5 s of this test."""
+    """PUT a file within 5 s."""
     with anyio.fail_after(5):
         await client.put(
             url,
@@ -139,7 +139,7 @@ async def put(client, url, source=None, sent=None, fresh_until=None):
 
 
 async def problem(client, url, source=None, **options):
-    """The facts of a PUT that fails; every copy of the file is closed then."""
+    """Return the facts of a failed PUT, and check that every copy of the file is closed."""
     source = source or Bytes()
     with pytest.raises(UploadProblem) as caught:
         await put(client, url, source, **options)
@@ -148,7 +148,7 @@ async def problem(client, url, source=None, **options):
 
 
 def answering(answer, received=None):
-    """Reads the whole request and gives one answer."""
+    """Make a handler that reads the whole request and sends one response."""
 
     async def handle(reader, writer):
         head = await read_request(reader)
@@ -163,7 +163,6 @@ def answering(answer, received=None):
 
 @pytest.mark.requirement("uploads.bare")
 async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
-    """Header by header, byte by byte."""
     received, sent = [], ByteCounter()
     async with serving(answering(OK, received)) as port:
         await put(storage(), f"http://127.0.0.1:{port}/key{QUERY}", sent=sent)
@@ -201,7 +200,7 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
     ],
 )
 async def test_each_status_has_its_meaning(status, kind):
-    """The kind says whether a new attempt or a new URL can help."""
+    """The kind tells whether a new attempt or a new URL can help."""
     answer = f"HTTP/1.1 {status} Some\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
     async with serving(answering(answer)) as port:
         found, reason = await problem(storage(), f"http://127.0.0.1:{port}/key")
@@ -211,7 +210,7 @@ async def test_each_status_has_its_meaning(status, kind):
 
 @pytest.mark.requirement("uploads.whole")
 async def test_success_before_the_whole_file_arrived_is_a_failure():
-    """A storage that accepts too early doesn't have the whole file."""
+    """A storage that responds early doesn't have the whole file."""
 
     async def hasty(reader, writer):
         await read_request(reader)
@@ -226,7 +225,7 @@ async def test_success_before_the_whole_file_arrived_is_a_failure():
 
 @pytest.mark.requirement("uploads.whole")
 async def test_success_of_an_application_that_read_nothing_is_a_failure():
-    """The same in this process."""
+    """As above, with an application in this process."""
 
     async def careless(request):
         return Response()
@@ -251,7 +250,7 @@ async def test_success_of_an_application_that_read_nothing_is_a_failure():
     ids=["before the end", "after the end", "shorter", "unreadable"],
 )
 async def test_changed_file_is_never_stored_whole(source, expected, in_process):
-    """The last block stays back when the file changed, so that the storage has no whole file."""
+    """The last block isn't sent if the file changed, so the storage never has a complete file."""
     source = Bytes(source.content, source.claimed, source.changes_after, source.broken)
     complete = []
 
@@ -272,7 +271,7 @@ async def test_changed_file_is_never_stored_whole(source, expected, in_process):
 
 @pytest.mark.requirement("uploads.whole")
 async def test_broken_connection_is_retryable():
-    """It is unknown what arrived; with a new URL it doesn't matter."""
+    """It is unknown what arrived, but a retry uses a new URL."""
 
     async def rude(reader, writer):
         await read_request(reader)
@@ -286,8 +285,8 @@ async def test_broken_connection_is_retryable():
 
 
 @pytest.mark.requirement("uploads.whole")
-async def test_url_that_is_too_old_is_not_used():
-    """The head of the request is all that is sent."""
+async def test_expired_url_is_not_used():
+    """Only the head of the request is sent."""
     async with serving(answering(OK)) as port:
         found = await problem(storage(), f"http://127.0.0.1:{port}/key", fresh_until=0.0)
     assert found == ("expired", "the upload URL was too old")
@@ -295,7 +294,7 @@ async def test_url_that_is_too_old_is_not_used():
 
 @pytest.mark.requirement("uploads.addresses")
 async def test_address_that_breaks_a_rule_is_refused_permanently():
-    """Its text or its addresses can break a rule; a name that doesn't resolve may do so later."""
+    """The URL or its addresses break a rule. A name that can't be resolved is retryable."""
 
     def unknown(host, port):
         raise OSError("no such name")
@@ -325,15 +324,15 @@ async def test_next_address_is_tried_when_one_does_not_answer():
 
 
 def tls_pair(tmp_path, name):
-    """The settings of both sides."""
+    """TLS contexts of the server and the client."""
     server, ca = make_certificate(tmp_path, name)
     return server, ssl.create_default_context(cafile=ca)
 
 
 @pytest.mark.requirement("uploads.pinned")
 @pytest.mark.parametrize(("name", "reached"), [("media.localhost", True), ("other.localhost", False)])
-async def test_certificate_must_be_for_the_name_although_the_connection_goes_to_an_address(tmp_path, name, reached):
-    """The address alone proves nothing about who is there."""
+async def test_certificate_must_match_the_host_name(tmp_path, name, reached):
+    """The connection goes to an address, which doesn't identify the server."""
     server, client = tls_pair(tmp_path, name)
     received = []
 
@@ -352,8 +351,8 @@ async def test_certificate_must_be_for_the_name_although_the_connection_goes_to_
 
 @pytest.mark.requirement("uploads.ends")
 @pytest.mark.parametrize("habit", ["silent", "drip", "reads nothing"])
-async def test_storage_that_never_finishes_fails_in_time(habit):
-    """A drip of bytes does not prolong it; the thread that waited is gone."""
+async def test_storage_that_never_finishes_times_out(habit):
+    """An occasional byte doesn't extend the limit, and the thread has ended."""
 
     async def endless(reader, writer):
         if habit != "reads nothing":
@@ -376,8 +375,8 @@ async def test_storage_that_never_finishes_fails_in_time(habit):
 
 
 @pytest.mark.requirement("uploads.ends")
-async def test_each_step_of_an_upload_has_its_time(monkeypatch):
-    """Connecting, sending a block, and the response; the total time is another limit."""
+async def test_each_step_of_an_upload_has_a_timeout(monkeypatch):
+    """Connecting, sending a block and the response time out on their own, besides the limit on the total time."""
     limits, set_limit = [], socket.socket.settimeout
 
     def note(self, seconds):
@@ -392,8 +391,8 @@ async def test_each_step_of_an_upload_has_its_time(monkeypatch):
 
 
 @pytest.mark.requirement("uploads.ends")
-async def test_endless_answer_is_not_read():
-    """The status is enough."""
+async def test_endless_response_is_not_read():
+    """Only the status is needed."""
 
     async def endless(reader, writer):
         await read_request(reader)
@@ -433,7 +432,7 @@ async def test_cancelling_wakes_the_thread_and_closes_its_file():
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_wakes_a_thread_that_waits_on_an_encrypted_connection(tmp_path):
-    """The connection ends without a byte in the clear."""
+    """No byte is sent in the clear."""
     arrived, after = threading.Event(), []
 
     def silent(connection):
@@ -456,7 +455,7 @@ async def test_cancelling_wakes_a_thread_that_waits_on_an_encrypted_connection(t
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_before_the_first_block_sends_nothing():
-    """The thread looks again before it reads the file."""
+    """The thread checks again before it reads the file."""
     connected, go = threading.Event(), threading.Event()
     received = []
 
@@ -483,8 +482,7 @@ async def test_cancelling_before_the_first_block_sends_nothing():
 
 
 @pytest.mark.requirement("uploads.ends")
-async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkeypatch):
-    """The answer comes too late."""
+async def test_cancelling_during_the_name_lookup_opens_no_connection(monkeypatch):
     asked, go, connected = threading.Event(), threading.Event(), []
 
     def slow(host, port):
@@ -507,7 +505,7 @@ async def test_cancelling_while_the_name_is_looked_up_connects_to_nothing(monkey
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_while_connecting_sends_nothing_of_the_file(monkeypatch):
-    """No connection could be closed yet."""
+    """There is no connection to close yet."""
     connecting, go = threading.Event(), threading.Event()
     received, connect = [], socket.create_connection
 
@@ -557,8 +555,8 @@ async def test_cancelling_before_a_thread_is_free_closes_the_file():
 
 
 @pytest.mark.requirement("uploads.secret")
-async def test_url_is_in_no_log_line_and_no_traceback(caplog):
-    """Set every logger to its finest level, for success and each kind of failure."""
+async def test_url_is_never_logged_or_in_a_traceback(caplog):
+    """With every logger at its finest level, for success and each kind of failure."""
     caplog.set_level(logging.DEBUG)
     texts = []
 
@@ -581,8 +579,8 @@ def test_allowed_time_follows_the_size():
 
 
 @pytest.mark.requirement("uploads.ends")
-async def test_few_files_are_uploaded_at_once():
-    """The same turnstile for every upload of a client."""
+async def test_concurrent_uploads_are_limited():
+    """All uploads of a client share one limiter."""
     client = storage()
     assert client.slot() is client.slot()
     assert client.slot().total_tokens == 4

@@ -2,8 +2,8 @@
 
     python tests/conformance/bridge.py [--record FILE]
 
-Each session is a process that serves as `server.py` does, but over stdio. With `--record` it replays the handshake of an earlier
-session. The address is printed as soon as requests are answered. Only what the suite needs: no resumption, and no guard.
+Each session is a process that serves like `server.py`, but over stdio. With `--record` it replays the handshake of an earlier
+session. The address is printed once requests are served. It has only what the suite needs: no resumption, and no guard.
 """
 
 import argparse
@@ -35,10 +35,10 @@ SESSION = "mcp-session-id"
 
 
 class Session:
-    """One process, and queues for its messages: one for each request under way, and one for the stream of GET."""
+    """One process, and queues for its messages: one for each pending request, and one for the stream of GET."""
 
     def __init__(self, record: str | None) -> None:
-        """Start the process. It is a copy of this one, which has loaded everything: a suite allows a session few seconds."""
+        """Fork the process from this one, which has loaded everything: the suite allows a session only a few seconds."""
         reading, self._input = os.pipe()
         self._output, writing = os.pipe()
         if not os.fork():
@@ -53,17 +53,17 @@ class Session:
     async def _read(self) -> None:
         while line := await asyncio.to_thread(self._lines.readline):
             message = json.loads(line)
-            # Progress, logs and questions belong to the request under way: the suite has only one that causes them.
+            # Progress, logs and questions belong to the pending request: the suite never has two that cause them.
             latest = next(reversed(self.pending.values()), self.unrelated)
             is_answer = "method" not in message
             (self.pending.pop(message.get("id"), self.unrelated) if is_answer else latest).put_nowait(message)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one message as a line; those of the suite fit into a pipe."""
+        """Write one message as a line; the suite's messages fit into a pipe."""
         os.write(self._input, json.dumps(message).encode() + b"\n")
 
     async def close(self) -> None:
-        """Close the input, at which the process ends."""
+        """Close the input, which ends the process."""
         os.close(self._input)
         await self._reading
         self._lines.close()
@@ -78,7 +78,7 @@ class Bridge:
         self._sessions: dict[str, Session] = {}
 
     async def post(self, request: Request) -> Response:
-        """Pass a message on; a request is answered by a stream that ends with its answer."""
+        """Forward a message; the response to a request is a stream that ends with its result."""
         message = json.loads(await request.body())
         name = request.headers.get(SESSION)
         if message.get("method") == "initialize":
@@ -118,7 +118,7 @@ class Bridge:
 def _serve_copy(reading: int, writing: int, record: str | None) -> None:
     os.dup2(reading, 0)
     os.dup2(writing, 1)
-    # Other sessions would not see the end of their input.
+    # Otherwise other sessions would not see the end of their input.
     os.closerange(3, 1024)
     with tempfile.TemporaryDirectory() as state:
         serve_pipes(Settings(zone=ZoneInfo("UTC"), state_dir=Path(state)), record)

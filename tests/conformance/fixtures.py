@@ -1,4 +1,4 @@
-"""What the official conformance suite asks every server for by name: tools, prompts and resources made for it alone.
+"""Tools, prompts and resources that the official conformance suite expects of every server by name.
 
 Only the test entry point beside this file adds them. Names and required values are the suite's; see docs/conformance.md.
 """
@@ -13,11 +13,11 @@ from mcp.server.mcpserver.prompts.base import Prompt, UserMessage
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, Field
 
-# One red pixel, and a sound of no length.
+# One red pixel, and an empty sound.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 SILENCE = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA="
 
-# Every keyword of JSON Schema 2020-12 that has to survive the way to the client.
+# Every keyword of JSON Schema 2020-12 that must reach the client.
 EVERY_KEYWORD: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
@@ -186,17 +186,17 @@ def _add_requests_to_the_client(server: MCPServer[Any]) -> None:
 
     @server.tool()
     async def test_elicitation(message: str, ctx: Context[Any, Any]) -> str:
-        """Ask the human."""
+        """Ask the user."""
         return "User response: " + await _asked(ctx, message, _Answer)
 
     @server.tool()
     async def test_elicitation_sep1034_defaults(ctx: Context[Any, Any]) -> str:
-        """Ask the human, with a default for each kind of value."""
+        """Ask the user, with a default for each kind of value."""
         return "Elicitation completed: " + await _asked(ctx, "Your data", _Defaults)
 
     @server.tool()
     async def test_elicitation_sep1330_enums(ctx: Context[Any, Any]) -> str:
-        """Ask the human, with each form of choice."""
+        """Ask the user, with each form of choice."""
         return "Elicitation completed: " + await _asked(ctx, "Your choices", _Choices)
 
     @server.tool()
@@ -233,7 +233,7 @@ def _sample(text: str) -> types.CreateMessageRequest:
 
 
 def _said(ctx: Context[Any, Any], key: str, field: str) -> str | None:
-    """What the human filled in; None when this question has not been answered."""
+    """Return the user's input; None if this question hasn't been answered."""
     answer = (ctx.input_responses or {}).get(key)
     if not isinstance(answer, types.ElicitResult):
         return None

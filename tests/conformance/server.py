@@ -2,8 +2,8 @@
 
     python tests/conformance/server.py [--port 0] [--stateless]
 
-`--stateless` serves as `ttp-mcp --transport http` does. Without it the same class is served with sessions and streams, which the
-2025 scenarios with requests to the client need. The address is printed as soon as requests are answered. `bridge.py` serves it over
+`--stateless` serves like `ttp-mcp --transport http`. Without it the same class is served with sessions and streams, which the
+2025 scenarios with requests to the client need. The address is printed once requests are served. `bridge.py` serves it over
 stdio.
 """
 
@@ -57,7 +57,7 @@ QUIET: tuple[tuple[str, Any], ...] = (
 
 
 class FixtureServer(TtpServer):
-    """The real server; a request that names a fixture goes to a server that has only the fixtures."""
+    """The real server; requests for a fixture go to a server that has only the fixtures."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         """Set up both servers, and the handlers that only the fixtures need."""
@@ -87,7 +87,7 @@ class FixtureServer(TtpServer):
         return handle
 
     def _chosen(self, method: str) -> Any:
-        """Return a handler that asks ours, and the fixtures for what ours does not know."""
+        """Return a handler that uses ours, or that of the fixtures for a name that ours doesn't have."""
         ours, theirs = self.get_request_handler(method), self._theirs.get_request_handler(method)
 
         async def handle(ctx: Any, params: Any) -> Any:
@@ -106,7 +106,7 @@ async def _nothing(_: Any, __: Any) -> types.EmptyResult:
 
 
 def create_server(settings: Settings) -> FixtureServer:
-    """The server, over an empty sandbox."""
+    """Create the server over an empty sandbox."""
     app = create_tool_context(settings, Sandbox(), state=open_store(settings))
     return FixtureServer(offered_tools(settings), lambda _: app)
 

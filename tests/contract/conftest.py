@@ -1,4 +1,4 @@
-"""The contract, read once, and what answers and requests are checked with."""
+"""The contract, read once, and checks of requests and responses against it."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,13 +18,13 @@ CONTRACT = Path(__file__).parents[2] / "contract" / "openapi.yaml"
 
 @pytest.fixture(scope="session")
 def contract() -> dict[str, Any]:
-    """The document; not to be changed by a test."""
+    """The document; tests must not change it."""
     return yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def resolved(contract: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """An object of the document, or what its `$ref` points to."""
+    """Return an object of the document, or the target of its `$ref`."""
 
     def resolve(node: dict[str, Any]) -> dict[str, Any]:
         found: Any = contract
@@ -39,7 +39,7 @@ def resolved(contract: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, A
 
 @pytest.fixture(scope="session")
 def operations(contract: dict[str, Any]) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Operation id to method, path and operation."""
+    """Return method, path and operation by operation id."""
     return {
         operation["operationId"]: (method.upper(), path, operation)
         for path, item in contract["paths"].items()
@@ -49,7 +49,7 @@ def operations(contract: dict[str, Any]) -> dict[str, tuple[str, str, dict[str, 
 
 @pytest.fixture(scope="session")
 def problems(contract: dict[str, Any]) -> Callable[[dict[str, Any], object], list[str]]:
-    """What is wrong with a value by a schema of the document."""
+    """List the violations of a schema of the document by a value."""
     formats = FormatChecker()
     formats.checks("date-time", raises=ValueError)(is_instant)
     formats.checks("uri", raises=ValueError)(is_uri)
@@ -63,12 +63,12 @@ def problems(contract: dict[str, Any]) -> Callable[[dict[str, Any], object], lis
 
 
 def is_instant(value: object) -> bool:
-    """An ISO 8601 instant with its offset; null is another type's business."""
+    """Check for an ISO 8601 instant with an offset; the type is checked elsewhere."""
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 def is_uri(value: object) -> bool:
-    """An absolute URL."""
+    """Check for an absolute URL."""
     return not isinstance(value, str) or all(urlsplit(value)[:2])
 
 

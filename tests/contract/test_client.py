@@ -1,4 +1,4 @@
-"""The API client reads what the contract says, and sends what it allows."""
+"""The API client against the contract: the responses it reads and the requests it sends."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -71,21 +71,21 @@ KINDS: dict[str, type[ApiError]] = {
     "413": ValidationFailed,
     "415": ValidationFailed,
 }
-# An API that refuses a read of one of these has no such endpoint for this token.
+# If the API refuses a read of one of these, this token has no such endpoint.
 OPTIONAL_READS = ("listPinterestBoards", "getTiktokCreatorInfo", "getPostMetrics", "getMe")
 QUERIES = {"optimalTimes": "platform=instagram", "getTiktokCreatorInfo": "accountId=acc_1"}
 
 
 @dataclass
 class Answering:
-    """An API that gives one answer to everything and remembers what it was asked."""
+    """An API that always gives the same response and records its requests."""
 
     status: int
     body: Json
     asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
     def client(self) -> ApiClient:
-        """A client of it."""
+        """Create a client of an API."""
         app = Starlette(routes=[Route("/{path:path}", self._serve, methods=["GET", "POST", "DELETE"])])
         return ApiClient(
             Http(base_url="http://api.localhost/api", token=Token("ttp_" + "0a" * 24), app=app, org_id="org_1")
@@ -97,7 +97,7 @@ class Answering:
 
 
 def examples(operation: Json, resolved: Resolve, *, good: bool) -> list[tuple[str, Json]]:
-    """Status and body of each example answer."""
+    """Return status and body of each example response."""
     return [
         (status, example["value"])
         for status, answer in operation["responses"].items()
@@ -107,8 +107,7 @@ def examples(operation: Json, resolved: Resolve, *, good: bool) -> list[tuple[st
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_client_reads_every_example_answer(name: str, operations: Operations, resolved: Resolve) -> None:
-    """No example of a good answer is refused."""
+async def test_client_reads_every_example_response(name: str, operations: Operations, resolved: Resolve) -> None:
     _, _, operation = operations[name]
     for status, body in examples(operation, resolved, good=True):
         api = Answering(int(status), body).client()
@@ -120,7 +119,7 @@ async def test_client_reads_every_example_answer(name: str, operations: Operatio
 async def test_client_turns_every_example_error_into_its_kind(
     name: str, operations: Operations, resolved: Resolve
 ) -> None:
-    """The kind follows from the status, and the message arrives whole."""
+    """The kind follows from the status, and the message is complete."""
     _, _, operation = operations[name]
     for status, body in examples(operation, resolved, good=False):
         api = Answering(int(status), body).client()
@@ -134,10 +133,10 @@ async def test_client_turns_every_example_error_into_its_kind(
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_client_sends_what_the_contract_allows(
+async def test_client_sends_only_requests_that_the_contract_allows(
     name: str, operations: Operations, resolved: Resolve, problems: Problems
 ) -> None:
-    """Method, path, query, headers and body are the operation's."""
+    """Method, path, query, headers and body conform to the operation."""
     method, path, operation = operations[name]
     status, body = examples(operation, resolved, good=True)[0]
     answering = Answering(int(status), body)
@@ -159,12 +158,10 @@ async def test_client_sends_what_the_contract_allows(
 
 
 def test_client_has_a_call_for_every_operation(operations: Operations) -> None:
-    """None is forgotten here."""
     assert set(CALLS) == set(operations)
 
 
 async def test_client_keeps_the_values_of_the_documented_examples(operations: Operations, resolved: Resolve) -> None:
-    """What it reads is what was written."""
     listed = Answering(200, examples(operations["listPosts"][2], resolved, good=True)[0][1])
     api = listed.client()
     [post] = await api.posts.list()

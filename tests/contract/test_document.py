@@ -1,4 +1,4 @@
-"""The contract as a document: valid, complete, and every line with its source."""
+"""The contract as a document: valid, complete, and each entry with its source."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,7 +29,7 @@ REFERENCE = {
     ("GET", "/analytics/engagement-summary"),
     ("POST", "/media/presign"),
 }
-# What the vendor's own client uses beside it.
+# Endpoints that only the vendor's own client uses.
 VENDOR = {
     ("POST", "/posts/{postId}/publish"),
     ("GET", "/integrations/pinterest/boards"),
@@ -40,7 +40,7 @@ VENDOR = {
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every node of the document with its path; what is in an example is data."""
+    """Yield every node of the document with its path, except inside examples."""
     yield path, node
     if isinstance(node, dict):
         for key, value in node.items():
@@ -52,7 +52,7 @@ def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def named(contract: Json) -> Iterator[tuple[str, Json]]:
-    """All that has to say where it comes from."""
+    """Yield everything that must name its source."""
     for path, node in walk(contract):
         if not isinstance(node, dict):
             continue
@@ -69,13 +69,13 @@ def named(contract: Json) -> Iterator[tuple[str, Json]]:
 
 @pytest.mark.requirement("contract.document")
 def test_contract_is_valid_openapi(contract: Json) -> None:
-    """The document keeps the schema of OpenAPI 3.1."""
+    """The document conforms to the schema of OpenAPI 3.1."""
     assert [str(error) for error in OPENAPI_31_VALIDATOR.iter_errors(contract)] == []
 
 
 @pytest.mark.requirement("contract.document")
-def test_every_reference_inside_the_contract_leads_somewhere(contract: Json, resolved: Resolve) -> None:
-    """Each `$ref` points to a component, and each component is pointed to, or describes what is outside of the operations."""
+def test_every_reference_in_the_contract_has_a_target(contract: Json, resolved: Resolve) -> None:
+    """Each `$ref` has a component, and each component a `$ref`, unless it describes something outside of the operations."""
     pointed = {node["$ref"] for _, node in walk(contract) if isinstance(node, dict) and "$ref" in node}
     for reference in pointed:
         assert resolved({"$ref": reference})
@@ -89,8 +89,8 @@ def test_every_reference_inside_the_contract_leads_somewhere(contract: Json, res
 
 
 @pytest.mark.requirement("contract.document")
-def test_requests_are_closed_and_answers_are_open(contract: Json) -> None:
-    """Only what is sent refuses unknown fields."""
+def test_requests_are_closed_and_responses_are_open(contract: Json) -> None:
+    """Only schemas of requests refuse unknown fields."""
     closed = {
         path for path, node in walk(contract) if isinstance(node, dict) and node.get("additionalProperties") is False
     }
@@ -99,15 +99,15 @@ def test_requests_are_closed_and_answers_are_open(contract: Json) -> None:
 
 @pytest.mark.requirement("contract.sources")
 def test_every_operation_field_and_example_has_a_source(contract: Json) -> None:
-    """Nothing is without a tag, and no tag is another word."""
+    """Everything has a tag, and there are no other tags."""
     found = dict(named(contract))
     assert [path for path, node in found.items() if node.get("x-source") not in SOURCES] == []
     assert len(found) > 150
 
 
 @pytest.mark.requirement("contract.sources")
-def test_documented_fields_of_a_post_are_tagged_so(contract: Json) -> None:
-    """The seven fields that the reference names, and no more, are the reference's and required."""
+def test_documented_fields_of_a_post_are_tagged_reference(contract: Json) -> None:
+    """Exactly the seven fields in the reference are tagged so, and required."""
     post = contract["components"]["schemas"]["Post"]
     documented = {name for name, field in post["properties"].items() if field["x-source"] == "reference"}
     assert documented == set(post["required"])
@@ -119,7 +119,7 @@ def test_documented_fields_of_a_post_are_tagged_so(contract: Json) -> None:
 def test_contract_and_sandbox_have_the_operations_of_their_source(
     operations: Operations, source: str, expected: set[tuple[str, str]]
 ) -> None:
-    """No endpoint is missing and none is invented."""
+    """No endpoint is missing or invented."""
     described = {(method, path) for method, path, found in operations.values() if found["x-source"] == source}
     served = {
         (endpoint.method, endpoint.path.replace("{post_id}", "{postId}"))
@@ -131,8 +131,8 @@ def test_contract_and_sandbox_have_the_operations_of_their_source(
 
 
 @pytest.mark.requirement("contract.document")
-def test_every_operation_shows_a_request_an_answer_and_an_error(operations: Operations, resolved: Resolve) -> None:
-    """There are examples of each, and each keeps the schema beside it."""
+def test_every_operation_has_an_example_request_response_and_error(operations: Operations, resolved: Resolve) -> None:
+    """Each example conforms to the schema beside it."""
     for name, (method, _, operation) in operations.items():
         answers = {status: content(resolved(answer)) for status, answer in operation["responses"].items()}
         assert all(answer["examples"] for answer in answers.values()), name
@@ -142,8 +142,8 @@ def test_every_operation_shows_a_request_an_answer_and_an_error(operations: Oper
 
 
 @pytest.mark.requirement("contract.document")
-def test_examples_keep_the_schemas_beside_them(contract: Json, problems: Problems) -> None:
-    """Requests, answers and errors alike."""
+def test_examples_conform_to_the_schemas_beside_them(contract: Json, problems: Problems) -> None:
+    """Requests, responses and errors."""
     checked = 0
     for path, node in walk(contract):
         if isinstance(node, dict) and "schema" in node and "examples" in node:
@@ -154,7 +154,7 @@ def test_examples_keep_the_schemas_beside_them(contract: Json, problems: Problem
 
 
 @pytest.mark.requirement("contract.document")
-def test_errors_all_have_the_documented_shape(contract: Json, operations: Operations, resolved: Resolve) -> None:
+def test_every_error_has_the_documented_shape(contract: Json, operations: Operations, resolved: Resolve) -> None:
     """Every 4xx is `success: false` with a message."""
     for name, (_, _, operation) in operations.items():
         for status, answer in operation["responses"].items():
@@ -165,13 +165,13 @@ def test_errors_all_have_the_documented_shape(contract: Json, operations: Operat
 
 
 def content(holder: Json) -> Json:
-    """The JSON of a request or an answer."""
+    """Return the JSON content of a request or a response."""
     return holder["content"]["application/json"]
 
 
 @pytest.mark.requirement("contract.document")
-def test_schemas_refuse_what_is_broken(problems: Problems) -> None:
-    """The check behind these tests does find something."""
+def test_schemas_refuse_invalid_values(problems: Problems) -> None:
+    """The check behind these tests finds violations."""
     post = {"$ref": "#/components/schemas/PostCreate"}
     assert problems(post, {"content": "Hello", "accountIds": ["acc_1"]}) == []
     for broken in (

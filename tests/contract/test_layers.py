@@ -1,4 +1,4 @@
-"""Client and sandbox are two readings of the contract, so neither may lean on the other."""
+"""Client and sandbox implement the contract independently, so neither may import the other."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PACKAGE = Path(ttp_mcp.__file__).parent
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Names of the modules that a file imports; relative imports are not used here."""
+    """Return the modules that a file imports; relative imports aren't used here."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -24,12 +24,12 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def within(name: str, package: str) -> bool:
-    """Whether a module is a package or in it."""
+    """Check whether a module is a package or in it."""
     return name == package or name.startswith(f"{package}.")
 
 
 def reached(start: Path) -> set[str]:
-    """Our modules that are imported from below a folder, directly or through others."""
+    """Return our modules that files below a folder import, directly or through others."""
     found: set[str] = set()
     files = list(start.rglob("*.py"))
     while files:
@@ -47,7 +47,7 @@ def test_sandbox_imports_nothing_of_ours_outside_itself() -> None:
 
 
 def test_client_imports_nothing_of_the_sandbox() -> None:
-    """Not even through another module."""
+    """Neither directly nor through another module."""
     found = reached(PACKAGE / "api")
     assert [name for name in found if within(name, "ttp_mcp.sandbox")] == []
     assert "ttp_mcp.credentials.Token" in found

@@ -1,4 +1,4 @@
-"""The sandbox's own answers, held against the contract."""
+"""The sandbox's responses against the contract."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -24,7 +24,7 @@ ACCOUNT_NEEDED = {"listPinterestBoards", "getTiktokCreatorInfo"}
 
 @pytest.fixture
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client with a token."""
+    """Create an HTTP client with a token."""
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(sandbox.app),
         base_url=sandbox.api_url,
@@ -35,7 +35,7 @@ async def http(sandbox: Sandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 def check(operations: Operations, resolved: Resolve, problems: Problems) -> Callable[[str, httpx2.Response, int], Json]:
-    """The body of an answer that is as the operation describes it."""
+    """Check a response against its operation, and return its body."""
 
     def read(name: str, answer: httpx2.Response, status: int) -> Json:
         assert answer.status_code == status, answer.text
@@ -53,7 +53,7 @@ Check = Callable[[str, httpx2.Response, int], Json]
 
 
 async def call(http: httpx2.AsyncClient, operations: Operations, name: str, **more: Any) -> httpx2.Response:
-    """One request of an operation, on the newest post that it takes."""
+    """Send one request of an operation, for the newest post that it accepts."""
     method, path, _ = operations[name]
     if "{postId}" in path:
         posts = (await http.get("/posts")).json()["posts"]
@@ -64,18 +64,18 @@ async def call(http: httpx2.AsyncClient, operations: Operations, name: str, **mo
     return await http.request(method, path, **more)
 
 
-async def test_every_operation_answers_as_described(
+async def test_every_operation_responds_as_described(
     http: httpx2.AsyncClient, operations: Operations, check: Check
 ) -> None:
-    """On the demo workspace, one after the other."""
+    """On the demo workspace, in sequence."""
     for name in operations:
         check(name, await call(http, operations, name), 201 if name == "createPost" else 200)
 
 
-async def test_every_described_field_is_there(
+async def test_every_described_field_is_present(
     http: httpx2.AsyncClient, operations: Operations, resolved: Resolve
 ) -> None:
-    """The sandbox leaves out nothing that the contract has a name for, documented or not."""
+    """The sandbox sends every field of the contract, documented or not."""
     for name, (_, _, operation) in operations.items():
         status = "201" if name == "createPost" else "200"
         schema = operation["responses"][status]["content"]["application/json"]["schema"]
@@ -84,7 +84,7 @@ async def test_every_described_field_is_there(
 
 
 def missing(schema: Json, value: Any, resolved: Resolve, path: str) -> list[str]:
-    """Paths of the described fields that a value does not have."""
+    """Return the paths of described fields that a value lacks."""
     schema = resolved(schema)
     if isinstance(value, list):
         return [gap for entry in value[:3] for gap in missing(schema["items"], entry, resolved, path + "[]")]
@@ -126,7 +126,7 @@ async def test_every_operation_refuses_a_foreign_organization_as_described(
 async def test_every_operation_refuses_an_unknown_query_parameter_as_described(
     http: httpx2.AsyncClient, operations: Operations, check: Check
 ) -> None:
-    """400: a filter that does nothing would mislead."""
+    """400, since an ignored filter would be misleading."""
     for name in operations:
         body = check(name, await call(http, operations, name, params={"limit": "5"}), 400)
         assert body["message"] == "Unknown query parameter: limit."
@@ -135,7 +135,7 @@ async def test_every_operation_refuses_an_unknown_query_parameter_as_described(
 async def test_further_errors_are_as_described(
     sandbox: Sandbox, http: httpx2.AsyncClient, operations: Operations, check: Check, problems: Problems
 ) -> None:
-    """Each status that an operation lists beside those above."""
+    """The other statuses that operations list."""
     for name, (method, path, _) in operations.items():
         if "{postId}" in path:
             check(name, await http.request(method, path.replace("{postId}", "cmb8nosuchpost")), 404)
@@ -165,10 +165,10 @@ async def test_further_errors_are_as_described(
         assert problems(error, answer.json()) == []
 
 
-async def test_empty_workspace_answers_as_described(
+async def test_empty_workspace_responds_as_described(
     operations: Operations, sandbox: Sandbox, check: Check, http: httpx2.AsyncClient
 ) -> None:
-    """No accounts, no posts, no history: still every answer has its shape."""
+    """Without accounts, posts or history every response has its shape."""
     with sandbox.store.writing() as db:
         db.execute("INSERT INTO users VALUES ('usr_new', 'New')")
         db.execute("INSERT INTO organizations VALUES ('org_new', 'New', 'complete', 'UTC')")
@@ -193,7 +193,7 @@ async def test_tokens_without_a_capability_are_refused_as_described(
     scheduled: int,
     published: int,
 ) -> None:
-    """403 for what reaches further; `GET /auth/me` says so before."""
+    """403 for requests that need more; `GET /auth/me` lists the capabilities."""
     token = tokens.create_token(sandbox.store, sandbox.clock, label="narrow", capability=capability)
     http.headers["Authorization"] = f"Bearer {token}"
     body = check("getMe", await http.get("/auth/me"), 200)
@@ -205,7 +205,7 @@ async def test_tokens_without_a_capability_are_refused_as_described(
 
 
 async def test_metrics_of_a_published_post_are_as_described(http: httpx2.AsyncClient, check: Check) -> None:
-    """With figures, and null for a draft."""
+    """With figures, or null for a draft."""
     posts = (await http.get("/posts")).json()["posts"]
     for status, has_figures in (("published", True), ("partial", True), ("draft", False)):
         post = next(each for each in posts if each["status"] == status)

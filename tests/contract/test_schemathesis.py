@@ -1,4 +1,4 @@
-"""Generated requests, valid and broken, for every operation of the contract, against the sandbox in this process.
+"""Generated requests, valid and invalid, for every operation of the contract, against the sandbox in this process.
 
 300 cases or a few more by default; `TTP_CONTRACT_CASES=2000 pytest tests/contract/test_schemathesis.py -s` runs that many,
 and `TTP_CONTRACT_SEED` chooses others.
@@ -27,14 +27,14 @@ CONTRACT = Path(__file__).parents[2] / "contract" / "openapi.yaml"
 CASES = int(os.environ.get("TTP_CONTRACT_CASES", "300"))
 SEED = int(os.environ.get("TTP_CONTRACT_SEED", "20261124"))
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
-# 409: a post that is out already is published again.
+# 409: publishing a post that is already published.
 STATUSES_OF_VALID = ["200", "201", "404", "409"]
 
 
 def narrowed(contract: dict[str, Any], sandbox: Sandbox) -> dict[str, Any]:
-    """The contract with what JSON Schema can't say: which accounts, posts and organizations there are.
+    """Add to the contract what JSON Schema can't express: the existing accounts, posts and organizations.
 
-    All targets are accounts on X, so that the one rule of a platform that always holds is a length.
+    All targets are accounts on X, so a length is the only platform rule that applies.
     """
     with sandbox.store.reading() as db:
         accounts = [
@@ -56,20 +56,20 @@ def narrowed(contract: dict[str, Any], sandbox: Sandbox) -> dict[str, Any]:
 
 
 def without_examples(node: Any) -> Any:
-    """The same without examples: their accounts and posts are none of this workspace."""
+    """Remove the examples, whose accounts and posts don't exist in this workspace."""
     if isinstance(node, dict):
         return {key: without_examples(value) for key, value in node.items() if key != "examples"}
     return [without_examples(entry) for entry in node] if isinstance(node, list) else node
 
 
 def config(sandbox: Sandbox, cases: int) -> SchemathesisConfig:
-    """Every check and phase, with a fixed seed; a valid request has to be accepted, or to name a post that is gone."""
+    """Every check and phase, with a fixed seed; a valid request must be accepted, unless it names a deleted post."""
     return SchemathesisConfig.from_dict(
         {
             "seed": SEED,
             "headers": {"Authorization": f"Bearer {sandbox.token}"},
             "generation": {"max-examples": max(1, cases // len(ENDPOINTS)), "database": "none"},
-            # Only the contract's own links: a guessed one would put accounts of other platforms into the narrowed body.
+            # Only the contract's own links: an inferred one would put accounts of other platforms into the narrowed body.
             "phases": {"stateful": {"inference": {"algorithms": []}}},
             "checks": {"positive_data_acceptance": {"expected-statuses": STATUSES_OF_VALID}},
             "workers": 1,
@@ -84,8 +84,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield opened
 
 
-def test_generated_requests_are_answered_as_the_contract_says(sandbox: Sandbox) -> None:
-    """No server error and no violation of any check, in every phase."""
+def test_generated_requests_get_responses_of_the_contract(sandbox: Sandbox) -> None:
+    """No server error and no failed check, in every phase."""
     future = st.datetimes(min_value=datetime(2026, 6, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
     schemathesis.openapi.format("date-time", future.map(datetime.isoformat))
     schema = schemathesis.openapi.from_dict(

@@ -1,4 +1,4 @@
-"""One user's ledger on a stopped clock."""
+"""A ledger of one user on a stopped clock."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
-    """A store in a folder of its own."""
+    """A store in its own folder."""
     found = SqliteStore(tmp_path / "state")
     yield found
     await found.aclose()
@@ -29,5 +29,5 @@ async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
 
 @pytest.fixture
 def ledger(state: SqliteStore, clock: ManualClock) -> Ledger:
-    """One user's ledger."""
+    """The ledger of one user."""
     return Ledger(state, "one", clock.now)

@@ -1,4 +1,4 @@
-"""What the ledger remembers beside writes: replacements, plans, confirmations; and who sees what."""
+"""The ledger beside writes: replacements, plans, confirmations, and the separation of users."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=STAR
 
 
 class _Slow:
-    """A store whose answers to `get` are late, so that others come between."""
+    """A store whose `get` yields to other tasks before it returns."""
 
     def __init__(self, state: SqliteStore) -> None:
         self._state = state
@@ -37,7 +37,7 @@ class _Slow:
         self.aclose = state.aclose
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:
-        """As the store, and then everybody else's turn."""
+        """Read, then let other tasks run."""
         found = await self._state.get(scope, kind, keys, now)
         for _ in range(20):
             await anyio.sleep(0)
@@ -46,7 +46,7 @@ class _Slow:
 
 @pytest.mark.requirement("ledger.scope")
 def test_scope_separates_users_and_reveals_nothing_of_the_token() -> None:
-    """Another token, address or organization is another scope; the same is the same."""
+    """Each token, address and organization has its own scope."""
     one, two = Token("ttp_" + "a" * 48), Token("ttp_" + "b" * 48)
     scopes = [
         scope_of("https://a.example/api", one, None),
@@ -62,7 +62,7 @@ def test_scope_separates_users_and_reveals_nothing_of_the_token() -> None:
 
 
 @pytest.mark.requirement("ledger.scope")
-async def test_one_user_never_meets_another_users_entries(
+async def test_one_user_never_sees_another_users_entries(
     state: SqliteStore, ledger: Ledger, clock: ManualClock
 ) -> None:
     """Duplicates, plans, confirmations, replacements and unfinished writes are one user's own."""
@@ -129,7 +129,7 @@ async def test_history_lists_every_write_in_order(ledger: Ledger, clock: ManualC
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_reservation_is_atomic_over_all_targets(ledger: Ledger) -> None:
-    """Of many that try at once one gets it; the others are shown it."""
+    """Of many concurrent creates one succeeds; the others get that one."""
     results: list[object] = []
 
     async def try_it(account: str) -> None:
@@ -149,7 +149,7 @@ async def test_reservation_is_atomic_over_all_targets(ledger: Ledger) -> None:
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "c", "a")])
 @pytest.mark.parametrize("second", ["created", "unknown", None])
-async def test_create_for_accounts_of_several_others_is_answered_with_those_that_are_known(
+async def test_create_for_accounts_of_several_others_returns_the_known_ones(
     ledger: Ledger, second: Literal["created", "unknown"] | None, order: tuple[str, ...]
 ) -> None:
     """An account of a create without a known post counts as missing."""
@@ -174,8 +174,8 @@ async def test_create_for_accounts_of_several_others_is_answered_with_those_that
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None:
-    """Each sees the reservation of the one before change, and tries again."""
+async def test_concurrent_allowed_duplicates_all_succeed(ledger: Ledger) -> None:
+    """Each one's reservation conflicts with the one before, and is retried."""
     results: list[object] = []
 
     async def try_it() -> None:
@@ -191,10 +191,8 @@ async def test_wanted_duplicates_at_once_all_get_through(ledger: Ledger) -> None
 @pytest.mark.requirement("writes.duplicates")
 @skip_on_windows("a process of Windows can't change its time zone")
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_digest_of_a_post_is_the_same_in_every_version_and_zone_of_the_machine(
-    monkeypatch: pytest.MonkeyPatch, zone: str
-) -> None:
-    """Otherwise posts of before an update, or of another machine, would be no duplicates."""
+def test_digest_of_a_post_is_independent_of_version_and_time_zone(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """Otherwise duplicates of posts from an earlier version or another machine wouldn't be found."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
@@ -210,7 +208,7 @@ def test_digest_of_a_post_is_the_same_in_every_version_and_zone_of_the_machine(
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("invisible", ["\u200b", "\u2060", "\ufeff", "\u00ad"])
 @pytest.mark.parametrize("space", ["\u00a0", "\u2007", "\u202f", " "])
-def test_digest_is_of_what_a_reader_sees(invisible: str, space: str) -> None:
+def test_digest_ignores_invisible_differences(invisible: str, space: str) -> None:
     seen = replace(POST, content="Doors open at ten", thread=("At the pier",))
     sent = replace(POST, content=f"Doors{space}open at {invisible}ten", thread=(f"At{invisible} the{space}pier",))
     assert content_digest(sent) == content_digest(seen)
@@ -218,7 +216,7 @@ def test_digest_is_of_what_a_reader_sees(invisible: str, space: str) -> None:
 
 
 class MovedOn(SqliteStore):
-    """Shows nothing where a moment ago something stood in the way."""
+    """A store whose conflicting entry has disappeared by the next read."""
 
     times = 1
 
@@ -233,8 +231,8 @@ class MovedOn(SqliteStore):
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock: ManualClock) -> None:
-    """Between the refusal and the look the other write was not done after all."""
+async def test_reservation_that_was_just_withdrawn_is_free(tmp_path: Path, clock: ManualClock) -> None:
+    """Between the conflict and the read, the other write was withdrawn."""
     state = MovedOn(tmp_path)
     ledger = Ledger(state, "one", clock.now)
     first = await ledger.begin_create(POST, tool="create_post")
@@ -252,7 +250,7 @@ async def test_reservation_that_was_just_given_up_is_taken(tmp_path: Path, clock
 async def test_one_of_several_concurrent_publishes_is_sent(
     state: SqliteStore, clock: ManualClock, earlier: bool
 ) -> None:
-    """Also after an earlier request, which each of them has read."""
+    """Also after an earlier request that each of them has read."""
     ledger = Ledger(_Slow(state), "one", clock.now)
     if earlier:
         await ledger.begin_publish("p1", tool="publish_post")
@@ -285,7 +283,7 @@ async def test_request_to_publish_may_still_arrive_for_90_seconds(
 
 @pytest.mark.requirement("ledger.replacements")
 async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
-    """A post that was rescheduled twice leads to the last one; a circle ends."""
+    """The successor of a post that was rescheduled twice is the last one; a cycle ends."""
     await ledger.replacements.end("a", "b")
     await ledger.replacements.end("b", "c")
     await ledger.replacements.end("x", "y")
@@ -298,7 +296,7 @@ async def test_replacement_is_the_end_of_the_chain(ledger: Ledger) -> None:
 
 @pytest.mark.requirement("ledger.half-replaced")
 async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger, clock: ManualClock) -> None:
-    """What was created for it, and for no other, is found in the history: a crash at any point in between leaves both ids."""
+    """The history has the post that was created for it and no other, so a crash at any point leaves both ids."""
     assert await ledger.replacements.begin("old", POST) is None
     assert await ledger.replacements.list_interrupted() == []
     found = await ledger.replacements.find_pending("old")
@@ -321,8 +319,8 @@ async def test_replacement_that_was_begun_is_known_until_it_ends(ledger: Ledger,
 
 @pytest.mark.requirement("ledger.half-replaced")
 @pytest.mark.parametrize("change", ["account", "platform", "content"])
-async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger, change: str) -> None:
-    """The same replacement may begin again, which completes it; a different one gets the pending one."""
+async def test_post_has_one_pending_replacement_at_a_time(ledger: Ledger, change: str) -> None:
+    """The same replacement may begin again, to finish it; a different one is refused with the pending one."""
     post = replace(POST, platforms=("x", "linkedin"))
     other = {
         "account": replace(post, account_ids=("a",)),
@@ -345,7 +343,7 @@ async def test_post_is_replaced_by_one_thing_at_a_time(ledger: Ledger, change: s
 async def test_replacement_is_in_progress_for_four_and_a_half_minutes_and_known_for_a_week(
     ledger: Ledger, clock: ManualClock
 ) -> None:
-    """A post that was created for it counts from the moment of its begin."""
+    """A post that was created for it counts from the beginning of the replacement."""
     await ledger.replacements.begin("old", POST)
     write = await ledger.begin_create(POST, tool="reschedule_post", replaces="old")
     assert isinstance(write, Write)
@@ -369,8 +367,8 @@ async def test_replacement_is_in_progress_for_four_and_a_half_minutes_and_known_
 
 
 @pytest.mark.requirement("ledger.half-replaced")
-async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: SqliteStore, clock: ManualClock) -> None:
-    """The second one finds what the first one noted between its look and its note."""
+async def test_one_of_two_concurrent_replacements_begins(state: SqliteStore, clock: ManualClock) -> None:
+    """The second one conflicts with what the first committed between its read and its commit."""
     ledger = Ledger(_Slow(state), "one", clock.now)
     posts = [PostCreate(str(number), account_ids=("a",)) for number in range(5)]
     found: list[object] = []
@@ -387,7 +385,7 @@ async def test_two_that_begin_to_replace_at_once_do_not_both_succeed(state: Sqli
 
 @pytest.mark.requirement("ledger.reads-go-on")
 async def test_reading_continues_without_a_ledger(tmp_path: Path, clock: ManualClock) -> None:
-    """A broken file costs the hint, not the answer; a missing one is not made by looking."""
+    """With a broken file only the hint is missing. Reading doesn't create a missing file."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     broken, missing = SqliteStore(tmp_path), SqliteStore(tmp_path / "nowhere")
 
@@ -401,8 +399,8 @@ async def test_reading_continues_without_a_ledger(tmp_path: Path, clock: ManualC
 
 
 @pytest.mark.requirement("ledger.plans")
-async def test_plan_keeps_its_document_and_what_became_of_its_steps(ledger: Ledger, clock: ManualClock) -> None:
-    """Keeping it again changes nothing; steps are noted one by one and can be forgotten; after 60 days it is gone."""
+async def test_plan_keeps_its_document_and_the_results_of_its_steps(ledger: Ledger, clock: ManualClock) -> None:
+    """Saving it again changes nothing; results are recorded or removed one by one; it expires after 60 days."""
     await ledger.plans.save("p", {"posts": [1]})
     await ledger.plans.note_step("p", "0", {"post_id": "a"})
     await ledger.plans.note_step("p", "1", {"post_id": "b"})
@@ -421,8 +419,8 @@ async def test_plan_keeps_its_document_and_what_became_of_its_steps(ledger: Ledg
 
 
 @pytest.mark.requirement("ledger.plans")
-async def test_steps_noted_at_once_are_all_kept(ledger: Ledger) -> None:
-    """Two processes that apply one plan do not overwrite each other."""
+async def test_concurrent_results_of_steps_are_all_kept(ledger: Ledger) -> None:
+    """Two processes that apply one plan don't overwrite each other's results."""
     await ledger.plans.save("p", {})
     async with anyio.create_task_group() as tasks:
         for number in range(8):
@@ -434,8 +432,8 @@ async def test_steps_noted_at_once_are_all_kept(ledger: Ledger) -> None:
 
 
 @pytest.mark.requirement("ledger.confirmations")
-async def test_confirmation_works_once_for_its_arguments_and_not_for_long(ledger: Ledger, clock: ManualClock) -> None:
-    """Other arguments, another code, a second time and too late are all refused."""
+async def test_confirmation_works_once_for_its_arguments_until_it_expires(ledger: Ledger, clock: ManualClock) -> None:
+    """Other arguments, another code, a second use and an expired code are refused."""
     offered = await ledger.confirmations.offer("digest", 300)
     late = await ledger.confirmations.offer("digest", 300)
 
@@ -466,8 +464,8 @@ async def test_one_of_many_concurrent_redeems_succeeds(ledger: Ledger) -> None:
 
 
 @pytest.mark.requirement("ledger.half-replaced")
-async def test_replacement_that_is_taken_up_again_is_under_way_again(ledger: Ledger, clock: ManualClock) -> None:
-    """Another one must not begin beside it."""
+async def test_replacement_that_begins_again_is_in_progress_again(ledger: Ledger, clock: ManualClock) -> None:
+    """Another one must not begin at the same time."""
     await ledger.replacements.begin("old", POST)
     clock.move(300)
     await ledger.replacements.begin("old", POST)

@@ -1,4 +1,4 @@
-"""Writes as the ledger keeps them: whole records, limits an hour, and outcomes that are corrected later."""
+"""Writes in the ledger: complete records, limits an hour, and outcomes that are corrected later."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,8 +24,8 @@ async def begin(ledger: Ledger, post: PostCreate = POST, **options: object) -> W
 
 
 @pytest.mark.requirement("ledger.history")
-async def test_every_write_is_kept_whole(ledger: Ledger, clock: ManualClock) -> None:
-    """With the time when it began."""
+async def test_every_write_is_kept_in_full(ledger: Ledger, clock: ManualClock) -> None:
+    """With the time of its beginning."""
     raw = {"id": "p3", "content": "Gone", "accountIds": ["c"]}
     writes = [
         await begin(ledger, POST, replaces="p0"),
@@ -66,7 +66,7 @@ async def test_every_write_is_kept_whole(ledger: Ledger, clock: ManualClock) -> 
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None:
-    """A platform together with its accounts, each of them once."""
+    """A platform is claimed with its accounts, each of them once."""
     digest = content_digest(OTHER)
     write = await begin(ledger, OTHER, target_ids=("a", "b", "a"))
 
@@ -83,7 +83,7 @@ async def test_create_is_claimed_for_each_of_its_targets(ledger: Ledger) -> None
 @pytest.mark.requirement("writes.limits")
 @pytest.mark.parametrize("kind", ["create", "publish", "delete", "upload"])
 async def test_limit_counts_the_writes_of_the_last_hour(ledger: Ledger, clock: ManualClock, kind: str) -> None:
-    """Of one kind; a publish counts as a post."""
+    """Each kind has its own limit; a publish counts as a post."""
     counted = "create" if kind == "publish" else kind
 
     async def write(number: int, limit: int | None) -> object:
@@ -148,7 +148,7 @@ async def test_post_is_claimed_by_one_write(ledger: Ledger) -> None:
 async def test_twin_is_another_create_of_the_same_content_without_a_known_outcome(
     ledger: Ledger, clock: ManualClock
 ) -> None:
-    """For seven days; created ones, other contents and the write itself are none."""
+    """For seven days. Created posts, other content and the write itself don't count."""
     digest = content_digest(POST)
     write = await begin(ledger)
     assert not await ledger.has_unresolved_twin(write.id, digest)
@@ -170,10 +170,10 @@ async def test_twin_is_another_create_of_the_same_content_without_a_known_outcom
     ("outcome", "known"),
     [(None, False), ("not_done", False), ("unknown", False), ("deleted", True), ("already_gone", True)],
 )
-async def test_post_counts_as_deleted_once_that_is_known(
+async def test_post_counts_as_deleted_once_the_outcome_is_known(
     ledger: Ledger, clock: ManualClock, outcome: str | None, known: bool
 ) -> None:
-    """For 400 days, with its content; its create isn't in the way of another one any more."""
+    """It is kept with its content for 400 days; its create no longer blocks another one."""
     created = await begin(ledger)
     await ledger.finish(created, "created", Post({"id": "p1"}))
     raw = {"id": "p1", "content": POST.content}
@@ -203,7 +203,7 @@ async def test_create_of_a_post_that_is_gone_is_not_a_duplicate(ledger: Ledger) 
 
 @pytest.mark.requirement("writes.unknown-blocks")
 async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
-    """The history has its post from then on, and no other write can have it."""
+    """The history has its post from then on, and no other write can claim it."""
     write = await begin(ledger)
     prior = await ledger.find_prior_create(POST)
     assert prior is not None
@@ -226,7 +226,7 @@ async def test_unknown_create_is_resolved_once(ledger: Ledger) -> None:
 
 @pytest.mark.requirement("writes.retry")
 async def test_retry_is_identified_by_the_post_and_the_account(ledger: Ledger) -> None:
-    """With any content and time."""
+    """Content and time don't matter."""
     first = await begin(ledger, retries="p1")
     assert first.digest == digest_of(["retry", "p1"])
     later = replace(POST, content="Edited", scheduled_at=None)

@@ -20,7 +20,7 @@ def make_certificate(folder: Path, name: str = "localhost", days: int = 1) -> tu
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        # OpenSSL reads the machine's clock even where a test moves Python's ahead.
+        # OpenSSL reads the machine's clock even if a test moves Python's ahead.
         .not_valid_before(end - datetime.timedelta(days=1000))
         .not_valid_after(end)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)

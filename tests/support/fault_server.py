@@ -1,10 +1,10 @@
-"""A server that misbehaves on request: real sockets for what an application in the same process can't show.
+"""A server that misbehaves on request: real sockets for faults that an application in the same process can't produce.
 
     async with FaultServer(reset("after"), answer({"success": True, "posts": []})) as server:
         ...  # a client of server.url has its first request cut off and its second answered; further ones like the last
         server.requests, server.open_connections
 
-Each connection carries one request. Nothing is forwarded, nothing is stored, and of a bearer token only its presence is kept.
+Each connection has one request. Nothing is forwarded or stored, and only the presence of a bearer token is recorded.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Head of a request. Names of headers are in lower case; the value of `authorization` is never kept."""
+    """Head of a request. Header names are in lower case; the value of `authorization` is never kept."""
 
     method: str
     path: str
@@ -32,26 +32,26 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """One connection in the hands of a fault."""
+    """One connection, for a fault to use."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     requests: list[Request] = field(default_factory=list[Request])
 
     async def read_head(self) -> Request:
-        """Read the request up to its body, and note it."""
+        """Read the request up to its body, and record it."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ", 2)
         fields = (line.partition(":") for line in lines[1:] if line)
         headers = {name.lower(): value.strip() for name, _, value in fields}
-        # Faults are noted and printed; a token never is.
+        # Faults are recorded and printed; a token never is.
         headers |= {name: "[present]" for name in headers if name == "authorization"}
         request = Request(method, path, headers)
         self.requests.append(request)
         return request
 
     async def read(self) -> Request:
-        """Read the whole request, and note its head."""
+        """Read the whole request, and record its head."""
         request = await self.read_head()
         await self.reader.readexactly(int(request.headers.get("content-length", "0")))
         return request
@@ -62,7 +62,7 @@ class Exchange:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """End the connection with RST instead of FIN, as a crashed machine or a firewall does."""
+        """Close the connection with RST instead of FIN, like a crashed machine or a firewall."""
         connection: socket.socket = self.writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -72,7 +72,7 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 
 def head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
-    """The head of an answer that ends with the connection."""
+    """Return the head of a response that ends with the connection."""
     fields = {"Content-Type": "application/json", "Connection": "close", **(headers or {})}
     return (
         f"HTTP/1.1 {status} Rehearsal\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
@@ -80,7 +80,7 @@ def head(status: int = 200, headers: dict[str, str] | None = None) -> bytes:
 
 
 def answer(body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None) -> Fault:
-    """Answer whole: `body` is bytes as they are, or anything else as JSON."""
+    """Send a complete response; `body` is bytes, or anything else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def fault(exchange: Exchange) -> None:
@@ -91,18 +91,18 @@ def answer(body: Any = None, *, status: int = 200, headers: dict[str, str] | Non
 
 
 def redirect(location: str, status: int = 302) -> Fault:
-    """Send elsewhere."""
+    """Redirect to another URL."""
     return answer({}, status=status, headers={"Location": location})
 
 
 def too_many(*, retry_after: str | None) -> Fault:
-    """429, with this `Retry-After` or without one."""
+    """Respond with 429, with or without a `Retry-After`."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return answer({"success": False, "message": "Too many requests."}, status=429, headers=headers)
 
 
 def hang(phase: Literal["accept", "head", "request", "status", "headers", "body"]) -> Fault:
-    """Stop for good: after accepting, reading the head or the request, or within the answer's status, headers or body."""
+    """Hang: after accepting, reading the head or the request, or within the response's status, headers or body."""
     whole = head(headers={"Content-Length": "100"})
     sent = {"status": whole[:9], "headers": whole[:40], "body": whole + b'{"success":'}.get(phase, b"")
 
@@ -118,7 +118,7 @@ def hang(phase: Literal["accept", "head", "request", "status", "headers", "body"
 
 
 def reset(phase: Literal["before", "after", "body"]) -> Fault:
-    """Reset the connection before the request is read, after it, or within the answer's body."""
+    """Reset the connection before or after the request is read, or within the response's body."""
 
     async def fault(exchange: Exchange) -> None:
         if phase != "before":
@@ -131,7 +131,7 @@ def reset(phase: Literal["before", "after", "body"]) -> Fault:
 
 
 def sends(content: bytes) -> Fault:
-    """Send these bytes in answer to a request, and close."""
+    """Respond to a request with these bytes, and close."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.read()
@@ -172,7 +172,7 @@ def bomb(mebibytes: int = 512, *, status: int = 200) -> Fault:
     return fault
 
 
-# Every way to fail that needs no choice, by name, for rehearsals.
+# Every fault without arguments, by name.
 FAULTS: dict[str, Fault] = {
     "silent": hang("accept"),
     "silent-after-head": hang("head"),
@@ -210,7 +210,7 @@ FAULTS: dict[str, Fault] = {
 
 
 class _Reader(asyncio.StreamReader):
-    """Says when the other side has closed, also to a fault that neither reads nor writes."""
+    """A reader that reports when the other side has closed, even to a fault that neither reads nor writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,10 +226,10 @@ class _Reader(asyncio.StreamReader):
 
 
 class FaultServer:
-    """Listens on a free loopback port while its block runs, and treats the n-th connection as the n-th fault says."""
+    """A server on a free loopback port while its block runs; the n-th connection gets the n-th fault."""
 
     def __init__(self, *faults: Fault) -> None:
-        """The last fault is repeated; without any, every connection hangs."""
+        """Set the faults. The last one is repeated; without any, every connection hangs."""
         self.faults = list(faults) or [hang("accept")]
         self.requests: list[Request] = []
         self.connections = 0
@@ -240,7 +240,7 @@ class FaultServer:
 
     @property
     def open_connections(self) -> int:
-        """How many connections neither side has closed."""
+        """Number of connections that neither side has closed."""
         return len(self._open)
 
     async def __aenter__(self) -> Self:
@@ -258,7 +258,7 @@ class FaultServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # The transports close in the loop's next round.
+        # The transports close in the event loop's next iteration.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -271,15 +271,15 @@ class FaultServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _treat(self, fault: Fault, reader: _Reader, writer: asyncio.StreamWriter) -> None:
-        """Let the fault have its way until it is done or the other side has gone."""
+        """Run the fault until it ends or the other side closes."""
         treating = asyncio.ensure_future(fault(Exchange(reader, writer, self.requests)))
-        # A fault that fails because the other side did is not news.
+        # A fault may fail because the other side closed.
         treating.add_done_callback(lambda task: task.cancelled() or task.exception())
         gone = asyncio.ensure_future(reader.gone.wait())
         try:
             done, _ = await asyncio.wait((treating, gone), return_when=asyncio.FIRST_COMPLETED)
             if treating in done and treating.exception() is None:
-                # In order: after the last byte has left.
+                # An orderly close, after the last byte was sent.
                 writer.close()
                 with suppress(ConnectionError):
                     await writer.wait_closed()

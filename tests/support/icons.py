@@ -1,4 +1,4 @@
-"""Read icons as a client does."""
+"""Icons as a client reads them."""
 
 from base64 import b64decode
 
@@ -8,7 +8,7 @@ from ttp_mcp.media.probe import facts_of, sniff_type
 
 
 def image_facts(icon: Icon) -> tuple[str, int | None, int | None]:
-    """Return type, width and height of an icon that holds its image; the type is also what the icon says."""
+    """Return type, width and height of an icon with an embedded image, and check that it declares this type."""
     head, _, data = icon.src.partition(",")
     image = b64decode(data, validate=True)
     kind = sniff_type(image)

@@ -1,4 +1,4 @@
-"""A keyring in memory, for what a system's keyring does."""
+"""A keyring in memory, in place of the system's."""
 
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked, PasswordDeleteError

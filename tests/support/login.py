@@ -1,4 +1,4 @@
-"""A fresh home folder, a login in it, and clients that start the server as their settings say."""
+"""A fresh home folder, a login in it, and clients that start the server from their settings."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ class Home:
         self.environment = environment(HOME=str(folder), PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring")
 
     def run(self, *arguments: str, given: str = "", **variables: str) -> str:
-        """Run a command that succeeds: what it printed."""
+        """Run a command that must succeed; return its output."""
         done = subprocess.run(
             [*self.program, *arguments],
             input=given,
@@ -40,7 +40,7 @@ class Home:
         return self.run("login", *arguments, given=api["token"], TTP_API_URL=api["api_url"])
 
     def install(self, client: str, *arguments: str) -> dict[str, Any]:
-        """Install, and return the entry that the client reads from its settings."""
+        """Install, and return the entry in the client's settings."""
         report = json.loads(self.run("install", client, "--json", *arguments))
         text = Path(report["path"]).read_text()
         if report["path"].endswith(".toml"):
@@ -66,7 +66,7 @@ class Home:
             client.finish()
 
     def files_with(self, text: str) -> list[str]:
-        """Names of the files that hold a text."""
+        """Return the names of files that contain a text."""
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         return [str(path.relative_to(self.folder)) for path in files if text.encode() in path.read_bytes()]
 
@@ -75,7 +75,7 @@ HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"na
 
 
 class StdioClient:
-    """One client of one server process; `seen` is all that the server wrote."""
+    """A client of one server process; `seen` is everything that the server wrote."""
 
     def __init__(self, process):
         self.process, self.seen, self._number = process, "", 0
@@ -85,7 +85,7 @@ class StdioClient:
         self.process.stdin.flush()
 
     def request(self, method, **params):
-        """The result of a request."""
+        """Send a request and return its result."""
         self._number += 1
         self.send(id=self._number, method=method, params=params)
         while True:
@@ -97,13 +97,13 @@ class StdioClient:
                 return answer["result"]
 
     def call(self, tool, **arguments):
-        """The data of a tool's answer."""
+        """Call a tool and return its data."""
         result = self.request("tools/call", name=tool, arguments=arguments)
         assert not result.get("isError"), result
         return result["structuredContent"]
 
     def finish(self):
-        """Leave, and wait for the end of the server."""
+        """Disconnect, and wait for the server to exit."""
         self.process.stdin.close()
         self.seen += self.process.stderr.read()
         assert self.process.wait(30) == 0

@@ -1,4 +1,4 @@
-"""The server that misbehaves, seen by a plain socket."""
+"""The fault server, over a plain socket."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ REQUEST = b"GET /api/posts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r
 
 
 async def exchanged(server, request=REQUEST):
-    """All that the server sends in answer."""
+    """Send bytes and return everything that the server sends."""
     host, port = server.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -26,7 +26,7 @@ async def exchanged(server, request=REQUEST):
 
 
 async def test_faults_are_used_in_turn_and_the_last_is_repeated():
-    """Heads are recorded, and of a token only that it was there."""
+    """Heads are recorded, but only the presence of a token."""
     async with FaultServer(answer({"a": 1}), too_many(retry_after="7")) as server:
         first, second, third = [await exchanged(server) for _ in range(3)]
         assert first.startswith(b"HTTP/1.1 200 ")
@@ -46,7 +46,7 @@ async def test_reset_is_a_reset():
 
 
 async def test_open_connections_are_counted_until_a_side_closes():
-    """Without any fault a connection hangs; leaving the block ends it."""
+    """Without a fault a connection hangs; leaving the block closes it."""
     async with FaultServer() as server:
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -59,8 +59,8 @@ async def test_open_connections_are_counted_until_a_side_closes():
     await writer.wait_closed()
 
 
-async def test_request_that_breaks_off_is_not_an_error_of_the_server():
-    """The client closes within the head, or is closed on without having asked for anything."""
+async def test_incomplete_request_is_not_an_error_of_the_server():
+    """The client closes within the head, or never sends a request."""
     async with FaultServer(hang("request"), answer({})) as server:
         for _ in range(2):
             host, port = server.url.removeprefix("http://").split(":")
@@ -73,6 +73,6 @@ async def test_request_that_breaks_off_is_not_an_error_of_the_server():
         assert server.requests == []
 
 
-async def test_client_that_was_never_used_closes():
-    """No connection was opened."""
+async def test_unused_client_closes():
+    """It has no connection to close."""
     await ApiClient(Http(base_url="http://127.0.0.1:9", token=None)).aclose()

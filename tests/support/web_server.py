@@ -1,4 +1,4 @@
-"""A web server on this machine that answers as a test says."""
+"""A web server on this machine with scripted responses."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
@@ -8,9 +8,9 @@ import anyio
 
 @asynccontextmanager
 async def serving(answer, *, tls=None):
-    """Give the origin, and the heads of the requests; the scheme of the origin is http also with `tls`.
+    """Serve; yield the origin and the heads of requests. The origin's scheme is http even with `tls`.
 
-    `answer` is bytes, or a function of the request's head and the writer that returns bytes, or writes by itself.
+    `answer` is bytes, or a function of the request's head and the writer that returns bytes or writes them itself.
     """
     heads, connections = [], set()
 

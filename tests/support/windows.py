@@ -1,4 +1,4 @@
-"""Marks of tests that Windows can't run, each with its reason, and checks that differ there."""
+"""Marks for tests that Windows can't run, with reasons, and checks that differ there."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Sandboxes over copies: to fill a folder takes thirty times as long as to copy it."""
+"""Sandboxes over copied folders: filling a folder takes thirty times as long as copying it."""
 
 import atexit
 import shutil
@@ -19,7 +19,7 @@ def open_workspace(folder: Path, clock: ManualClock, *, empty: bool = False, **o
 
 @cache
 def _fill_workspace(now: datetime, *, empty: bool) -> Path:
-    """Fill a folder that is only copied."""
+    """Fill a folder to copy from."""
     folder = Path(tempfile.mkdtemp(prefix="ttp-workspace-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     Sandbox(folder, clock=ManualClock(now), empty=empty).close()

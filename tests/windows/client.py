@@ -19,7 +19,7 @@ class Server:
     def __init__(
         self, python: list[str], environment: dict[str, str] | None = None, stderr: int | None = subprocess.PIPE
     ) -> None:
-        """Start the server with the command of a Python. A stderr in a pipe is not read."""
+        """Start the server with a Python command. A piped stderr isn't read."""
         command = [*python, "-m", "ttp_mcp", "--sandbox"]
         self.process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=stderr, env=environment)
         self.last_id = 0
@@ -49,7 +49,7 @@ class Server:
         return self.wait(self.send(method, params))
 
     def wait(self, request_id: int) -> dict[str, Any]:
-        """Return the response of a request; those of other requests are kept."""
+        """Return the response to a request; responses to others are kept."""
         while request_id not in self.responses:
             response = self.read()
             self.responses[response["id"]] = response
@@ -64,7 +64,7 @@ class Server:
         return self.wait(request_id)["result"]
 
     def is_finished(self, request_id: int) -> bool:
-        """Check whether a call was answered before a later one."""
+        """Check whether a call got its response before a later one."""
         return request_id in self.responses
 
     def call(self, tool: str, **arguments: object) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class HttpServer:
         return call.result()["result"]
 
     def is_finished(self, call: Future[dict[str, Any]]) -> bool:
-        """Check whether a call was answered."""
+        """Check whether a call has its response."""
         return call.done()
 
     def call_for_text(self, tool: str, **arguments: object) -> str:

@@ -1,4 +1,4 @@
-"""Starts a server in its own console, ends it by an event with a write in flight, and prints what came of it; runs on Windows.
+"""Start a server in its own console, end it by an event with a write in flight, and print the outcome; runs on Windows.
 
 Usage: python -m tests.windows.console EVENT TIME TRANSPORT
 
@@ -19,7 +19,7 @@ EVENTS = {"break": 1, "close": 2}
 
 
 def send_event(process: subprocess.Popen[bytes], event: int) -> None:
-    """Start the routine of Windows' consoles in another process, as a console does."""
+    """Start the console's control routine in another process, as a Windows console does."""
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel.GetModuleHandleW.restype = wintypes.HANDLE
     kernel.GetProcAddress.restype = ctypes.c_void_p
@@ -30,13 +30,13 @@ def send_event(process: subprocess.Popen[bytes], event: int) -> None:
         *(ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p),
     ]
     routine = kernel.GetProcAddress(kernel.GetModuleHandleW("kernelbase.dll"), b"CtrlRoutine")
-    handle = int(process._handle)  # the only way to the handle
+    handle = int(process._handle)  # the only access to the handle
     if not kernel.CreateRemoteThread(handle, None, 0, routine, event, 0, None):
         raise ctypes.WinError(ctypes.get_last_error())
 
 
 def begin_write(server: Any, name: str, scheduled_at: str) -> Any:
-    """Begin a write and return it once it may have been sent: the ledger lists it then. Begin another if it ended before."""
+    """Begin a write and return it once the ledger lists it, so it may have been sent. Begin another if it ended before that."""
     attempt = 0
     while True:
         attempt += 1
@@ -48,7 +48,7 @@ def begin_write(server: Any, name: str, scheduled_at: str) -> Any:
 
 
 def main(event: str, scheduled_at: str, transport: str) -> None:
-    """Run one server to its end."""
+    """Run one server until it exits."""
     # The server gets a typed Ctrl+C too; this process only has to survive it.
     signal.signal(signal.SIGINT, lambda *_: None)
     server = Server([sys.executable]) if transport == "stdio" else HttpServer([sys.executable])
@@ -57,7 +57,7 @@ def main(event: str, scheduled_at: str, transport: str) -> None:
     if event in EVENTS:
         send_event(server.process, EVENTS[event])
     answer = text_of(server.finish(write)).partition(" for ")[0].partition(":")[0]
-    # One short string: a console may cut and draw again what is written in parts.
+    # One short string: a console may split and redraw output that is written in parts.
     print(f"answer {answer}, exit code {server.process.wait(300)}.", flush=True)  # noqa: T201 - the result
 
 

@@ -1,4 +1,4 @@
-"""Logs more than a pipe holds, then prints a line to stdout."""
+"""Log more than a pipe holds, then print a line to stdout."""
 
 import logging
 

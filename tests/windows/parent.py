@@ -1,4 +1,4 @@
-"""Starts a server that replays its handshake and ends without closing its input; runs on Windows."""
+"""Start a server that replays its handshake, and exit without closing its input; runs on Windows."""
 
 import os
 import sys

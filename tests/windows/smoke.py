@@ -26,10 +26,10 @@ from tests.windows.client import Server, text_of
 
 # Far more than any part takes, even on a machine that is busy with twenty other programs.
 PART_SECONDS = 600
-# A server waits ten seconds for its writes; the half of it is left to a slow machine.
+# A server waits ten seconds for its writes; half of that leaves time for a slow machine.
 WRITE_SECONDS = 5
 FOLDER = "C:\\pics äö"
-# Every form of a path that a Windows user writes, and whether it is uploaded.
+# Every form of path that a Windows user may write, and whether it is uploaded.
 PATHS = {
     f"{FOLDER}\\my photo.png": True,
     "C:/pics äö/my photo.png": True,
@@ -40,7 +40,7 @@ PATHS = {
     "my photo.png": True,
     f"{FOLDER}\\my photo.png:evil": False,
     "CON": False,
-    "my photo.png ": True,  # blanks around a path are cut, as everywhere
+    "my photo.png ": True,  # blanks around a path are stripped, as everywhere
     "my photo.png.": False,
     "link.png": False,
     "linked/photo.png": False,
@@ -64,7 +64,7 @@ def make_time(days: int) -> str:
 
 
 def delay_writes(seconds: int) -> None:
-    """Let the sandbox answer each create late."""
+    """Delay the sandbox's response to each create."""
     command = [*WINDOWS, "-m", "ttp_mcp", "sandbox", "fault", "delay", "--method=POST", "--path=/posts", "--times=100"]
     subprocess.run([*command, f"--seconds={seconds}"], env=ENVIRONMENT, check=True, stdin=-1, stdout=-1, stderr=-1)
 
@@ -125,7 +125,7 @@ def call_every_tool() -> None:
 
 
 def send_bad_lines() -> None:
-    """A line that is too long and lines without a message get an error, and the next call an answer."""
+    """An overlong line and lines without a message get an error; the next call succeeds."""
     server = start()
     for line, code in ((b'{"a":"' + b"a" * (8 << 20) + b'"}', -32600), (b"{not json", -32700), (b"[]", -32600)):
         server.write(line)
@@ -137,7 +137,7 @@ def send_bad_lines() -> None:
 
 
 def leave_stderr_unread() -> None:
-    """A process goes on when its log fills a pipe that is not read."""
+    """A process keeps running when its log fills an unread pipe."""
     command = [*WINDOWS, "-m", "tests.windows.noise"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1)
     assert process.stdout.readline().strip() == b"logged"
@@ -145,7 +145,7 @@ def leave_stderr_unread() -> None:
 
 
 def replay_the_handshake() -> None:
-    """The second start answers from the record of the first, hands over to the real server at a call, and ends with its input."""
+    """The second start replays the record of the first, hands over to the real server at a call, and exits when its input closes."""
     first = start()
     tools = first.request("tools/list", {})
     assert first.close() == 0
@@ -162,7 +162,7 @@ def replay_the_handshake() -> None:
 
 
 def end_the_parent_in_a_replay() -> None:
-    """A process that only replays ends with the one that started it, whose end closes its input."""
+    """A process that only replays exits with its parent, whose end closes its input."""
     start().close()
     parent = subprocess.Popen([*WINDOWS, "-m", "tests.windows.parent"], env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1)
     assert parent.stdout.readline().strip() == b"answered", parent.stderr.read()
@@ -172,10 +172,10 @@ def end_the_parent_in_a_replay() -> None:
 
 
 def close_input_in_a_write(seconds: int, expected: str) -> None:
-    """A write that is in flight when the input closes is answered; one that takes too long is abandoned before."""
+    """A write in flight when the input closes gets its result; one that takes too long is abandoned."""
     delay_writes(seconds)
     server = start()
-    # Loads what a write needs.
+    # Loads the modules of a write.
     server.call("list_integrations")
     write = server.begin("create_post", content="At the end.", account_ids=["linkedin"], scheduled_at=make_time(4))
     server.process.stdin.close()
@@ -185,7 +185,7 @@ def close_input_in_a_write(seconds: int, expected: str) -> None:
 
 
 def press_ctrl_c_in_a_write(transport: str) -> None:
-    """A write that is in flight at Ctrl+C is answered, and the server exits with 0."""
+    """A write in flight at Ctrl+C gets its result, and the server exits with 0."""
     delay_writes(WRITE_SECONDS)
     child, terminal = pty.fork()
     if child == 0:
@@ -204,7 +204,7 @@ def press_ctrl_c_in_a_write(transport: str) -> None:
 
 
 def send_console_event_in_a_write(event: str, transport: str, seconds: int, expected: str) -> None:
-    """Ctrl+Break lets a write finish; a closed console ends even a silent one within the five seconds that Windows allows."""
+    """Ctrl+Break lets a write finish; a closed console ends even a hanging write within the five seconds that Windows allows."""
     delay_writes(seconds)
     command = [*WINDOWS, "-m", "tests.windows.console", event, make_time(6), transport]
     ended = subprocess.run(command, env=ENVIRONMENT, stdin=-1, stdout=-1, stderr=-1)
@@ -212,7 +212,7 @@ def send_console_event_in_a_write(event: str, transport: str, seconds: int, expe
 
 
 def check_who_can_read_the_ledger() -> None:
-    """check_setup warns of a ledger that others can read; Wine shows the access of a file as its mode on Linux."""
+    """check_setup warns of a ledger that others can read; Wine shows a file's Linux mode as its access rights."""
     server = start()
     server.call("create_post", content="A draft.", account_ids=["linkedin"])
     for mode, is_warned in ((0o644, True), (0o600, False)):
@@ -281,7 +281,7 @@ def run_part(name: str) -> bool:
 def main() -> int:
     """Run the part of the command line in this process, or all of them."""
     if name := "".join(sys.argv[2:]):
-        # Its Windows processes end with Wine's server.
+        # Its Windows processes end with the Wine server.
         faulthandler.dump_traceback_later(PART_SECONDS, exit=True)
         shutil.rmtree(DRIVE / STATE, ignore_errors=True)
         PARTS[name]()

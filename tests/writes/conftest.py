@@ -1,4 +1,4 @@
-"""Writes between a ledger and a sandbox with faults in between, all in one process and in virtual time."""
+"""Writes over a ledger and a sandbox with faults, all in one process and in virtual time."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def advance_loop_clock(seconds: float) -> None:
 
 
 class Faults:
-    """Stands before the sandbox: `script` holds what happens to each write in turn, `hidden` what its answers leave out."""
+    """Faults before the sandbox: `script` has the fault of each write in turn, `hidden` the fields that responses omit."""
 
     def __init__(self, app: ASGIApp, time: VirtualTime) -> None:
         self._app = app
@@ -157,7 +157,7 @@ class Faults:
 
 @dataclass
 class World:
-    """A sandbox, the faults before it, and everything that stands on them."""
+    """A sandbox, its faults, and everything over them."""
 
     time: VirtualTime
     sandbox: Sandbox
@@ -169,7 +169,7 @@ class World:
     accounts: dict[str, str] = field(default_factory=dict[str, str])
 
     def another(self, **options: object) -> Writer:
-        """The writes of another process over the same state."""
+        """Return the writer of another process over the same state."""
         time = self.time
         return Writer(
             self.api,
@@ -182,7 +182,7 @@ class World:
 
     @asynccontextmanager
     async def held_create(self) -> AsyncGenerator[tuple[list[Created], anyio.CancelScope]]:
-        """A create whose request is under way: its result, once there is one, and the scope that cancels its caller."""
+        """Start a create and hold its request; yield its eventual result and the scope that cancels its caller."""
         self.faults.script = ["held, then committed"]
         results: list[Created] = []
 
@@ -195,7 +195,7 @@ class World:
             yield results, tasks.cancel_scope
 
     def client(self) -> ApiClient:
-        """A client that has not heard anything from the API yet."""
+        """Create a client that has no response from the API yet."""
         return _client(self.sandbox, self.faults, self.time)
 
     def post(
@@ -240,12 +240,12 @@ async def _open(folder: Path) -> AsyncGenerator[World]:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncGenerator[World]:
-    """Everything in one process and in virtual time."""
+    """A world in one process and in virtual time."""
     async with _open(tmp_path) as found:
         yield found
 
 
 @pytest.fixture
 def open_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
-    """For tests that need many worlds: opens one in a folder."""
+    """Open a world in a folder, for tests that need many."""
     return _open

@@ -1,4 +1,4 @@
-"""Cancelled calls, drains, and writes that are given up."""
+"""Cancelled calls, drains and abandoned writes."""
 
 import asyncio
 import logging
@@ -22,8 +22,8 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world) -> None:
-    """The request was under way: it goes on in a task of its own."""
+async def test_cancelled_create_records_its_outcome(world) -> None:
+    """The request was in flight, so it continues in its own task."""
     async with world.held_create() as (answers, caller):
         assert world.writes.in_flight.count == 1
         caller.cancel()
@@ -36,8 +36,8 @@ async def test_cancelled_create_gets_its_outcome_and_the_caller_no_answer(world)
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_write_survives_that_its_task_is_cancelled_twice(world) -> None:
-    """As a loop does that is told to stop, without any scope: the write is waited for by the drain instead."""
+async def test_write_survives_two_cancellations_of_its_task(world) -> None:
+    """An event loop that stops cancels tasks like this. The drain waits for the write instead."""
     world.faults.script = ["held, then committed"]
     caller = asyncio.get_running_loop().create_task(world.writes.create(world.post(), tool="create_post"))
     await world.faults.held.wait()
@@ -55,8 +55,8 @@ async def test_write_survives_that_its_task_is_cancelled_twice(world) -> None:
 
 @pytest.mark.requirement("writes.cancel")
 @pytest.mark.parametrize("kind", ["create", "delete"])
-async def test_write_that_hangs_after_cancelling_ends_as_unknown(world, kind: str) -> None:
-    """After the grace period the write is given up, and says so in the ledger."""
+async def test_write_that_hangs_after_a_cancellation_ends_as_unknown(world, kind: str) -> None:
+    """After the grace period the write is abandoned, and the ledger has an unknown outcome."""
     post = await world.api.posts.create(world.post("To be deleted"))
     writes = world.another(grace_seconds=0.01)
     world.faults.script = ["held, then committed"]
@@ -80,8 +80,8 @@ async def test_write_that_hangs_after_cancelling_ends_as_unknown(world, kind: st
 
 @pytest.mark.requirement("writes.cancel")
 @pytest.mark.parametrize("kind", ["create", "delete"])
-async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> None:
-    """A drain that runs out during the search leaves unknown, told to a caller who still waits."""
+async def test_search_for_a_lost_response_is_abandoned_by_the_drain(world, kind: str) -> None:
+    """A drain that times out during the search leaves an unknown outcome, which a waiting caller gets."""
     searching = anyio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -114,8 +114,8 @@ async def test_search_for_a_lost_answer_can_be_given_up(world, kind: str) -> Non
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_write_that_is_given_up_while_it_is_sent_is_unknown(world) -> None:
-    """Nothing is searched for: the time is up."""
+async def test_write_abandoned_while_it_is_sent_is_unknown(world) -> None:
+    """There is no search, since the time is up."""
     async with world.held_create() as (answers, _):
         assert await world.writes.in_flight.abandon() is False
 
@@ -124,8 +124,8 @@ async def test_write_that_is_given_up_while_it_is_sent_is_unknown(world) -> None
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_create_cancelled_before_it_leaves_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While only the ledger was busy, cancelling costs nothing."""
+async def test_create_cancelled_before_its_request_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then only the ledger was busy."""
     scope = anyio.CancelScope()
     begin = world.ledger.begin_create
 
@@ -144,7 +144,7 @@ async def test_create_cancelled_before_it_leaves_is_not_sent(world, monkeypatch:
 
 
 class SlowState:
-    """The store; its commit after so many `passes` waits for `release`, and nothing that cancels its caller stops it."""
+    """A store whose commit after the first `passes` waits for `release`, even if its caller is cancelled."""
 
     def __init__(self, state: Store) -> None:
         self._state = state
@@ -162,7 +162,7 @@ class SlowState:
 
 
 def slowed(world, passes: int, **options: float) -> tuple[SlowState, Writer]:
-    """The writes of a process whose commit after so many is slow."""
+    """Create the writer of a process whose commit after the first `passes` is slow."""
     state = SlowState(world.state)
     state.passes = passes
     ledger = Ledger(state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
@@ -171,7 +171,7 @@ def slowed(world, passes: int, **options: float) -> tuple[SlowState, Writer]:
 
 
 async def begin(writes: Writer, kind: str, world) -> object:
-    """A write of a kind, or the error that its caller gets."""
+    """Begin a write of a kind; return its result or its error."""
     try:
         if kind == "create":
             return await writes.create(world.post(), tool="create_post")
@@ -184,10 +184,10 @@ async def begin(writes: Writer, kind: str, world) -> object:
 
 @pytest.mark.requirement("writes.cancel")
 @pytest.mark.parametrize("kind", ["create", "delete"])
-async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(
+async def test_write_abandoned_while_its_intent_is_recorded_is_not_sent(
     world, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The commit can't be taken back, so it is waited for, and then corrected; the same write is free afterwards."""
+    """The commit can't be undone, so it is awaited and then corrected. The same write is possible afterwards."""
     state, writes = slowed(world, 0)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
@@ -206,8 +206,8 @@ async def test_write_that_is_given_up_while_its_intent_is_noted_is_not_sent(
 
 @pytest.mark.requirement("writes.cancel")
 @pytest.mark.parametrize(("kind", "outcome"), [("create", "created"), ("delete", "deleted")])
-async def test_write_that_is_given_up_while_its_outcome_is_noted_keeps_it(world, kind: str, outcome: str) -> None:
-    """What is known is noted and told, not made unknown."""
+async def test_write_abandoned_while_its_outcome_is_recorded_keeps_it(world, kind: str, outcome: str) -> None:
+    """A known outcome is recorded and returned."""
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, kind, world))
     await state.reached.wait()
@@ -221,8 +221,8 @@ async def test_write_that_is_given_up_while_its_outcome_is_noted_keeps_it(world,
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world) -> None:
-    """The claim of a post after a lost answer is a note like any other."""
+async def test_post_found_while_the_write_is_abandoned_stays_found(world) -> None:
+    """Claiming a post after a lost response is a commit like any other."""
     world.faults.script = ["lost after commit"]
     state, writes = slowed(world, 1)
     caller = asyncio.create_task(begin(writes, "create", world))
@@ -237,8 +237,8 @@ async def test_post_that_is_found_while_the_write_is_given_up_stays_found(world)
 
 
 @pytest.mark.requirement("writes.drain")
-async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
-    """A call of several writes hears it at the next one; nothing of that is sent or noted."""
+async def test_no_write_begins_after_writes_were_abandoned(world) -> None:
+    """A call of several writes fails at its next one, which is neither sent nor recorded."""
     post = await world.api.posts.create(world.post("To be deleted"))
     world.faults.writes.clear()
     assert await world.writes.in_flight.abandon() is True
@@ -257,8 +257,8 @@ async def test_nothing_is_begun_after_writes_were_given_up(world) -> None:
 
 @pytest.mark.requirement("writes.drain")
 @pytest.mark.parametrize(("ends", "outcome"), [(False, "unknown"), (True, "uploaded")])
-async def test_upload_that_is_given_up_ends_and_notes_it(world, ends: bool, outcome: str) -> None:
-    """One that came to its end just then is uploaded."""
+async def test_abandoned_upload_ends_with_a_recorded_outcome(world, ends: bool, outcome: str) -> None:
+    """If it finishes at that moment, it counts as uploaded."""
     begun = anyio.Event()
 
     async def upload() -> str:
@@ -284,7 +284,7 @@ async def test_upload_that_is_given_up_ends_and_notes_it(world, ends: bool, outc
 
 
 @pytest.mark.requirement("writes.drain")
-async def test_drain_waits_for_what_is_in_flight(world) -> None:
+async def test_drain_waits_for_everything_in_flight(world) -> None:
     """Uploads and plans count as well as writes."""
     assert await world.writes.in_flight.drain(0) is True
     async with anyio.create_task_group() as tasks:
@@ -324,7 +324,7 @@ async def test_drain_waits_for_the_last_of_several(world) -> None:
 
 @pytest.mark.requirement("writes.drain")
 async def test_drain_keeps_the_time_to_record_outcomes_within_its_seconds(world) -> None:
-    """What ends after that is abandoned, although it would have ended within the seconds."""
+    """A write that ends after that is abandoned, even if it would have ended within the seconds."""
     in_flight = world.writes.in_flight
 
     async def work() -> None:
@@ -361,7 +361,7 @@ async def test_search_of_a_cancelled_write_ends_after_the_grace_period(world) ->
 
 @pytest.mark.requirement("writes.cancel")
 async def test_cancelled_caller_does_not_wait_for_a_ledger_that_hangs(world) -> None:
-    """The write goes on recording its outcome after the caller left."""
+    """The write continues to record its outcome after the caller left."""
     state, writes = slowed(world, 1, grace_seconds=0.01)
     caller = asyncio.create_task(writes.create(world.post(), tool="create_post"))
     await state.reached.wait()
@@ -377,7 +377,7 @@ async def test_cancelled_caller_does_not_wait_for_a_ledger_that_hangs(world) -> 
 
 @pytest.mark.requirement("writes.drain")
 async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_path: Path) -> None:
-    """What the drain did not wait for is noted as unknown before the connections close."""
+    """Writes still running after the drain are recorded as unknown before the connections close."""
     world.sandbox.app = world.faults
     settings = Settings(zone=find_zone("UTC"), state_dir=tmp_path / "own")
     assembly = create_server(settings, world.sandbox, now=world.time.clock.now)
@@ -395,6 +395,6 @@ async def test_closing_the_server_leaves_no_write_without_an_outcome(world, tmp_
         told = [answer.outcome for answer in answers]
         tasks.cancel_scope.cancel()
 
-    # By then, and not when the search for the answer has run its time.
+    # At this time, not at the end of the search for the response.
     assert (noted, told) == (["unknown"], ["unknown"])
     await assembly.state.aclose()

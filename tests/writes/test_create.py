@@ -1,4 +1,4 @@
-"""Creating: one request, one outcome, and a lost answer that is looked for."""
+"""Creates: one request, one outcome, and a search after a lost response."""
 
 import logging
 from dataclasses import replace
@@ -14,7 +14,7 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 def nested(depth: int) -> list[object]:
-    """A list in a list in a list."""
+    """Nest lists."""
     found: list[object] = []
     for _ in range(depth):
         found = [found]
@@ -23,7 +23,6 @@ def nested(depth: int) -> list[object]:
 
 @pytest.mark.requirement("writes.once")
 async def test_create_sends_one_request_and_returns_the_post(world) -> None:
-    """The normal path."""
     created = await world.writes.create(world.post(), tool="create_post")
 
     assert created.post is not None
@@ -35,7 +34,7 @@ async def test_create_sends_one_request_and_returns_the_post(world) -> None:
 
 @pytest.mark.requirement("writes.once")
 async def test_each_write_is_recorded_with_its_tool(world) -> None:
-    """And with the post in whose place one was created."""
+    """A replacement is recorded with the id of the post that it replaces."""
     created = await world.writes.create(world.post(), tool="apply_plan", replaces="cm0")
     await world.writes.delete(created.post_id, tool="undo_plan")
     async with world.writes.upload(tool="upload_media"):
@@ -54,8 +53,8 @@ async def test_each_write_is_recorded_with_its_tool(world) -> None:
 
 @pytest.mark.requirement("writes.once")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", nested(100_000)])
-async def test_post_that_cannot_be_written_as_json_is_refused_before_it_is_noted(world, value: object) -> None:
-    """Noted first, it would count as a write that may have happened, and a repetition would be told so."""
+async def test_post_that_json_cannot_express_is_refused_before_it_is_recorded(world, value: object) -> None:
+    """If it were recorded first, it would count as a write that may have happened."""
     post = replace(world.post(), platform_data={"tiktok": value})
     for _ in range(2):
         with pytest.raises(
@@ -68,8 +67,8 @@ async def test_post_that_cannot_be_written_as_json_is_refused_before_it_is_noted
 
 @pytest.mark.requirement("writes.lost-answers")
 @pytest.mark.parametrize("fault", ["lost after commit", "502 after commit", "page after commit", "commits late"])
-async def test_create_whose_answer_is_lost_is_found_and_never_sent_again(world, fault: str) -> None:
-    """A lost answer ends as created, with the id of the one post there is."""
+async def test_create_with_a_lost_response_is_found_and_never_resent(world, fault: str) -> None:
+    """The outcome is `created`, with the id of the only post."""
     world.faults.script = [fault]
 
     created = await world.writes.create(world.post(), tool="create_post")
@@ -85,7 +84,7 @@ async def test_create_whose_answer_is_lost_is_found_and_never_sent_again(world, 
 
 @pytest.mark.requirement("writes.lost-answers")
 async def test_create_that_never_arrived_is_unknown_after_the_deadline(world) -> None:
-    """Nothing is claimed and nothing is sent again; the search ends with the 30 s of the call."""
+    """Nothing is claimed or resent; the search ends with the call's 30 s."""
     world.faults.script = ["lost before commit"]
 
     created = await world.writes.create(world.post(), tool="create_post")
@@ -98,8 +97,7 @@ async def test_create_that_never_arrived_is_unknown_after_the_deadline(world) ->
 
 
 @pytest.mark.requirement("writes.lost-answers")
-async def test_create_is_unknown_while_the_api_cannot_be_asked(world) -> None:
-    """An API that stays away leaves the outcome unknown."""
+async def test_create_is_unknown_while_the_api_is_unavailable(world) -> None:
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
 
@@ -110,10 +108,10 @@ async def test_create_is_unknown_while_the_api_cannot_be_asked(world) -> None:
 
 @pytest.mark.requirement("writes.once")
 @pytest.mark.parametrize("fault", ["409", "not connected"])
-async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(
+async def test_create_that_was_refused_or_not_sent_raises_and_can_be_retried(
     world, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What certainly did not happen leaves no reservation, and does not count."""
+    """A write that certainly didn't happen leaves no reservation and doesn't count."""
     world.faults.script = [fault, fault]
 
     with pytest.raises((ValidationFailed, NotReached)):
@@ -128,7 +126,7 @@ async def test_create_that_was_refused_or_not_sent_raises_and_can_be_repeated(
 
 
 def list_errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, type[BaseException] | None]]:
-    """Message and exception of each error in the log."""
+    """Return the message and exception of each error in the log."""
     return [
         (record.getMessage(), record.exc_info[0] if record.exc_info else None)
         for record in caplog.records
@@ -138,7 +136,7 @@ def list_errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, type[BaseEx
 
 @pytest.mark.requirement("writes.once")
 async def test_write_that_was_not_sent_is_not_a_bug(world, monkeypatch, caplog) -> None:
-    """A limit that is used up, and a ledger that can't take it."""
+    """The limit is used up, or the ledger can't record it."""
     with pytest.raises(LimitReached):
         await world.another(limits=HourlyLimits(posts=0)).create(world.post(), tool="create_post")
 
@@ -153,8 +151,8 @@ async def test_write_that_was_not_sent_is_not_a_bug(world, monkeypatch, caplog) 
 
 
 @pytest.mark.requirement("writes.once")
-async def test_bug_during_a_write_is_noted_as_unknown_and_raised(world, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody foresaw still leaves an outcome."""
+async def test_bug_during_a_write_is_recorded_as_unknown_and_raised(world, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception still leaves an outcome."""
     post = await world.api.posts.create(world.post("To be deleted"))
     world.faults.script = ["crash", "crash"]
 

@@ -1,4 +1,4 @@
-"""Deleting: what became of the post, whole memory of it, and lost answers."""
+"""Deletes: their outcome, the deleted post in the ledger, and lost responses."""
 
 from datetime import UTC, datetime
 
@@ -24,8 +24,8 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
         ("lost before commit", "unknown", True),
     ],
 )
-async def test_delete_reports_what_became_of_the_post(world, fault: str, outcome: str, still_there: bool) -> None:
-    """A lost answer is settled by reading the post; nothing is sent twice."""
+async def test_delete_reports_its_outcome(world, fault: str, outcome: str, still_there: bool) -> None:
+    """A lost response is resolved by reading the post; nothing is sent twice."""
     post = await world.api.posts.create(world.post())
     world.faults.writes.clear()
     world.faults.script = [fault]
@@ -41,8 +41,8 @@ async def test_delete_reports_what_became_of_the_post(world, fault: str, outcome
 
 
 @pytest.mark.requirement("writes.delete")
-async def test_delete_is_unknown_while_the_api_cannot_be_asked(world) -> None:
-    """Not seen is not the same as gone."""
+async def test_delete_is_unknown_while_the_api_is_unavailable(world) -> None:
+    """An unreadable post isn't necessarily deleted."""
     post = await world.api.posts.create(world.post())
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
@@ -54,8 +54,8 @@ async def test_delete_is_unknown_while_the_api_cannot_be_asked(world) -> None:
 
 @pytest.mark.requirement("writes.delete")
 @pytest.mark.parametrize("fault", ["lost before commit", "404 page"])
-async def test_post_is_not_gone_because_a_gateway_has_lost_its_way(world, fault: str) -> None:
-    """Its page answers every path with 404, and the post goes out all the same."""
+async def test_gateway_page_does_not_count_as_deleted(world, fault: str) -> None:
+    """The gateway responds to every path with 404, while the post would still be published."""
     post = await world.api.posts.create(world.post())
     world.faults.script = [fault]
     world.faults.gateway_lost = True
@@ -69,8 +69,8 @@ async def test_post_is_not_gone_because_a_gateway_has_lost_its_way(world, fault:
 
 
 @pytest.mark.requirement("writes.delete")
-async def test_delete_that_the_api_refuses_raises_and_is_noted(world) -> None:
-    """The post is not among the removed ones."""
+async def test_delete_that_the_api_refuses_raises_and_is_recorded(world) -> None:
+    """The post doesn't count as deleted."""
     post = await world.api.posts.create(world.post())
     world.faults.script = ["409"]
 
@@ -82,8 +82,8 @@ async def test_delete_that_the_api_refuses_raises_and_is_noted(world) -> None:
 
 
 @pytest.mark.requirement("writes.delete")
-async def test_deleting_again_says_that_it_is_gone_and_an_unknown_id_is_not_found(world) -> None:
-    """What was deleted through us is remembered, whole."""
+async def test_second_delete_reports_gone_and_an_unknown_id_not_found(world) -> None:
+    """The ledger keeps a post that was deleted through this server in full."""
     post = await world.api.posts.create(world.post())
     await world.writes.delete(post.id, tool="delete_post")
 

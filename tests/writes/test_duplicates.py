@@ -1,4 +1,4 @@
-"""The same post is not created twice, unless that is wanted."""
+"""Duplicates: the same post isn't created twice unless the user wants that."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +12,7 @@ from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DUE = START + timedelta(days=2)
-# The same but for one unit.
+# These differ from it by one unit.
 AT = {
     "minute": DUE.replace(minute=1),
     "hour": DUE.replace(hour=11),
@@ -23,8 +23,8 @@ AT = {
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
-    """Within the window the second call sends nothing."""
+async def test_same_post_again_returns_the_first_one(world) -> None:
+    """Within the window, the second call sends nothing."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.time.clock.move(3600)
     second = await world.another().create(world.post(at=DUE + timedelta(seconds=20)), tool="create_post")
@@ -37,7 +37,7 @@ async def test_same_post_again_is_answered_with_the_first_one(world) -> None:
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("change", ["content", *AT, "account", "thread", "media", "data", "draft"])
 async def test_post_that_differs_is_not_a_duplicate(world, change: str) -> None:
-    """Text, time, account, thread, media and platform data make a post."""
+    """Text, time, account, thread, media and platform data identify a post."""
     post = world.post(account="twitter")
     other = {
         "content": replace(post, content="Doors open at eleven"),
@@ -69,10 +69,10 @@ SAME_TO_A_READER = {
 @pytest.mark.parametrize("part", ["content", "thread"])
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("difference", SAME_TO_A_READER)
-async def test_retry_that_differs_in_nothing_visible_is_a_duplicate(
+async def test_retry_with_only_invisible_differences_is_a_duplicate(
     world, difference: str, lost: bool, part: str
 ) -> None:
-    """Also if the first response was lost and the post has to be found."""
+    """Even if the first response was lost and the post must be searched for."""
     posts = [
         replace(world.post(account="twitter"), **{part: text if part == "content" else (text,)})
         for text in ("Caf\u00e9 opens\nat ten", SAME_TO_A_READER[difference])
@@ -92,7 +92,7 @@ async def test_retry_that_differs_in_nothing_visible_is_a_duplicate(
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("text", ["Caf\u00e9 opens at ten", "Caf\u00e9 opens\n\nat ten", "caf\u00e9 opens\nat ten"])
 async def test_text_that_looks_different_is_another_post(world, text: str) -> None:
-    """A line break, an empty line and a capital letter are visible."""
+    """Line breaks, empty lines and capital letters are visible."""
     await world.writes.create(world.post("Caf\u00e9 opens\nat ten"), tool="create_post")
 
     assert (await world.writes.create(world.post(text), tool="create_post")).outcome == "created"
@@ -116,8 +116,8 @@ async def test_one_account_in_common_makes_a_duplicate(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_post_to_a_platform_covers_the_accounts_that_the_answer_names(world) -> None:
-    """Targeting the platform and then its account is the same."""
+async def test_post_to_a_platform_covers_the_accounts_in_the_response(world) -> None:
+    """Targeting the platform and then its account creates a duplicate."""
     first = await world.writes.create(
         PostCreate("Hello", platforms=("linkedin",), scheduled_at=DUE), tool="create_post"
     )
@@ -133,7 +133,7 @@ async def test_post_to_a_platform_covers_the_accounts_that_the_answer_names(worl
 async def test_account_and_its_platform_are_one_target(
     world, platform_first: bool, lost: bool, hidden: tuple[str, ...]
 ) -> None:
-    """Whichever was named first, whatever the API shows of it, and also when the first answer was lost."""
+    """In either order, whatever the API shows, and after a lost response too."""
     world.faults.hidden = hidden
     account = world.post()
     platform = replace(account, account_ids=(), platforms=("linkedin",))
@@ -153,8 +153,8 @@ async def test_account_and_its_platform_are_one_target(
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_answer_named(world) -> None:
-    """Deleted in the dashboard and created again by its account."""
+async def test_deleted_post_to_a_platform_frees_its_accounts(world) -> None:
+    """It is deleted in the dashboard and created again for its account."""
     platform = replace(world.post(), account_ids=(), platforms=("linkedin",))
     first = await world.writes.create(platform, tool="create_post")
     await world.api.posts.delete(first.post_id or "")
@@ -170,7 +170,7 @@ async def test_post_to_a_platform_that_is_gone_frees_the_accounts_that_its_answe
 async def test_window_is_a_day_and_for_a_scheduled_post_until_its_time(
     world, at: datetime | None, hours: int, outcome: str
 ) -> None:
-    """A draft may be written again the next day; what is scheduled is not scheduled twice."""
+    """A draft can be created again the next day; a scheduled post isn't scheduled twice."""
     await world.writes.create(world.post(at=at), tool="create_post")
     world.time.clock.move(hours * 3600)
 
@@ -179,7 +179,7 @@ async def test_window_is_a_day_and_for_a_scheduled_post_until_its_time(
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_wanted_duplicate_is_sent(world) -> None:
-    """`allow_duplicate` sends it; what comes after is measured against the newest."""
+    """`allow_duplicate` sends it; later posts are compared with the newest one."""
     first = await world.writes.create(world.post(), tool="create_post")
     second = await world.writes.create(world.post(), tool="create_post", allow_duplicate=True)
     third = await world.writes.create(world.post(), tool="create_post")
@@ -190,8 +190,8 @@ async def test_wanted_duplicate_is_sent(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_wanted_duplicate_that_was_refused_leaves_the_first_one_known(world) -> None:
-    """The reservation of the first post comes back."""
+async def test_refused_duplicate_keeps_the_first_one_known(world) -> None:
+    """The first post's reservation is restored."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.faults.script = ["409"]
     with pytest.raises(ValidationFailed):
@@ -203,7 +203,7 @@ async def test_wanted_duplicate_that_was_refused_leaves_the_first_one_known(worl
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("elsewhere", [True, False])
 async def test_deleted_post_can_be_created_again(world, elsewhere: bool) -> None:
-    """Whether it was deleted through us or in the dashboard."""
+    """Deleted through this server or in the dashboard."""
     first = await world.writes.create(world.post(), tool="create_post")
     if elsewhere:
         await world.api.posts.delete(first.post_id or "")
@@ -216,8 +216,8 @@ async def test_deleted_post_can_be_created_again(world, elsewhere: bool) -> None
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("seconds", [0, 120])
-async def test_post_that_one_reading_does_not_find_is_not_gone(world, seconds: int) -> None:
-    """A copy of the API that lags answers 404 for what the list shows, or will show in a moment."""
+async def test_post_missing_from_one_read_is_not_gone(world, seconds: int) -> None:
+    """A lagging replica of the API responds with 404 for a post that the list shows, or will show soon."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.time.clock.move(seconds)
     world.faults.lagging = True
@@ -229,8 +229,8 @@ async def test_post_that_one_reading_does_not_find_is_not_gone(world, seconds: i
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_post_that_was_just_created_is_not_gone_because_it_is_not_shown(world) -> None:
-    """The list may lag as well; after a minute and a half it is believed."""
+async def test_new_post_missing_from_the_list_is_not_gone(world) -> None:
+    """The list may lag as well; it counts after 90 seconds."""
     first = await world.writes.create(world.post(), tool="create_post")
     await world.api.posts.delete(first.post_id or "")
 
@@ -242,7 +242,7 @@ async def test_post_that_was_just_created_is_not_gone_because_it_is_not_shown(wo
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_post_is_not_gone_while_the_list_cannot_be_read(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not found and not listed have to agree."""
+    """A post is gone only if it is neither found nor listed."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.time.clock.move(120)
     world.faults.lagging = True
@@ -256,8 +256,8 @@ async def _no_answer() -> list[Post]:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_duplicate_is_reported_while_the_api_is_away(world) -> None:
-    """The ledger knows the id; the post itself is missing from the answer."""
+async def test_duplicate_is_reported_while_the_api_is_unavailable(world) -> None:
+    """The id is from the ledger; the result lacks the post itself."""
     first = await world.writes.create(world.post(), tool="create_post")
     world.faults.reads_fail = True
 
@@ -268,7 +268,7 @@ async def test_duplicate_is_reported_while_the_api_is_away(world) -> None:
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_one_of_two_concurrent_processes_sends(world) -> None:
-    """The second is told while the first is under way."""
+    """The second is refused while the first is in flight."""
     async with world.held_create() as (results, _):
         with pytest.raises(EarlierAttempt) as raised:
             await world.another().create(world.post(), tool="create_post")
@@ -284,8 +284,8 @@ async def test_one_of_two_concurrent_processes_sends(world) -> None:
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_after_an_unknown_outcome_the_same_post_is_not_sent_again(world) -> None:
-    """The earlier attempt is told with its time, and how to send it all the same."""
+async def test_same_post_is_not_resent_after_an_unknown_outcome(world) -> None:
+    """The refusal has the time of the earlier attempt, and how to send the post anyway."""
     world.faults.script = ["lost before commit"]
     await world.writes.create(world.post(), tool="create_post")
 
@@ -304,7 +304,7 @@ async def test_after_an_unknown_outcome_the_same_post_is_not_sent_again(world) -
 
 @pytest.mark.requirement("writes.unknown-blocks")
 async def test_candidates_of_an_unknown_outcome_are_named(world) -> None:
-    """The newest three of the posts that may be it are listed in the refusal."""
+    """The refusal lists the newest three posts that may be it."""
     world.faults.hidden = ("createdAt",)
     ids = [(await world.api.posts.create(world.post())).id for _ in range(4)]
     world.faults.script = ["lost before commit"]
@@ -329,7 +329,7 @@ async def test_create_may_be_in_progress_for_90_seconds(world, seconds: float, i
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_unknown_outcome_that_is_settled_names_the_accounts_without_a_post(world) -> None:
+async def test_resolved_outcome_names_the_accounts_without_a_post(world) -> None:
     both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
@@ -347,8 +347,8 @@ async def test_unknown_outcome_that_is_settled_names_the_accounts_without_a_post
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize("gone", [0, 1, None])
-async def test_create_for_accounts_of_two_posts_names_those_that_are_left(world, gone: int | None) -> None:
-    """Both, or the one that is left with the account that has no post."""
+async def test_create_for_accounts_of_two_posts_names_the_remaining_ones(world, gone: int | None) -> None:
+    """Both posts, or the remaining one and the account without a post."""
     accounts = [world.accounts[name] for name in ("twitter", "linkedin")]
     posts = [replace(world.post(), account_ids=(account,)) for account in accounts]
     ids = [(await world.writes.create(post, tool="create_post")).post_id for post in posts]
@@ -367,8 +367,8 @@ async def test_create_for_accounts_of_two_posts_names_those_that_are_left(world,
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_unknown_outcome_is_settled_when_its_post_turns_up(world) -> None:
-    """The next call finds the post and answers with it, once for every account of it."""
+async def test_unknown_outcome_is_resolved_once_its_post_is_found(world) -> None:
+    """The next call finds the post and returns it, for every account of it."""
     both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
@@ -384,8 +384,8 @@ async def test_unknown_outcome_is_settled_when_its_post_turns_up(world) -> None:
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
-    """The post of another account on the same platform, whose answer was lost too, is not given out for it."""
+async def test_search_uses_the_targets_of_the_earlier_attempt(world) -> None:
+    """Another account's post on the same platform, whose response was lost too, isn't taken for it."""
     one, two = [each.id for each in await world.api.integrations.list() if each.platform == "twitter"]
     world.faults.reads_fail = True
     world.faults.script = ["lost before commit", "lost after commit"]
@@ -402,8 +402,8 @@ async def test_earlier_attempt_is_looked_for_as_it_was_sent(world) -> None:
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_create_whose_process_ended_is_looked_for_by_the_next(world) -> None:
-    """An intent without an outcome, old enough, is treated as a lost answer."""
+async def test_create_of_an_ended_process_is_searched_for_by_the_next(world) -> None:
+    """An old intent without an outcome is treated as a lost response."""
     await world.ledger.begin_create(world.post(), tool="create_post")
     post = await world.api.posts.create(world.post())
     world.time.clock.move(120)
@@ -418,8 +418,8 @@ async def test_create_whose_process_ended_is_looked_for_by_the_next(world) -> No
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_accounts_that_an_equal_post_is_not_for_are_named(world) -> None:
-    """Those would get nothing, so they must not be taken for served."""
+async def test_accounts_outside_the_equal_post_are_named(world) -> None:
+    """They would get nothing, so they must not count as served."""
     both = replace(world.post(), account_ids=(world.accounts["twitter"], world.accounts["linkedin"]))
     await world.writes.create(world.post(), tool="create_post")
 
@@ -428,8 +428,8 @@ async def test_accounts_that_an_equal_post_is_not_for_are_named(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_post_that_expires_while_its_repetition_is_noted_is_not_a_duplicate(world, monkeypatch) -> None:
-    """The time of the note and that of the look after it are not the same."""
+async def test_claim_that_expires_during_the_commit_is_not_a_duplicate(world, monkeypatch) -> None:
+    """Time passes between the commit and the read after it."""
     draft = world.post(at=None)
     await world.writes.create(draft, tool="create_post")
     world.time.clock.move(24 * 3600 - 1)
@@ -447,8 +447,8 @@ async def test_post_that_expires_while_its_repetition_is_noted_is_not_a_duplicat
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_ledger_that_changes_all_the_time_stops_a_write_with_words(world, monkeypatch) -> None:
-    """Nobody waits for ever."""
+async def test_contended_ledger_refuses_a_write(world, monkeypatch) -> None:
+    """The number of attempts is bounded."""
 
     async def changed(*_):
         return "changed"
@@ -464,8 +464,8 @@ async def test_ledger_that_changes_all_the_time_stops_a_write_with_words(world, 
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_repetition_that_was_refused_leaves_the_first_one_known_for_as_long_as_before(world) -> None:
-    """Up to the time of the post."""
+async def test_refused_repetition_keeps_the_first_ones_expiry(world) -> None:
+    """The first one is known until its time."""
     post = world.post(at=START + timedelta(days=10))
     first = await world.writes.create(post, tool="create_post")
     world.faults.script = ["409"]
@@ -478,8 +478,8 @@ async def test_repetition_that_was_refused_leaves_the_first_one_known_for_as_lon
 
 @pytest.mark.requirement("writes.duplicates")
 @pytest.mark.parametrize(("second", "third"), [("none", "already_created"), ("lost after commit", "refused")])
-async def test_refused_write_leaves_the_note_of_the_one_that_took_its_place(world, second, third) -> None:
-    """What was sent with `allow_duplicate` meanwhile stands, or may."""
+async def test_refused_write_keeps_the_claim_of_a_later_duplicate(world, second, third) -> None:
+    """A post sent with `allow_duplicate` in the meantime exists, or may."""
     post = world.post()
     world.faults.script = ["held, then refused", second]
     async with anyio.create_task_group() as tasks:
@@ -506,8 +506,8 @@ async def test_refused_write_leaves_the_note_of_the_one_that_took_its_place(worl
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(world) -> None:
-    """The write that it would have repeated has its outcome by then."""
+async def test_refused_repetition_does_not_restore_an_outdated_claim(world) -> None:
+    """The write that it would have repeated has an outcome by then."""
     post = world.post()
     first = await world.ledger.begin_create(post, tool="create_post")
     second = await world.ledger.begin_create(post, tool="create_post", allow_duplicate=True)
@@ -520,7 +520,7 @@ async def test_refused_repetition_does_not_put_back_a_note_that_is_out_of_date(w
 
 @pytest.mark.requirement("writes.duplicates")
 async def test_second_copy_is_known_for_a_day_without_the_first(world) -> None:
-    """What is noted of the older one later does not shorten it."""
+    """A later change to the older claim doesn't shorten it."""
     draft = world.post(at=None)
     first = await world.ledger.begin_create(draft, tool="create_post")
     world.time.clock.move(20 * 3600)
@@ -532,7 +532,7 @@ async def test_second_copy_is_known_for_a_day_without_the_first(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_duplicate_that_would_be_met_is_found_without_sending(world) -> None:
+async def test_duplicate_is_found_without_sending(world) -> None:
     """A list of all posts shows which of them are gone."""
     accounts = [world.accounts[name] for name in ("twitter", "linkedin")]
     posts = [replace(world.post(), account_ids=(account,)) for account in accounts]
@@ -567,8 +567,8 @@ IN_TEN_DAYS = START + timedelta(days=10)
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_copy_that_is_left_is_known_until_its_time(world) -> None:
-    """Of two copies the newer one was deleted elsewhere."""
+async def test_remaining_copy_is_known_until_its_time(world) -> None:
+    """The newer of two copies was deleted elsewhere."""
     post = world.post(at=IN_TEN_DAYS)
     first = await world.writes.create(post, tool="create_post")
     second = await world.writes.create(post, tool="create_post", allow_duplicate=True)
@@ -581,7 +581,7 @@ async def test_copy_that_is_left_is_known_until_its_time(world) -> None:
 
 
 @pytest.mark.requirement("writes.duplicates")
-async def test_copy_that_is_left_on_another_account_is_known_until_its_time(world) -> None:
+async def test_remaining_copy_on_another_account_is_known_until_its_time(world) -> None:
     accounts = (world.accounts["twitter"], world.accounts["linkedin"])
     one, two = (replace(world.post(at=IN_TEN_DAYS), account_ids=(account,)) for account in accounts)
     first = await world.writes.create(one, tool="create_post")
@@ -598,7 +598,7 @@ async def test_copy_that_is_left_on_another_account_is_known_until_its_time(worl
 
 
 @pytest.mark.requirement("writes.unknown-blocks")
-async def test_post_of_an_unknown_outcome_that_was_settled_is_known_until_its_time(world) -> None:
+async def test_post_of_a_resolved_outcome_is_known_until_its_time(world) -> None:
     post = world.post(at=IN_TEN_DAYS)
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
@@ -612,8 +612,8 @@ async def test_post_of_an_unknown_outcome_that_was_settled_is_known_until_its_ti
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_post_that_another_lost_create_may_have_made_is_not_given_out(world) -> None:
-    """Where the API doesn't show the accounts, the post may be either's."""
+async def test_post_that_another_lost_create_may_have_made_is_not_claimed(world) -> None:
+    """If the API doesn't show the accounts, the post may belong to either create."""
     world.faults.hidden = ("accountIds", "results")
     world.faults.reads_fail = True
     world.faults.script = ["lost before commit", "lost after commit"]
@@ -630,7 +630,7 @@ async def test_post_that_another_lost_create_may_have_made_is_not_given_out(worl
 @pytest.mark.requirement("writes.unknown-blocks")
 @pytest.mark.parametrize("seconds", [0, 120])
 async def test_earlier_create_that_is_not_found_is_unknown_since_its_time(world, seconds: int) -> None:
-    """While it may be in progress, and after."""
+    """While it may be in progress, and afterwards."""
     await world.ledger.begin_create(world.post(), tool="create_post")
     world.time.clock.move(seconds)
     prior = await world.ledger.find_prior_create(world.post())

@@ -1,4 +1,4 @@
-"""Any history of creates, deletes, faults and time: no post twice, no false answer, no write without an outcome."""
+"""Random histories of creates, deletes, faults and time: no duplicate, no false result, no write without an outcome."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ Key = tuple[str, str, datetime | None]
 
 
 class Histories(RuleBasedStateMachine):
-    """One user, two processes over one ledger, and somebody at the dashboard."""
+    """One user, two processes over one ledger, and the dashboard."""
 
     open_world: Callable[[Path], object]
 
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         process=st.sampled_from((0, 1)),
     )
     def create(self, text: str, to: str, scheduled: bool, fault: str, wanted: bool, process: int) -> None:
-        """An agent creates a post, perhaps again."""
+        """Create a post as an agent, perhaps again."""
         post = self._post(text, to, scheduled)
         before = {each.id for each in self._posts()}
         self.world.faults.script = [fault]
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9), fault=st.sampled_from(DELETE_FAULTS), process=st.sampled_from((0, 1)))
     def delete(self, which: int, fault: str, process: int) -> None:
-        """An agent deletes a post."""
+        """Delete a post as an agent."""
         there = self._posts()
         if not there:
             return
@@ -149,7 +149,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from(TEXTS), to=st.sampled_from(("linkedin", "both")), scheduled=st.booleans())
     def somebody_else_creates(self, text: str, to: str, scheduled: bool) -> None:
-        """Somebody creates a post in the dashboard; nobody else writes within the next seconds."""
+        """Create a post in the dashboard, without other writes in the next seconds."""
         post = self._post(text, to, scheduled)
         self._run(self.world.api.posts.create(post))
         self.extra.update(self._keys(post))
@@ -157,7 +157,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1, 30, 100)))
     def time_passes(self, seconds: int) -> None:
-        """Some seconds, far less than the window of duplicates in all."""
+        """Advance the clock by seconds, in total far less than the window of duplicates."""
         self._run(self.world.time.sleep(seconds))
 
     def teardown(self) -> None:
@@ -166,7 +166,7 @@ class Histories(RuleBasedStateMachine):
             counts = Counter(
                 (post.content, account, post.scheduled_at) for post in self._posts() for account in post.account_ids
             )
-            # Two may be there where one was wanted beside the first, or made by somebody else.
+            # Two may exist if a duplicate was allowed, or if one was created in the dashboard.
             assert all(count <= 1 + self.extra[key] for key, count in counts.items()), "a post is there twice"
             assert None not in self._run(self.world.outcomes())
             assert all(writes.in_flight.count == 0 for writes in self.processes)
@@ -182,14 +182,14 @@ def _histories(open_world: Callable[[Path], object]) -> type[Histories]:
 
 
 def test_every_history_keeps_the_promises(open_world: Callable[[Path], object]) -> None:
-    """No duplicates, no false answers, an outcome for each write."""
+    """No duplicates, no false results, and an outcome for each write."""
     run_state_machine_as_test(_histories(open_world), settings=PROFILE)
 
 
 def test_history_without_reservations_breaks_them(
     open_world: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the guard taken away the same search finds a post that is there twice."""
+    """Without the guard, the same search finds a duplicate."""
     begin = Ledger.begin_create
 
     async def begin_always(self: Ledger, post: PostCreate, **options: object) -> object:

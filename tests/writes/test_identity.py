@@ -1,4 +1,4 @@
-"""A post that is found is ours, or it is not given out as ours."""
+"""Identity of posts: a found post is claimed only if it can't be another's."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ from ttp_mcp.writes.outcomes import EarlierAttempt
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_equal_post_from_before_is_not_taken_for_the_new_one(world) -> None:
-    """A post that somebody else made earlier has an older date, so it is not even a candidate."""
+    """A post that another client created earlier has an older date, so it isn't even a candidate."""
     await world.api.posts.create(world.post())
     world.time.clock.move(60)
     world.faults.script = ["lost before commit"]
@@ -27,7 +27,7 @@ async def test_equal_post_from_before_is_not_taken_for_the_new_one(world) -> Non
 @pytest.mark.requirement("writes.no-mistaken-identity")
 @pytest.mark.parametrize("missing", ["createdAt", "Date"])
 async def test_without_dates_an_equal_post_is_only_a_candidate(world, missing: str) -> None:
-    """Where the API does not date its posts, or its own clock, an old post can't be told from a new one."""
+    """If the API sends no creation time or no `Date`, old and new posts look alike."""
     old = await world.api.posts.create(world.post())
     await world.api.aclose()
     world.time.clock.move(60)
@@ -44,7 +44,7 @@ async def test_without_dates_an_equal_post_is_only_a_candidate(world, missing: s
 
 @pytest.mark.requirement("writes.lost-answers")
 async def test_post_that_is_dated_in_whole_seconds_is_found_too(world) -> None:
-    """It is then a moment older than the request that made it."""
+    """Its date is then slightly older than the request that created it."""
     world.faults.whole_seconds = True
     world.faults.script = ["lost after commit"]
     world.time.clock.move(0.9)
@@ -58,7 +58,7 @@ async def test_post_that_is_dated_in_whole_seconds_is_found_too(world) -> None:
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_list_from_before_identifies_the_new_post_even_without_dates(world) -> None:
-    """A caller that has just listed the posts passes them on: what was not there then is new."""
+    """A caller that has just listed the posts passes the list on; a post outside it is new."""
     await world.api.posts.create(world.post())
     before = await world.api.posts.list()
     world.faults.hidden = ("createdAt",)
@@ -73,8 +73,8 @@ async def test_list_from_before_identifies_the_new_post_even_without_dates(world
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_several_new_equal_posts_leave_the_outcome_unknown_and_are_named(world) -> None:
-    """Somebody else created the same at the same moment: nobody can tell which is ours."""
+async def test_several_new_equal_posts_are_named_as_candidates(world) -> None:
+    """Another client created an equal post at the same moment, so either may be ours."""
     other = await world.api.posts.create(world.post())
     world.faults.script = ["lost after commit"]
 
@@ -87,7 +87,7 @@ async def test_several_new_equal_posts_leave_the_outcome_unknown_and_are_named(w
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_post_of_another_write_is_never_claimed(world) -> None:
-    """A second, wanted duplicate that got lost does not end up with the first one's id."""
+    """An allowed duplicate with a lost response doesn't get the first post's id."""
     await world.writes.create(world.post(), tool="create_post")
     world.faults.script = ["lost before commit"]
 
@@ -97,7 +97,7 @@ async def test_post_of_another_write_is_never_claimed(world) -> None:
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_open_write_to_another_account_does_no_harm_where_posts_show_theirs(world) -> None:
+async def test_open_write_to_another_account_does_not_matter_if_posts_show_accounts(world) -> None:
     await world.ledger.begin_create(world.post(account="twitter"), tool="create_post")
     world.faults.script = ["lost after commit"]
 
@@ -105,7 +105,7 @@ async def test_open_write_to_another_account_does_no_harm_where_posts_show_their
 
 
 class StaleLedger(Ledger):
-    """Does not yet see what another process is just noting."""
+    """A ledger that doesn't see another process's latest claim yet."""
 
     async def find_claimed_posts(self, post_ids: Sequence[str]) -> set[str]:
         return set()
@@ -113,7 +113,7 @@ class StaleLedger(Ledger):
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_one_of_two_searches_that_find_the_same_post_gets_it(world) -> None:
-    """Claiming a post is atomic, so a view that is a moment old does no harm."""
+    """Claiming a post is atomic, so a slightly outdated read is harmless."""
     await world.writes.create(world.post(), tool="create_post")
     world.ledger = StaleLedger(world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now)
     world.faults.script = ["lost before commit"]
@@ -124,7 +124,7 @@ async def test_one_of_two_searches_that_find_the_same_post_gets_it(world) -> Non
 
 
 class OnceStaleLedger(StaleLedger):
-    """Sees it at the second look."""
+    """A ledger that sees it at the second read."""
 
     looks = 0
 
@@ -134,7 +134,7 @@ class OnceStaleLedger(StaleLedger):
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_search_goes_on_after_a_post_that_another_write_has(world) -> None:
+async def test_search_continues_after_a_post_of_another_write(world) -> None:
     first = await world.writes.create(world.post(), tool="create_post")
     world.ledger = OnceStaleLedger(
         world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now
@@ -150,7 +150,7 @@ async def test_search_goes_on_after_a_post_that_another_write_has(world) -> None
 @pytest.mark.requirement("writes.no-mistaken-identity")
 @pytest.mark.parametrize("rival", ["open", "unknown", None])
 async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(world, rival: str | None) -> None:
-    """Where the API does not say which account a post is for, another write of the same text, whose post may come, forbids a guess."""
+    """If the API doesn't show accounts, the post may belong to another unresolved write of the same text."""
     world.faults.hidden = ("accountIds", "results")
     if rival:
         other = await world.ledger.begin_create(world.post(account="twitter"), tool="create_post")
@@ -169,7 +169,7 @@ async def test_without_account_ids_two_open_writes_of_one_text_are_kept_apart(wo
 async def test_equal_post_that_was_created_long_after_the_attempt_is_not_taken_for_it(
     world, seconds: float, is_ours: bool
 ) -> None:
-    """A write has its outcome within a minute and a half, and the API's clock is known to two seconds."""
+    """A write has its outcome within 90 seconds, and the API's clock is known to 2 seconds."""
     begun = world.time.clock.now()
     world.faults.script = ["lost before commit"]
     world.faults.reads_fail = True
@@ -189,7 +189,7 @@ async def test_equal_post_that_was_created_long_after_the_attempt_is_not_taken_f
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
 async def test_post_that_another_process_claimed_first_is_only_a_candidate(world) -> None:
-    """Both processes found it; the ledger gives it to the first."""
+    """Both processes found it; the first to claim it gets it."""
     world.faults.script = ["lost after commit"]
     world.faults.reads_fail = True
     await world.writes.create(world.post(), tool="create_post")

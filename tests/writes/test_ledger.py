@@ -1,4 +1,4 @@
-"""Writes and their ledger: what is noted, when, and what happens when it can't be."""
+"""Writes and their ledger: what is recorded, when, and what happens if it can't be."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 class BrokenState(SqliteStore):
-    """A ledger that takes so many commits and then none."""
+    """A store that fails after a number of commits."""
 
     commits_left = 0
 
@@ -36,7 +36,7 @@ class BrokenState(SqliteStore):
 
 
 class CountingState(SqliteStore):
-    """Counts what it is asked."""
+    """A store that counts its calls."""
 
     commits = 0
     looks = 0
@@ -53,8 +53,8 @@ class CountingState(SqliteStore):
 
 
 @pytest.mark.requirement("writes.price")
-async def test_write_costs_one_commit_before_and_one_after_and_no_look(world, tmp_path: Path) -> None:
-    """And one request: no list comes before a create."""
+async def test_write_costs_one_commit_before_and_one_after_and_no_read(world, tmp_path: Path) -> None:
+    """And one request: a create isn't preceded by a list."""
     state = CountingState(tmp_path / "counting")
     world.ledger = Ledger(state, "scope", world.time.clock.now)
     writes = world.another(limits=HourlyLimits(posts=100, deletes=100))
@@ -92,7 +92,7 @@ anyio.run(main)
 
 @pytest.mark.requirement("writes.ledger-faults")
 async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Path) -> None:
-    """The next process reports what was being sent."""
+    """The next process reports the write that was being sent."""
     killed = await anyio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     state = SqliteStore(tmp_path)
     ledger = Ledger(state, "scope", lambda: START + timedelta(minutes=5))
@@ -106,7 +106,7 @@ async def test_process_that_is_killed_during_a_write_leaves_a_trace(tmp_path: Pa
 
 @pytest.mark.requirement("writes.ledger-faults")
 async def test_write_that_cannot_be_recorded_is_not_sent(world, tmp_path: Path) -> None:
-    """No ledger, no write."""
+    """Without a ledger there is no write."""
     world.ledger = Ledger(BrokenState(tmp_path / "broken"), "scope", world.time.clock.now)
 
     with pytest.raises(LedgerProblem):
@@ -117,10 +117,10 @@ async def test_write_that_cannot_be_recorded_is_not_sent(world, tmp_path: Path) 
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize("fault", ["none", "lost after commit"])
-async def test_outcome_that_cannot_be_noted_is_still_answered(
+async def test_outcome_that_cannot_be_recorded_is_still_returned(
     world, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What happened has happened; the intent stays behind and is reported."""
+    """The write has happened; its intent remains and is reported."""
     state = BrokenState(tmp_path / "broken")
     state.commits_left = 1
     world.ledger = Ledger(state, "scope", world.time.clock.now)
@@ -147,7 +147,7 @@ async def test_outcome_that_cannot_be_noted_is_still_answered(
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize("fault", ["none", "lost after commit", "lost before commit"])
 @pytest.mark.parametrize("kind", ["create", "delete", "publish"])
-async def test_answer_says_that_its_outcome_is_not_recorded(world, tmp_path: Path, kind: str, fault: str) -> None:
+async def test_result_reports_that_its_outcome_is_not_recorded(world, tmp_path: Path, kind: str, fault: str) -> None:
     state = BrokenState(tmp_path / "broken")
     state.commits_left = 1
     world.ledger = Ledger(state, "scope", world.time.clock.now)
@@ -170,7 +170,7 @@ async def test_answer_says_that_its_outcome_is_not_recorded(world, tmp_path: Pat
 
 
 class UnreadableLedger(Ledger):
-    """Takes notes, and can't be asked for the first looks after a post."""
+    """A store that commits, but fails at the first reads of a post."""
 
     failures = 2
 
@@ -183,8 +183,8 @@ class UnreadableLedger(Ledger):
 
 @pytest.mark.requirement("writes.ledger-faults")
 @pytest.mark.parametrize(("failures", "outcome"), [(2, "created"), (99, "unknown")])
-async def test_lost_answer_has_an_outcome_though_the_ledger_cannot_be_read(world, failures: int, outcome: str) -> None:
-    """The next look may know; an error would say that nothing was sent."""
+async def test_lost_response_has_an_outcome_if_the_ledger_cannot_be_read(world, failures: int, outcome: str) -> None:
+    """A later search may find the post; an error would mean that nothing was sent."""
     world.ledger = UnreadableLedger(
         world.state, scope_of(world.api.base_url, world.api.token, None), world.time.clock.now
     )
@@ -198,7 +198,7 @@ async def test_lost_answer_has_an_outcome_though_the_ledger_cannot_be_read(world
 
 
 @pytest.mark.requirement("writes.audit")
-async def test_each_write_leaves_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_write_logs_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
     caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
     post = world.post("A secret surprise")

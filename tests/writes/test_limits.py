@@ -1,4 +1,4 @@
-"""Limits an hour."""
+"""Limits an hour of creates, deletes and uploads."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,8 @@ START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 @pytest.mark.requirement("writes.limits")
-async def test_limits_an_hour_refuse_what_is_too_much_and_say_when_there_is_room(world) -> None:
-    """Each of the three limits is told by its setting."""
+async def test_limits_an_hour_refuse_with_the_time_of_the_next_write(world) -> None:
+    """The refusal names the setting of each of the three limits."""
     settings = Settings(
         zone=find_zone("UTC"), state_dir=Path(), max_posts_per_hour=1, max_deletes_per_hour=1, max_uploads_per_hour=1
     )
@@ -58,8 +58,8 @@ def test_each_limit_has_its_own_setting() -> None:
 
 
 @pytest.mark.requirement("writes.limits")
-async def test_limit_of_none_allows_nothing(world) -> None:
-    """0 is a limit too, and never frees up."""
+async def test_limit_of_0_allows_nothing(world) -> None:
+    """0 is a valid limit that never frees up."""
     with pytest.raises(LimitReached, match="None is allowed") as raised:
         await world.another(limits=HourlyLimits(posts=0)).create(world.post(), tool="create_post")
 
@@ -68,7 +68,7 @@ async def test_limit_of_none_allows_nothing(world) -> None:
 
 @pytest.mark.requirement("writes.limits")
 async def test_refused_and_failed_writes_do_not_count(world) -> None:
-    """Only what may have happened uses up a limit."""
+    """Only writes that may have happened count towards a limit."""
     writes = world.another(limits=HourlyLimits(posts=1, uploads=1))
     world.faults.script = ["409"]
     with pytest.raises(ValidationFailed):

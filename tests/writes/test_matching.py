@@ -1,4 +1,4 @@
-"""Whether a post of the API is the one that was sent."""
+"""Comparison of the API's posts with the one that was sent."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,8 +35,8 @@ FOUND = {
 
 @pytest.mark.requirement("writes.matching")
 @pytest.mark.parametrize("missing", ["accountIds", "thread", "platformData"])
-def test_what_the_api_does_not_show_is_not_compared(missing: str) -> None:
-    """The reference promises neither accounts, thread nor platform data."""
+def test_fields_that_the_api_does_not_show_are_not_compared(missing: str) -> None:
+    """The reference documents neither accounts, thread nor platform data."""
     assert is_equal(SENT, Post(FOUND))
     assert is_equal(SENT, Post({key: value for key, value in FOUND.items() if key != missing}))
 
@@ -54,14 +54,14 @@ def test_what_the_api_does_not_show_is_not_compared(missing: str) -> None:
         ("platformData", {"pinterest": {"boardId": "8"}}),
     ],
 )
-def test_what_the_api_shows_has_to_agree(name: str, value: object) -> None:
+def test_fields_that_the_api_shows_must_match(name: str, value: object) -> None:
     """One difference is enough."""
     assert not is_equal(SENT, Post({**FOUND, name: value}))
 
 
 @pytest.mark.requirement("writes.matching")
 def test_accounts_are_read_from_the_results_too_and_platforms_by_name() -> None:
-    """Either place tells the accounts; a post to platforms is compared by them."""
+    """Accounts may be in either place; a post to platforms is compared by platform."""
     results = {**FOUND, "accountIds": None, "results": [{"accountId": "a"}, {"accountId": "c"}]}
     to_platform = replace(SENT, account_ids=(), platforms=("Pinterest",))
 

@@ -1,4 +1,4 @@
-"""Publishing a post now: once, settled by its status, and again only for accounts where it failed."""
+"""Publishing a post now: once, resolved by its status, and retried only for accounts where it failed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +33,9 @@ async def make_draft(world) -> Post:
         ("404 page", "unknown", "draft"),
     ],
 )
-async def test_lost_answer_is_settled_by_the_status_of_the_post(world, fault: str, outcome: str, status: str) -> None:
+async def test_lost_response_is_resolved_by_the_status_of_the_post(
+    world, fault: str, outcome: str, status: str
+) -> None:
     post = await make_draft(world)
     world.faults.script = [fault]
 
@@ -49,9 +51,7 @@ async def test_lost_answer_is_settled_by_the_status_of_the_post(world, fault: st
 
 @pytest.mark.requirement("writes.publish")
 @pytest.mark.parametrize(("before", "outcome"), [("draft", "queued"), ("failed", "unknown")])
-async def test_post_that_failed_was_published_only_if_it_had_not_failed_before(
-    world, before: str, outcome: str
-) -> None:
+async def test_failed_status_proves_a_publish_only_if_it_is_new(world, before: str, outcome: str) -> None:
     post = await make_draft(world)
     set_status(world, post, before)
     post = await world.api.posts.get(post.id)
@@ -140,7 +140,7 @@ async def test_publish_that_cannot_be_recorded_is_not_sent(world, monkeypatch: p
 
 @pytest.mark.requirement("writes.limits")
 async def test_limit_of_posts_an_hour_counts_publishes(world) -> None:
-    """A create and a publish are two."""
+    """A create and a publish count as two."""
     writes = world.another(limits=HourlyLimits(posts=2))
     post = (await writes.create(world.post(at=None), tool="create_post")).post
     await writes.publish(post, tool="publish_post")
@@ -194,14 +194,14 @@ def make_post(post_id: str, status: str, results: dict[str, str], created: str, 
         (make_post("p1", "partial", {"b": "published"}, "21"), {}),
     ],
 )
-def test_accounts_that_have_the_post_by_another_one_are_found(other: Post, served: dict[str, str]) -> None:
+def test_accounts_with_an_equal_post_are_found(other: Post, served: dict[str, str]) -> None:
     post = make_post("p1", "partial", {"a": "published", "b": "failed", "c": "failed"}, "20")
 
     assert find_accounts_with(post, [other], ["b", "c"]) == served
 
 
 @pytest.mark.requirement("writes.retry")
-def test_repeat_is_found_behind_other_posts_and_if_it_was_created_at_the_same_moment() -> None:
+def test_repeat_is_found_among_other_posts_of_the_same_moment() -> None:
     post = make_post("p1", "partial", {"a": "published", "b": "failed"}, "20")
     unrelated = make_post("p3", "published", {"b": "published"}, "21", content="Other")
     repeat = make_post("p2", "scheduled", {"b": "pending"}, "20")
@@ -227,7 +227,7 @@ def test_scheduled_post_is_due_within_one_tick(status: str, seconds: float | Non
 
 
 @pytest.mark.requirement("writes.publish")
-def test_post_that_is_failed_as_before_proves_nothing() -> None:
+def test_unchanged_failed_status_proves_nothing() -> None:
     failed, draft = (make_post("p1", status, {"a": "failed"}, "20") for status in ("failed", "draft"))
 
     assert not has_started(failed, failed, START)
@@ -235,7 +235,7 @@ def test_post_that_is_failed_as_before_proves_nothing() -> None:
 
 
 @pytest.mark.requirement("writes.retry")
-def test_account_with_a_link_shows_the_post_in_any_status() -> None:
+def test_account_with_a_link_has_the_post_in_any_status() -> None:
     results = [
         {"accountId": "a", "status": "failed", "url": "https://x.example/1"},
         {"accountId": "b", "status": "failed"},

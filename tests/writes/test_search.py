@@ -1,4 +1,4 @@
-"""The search for a write whose answer was lost: when it looks, how long, and by which clock."""
+"""The search after a lost response: when it reads, for how long, and by which clock."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -21,7 +21,7 @@ KINDS = ("create", "delete", "publish")
 
 
 async def begin_each(world) -> dict[str, Callable[[Writer], Awaitable[object]]]:
-    """One write of each kind."""
+    """Begin one write of each kind."""
     old = await world.api.posts.create(world.post("To be deleted"))
     draft = await world.api.posts.create(world.post("To be published", at=None))
     return {
@@ -32,8 +32,8 @@ async def begin_each(world) -> dict[str, Callable[[Writer], Awaitable[object]]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_search_looks_at_doubling_intervals_until_its_deadline(world, kind: str) -> None:
-    """The last look is at the deadline itself."""
+async def test_search_reads_at_doubling_intervals_until_its_deadline(world, kind: str) -> None:
+    """The last read is at the deadline."""
     delays: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -74,15 +74,15 @@ async def test_search_continues_after_a_failed_read(world, kind: str, outcome: s
     async def recover() -> None:
         world.faults.reads_fail = False
 
-    # A look repeats its request for a few seconds.
+    # A read retries its request for a few seconds.
     world.time.plan(10, recover)
 
     assert (await begin(world.writes)).outcome == outcome
     assert await world.outcomes() == [outcome]
 
 
-async def test_look_that_hangs_is_given_up(world) -> None:
-    """A write has its outcome within 80 s, and other processes rely on it."""
+async def test_read_that_hangs_is_abandoned(world) -> None:
+    """Other processes rely on an outcome within 80 s."""
     world.time.clock.move(100)
     writes = world.another(deadline_seconds=0, min_search_seconds=0.25)
     begins = await begin_each(world)
@@ -103,7 +103,7 @@ async def test_look_that_hangs_is_given_up(world) -> None:
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_post_is_found_by_the_clock_of_the_api(world, hours: int) -> None:
-    """This machine's clock is wrong. An equal post of a minute ago still isn't taken for the new one."""
+    """With a wrong clock on this machine, an equal post of a minute ago still isn't taken for the new one."""
     old = await world.api.posts.create(world.post())
     await world.api.aclose()
     time = world.time

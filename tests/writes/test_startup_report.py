@@ -1,4 +1,4 @@
-"""What the log of a new process says about what an earlier one left half done."""
+"""The startup report: unfinished writes of earlier processes, in the log of a new one."""
 
 import asyncio
 import logging
@@ -20,20 +20,20 @@ pytestmark = pytest.mark.requirement("ledger.reported-at-start")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The warnings, in order."""
+    """Return the logged warnings in order."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_nothing_left_is_not_mentioned(world, caplog: pytest.LogCaptureFixture) -> None:
-    """A write that ended, and a look into a ledger that is not there, leave no line."""
+async def test_report_is_empty_without_unfinished_writes(world, caplog: pytest.LogCaptureFixture) -> None:
+    """A finished write and a missing ledger log nothing."""
     await world.writes.create(world.post(), tool="create_post")
     await startup_report.report_unfinished_writes(world.ledger, sleep=world.time.sleep)
 
     assert lines(caplog) == []
 
 
-async def test_open_write_is_reported_at_once_and_again_when_its_process_must_be_gone(world, caplog) -> None:
-    """Each look logs only what is new. A write that began after the start is this process's own."""
+async def test_open_write_is_reported_at_once_and_again_once_its_process_has_ended(world, caplog) -> None:
+    """Each check logs only new findings. A write that began after the start is this process's own."""
     early = await world.ledger.begin_create(world.post("Early"), tool="create_post")
     assert isinstance(early, Write)
     world.time.clock.move(100)
@@ -57,8 +57,8 @@ async def test_open_write_is_reported_at_once_and_again_when_its_process_must_be
     assert "Early" not in caplog.text
 
 
-async def test_many_leftovers_are_one_line(world, caplog) -> None:
-    """Ten are named; a replacement of which nothing is known says so."""
+async def test_many_unfinished_writes_are_one_line(world, caplog) -> None:
+    """Ten of 13 are named, newest first, so the replacement isn't."""
     await world.ledger.replacements.begin("cm0", world.post("New"))
     for number in range(12):
         await world.ledger.begin_delete(f"cm{number}", None, tool="delete_post")
@@ -72,8 +72,8 @@ async def test_many_leftovers_are_one_line(world, caplog) -> None:
     assert "a replacement may have been created" not in line
 
 
-async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
-    """The crash came before the create, or within it."""
+async def test_replacement_without_a_create_is_reported(world, caplog) -> None:
+    """The crash was before or during the create."""
     await world.ledger.replacements.begin("cm0", world.post("New"))
     world.time.clock.move(timedelta(hours=1).total_seconds())
 
@@ -83,7 +83,7 @@ async def test_replacement_without_a_create_is_named_too(world, caplog) -> None:
 
 
 async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: Path, world, caplog) -> None:
-    """Serving goes on without a word: reads do not need it."""
+    """Nothing is logged, since reads don't need the ledger."""
     (tmp_path / "ledger.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     state = SqliteStore(tmp_path)
     await startup_report.report_unfinished_writes(Ledger(state, "one"), sleep=world.time.sleep)
@@ -92,8 +92,8 @@ async def test_ledger_that_cannot_be_read_is_left_to_the_first_write(tmp_path: P
     assert lines(caplog) == []
 
 
-async def test_look_that_fails_does_not_end_the_later_ones(tmp_path: Path, world, caplog) -> None:
-    """The file is damaged at the first look, and whole again at the second."""
+async def test_failed_check_does_not_stop_later_ones(tmp_path: Path, world, caplog) -> None:
+    """The file is damaged at the first check and repaired by the second."""
     await world.ledger.begin_delete("cm1", None, tool="delete_post")
     await world.state.aclose()
     world.time.clock.move(timedelta(hours=1).total_seconds())
@@ -111,8 +111,8 @@ async def test_look_that_fails_does_not_end_the_later_ones(tmp_path: Path, world
     assert "a delete of 2026-11-24T10:00:00.000Z (cm1) may have happened" in line
 
 
-async def test_server_says_it_on_stderr(tmp_path: Path) -> None:
-    """The whole program over stdio: the line comes by itself, a moment after the start."""
+async def test_server_logs_the_report_to_stderr(tmp_path: Path) -> None:
+    """The line appears shortly after the start of the program over stdio, without a call."""
     state = SqliteStore(tmp_path)
     url = "https://api.example/api"
     past = datetime.now(UTC) - timedelta(hours=1)

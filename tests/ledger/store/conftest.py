@@ -1,4 +1,4 @@
-"""Every store: files always, PostgreSQL if its server is installed."""
+"""Fixtures for every store: SQLite always, PostgreSQL if its server is installed."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 @pytest.fixture(scope="session")
 def own_postgresql() -> Generator[Server]:
-    """A PostgreSQL of this test run's own, which a test may end and start again."""
+    """A private PostgreSQL server, which a test may stop and restart."""
     program = find_postgresql()
     if program is None:
         pytest.skip(MISSING)
@@ -39,7 +39,7 @@ def own_postgresql() -> Generator[Server]:
 
 @pytest.fixture
 def postgresql_url(request: pytest.FixtureRequest) -> Generator[str]:
-    """A schema of its own in a PostgreSQL that other tests use as well."""
+    """A private schema in a shared PostgreSQL server."""
     server = os.environ.get("TTP_TEST_POSTGRESQL_URL") or request.getfixturevalue("own_postgresql").url
     schema = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as db:
@@ -49,7 +49,7 @@ def postgresql_url(request: pytest.FixtureRequest) -> Generator[str]:
 
 
 def in_schema(url: str, schema: str) -> str:
-    """The same database with another place for tables."""
+    """Return the URL of the same database with another schema."""
     return f"{url}?options={quote(f'-csearch_path={schema}')}"
 
 
@@ -61,7 +61,7 @@ def state_url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 async def open_store(state_url: str | None, tmp_path: Path) -> AsyncGenerator[Open]:
-    """Opens the store as one more process would; all are closed in the end."""
+    """Open the store as another process would; all are closed at the end."""
     opened: list[Store] = []
 
     def open_one() -> Store:
@@ -75,10 +75,10 @@ async def open_store(state_url: str | None, tmp_path: Path) -> AsyncGenerator[Op
 
 @pytest.fixture
 def scope() -> str:
-    """A user that no other test has."""
+    """The scope of a user that no other test has."""
     return uuid4().hex
 
 
 def settings(folder: Path, state_url: str | None = None) -> Settings:
-    """The defaults, with a folder and a store."""
+    """Return default settings with a folder and a store."""
     return Settings(zone=find_zone("UTC"), state_dir=folder, state_url=state_url)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server from Debian's packages, on a free loopback port and in a folder of its own.
+"""A private PostgreSQL server from Debian's packages, on a free loopback port and in its own folder.
 
 Standard library only. `.ci/services` runs this module to start and stop the server.
 """
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-# With characters that a URL must escape, and a word to search answers and logs for.
+# With characters that a URL must escape, and a word to search for in results and logs.
 PASSWORD = "word-of-honor/%41@:"
 MISSING = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
 START_SECONDS = 30
@@ -43,11 +43,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address, as TTP_STATE_URL takes it."""
+        """Its URL, for TTP_STATE_URL."""
         return f"postgresql://ttp:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> "Server":
-        """Start it, where it was before or on a free port, and wait until it answers."""
+        """Start it on its previous or a free port, and wait until it responds."""
         for _ in range(5):
             self.port = self.port or _free_port()
             with (self.folder / "log").open("ab") as log:
@@ -61,14 +61,14 @@ class Server:
         raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def end(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT in good order, SIGQUIT or SIGKILL as in a crash."""
+        """Stop it: SIGINT for a clean shutdown, SIGQUIT or SIGKILL for a crash."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(timeout=60)
             self.process = None
 
     def give(self, file: Path) -> str:
-        """A copy of a file that the server owns and only it can read."""
+        """Copy a file so that the server owns it and only the server can read it."""
         own = self.folder / file.name
         shutil.copyfile(file, own)
         own.chmod(0o600)
@@ -77,7 +77,7 @@ class Server:
         return str(own)
 
     def signal_all(self, number: signal.Signals) -> None:
-        """Stop or continue every process of it."""
+        """Send a signal to each of its processes, to stop or continue them."""
         assert self.process is not None
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -85,7 +85,7 @@ class Server:
             os.kill(each, number)
 
     def remove(self) -> None:
-        """End it and take its folder away."""
+        """Stop it and delete its folder."""
         self.end()
         shutil.rmtree(self.folder)
 
@@ -111,7 +111,7 @@ class Server:
         passwords.unlink()
 
     def _answers(self) -> bool:
-        """Check whether it answers; False if it ended, for example because the port was taken."""
+        """Check whether it responds; False if it has ended, for example because the port was taken."""
         assert self.process is not None
         until = time.monotonic() + START_SECONDS
         while self.process.poll() is None and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Behaviour of every store, in a file or in PostgreSQL."""
+"""Behaviour of every store, SQLite or PostgreSQL."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -157,7 +157,7 @@ async def test_committed_steps_are_not_repeated(open_store: Open, scope: str) ->
 
 @pytest.mark.requirement("state.expiry")
 async def test_expired_documents_count_as_absent(open_store: Open, scope: str) -> None:
-    """They can't be read and don't block a new one. The caller's clock decides."""
+    """They can't be read and don't block a new one. The caller's clock counts."""
     state = open_store()
     soon = NOW + timedelta(minutes=1)
     await state.commit(scope, [put("a", 1, expires_at=soon), put("b", 1, expires_at=soon), put("c", 1)], NOW)
@@ -197,7 +197,7 @@ async def test_time_of_any_year_is_kept_to_the_millisecond(open_store: Open, sco
 
 
 @pytest.mark.requirement("state.atomic")
-async def test_recent_returns_very_many(open_store: Open, scope: str) -> None:
+async def test_recent_returns_thousands_of_documents(open_store: Open, scope: str) -> None:
     """More than fit into one response of any store."""
     state = open_store()
     for start in range(0, 1200, 300):
@@ -252,7 +252,7 @@ ODD = [
 
 @pytest.mark.requirement("state.documents")
 async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) -> None:
-    """NUL characters, other scripts, long ones; lookalikes are distinct."""
+    """NUL characters, other scripts and long texts; lookalikes are distinct."""
     state = open_store()
     assert await state.commit(scope, [put(key, key) for key in ODD], NOW) == "done"
 
@@ -342,7 +342,7 @@ async def test_confirmation_is_redeemed_once_across_processes(open_store: Open, 
 
 @pytest.mark.requirement("state.replicas")
 async def test_plan_steps_are_recorded_across_processes(open_store: Open, scope: str) -> None:
-    """None overwrites another's."""
+    """No process overwrites another's steps."""
     ledgers = [Ledger(open_store(), scope, lambda: NOW) for _ in range(3)]
     await ledgers[0].plans.save("plan", {"posts": 12})
 

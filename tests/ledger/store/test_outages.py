@@ -31,7 +31,7 @@ def opened(url: str, **options: float) -> Store:
 
 
 async def refusal(state: Store, scope: str) -> str:
-    """The words of a write that can't be noted; a read is refused alike."""
+    """Return the message of a write that can't be recorded; a read fails with the same."""
     with anyio.fail_after(30), pytest.raises(LedgerProblem) as refused:
         await state.commit(scope, [put("refused")], NOW)
     told = "".join(traceback.format_exception(refused.value))
@@ -47,7 +47,7 @@ async def test_stopped_store_is_reported_and_used_again(own_postgresql: Server, 
     """After a shutdown or a crash; committed data are kept."""
     state = opened(own_postgresql.url)
     assert await state.commit(scope, [put("a", 1)], NOW) == "done"
-    # More connections than one, all of which are of no use afterwards.
+    # Several connections, all of which are broken afterwards.
     async with anyio.create_task_group() as tasks:
         for _ in range(6):
             tasks.start_soon(state.get, scope, "kind", ["a"], NOW)
@@ -103,7 +103,7 @@ async def test_store_that_hangs_is_reported_in_time(own_postgresql: Server, scop
 
 @asynccontextmanager
 async def losing_answers(url: str, word: bytes, count: int) -> AsyncGenerator[str]:
-    """A way to a server on which the answers to the first requests with a word in them get lost with their connection."""
+    """Proxy a server, and drop the connection instead of the response to the first requests that contain a word."""
     parts = urlsplit(url)
     left = [count]
     writers: set[asyncio.StreamWriter] = set()
@@ -183,7 +183,7 @@ async def test_missing_store_is_reported(scope: str) -> None:
 
 @pytest.mark.requirement("state.outage")
 async def test_wrong_password_is_reported_and_not_shown(own_postgresql: Server, scope: str) -> None:
-    """In our own text, since a client library's may quote the password."""
+    """In our own text, since a client library's message may quote the password."""
     state = opened(own_postgresql.url.replace("word-of-honor", "word-of-honor-too"))
     assert "refuses the connection" in await refusal(state, scope)
     await state.aclose()
@@ -195,7 +195,7 @@ async def test_wrong_password_is_reported_and_not_shown(own_postgresql: Server, 
 async def test_postgresql_that_refuses_to_write_is_reported(
     own_postgresql: Server, postgresql_url: str, scope: str
 ) -> None:
-    """It is read-only, its user can't create the table, or the table belongs to another program."""
+    """The server is read-only, the user can't create the table, or the table belongs to another program."""
     read_only = opened(f"{postgresql_url}%20-cdefault_transaction_read_only%3Don")
     assert "it is read-only" in await refusal(read_only, scope)
     await read_only.aclose()
@@ -269,7 +269,7 @@ async def test_terminated_sessions_are_replaced(postgresql_url: str, scope: str)
 
 @pytest.mark.requirement("state.durable")
 async def test_postgresql_commits_are_durable_with_any_server_defaults(postgresql_url: str, scope: str) -> None:
-    """A commit waits for the disk, each statement sees what was committed before it, and none runs for ever."""
+    """A commit waits for the disk, each statement sees earlier commits, and none runs without a timeout."""
     defaults = "%20-csynchronous_commit%3Doff%20-cdefault_transaction_isolation%3Dserializable"
     state = opened(f"{postgresql_url}{defaults}")
     await state.commit(scope, [put("a", 1)], NOW)
@@ -313,7 +313,7 @@ async def test_only_writes_create_the_table_concurrently(postgresql_url: str, sc
 
 
 @pytest.mark.requirement("state.expiry")
-async def test_postgresql_clears_away_what_is_expired_for_a_day(postgresql_url: str, scope: str) -> None:
+async def test_postgresql_removes_documents_that_expired_a_day_ago(postgresql_url: str, scope: str) -> None:
     """With a process's first commit. A clock that is ahead of the server's doesn't count."""
     past, later, far = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2500, 2900))
     state = opened(postgresql_url)

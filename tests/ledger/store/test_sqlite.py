@@ -27,7 +27,7 @@ LATER = NOW + timedelta(days=1)
 
 @pytest.fixture
 async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
-    """A store in a folder of its own."""
+    """A store in its own folder."""
     found = SqliteStore(tmp_path / "state", busy_seconds=0.05)
     yield found
     await found.aclose()
@@ -59,7 +59,7 @@ async def test_all_steps_happen_or_none(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.atomic")
 async def test_at_most_counts_and_puts_in_one_step(state: SqliteStore) -> None:
-    """Of many at once no more than allowed get through; what is older than the window does not count."""
+    """No more than allowed succeed concurrently; entries older than the window don't count."""
     results: list[str] = []
 
     async def add(number: int) -> None:
@@ -90,7 +90,7 @@ async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) 
 
 
 @pytest.mark.requirement("state.expiry")
-async def test_every_200th_commit_clears_500_expired_documents_away(tmp_path: Path) -> None:
+async def test_every_200th_commit_removes_500_expired_documents(tmp_path: Path) -> None:
     """Few enough to stay fast, and never one that expired less than a day ago."""
     state = SqliteStore(tmp_path)
     past = datetime(2020, 1, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
 
 @pytest.mark.requirement("state.atomic")
 async def test_key_that_is_not_text_is_absent(state: SqliteStore) -> None:
-    """Half a surrogate pair, as a model may make one up, is an unknown key like any other."""
+    """A lone surrogate from a model is an unknown key."""
     await state.commit("s", [put("a", 1)], NOW)
 
     assert await values(state, "a", "\ud800") == {"a": 1}
@@ -163,7 +163,7 @@ async def test_reading_creates_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("state.durable")
 async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) -> None:
-    """A commit is on the disk before it is reported, and readers do not wait for writers."""
+    """A commit is on the disk before it returns, and readers don't wait for writers."""
     await state.commit("s", [put("a")], NOW)
     db = state._writer  # the connection's own setting can't be seen from outside
     assert db is not None
@@ -192,8 +192,8 @@ anyio.run(main)
 
 
 @pytest.mark.requirement("state.shared")
-def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_path: Path) -> None:
-    """Three processes start on a new file at once and race for the same keys; each key is got once, and nothing is lost."""
+def test_processes_share_the_file_and_commits_survive_their_end(tmp_path: Path) -> None:
+    """Three processes open a new file at once and race for the same keys; each key is won once, and nothing is lost."""
     command = [sys.executable, "-c", PROCESS, str(tmp_path / "state"), "30"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     got = [int(process.communicate(timeout=60)[0]) for process in running]
@@ -207,7 +207,7 @@ def test_processes_share_the_file_and_what_one_committed_survives_its_end(tmp_pa
 
 @pytest.mark.requirement("state.faults")
 async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
-    """What was there stays readable."""
+    """Existing documents stay readable."""
     await state.commit("s", [put("a", 1)], NOW)
     db = state._writer
     assert db is not None
@@ -225,7 +225,7 @@ async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_another_program_holds_is_reported_and_reads_continue(state: SqliteStore) -> None:
-    """The wait is bounded."""
+    """The write fails after a bounded wait."""
     await state.commit("s", [put("a", 1)], NOW)
     holder = sqlite3.connect(state.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -302,7 +302,7 @@ async def test_commit_compares_nothing_before_it_holds_the_file(tmp_path: Path) 
 
 @contextmanager
 def held(file: Path) -> Generator[None]:
-    """Another program that locks the file, also for reading."""
+    """Lock the file from another program, for reading too."""
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
@@ -316,7 +316,7 @@ def held(file: Path) -> Generator[None]:
 
 @pytest.mark.requirement("state.reads-do-not-wait")
 async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> None:
-    """Also while writes wait for it with their full timeout."""
+    """Even while writes wait with their full timeout."""
     before = SqliteStore(tmp_path)
     await before.commit("s", [put("a", 1)], NOW)
     await before.aclose()
@@ -333,7 +333,7 @@ async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> N
             for number in range(50):
                 writing.start_soon(state.commit, "s", [put(str(number))], NOW)
             await anyio.wait_all_tasks_blocked()
-            # One write alone would wait for two minutes; seconds are for a machine that is busy.
+            # One write alone would wait for two minutes; the bound leaves time for a busy machine.
             with anyio.fail_after(30):
                 async with anyio.create_task_group() as reading:
                     for number in range(50):
@@ -348,7 +348,7 @@ async def test_reads_of_a_locked_file_fail_fast_in_parallel(tmp_path: Path) -> N
 async def test_cancelled_read_is_released_while_its_thread_still_waits(
     state: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it would have found is of no interest any more."""
+    """Its result isn't needed any more."""
     await state.commit("s", [put("a", 1)], NOW)
     begun, over = threading.Event(), threading.Event()
 
@@ -381,7 +381,7 @@ async def test_file_without_tables_is_empty(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
-    """It may contain needed data, so only the user moves it away."""
+    """It may contain needed data, so only the user may move it."""
     file = tmp_path / "ledger.db"
     file.write_bytes(b"this is no database" * 200)
     state = SqliteStore(tmp_path)
@@ -394,7 +394,7 @@ async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
-    """A file is in the place of the folder."""
+    """A file has the name of the folder."""
     (tmp_path / "state").write_text("in the way")
 
     with pytest.raises(LedgerProblem, match=r"can't be opened or created. Nothing is sent"):
@@ -403,7 +403,7 @@ async def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
-    """As on a drive that was mounted for reading."""
+    """As on a read-only drive."""
     await state.commit("s", [put("a", 1)], NOW)
     db = state._writer
     assert db is not None
@@ -415,7 +415,7 @@ async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_file_with_other_tables_is_reported(tmp_path: Path) -> None:
-    """It is another program's database that claims our version."""
+    """It is another program's database with our version number."""
     db = sqlite3.connect(tmp_path / "ledger.db")
     db.execute("PRAGMA user_version = 1")
     db.close()
@@ -465,7 +465,7 @@ def test_exiting_process_keeps_the_log_of_readers(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("state.faults")
 async def test_inaccessible_path_is_reported(tmp_path: Path) -> None:
-    """A too long name stands in for a folder without access, since root may run this."""
+    """An overlong name replaces a folder without access, since root may run this test."""
     state = SqliteStore(tmp_path / ("<" if WINDOWS else "x" * 300))
 
     if WINDOWS:  # such a folder isn't there yet
@@ -503,7 +503,7 @@ def settings(folder: Path, state_url: str | None = None) -> Settings:
 
 @pytest.mark.requirement("state.choice")
 async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
-    """Choosing a store opens nothing."""
+    """Choosing a store doesn't open it."""
     state = open_store(settings(tmp_path / "state"))
 
     assert isinstance(state, SqliteStore)
@@ -515,7 +515,7 @@ async def test_state_is_in_files_unless_configured(tmp_path: Path) -> None:
 @pytest.mark.requirement("state.private")
 @needs_links
 async def test_linked_file_is_private(tmp_path: Path) -> None:
-    """Also if it is created now."""
+    """Even if the file doesn't exist yet."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.db").symlink_to(tmp_path / "elsewhere.db")
     state = SqliteStore(tmp_path / "state")

@@ -1,4 +1,4 @@
-"""TTP_STATE_URL: the store that it names, the error if it can't be used, and a password that stays secret."""
+"""TTP_STATE_URL: its store, errors if it can't be used, and the secrecy of its password."""
 
 import ssl
 import subprocess
@@ -62,7 +62,7 @@ def test_invalid_url_is_reported_without_quoting_it(tmp_path: Path, url: str, wo
 
 @pytest.mark.requirement("state.url")
 def test_missing_driver_is_reported_with_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client is an extra."""
+    """The driver is an optional extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "ttp_mcp.ledger.store.postgresql")
 
@@ -74,8 +74,8 @@ def test_missing_driver_is_reported_with_the_install_command(tmp_path: Path, mon
 
 
 @pytest.mark.requirement("state.lazy")
-def test_clients_are_loaded_only_where_they_are_configured() -> None:
-    """A server with files starts without them."""
+def test_drivers_are_loaded_only_if_configured() -> None:
+    """A server with SQLite starts without them."""
     code = (
         "import sys, pathlib; from ttp_mcp.config import Settings; from ttp_mcp.ledger.store import open_store; "
         "from ttp_mcp.times import find_zone; open_store(Settings(find_zone('UTC'), pathlib.Path('/nowhere'))); "
@@ -85,7 +85,7 @@ def test_clients_are_loaded_only_where_they_are_configured() -> None:
 
 
 def certificate(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that vouches for itself, with its key beside it."""
+    """Create a self-signed certificate for 127.0.0.1, in one file with its key."""
     command = [
         "openssl",
         "req",
@@ -106,7 +106,7 @@ def certificate(folder: Path) -> Path:
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Generator[Server]:
-    """A server that speaks TLS."""
+    """Serve TLS."""
     program = find_postgresql()
     if program is None:
         pytest.skip(MISSING)
@@ -118,7 +118,7 @@ def tls_server(tmp_path: Path) -> Generator[Server]:
 
 
 @pytest.mark.requirement("state.url")
-async def test_tls_is_checked_and_its_parameters_are_in_the_url(tls_server: Server, tmp_path: Path) -> None:
+async def test_tls_is_verified_with_the_parameters_of_the_url(tls_server: Server, tmp_path: Path) -> None:
     """A certificate of an unknown issuer is refused, and accepted if its issuer is named."""
     authority = tmp_path / "certificate.pem"
     assert ssl.create_default_context(cafile=str(authority)).get_ca_certs()

@@ -1,4 +1,4 @@
-"""Faults on request: each kind, how they are scheduled, and which requests they hit."""
+"""Faults on request: kinds, scheduling, and the requests that they hit."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -43,8 +43,8 @@ def number_of_posts(sandbox: Sandbox) -> int:
 
 
 @pytest.mark.parametrize(("kind", "status", "retry_after"), [("429", 429, "2"), ("500", 500, None), ("503", 503, None)])
-async def test_refusals_have_the_documented_shape_and_do_nothing(sandbox, client, kind, status, retry_after):
-    """429 names its wait; none of them creates a post."""
+async def test_refusals_have_the_documented_shape_and_no_effect(sandbox, client, kind, status, retry_after):
+    """429 has a `Retry-After`; no refusal creates a post."""
     before = number_of_posts(sandbox)
     answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": kind})
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
@@ -59,7 +59,7 @@ async def test_retry_after_is_the_requested_seconds(client):
     assert answer.headers["retry-after"] == "7"
 
 
-async def test_delay_waits_and_then_answers_as_usual(client):
+async def test_delay_waits_and_then_responds_as_usual(client):
     """A shorter deadline expires, a longer one doesn't."""
     with anyio.move_on_after(0.05) as scope:
         await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=3600"})
@@ -67,8 +67,8 @@ async def test_delay_waits_and_then_answers_as_usual(client):
     assert (await client.get("/posts", headers={"x-sandbox-fault": "delay;seconds=0.01"})).status_code == 200
 
 
-async def test_delay_leaves_a_body_as_it_is_and_a_large_one_refused(sandbox, client):
-    """In several parts, and more than the API takes."""
+async def test_delay_does_not_change_the_limit_on_a_body(sandbox, client):
+    """A body in several parts is accepted, and one over the limit is refused."""
 
     async def parts() -> AsyncIterator[bytes]:
         for part in (b'{"content": "In parts", ', b'"platforms": ["linkedin"]}'):
@@ -96,7 +96,7 @@ async def test_resets_break_the_connection_before_or_after_the_effect(sandbox, c
     assert number_of_posts(sandbox) == before + made
 
 
-async def test_html_is_a_page_with_status_200_and_nothing_done(sandbox, client):
+async def test_html_is_a_page_with_status_200_and_no_effect(sandbox, client):
     """Like the sign-in page of a guest network."""
     before = number_of_posts(sandbox)
     answer = await client.post("/posts", json=POST, headers={"x-sandbox-fault": "html"})
@@ -240,7 +240,7 @@ async def test_page_is_never_hit(sandbox, client):
 
 @pytest.mark.requirement("faults.orders")
 def test_many_processes_use_up_a_fault_exactly(sandbox):
-    """Of twenty takers of seven, seven are hit."""
+    """Of twenty requests, a fault for seven hits seven."""
     faults.schedule_fault(sandbox.store, "500", times=7)
     hit: list[Fault] = []
     begin = threading.Barrier(5)
@@ -295,7 +295,7 @@ def test_invalid_fault_is_refused_with_the_valid_form(sandbox, order, words):
 
 @pytest.mark.requirement("faults.header")
 async def test_misspelled_header_is_refused(client):
-    """A test must not pass because its fault never came."""
+    """Otherwise a test could pass because its fault never happened."""
     for value, words in (("flood", "Unknown fault: 'flood'"), ("delay;second=1", "knows the option seconds=NUMBER")):
         answer = await client.get("/posts", headers={"x-sandbox-fault": value})
         assert answer.status_code == 400
@@ -312,5 +312,5 @@ async def test_header_is_ignored_unless_enabled():
 
 
 def test_every_kind_is_described():
-    """For the command line and the documentation; the seconds of a kind are named in it."""
+    """Descriptions are for the command line and the documentation, and name the seconds of a kind."""
     assert {kind for kind, words in faults.KINDS.items() if "--seconds" in words} == set(faults.SECONDS)

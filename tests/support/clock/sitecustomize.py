@@ -1,6 +1,6 @@
-"""Move the machine's clock by MOVED_CLOCK_DAYS days, in this process and in all that it starts.
+"""Move the machine's clock by MOVED_CLOCK_DAYS days, in this process and its child processes.
 
-Python imports a module of this name at start when its folder is on PYTHONPATH. `.ci/clock` uses it.
+Python imports a module of this name at startup if its folder is on PYTHONPATH. `.ci/clock` uses it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The program as clients start it: what a replayed start loads, how it ends, and what it costs."""
+"""The program as clients start it: the modules that a replayed start loads, its end, and its memory."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SIGNALS = [pytest.param(name, marks=needs_signals) for name in ("SIGTERM", "SIGI
 
 @contextmanager
 def program(folder, *words, python=(), **variables):
-    """`ttp-mcp --sandbox` over pipes."""
+    """Start `ttp-mcp --sandbox` over pipes."""
     started = subprocess.Popen(
         [sys.executable, *python, "-m", "ttp_mcp", *(words or ["--sandbox"])],
         **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
@@ -51,13 +51,13 @@ def open_session(peer):
 
 
 def status(peer, name):
-    """A line of the kernel's account of a process, in MiB."""
+    """Return a figure from `/proc/PID/status` in MiB."""
     return int(re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{peer.process.pid}/status").read_text())[1]) / 1024
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A state folder with the record of one session, and its answers."""
+    """Return a state folder with the record of one session, and its responses."""
     folder = tmp_path_factory.mktemp("state")
     with program(folder) as peer:
         answers = open_session(peer)
@@ -97,7 +97,7 @@ def test_replayed_start_loads_neither_the_sdk_nor_the_server(recorded):
 
 
 @pytest.mark.requirement("fast-start.idle")
-def test_first_call_starts_the_server_and_is_answered(recorded):
+def test_first_call_starts_the_server_and_gets_its_result(recorded):
     folder, answers = recorded
     with program(folder) as peer:
         assert open_session(peer) == answers
@@ -129,8 +129,8 @@ def test_idle_process_ends_with_code_0(recorded, end):
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("end", [*SIGNALS[:2], "input"])
-def test_end_during_the_hand_over_is_one(recorded, end):
-    """After a signal the call is not begun; at the end of input it is answered."""
+def test_end_during_the_hand_over_ends_the_process(recorded, end):
+    """After a signal the call isn't begun; at the end of input it gets its result."""
     folder, _ = recorded
     with program(folder) as peer:
         open_session(peer)
@@ -144,12 +144,12 @@ def test_end_during_the_hand_over_is_one(recorded, end):
         assert peer.process.stdout.read() == b""
 
 
-# Modules of which the import ends in the course of the hand-over.
+# Modules whose import ends during the hand-over.
 POINTS = ("mcp_types", "ttp_mcp.tools", "ttp_mcp.writes.startup_report")
 
 
 def wait_for_import(peer, module):
-    """Read what `-X importtime` prints until a module is loaded."""
+    """Read the output of `-X importtime` until a module is loaded."""
     while not (printed := peer.process.stderr.readline()).endswith(f" {module}\n".encode()):
         assert printed, f"{module} was not loaded"
 
@@ -158,8 +158,8 @@ def wait_for_import(peer, module):
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "SIGKILL", "input", "output"])
-def test_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, point, end):
-    """Everything was sent at once. After a signal the call is not answered; at the end of input it is."""
+def test_end_at_any_point_of_the_hand_over_repeats_no_response(recorded, point, end):
+    """Everything was sent at once. After a signal the call gets no response; at the end of input it does."""
     folder, answers = recorded
     with program(folder, python=["-X", "importtime"]) as peer:
         peer.send(b"".join(map(line, [*OPENING, call(1, "list_integrations")])))
@@ -170,7 +170,7 @@ def test_end_at_each_point_of_the_hand_over_answers_nothing_twice(recorded, poin
             peer.process.stdout.close()
         else:
             peer.process.send_signal(getattr(signal, end))
-        # Imports go on printing to a pipe that has to be read.
+        # Imports continue to print to a pipe that must be read.
         peer.process.stderr.read()
         assert peer.wait() == (-9 if end == "SIGKILL" else 0)
         if end != "output":
@@ -193,7 +193,7 @@ def test_pipelined_messages_are_answered_in_order(recorded):
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory):
-    """A state folder whose sandbox can't be opened any more, with a record of both eras."""
+    """Return a state folder with a record of both eras, whose sandbox can't be opened any more."""
     folder = tmp_path_factory.mktemp("damaged")
     for era in ("legacy", "modern"):
         with program(folder) as peer:
@@ -212,7 +212,7 @@ def era(request):
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_server_that_cannot_start_any_more_answers_what_was_sent(damaged, era):
+def test_server_that_cannot_start_responds_to_pending_requests(damaged, era):
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
     calls = [calling(era, number, "list_posts") for number in (9, 10, "x")]
     with program(damaged) as peer:
@@ -251,8 +251,8 @@ sys.exit(main(["--sandbox"]))
 
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize("module", ["ttp_mcp.cli.serve", "ttp_mcp.factory", "ttp_mcp.writes.startup_report"])
-def test_start_that_fails_by_a_mistake_of_the_program_answers_what_was_sent(tmp_path, era, module):
-    """Such as an installation in which a module is missing."""
+def test_start_that_fails_by_a_bug_responds_to_pending_requests(tmp_path, era, module):
+    """For example an installation without one of its modules."""
     python = ["-c", BREAKABLE]
     with program(tmp_path, python=python) as peer:
         peer.send(*opening(era))
@@ -277,8 +277,8 @@ ENDS = [(point, "") for point in POINTS] + [(POINTS[-1], end) for end in ("input
 @needs_signals
 @pytest.mark.requirement("fast-start.end")
 @pytest.mark.parametrize(("point", "end"), ENDS)
-def test_start_that_fails_answers_what_arrives_until_then(damaged, era, point, end):
-    """Also a request that is longer than a pipe, and whatever ends the session in the meantime."""
+def test_failed_start_responds_to_requests_that_arrived_until_then(damaged, era, point, end):
+    """Also to a request that is longer than a pipe, however the session ends in the meantime."""
     asked = [
         calling(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
     ]
@@ -308,13 +308,13 @@ def test_start_that_fails_answers_what_arrives_until_then(damaged, era, point, e
 
 
 def send_all(peer, messages):
-    """Send messages as far as the process reads them."""
+    """Send messages until the process stops reading."""
     with suppress(BrokenPipeError):
         peer.send(*messages)
 
 
 @pytest.mark.requirement("fast-start.end")
-def test_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded):
+def test_call_cancelled_during_the_hand_over_gets_no_response(recorded):
     folder, _ = recorded
     with program(folder) as peer:
         open_session(peer)
@@ -329,7 +329,7 @@ def test_call_that_is_cancelled_during_the_hand_over_is_not_answered(recorded):
 @needs_parents
 @pytest.mark.requirement("fast-start.end")
 def test_idle_process_ends_with_the_process_that_started_it(recorded):
-    """Although its input is still open."""
+    """Even if its input is still open."""
     folder, _ = recorded
     waiting, release = os.pipe()
     script = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-m', 'ttp_mcp', '--sandbox']); os.read({waiting}, 1)"
@@ -372,14 +372,14 @@ for name in ("cli.serve", "factory", "logs", "transports.stdio.transport", "writ
     import_module(f"ttp_mcp.{name}")
 print(*sorted({*sys.modules} - before), sep="\\n")
 """
-# Packages of ours that serve other commands, other transports, or wait for a call.
+# Our packages for other commands, for other transports, or for the first call.
 ELSEWHERE = {"client_config", "sandbox", "cli.call", "cli.install", "cli.login", "cli.sandbox", "transports.http"}
 ELSEWHERE |= {"ledger.store.postgresql", "ledger.store.sqlite"}
 
 
 @pytest.mark.requirement("fast-start.lean")
 def test_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
-    """The SDK itself loads a web server, auth and an HTTP client, whatever is imported from it."""
+    """The SDK itself always loads a web server, auth and an HTTP client."""
     output = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
     modules = {*output.split()}
     ours = {name.removeprefix("ttp_mcp.") for name in modules if name.startswith("ttp_mcp.")}
@@ -388,7 +388,7 @@ def test_server_loads_nothing_beyond_the_sdk_that_stdio_does_not_need():
     assert foreign <= {"argparse", "difflib", "gc", "statistics"}
 
 
-# Packages and modules of ours that a server needs to list its tools and to report unfinished writes.
+# Our packages and modules that a server needs to list its tools and to report unfinished writes.
 BEFORE_CALL = {
     "api",
     "cli",
@@ -403,27 +403,27 @@ BEFORE_CALL = {
     "process",
 }
 BEFORE_CALL |= {"server", "text", "times", "toolkit", "tools", "transports", "writes"}
-# What those load beside the packages of the SDK: Python's own.
+# Modules of Python that those load beside the SDK's packages.
 BESIDE_SDK = {"argparse", "ctypes", "difflib", "gc", "resource", "runpy", "sqlite3", "statistics", "ttp_mcp"}
-# What a call to the API loads. The second half is for extras of the HTTP client, loaded where something else has installed them.
+# Modules that a call to the API loads. The second half are optional extras of the HTTP client, if they are installed.
 HTTP_CLIENT = {"h11", "httpcore2", "truststore", "ctypes"}
 HTTP_CLIENT |= {"attr", "attrs", "h2", "hpack", "hyperframe", "outcome", "socksio", "sortedcontainers", "trio"}
 
 
 def packages(modules):
-    """Their packages, without private ones."""
+    """Return the packages of modules, without private ones."""
     return {name.partition(".")[0] for name in modules if not name.startswith("_")}
 
 
 def imported(text):
-    """Modules that `-X importtime` names, also those that aren't installed."""
+    """Return the modules that `-X importtime` lists, even those that aren't installed."""
     return {*re.findall(r"\| +(\S+)$", text, re.MULTILINE)}
 
 
 @pytest.mark.requirement("fast-start.lean")
 @skip_on_windows("under Wine the last lines of a program reach a file late")
 def test_loaded_packages_before_and_at_the_first_call(tmp_path):
-    """Only the HTTP client's connections come with the call."""
+    """Only the HTTP client's connections are loaded by the call."""
     timed = [sys.executable, "-X", "importtime"]
     sdk = imported(subprocess.run([*timed, "-c", "import mcp.server.lowlevel"], capture_output=True, text=True).stderr)
     variables = {"TTP_API_TOKEN": "ttp_" + "0123456789abcdef" * 3, "TTP_API_URL": "http://127.0.0.1:1/api"}
@@ -514,8 +514,8 @@ print(len(list(path.parent.iterdir())))
 
 @pytest.mark.requirement("handshake.record")
 @skip_on_windows("Windows has no fork")
-def test_record_is_whole_or_absent_wherever_the_process_is_killed(tmp_path):
-    """SIGKILL before each line of Python that finds the files changed, while two answers are recorded."""
+def test_record_is_complete_or_absent_wherever_the_process_is_killed(tmp_path):
+    """Send SIGKILL before each line of Python after which the files have changed, while two responses are recorded."""
     path = tmp_path / "handshake-record"
     printed = subprocess.run(
         [sys.executable, "-c", RECORDING, str(path)], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""The replayed handshake: the same responses as without it, whatever is sent, and the real server if in doubt."""
+"""The replayed handshake: the same responses as without it, and the real server for everything unusual."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def server(settings, sandbox):
 
 @pytest.fixture
 def serve(tmp_path, server):
-    """Serves one session whose input is given as messages or as bytes. Files serve as pipes that hold everything."""
+    """Serve one session whose input is given as messages or bytes. Files replace pipes, since they hold everything."""
 
     async def run(messages, *, record=tmp_path / "record", key="key", threads=WINDOWS, server=server):
         handshake = None if record is None else Handshake(record, key)
@@ -53,7 +53,7 @@ def serve(tmp_path, server):
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_later_start_answers_the_same_bytes_without_the_real_server(serve, era, threads):
+async def test_later_start_sends_the_same_bytes_without_the_real_server(serve, era, threads):
     first = await serve(opening(era), threads=threads)
     assert first.is_real
     assert sorted(answer["id"] for answer in first.answers if answer["id"] != "start") == [0, 1, 2, 3, 4]
@@ -65,7 +65,7 @@ async def test_later_start_answers_the_same_bytes_without_the_real_server(serve,
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_ids_of_requests_may_be_of_any_form(serve):
+async def test_request_ids_may_have_any_form(serve):
     await serve(opening("legacy"))
     renamed = [{**INITIALIZE, "id": 'ä"\\"'}, INITIALIZED, request(2**53, "tools/list"), request(-1, "ping")]
     later = await serve(renamed)
@@ -78,7 +78,7 @@ ODD_IDS = [0, -1, 2**53, 10**30, "", " ", "\0", 'ä"\\', "\ud83d", "0", "x" * 40
 
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: repr(odd)[:20])
-async def test_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
+async def test_id_is_echoed_like_the_real_server_does(serve, odd):
     messages = [*opening("legacy"), request(odd, "tools/list")]
     plain = await serve(messages, record=None)
     await serve(opening("legacy"))
@@ -89,7 +89,7 @@ async def test_id_is_repeated_as_the_real_server_repeats_it(serve, odd):
 @pytest.mark.requirement("handshake.same")
 @pytest.mark.parametrize("number", ["start", 0, "0"])
 async def test_requests_with_one_id_get_their_own_responses(serve, era, number):
-    """With several in flight under one id, all are answered, and later clients get their own."""
+    """Several requests in flight with one id all get a response, and later clients get their own."""
     messages = [{**message, "id": number} if "id" in message else message for message in opening(era)]
     plain = await serve(messages, record=None)
     for _ in range(3):
@@ -100,7 +100,7 @@ async def test_requests_with_one_id_get_their_own_responses(serve, era, number):
 
 
 def meta(era, **more):
-    """Parameters with metadata in the form of an era."""
+    """Return parameters with an era's metadata."""
     return {"_meta": {**(META["_meta"] if era == "modern" else {}), **more}}
 
 
@@ -155,8 +155,8 @@ UNUSUAL = {
 
 
 @pytest.mark.requirement("handshake.same")
-async def test_unusual_session_is_answered_as_the_real_server_does(serve, era):
-    """All share one record, so that what one session leaves there would show in another."""
+async def test_unusual_session_gets_the_responses_of_the_real_server(serve, era):
+    """All share one record, so an entry left by one session would show in another."""
     sessions = {name: make(era) for name, make in UNUSUAL.items()}
     plain = {name: sorted((await serve(messages, record=None)).lines) for name, messages in sessions.items()}
     for _ in range(3):
@@ -182,7 +182,7 @@ async def test_metadata_that_differs_in_each_session_is_not_recorded(serve, era,
 
 
 def send_in_pieces(peer, pieces):
-    """Send each piece so that it is read alone, then close."""
+    """Send each piece so that it is read separately, then close."""
     for piece in pieces:
         peer.send(piece)
     peer.close()
@@ -190,12 +190,12 @@ def send_in_pieces(peer, pieces):
 
 @pytest.fixture
 def serve_pieces(tmp_path, server):
-    """Serves one session whose input is read in exactly these pieces."""
+    """Serve one session whose input is read in exactly these pieces."""
 
     async def run(pieces):
         handshake = Handshake(tmp_path / "record", "key")
         given, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Far less than a socket holds if it is cut only once, so this thread never waits.
+        # If it is cut only once, this is far less than a socket holds, so this thread never blocks.
         sender = threading.Thread(target=send_in_pieces, args=(peer, pieces))
         with given, (tmp_path / "output").open("w+b") as taken:
             descriptors = {"input_fd": given.fileno(), "output_fd": taken.fileno()}
@@ -215,7 +215,7 @@ needs_packets = pytest.mark.skipif(sys.platform != "linux", reason="sockets that
 
 
 def raw(messages):
-    """Messages with characters of several bytes, which JSON would escape otherwise."""
+    """Encode messages with unescaped characters of several bytes."""
     text = "".join(json.dumps(message, ensure_ascii=False) + "\n" for message in messages)
     return text.replace('"peer"', '"pëer 🎉 \u2028"').encode()
 
@@ -223,7 +223,7 @@ def raw(messages):
 @needs_packets
 @pytest.mark.requirement("handshake.same")
 async def test_messages_may_be_cut_at_every_byte(serve, serve_pieces, era):
-    """Also inside a character; and each byte may arrive alone."""
+    """Also inside a character; each byte may arrive alone."""
     data = raw(opening(era)[:4])
     expected = await serve(data)
     for cut in range(1, len(data)):
@@ -278,7 +278,7 @@ async def test_pipelined_session_is_answered_once_in_the_right_state(serve, era,
 
 @pytest.mark.requirement("handshake.hand-over")
 async def test_session_cut_anywhere_is_answered_once(serve, era):
-    """The end of input after each message, with and without its line end, and after half of it."""
+    """The input ends after each message, with and without its line end, and after half of it."""
     messages = [*opening(era), calling(era, 9, "list_integrations"), *opening(era, first=11)[-4:]]
     await serve(opening(era))
     for size in range(len(messages) + 1):
@@ -287,7 +287,7 @@ async def test_session_cut_anywhere_is_answered_once(serve, era):
         for data in (whole, whole[:-1], whole + rest):
             asked = Counter(message["id"] for message in messages[:size] if "id" in message)
             answered = Counter(answer["id"] for answer in (await serve(data)).answers)
-            answered.pop(None, 0)  # the refusal of half a message
+            answered.pop(None, 0)  # the error for half a message
             assert answered == asked, data
 
 
@@ -336,7 +336,7 @@ async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve):
         pytest.param(b"x" * (LINE_BYTES + 1), id="a line over the limit"),
     ],
 )
-async def test_any_other_line_goes_to_the_real_server(serve, odd):
+async def test_other_lines_go_to_the_real_server(serve, odd):
     data = b"".join(map(line, opening("legacy")[:4])) + odd + b"\n" + line(request(9, "ping"))
     plain = await serve(data, record=None)
     await serve(opening("legacy"))
@@ -366,8 +366,8 @@ async def test_error_is_never_replayed(serve, messages):
 
 
 @pytest.mark.requirement("handshake.doubt")
-async def test_answer_belongs_to_the_session_that_got_it(serve):
-    """Clients differ in the version they ask for and in what they can; each gets its own answers, and both are remembered."""
+async def test_response_is_replayed_only_to_matching_clients(serve):
+    """Clients differ in version and capabilities; each gets its own responses, and both are recorded."""
     old = [{**INITIALIZE, "params": INITIALIZE["params"] | {"protocolVersion": "2024-11-05"}}, *opening("legacy")[1:]]
     sessions = (opening("legacy"), old, opening("modern"), other_client(opening("legacy")))
     first = [await serve(messages) for messages in sessions]
@@ -389,7 +389,7 @@ async def test_nothing_is_recorded_after_another_message(serve):
 
 @pytest.mark.requirement("handshake.doubt")
 @pytest.mark.parametrize("later", [calling("legacy", 1, "list_integrations"), request(1, "prompts/list")])
-def test_answer_under_an_id_that_two_requests_have_is_not_recorded(tmp_path, later):
+def test_response_to_an_id_of_two_requests_is_not_recorded(tmp_path, later):
     handshake = Handshake(tmp_path / "record", "key")
     assert handshake.observe(line(request(1, "tools/list")))
     assert not handshake.observe(line(later))
@@ -409,7 +409,7 @@ def test_answer_under_an_id_that_two_requests_have_is_not_recorded(tmp_path, lat
         lambda path: path.write_bytes(bytes(range(256)) * 4),
     ],
 )
-async def test_record_that_is_damaged_counts_as_none(serve, tmp_path, damage):
+async def test_damaged_record_is_ignored(serve, tmp_path, damage):
     await counts_as_none(serve, tmp_path / "record", damage)
 
 
@@ -425,29 +425,29 @@ async def test_record_that_is_damaged_counts_as_none(serve, tmp_path, damage):
         pytest.param(lambda path: os.chown(path, 12345, -1), marks=needs_root),
     ],
 )
-async def test_record_that_may_be_changed_by_others_counts_as_none(serve, tmp_path, damage):
+async def test_record_that_others_can_change_is_ignored(serve, tmp_path, damage):
     await counts_as_none(serve, tmp_path / "record", damage)
 
 
 async def counts_as_none(serve, record, damage):
-    """Check that a start with a damaged record answers by itself, and replaces it."""
+    """Check that a start with an invalid record uses the real server, and replaces the record."""
     plain = await serve(opening("legacy"))
     damage(record)
     later = await serve(opening("legacy"))
     assert later.is_real
     assert sorted(later.lines) == sorted(plain.lines)
-    # It has been replaced, unless it is a folder.
+    # The record has been replaced, unless it is a folder.
     assert (await serve(opening("legacy"))).is_real == record.is_dir()
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_record_of_another_start_counts_as_none(serve):
+async def test_record_of_another_start_is_ignored(serve):
     await serve(opening("legacy"))
     assert (await serve(opening("legacy"), key="other")).is_real
 
 
 @pytest.mark.requirement("handshake.record")
-async def test_folder_that_cannot_be_written_costs_only_the_record(serve, tmp_path):
+async def test_server_works_without_a_writable_folder(serve, tmp_path):
     (tmp_path / "file").touch()
     for _ in range(2):
         session = await serve(opening("legacy"), record=tmp_path / "file" / "record")

@@ -1,4 +1,4 @@
-"""The agent of the tools' tests."""
+"""The `agent` fixture of the tools' tests."""
 
 from tests.tools.conftest import clock, connect, demo_folder, fresh, open_sandbox, settings
 

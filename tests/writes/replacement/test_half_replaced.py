@@ -1,4 +1,4 @@
-"""A reschedule whose process ends half way: nothing is lost, both ids are named, and the same call finishes it."""
+"""A reschedule whose process ends halfway: nothing is lost, both ids are reported, and the same call finishes it."""
 
 from contextlib import asynccontextmanager
 
@@ -15,11 +15,11 @@ LATER = "2026-11-27T10:00"
 
 
 class Crash(Exception):
-    """Stands for the end of the process: nothing of the call runs after it but this test."""
+    """Simulates the end of the process: no code of the call runs after it."""
 
 
 def crash_at(monkeypatch, name):
-    """Let one step of reschedule_post end the process instead."""
+    """End the process at one step of reschedule_post."""
 
     async def crash(*_, **__):
         raise Crash
@@ -28,13 +28,13 @@ def crash_at(monkeypatch, name):
 
 
 async def scheduled(agent):
-    """A post that is due on the 26th."""
+    """Schedule a post for the 26th."""
     _, data = await agent.ok("create_post", content="Doors open at ten", platforms=["linkedin"], scheduled_at=DUE)
     return data["post_id"]
 
 
 async def crashed(agent, monkeypatch, step, **arguments):
-    """A call that ended at a step; the ids that stand after it."""
+    """Reschedule with a crash at one step; return the ids of the posts that exist then."""
     with monkeypatch.context() as broken:
         crash_at(broken, step)
         await agent.refused("reschedule_post", **arguments)
@@ -43,13 +43,13 @@ async def crashed(agent, monkeypatch, step, **arguments):
 
 
 async def reports(agent):
-    """What check_setup says of half replaced posts."""
+    """Return the findings of check_setup about half-done replacements."""
     _, data = await agent.ok("check_setup")
     return [item["text"] for item in data["items"] if item["name"] == "half replaced"]
 
 
 async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, clock, monkeypatch):
-    """Not while a process may still be at it; from then on until one of the two is gone."""
+    """Not while a process may still be replacing the post; after that until one of the two is gone."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
@@ -65,7 +65,7 @@ async def test_crash_between_create_and_delete_is_reported_with_both_ids(fresh, 
 
 @pytest.mark.parametrize("seconds", [0, 271])
 async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, monkeypatch, seconds):
-    """At once or later, the replacement that is there is taken, and the old post goes."""
+    """Immediately or later, the existing replacement is used, and the old post is deleted."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     clock.move(seconds)
@@ -80,7 +80,7 @@ async def test_same_call_again_finishes_a_half_done_replacement(fresh, clock, mo
 
 
 async def test_other_call_reports_the_half_done_replacement(fresh, clock, monkeypatch):
-    """A second time for a post that is being replaced would leave two of them."""
+    """Another replacement would leave two new posts."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
@@ -94,8 +94,8 @@ async def test_other_call_reports_the_half_done_replacement(fresh, clock, monkey
     await fresh.ok("reschedule_post", post_id=old, scheduled_at="2026-11-28T10:00")
 
 
-async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh, clock, monkeypatch):
-    """Nothing was made; the next call may do something else."""
+async def test_crash_before_the_create_leaves_only_the_old_post(fresh, clock, monkeypatch):
+    """Nothing was created, so the next call may do something else."""
     old = await scheduled(fresh)
     assert await crashed(fresh, monkeypatch, "_create", post_id=old, scheduled_at=LATER) == [old]
 
@@ -107,7 +107,7 @@ async def test_crash_before_the_create_leaves_the_old_post_and_a_free_way(fresh,
 
 
 async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(fresh, monkeypatch):
-    """Only the note was missing; the next call writes it."""
+    """Only the record of its end is missing; the next call adds it."""
     old = await scheduled(fresh)
     (new,) = await crashed(fresh, monkeypatch, "_confirm", post_id=old, scheduled_at=LATER)
 
@@ -118,7 +118,7 @@ async def test_crash_after_the_delete_is_reported_with_the_id_that_exists(fresh,
 
 
 async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):
-    """Nothing was made, for sure, so there is nothing to report and nothing in the way."""
+    """Nothing was created, so nothing is reported or blocked."""
     async with connect(demo_posts=False, max_posts_per_hour=1) as agent:
         old = await scheduled(agent)
         assert "TTP_MAX_POSTS_PER_HOUR" in await agent.refused("reschedule_post", post_id=old, scheduled_at=LATER)
@@ -126,8 +126,8 @@ async def test_replacement_that_was_refused_leaves_no_trace(connect, clock):
         assert await agent.assembly.app.ledger.replacements.find_pending(old) is None
 
 
-async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
-    """Its own create is found; nothing is being replaced."""
+async def test_reschedule_without_a_change_leaves_no_trace(fresh):
+    """Its own create is found, so nothing is replaced."""
     old = await scheduled(fresh)
     assert "like that already" in await fresh.refused("reschedule_post", post_id=old, scheduled_at=DUE)
 
@@ -135,7 +135,7 @@ async def test_post_that_is_like_that_already_leaves_no_trace(fresh):
 
 
 async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkeypatch):
-    """It would leave a second one of which nobody knows."""
+    """Finishing it as the first one would leave an unknown second post."""
     twitter, berlin = await fresh.account("twitter @harborcafe"), await fresh.account("twitter @harborcafe_berlin")
     old = await scheduled(fresh)
     await crashed(fresh, monkeypatch, "_swap", post_id=old, account_ids=[twitter])
@@ -143,7 +143,7 @@ async def test_same_text_for_other_accounts_is_another_replacement(fresh, monkey
     assert len(fresh.standing()) == 2
 
 
-async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clock, monkeypatch):
+async def test_replacement_of_another_post_is_not_confused_with_this_one(fresh, clock, monkeypatch):
     """Two posts with the same text may move to the same time."""
     twitter = await fresh.account("twitter @harborcafe")
     _, other = await fresh.ok("create_post", content="Doors open at ten", account_ids=[twitter], scheduled_at=DUE)
@@ -157,7 +157,7 @@ async def test_replacement_of_another_post_is_not_taken_for_this_ones(fresh, clo
 
 
 async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
-    """It goes out all the same."""
+    """The other one would still be published."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
@@ -166,8 +166,8 @@ async def test_deleting_one_half_names_the_other(fresh, clock, monkeypatch):
     assert f"An unfinished reschedule had already created {new} as its replacement. Call delete_post for it too" in text
 
 
-async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, clock, monkeypatch):
-    """Under the id that it has now."""
+async def test_replacement_that_was_rescheduled_is_still_the_other_half(fresh, clock, monkeypatch):
+    """Under its current id."""
     old = await scheduled(fresh)
     standing = await crashed(fresh, monkeypatch, "_swap", post_id=old, scheduled_at=LATER)
     (new,) = set(standing) - {old}
@@ -180,7 +180,7 @@ async def test_replacement_that_was_moved_on_is_still_the_other_half(fresh, cloc
 
 
 class HoldAfterCreate:
-    """Holds the first read of a post after a reschedule created its replacement."""
+    """Hold the first read of a post after a reschedule created its replacement."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -198,7 +198,7 @@ class HoldAfterCreate:
 
 @asynccontextmanager
 async def connect_held(connect):
-    """An agent, and what holds a reschedule between create and delete."""
+    """Connect an agent whose reschedule is held between create and delete."""
     holds: list[HoldAfterCreate] = []
 
     def hold(app: ASGIApp) -> ASGIApp:
@@ -209,8 +209,8 @@ async def connect_held(connect):
         yield agent, holds[-1]
 
 
-async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
-    """The create has ended and the delete hasn't begun: without waiting, both posts would be left."""
+async def test_shutdown_between_create_and_delete_waits_for_both(connect):
+    """The create has ended and the delete hasn't begun; without waiting, both posts would exist."""
     async with connect_held(connect) as (agent, hold):
         old = await scheduled(agent)
         drained: list[bool] = []
@@ -231,7 +231,7 @@ async def test_shutdown_between_create_and_delete_waits_for_the_end(connect):
 
 
 async def test_cancelled_reschedule_ends_with_one_post(connect):
-    """The create has ended and the delete hasn't begun: stopped there, the call would leave both posts."""
+    """The create has ended and the delete hasn't begun; stopping there would leave both posts."""
     async with connect_held(connect) as (agent, hold):
         old = await scheduled(agent)
         async with anyio.create_task_group() as tasks:

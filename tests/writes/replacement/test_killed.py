@@ -1,4 +1,4 @@
-"""Processes that are killed within the writes of a longer job: nothing is lost, nothing is sent twice, and the job can be ended."""
+"""Processes killed during a job of several writes: nothing is lost or sent twice, and the job can be finished."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ MAY_STAND = "may have created an equal post"
 
 
 class Killing:
-    """An API that kills the process that calls it, at its n-th request of a method, before that takes effect or after."""
+    """An API that kills the calling process at the n-th request of a method, before or after that takes effect."""
 
     def __init__(self, sandbox):
         self.sandbox = sandbox
@@ -32,7 +32,7 @@ class Killing:
         self.method, self.turn, self.after = "", 0, False
 
     async def app(self, scope, receive, send):
-        """Pass on what is not the chosen request."""
+        """Pass on every other request."""
         if scope["type"] == "http" and self.victim is not None and scope["method"] == self.method:
             self.turn -= 1
             if self.turn == 0:
@@ -51,11 +51,11 @@ class World:
         self._api, self._environment = api, environment
 
     async def call(self, tool, /, **arguments):
-        """Exit code and the answer as data."""
+        """Call a tool; return the exit code and the result as data."""
         return await self.run("call", "--json", tool, json.dumps(arguments))
 
     async def run(self, *arguments):
-        """Exit code of a command and its JSON."""
+        """Run a command; return its exit code and its JSON."""
         command = [*PROGRAM, *arguments]
         async with await anyio.open_process(command, env=self._environment) as process:
             self._api.victim = process
@@ -65,13 +65,13 @@ class World:
         return process.returncode, json.loads(out) if out else {}
 
     async def ok(self, tool, /, **arguments):
-        """The data of a call that does it."""
+        """Return the data of a call that must succeed."""
         code, data = await self.call(tool, **arguments)
         assert code == 0, data
         return data
 
     async def killed(self, method, turn, after, tool, /, **arguments):
-        """A call that does not survive its n-th request of a method; then five minutes pass."""
+        """Run a call that is killed at the n-th request of a method, then advance the clock by five minutes."""
         self._api.method, self._api.turn, self._api.after = method, turn, after
         code, _ = await self.call(tool, **arguments)
         assert code == KILLED
@@ -91,7 +91,7 @@ class World:
 
     @property
     def standing(self):
-        """Text and time of every post that there really is."""
+        """Return text and time of every post in the sandbox."""
         with self._api.sandbox.store.reading() as db:
             rows = db.execute("SELECT content, scheduled_at FROM posts ORDER BY content, scheduled_at").fetchall()
         return [(row["content"], datetime.fromtimestamp(row["scheduled_at"] / 1000, UTC)) for row in rows]
@@ -99,7 +99,7 @@ class World:
 
 @asynccontextmanager
 async def world(folder):
-    """As long as the block runs."""
+    """Serve a world while the block runs."""
     with Sandbox(folder / "sandbox") as sandbox:
         with sandbox.store.writing() as db:
             db.execute("DELETE FROM posts")
@@ -112,7 +112,7 @@ async def world(folder):
 @pytest.mark.requirement("history.shows")
 @pytest.mark.parametrize("after", [False, True])
 async def test_history_shows_a_write_whose_process_was_killed_as_unknown(tmp_path, after):
-    """First, whether it happened or not, with its accounts and without its content."""
+    """It is listed first, whether it happened or not, with its accounts and without its content."""
     async with world(tmp_path) as here:
         post = {"platforms": ["linkedin"], "scheduled_at": NEXT_WEEK.isoformat()}
         await here.killed("POST", 1, after, "create_post", content="Secret launch", **post)
@@ -135,8 +135,8 @@ OLD, NEW = ("Doors open at ten", NEXT_WEEK), ("Doors open at ten", LATER)
     ("method", "after", "left"),
     [("POST", False, [OLD]), ("POST", True, [OLD, NEW]), ("DELETE", False, [OLD, NEW]), ("DELETE", True, [NEW])],
 )
-async def test_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_path, method, after, left):
-    """By the same call; or, where nobody can know whether the replacement was made, as its refusal says."""
+async def test_killed_reschedule_leaves_a_post_and_can_be_finished(tmp_path, method, after, left):
+    """By the same call or, if it isn't known whether the replacement was created, by the steps in its refusal."""
     async with world(tmp_path) as here:
         post = {"content": OLD[0], "platforms": ["linkedin"]}
         old = (await here.ok("create_post", **post, scheduled_at=OLD[1].isoformat()))["post_id"]
@@ -161,8 +161,8 @@ async def test_reschedule_that_is_killed_leaves_a_post_and_can_be_ended(tmp_path
 
 @pytest.mark.requirement("tools.plans")
 @pytest.mark.parametrize("after", [False, True])
-async def test_plan_that_is_killed_while_it_is_applied_is_continued(tmp_path, after):
-    """After the second of three posts: that one is found, or its refusal says how to go on. Each post is sent once."""
+async def test_plan_killed_while_it_is_applied_is_continued(tmp_path, after):
+    """Killed at the second of three posts: that post is found, or the refusal has the next step. Each post is sent once."""
     async with world(tmp_path) as here:
         posts = [{"content": f"Soup of the day, {number}", "platforms": ["linkedin"]} for number in range(3)]
         plan = await here.ok("plan_posts", posts=posts)
