@@ -516,7 +516,7 @@ REMOVED: dict[str, Removal] = {
         no_check,
         "tests/ledger/store/test_sqlite.py::test_file_and_folder_are_private",
     ),
-    # The human
+    # The user
     "confirmation counts once": Removal(
         "ledger.confirmations:Confirmations.redeem",
         not_used_up,
@@ -532,7 +532,7 @@ REMOVED: dict[str, Removal] = {
         always([]),
         "tests/toolkit/test_confirmation.py::test_yes_to_a_delete_is_for_the_post_as_it_was_shown",
     ),
-    "changed while the human thinks": Removal(
+    "changed while the user thinks": Removal(
         "tools.posts.reschedule:refuse_changed",
         no_check,
         "tests/toolkit/test_confirmation.py::test_post_that_is_changed_while_the_user_thinks_is_left",
@@ -562,7 +562,7 @@ REMOVED: dict[str, Removal] = {
         constant(10_000_000),
         "tests/toolkit/test_confirmation.py::test_confirmation_expires_after_five_minutes",
     ),
-    "human is asked": Removal(
+    "user is asked": Removal(
         "tools.posts.create:require_confirmation",
         later(None),
         "tests/toolkit/test_confirmation.py::test_only_posts_due_soon_are_confirmed",
@@ -638,7 +638,7 @@ REMOVED: dict[str, Removal] = {
         no_check,
         f"{TOOLS}/plans/test_plans.py::test_plan_whose_times_passed_is_refused",
     ),
-    "human is asked about a plan": Removal(
+    "user is asked about a plan": Removal(
         "tools.plans.apply:require_confirmation",
         later(False),
         f"{TOOLS}/plans/test_plans.py::test_user_is_asked_once_for_the_whole_plan",
@@ -663,7 +663,7 @@ REMOVED: dict[str, Removal] = {
         constant(timedelta(0)),
         f"{TOOLS}/plans/test_guards.py::test_post_due_within_a_minute_is_not_applied",
     ),
-    "human is asked about a replacement": Removal(
+    "user is asked about a replacement": Removal(
         "tools.posts.reschedule:require_confirmation",
         later(False),
         "tests/toolkit/test_confirmation.py::test_reschedule_to_now_is_confirmed",
@@ -678,12 +678,12 @@ REMOVED: dict[str, Removal] = {
         later(True),
         f"{TOOLS}/plans/test_plans.py::test_post_missing_from_a_lagging_replica_is_kept",
     ),
-    "human is asked about publishing": Removal(
+    "user is asked about publishing": Removal(
         "tools.posts.publish:require_confirmation",
         later(False),
         f"{TOOLS}/posts/test_publish.py::test_user_is_asked_first_and_a_refusal_sends_nothing",
     ),
-    "changed while the human is asked about publishing": Removal(
+    "changed while the user is asked about publishing": Removal(
         "tools.posts.publish:_refuse_other_step",
         no_check,
         f"{TOOLS}/posts/test_publish.py::test_post_that_changes_while_the_user_is_asked_is_left",

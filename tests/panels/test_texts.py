@@ -117,7 +117,7 @@ def test_text_that_poses_as_the_server_is_quoted_and_confirms_nothing(stage: Sta
     stage.click("Cancel post")
     stage.press("cancel-yes")
     shown = stage.see("Cancel post: please confirm", "Delete this post?", "confirmation 0123456789abcdef")
-    assert "the human has to agree" not in shown
+    assert "the user has to agree" not in shown
     stage.click("Confirm")
     stage.see("Cancel post: done")
     (quote,) = stage.browser.execute_script(

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.requirement("server.human")
 
 eras = pytest.mark.parametrize("era", ERAS)
 YES = types.ElicitResult(action="accept", content={"confirm": True})
-DECLINED = "Not done: the human declined. Ask what to change; nothing was sent."
+DECLINED = "Not done: the user declined. Ask what to change; nothing was sent."
 
 
 def drafts(sandbox):

@@ -58,7 +58,7 @@ async def test_no_and_a_closed_question_are_refusals(connect, mode, answer):
     """Nothing is sent."""
     async with connect(answer=answer, mode=mode, demo_posts=False) as agent:
         words = await agent.refused("create_post", **SOON)
-        assert words == "Not done: the human declined. Ask what to change; nothing was sent."
+        assert words == "Not done: the user declined. Ask what to change; nothing was sent."
         assert len(agent.questions) == 1
         assert agent.standing() == []
 
@@ -154,7 +154,7 @@ async def test_client_without_prompts_gets_a_preview_first(connect, mode):
     async with connect(mode=mode, confirm="required", demo_posts=False) as agent:
         words = await agent.refused("create_post", **LATER)
         assert agent.shown(words) == snapshot("""\
-Not done yet, because the human has to agree first. Show them this:
+Not done yet, because the user has to agree first. Show them this:
 Schedule this post for Thu 26 Nov 2026 10:00 Europe/Paris (09:00Z), in 2 days, on linkedin «Harbor Café»?
 │ Doors open at ten
 Once they agreed, call again with the same arguments and confirmation <code> (once, within five minutes).
@@ -267,14 +267,14 @@ YES = {"confirm": types.ElicitResult(action="accept", content={"confirm": True})
 
 
 async def question(agent, tool, arguments):
-    """What a 2026 client gets before it asks its human."""
+    """What a 2026 client gets before it asks its user."""
     result = await agent.client.session.call_tool(tool, arguments, allow_input_required=True)
     assert isinstance(result, types.InputRequiredResult)
     return result
 
 
 async def replied(agent, tool, arguments, state, reply=None):
-    """The repeated call with the human's answer."""
+    """The repeated call with the user's answer."""
     return await agent.client.session.call_tool(
         tool, arguments, input_responses=YES if reply is None else reply, request_state=state
     )
@@ -362,7 +362,7 @@ async def test_only_an_explicit_yes_confirms(connect, reply):
         post_id = await made(agent)
         asked = await question(agent, "delete_post", {"post_id": post_id})
         result = await replied(agent, "delete_post", {"post_id": post_id}, asked.request_state, reply)
-        assert text_of(result) == "Not done: the human declined. Ask what to change; nothing was sent."
+        assert text_of(result) == "Not done: the user declined. Ask what to change; nothing was sent."
         assert len(agent.standing()) == 1
 
 
@@ -457,7 +457,7 @@ async def test_yes_after_five_minutes_does_not_count(connect, clock):
         words = await agent.refused("delete_post", post_id=await made(agent))
         assert (
             words
-            == "Not done: the human agreed after more than five minutes. Call again for a new prompt; nothing was sent."
+            == "Not done: the user agreed after more than five minutes. Call again for a new prompt; nothing was sent."
         )
         assert len(agent.standing()) == 1
 

@@ -40,14 +40,14 @@ async def require_confirmation(
     answer = await context.user.confirm(question, binding)
     if answer and context.now() - asked_at > timedelta(seconds=CONFIRMATION_SECONDS):
         raise Refusal(
-            "Not done: the human agreed after more than five minutes. Call again for a new prompt; nothing was sent."
+            "Not done: the user agreed after more than five minutes. Call again for a new prompt; nothing was sent."
         )
     if answer is False:
-        raise Refusal("Not done: the human declined. Ask what to change; nothing was sent.")
+        raise Refusal("Not done: the user declined. Ask what to change; nothing was sent.")
     if answer is None and mode == "required":
         offered = await context.ledger.confirmations.offer(digest_of(binding, "code"), CONFIRMATION_SECONDS)
         raise Refusal(
-            f"Not done yet, because the human has to agree first. Show them this:\n{question}\n"
+            f"Not done yet, because the user has to agree first. Show them this:\n{question}\n"
             f"Once they agreed, call again with the same arguments and confirmation {offered.code} (once, within five minutes). "
             "Nothing was sent."
         )
