@@ -132,6 +132,17 @@ async def test_write_is_never_sent_on_a_closed_connection(after, ends):
     assert api.opened == (3 if after or ends else 1)
 
 
+async def test_bytes_after_a_response_are_not_the_response_to_the_next_request():
+    """A create would pass for done, with the post of another one."""
+    api = Api(REPLY + CREATED, CREATED.replace(b"p123", b"p124"))
+    async with serving(api.talk) as port:
+        caller = client(port)
+        assert await caller.posts.list() == []
+        assert (await caller.posts.create(DRAFT)).id == "p124"
+        await caller.aclose()
+    assert api.opened == 2
+
+
 async def test_large_response_arrives_in_full():
     """The response is much larger than the receive buffer, and the server sets the pace."""
     posts = b'{"posts": [], "x": "' + b"a" * (5 * 1024 * 1024) + b'"}'
