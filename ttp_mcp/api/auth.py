@@ -13,9 +13,9 @@ from ttp_mcp.api.parsing import JsonObject, as_object, as_str, as_strs, first_pr
 
 # Capabilities as the vendor's client names them. Any other word may mean anything.
 CAPABILITIES = ("read", "draft", "publish")
-# The rights of a token only warn early, so a write doesn't wait for them any longer.
+# Rights only serve an early warning, so a write doesn't wait longer than this for them.
 RIGHTS_SECONDS = 3.0
-# After a failed request the rights are not asked for again within this time.
+# After a failed request, the rights aren't requested again within this time.
 RETRY_SECONDS = 60.0
 
 
@@ -42,7 +42,7 @@ class AuthApi:
     def __init__(self, http: Http) -> None:
         """Use this connection."""
         self.can_publish = False
-        """Whether the token is known to be able to publish: then its rights needn't be read again."""
+        """True once the token is known to have the right to publish; its rights aren't read again then."""
         self._monotonic = http.clocks.monotonic
         self._ask_again_at = 0.0
         self._me = OptionalEndpoint(http, "GET", "/auth/me", feature="information about its token")
@@ -62,9 +62,9 @@ class AuthApi:
         return found
 
     async def rights(self) -> Me | None:
-        """Return what the token may do, for a check before a write; None if it can publish, and if that isn't known soon.
+        """Return the token's rights, for a check before a write; None if it can publish, or if that isn't known soon.
 
-        A token that can publish is asked about once. One that can't may be allowed to later, so it is asked about again.
+        Rights that include publishing are requested once. Others may be extended later, so they are requested again.
         """
         found: Me | None = None
         if self.can_publish or self._monotonic() < self._ask_again_at:

@@ -11,9 +11,9 @@ from statistics import median_high, median_low
 
 import anyio
 
-# Dates have whole seconds and take time to arrive: a smaller difference means nothing.
+# Dates have whole seconds and take time to arrive, so a smaller difference is ignored.
 NOTICEABLE_SECONDS = 5.0
-# Other years are certainly wrong, and would overflow when added to a time.
+# Dates in other years are certainly wrong, and could overflow.
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 
 

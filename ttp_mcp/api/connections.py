@@ -16,7 +16,7 @@ import httpx2
 
 from ttp_mcp.api.transport import Incoming, Outgoing
 
-# As HTTPX2 does; servers close idle connections, too.
+# HTTPX2's default; servers close idle connections, too.
 IDLE_SECONDS = 5.0
 # RFC 8305: how long an address of a host may take before the next one is tried as well.
 NEXT_ADDRESS_SECONDS = 0.25

@@ -24,7 +24,7 @@ from ttp_mcp.api.transport import Incoming, InProcess, Outgoing, Transport
 from ttp_mcp.credentials import Token
 
 MIB = 1024 * 1024
-# The status of a refusal decides; its message is worth this much and no more.
+# The status of a refusal decides, so its message gets at most this much time and space.
 REFUSAL_BYTES = 64 * 1024
 REFUSAL_SECONDS = 2.0
 
@@ -38,7 +38,7 @@ ALLOWED_EFFECTS: dict[str, frozenset[Effect]] = {
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """`access` is read, draft or full. `endpoints` are the only ones to ask, as `GET /posts`; None for all of them."""
+    """`access` is read, draft or full. `endpoints` are the only ones allowed, such as `GET /posts`; None for all of them."""
 
     access: str = "full"
     endpoints: frozenset[str] | None = None
@@ -158,7 +158,7 @@ class Http:
             await transport.aclose()
 
     def _check_permission(self, method: str, route: str, effect: Effect) -> None:
-        """Refuse what the access mode excludes, and what no offered tool needs.
+        """Refuse requests that the access mode excludes, or that no offered tool needs.
 
         Raises:
             AccessRefused: With the setting that excludes it.
@@ -280,7 +280,7 @@ class Http:
         size = 0
         body = response.body
         if "content-encoding" in response.headers:
-            # HTTPX2 decodes through four generators, which plain bytes don't need.
+            # HTTPX2 decodes through four generators; plain bytes don't need them.
             body = httpx2.Response(response.status, headers=response.headers, content=body).aiter_bytes()
         async with aclosing(cast("AsyncGenerator[bytes]", aiter(body))) as stream:
             async for chunk in stream:

@@ -88,7 +88,7 @@ class IntegrationsApi:
         return [board for board in boards if board.id]
 
     async def creator_info(self, account_id: str) -> "CreatorInfo":
-        """`GET /integrations/tiktok/creator-info`: what a TikTok account offers for a post. Not to be cached, as TikTok demands.
+        """`GET /integrations/tiktok/creator-info`: the choices that a TikTok account offers for a post. TikTok forbids caching it.
 
         Raises:
             EndpointMissing: The API has no such endpoint.

@@ -14,14 +14,14 @@ _ABOUT_PATH = re.compile(r"\b(route|endpoint|path|url|cannot (?:get|post))\b", r
 
 @dataclass(slots=True)
 class OptionalEndpoint:
-    """An endpoint that the API may lack. After the API said so, no request is sent again.
+    """An endpoint that the API may lack. Once it is known to be missing, no request is sent.
 
     Attributes:
         http: The connection to the API.
         method: HTTP method.
         route: Template of its path.
         feature: Its purpose, as the end of "This account's API has no".
-        subject: Words in a 404's message that name a missing thing instead of a missing endpoint.
+        subject: Words in a 404's message that name a missing resource instead of a missing endpoint.
         need: Effect that the caller has to be allowed.
     """
 
@@ -38,7 +38,7 @@ class OptionalEndpoint:
 
         Args:
             path: Path and query below the base URL, already encoded.
-            find_subject: Raises `NotFound` if the thing doesn't exist; asked if a 404's message doesn't say which it means.
+            find_subject: Raises `NotFound` if the resource doesn't exist; called if a 404's message is ambiguous.
 
         Raises:
             EndpointMissing: The API has no such endpoint.
@@ -53,7 +53,7 @@ class OptionalEndpoint:
                 raise
             if isinstance(error, errors.NotFound) and not await self._names_path(error, find_subject):
                 raise
-            # Another host's page, for example a gateway's while the API restarts, says nothing about later requests.
+            # A page of another host, such as a gateway while the API restarts, doesn't predict later responses.
             if not isinstance(error, errors.BadAnswer):
                 self._missing = error
             raise self._to_missing(error) from None
@@ -65,7 +65,7 @@ class OptionalEndpoint:
         return error.status in statuses
 
     async def _names_path(self, error: errors.NotFound, find_subject: Callable[[], Awaitable[object]] | None) -> bool:
-        """Check whether a 404 is about the path, not about a thing such as a post."""
+        """Check whether a 404 is about the path, not about a resource such as a post."""
         message = error.message or ""
         if self.subject is None or _ABOUT_PATH.search(message):
             return True

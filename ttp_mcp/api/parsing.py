@@ -39,7 +39,7 @@ def parse_json(content: bytes) -> Any:
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError:
-        # A text that was cut within an emoji ends in half a pair; one post must not make a whole list unreadable.
+        # A text truncated within an emoji ends in half a pair; one such post must not make the whole list unreadable.
         repaired = _ESCAPE.sub(_replace_half, content)
         if repaired == content:
             raise
@@ -153,7 +153,7 @@ def as_message(value: object, depth: int = 0) -> str | None:
 
 
 def _name_reason(name: str, reason: object, depth: int) -> str | None:
-    # `{"content": ["is too long"]}`; a flag or a code means nothing to a reader.
+    # `{"content": ["is too long"]}`; flags and codes aren't readable text.
     text = None if isinstance(reason, bool | int | float) else as_message(reason, depth + 1)
     return _label_reason(name, text) if text else None
 

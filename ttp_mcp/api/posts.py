@@ -77,7 +77,7 @@ class Post:
 
     @property
     def target_ids(self) -> list[str]:
-        """Ids of the accounts that the post is for, wherever the API names them; empty where it names none."""
+        """Ids of the accounts that the post is for, from any field that has them; empty without one."""
         return as_strs(self.raw.get("accountIds")) or [each.account_id for each in self.results if each.account_id]
 
     @property

@@ -1,4 +1,4 @@
-"""Limits that all calls share: how many requests at once, the wait after a 429, and the budget for retries."""
+"""Limits that all calls share: concurrent requests, the wait after a 429, and the budget for retries."""
 
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -13,7 +13,7 @@ from ttp_mcp.api.clock import Clocks
 LONGEST_HOLD_SECONDS = 3600.0
 # After a 429 without a usable Retry-After.
 DEFAULT_HOLD_SECONDS = 1.0
-# After a 429 that says 0 or a past date: retrying at once would be a storm, which no budget limits.
+# After a 429 with 0 or a past date. Retrying at once would cause a storm, which the budget doesn't limit.
 LEAST_HOLD_SECONDS = 0.25
 # Retries of a minute, and the calls that are counted for more of them: with these calls there are 100 retries.
 LEAST_RETRIES = 3
@@ -25,7 +25,7 @@ class StillLimited(Exception):
 
 
 class RateLimitGate:
-    """Connections for a few requests at once, closed while the API limits requests.
+    """A limit on concurrent requests, which closes after a 429.
 
     After a 429 no request is sent until the wait is over, and then one call probes first.
     """

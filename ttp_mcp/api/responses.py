@@ -92,13 +92,13 @@ def error_from_response(
     if status >= 500:
         return errors.ServerError(may_have_happened=info.has_side_effects, **facts)
     if status == 408:
-        # From the API or a proxy before it: neither knows how far the request had come.
+        # From the API or a proxy before it; in both cases the request may have been processed.
         return errors.NoAnswer(may_have_happened=info.has_side_effects, **facts)
     if status == 429:
         wait = retry.parse_retry_after(headers.get("retry-after"), now)
         return errors.RateLimited(retry_after_seconds=wait, **facts)
     if reason := _find_foreign_reason(headers.get("content-type", ""), content):
-        # A proxy or gateway refused: this says nothing about token, plan, arguments, or what exists.
+        # A proxy or gateway refused: the status isn't about token, plan, arguments or resources.
         return errors.BadAnswer(reason=reason, may_have_happened=info.has_side_effects, **facts)
     return _FINAL.get(status, errors.ValidationFailed)(**facts)
 

@@ -65,7 +65,7 @@ def choose_action(error: errors.ApiError, kind: Kind, attempt: int) -> Action:
     action = ACTIONS[classify_failure(error), kind]
     most = READ_ATTEMPTS if kind == "read" else WRITE_ATTEMPTS
     if isinstance(error, errors.BadAnswer):
-        # A second attempt rules out an accident; a third adds nothing. A body over the limit stays too large.
+        # A second attempt rules out a glitch; a third is pointless. A body over the limit stays too large.
         most = 1 if error.reason == "too_large" else 2
     return action if attempt < most else "give_up"
 

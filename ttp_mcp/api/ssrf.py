@@ -29,7 +29,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# For protocols, relays and documentation; Python versions differ on which of these are global.
+# Networks for protocols, relays and documentation; Python versions differ on which of these are global.
 _RESERVED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20")))
 # ISATAP: the last 32 bits are an IPv4 address, usually private, to which a local router would lead.
 _ISATAP = (0x00005EFE, 0x02005EFE)
@@ -123,7 +123,7 @@ def resolve_public(target: UploadTarget, resolve: Resolver) -> tuple[str, ...]:
 
 
 def is_public(address: str) -> bool:
-    """Check whether an IP address is an ordinary one of the internet, also if it is embedded in another."""
+    """Check whether an IP address is an ordinary internet address, including one embedded in another."""
     try:
         given = ipaddress.ip_address(address)
     except ValueError:

@@ -23,7 +23,7 @@ class Outgoing(RequestInfo):
         most_bytes: Limit on the body of the response.
         deadline: End of the last attempt, on the monotonic clock.
         is_sent: Whether a byte of the current attempt can have been written.
-        refusal: The current attempt's error by its status, in case that its message misses the deadline.
+        refusal: The current attempt's error by its status, in case its message misses the deadline.
     """
 
     target: bytes

@@ -120,12 +120,12 @@ class PresignedUploader:
         Args:
             url: The presigned URL.
             content_type: The presigned content type.
-            source: The file; may be closed as soon as this returns.
+            source: The file; the caller may close it as soon as this returns.
             sent: Updated during the upload.
             fresh_until: Latest start, on the monotonic clock; after it the URL is too old.
 
         Raises:
-            UploadProblem: The file was not stored, or perhaps not.
+            UploadProblem: The file was not stored, or that isn't certain.
         """
         try:
             target = parse_upload_url(url, loopback=self._loopback)
@@ -147,7 +147,7 @@ class PresignedUploader:
             raise _create_change_problem()
 
     def slot(self) -> anyio.CapacityLimiter:
-        """Return the limiter to hold during a whole upload: more at once would starve everything else that needs a thread."""
+        """Return the limiter to hold during a whole upload: more uploads would starve other work that needs a thread."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(AT_ONCE)
         return self._limiter
@@ -189,7 +189,7 @@ class _Transfer:
                 # The method of a TLS socket would first drop the encryption.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
                 if sys.platform == "win32":  # pragma: no cover - Windows only
-                    # There only closing wakes a blocked call; the Python method would wait for readers of the response.
+                    # On Windows only closing wakes a blocked call; the Python method would wait for readers of the response.
                     socket.SocketType.close(self._socket)
 
     def to_network(self, resolve: Resolver, tls: ssl.SSLContext | None) -> int:

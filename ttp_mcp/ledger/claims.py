@@ -1,4 +1,4 @@
-"""Pure bookkeeping: which create has which post on which account.
+"""Pure functions over claims: the posts of each create on each account.
 
 Each key (content, minute, account or platform) has an entry with the claims of the creates that reach it, newest first.
 """
@@ -19,12 +19,12 @@ _SEEN_AS: dict[int, str | None] = {
     **dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad")),
     **dict.fromkeys(map(ord, "\u00a0\u2007\u202f"), " "),
 }
-# Claims by key: as they were read, or as a write left them.
+# Claims by key, before or after a write.
 Entries = Mapping[str, Entry | Put]
 
 
 def add_claim(entries: Entries, write: Write, state: str, post_id: str | None = None) -> dict[str, Put]:
-    """Make the step for each key of a create that puts its claim before those of others."""
+    """Make the steps that put a create's claim before those of others, for each of its keys."""
     claim = {
         "write": write.id,
         "tool": write.tool,
@@ -42,7 +42,7 @@ def add_claim(entries: Entries, write: Write, state: str, post_id: str | None = 
 
 
 def withdraw_claim(entries: Entries, write: Write) -> dict[str, Put | Delete]:
-    """Make the step for each key that takes back the claim of a create, where it has one."""
+    """Make the steps that withdraw the claim of a create from each key that has it."""
     steps: dict[str, Put | Delete] = {}
     for key, entry in entries.items():
         others = list_others(entry, write)
@@ -108,7 +108,7 @@ def _put_claims(key: str, entry: Entry | Put | None, claims: Sequence[JsonObject
 
 
 def _summarize_claims(found: Mapping[str, JsonObject], keys: Sequence[str]) -> PriorCreate:
-    """Describe the claims that were found for some of the keys by the best one of them."""
+    """Summarize the claims that were found for some of the keys by the best of them."""
     prior = _prefer_created(list(found.values()))
     elsewhere = {key: claim for key, claim in found.items() if key not in prior["keys"]}
     others = {claim["write"]: claim for claim in elsewhere.values() if claim["state"] == "created"}

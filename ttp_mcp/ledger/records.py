@@ -11,7 +11,7 @@ from ttp_mcp.ledger.store.base import JsonObject, Put, digest_of
 
 Kind = Literal["create", "delete", "upload", "publish"]
 Outcome = Literal["created", "deleted", "already_gone", "uploaded", "queued", "not_done", "unknown"]
-# Kind under which a write is recorded, and counted by the limits an hour: a published post is a post.
+# Kind under which a write is recorded and counted by the limits an hour; a publish counts as a post.
 COUNTED_AS: dict[Kind, Kind] = {"create": "create", "publish": "create", "delete": "delete", "upload": "upload"}
 
 KEEP_WRITES = timedelta(days=400)
@@ -21,7 +21,7 @@ KEEP_UNFINISHED = timedelta(days=7)
 DUPLICATE_WINDOW = timedelta(hours=24)
 # A write has its outcome within 80 s. The process of an older one without an outcome has ended.
 LONGEST_WRITE = timedelta(seconds=90)
-# A create, a delete, and at worst a second delete.
+# A create, a delete and, at worst, a second delete.
 LONGEST_REPLACEMENT = 3 * LONGEST_WRITE
 
 
@@ -35,7 +35,7 @@ class Write:
     at: datetime
     digest: str
     account_ids: tuple[str, ...] = ()
-    """Ids of the accounts that it reaches, as far as they are known."""
+    """Known ids of the accounts that it reaches."""
     # Of a create.
     post: PostCreate | None = None
     keys: tuple[str, ...] = ()

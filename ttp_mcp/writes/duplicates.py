@@ -1,4 +1,4 @@
-"""Equal posts that were created before: find them, and answer with them instead of sending another one."""
+"""Duplicates: find an equal post that was created before, and return it instead of sending another."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from ttp_mcp.writes.reconcile import Reconciler, Search
 
 
 class Duplicates:
-    """Finds the earlier create that another one would duplicate, and what became of it. Sends nothing."""
+    """Finds the earlier create that another one would duplicate, and its outcome. Sends nothing."""
 
     def __init__(self, api: ApiClient, ledger: Ledger, reconciler: Reconciler, now: Callable[[], datetime]) -> None:
         """Set up; `now` returns the present as aware UTC."""
@@ -26,7 +26,7 @@ class Duplicates:
     async def find_prior(
         self, post: PostCreate, existing: Collection[Post] | None, target_ids: Sequence[str] = ()
     ) -> PriorCreate | None:
-        """Find the create because of which `Writer.create` would send nothing, as far as the ledger knows.
+        """Find the earlier create that `Writer.create` would return instead of sending, according to the ledger.
 
         Args:
             post: What would be sent.
@@ -44,7 +44,7 @@ class Duplicates:
         return await self._ledger.find_prior_create(post, target_ids, gone=gone) if gone else prior
 
     async def answer(self, prior: PriorCreate, post: PostCreate) -> Created | None:
-        """Return the answer to a create that would duplicate an earlier one. None if the post of that is gone.
+        """Return the result of a create that would duplicate an earlier one. None if the earlier post is gone.
 
         Raises:
             EarlierAttempt: It isn't known whether the earlier one created a post.
@@ -66,14 +66,14 @@ class Duplicates:
         )
 
     async def recall(self, prior: PriorCreate, post: PostCreate) -> Created | None:
-        """Find out what became of an earlier create of a post. None if its post is gone."""
+        """Find the outcome of an earlier create of a post. None if its post is gone."""
         if prior.state == "created":
             return await self._recall_created(prior, post)
         if self._is_in_progress(prior):
             return Created("unknown", prior.at)
         post = prior.as_sent(post)
         match = await self._reconciler.find_once(Search(post, prior.write_id, prior.digest, prior.at))
-        # Another process may have resolved it in between; then it isn't certain whose post this is.
+        # Another process may have resolved it in the meantime, so the owner of this post isn't certain.
         if match.post is None or not await self._ledger.resolve(prior, post, match.post):
             return Created("unknown", prior.at, candidates=match.candidates)
         return Created(

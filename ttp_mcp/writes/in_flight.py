@@ -78,7 +78,7 @@ class InFlight:
             raise WriteRefused(SHUTTING_DOWN)
 
     async def run_detached(self, work: Callable[[Caller], Coroutine[Any, Any, T]]) -> T:
-        """Run work in a task of its own, to which cancelling the caller gives `grace_seconds` more.
+        """Run work in its own task, which has `grace_seconds` left once the caller is cancelled.
 
         Raises:
             WriteRefused: It was abandoned, or the server is shutting down.
@@ -153,7 +153,7 @@ class InFlight:
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
     """Run work whose duration is bounded, such as a commit, to its end, and return its result and whether it was cancelled.
 
-    A commit can't be taken back: if it were left alone, its result would not be known.
+    A commit can't be undone: if it were abandoned, its result would be unknown.
     """
     task = asyncio.get_running_loop().create_task(work)
     cancelled = False

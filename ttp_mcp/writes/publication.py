@@ -1,4 +1,4 @@
-"""How far a post is on its way to the public: pure rules."""
+"""Progress of a post towards publication: pure rules."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,14 +8,14 @@ from ttp_mcp.api import AccountResult, Post
 # States from which the API publishes a post on request.
 PUBLISHABLE = ("draft", "scheduled", "failed")
 STARTED = ("publishing", "published", "partial")
-# The API takes a post up at its next tick. One that is due sooner goes out as soon by itself.
+# The API publishes a post at its next tick. A post that is due sooner is published as soon without a request.
 TICK = timedelta(seconds=60)
-# One that is due for longer was missed, so it needs a request.
+# A post that is overdue for longer was missed, so it needs a request.
 LONGEST_DELAY = timedelta(minutes=10)
 
 
 def is_due(post: Post, now: datetime) -> bool:
-    """Check whether a scheduled post goes out at the next tick."""
+    """Check whether a scheduled post is published at the next tick."""
     due = post.scheduled_at
     return post.status == "scheduled" and due is not None and now - LONGEST_DELAY <= due <= now + TICK
 

@@ -134,7 +134,7 @@ class Reconciler:
         return max(1.0, deadline - self._monotonic())
 
     def _poll_delays(self, deadline: float) -> Generator[float]:
-        """Yield the delay before each look, doubling, until the deadline."""
+        """Yield the delay before each read, doubling, until the deadline."""
         delay = FIRST_DELAY_SECONDS
         while self._monotonic() + delay <= deadline:
             yield delay
@@ -148,7 +148,7 @@ class Reconciler:
                 posts = await self._api.posts.list()
             return await self._match(search, posts)
         except (ApiError, LedgerProblem):
-            # The next look may succeed.
+            # The next read may succeed.
             return None
 
     async def _match(self, search: Search, posts: Sequence[Post]) -> Match:

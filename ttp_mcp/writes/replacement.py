@@ -134,7 +134,7 @@ class Replacer:
         if created.post_id is None:
             return Replacement("create_unknown", created=created)
         if created.outcome == "already_created" and not await self._is_own(old_id, created.post_id):
-            # A post that was made for another purpose: to count on it could leave an account without a post.
+            # A post that was created for another purpose: relying on it could leave an account without a post.
             await self._close(old_id, None)
             return Replacement("equal_post_exists", created=created)
         return created.post_id

@@ -23,7 +23,7 @@ WAITS_SECONDS = (1.0, 90.0, 180.0)
 async def report_unfinished_writes(
     ledger: Ledger, *, user: str = "", sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 ) -> None:
-    """Log one warning about writes without an outcome and replacements without an end; later looks log only what is new.
+    """Log one warning about writes without an outcome and replacements without an end; later checks log only new findings.
 
     Never fails: the next write reports a ledger that can't be read. Logged lines begin with `user` if there are several users.
     """
@@ -34,7 +34,7 @@ async def report_unfinished_writes(
         try:
             new = [line for line in await _list_unfinished(ledger, started_at) if line not in reported]
         except LedgerProblem:
-            # The next look may succeed: another program holds the file, or a store is away for a moment.
+            # The next check may succeed: another program holds the file, or a store is briefly unavailable.
             continue
         if new:
             log.warning("%s%s: %s. check_setup says more.", user, _render_count(len(new)), "; ".join(new[:10]))

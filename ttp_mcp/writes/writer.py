@@ -202,7 +202,7 @@ class Writer:
     ) -> Created:
         while not isinstance(write := await self._begin(begin(), "create", self._limits.posts, caller), Write):
             answer = await self.duplicates.answer(write, post)
-            # An unclear create that turns out to be the replaced post isn't a duplicate in the next round.
+            # An unresolved create that turns out to be the replaced post isn't a duplicate in the next attempt.
             if answer is not None and (replaces is None or answer.post_id != replaces):
                 return answer
         started = self._monotonic()

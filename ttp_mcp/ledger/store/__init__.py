@@ -11,7 +11,7 @@ def open_store(settings: Settings) -> Store:
         SettingProblem: `TTP_STATE_URL` can't be used, or its client isn't installed.
     """
     if settings.state_url is None:
-        # A server whose state is elsewhere never loads SQLite.
+        # With another store, SQLite is never loaded.
         from ttp_mcp.ledger.store.sqlite import SqliteStore
 
         return SqliteStore(settings.state_dir)

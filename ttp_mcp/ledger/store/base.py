@@ -110,7 +110,7 @@ class Store(Protocol):
 
 
 class ScopedStore:
-    """One user's part of a store, read and written at the present of one clock."""
+    """One user's part of a store, read and written by one clock."""
 
     __slots__ = ("_scope", "_store", "now")
 

@@ -128,7 +128,7 @@ class PostgresqlStore:
                 "TTP_STATE_URL must be postgresql://user:password@host:port/database, with special characters of the password "
                 "percent-encoded."
             ) from None
-        # It logs warnings about the consequences of an error that is reported anyway.
+        # Its logger warns about consequences of an error that is reported anyway.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
         defaults = {"connect_timeout": connect_seconds, "application_name": "ttp-mcp"}
         self._parameters: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
