@@ -110,19 +110,14 @@ class ConnectionPool:
             await response.aclose()
         is_open = connection in self._busy
         self._busy.discard(connection)
-        if is_open and connection.is_available() and not _has_surplus(connection):
+        # Bytes after the response would be read as the response to the next request. Only HTTPCORE2's parser has them,
+        # under no public name; if a version has no such parser, no connection is used again.
+        parser = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+        has_surplus = parser is None or bool(parser.trailing_data[0])
+        if is_open and connection.is_available() and not has_surplus:
             self._idle.append(connection)
         else:
             await connection.aclose()
-
-
-def _has_surplus(connection: object) -> bool:
-    """Check for bytes after the response, which HTTPCORE2 would read as the response to the next request.
-
-    Only its parser, which has no public name, has them. If a version has no such parser, no connection is used again.
-    """
-    parser = getattr(getattr(connection, "_connection", None), "_h11_state", None)
-    return parser is None or bool(parser.trailing_data[0])
 
 
 def _create_factory(tls: ssl.SSLContext | None, proxy: str | None) -> httpcore2.AsyncConnectionPool:

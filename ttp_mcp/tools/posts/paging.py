@@ -17,7 +17,7 @@ from ttp_mcp.text import fold_text
 from ttp_mcp.toolkit.account_directory import may_be_for_account, platform_key
 
 Order = Literal["latest", "soonest", "created"]
-# A post in the order of time: True without a time, its time in milliseconds, and a checksum of its id.
+# A post in an order: True without a time, its time in milliseconds (negated for `latest`), and a checksum of its id.
 Place = tuple[bool, int, int]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,33 +92,23 @@ def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, c
         Refusal: The cursor can't be used.
     """
     found = list(posts) if wanted == Filter() else [post for post in posts if wanted.matches(post)]
-    sort_key = partial(_to_sort_key, order=order)
+    place_of = partial(_find_place, order=order)
     if order != "created":
-        found.sort(key=sort_key)
+        found.sort(key=place_of)
     digest, start = wanted.digest(order), 0
     if cursor:
-        end = _reverse_time(_parse_cursor(cursor, digest), order)
-        start = _skip_created(found, posts, end) if order == "created" else bisect_right(found, end, key=sort_key)
+        end = _parse_cursor(cursor, digest, order)
+        start = _skip_created(found, posts, end) if order == "created" else bisect_right(found, end, key=place_of)
     shown = found[start : start + limit]
     left = len(found) - start - len(shown)
-    return Page(shown, len(found), left, _to_cursor(_find_place(shown[-1], order), digest) if left else None)
+    return Page(shown, len(found), left, _to_cursor(place_of(shown[-1]), digest, order) if left else None)
 
 
 def _find_place(post: Post, order: Order) -> Place:
     when = post.created_at if order == "created" else time_of_post(post)
     milliseconds = (when - _EPOCH) // timedelta(milliseconds=1) if when else 0
     checksum = zlib.crc32(post.id.encode(errors="surrogatepass"))
-    return when is None, milliseconds, checksum
-
-
-def _to_sort_key(post: Post, order: Order) -> Place:
-    return _reverse_time(_find_place(post, order), order)
-
-
-def _reverse_time(place: Place, order: Order) -> Place:
-    """Negate the time for `latest`; those without a time remain last."""
-    has_no_time, milliseconds, checksum = place
-    return has_no_time, -milliseconds if order == "latest" else milliseconds, checksum
+    return when is None, -milliseconds if order == "latest" else milliseconds, checksum
 
 
 def _skip_created(found: Sequence[Post], everything: Sequence[Post], end: Place) -> int:
@@ -140,13 +130,14 @@ def _skip_created(found: Sequence[Post], everything: Sequence[Post], end: Place)
     return next(older, len(found))
 
 
-def _to_cursor(end: Place, digest: str) -> str:
-    """Return a short text that a model can repeat without errors."""
+def _to_cursor(end: Place, digest: str, order: Order) -> str:
+    """Return a short text that a model can repeat without errors. Its time isn't negated."""
     has_no_time, milliseconds, checksum = end
+    milliseconds = -milliseconds if order == "latest" else milliseconds
     return f"{digest}.{'' if has_no_time else f'{milliseconds:x}'}.{checksum:08x}"
 
 
-def _parse_cursor(cursor: str, digest: str) -> Place:
+def _parse_cursor(cursor: str, digest: str, order: Order) -> Place:
     found = _CURSOR.fullmatch(cursor.strip())
     if not found:
         raise Refusal(
@@ -156,4 +147,5 @@ def _parse_cursor(cursor: str, digest: str) -> Place:
         raise Refusal(
             "Posts not listed: cursor belongs to another filter or order. Repeat the same arguments, or leave cursor out."
         )
-    return not found[2], int(found[2] or "0", 16), int(found[3], 16)
+    milliseconds = int(found[2] or "0", 16)
+    return not found[2], -milliseconds if order == "latest" else milliseconds, int(found[3], 16)
