@@ -294,7 +294,7 @@ def main() -> int:
         return 0
     modules = [name for name in options.names if (ROOT / "ttp_mcp" / f"{name}.py").is_file()]
     if not modules:
-        parser.error(f"there is no ttp_mcp/{options.names[0]}.py")
+        parser.error(f"ttp_mcp/{options.names[0]}.py does not exist")
     patterns = [name for name in options.names if name not in modules]
     return 1 if try_modules(modules, patterns, options) else 0
 

@@ -313,7 +313,7 @@ class Sequence:
             "an earlier call created .* so both exist"
         )
         self.check(stand <= after.keys(), "a post was reported as standing and is gone")
-        self.check(not claims.ids(f"{ID} is gone") & after.keys(), "a post was reported as gone and stands")
+        self.check(not claims.ids(f"{ID} is gone") & after.keys(), "a post was reported as gone and still exists")
         either = claims.ids("Both may exist: .*")
         self.check(not either or either & after.keys(), "two posts were reported as maybe standing and both are gone")
 

@@ -135,7 +135,7 @@ async def test_b7_fails_when_the_file_is_read_whole(tmp_path, monkeypatch):
 
 
 class Storage:
-    """A raw TCP storage that breaks the first uploads as told and keeps complete ones."""
+    """A raw TCP storage that breaks the first uploads as configured and keeps complete ones."""
 
     def __init__(self, fault, times=1):
         self.fault = fault

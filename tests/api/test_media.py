@@ -148,7 +148,7 @@ async def test_temporary_failure_is_retried_with_a_new_url(file, answers, puts, 
     ],
 )
 async def test_persistent_failure_is_raised_with_its_reason(file, answers, puts, kind, reason):
-    """There is no fourth attempt."""
+    """At most three attempts are made."""
     api = Api(*answers)
     with pytest.raises(kind) as caught:
         await upload(api.client(), file)

@@ -505,7 +505,7 @@ async def test_cancelling_during_the_name_lookup_opens_no_connection(monkeypatch
 
 @pytest.mark.requirement("uploads.ends")
 async def test_cancelling_while_connecting_sends_nothing_of_the_file(monkeypatch):
-    """There is no connection to close yet."""
+    """The cancellation comes before the connection is made."""
     connecting, go = threading.Event(), threading.Event()
     received, connect = [], socket.create_connection
 

@@ -379,7 +379,7 @@ def test_reset_of_a_new_folder_needs_no_confirmation(run, data):
 
 @pytest.mark.requirement("sandbox-cli.careful")
 def test_reset_in_a_script_needs_yes(refusal, stopped):
-    """There is no terminal to ask on."""
+    """Without a terminal, it can't ask."""
     assert refusal("reset") == f"Nothing was changed. Reset replaces everything in {stopped}. Pass --yes to agree."
 
 

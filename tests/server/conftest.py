@@ -1,4 +1,4 @@
-"""A server over the demo workspace, and clients of both protocol eras; time stands still until a test moves it."""
+"""A server over the demo workspace, and clients of both protocol eras; the clock moves only when a test moves it."""
 
 import shutil
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A real MCP client, the server and the sandbox in one process; time stands still until a test moves it."""
+"""A real MCP client, the server and the sandbox in one process; the clock moves only when a test moves it."""
 
 import json
 import re
