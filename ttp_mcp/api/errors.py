@@ -1,41 +1,34 @@
 """Failures of a request by kind, with the facts as attributes and no advice."""
 
+from dataclasses import dataclass
+
 from ttp_mcp.api.network import Reason
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ApiError(Exception):
-    """A request failed."""
+    """A request failed.
 
-    def __init__(
-        self,
-        *,
-        method: str,
-        path: str,
-        status: int | None = None,
-        message: str | None = None,
-        request_id: str | None = None,
-        retry_after_seconds: float | None = None,
-        may_have_happened: bool = False,
-    ) -> None:
-        """Keep the facts.
+    Attributes:
+        method: HTTP method.
+        path: Route template, for example `/posts/{id}`; never the URL itself.
+        status: HTTP status, if there was a response.
+        message: The API's own message, raw: data from outside.
+        request_id: The API's id of this request, if it sent one.
+        retry_after_seconds: How long the API asks to wait.
+        may_have_happened: True if the request can have taken effect nevertheless.
+    """
 
-        Args:
-            method: HTTP method.
-            path: Route template, for example `/posts/{id}`; never the URL itself.
-            status: HTTP status, if there was a response.
-            message: The API's own message, raw: data from outside.
-            request_id: The API's id of this request, if it sent one.
-            retry_after_seconds: How long the API asks to wait.
-            may_have_happened: True if the request can have taken effect nevertheless.
-        """
-        super().__init__(f"{type(self).__name__} {status or ''} on {method} {path}")
-        self.method = method
-        self.path = path
-        self.status = status
-        self.message = message
-        self.request_id = request_id
-        self.retry_after_seconds = retry_after_seconds
-        self.may_have_happened = may_have_happened
+    method: str
+    path: str
+    status: int | None = None
+    message: str | None = None
+    request_id: str | None = None
+    retry_after_seconds: float | None = None
+    may_have_happened: bool = False
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.status or ''} on {self.method} {self.path}"
 
 
 class ValidationFailed(ApiError):
@@ -54,16 +47,14 @@ class NotFound(ApiError):
     """404 from the API itself: unknown, or of another organization."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EndpointMissing(ApiError):
     """403, 404 or 405 of an endpoint that isn't in the API reference: this API doesn't have it.
 
     `feature` is its purpose, as the end of "This account's API has no".
     """
 
-    def __init__(self, *, feature: str, **facts: object) -> None:
-        """Keep the facts and the feature."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.feature = feature
+    feature: str
 
 
 class RateLimited(ApiError):
@@ -74,33 +65,23 @@ class ServerError(ApiError):
     """5xx: the API failed; a write can have happened."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Redirected(ApiError):
     """3xx: never followed. Only the host of its target is kept; None for the same host."""
 
-    def __init__(self, *, target_host: str | None = None, **facts: object) -> None:
-        """Keep the facts and the host."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.target_host = target_host
+    target_host: str | None = None
 
 
 class Rejected(ApiError):
     """200 with `success: false`."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NotReached(ApiError):
-    """The request was never sent."""
+    """The request was never sent. `variable` names the proxy in use, or is an environment variable that can't be used itself."""
 
-    def __init__(self, *, reason: Reason = "unknown", variable: str | None = None, **facts: object) -> None:
-        """Keep the facts.
-
-        Args:
-            reason: Cause of the failed connection.
-            variable: Environment variable that names the proxy in use, or that can't be used itself.
-            facts: As for `ApiError`.
-        """
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.reason: Reason = reason
-        self.variable = variable
+    reason: Reason = "unknown"
+    variable: str | None = None
 
     @property
     def is_temporary(self) -> bool:
@@ -108,59 +89,50 @@ class NotReached(ApiError):
         return self.reason in ("name", "refused", "timeout", "unknown")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NoAnswer(ApiError):
-    """The connection broke or timed out before a response came, here or (408) at the other end."""
+    """The connection broke or timed out before a response came, here or (408) at the other end.
 
-    def __init__(self, *, after_seconds: float | None = None, **facts: object) -> None:
-        """Keep the facts; `after_seconds` is the limit that ran out, if one did."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.after_seconds = after_seconds
+    `after_seconds` is the limit that ran out, if one did.
+    """
+
+    after_seconds: float | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BadAnswer(ApiError):
     """The response can't be used; `reason` is html, json, truncated, encoding, too_large or shape."""
 
-    def __init__(self, *, reason: str, **facts: object) -> None:
-        """Keep the facts and the reason."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.reason = reason
+    reason: str
 
 
 class TokenMissing(ApiError):
     """No token is configured; nothing was sent."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TokenMalformed(ApiError):
     """The configured token can't be one; nothing was sent. `problem` names the rule."""
 
-    def __init__(self, *, problem: str, **facts: object) -> None:
-        """Keep the facts and the problem."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.problem = problem
+    problem: str
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AccessRefused(ApiError):
     """The `setting`, `TTP_ACCESS` or `TTP_TOOLSETS`, doesn't allow it; nothing was sent."""
 
-    def __init__(self, *, setting: str = "TTP_ACCESS", **facts: object) -> None:
-        """Keep the facts and the setting."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.setting = setting
+    setting: str = "TTP_ACCESS"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class UploadRefused(ApiError):
     """The storage, or a rule about its address, refused the file."""
 
-    def __init__(self, *, reason: str, **facts: object) -> None:
-        """Keep the facts and the reason."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.reason = reason
+    reason: str
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class UploadFailed(ApiError):
     """The file did not arrive in full."""
 
-    def __init__(self, *, reason: str, **facts: object) -> None:
-        """Keep the facts and the reason."""
-        super().__init__(**facts)  # pyright: ignore[reportArgumentType] # the facts of ApiError, passed through
-        self.reason = reason
+    reason: str
