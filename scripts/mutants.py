@@ -39,6 +39,7 @@ PROTECTING = (
     "api/responses",
     "api/upload",
     "api/download",
+    "api/hosts",
     "api/ssrf",
     "media/files",
     "media/paths",
@@ -60,6 +61,7 @@ PROTECTING = (
 # The closest tests of a module or folder, where they aren't in the folder of the same name.
 TESTS = {
     "api/download": ("tests/api/test_download.py",),
+    "api/hosts": ("tests/api/test_upload.py", "tests/api/test_download.py", "tests/api/test_network.py"),
     "api/http": ("tests/api/test_requests.py", "tests/api/test_endpoints.py"),
     "api/rate_limit": ("tests/api/test_requests.py", "tests/api/test_classification.py"),
     "api/responses": ("tests/api/test_classification.py",),

@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from tests.acceptance.guards import through_client
 from ttp_mcp import config
-from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, download, ssrf, upload
+from ttp_mcp.api import ApiError, UploadFailed, UploadRefused, connections, hosts, ssrf
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.download import DownloadProblem, MediaDownloader
+from ttp_mcp.api.download import MediaDownloader
+from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.media.files import open_below
@@ -182,12 +183,12 @@ async def test_a7_fails_without_each_guard(network, file, monkeypatch, guard):
         return ssrf.UploadTarget("https", parts.hostname or "media.example.com", 443, parts.path or "/", loopback=False)
 
     if guard == "text":
-        monkeypatch.setattr(upload, "parse_upload_url", any_place)
+        monkeypatch.setattr(hosts, "parse_upload_url", any_place)
     elif guard == "public":
         monkeypatch.setattr(ssrf, "is_public", lambda address: True)
     else:
         real = ssrf.resolve_public
-        monkeypatch.setattr(upload, "resolve_public", lambda place, resolve: (real(place, resolve), (place.host,))[1])
+        monkeypatch.setattr(hosts, "resolve_public", lambda place, resolve: (real(place, resolve), (place.host,))[1])
     with pytest.raises(AssertionError):
         await check_addresses(network, file)
 
@@ -195,12 +196,12 @@ async def test_a7_fails_without_each_guard(network, file, monkeypatch, guard):
 async def check_downloads(network):
     """Check files fetched by URL too. Each is a separate download, so the name may resolve differently each time."""
     for url in BLOCKED:
-        with pytest.raises(DownloadProblem):
+        with pytest.raises(TransferProblem):
             await MediaDownloader().fetch(url, lambda head: True)
         assert network == [], url
     for name in ("media.example.com", "both.example.com"):
         for _ in range(2):
-            with pytest.raises(DownloadProblem):
+            with pytest.raises(TransferProblem):
                 await MediaDownloader().fetch(f"https://{name}/key", lambda head: True)
         assert network == [(address, 443) for address in NAMES[name]]
         network.clear()
@@ -222,12 +223,12 @@ async def test_a7_downloads_fail_without_each_guard(network, monkeypatch, guard)
         return ssrf.UploadTarget("https", parts.hostname or "media.example.com", 443, parts.path or "/", loopback=False)
 
     if guard == "text":
-        monkeypatch.setattr(download, "parse_upload_url", any_place)
+        monkeypatch.setattr(hosts, "parse_upload_url", any_place)
     elif guard == "public":
         monkeypatch.setattr(ssrf, "is_public", lambda address: True)
     else:
         real = ssrf.resolve_public
-        monkeypatch.setattr(download, "resolve_public", lambda place, resolve: (real(place, resolve), (place.host,))[1])
+        monkeypatch.setattr(hosts, "resolve_public", lambda place, resolve: (real(place, resolve), (place.host,))[1])
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         await check_downloads(network)
 

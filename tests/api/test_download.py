@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.certificates import make_certificate
 from tests.support.web_server import serving
-from ttp_mcp.api.download import TOTAL_SECONDS, DownloadProblem, MediaDownloader
+from ttp_mcp.api.download import TOTAL_SECONDS, MediaDownloader
+from ttp_mcp.api.hosts import TransferProblem
 
 pytestmark = pytest.mark.requirement("downloads.bounded")
 
@@ -42,10 +43,10 @@ async def fetch(url, accept=lambda head: True, **options):
 async def problem(url, **options):
     """Return the reason of a failure, and whether it is transient."""
     before = threading.active_count()
-    with pytest.raises(DownloadProblem) as caught:
+    with pytest.raises(TransferProblem) as caught:
         await fetch(url, **options)
     assert threading.active_count() <= before + 1
-    return caught.value.reason, caught.value.transient
+    return caught.value.reason, caught.value.kind == "retryable"
 
 
 async def test_file_is_fetched_without_credentials():
@@ -274,4 +275,4 @@ async def test_unreachable_server_is_a_transient_problem():
         raise OSError("no such name")
 
     assert await problem("http://127.0.0.1:1/a") == ("its server could not be reached", True)
-    assert await problem("https://example.com/a", resolve=unknown) == ("its host name could not be resolved", True)
+    assert await problem("https://example.com/a", resolve=unknown) == ("its server's name could not be resolved", True)

@@ -9,7 +9,8 @@ import pytest
 from tests.support.certificates import make_certificate
 from tests.support.windows import WINDOWS
 from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
-from ttp_mcp.api.download import DownloadProblem, MediaDownloader
+from ttp_mcp.api.download import MediaDownloader
+from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.api.network import find_reason
 from ttp_mcp.credentials import Token
 from ttp_mcp.errors import agent_text
@@ -183,13 +184,13 @@ async def test_download_names_a_certificate_that_is_not_trusted(tmp_path):
     """Other addresses of the host have the same certificate, so they aren't tried."""
     server, _ = make_certificate(tmp_path)
     async with serving(tls=server) as port:
-        with pytest.raises(DownloadProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
+        with pytest.raises(TransferProblem, match="isn't trusted; SSL_CERT_FILE has to name") as caught:
             await MediaDownloader(loopback=True).fetch(f"https://localhost:{port}/a.png", lambda head: True)
-    assert not caught.value.transient
+    assert caught.value.kind == "permanent"
 
 
 async def test_download_names_certificates_that_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    with pytest.raises(DownloadProblem, match="the file that SSL_CERT_FILE names can't be read") as caught:
+    with pytest.raises(TransferProblem, match="the file that SSL_CERT_FILE names can't be read") as caught:
         await MediaDownloader(loopback=True).fetch("https://localhost:9/a.png", lambda head: True)
-    assert not caught.value.transient
+    assert caught.value.kind == "permanent"

@@ -144,7 +144,7 @@ PRIVATE = [
 def test_upload_url_that_breaks_a_rule_is_refused_by_that_rule(rule, url):
     """The URL is refused before its host is resolved."""
     assert parse_upload_url(ACCEPTED).host == "media.example.com"
-    with pytest.raises(UploadUrlRefused, match=f"^the upload address {rule}$"):
+    with pytest.raises(UploadUrlRefused, match=f"^{rule}$"):
         parse_upload_url(url)
 
 
@@ -206,7 +206,7 @@ def test_local_api_allows_public_storage_and_this_machine_only(url, rule):
     """A local proxy may return the real storage's URLs; other plain http stays refused."""
     assert parse_upload_url(ACCEPTED, loopback=True).loopback is False
     assert parse_upload_url("http://127.0.0.1:65535/a", loopback=True).loopback is True
-    with pytest.raises(UploadUrlRefused, match=f"^the upload address {rule}$"):
+    with pytest.raises(UploadUrlRefused, match=f"^{rule}$"):
         parse_upload_url(url, loopback=True)
 
 
@@ -215,7 +215,7 @@ def test_name_with_an_address_that_is_not_public_is_refused(address):
     """One such address among public ones is enough."""
     place = parse_upload_url(ACCEPTED)
     assert resolve_public(place, lambda host, port: [PUBLIC]) == (PUBLIC,)
-    with pytest.raises(UploadUrlRefused, match=r"^the upload address leads into a private network$"):
+    with pytest.raises(UploadUrlRefused, match=r"^leads into a private network$"):
         resolve_public(place, lambda host, port: [PUBLIC, address])
 
 

@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.support.certificates import make_certificate
-from ttp_mcp.api.upload import ByteCounter, PresignedUploader, UploadProblem, allowed_seconds
+from ttp_mcp.api.hosts import TransferProblem
+from ttp_mcp.api.upload import ByteCounter, PresignedUploader, allowed_seconds
 
 BODY = bytes(range(256)) * 4096
 QUERY = "?X-Amz-Signature=5ec2e7"
@@ -141,7 +142,7 @@ async def put(client, url, source=None, sent=None, fresh_until=None):
 async def problem(client, url, source=None, **options):
     """Return the facts of a failed PUT, and check that every copy of the file is closed."""
     source = source or Bytes()
-    with pytest.raises(UploadProblem) as caught:
+    with pytest.raises(TransferProblem) as caught:
         await put(client, url, source, **options)
     assert not source.open_copies
     return caught.value.kind, caught.value.reason
@@ -366,7 +367,7 @@ async def test_storage_that_never_finishes_times_out(habit):
 
     client, source = storage(seconds=lambda size: 0.3), Bytes(BODY * 16 if habit == "reads nothing" else BODY)
     async with serving(endless) as port:
-        with pytest.raises(UploadProblem) as caught:
+        with pytest.raises(TransferProblem) as caught:
             await put(client, f"http://127.0.0.1:{port}/key", source)
         assert (caught.value.kind, caught.value.reason) == ("retryable", "it was not stored within 0 s")
         with anyio.fail_after(5):
@@ -566,7 +567,7 @@ async def test_url_is_never_logged_or_in_a_traceback(caplog):
     async with serving(answering(OK)) as good, serving(rude) as bad:
         await put(storage(), f"http://127.0.0.1:{good}/key{QUERY}")
         for url in (f"http://127.0.0.1:{bad}/key{QUERY}", f"https://10.0.0.1/{QUERY}", f"http://127.0.0.1:1/{QUERY}"):
-            with pytest.raises(UploadProblem) as caught:
+            with pytest.raises(TransferProblem) as caught:
                 await put(storage(), url)
             texts += traceback.format_exception(caught.value)
     assert "5ec2e7" not in caplog.text + "".join(texts)
@@ -581,6 +582,4 @@ def test_allowed_time_follows_the_size():
 @pytest.mark.requirement("uploads.ends")
 async def test_concurrent_uploads_are_limited():
     """All uploads of a client share one limiter."""
-    client = storage()
-    assert client.slot() is client.slot()
-    assert client.slot().total_tokens == 4
+    assert storage().limiter.total_tokens == 4

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import anyio
 
 from ttp_mcp.api import errors, retry
+from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.parsing import as_number, as_object, as_str, as_url
-from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader, UploadProblem, UploadSource
+from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader
+from ttp_mcp.media.edited import EditedFile
+from ttp_mcp.media.files import OpenFile
 
 PUTS = 3
 PROGRESS_SECONDS = 0.25
@@ -78,7 +81,7 @@ class MediaApi:
         )
 
     async def upload(
-        self, filename: str, content_type: str, source: UploadSource, progress: Progress | None = None
+        self, filename: str, content_type: str, source: OpenFile | EditedFile, progress: Progress | None = None
     ) -> Uploaded:
         """Presign and PUT a file: up to three times, each from the first byte with a new URL.
 
@@ -98,7 +101,7 @@ class MediaApi:
         Source: API reference, Media uploads.
         """
         wanted = PresignRequest(filename=filename, content_type=content_type, size=source.size)
-        async with self._uploader.slot():
+        async with self._uploader.limiter:
             renewed, attempt = False, 1
             while True:
                 outcome = await self._attempt(wanted, source, progress)
@@ -115,8 +118,8 @@ class MediaApi:
                 attempt += 1
 
     async def _attempt(
-        self, wanted: PresignRequest, source: UploadSource, progress: Progress | None
-    ) -> PresignedUpload | UploadProblem:
+        self, wanted: PresignRequest, source: OpenFile | EditedFile, progress: Progress | None
+    ) -> PresignedUpload | TransferProblem:
         issued = self._http.clocks.monotonic()
         presigned = await self.presign(wanted)
         # A tenth of its lifetime is reserved for the request itself.
@@ -129,7 +132,7 @@ class MediaApi:
                 await self._uploader.put(
                     presigned.upload_url, wanted.content_type, source, sent, fresh_until=fresh_until
                 )
-            except UploadProblem as problem:
+            except TransferProblem as problem:
                 return problem
             finally:
                 over.set()
@@ -143,7 +146,7 @@ async def _report_progress(progress: Progress, sent: ByteCounter, size: int, ove
             await over.wait()
 
 
-def _to_api_error(problem: UploadProblem) -> errors.ApiError:
+def _to_api_error(problem: TransferProblem) -> errors.ApiError:
     refused = problem.kind == "permanent" or (problem.kind == "expired" and problem.status is not None)
     kind = errors.UploadRefused if refused else errors.UploadFailed
     return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

@@ -1,4 +1,4 @@
-"""Checks of upload URLs against SSRF. An `uploadUrl` comes from outside and counts as hostile.
+"""Checks of URLs against SSRF. An `uploadUrl`, and a URL that an agent names, come from outside and count as hostile.
 
 The name is resolved once, all its addresses must be public, and the connection goes to one of exactly these: a name that
 resolves differently the second time changes nothing.
@@ -36,7 +36,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 class UploadUrlRefused(ValueError):
-    """The upload URL breaks a rule. The text names the rule, and nothing of the URL."""
+    """The URL breaks a rule. The text continues a sentence that begins with the URL's name, and has nothing of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,20 @@ def parse_upload_url(url: str, *, loopback: bool = False) -> UploadTarget:
     """
     found = _URL.fullmatch(url) if len(url) <= MOST_CHARACTERS else None
     if found is None:
-        raise UploadUrlRefused("the upload address is not a plain https URL")
+        raise UploadUrlRefused("is not a plain https URL")
     scheme, host = found["scheme"], found["host"].lower()
     port = int(found["port"] or (443 if scheme == "https" else 80))
     here = _is_local(host)
     if here and not loopback:
-        raise UploadUrlRefused("the upload address is on this machine")
+        raise UploadUrlRefused("is on this machine")
     if not here and scheme != "https":
-        raise UploadUrlRefused("the upload address is not https")
+        raise UploadUrlRefused("is not https")
     if not here and port != 443:
-        raise UploadUrlRefused("the upload address has a port of its own")
+        raise UploadUrlRefused("has a port of its own")
     if port > 65535:
-        raise UploadUrlRefused("the upload address has no usable port")
+        raise UploadUrlRefused("has no usable port")
     if not is_loopback_host(host) and not _is_name(host):
-        raise UploadUrlRefused("the upload address names no host")
+        raise UploadUrlRefused("names no host")
     return UploadTarget(scheme, host, port, found["target"], here)
 
 
@@ -118,7 +118,7 @@ def resolve_public(target: UploadTarget, resolve: Resolver) -> tuple[str, ...]:
         return ("127.0.0.1", "::1") if target.host.endswith("localhost") else (target.host.strip("[]"),)
     found = tuple(dict.fromkeys(resolve(target.host, target.port)))[:MOST_ADDRESSES]
     if not all(map(is_public, found)):
-        raise UploadUrlRefused("the upload address leads into a private network")
+        raise UploadUrlRefused("leads into a private network")
     return found
 
 

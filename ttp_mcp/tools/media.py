@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ttp_mcp.api import PresignRequest
-from ttp_mcp.api.download import DownloadProblem
+from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.errors import Refusal
 from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.errors import FileRefused
@@ -145,9 +145,10 @@ async def _fetch_file(url: str, context: ToolContext) -> OpenFile:
     _check_url(url)
     try:
         return await context.api.downloads.fetch(url, lambda head: sniff_type(head) in EXTENSIONS)
-    except DownloadProblem as problem:
-        next_step = "Try again later" if problem.transient else "Pass another URL, or the path of a local file"
-        repeating = "repeating is safe" if problem.transient else "repeating the same call does not help"
+    except TransferProblem as problem:
+        is_transient = problem.kind == "retryable"
+        next_step = "Try again later" if is_transient else "Pass another URL, or the path of a local file"
+        repeating = "repeating is safe" if is_transient else "repeating the same call does not help"
         raise FileRefused(
             f"Not uploaded: the file could not be fetched from its URL: {problem.reason}. {next_step}; nothing was sent, "
             f"{repeating}."
