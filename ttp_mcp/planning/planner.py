@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from ttp_mcp.planning import wording
 from ttp_mcp.planning.model import Booking, EmptyDay, Plan, PostRequest, Ranking, Scheduled, Unscheduled
-from ttp_mcp.planning.reasons import Explainer
+from ttp_mcp.planning.reasons import FIXED, TOO_LATE, Explainer, render_day_obstacle, render_obstacle
 from ttp_mcp.planning.slots import Obstacle, QuietHours, SlotBoard, Slots, quarter_hours
 from ttp_mcp.times import SEND_LEAD
 
@@ -49,13 +48,12 @@ def make_plan(
         start: Start of the window, aware, included.
         end: End of the window, aware, included. A window of more than 366 days is cut.
         zone: Time zone of hours, weekdays, days and quiet hours.
-        quiet_from: Start of the quiet hours, included; they may cross midnight. Equal to `quiet_until`: none.
-        quiet_until: End of the quiet hours, not included.
-        spacing_minutes: Minimum minutes between two posts on one account, booked posts included.
-        at_most_per_day: Maximum posts on one account on one day of the zone, booked posts included; None for any number.
+        quiet_from: Start of the quiet hours, included; they may cross midnight.
+        quiet_until: End of the quiet hours, not included. Equal to `quiet_from`: none.
+        spacing_minutes: Between two posts on one account, booked posts included.
+        at_most_per_day: On one account on one day of the zone, booked posts included; None for any number.
         hours: Rankings by account id.
-        weekly: Scores by weekday and hour, for all accounts.
-        booked: Posts that already have a time.
+        weekly: Scores by weekday and hour for all accounts.
     """
     board = SlotBoard(
         slots=Slots(max(start, now + SLOT_LEAD), end, zone, QuietHours(quiet_from, quiet_until)),
@@ -70,8 +68,8 @@ def make_plan(
     fixed, refused = _keep_fixed(board, in_order, now)
     chosen, unplaced = _choose_times(board, [post for post in in_order if post.fixed_at is None])
     explainer = Explainer(board, [*fixed, *chosen], booked)
-    scheduled = [Scheduled(post, at, wording.FIXED) for post, at in fixed]
-    scheduled += [Scheduled(post, at, wording.render_reason(explainer.explain(post, at))) for post, at in chosen]
+    scheduled = [Scheduled(post, at, FIXED) for post, at in fixed]
+    scheduled += [Scheduled(post, at, explainer.explain(post, at)) for post, at in chosen]
     return Plan(
         scheduled=tuple(sorted(scheduled, key=lambda each: (each.at, each.post.index))),
         unscheduled=tuple(sorted([*refused, *unplaced], key=lambda each: each.post.index)),
@@ -89,9 +87,9 @@ def _keep_fixed(
         if post.fixed_at is None:
             continue
         if not post.account_ids:
-            refused.append(Unscheduled(post, wording.render_obstacle("no_account", board)))
+            refused.append(Unscheduled(post, render_obstacle("no_account", board)))
         elif post.fixed_at < now + SEND_LEAD:
-            refused.append(Unscheduled(post, wording.TOO_LATE))
+            refused.append(Unscheduled(post, TOO_LATE))
         else:
             _book_post(board, post, post.fixed_at)
             kept.append((post, post.fixed_at))
@@ -106,7 +104,7 @@ def _choose_times(board: SlotBoard, posts: Sequence[PostRequest]) -> tuple[list[
         at = board.best(post)
         if at is None:
             obstacle = board.find_obstacle(post, board.slots.start, board.slots.end) or "day_limit"
-            unplaced.append(Unscheduled(post, wording.render_obstacle(obstacle, board)))
+            unplaced.append(Unscheduled(post, render_obstacle(obstacle, board)))
             continue
         _book_post(board, post, at)
         chosen.append((post, at))
@@ -145,7 +143,7 @@ def _find_empty_days(
             first, last = (midnight.astimezone(UTC) for midnight in midnights)
             last -= timedelta(microseconds=1)
             obstacles: list[Obstacle | None] = [board.find_obstacle(post, first, last) for post in movable]
-            yield EmptyDay(day, wording.render_day_obstacle(None if None in obstacles else obstacles[0], board))
+            yield EmptyDay(day, render_day_obstacle(None if None in obstacles else obstacles[0], board))
 
 
 def serialize_plan(plan: Plan) -> bytes:
