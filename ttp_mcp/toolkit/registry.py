@@ -18,35 +18,22 @@ class Hints:
     """
 
     read_only: bool
-    destructive: bool
     idempotent: bool
     why: str
     # Every tool talks to a service on the internet.
     open_world: bool = True
 
+    @property
+    def destructive(self) -> bool:
+        """The opposite of read-only."""
+        return not self.read_only
+
 
 HINTS: dict[Effect, Hints] = {
-    "read": Hints(
-        read_only=True, destructive=False, idempotent=True, why="It sends only requests that change nothing."
-    ),
-    "draft": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=False,
-        why="A file leaves this machine for a public URL, and the API can't delete it.",
-    ),
-    "publish": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=False,
-        why="A post can reach the public, which can't be taken back.",
-    ),
-    "remove": Hints(
-        read_only=False,
-        destructive=True,
-        idempotent=True,
-        why="A post is deleted for good; deleting it again changes nothing.",
-    ),
+    "read": Hints(True, True, "It sends only requests that change nothing."),
+    "draft": Hints(False, False, "A file leaves this machine for a public URL, and the API can't delete it."),
+    "publish": Hints(False, False, "A post can reach the public, which can't be taken back."),
+    "remove": Hints(False, True, "A post is deleted for good; deleting it again changes nothing."),
 }
 
 
