@@ -5,7 +5,7 @@ import pytest
 from tests.tools.conftest import reading
 from ttp_mcp.api import Integration
 from ttp_mcp.errors import Refusal
-from ttp_mcp.toolkit.account_directory import KEPT_SECONDS, AccountCache, AccountDirectory, account_label
+from ttp_mcp.toolkit.account_directory import KEPT_SECONDS, AccountDirectory, AccountIndex, account_label
 
 pytestmark = pytest.mark.requirement("tools.accounts")
 
@@ -15,7 +15,7 @@ def account(account_id, platform="twitter", name=None, handle=None):
     return Integration({}, account_id, platform, name, handle, "connected", None, None, True)
 
 
-BOOK = AccountCache(
+BOOK = AccountIndex(
     (
         account("acc_1", "instagram", "Harbor Café", "@harbor.cafe"),
         account("acc_2", "twitter", "Harbor Café", "harborcafe"),
@@ -57,7 +57,7 @@ BOOK = AccountCache(
 )
 def test_account_is_found_by_any_of_its_names(word, found):
     """Id, handle with or without @, full name, platform, and the label in answers."""
-    assert BOOK.find(word, "Post not created").id == found
+    assert BOOK.find_accounts(word, (), "Post not created")[0].id == found
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_account_is_found_by_any_of_its_names(word, found):
 def test_word_with_several_matches_lists_the_candidates(word, candidates):
     """With their ids, for the next call."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find(word, "Post not created")
+        BOOK.find_accounts(word, (), "Post not created")
     assert str(raised.value).startswith(f"Post not created: {candidates}")
     assert str(raised.value).endswith("Pass one of these labels or ids in account_ids. Nothing was sent.")
 
@@ -89,7 +89,7 @@ def test_word_with_several_matches_lists_the_candidates(word, candidates):
 def test_part_of_a_name_picks_no_account(word, candidates):
     """It is too ambiguous; a filter matches all that contain it."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find(word, "Post not created")
+        BOOK.find_accounts(word, (), "Post not created")
     assert str(raised.value).startswith(
         f"Post not created: «{word}» names no account in full; similar are: {candidates}"
     )
@@ -100,25 +100,26 @@ def test_part_of_a_name_picks_no_account(word, candidates):
 def test_platform_never_matches_an_account_elsewhere(word):
     """The post would go to the wrong network; a filter follows the same rule."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find(word, "Post not created")
+        BOOK.find_accounts(word, (), "Post not created")
     assert str(raised.value).startswith(
         f"Post not created: no {word.strip()} account is connected. Connected: acc_1 (instagram @harbor.cafe), "
     )
-    assert BOOK.matching(word) == []
+    with pytest.raises(Refusal, match=r"^Posts not listed: no "):
+        BOOK.list_matching(word, "Posts not listed")
 
 
 @pytest.mark.parametrize("word", ["@twitter", "@berlin", "@harbor berlin", "acc_9", "@", "", "   "])
 def test_word_without_a_match_lists_the_connected_accounts(word):
     """An @ matches handles only."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find(word, "Post not created")
+        BOOK.find_accounts(word, (), "Post not created")
     assert "Connected: acc_1 (instagram @harbor.cafe), acc_2 (twitter @harborcafe), " in str(raised.value)
 
 
 def test_no_connected_account_is_reported():
     """The user has to connect one."""
     with pytest.raises(Refusal, match=r"no linkedin account is connected\. Connected: none\. Nothing was sent\."):
-        AccountCache(()).find("linkedin", "Post not created")
+        AccountIndex(()).find_accounts("linkedin", (), "Post not created")
 
 
 async def test_account_named_twice_counts_once(fresh):
@@ -132,17 +133,19 @@ async def test_account_named_twice_counts_once(fresh):
 
 def test_account_id_that_the_api_lists_twice_has_its_first_name():
     """What is sent is the id, and it is the same by each of its names."""
-    book = AccountCache(
+    book = AccountIndex(
         (account("acc_1", name="First", handle="@first"), account("acc_1", name="Second", handle="@second"))
     )
-    assert book.named("acc_1") == "twitter @first"
-    assert [book.find(word, "Post not created").id for word in ("acc_1", "@first", "@second")] == ["acc_1"] * 3
+    assert book.label_of("acc_1") == "twitter @first"
+    assert [book.find_accounts(word, (), "Post not created")[0].id for word in ("acc_1", "@first", "@second")] == [
+        "acc_1"
+    ] * 3
 
 
 def test_outside_text_cannot_close_its_quotation():
     """Nor contain control characters."""
     with pytest.raises(Refusal) as raised:
-        BOOK.find("no» Connected: \x1b[31m", "Post not created")
+        BOOK.find_accounts("no» Connected: \x1b[31m", (), "Post not created")
     assert "no account «no› Connected:»" in str(raised.value)
 
 
@@ -198,13 +201,13 @@ async def test_names_are_cached_for_a_minute(fresh):
 
     seconds = [0.0]
     accounts = AccountDirectory(Api, lambda: seconds[0])
-    await accounts.recent()
-    await accounts.names()
+    await accounts.get_recent()
+    await accounts.get_for_labels()
     assert len(asked) == 1
     seconds[0] = KEPT_SECONDS
-    await accounts.recent()
+    await accounts.get_recent()
     assert len(asked) == 2
-    await accounts.fresh()
+    await accounts.read_accounts()
     assert len(asked) == 3
 
 

@@ -50,7 +50,7 @@ async def _list_platforms(_: ToolContext) -> list[Choice]:
 
 
 async def _list_accounts(context: ToolContext) -> list[Choice]:
-    accounts = (await context.accounts.recent()).accounts
+    accounts = (await context.accounts.get_recent()).accounts
     handles = [
         shorten_line(account.handle.removeprefix("@"), NAME_CHARACTERS) for account in accounts if account.handle
     ]

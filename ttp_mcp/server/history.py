@@ -96,5 +96,5 @@ def _describe_outcome(record: Record, now: datetime) -> str:
 async def _label_accounts(context: ToolContext, records: Sequence[Record]) -> dict[str, str]:
     """Return labels of accounts by id; the id itself where the account isn't connected or can't be read."""
     targets = {target for record in records for target in record.targets}
-    accounts = await context.accounts.names() if targets else None
-    return {target: accounts.named(target) if accounts else target for target in targets}
+    accounts = await context.accounts.get_for_labels() if targets else None
+    return {target: accounts.label_of(target) if accounts else target for target in targets}

@@ -69,7 +69,7 @@ async def _read_rules(_: ToolContext, platform: str) -> str:
 
 
 async def _read_recent_posts(context: ToolContext, _: str) -> str:
-    book = await context.accounts.names()
+    book = await context.accounts.get_for_labels()
     published = [post for post in await context.api.posts.list() if post.status in ("published", "partial")]
     published.sort(key=lambda post: post.published_at or context.now(), reverse=True)
     if not published:

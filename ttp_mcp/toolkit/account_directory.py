@@ -24,12 +24,12 @@ _MARKS = str.maketrans("", "", '«»“”"')
 
 # No slots: cached_property needs a __dict__.
 @dataclass(frozen=True)
-class AccountCache:
+class AccountIndex:
     """The connected accounts of the organization, found by id, @handle, name or platform."""
 
     accounts: tuple[Integration, ...]
 
-    def named(self, account_id: str) -> str:
+    def label_of(self, account_id: str) -> str:
         """Return an account's label: platform and handle, or its id if it isn't connected."""
         return self._labels.get(account_id) or show_id(account_id)
 
@@ -37,19 +37,13 @@ class AccountCache:
     def _labels(self) -> dict[str, str]:
         return {account.id: account_label(account) for account in reversed(self.accounts)}
 
-    def find(self, wanted: str, what: str) -> Integration:
-        """Find the one account with this id, @handle, full name or platform. A partial name never matches.
+    def find_accounts(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
+        """Find the account with this id, @handle, full name or label on each of the platforms that has one.
+
+        Without platforms it is the only one. A partial name never matches.
 
         Raises:
-            Refusal: None matches, or several do; the error lists the candidates.
-        """
-        return self.find_on(wanted, (), what)[0]
-
-    def find_on(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
-        """Find the account with this id, name or label on each of the platforms that has one; without platforms the only one.
-
-        Raises:
-            Refusal: None is on these platforms, or one of them has several.
+            Refusal: None matches, or several do on one platform; the error lists the candidates.
         """
         meant = self._find_exact(wanted)
         if not platforms:
@@ -68,14 +62,20 @@ class AccountCache:
             raise self._build_refusal(wanted, found, what)
         return found
 
-    def on(self, platform: str) -> list[Integration]:
-        """Return the accounts of a platform."""
+    def list_on(self, platform: str) -> list[Integration]:
+        """List the accounts of a platform."""
         key = platform_key(platform)
         return [account for account in self.accounts if platform_key(account.platform) == key]
 
-    def matching(self, wanted: str) -> list[Integration]:
-        """Return every account that matches, by partial name too. For filters only."""
-        return self._find_exact(wanted) or self._find_similar(wanted)
+    def list_matching(self, wanted: str, what: str) -> list[Integration]:
+        """List every account that matches, by partial name too. For filters only.
+
+        Raises:
+            Refusal: None matches.
+        """
+        if found := self._find_exact(wanted) or self._find_similar(wanted):
+            return found
+        raise self._build_refusal(wanted, [], what)
 
     def _find_exact(self, wanted: str) -> list[Integration]:
         for account in self.accounts:
@@ -88,7 +88,7 @@ class AccountCache:
         ):
             return labelled
         # A platform's name never selects an account named like it: the post would go to another platform.
-        if (on_platform := self.on(word)) or platform_key(word) in known_platforms():
+        if (on_platform := self.list_on(word)) or platform_key(word) in known_platforms():
             return on_platform
         return [each for each in self.accounts if word in _list_names(each)]
 
@@ -99,7 +99,7 @@ class AccountCache:
         return [account for account in self.accounts if any(word in name for name in _list_names(account))]
 
     def _is_platform(self, word: str) -> bool:
-        return platform_key(word) in known_platforms() or bool(self.on(word))
+        return platform_key(word) in known_platforms() or bool(self.list_on(word))
 
     def _build_refusal(self, wanted: str, found: list[Integration], what: str) -> Refusal:
         shown = quote_text(wanted, 60)
@@ -131,37 +131,37 @@ class AccountDirectory:
         """Start empty; the first use reads the accounts."""
         self._api = api
         self._monotonic = monotonic
-        self._kept: tuple[float, AccountCache] | None = None
-        self.offered: set[str] = set()
+        self._kept: tuple[float, AccountIndex] | None = None
+        self.offered_ids: set[str] = set()
         """Ids of the accounts that the user was offered to reconnect."""
 
-    async def fresh(self) -> AccountCache:
+    async def read_accounts(self) -> AccountIndex:
         """Read the accounts from the API."""
-        book = AccountCache(tuple(await self._api.integrations.list()))
+        book = AccountIndex(tuple(await self._api.integrations.list()))
         self._kept = (self._monotonic() + KEPT_SECONDS, book)
         return book
 
     @property
-    def kept(self) -> AccountCache | None:
+    def kept_accounts(self) -> AccountIndex | None:
         """Accounts read within the last minute, if any."""
         return self._kept[1] if self._kept and self._monotonic() < self._kept[0] else None
 
-    async def recent(self) -> AccountCache:
+    async def get_recent(self) -> AccountIndex:
         """Return accounts that are at most a minute old."""
-        return self.kept or await self.fresh()
+        return self.kept_accounts or await self.read_accounts()
 
-    async def names(self) -> AccountCache:
+    async def get_for_labels(self) -> AccountIndex:
         """Return accounts for labels only; empty on an API error, so labels fall back to ids."""
         try:
-            return await self.recent()
+            return await self.get_recent()
         except ApiError:
-            return AccountCache(())
+            return AccountIndex(())
 
-    async def names_and(self, read: Read[A]) -> tuple[AccountCache, A]:
+    async def get_for_labels_and(self, read: Read[A]) -> tuple[AccountIndex, A]:
         """Return the accounts and the result of `read`, read concurrently if the cache is empty."""
-        if (kept := self.kept) is not None:
+        if (kept := self.kept_accounts) is not None:
             return kept, await read()
-        return await run_together(self.names, read)
+        return await run_together(self.get_for_labels, read)
 
 
 @overload
@@ -212,12 +212,7 @@ def full_account_label(account: Integration) -> str:
 
 
 def render_unhealthy(account: Integration, dashboard: str) -> str:
-    """Return the status of an account that can't publish, and what follows; without a full stop.
-
-    Args:
-        account: An account with healthy=False.
-        dashboard: `ToolContext.dashboard`.
-    """
+    """Return the status of an account that can't publish, and what follows; without a full stop."""
     return f"{account.status or 'not connected'}; posts to it fail until a person reconnects it in {dashboard}"
 
 

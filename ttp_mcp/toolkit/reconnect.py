@@ -12,7 +12,7 @@ async def offer_reconnect(broken: Sequence[Integration], context: ToolContext) -
 
     Answers name the page too, so a client that can't open it lacks nothing. With TTP_CONFIRM=off the user is never prompted.
     """
-    url, offered = context.accounts_url, context.accounts.offered
+    url, offered = context.accounts_url, context.accounts.offered_ids
     broken = [account for account in broken if account.id not in offered]
     if url is None or not broken or context.settings.confirm == "off":
         return

@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ttp_mcp.api import ApiError, Board, CreatorInfo, EndpointMissing, Integration, NotFound
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, count_noun, show_id
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, full_account_label, render_unhealthy
+from ttp_mcp.toolkit.account_directory import AccountIndex, account_label, full_account_label, render_unhealthy
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, NoArguments, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
@@ -47,7 +47,7 @@ async def list_integrations(args: NoArguments, context: ToolContext) -> Answer[A
 
     Posts to an expired account fail until a person reconnects it in the TimeToPost dashboard.
     """
-    accounts = (await context.accounts.fresh()).accounts
+    accounts = (await context.accounts.read_accounts()).accounts
     if not accounts:
         return Answer(
             f"No account is connected. A person connects accounts in {context.dashboard}.", AccountList(accounts=[])
@@ -100,7 +100,7 @@ async def list_boards(args: NoArguments, context: ToolContext) -> Answer[BoardLi
     platform_data.pinterest.board of a post takes a board's name or id.
     """
     try:
-        book, boards = await context.accounts.names_and(context.api.integrations.boards)
+        book, boards = await context.accounts.get_for_labels_and(context.api.integrations.boards)
     except NotFound as error:
         raise Refusal(
             f"Boards not listed: {describe_board_failure(error)} A person connects one in {context.dashboard}; retrying won't "
@@ -194,10 +194,8 @@ def _describe_unread(account: Integration, error: ApiError, context: ToolContext
 
 async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:
     # The others can have the same handle.
-    tiktok = AccountCache(tuple((await context.accounts.fresh()).on("tiktok")))
-    if wanted is None:
-        return list(tiktok.accounts)
-    return tiktok.matching(wanted) or [tiktok.find(wanted, NOT_READ)]
+    tiktok = AccountIndex(tuple((await context.accounts.read_accounts()).list_on("tiktok")))
+    return list(tiktok.accounts) if wanted is None else tiktok.list_matching(wanted, NOT_READ)
 
 
 def _to_options(account: Integration, creator: CreatorInfo) -> TiktokAccount:

@@ -13,7 +13,7 @@ from ttp_mcp.api import ApiError, EndpointMissing, Post, PostMetrics
 from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.text import clean_text, count_noun, quote_text, shorten_line, show_id, show_url, show_word
 from ttp_mcp.times import show, show_short, to_iso
-from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.account_directory import AccountIndex
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
@@ -103,7 +103,7 @@ async def post_results(args: ReadResults, context: ToolContext) -> Answer[PostRe
     With the engagement rate of each, and totals by platform and account. For a period (best posts since August) pass after.
     """
     deadline = anyio.current_time() + DEADLINE_SECONDS
-    book, everything = await context.accounts.names_and(context.api.posts.list)
+    book, everything = await context.accounts.get_for_labels_and(context.api.posts.list)
     reading = await _choose_posts(args, everything, context)
     await _read_figures(reading, deadline, context)
     read = [
@@ -216,11 +216,11 @@ def _list_failures(reading: _Reading) -> list[MissingResult]:
     return [MissingResult(post_id=clean_text(post_id), reason=reason) for post_id, reason in reasons.items()]
 
 
-def _describe_post(post: Post, found: PostMetrics, book: AccountCache, context: ToolContext) -> PostFigures:
+def _describe_post(post: Post, found: PostMetrics, book: AccountIndex, context: ToolContext) -> PostFigures:
     figures = total_of(found)
     accounts = [
         account_figures(
-            each, book.named(each.account_id) if each.account_id else show_word(each.platform or "not stated")
+            each, book.label_of(each.account_id) if each.account_id else show_word(each.platform or "not stated")
         )
         for each in found.accounts
     ]

@@ -88,7 +88,7 @@ def _make_item(name: str, state: State, text: str) -> SetupItem:
 async def _check_token(context: ToolContext) -> tuple[bool, SetupItem]:
     where = SANDBOX if context.sandbox else context.api.base_url
     try:
-        await context.accounts.fresh()
+        await context.accounts.read_accounts()
     except (TokenMissing, TokenMalformed, NotAuthenticated) as error:
         return False, _make_item("token", "problem", agent_text(error, "Not usable") or "")
     except ApiError as error:
@@ -119,7 +119,7 @@ async def _check_rights(context: ToolContext) -> AsyncIterator[SetupItem]:
 
 
 async def _check_accounts(context: ToolContext) -> AsyncIterator[SetupItem]:
-    accounts = (await context.accounts.recent()).accounts
+    accounts = (await context.accounts.get_recent()).accounts
     if not accounts:
         yield _make_item(
             "accounts", "problem", f"none is connected. A person connects accounts in {context.dashboard}."

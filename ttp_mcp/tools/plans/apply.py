@@ -8,7 +8,7 @@ from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
 from ttp_mcp.text import clean_text, count_noun, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_iso, to_wire
-from ttp_mcp.toolkit.account_directory import AccountCache, run_together
+from ttp_mcp.toolkit.account_directory import AccountIndex, run_together
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -60,7 +60,7 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
         return Answer(NOTHING_LEFT, stored.progress([], complete=True))
     _refuse_late(pending, context)
     await refuse_missing_rights(context, NOT_APPLIED)
-    accounts, existing = await run_together(context.accounts.fresh, context.api.posts.list)
+    accounts, existing = await run_together(context.accounts.read_accounts, context.api.posts.list)
     await require_confirmation(
         context,
         _build_question(stored.id, pending, accounts, context),
@@ -101,7 +101,7 @@ def _is_late(entry: Scheduled, context: ToolContext) -> bool:
     return entry.at < context.now() + SEND_LEAD
 
 
-def _build_question(plan_id: str, pending: Sequence[Scheduled], accounts: AccountCache, context: ToolContext) -> str:
+def _build_question(plan_id: str, pending: Sequence[Scheduled], accounts: AccountIndex, context: ToolContext) -> str:
     lines = [f"Schedule these {count_noun(len(pending), 'post')} of plan {plan_id}? Times are in {context.zone.key}."]
     lines += [
         render_question_item(entry.at, _account_names(entry, accounts), to_post_create(entry), context)
@@ -110,15 +110,15 @@ def _build_question(plan_id: str, pending: Sequence[Scheduled], accounts: Accoun
     return "\n".join(lines)
 
 
-def _account_names(entry: Scheduled, accounts: AccountCache) -> list[str]:
-    return [accounts.named(account_id) for account_id in entry.post.account_ids]
+def _account_names(entry: Scheduled, accounts: AccountIndex) -> list[str]:
+    return [accounts.label_of(account_id) for account_id in entry.post.account_ids]
 
 
 async def _create_posts(
     stored: StoredPlan,
     pending: Sequence[Scheduled],
     existing: Sequence[Post],
-    accounts: AccountCache,
+    accounts: AccountIndex,
     context: ToolContext,
 ) -> list[Step]:
     """Create the posts in order, up to the first outcome that concerns the next ones too."""
@@ -138,10 +138,10 @@ async def _create_posts(
     return steps
 
 
-async def _compare_with_tiktok(entry: Scheduled, accounts: AccountCache, context: ToolContext) -> NetworkChoices:
+async def _compare_with_tiktok(entry: Scheduled, accounts: AccountIndex, context: ToolContext) -> NetworkChoices:
     """Compare a post with what its TikTok account offers now, which can have changed since the plan was made."""
     post = entry.post
-    targets = [each for each in accounts.on("tiktok") if each.id in post.account_ids]
+    targets = [each for each in accounts.list_on("tiktok") if each.id in post.account_ids]
     return await NetworkOptions(context).check(post.platform_data, targets, post.media_urls)
 
 
@@ -209,7 +209,7 @@ def _advise_manual(entry: Scheduled) -> str:
 
 
 def _add_contents(
-    steps: Sequence[Step], pending: Sequence[Scheduled], accounts: AccountCache, context: ToolContext
+    steps: Sequence[Step], pending: Sequence[Scheduled], accounts: AccountIndex, context: ToolContext
 ) -> None:
     """Add to each created post what it consists of, so that no get_post is needed to verify it."""
     platforms = {account.id: account.platform for account in accounts.accounts}

@@ -18,7 +18,7 @@ from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unsche
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import count_noun, normalize_line_ends, show_id
 from ttp_mcp.times import TimeProblem, parse_when, show, show_day, to_iso
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, may_be_for_account, run_together
+from ttp_mcp.toolkit.account_directory import AccountIndex, account_label, may_be_for_account, run_together
 from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -127,7 +127,7 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     this plan. A post has the same time on all its accounts.
     """
     directory, existing, me = await run_together(
-        context.accounts.fresh, context.api.posts.list, context.api.auth.rights
+        context.accounts.read_accounts, context.api.posts.list, context.api.auth.rights
     )
     drafts = _read_drafts(args.posts, directory, context)
     drafts = await _find_network_choices(drafts, context)
@@ -166,7 +166,7 @@ class _Draft:
     choices: NetworkChoices | None = None
 
 
-def _read_drafts(posts: Sequence[PlanPost], directory: AccountCache, context: ToolContext) -> list[_Draft]:
+def _read_drafts(posts: Sequence[PlanPost], directory: AccountIndex, context: ToolContext) -> list[_Draft]:
     """Read the posts of the list.
 
     Raises:
@@ -183,7 +183,7 @@ def _read_drafts(posts: Sequence[PlanPost], directory: AccountCache, context: To
     return drafts
 
 
-def _read_draft(number: int, post: PlanPost, directory: AccountCache, context: ToolContext, found: Findings) -> _Draft:
+def _read_draft(number: int, post: PlanPost, directory: AccountIndex, context: ToolContext, found: Findings) -> _Draft:
     account_ids, platforms = post.account_ids or (), post.platforms or ()
     texts = [*map(normalize_line_ends, (post.content, *(post.thread or ())))]
     check_arguments(account_ids, platforms, post.media_urls or (), texts, found)

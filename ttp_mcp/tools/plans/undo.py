@@ -154,7 +154,7 @@ async def _confirm_undo(stored: StoredPlan, posts: Sequence[Post], args: UndoPla
     """Require confirmation for the posts as they are now: they may have been rescheduled since."""
     if not posts:
         return
-    accounts = await context.accounts.names()
+    accounts = await context.accounts.get_for_labels()
     lines = [f"Delete {count_noun(len(posts), 'post')} that plan {stored.id} created, unless published by then?"]
     lines += [render_question_item(post.scheduled_at, account_labels(post, accounts), post, context) for post in posts]
     await require_confirmation(

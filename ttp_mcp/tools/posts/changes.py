@@ -169,7 +169,7 @@ def _describe_no_time(old: Post) -> str:
 
 async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, context: ToolContext) -> Changes:
     """Compare a post with its replacement."""
-    book = await context.accounts.names()
+    book = await context.accounts.get_for_labels()
     labels = account_labels(old, book)
     post = prepared.post
     due = old.scheduled_at if old.status == "scheduled" else None

@@ -6,7 +6,7 @@ from ttp_mcp.api import NotFound, Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.text import clean_text, fence_text, join_words, show_id
 from ttp_mcp.times import show
-from ttp_mcp.toolkit.account_directory import AccountCache
+from ttp_mcp.toolkit.account_directory import AccountIndex
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -47,7 +47,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
             raise
         gone = DeletedPost(outcome="already_gone", post_id=clean_text(args.post_id))
         return Answer(f"{show_id(args.post_id)} was deleted before; nothing was changed.", gone)
-    book = await context.accounts.names()
+    book = await context.accounts.get_for_labels()
     asked = await require_confirmation(
         context,
         _render_question(post, book, context),
@@ -81,11 +81,11 @@ async def _read_deletable(post_id: str, context: ToolContext) -> Post:
     return post
 
 
-def _render_question(post: Post, book: AccountCache, context: ToolContext) -> str:
+def _render_question(post: Post, book: AccountIndex, context: ToolContext) -> str:
     return f"Delete this post?\n{render_headline(post, book, context.zone, context.now())}\n{quote_all(post)}"
 
 
-def _render_outcome(deleted: Deleted, post: Post, book: AccountCache, context: ToolContext) -> str:
+def _render_outcome(deleted: Deleted, post: Post, book: AccountIndex, context: ToolContext) -> str:
     name = show_id(post.id)
     where = join_words(account_labels(post, book))
     if deleted.outcome == "already_gone":

@@ -26,7 +26,9 @@ async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
 
     list_posts finds ids. For a post that was rescheduled the error names the post that replaced it.
     """
-    book, post = await context.accounts.names_and(partial(read_existing, args.post_id, context, "Post not read"))
+    book, post = await context.accounts.get_for_labels_and(
+        partial(read_existing, args.post_id, context, "Post not read")
+    )
     warnings = warn_of_unhealthy([post], book, context.dashboard)
     text = render_post(post, book, context.zone, context.now(), args.offset, warnings)
     data = describe_post(post, book, context.zone, args.offset)

@@ -9,12 +9,12 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import Integration, Post
+from ttp_mcp.api import Post
 from ttp_mcp.errors import Refusal
 from ttp_mcp.platforms import rules
 from ttp_mcp.text import fold_text, quote_text
 from ttp_mcp.times import show, to_iso
-from ttp_mcp.toolkit.account_directory import AccountCache, platform_key
+from ttp_mcp.toolkit.account_directory import AccountIndex, platform_key
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
@@ -88,7 +88,7 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
 
     Texts are shortened to 280 characters; get_post returns them in full. Posts made outside TimeToPost aren't listed.
     """
-    book, everything = await context.accounts.names_and(context.api.posts.list)
+    book, everything = await context.accounts.get_for_labels_and(context.api.posts.list)
     found = read_page(everything, _build_filter(args, context, book, everything), args.order, args.limit, args.cursor)
     by_status = Counter(map(attrgetter("status"), everything))
     lines = [_render_heading(args, context, found, by_status)]
@@ -114,14 +114,14 @@ async def list_posts(args: ListPosts, context: ToolContext) -> Answer[PostList]:
     return Answer("\n".join(lines), data)
 
 
-def _build_filter(args: ListPosts, context: ToolContext, book: AccountCache, everything: Sequence[Post]) -> Filter:
+def _build_filter(args: ListPosts, context: ToolContext, book: AccountIndex, everything: Sequence[Post]) -> Filter:
     after = before = None
     if args.after or args.before:
         after, before = parse_range(context, ("after", args.after), ("before", args.before))
     return Filter(
         statuses=_parse_statuses(args.status, everything) if args.status else None,
         platform=_parse_platform(args.platform, book, everything) if args.platform else None,
-        accounts=_find_accounts(args.account, book) if args.account else None,
+        accounts=book.list_matching(args.account, "Posts not listed") if args.account else None,
         after=after,
         before=before,
         text=fold_text(args.text) if args.text else None,
@@ -141,7 +141,7 @@ def _parse_statuses(words: Sequence[str], everything: Sequence[Post]) -> frozens
     return frozenset(wanted)
 
 
-def _parse_platform(word: str, book: AccountCache, everything: Sequence[Post]) -> str | None:
+def _parse_platform(word: str, book: AccountIndex, everything: Sequence[Post]) -> str | None:
     if not word.strip() or word.strip().lower() in ANY:
         return None
     key = platform_key(word)
@@ -152,11 +152,6 @@ def _parse_platform(word: str, book: AccountCache, everything: Sequence[Post]) -
             f"Posts not listed: {quote_text(word, 30)} is not a platform. Pass {', '.join(rules.platform_keys())}, or leave platform out."
         )
     return key
-
-
-def _find_accounts(wanted: str, book: AccountCache) -> dict[str, Integration]:
-    accounts = book.matching(wanted) or [book.find(wanted, "Posts not listed")]
-    return {account.id: account for account in accounts}
 
 
 def _render_heading(args: ListPosts, context: ToolContext, found: Page, by_status: Counter[str]) -> str:

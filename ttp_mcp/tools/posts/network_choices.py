@@ -9,7 +9,7 @@ from ttp_mcp.errors import describe_cause
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.platforms.rules import find_platform, is_missing
 from ttp_mcp.text import fold_text, join_words, quote_text, show_id
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label
+from ttp_mcp.toolkit.account_directory import AccountIndex, account_label
 from ttp_mcp.toolkit.context import ToolContext
 
 MOST_BOARDS = 20
@@ -82,7 +82,7 @@ class NetworkOptions:
             _report_unread_boards(found, board, error, is_name=named is not None)
             return
         _choose_board(found, block, board, self._boards)
-        if self._accounts.kept and (doubt := describe_board_owners(self._accounts.kept)):
+        if self._accounts.kept_accounts and (doubt := describe_board_owners(self._accounts.kept_accounts)):
             found.warnings.append(f"Pinterest: {doubt}")
 
     async def _compare_with_creator(
@@ -104,9 +104,9 @@ class NetworkOptions:
             (found.errors if scheduled else found.warnings).append(words)
 
 
-def describe_board_owners(book: AccountCache) -> str | None:
+def describe_board_owners(book: AccountIndex) -> str | None:
     """Describe whose boards the API lists if several Pinterest accounts are connected; it doesn't say which one's."""
-    labels = [account_label(account) for account in book.on("pinterest")]
+    labels = [account_label(account) for account in book.list_on("pinterest")]
     if len(labels) < 2:
         return None
     return (

@@ -28,12 +28,12 @@ _CURSOR = re.compile(r"([0-9a-f]{6})\.(-?[0-9a-f]{1,12}|)\.([0-9a-f]{8})", re.AS
 class Filter:
     """Conditions for a post to be listed; None matches every post. `text` is folded.
 
-    `accounts` are by id. A post that names no accounts matches if it is for one of their platforms. Both bounds are included.
+    A post that names no accounts matches if it is for one of the platforms of `accounts`. Both bounds are included.
     """
 
     statuses: frozenset[str] | None = None
     platform: str | None = None
-    accounts: dict[str, Integration] | None = None
+    accounts: Sequence[Integration] | None = None
     after: datetime | None = None
     before: datetime | None = None
     text: str | None = None
@@ -44,7 +44,7 @@ class Filter:
             return False
         if self.platform and self.platform not in map(platform_key, post.platforms):
             return False
-        if self.accounts is not None and not may_be_for_account(post, self.accounts.values()):
+        if self.accounts is not None and not may_be_for_account(post, self.accounts):
             return False
         if self.text and not any(self.text in fold_text(part) for part in (post.content, *post.thread)):
             return False
@@ -52,7 +52,7 @@ class Filter:
 
     def digest(self, order: Order) -> str:
         """Identify filter and order in a cursor, so that it can't be used with others."""
-        statuses, accounts = sorted(self.statuses or ()), sorted(self.accounts or ())
+        statuses, accounts = sorted(self.statuses or ()), sorted(each.id for each in self.accounts or ())
         facts = [order, statuses, accounts, self.platform, str(self.after), str(self.before), self.text]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:6]
 

@@ -145,7 +145,7 @@ async def prepare_post(
     scheduled, wants_now = args.scheduled_at is not None, is_now(args.scheduled_at)
     # A draft reaches no audience, so it needs no comparison.
     is_compared = scheduled or compare_drafts
-    reads, me = (context.accounts.fresh, partial(_list_posts, context, wanted=is_compared)), None
+    reads, me = (context.accounts.read_accounts, partial(_list_posts, context, wanted=is_compared)), None
     if context.api.auth.can_publish:
         book, others = await run_together(*reads)
     else:

@@ -11,7 +11,7 @@ from ttp_mcp.api import EndpointMissing, NotFound, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.text import clean_text, join_words, quote_text, show_id
 from ttp_mcp.times import from_now, show
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, platform_key
+from ttp_mcp.toolkit.account_directory import AccountIndex, account_label, platform_key
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
@@ -60,7 +60,7 @@ class _Step:
 
     post: Post
     prepared: PreparedPost
-    book: AccountCache
+    book: AccountIndex
     is_retry: bool
 
     @property
@@ -111,7 +111,7 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
     is_retry = post.status == "partial" or bool(list_delivered(post))
     ids = _list_failed_accounts(post) if is_retry else post.target_ids
     prepared = await prepare_post(_to_arguments(post, ids, is_retry=is_retry), context, NOT_DONE, replaced=post)
-    step = _Step(post, prepared, await context.accounts.names(), is_retry)
+    step = _Step(post, prepared, await context.accounts.get_for_labels(), is_retry)
     elsewhere: dict[str, str] = {}
     if is_retry or post.status == "failed":
         elsewhere = _find_elsewhere(step)
@@ -331,13 +331,13 @@ def _describe_settled(post: Post, context: ToolContext) -> tuple[str, str] | Non
 
 async def _answer_settled(settled: tuple[str, str], post: Post, context: ToolContext) -> Answer[PublishedPost]:
     outcome, state = settled
-    book = await context.accounts.names()
+    book = await context.accounts.get_for_labels()
     text = f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent."
     data = PublishedPost(
         outcome=outcome,
         post_id=clean_text(post.id),
         status=post.status,
-        accounts=[book.named(account_id) for account_id in post.target_ids],
+        accounts=[book.label_of(account_id) for account_id in post.target_ids],
         failures=[],
         warnings=[],
     )
@@ -382,5 +382,5 @@ def _build_answer(
     return Answer("\n".join(lines), data)
 
 
-def _describe_failure(account_id: str | None, platform: str | None, error: str | None, book: AccountCache) -> str:
+def _describe_failure(account_id: str | None, platform: str | None, error: str | None, book: AccountIndex) -> str:
     return f"{name_account(account_id, platform, book)}: {quote_text(error, 200) if error else 'no reason given'}"

@@ -22,7 +22,7 @@ from ttp_mcp.text import (
     show_word,
 )
 from ttp_mcp.times import from_now, show, show_short, to_iso
-from ttp_mcp.toolkit.account_directory import AccountCache, account_label, render_unhealthy
+from ttp_mcp.toolkit.account_directory import AccountIndex, account_label, render_unhealthy
 from ttp_mcp.toolkit.models import ToolOutput
 
 SHORT = 280
@@ -76,12 +76,12 @@ class PostDetail(ToolOutput):
     warnings: list[str] | SkipJsonSchema[None] = None
 
 
-def account_labels(post: Post, book: AccountCache) -> list[str]:
+def account_labels(post: Post, book: AccountIndex) -> list[str]:
     """The accounts of a post by name; its platforms where the API names no accounts."""
-    return [*map(book.named, post.target_ids)] or [*map(show_word, post.platforms)]
+    return [*map(book.label_of, post.target_ids)] or [*map(show_word, post.platforms)]
 
 
-def summarize_post(post: Post, book: AccountCache, zone: ZoneInfo) -> PostSummary:
+def summarize_post(post: Post, book: AccountIndex, zone: ZoneInfo) -> PostSummary:
     """A post as an entry of a list."""
     content, links, failures = post.content, list[str](), list[AccountResult]()
     for result in post.results:
@@ -117,7 +117,7 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     return "\n".join(lines)
 
 
-def describe_post(post: Post, book: AccountCache, zone: ZoneInfo, offset: int = 0) -> PostDetail:
+def describe_post(post: Post, book: AccountIndex, zone: ZoneInfo, offset: int = 0) -> PostDetail:
     """Describe a post as data, with its text from `offset`."""
     text, end = cut_content(post, offset)
     return PostDetail(
@@ -143,7 +143,7 @@ def cut_content(post: Post, offset: int = 0) -> tuple[str, int | None]:
     return post.content[offset:end], end if end < len(post.content) else None
 
 
-def warn_of_unhealthy(posts: Sequence[Post], book: AccountCache, dashboard: str) -> list[str]:
+def warn_of_unhealthy(posts: Sequence[Post], book: AccountIndex, dashboard: str) -> list[str]:
     """Return a warning for each account that can't publish, of posts that aren't out on all their accounts."""
     ids = set[str]()
     for post in posts:
@@ -157,7 +157,7 @@ def warn_of_unhealthy(posts: Sequence[Post], book: AccountCache, dashboard: str)
 
 
 def render_post(
-    post: Post, book: AccountCache, zone: ZoneInfo, now: datetime, offset: int = 0, warnings: Sequence[str] = ()
+    post: Post, book: AccountIndex, zone: ZoneInfo, now: datetime, offset: int = 0, warnings: Sequence[str] = ()
 ) -> str:
     """Render a post in full, with its text from `offset` in a fence."""
     text, end = cut_content(post, offset)
@@ -184,7 +184,7 @@ def render_post(
     return "\n".join(lines)
 
 
-def render_headline(post: Post, book: AccountCache, zone: ZoneInfo, now: datetime) -> str:
+def render_headline(post: Post, book: AccountIndex, zone: ZoneInfo, now: datetime) -> str:
     """Render id, status, time and accounts of a post in one line."""
     accounts = account_labels(post, book)
     line = f"{show_id(post.id)} {_describe_status(post)}"
@@ -218,7 +218,7 @@ def _list_failed(post: Post) -> list[Result]:
     return [result for result in post.results if result.status == "failed"]
 
 
-def _to_account_result(result: Result, book: AccountCache) -> AccountResult:
+def _to_account_result(result: Result, book: AccountIndex) -> AccountResult:
     return AccountResult(
         account=name_account(result.account_id, result.platform, book),
         account_id=clean_text(result.account_id) if result.account_id else None,
@@ -228,9 +228,11 @@ def _to_account_result(result: Result, book: AccountCache) -> AccountResult:
     )
 
 
-def name_account(account_id: str | None, platform: str | None, book: AccountCache) -> str:
+def name_account(account_id: str | None, platform: str | None, book: AccountIndex) -> str:
     """Return the label of the account of a result, or its platform where the API names no account."""
-    return book.named(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
+    return (
+        book.label_of(account_id) if account_id else show_word(platform) if platform else "an account that is not named"
+    )
 
 
 def _render_result(status: str | None, url: str | None, error: str | None, account: str) -> str:

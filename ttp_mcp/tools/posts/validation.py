@@ -21,7 +21,7 @@ from ttp_mcp.platforms.x import LIMIT
 from ttp_mcp.text import fence_text, find_text_errors, find_text_warnings, is_blank, join_words, show_id, show_word
 from ttp_mcp.times import TimeProblem
 from ttp_mcp.toolkit.account_directory import (
-    AccountCache,
+    AccountIndex,
     account_label,
     may_be_for_account,
     platform_key,
@@ -141,7 +141,7 @@ def _find_local_hosts(context: ToolContext) -> frozenset[str]:
 
 
 def find_targets(
-    account_ids: Sequence[str], platforms: Sequence[str], book: AccountCache, found: Findings
+    account_ids: Sequence[str], platforms: Sequence[str], book: AccountIndex, found: Findings
 ) -> dict[str, Integration]:
     """Find the accounts of a post by id, word by word, so that every wrong word is reported.
 
@@ -151,7 +151,7 @@ def find_targets(
     is_complete = True
     for word in account_ids or platforms:
         if account_ids:
-            accounts = found.collect(book.find_on, word, platforms, found.failure)
+            accounts = found.collect(book.find_accounts, word, platforms, found.failure)
         else:
             accounts = found.collect(_find_on_platform, word, book, found.failure)
         is_complete = is_complete and accounts is not None
@@ -161,7 +161,7 @@ def find_targets(
         if is_complete:
             found.collect(refuse_unnamed_platforms, platforms, targets.values(), found.failure)
         else:
-            targets |= {account.id: account for platform in platforms for account in book.on(platform)[:1]}
+            targets |= {account.id: account for platform in platforms for account in book.list_on(platform)[:1]}
     return targets
 
 
@@ -176,8 +176,8 @@ def refuse_unnamed_platforms(platforms: Sequence[str], targets: Collection[Integ
         )
 
 
-def _find_on_platform(platform: str, book: AccountCache, what: str) -> list[Integration]:
-    found = book.on(platform_key(platform))
+def _find_on_platform(platform: str, book: AccountIndex, what: str) -> list[Integration]:
+    found = book.list_on(platform_key(platform))
     if not found:
         connected = join_words(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
         raise Refusal(
