@@ -1,4 +1,4 @@
-"""Ranges of time in arguments: both ends are included, and a date alone is the whole day."""
+"""Times in arguments, and ranges of them: both ends are included, and a date alone is the whole day."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ def parse_range(
     Raises:
         TimeProblem: A text isn't a time, or the end is before the start.
     """
-    first, last = _parse_bound(context, *start), _parse_bound(context, *end, is_end=True)
+    first, last = parse_time(context, *start, date_ok=True), parse_time(context, *end, is_end=True)
     if first and last and last < first:
         raise TimeProblem(
             f"{end[0]} ({show(last, context.zone)}) is earlier than {start[0]} ({show(first, context.zone)}). "
@@ -23,12 +23,15 @@ def parse_range(
     return first, last
 
 
-def _parse_bound(context: ToolContext, name: str, text: str | None, *, is_end: bool = False) -> datetime | None:
+def parse_time(
+    context: ToolContext, name: str, text: str | None, *, date_ok: bool = False, is_end: bool = False
+) -> datetime | None:
+    """Parse the time of an argument, which the error names; a date alone only as a bound. None without a text."""
     if text is None:
         return None
     try:
         if is_end:
             return parse_end(text, context.zone, context.now())
-        return parse_when(text, context.zone, context.now(), date_ok=True)
+        return parse_when(text, context.zone, context.now(), date_ok=date_ok)
     except TimeProblem as problem:
         raise TimeProblem(f"{name}: {problem} Nothing was sent.") from None

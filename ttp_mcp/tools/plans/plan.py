@@ -1,7 +1,6 @@
 """`plan_posts`: find a time for each of many posts."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
@@ -17,13 +16,13 @@ from ttp_mcp.planning.calendar import draw_calendar, group_posts
 from ttp_mcp.planning.model import Booking, Plan, PostRequest, Scheduled, Unscheduled
 from ttp_mcp.planning.planner import SLOT_LEAD, make_plan
 from ttp_mcp.text import count_noun, normalize_line_ends, show_id
-from ttp_mcp.times import TimeProblem, parse_when, show, show_day, to_iso
+from ttp_mcp.times import show, show_day, to_iso
 from ttp_mcp.toolkit.account_directory import AccountIndex, account_label, may_be_for_account, run_together
 from ttp_mcp.toolkit.arguments import ToolObject
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import NestedPlatformData
-from ttp_mcp.toolkit.ranges import parse_range
+from ttp_mcp.toolkit.ranges import parse_range, parse_time
 from ttp_mcp.tools.plans.rankings import History, read_history
 from ttp_mcp.tools.plans.stored_plan import NOT_PLANNED, StoredPlan, to_post_create, toolset
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
@@ -221,10 +220,7 @@ def _parse_fixed(post: PlanPost, context: ToolContext, failure: str) -> datetime
         raise Refusal(f"{failure}: pass either scheduled_at or earliest and latest, not both. Nothing was sent.")
     if is_now(post.scheduled_at):
         return nearest_time(context, SLOT_LEAD)
-    try:
-        return parse_when(post.scheduled_at, context.zone, context.now())
-    except TimeProblem as problem:
-        raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
+    return parse_time(context, "scheduled_at", post.scheduled_at)
 
 
 def _list_bookings(existing: Sequence[Post], accounts: Sequence[Integration], now: datetime) -> list[Booking]:
@@ -256,7 +252,6 @@ async def _validate_posts(
             findings,
             to_post_create(entry),
             draft.targets,
-            Counter(account.platform for account in draft.targets),
             existing,
             context,
             media_facts=media_facts,

@@ -12,14 +12,12 @@ from ttp_mcp.times import show, to_iso
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.platform_data import to_argument_spelling
 from ttp_mcp.tools.posts.content_summary import quote_file_names
-from ttp_mcp.tools.posts.prepare import PostArguments, PreparedPost
+from ttp_mcp.tools.posts.prepare import UNPROMISED, PostArguments, PreparedPost, is_hidden, list_hidden
 from ttp_mcp.tools.posts.rendering import account_labels
 
 CHANGES = ("scheduled_at", "content", "account_ids", "media_urls", "thread", "platform_data", "remove")
 # Argument that each value of `remove` clears.
 _REMOVED = {"media": "media_urls", "thread": "thread", "platform_data": "platform_data"}
-# Fields that the API reference doesn't promise to show.
-_UNPROMISED = {"thread": "thread", "platform_data": "platformData"}
 
 
 class ChangeFields(Protocol):
@@ -92,16 +90,7 @@ def _merge_block(old: object, new: object) -> object:
 
 def refuse_hidden_parts(args: ChangeFields, old: Post, prepared: PreparedPost, failure: str) -> None:
     """Refuse a change that would lose a part that the API doesn't show."""
-    platforms = {account.platform for account in prepared.targets.values()}
-    missing: list[str] = []
-    if _is_hidden("thread", old) and not _is_touched("thread", args) and "twitter" in platforms:
-        missing.append("thread")
-    if (
-        _is_hidden("platform_data", old)
-        and not _is_touched("platform_data", args)
-        and platforms & {"tiktok", "pinterest"}
-    ):
-        missing.append("platform_data")
+    missing = [name for name in list_hidden(old, prepared.platforms) if not _is_touched(name, args)]
     if missing:
         raise Refusal(
             f"{failure}: the API does not show the {' and '.join(missing)} of {show_id(old.id)}. Pass {' and '.join(missing)}, "
@@ -111,7 +100,7 @@ def refuse_hidden_parts(args: ChangeFields, old: Post, prepared: PreparedPost, f
 
 def refuse_no_change(args: ChangeFields, old: Post, prepared: PreparedPost, failure: str) -> None:
     """Refuse to replace a post by an equal one."""
-    if any(_is_hidden(name, old) and _is_touched(name, args) for name in _UNPROMISED):
+    if any(is_hidden(name, old) and _is_touched(name, args) for name in UNPROMISED):
         return
     post = prepared.post
     due = old.scheduled_at if old.status == "scheduled" else None
@@ -119,10 +108,6 @@ def refuse_no_change(args: ChangeFields, old: Post, prepared: PreparedPost, fail
     same = new == (old.content, old.thread, old.media_urls, old.platform_data, due)
     if same and set(old.target_ids) == set(prepared.targets):
         raise Refusal(f"{failure}: {show_id(old.id)} is like that already. Nothing was changed.")
-
-
-def _is_hidden(name: str, old: Post) -> bool:
-    return _UNPROMISED[name] not in old.raw
 
 
 def _is_touched(name: str, args: ChangeFields) -> bool:
@@ -186,15 +171,14 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
             _describe_choices(old.platform_data, post.platform_data),
         ),
     ]
-    removed = [*_find_removed(old, post, args)]
-    gone = {
-        name
-        for name, before, after, _ in parts
-        if before and not after and name in ("media", "thread", "platform choices")
-    }
+    removable = ("media", "thread", "platform choices")
     return Changes(
-        changed=[f"{name} ({detail})" for name, before, after, detail in parts if before != after and name not in gone],
-        removed=removed,
+        changed=[
+            f"{name} ({detail})"
+            for name, before, after, detail in parts
+            if before != after and (after or name not in removable)
+        ],
+        removed=[*_find_removed(old, post, args)],
         kept=[name for name, before, after, _ in parts if before == after and before],
     )
 
@@ -208,7 +192,7 @@ def _find_removed(old: Post, post: PostCreate, args: ChangeFields) -> Iterator[t
     if old.platform_data and not post.platform_data:
         yield f"its choices for {join_words([shorten_line(name, 30) for name in old.platform_data])}", "were"
     for name in args.remove or ():
-        if name in _UNPROMISED and _is_hidden(name, old):
+        if name in UNPROMISED and is_hidden(name, old):
             yield f"its {name}, if it had one,", "was"
 
 

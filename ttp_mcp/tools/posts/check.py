@@ -13,7 +13,7 @@ from ttp_mcp.text import clean_text, join_words, show_id
 from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.account_directory import account_label, full_account_label
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
+from ttp_mcp.toolkit.models import Answer, ToolOutput
 from ttp_mcp.toolkit.params import (
     AccountIds,
     MediaUrls,
@@ -27,7 +27,7 @@ from ttp_mcp.toolkit.params import (
 from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts, refuse_no_change
 from ttp_mcp.tools.posts.content_summary import describe_where, name_accounts, render_content, show_length
 from ttp_mcp.tools.posts.guards import read_existing
-from ttp_mcp.tools.posts.prepare import CopyOf, PreparedPost, prepare_post, read_new_post
+from ttp_mcp.tools.posts.prepare import CopyOf, NewPostFields, PreparedPost, prepare_post, read_new_post
 from ttp_mcp.tools.posts.reschedule import NOT_DONE, TOO_CLOSE, refuse_if_too_close, refuse_unless_replaceable
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import Findings
@@ -38,7 +38,7 @@ _AS_IN_CREATE = Field(description="As in create_post.")
 NOT_CHECKED = "Post not checked"
 
 
-class CheckPost(ToolInput):
+class CheckPost(NewPostFields):
     """The post as create_post would get it, or a change as reschedule_post would."""
 
     copy_of: Annotated[CopyOf, _AS_IN_CREATE] = None
@@ -159,23 +159,25 @@ async def _add_earlier(prepared: PreparedPost, context: ToolContext) -> str | No
     except LedgerProblem as problem:
         found.add("warning", agent_text(problem, "Whether the same post was sent before is not known") or "")
         return None
-    if earlier is not None and earlier.post_id and earlier.missing_accounts:
+    if earlier is None:
+        return None
+    if earlier.post_id is None:
+        found.add(
+            "error",
+            f"An equal post was begun {show(earlier.at, context.zone)} and its outcome is not known: look for it with list_posts. "
+            "create_post with allow_duplicate sends it in any case.",
+        )
+        return None
+    if earlier.missing_accounts:
         found.add(
             "warning",
             f"It is not for {name_accounts(prepared, earlier.missing_accounts)}: create_post with account_ids "
             f"{', '.join(map(show_id, earlier.missing_accounts))} alone sends it there.",
         )
-    if earlier is not None and earlier.other_post_ids:
+    if earlier.other_post_ids:
         those = join_words(list(map(show_id, earlier.other_post_ids)))
         found.add("warning", f"For the other accounts it is {those}.")
-    if earlier is None or earlier.post_id:
-        return earlier.post_id if earlier else None
-    found.add(
-        "error",
-        f"An equal post was begun {show(earlier.at, context.zone)} and its outcome is not known: look for it with list_posts. "
-        "create_post with allow_duplicate sends it in any case.",
-    )
-    return None
+    return earlier.post_id
 
 
 def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None, context: ToolContext) -> str:

@@ -13,8 +13,8 @@ from ttp_mcp.times import WEEKDAYS, from_now, refuse_past, show, to_iso
 from ttp_mcp.toolkit.account_directory import account_label
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
-from ttp_mcp.toolkit.models import Answer, ToolInput
-from ttp_mcp.toolkit.params import AccountIds, Confirmation, Content, MediaUrls, PlatformData, Platforms, Thread, Time
+from ttp_mcp.toolkit.models import Answer
+from ttp_mcp.toolkit.params import Confirmation, Content
 from ttp_mcp.tools.posts.content_summary import (
     ContentSummary,
     describe_where,
@@ -26,7 +26,7 @@ from ttp_mcp.tools.posts.content_summary import (
 from ttp_mcp.tools.posts.guards import SOON, cause_of
 from ttp_mcp.tools.posts.prepare import (
     LEAD,
-    CopyOf,
+    NewPostFields,
     PreparedPost,
     confirmation_binding,
     nearest_time,
@@ -46,18 +46,10 @@ def _require_content(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
-class CreatePost(ToolInput):
+class CreatePost(NewPostFields):
     """A post, and whether to send a duplicate."""
 
-    # Before content, which depends on it.
-    copy_of: CopyOf = None
     content: Annotated[Content, AfterValidator(_require_content)] = None
-    account_ids: AccountIds = None
-    platforms: Platforms = None
-    media_urls: MediaUrls = None
-    thread: Thread = None
-    scheduled_at: Time = None
-    platform_data: PlatformData = None
     allow_duplicate: Annotated[
         bool, Field(description="Send even if an equal post exists; only if the user wants that.")
     ] = False
@@ -192,7 +184,7 @@ def _describe_duplicate(created: Created, prepared: PreparedPost, _: ToolContext
 
 def _describe_created(created: Created, prepared: PreparedPost, context: ToolContext) -> str:
     when, post_id = prepared.post.scheduled_at, show_id(created.post_id or "")
-    where = f"{describe_where(prepared)}"
+    where = describe_where(prepared)
     found = " The API's response was lost; list_posts has the post." if created.reconciled else ""
     if differs := _describe_differences(created.post, when, context):
         return f"Created, but not as asked: {post_id} for {where} {differs}. Check it with get_post; delete_post removes it.{found}"

@@ -1,20 +1,23 @@
 """Prepare a post for sending: read its arguments, find its accounts, convert its time to UTC, list its problems."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import normalize_line_ends, show_id
-from ttp_mcp.times import TimeProblem, parse_when, refuse_past
+from ttp_mcp.times import refuse_past
 from ttp_mcp.toolkit.account_directory import run_together
 from ttp_mcp.toolkit.context import ToolContext
+from ttp_mcp.toolkit.models import ToolInput
+from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, PlatformData, Platforms, Thread, Time
+from ttp_mcp.toolkit.ranges import parse_time
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.guards import read_existing
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
@@ -37,21 +40,22 @@ CopyOf = Annotated[
     str | None,
     Field(max_length=200, description="Id of a post to repeat; what is left out is taken from it, except the time."),
 ]
-# Fields that the API reference doesn't promise to show.
-_UNPROMISED = {"thread": "thread", "platform_data": "platformData"}
+# Fields that the API reference doesn't promise to show, and the platforms for which they matter.
+UNPROMISED = {"thread": ("thread", {"twitter"}), "platform_data": ("platformData", {"tiktok", "pinterest"})}
 
 
-class NewPostFields(Protocol):
+class NewPostFields(ToolInput):
     """Arguments of the tools that send or check a new post."""
 
-    copy_of: str | None
-    content: str | None
-    account_ids: list[str] | None
-    platforms: list[str] | None
-    media_urls: list[str] | None
-    thread: list[str] | None
-    scheduled_at: str | None
-    platform_data: dict[str, Any] | None
+    # Before content, which depends on it.
+    copy_of: CopyOf = None
+    content: Content = None
+    account_ids: AccountIds = None
+    platforms: Platforms = None
+    media_urls: MediaUrls = None
+    thread: Thread = None
+    scheduled_at: Time = None
+    platform_data: PlatformData = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,8 @@ async def read_new_post(args: NewPostFields, context: ToolContext, failure: str)
     Raises:
         ApiError: The post to repeat can't be read.
     """
-    if args.copy_of is None:
-        return PostArguments(
-            content=args.content or "",
-            account_ids=args.account_ids or (),
-            platforms=args.platforms or (),
-            media_urls=args.media_urls or (),
-            thread=args.thread or (),
-            scheduled_at=args.scheduled_at,
-            platform_data=args.platform_data or {},
-        )
-    return _copy_post(args, await read_existing(args.copy_of, context, failure))
-
-
-def _copy_post(args: NewPostFields, old: Post) -> PostArguments:
-    hidden = [name for name, key in _UNPROMISED.items() if key not in old.raw and getattr(args, name) is None]
+    old = await read_existing(args.copy_of, context, failure) if args.copy_of else Post({})
+    hidden = [name for name in UNPROMISED if args.copy_of and is_hidden(name, old) and getattr(args, name) is None]
     return PostArguments(
         content=args.content or old.content,
         account_ids=args.account_ids or (() if args.platforms else old.target_ids),
@@ -101,23 +92,36 @@ def _copy_post(args: NewPostFields, old: Post) -> PostArguments:
     )
 
 
+def is_hidden(name: str, post: Post) -> bool:
+    """Check whether the API doesn't show a field of a post at all."""
+    return UNPROMISED[name][0] not in post.raw
+
+
+def list_hidden(post: Post, platforms: Collection[str]) -> list[str]:
+    """List the fields that the API doesn't show although they matter on one of these platforms."""
+    return [name for name, (_, on) in UNPROMISED.items() if on & {*platforms} and is_hidden(name, post)]
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedPost:
     """A post as it would be sent, its accounts by id, its problems, the existing posts (if read), and notes for the user.
 
-    `platforms` counts the accounts of each platform.
     `scheduled` is True if a time was passed, even one that can't be used.
     """
 
     post: PostCreate
     targets: dict[str, Integration]
-    platforms: Counter[str]
     findings: Findings
     others: tuple[Post, ...] | None
     scheduled: bool = False
     is_now: bool = False
     is_retry: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def platforms(self) -> Counter[str]:
+        """How many accounts each platform has."""
+        return Counter(account.platform for account in self.targets.values())
 
 
 async def prepare_post(
@@ -155,7 +159,7 @@ async def prepare_post(
         await offer_reconnect(broken, context)
     if lack := describe_missing_right(me, scheduled=scheduled):
         found.add("error", lack)
-    platforms = Counter(account.platform for account in targets.values())
+    platforms = dict.fromkeys(account.platform for account in targets.values())
     choices = NetworkChoices(args.platform_data)
     if args.platform_data or "tiktok" in platforms:
         choices = await NetworkOptions(context).check(
@@ -180,7 +184,6 @@ async def prepare_post(
         found,
         post,
         targets.values(),
-        platforms,
         others if is_compared else (),
         context,
         media_facts=await context.ledger.media_facts.find(post.media_urls) if post.media_urls else {},
@@ -191,7 +194,6 @@ async def prepare_post(
     return PreparedPost(
         post,
         targets,
-        platforms,
         found,
         others,
         scheduled=scheduled,
@@ -240,13 +242,9 @@ async def _list_posts(context: ToolContext, *, wanted: bool) -> tuple[Post, ...]
 
 def _parse_due(text: str | None, context: ToolContext) -> datetime | None:
     """Parse a time that a post can be scheduled for; None for a draft."""
-    if text is None:
-        return None
-    try:
-        when = parse_when(text, context.zone, context.now())
-    except TimeProblem as problem:
-        raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
-    refuse_past(when, context.now(), context.zone)
+    when = parse_time(context, "scheduled_at", text)
+    if when:
+        refuse_past(when, context.now(), context.zone)
     return when
 
 

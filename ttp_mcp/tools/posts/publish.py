@@ -1,13 +1,12 @@
 """`publish_post`: publish a post now, or send it again to the accounts where it failed."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import EndpointMissing, NotFound, Post, ValidationFailed
+from ttp_mcp.api import EndpointMissing, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, describe_cause
 from ttp_mcp.text import clean_text, join_words, quote_text, show_id
 from ttp_mcp.times import from_now, show
@@ -17,8 +16,8 @@ from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.params import Confirmation, PostId
 from ttp_mcp.tools.posts.content_summary import describe_where, name_accounts, quote_all
-from ttp_mcp.tools.posts.guards import cause_of, refuse_changed, refuse_replaced, replacement_under_way, visible_fields
-from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, prepare_post
+from ttp_mcp.tools.posts.guards import cause_of, read_existing, replacement_under_way, visible_fields
+from ttp_mcp.tools.posts.prepare import NOW, PostArguments, PreparedPost, list_hidden, prepare_post
 from ttp_mcp.tools.posts.rendering import name_account, render_headline
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import refuse_errors
@@ -67,7 +66,9 @@ class _Step:
     def failures(self) -> list[str]:
         """Accounts that refused the post, with their reasons."""
         return [
-            _describe_failure(each.account_id, each.platform, each.error, self.book) for each in list_failed(self.post)
+            f"{name_account(each.account_id, each.platform, self.book)}: "
+            f"{quote_text(each.error, 200) if each.error else 'no reason given'}"
+            for each in list_failed(self.post)
         ]
 
     def binding(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ async def publish_post(args: PublishPost, context: ToolContext) -> Answer[Publis
 
 async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[PublishedPost]:
     """Read the post and decide what to do; an answer if nothing has to be sent."""
-    post = await _read_post(post_id, context)
+    post = await read_existing(post_id, context, NOT_DONE)
     if settled := _describe_settled(post, context):
         return await _answer_settled(settled, post, context)
     if post.status not in (*PUBLISHABLE, "partial"):
@@ -119,14 +120,6 @@ async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[Pub
             return _answer_covered(step, elsewhere, context)
     refuse_errors(prepared.findings, NOT_DONE)
     return _leave_out_accounts(step, elsewhere)
-
-
-async def _read_post(post_id: str, context: ToolContext) -> Post:
-    try:
-        return await context.api.posts.get(post_id)
-    except NotFound:
-        await refuse_replaced(post_id, context, NOT_DONE)
-        raise
 
 
 async def _refuse_pending_replacement(post: Post, context: ToolContext) -> None:
@@ -154,9 +147,7 @@ def _list_failed_accounts(post: Post) -> list[str]:
             f"{NOT_DONE}: {show_id(post.id)} is {post.status}, and the API does not show on which accounts it failed. Look at "
             "each network, then call create_post with the accounts that lack it; nothing was sent."
         )
-    platforms = {platform_key(each.platform or "") for each in list_failed(post)}
-    hidden = ["thread"] if "twitter" in platforms and "thread" not in post.raw else []
-    hidden += ["platform_data"] if platforms & {"tiktok", "pinterest"} and "platformData" not in post.raw else []
+    hidden = list_hidden(post, {platform_key(each.platform or "") for each in list_failed(post)})
     if hidden:
         raise Refusal(
             f"{NOT_DONE}: the API does not show the {join_words(hidden)} of {show_id(post.id)}. Call create_post with "
@@ -201,13 +192,10 @@ def _leave_out_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
         return step
     targets = {each: account for each, account in step.prepared.targets.items() if each not in elsewhere}
     post = replace(step.prepared.post, account_ids=tuple(targets), platforms=())
-    platforms = Counter(account.platform for account in targets.values())
-    prepared = replace(step.prepared, post=post, targets=targets, platforms=platforms)
-    return replace(step, prepared=prepared, is_retry=True)
+    return replace(step, prepared=replace(step.prepared, post=post, targets=targets), is_retry=True)
 
 
 def _refuse_other_step(shown: _Step, step: _Step) -> None:
-    refuse_changed(shown.post, step.post, NOT_DONE)
     if shown.binding() != step.binding():
         raise Refusal(
             f"{NOT_DONE}: {show_id(step.post.id)} was changed while the user was asked about it. Call again for a new prompt; "
@@ -239,30 +227,33 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
         if error.status != 409:
             raise
         # Its state has changed since it was read.
-        post = await _read_post(step.post.id, context)
+        post = await read_existing(step.post.id, context, NOT_DONE)
         if settled := _describe_settled(post, context):
             return await _answer_settled(settled, post, context)
         raise
-    describe = {"queued": _describe_queued, "already_queued": _describe_recent, "unknown": _describe_unknown}
-    text = describe[published.outcome](published, step, context)
+    text = _describe_published(published, step, context)
     is_open = published.outcome == "already_queued" and published.state != "queued"
     outcome = "unknown" if is_open else published.outcome
     return _build_answer(outcome, step, context, text, post=published.post, recorded=published.recorded)
 
 
-def _describe_queued(published: Published, step: _Step, context: ToolContext) -> str:
-    post, where = published.post, describe_where(step.prepared)
+def _describe_published(published: Published, step: _Step, context: ToolContext) -> str:
+    post_id, status, seen = show_id(step.post.id), step.post.status, published.post.status
+    where, at = describe_where(step.prepared), show(published.at, context.zone)
     lost = " The API's response was lost; the post's status shows that it arrived." if published.cause else ""
-    if post.status in ("published", "partial", "failed"):
-        return f"Published: {show_id(post.id)} is {post.status}, for {where}. get_post shows the result on each account.{lost}"
-    return (
-        f"Queued: {show_id(post.id)} goes out within about a minute to {where}. It can't be called back then; get_post shows the "
-        f"result.{lost}"
-    )
-
-
-def _describe_recent(published: Published, step: _Step, context: ToolContext) -> str:
-    post_id, at, status = show_id(step.post.id), show(published.at, context.zone), step.post.status
+    if published.outcome == "unknown":
+        return (
+            f"Unknown whether {post_id} is being published: {cause_of(published.cause)} Its status was {seen} when last seen. Call "
+            "get_post in two minutes: if status and time are as before, the request did not arrive, and publish_post is safe to call "
+            "again."
+        )
+    if published.outcome == "queued":
+        if seen in ("published", "partial", "failed"):
+            return f"Published: {post_id} is {seen}, for {where}. get_post shows the result on each account.{lost}"
+        return (
+            f"Queued: {post_id} goes out within about a minute to {where}. It can't be called back then; get_post shows the "
+            f"result.{lost}"
+        )
     if published.state == "queued":
         return (
             f"Already queued: {post_id} was sent to be published {at}; its status is {status}. Nothing was sent; get_post shows "
@@ -272,14 +263,6 @@ def _describe_recent(published: Published, step: _Step, context: ToolContext) ->
         f"Unknown whether {post_id} is being published: a request was sent {at}, and its response was lost or is still to come. "
         f"Its status is {status}. Nothing was sent by this call; call get_post in two minutes, and publish_post if nothing has "
         "changed."
-    )
-
-
-def _describe_unknown(published: Published, step: _Step, _: ToolContext) -> str:
-    return (
-        f"Unknown whether {show_id(step.post.id)} is being published: {cause_of(published.cause)} Its status was "
-        f"{published.post.status} when last seen. Call get_post in two minutes: if status and time are as before, the request did "
-        "not arrive, and publish_post is safe to call again."
     )
 
 
@@ -380,7 +363,3 @@ def _build_answer(
         warnings=warnings,
     )
     return Answer("\n".join(lines), data)
-
-
-def _describe_failure(account_id: str | None, platform: str | None, error: str | None, book: AccountIndex) -> str:
-    return f"{name_account(account_id, platform, book)}: {quote_text(error, 200) if error else 'no reason given'}"

@@ -177,7 +177,7 @@ def refuse_unnamed_platforms(platforms: Sequence[str], targets: Collection[Integ
 
 
 def _find_on_platform(platform: str, book: AccountIndex, what: str) -> list[Integration]:
-    found = book.list_on(platform_key(platform))
+    found = book.list_on(platform)
     if not found:
         connected = join_words(sorted({account.platform for account in book.accounts})) if book.accounts else "none"
         raise Refusal(
@@ -217,7 +217,6 @@ def validate_post(
     found: Findings,
     post: PostCreate,
     targets: Collection[Integration],
-    platforms: Counter[str],
     others: Sequence[Post] | None,
     context: ToolContext,
     *,
@@ -226,16 +225,10 @@ def validate_post(
 ) -> None:
     """Find the problems of a post on its accounts.
 
-    Args:
-        found: Where they are noted.
-        post: What would be sent.
-        targets: Its accounts.
-        platforms: How many accounts each platform has among them.
-        others: The existing posts, if they could be read.
-        context: Everything a tool call needs.
-        media_facts: Known properties of its media by URL.
-        scheduled: True if a time was passed, even if it could not be parsed.
+    `others` are the existing posts, if they could be read, `media_facts` the known properties of its media by URL. `scheduled` is
+    True if a time was passed, even if it could not be parsed.
     """
+    platforms = Counter(account.platform for account in targets)
     _check_platforms(found, post, platforms, media_facts, scheduled=scheduled)
     if post.media_urls:
         _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
