@@ -369,9 +369,9 @@ def test_missing_file_lists_similar_names(folder):
     for number, name in enumerate(("trip/beach.jpg", "photo.jpg", "Photo1.JPG"), 1):
         os.utime(folder / name, (number, number))
     assert refusal("photo.jpeg", folder) == (
-        "Not uploaded: «photo.jpeg»: it isn't in the allowed folders. Check the name. "
+        "Not uploaded: «photo.jpeg»: it isn't in the allowed folders. "
         "Similar names there: «photo.jpg», «Photo1.JPG». Newest files there: «Photo1.JPG», «photo.jpg», «trip/beach.jpg». "
-        "Repeating the same call does not help."
+        "Check the name; repeating the same call does not help."
     )
     assert "Similar names there: «trip»" in refusal("trop/beach.jpg", folder)
     assert "Similar" not in refusal("zzz", folder)
@@ -412,7 +412,7 @@ def test_missing_file_names_the_newest_media_of_all_folders(folder, tmp_path):
     for number, path in enumerate(reversed([*names, folder / "photo.jpg", folder / "trip" / "beach.jpg"]), 1):
         os.utime(path, (number, number))
     words = refusal("holiday.jpg", folder, second)
-    newest = words.partition("Newest files there: ")[2].partition(". Repeating")[0].strip("«»").split("», «")
+    newest = words.partition("Newest files there: ")[2].partition(". Check")[0].strip("«»").split("», «")
     assert newest == ["5.png", "trip/4.MP4", "trip/a/3.webp", "2.heic", "photo.jpg"]
     assert [content(path, folder, second) for path in newest] == [b"x", b"x", b"x", b"x", b"picture"]
 
@@ -580,11 +580,7 @@ def test_opened_file_has_a_short_name_with_its_extension(folder):
         assert file.name == "n" * 88 + ".jpeg"
         assert file.size == 1
     with open_below("trip/beach.jpg", [folder]) as file:
-        assert (file.name, file.mtime_ns, file.inode) == (
-            "beach.jpg",
-            (folder / "trip" / "beach.jpg").stat().st_mtime_ns,
-            (folder / "trip" / "beach.jpg").stat().st_ino,
-        )
+        assert file.name == "beach.jpg"
 
 
 @pytest.mark.requirement("uploads.identity")

@@ -49,7 +49,7 @@ def upload(tmp_path):
         (tmp_path / name).write_bytes(content)
         with open_below(name, [tmp_path]) as file:
             found = examine_file(file.read_at, file.size, file.name)
-            source = EditedFile(file, found.edits)
+            source = EditedFile.edit(file, found.edits)
             sent = source.read_at(0, source.size + 1)
             assert len(sent) == source.size == found.facts.size_bytes
             # Any way of reading it gives the same bytes.

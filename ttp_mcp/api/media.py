@@ -10,7 +10,6 @@ from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.parsing import as_number, as_object, as_str, as_url
 from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader
-from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.files import OpenFile
 
 PUTS = 3
@@ -81,7 +80,7 @@ class MediaApi:
         )
 
     async def upload(
-        self, filename: str, content_type: str, source: OpenFile | EditedFile, progress: Progress | None = None
+        self, filename: str, content_type: str, source: OpenFile, progress: Progress | None = None
     ) -> Uploaded:
         """Presign and PUT a file: up to three times, each from the first byte with a new URL.
 
@@ -118,7 +117,7 @@ class MediaApi:
                 attempt += 1
 
     async def _attempt(
-        self, wanted: PresignRequest, source: OpenFile | EditedFile, progress: Progress | None
+        self, wanted: PresignRequest, source: OpenFile, progress: Progress | None
     ) -> PresignedUpload | TransferProblem:
         issued = self._http.clocks.monotonic()
         presigned = await self.presign(wanted)

@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 
 from ttp_mcp.api.hosts import AT_ONCE, READ_SECONDS, HostConnection, TransferProblem
 from ttp_mcp.api.ssrf import Resolver, UploadTarget, system_resolver
-from ttp_mcp.media.edited import EditedFile
 from ttp_mcp.media.files import OpenFile
 
 BLOCK_BYTES = 256 * 1024
@@ -67,7 +66,7 @@ class PresignedUploader:
         """To hold during a whole upload: more uploads would starve other work that needs a thread."""
 
     async def put(
-        self, url: str, content_type: str, source: OpenFile | EditedFile, sent: ByteCounter, *, fresh_until: float
+        self, url: str, content_type: str, source: OpenFile, sent: ByteCounter, *, fresh_until: float
     ) -> None:
         """Send a file to a presigned URL, once.
 
@@ -112,7 +111,7 @@ class _Transfer:
         connection: HostConnection,
         target: UploadTarget,
         content_type: str,
-        source: OpenFile | EditedFile,
+        source: OpenFile,
         sent: ByteCounter,
         fresh: Callable[[], bool],
     ) -> None:

@@ -1,20 +1,23 @@
 """A file with some of its bytes replaced while it is sent; the file itself stays as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ttp_mcp.media.files import OpenFile
 from ttp_mcp.media.scan import Edit
 
 
-class EditedFile:
-    """An open file, without the bytes that are not to be uploaded."""
+@dataclass(frozen=True, slots=True)
+class EditedFile(OpenFile):
+    """An open file, without the bytes that are not to be uploaded: ranges of the file, and new bytes."""
 
-    def __init__(self, file: OpenFile, edits: Sequence[Edit]) -> None:
-        """Use an open file, which stays the caller's to close; edits must not overlap."""
-        self._file = file
-        self._edits = edits
-        self._pieces = list(_cut_pieces(file.size, sorted(edits, key=lambda edit: edit.start)))
-        self.size = sum(len(piece) for piece in self._pieces)
+    _pieces: tuple[range | bytes, ...] = ()
+
+    @classmethod
+    def edit(cls, file: OpenFile, edits: Sequence[Edit]) -> "EditedFile":
+        """Edit an open file, whose descriptor is shared; edits must not overlap."""
+        pieces = tuple(_cut_pieces(file.size, sorted(edits, key=lambda edit: edit.start)))
+        return cls(file.descriptor, file.name, sum(map(len, pieces)), file._found, pieces)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes from an offset of the edited file.
@@ -28,31 +31,16 @@ class EditedFile:
         for piece in self._pieces:
             low, high = max(wanted.start - start, 0), min(wanted.stop - start, len(piece))
             if low < high:
-                found.append(self._read_piece(piece[low:high]))
+                part = piece[low:high]
+                found.append(part if isinstance(part, bytes) else OpenFile.read_at(self, part.start, len(part)))
             start += len(piece)
         return b"".join(found)
 
-    def is_unchanged(self) -> bool:
-        """Check that the file was not changed since it was opened."""
-        return self._file.is_unchanged()
 
-    def copy(self) -> "EditedFile":
-        """Return the same on a descriptor of its own."""
-        return EditedFile(self._file.copy(), self._edits)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _read_piece(self, piece: range | bytes) -> bytes:
-        return piece if isinstance(piece, bytes) else self._file.read_at(piece.start, len(piece))
-
-
-def _cut_pieces(size: int, edits: Sequence[Edit]) -> "list[range | bytes]":
-    """Return the edited file as ranges of the file and new bytes."""
-    pieces: list[range | bytes] = []
+def _cut_pieces(size: int, edits: Sequence[Edit]) -> Iterator[range | bytes]:
     position = 0
     for edit in edits:
-        pieces += [range(position, edit.start), edit.replacement]
+        yield range(position, edit.start)
+        yield edit.replacement
         position = edit.stop
-    return [*pieces, range(position, size)]
+    yield range(position, size)

@@ -13,19 +13,17 @@ class FileRefused(Exception):
     """A media file was not sent. The text is complete and holds no folder of this computer."""
 
 
-def refuse_file(name: str, cause: str, next_step: str, *, separator: str = ";", is_safe: bool = False) -> FileRefused:
+def refuse_file(name: str, cause: str, next_step: str, *, is_safe: bool = False) -> FileRefused:
     """Build the refusal of a file; only the last part of a path is shown.
 
     Args:
         name: The file, with folders or without.
         cause: Why it is refused.
         next_step: What to do.
-        separator: Between the next step and the end.
         is_safe: The same call can work later.
     """
-    repeating = "repeating" if separator == ";" else "Repeating"
-    retry = "nothing was sent, repeating is safe" if is_safe else f"{repeating} the same call does not help"
-    return FileRefused(f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}{separator} {retry}.")
+    retry = "nothing was sent, repeating is safe" if is_safe else "repeating the same call does not help"
+    return FileRefused(f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}; {retry}.")
 
 
 def quote_base_name(path: str) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ttp_mcp.media.errors import HIDDEN_PROBLEM, NAME_CHARACTERS, FileRefused, refuse_file
@@ -40,22 +39,18 @@ class _Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A regular file, open for reading. `name` is its cleaned base name; sizes are bytes, times nanoseconds."""
+    """A regular file, open for reading. `name` is its cleaned base name, `size` is in bytes."""
 
     descriptor: int
     name: str
     size: int
-    mtime_ns: int
-    inode: int
-    _found: tuple[int, ...] = ()
+    _found: tuple[int, ...]
 
     @classmethod
     def adopt(cls, descriptor: int, name: str) -> "OpenFile":
         """Use an open file, which is closed with the result; `name` may be any text."""
         found = os.fstat(descriptor)
-        return cls(
-            descriptor, _shorten_name(name), found.st_size, found.st_mtime_ns, found.st_ino, _identify_file(found)
-        )
+        return cls(descriptor, _shorten_name(name), found.st_size, _identify_file(found))
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes from an offset; fewer than asked for only at the end.
@@ -73,7 +68,7 @@ class OpenFile:
         """Check that the file was not written to, replaced or removed since it was opened."""
         return _identify_file(os.fstat(self.descriptor)) == self._found
 
-    def copy(self) -> "OpenFile":
+    def copy(self) -> Self:
         """Return the same file on a descriptor of its own, for a thread that may outlive this one."""
         return replace(self, descriptor=os.dup(self.descriptor))
 
@@ -84,9 +79,7 @@ class OpenFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -147,11 +140,10 @@ def _open_only(
 
 
 def _refuse_missing(typed: str, similar: list[str], folders: list[Path]) -> FileRefused:
-    near = f" Similar names there: {quote_words(list(dict.fromkeys(similar))[:5])}." if similar else ""
+    near = f". Similar names there: {quote_words(list(dict.fromkeys(similar))[:5])}" if similar else ""
     newest = list_newest(folders)
-    recent = f" Newest files there: {quote_words(newest)}." if newest else ""
-    next_step = f"Check the name.{near}{recent}"
-    return refuse_file(typed, "it isn't in the allowed folders", next_step, separator="")
+    recent = f". Newest files there: {quote_words(newest)}" if newest else ""
+    return refuse_file(typed, f"it isn't in the allowed folders{near}{recent}", "Check the name")
 
 
 def _find_home() -> Path | None:
@@ -240,14 +232,7 @@ def _open_root(root: Path) -> Folder:
 
 
 def _open_parts(root: Path, parts: list[str], *, lookalike: bool, system: System) -> tuple[int, str]:
-    """Open a file below a folder, no part of which is a link; returns its descriptor and stored name.
-
-    Args:
-        root: The folder.
-        parts: The parts below it.
-        lookalike: Also accept a file whose name only looks the same.
-        system: The one whose settings an error names.
-    """
+    """Open a file below a folder, no part of which is a link; returns its descriptor and stored name."""
     try:
         return _walk_folders(_open_root(root), parts, lookalike=lookalike)
     except OSError as error:

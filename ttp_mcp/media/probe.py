@@ -4,12 +4,11 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ttp_mcp.media.errors import NAME_CHARACTERS, FileRefused
+from ttp_mcp.media.errors import FileRefused, refuse_file
 from ttp_mcp.media.facts import MediaFacts
 from ttp_mcp.media.images import scan_gif, scan_jpeg, scan_png, scan_webp
 from ttp_mcp.media.movies import scan_movie
 from ttp_mcp.media.scan import Edit, ReadAt, Scan
-from ttp_mcp.text import quote_text
 
 EXTENSIONS = {
     "image/jpeg": ("jpg", "jpeg", "jpe", "jfif"),
@@ -88,21 +87,20 @@ def examine_file(read_at: ReadAt, size: int, name: str) -> Examination:
     Raises:
         FileRefused: It is not of a type that the API takes, is not named as a media file, or is damaged.
     """
-    shown = quote_text(name, NAME_CHARACTERS)
     try:
         kind = sniff_type(read_at(0, HEAD_BYTES))
         if kind not in EXTENSIONS:
-            raise _refuse_type(shown, kind)
-        name = _correct_extension(name, kind, shown)
+            raise _refuse_type(name, kind)
+        sent_name = _correct_extension(name, kind)
         scan = _READERS[kind](read_at, size)
     except OSError as error:
         # Only a lock of another program on a part of the file, on Windows, refuses access to what is open.
-        is_locked = error.errno == errno.EACCES
-        cause = "another program holds it. Close it there" if is_locked else "it could not be read. Check the disk"
-        raise FileRefused(f"Not uploaded: {shown}: {cause}; nothing was sent, repeating is safe.") from None
+        if error.errno == errno.EACCES:
+            raise refuse_file(name, "another program holds it", "Close it there", is_safe=True) from None
+        raise refuse_file(name, "it could not be read", "Check the disk", is_safe=True) from None
     facts = _to_facts(kind, size, scan)
-    _check_damage(shown, facts, scan.damage)
-    return Examination(name, facts, scan.turned, list(dict.fromkeys(scan.private)), scan.edits)
+    _check_damage(name, facts, scan.damage)
+    return Examination(sent_name, facts, scan.turned, list(dict.fromkeys(scan.private)), scan.edits)
 
 
 def facts_of(read_at: ReadAt, size: int, kind: str) -> MediaFacts:
@@ -118,16 +116,14 @@ def _to_facts(kind: str, size: int, scan: Scan) -> MediaFacts:
     return MediaFacts(kind, sent, width, height, scan.seconds, scan.animated)
 
 
-def _correct_extension(name: str, kind: str, shown: str) -> str:
+def _correct_extension(name: str, kind: str) -> str:
     """Return the name with an extension of its type. A file that isn't named as media is refused."""
     stem, _, extension = name.rpartition(".")
     if extension.lower() in EXTENSIONS[kind]:
         return name
     if not stem or not has_media_extension(name):
-        raise FileRefused(
-            f"Not uploaded: {shown}: its bytes are {kind}, which its name does not say. "
-            f"Give it a name that ends in .{EXTENSIONS[kind][0]}; repeating the same call does not help."
-        )
+        cause = f"its bytes are {kind}, which its name does not say"
+        raise refuse_file(name, cause, f"Give it a name that ends in .{EXTENSIONS[kind][0]}")
     return f"{stem}.{EXTENSIONS[kind][0]}"
 
 
@@ -136,25 +132,22 @@ def has_media_extension(name: str) -> bool:
     return any(name.rpartition(".")[2].lower() in each for each in EXTENSIONS.values()) and "." in name
 
 
-def _check_damage(shown: str, facts: MediaFacts, damage: str | None) -> None:
+def _check_damage(name: str, facts: MediaFacts, damage: str | None) -> None:
     if not facts.is_video and not facts.width:
-        raise FileRefused(
-            f"Not uploaded: {shown}: it begins like {facts.content_type} and has no readable picture size, so it is damaged or "
-            "not a picture. Export it again; repeating the same call does not help."
+        cause = (
+            f"it begins like {facts.content_type} and has no readable picture size, so it is damaged or not a picture"
         )
+        raise refuse_file(name, cause, "Export it again")
     if damage:
         next_step = "Copy it again from where it was made" if "ends" in damage else "Pass a video with a picture"
-        raise FileRefused(f"Not uploaded: {shown}: {damage}. {next_step}; repeating the same call does not help.")
+        raise refuse_file(name, damage, next_step)
 
 
-def _refuse_type(shown: str, kind: str | None) -> FileRefused:
+def _refuse_type(name: str, kind: str | None) -> FileRefused:
     if kind is None:
-        cause = (
-            "its bytes aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV). Pass one of these"
-        )
-    else:
-        cause = f"its bytes are {kind}, which the API does not take. Convert it to {INSTEAD[kind]}"
-    return FileRefused(f"Not uploaded: {shown}: {cause}; repeating the same call does not help.")
+        cause = "its bytes aren't an image or video that the API takes (JPEG, PNG, GIF, WebP, MP4, MOV)"
+        return refuse_file(name, cause, "Pass one of these")
+    return refuse_file(name, f"its bytes are {kind}, which the API does not take", f"Convert it to {INSTEAD[kind]}")
 
 
 def sniff_type(head: bytes) -> str | None:

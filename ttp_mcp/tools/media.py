@@ -132,7 +132,7 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
             else f"{file.name.partition('.')[0] or 'file'}.jpg"
         )
         found = await anyio.to_thread.run_sync(examine_file, file.read_at, file.size, name)
-        public_url = await _send_file(EditedFile(file, found.edits) if found.edits else file, found, context)
+        public_url = await _send_file(EditedFile.edit(file, found.edits) if found.edits else file, found, context)
         return _render_upload(found.name if by_url else file.name, found, public_url)
 
 
@@ -155,7 +155,7 @@ async def _fetch_file(url: str, context: ToolContext) -> OpenFile:
         ) from None
 
 
-async def _send_file(source: OpenFile | EditedFile, found: Examination, context: ToolContext) -> str:
+async def _send_file(source: OpenFile, found: Examination, context: ToolContext) -> str:
     """Upload a file; returns its public URL."""
 
     async def progress(done: int, total: int) -> None:
