@@ -319,5 +319,5 @@ async def test_b8_expired_url_is_renewed_once(tmp_path):
     stored = Storage("status 403", times=1)
     with open_below("film.mp4", [tmp_path]) as file:
         async with api_over(stored) as client:
-            answer = await client.media.upload("film.mp4", "video/mp4", file)
-    assert (answer.puts, stored.puts) == (2, 2)
+            await client.media.upload("film.mp4", "video/mp4", file)
+    assert stored.puts == 2

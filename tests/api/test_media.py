@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ttp_mcp.api import BadAnswer, Limits, PresignRequest, UploadFailed, UploadRefused, ValidationFailed
+from ttp_mcp.api import BadAnswer, Limits, UploadFailed, UploadRefused, ValidationFailed
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.http import Http
@@ -98,7 +98,6 @@ async def test_file_arrives_in_the_sandbox_byte_for_byte(sandbox, file):
     stored = await upload(client, file)
     assert sandbox.storage.path(stored.key).read_bytes() == PICTURE
     assert stored.public_url == sandbox.storage.public_url(stored.key)
-    assert stored.puts == 1
 
 
 @pytest.mark.requirement("uploads.bare")
@@ -130,7 +129,7 @@ async def test_temporary_failure_is_retried_with_a_new_url(file, answers, puts, 
     """At most three PUTs, each of the whole file and to its own URL."""
     api = Api(*answers)
     stored = await upload(api.client(), file)
-    assert stored.puts == len(api.puts) == len(api.presigns) == puts
+    assert len(api.puts) == len(api.presigns) == puts
     assert stored.public_url == f"https://media.example.com/key-{puts}"
     assert [path for path, _, _ in api.puts] == [f"/key-{number + 1}" for number in range(puts)]
     assert all(body == PICTURE for _, _, body in api.puts)
@@ -171,7 +170,8 @@ async def test_url_that_expired_before_the_upload_is_replaced(file):
 
     api.presign = late
     stored = await upload(api.client(limits=Limits(total_seconds=1000)), file)
-    assert (stored.puts, len(api.presigns), len(api.puts)) == (2, 2, 1)
+    assert stored.public_url.endswith("/key-2")
+    assert (len(api.presigns), len(api.puts)) == (2, 1)
 
 
 async def test_url_without_any_lifetime_is_given_up(file):
@@ -279,7 +279,7 @@ async def test_presigned_url_is_never_in_a_repr_or_an_error(file):
     """Only the attribute `upload_url` returns it."""
     api = Api(404, upload_url="http://media.sandbox.localhost/key-{}?signature=5ec2e7")
     client = api.client()
-    presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+    presigned = await client.media.presign("a.jpg", "image/jpeg", 1)
     with pytest.raises(UploadRefused) as caught:
         await upload(client, file)
     assert "5ec2e7" in presigned.upload_url
@@ -291,7 +291,7 @@ async def test_presign_reads_both_shapes_of_the_response(nested):
     """Flat as documented, or inside `data`."""
     flat = {"uploadUrl": "https://s.example/k", "publicUrl": "https://m.example/k"}
     client = Api(presigned={"data": flat} if nested else flat).client()
-    presigned = await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+    presigned = await client.media.presign("a.jpg", "image/jpeg", 1)
     await client.aclose()
     assert (presigned.key, presigned.upload_url, presigned.public_url, presigned.expires_in_seconds) == (
         "",
@@ -304,7 +304,7 @@ async def test_presign_reads_both_shapes_of_the_response(nested):
 async def test_presign_without_urls_is_a_bad_answer():
     client = Api(presigned={"success": True}).client()
     with pytest.raises(BadAnswer):
-        await client.media.presign(PresignRequest("a.jpg", "image/jpeg", 1))
+        await client.media.presign("a.jpg", "image/jpeg", 1)
     await client.aclose()
 
 
@@ -334,7 +334,7 @@ async def test_url_is_used_for_nine_tenths_of_its_lifetime_and_270_seconds_at_mo
     place = "http://media.sandbox.localhost/key"
     api = SlowApi(presigned={"uploadUrl": place, "publicUrl": "https://m.example/k", "expiresIn": lifetime})
     if is_used:
-        assert (await upload(api.client(), file)).puts == 1
+        await upload(api.client(), file)
     else:
         with pytest.raises(UploadFailed) as caught:
             await upload(api.client(), file)

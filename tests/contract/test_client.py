@@ -19,7 +19,6 @@ from ttp_mcp.api import (
     NotAuthenticated,
     NotFound,
     PostCreate,
-    PresignRequest,
     ValidationFailed,
 )
 from ttp_mcp.api.client import ApiClient
@@ -60,7 +59,7 @@ CALLS: dict[str, Callable[[ApiClient], Awaitable[Any]]] = {
     "getTiktokCreatorInfo": lambda api: api.integrations.creator_info("acc_1"),
     "getPostMetrics": lambda api: api.analytics.post_metrics(POST_ID),
     "getMe": lambda api: api.auth.me(),
-    "presignMedia": lambda api: api.media.presign(PresignRequest("launch.jpg", "image/jpeg", 482133)),
+    "presignMedia": lambda api: api.media.presign("launch.jpg", "image/jpeg", 482133),
 }
 KINDS: dict[str, type[ApiError]] = {
     "400": ValidationFailed,

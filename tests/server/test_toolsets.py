@@ -7,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 
 from tests.server.conftest import ERAS, text_of
-from ttp_mcp.api import AccessRefused, PostCreate, PresignRequest
+from ttp_mcp.api import AccessRefused, PostCreate
 from ttp_mcp.errors import agent_text
 from ttp_mcp.factory import create_server
 from ttp_mcp.server.prompts import PROMPTS
@@ -46,7 +46,7 @@ ASKS = {
     "GET /integrations": lambda api: api.integrations.list(),
     "GET /analytics": lambda api: api.analytics.optimal_times(),
     "GET /auth": lambda api: api.auth.me(),
-    "POST /media": lambda api: api.media.presign(PresignRequest("a.png", "image/png", 3)),
+    "POST /media": lambda api: api.media.presign("a.png", "image/png", 3),
 }
 alone = pytest.mark.parametrize("toolset", OFFERED)
 

@@ -26,7 +26,7 @@ from ttp_mcp.api.errors import (
 )
 from ttp_mcp.api.http import Effect, Http, Limits, Permissions
 from ttp_mcp.api.integrations import Board, CreatorInfo, Integration
-from ttp_mcp.api.media import PresignedUpload, PresignRequest, Uploaded
+from ttp_mcp.api.media import PresignedUpload
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
 
 __all__ = [
@@ -56,7 +56,6 @@ __all__ = [
     "Post",
     "PostCreate",
     "PostMetrics",
-    "PresignRequest",
     "PresignedUpload",
     "RateLimited",
     "Recommendation",
@@ -67,6 +66,5 @@ __all__ = [
     "TokenMissing",
     "UploadFailed",
     "UploadRefused",
-    "Uploaded",
     "ValidationFailed",
 ]

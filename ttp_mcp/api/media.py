@@ -20,17 +20,8 @@ Progress = Callable[[int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class PresignRequest:
-    """A file to upload; `size` is exact, in bytes."""
-
-    filename: str
-    content_type: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class PresignedUpload:
-    """Target of an upload. `upload_url` is a secret; posts refer to `public_url`."""
+    """Target of an upload. `upload_url` is a secret; posts refer to `public_url` once the file is stored."""
 
     key: str
     upload_url: str
@@ -41,15 +32,6 @@ class PresignedUpload:
         return f"PresignedUpload(key={self.key!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """A stored file, and the number of attempts it took."""
-
-    key: str
-    public_url: str
-    puts: int
-
-
 class MediaApi:
     """Endpoints of media, and the storage behind them."""
 
@@ -58,15 +40,15 @@ class MediaApi:
         self._http = http
         self._uploader = uploader
 
-    async def presign(self, wanted: PresignRequest) -> PresignedUpload:
-        """`POST /media/presign`: a short-lived URL for one upload.
+    async def presign(self, filename: str, content_type: str, size: int) -> PresignedUpload:
+        """`POST /media/presign`: a short-lived URL for one upload; `size` is exact, in bytes.
 
         Raises:
             ValidationFailed: The type or the size isn't accepted.
 
         Source: API reference, Media uploads.
         """
-        body = {"filename": wanted.filename, "contentType": wanted.content_type, "size": wanted.size}
+        body = {"filename": filename, "contentType": content_type, "size": size}
         reply = as_object(await self._http.request("POST", "/media/presign", "/media/presign", need="draft", body=body))
         reply = as_object(reply.get("data")) if "uploadUrl" not in reply else reply
         upload_url, public_url = as_url(reply.get("uploadUrl")), as_url(reply.get("publicUrl"))
@@ -81,7 +63,7 @@ class MediaApi:
 
     async def upload(
         self, filename: str, content_type: str, source: OpenFile, progress: Progress | None = None
-    ) -> Uploaded:
+    ) -> PresignedUpload:
         """Presign and PUT a file: up to three times, each from the first byte with a new URL.
 
         Retries are safe: a file that was stored twice is used by one post at most.
@@ -99,15 +81,14 @@ class MediaApi:
 
         Source: API reference, Media uploads.
         """
-        wanted = PresignRequest(filename=filename, content_type=content_type, size=source.size)
         async with self._uploader.limiter:
             renewed, attempt = False, 1
             while True:
-                outcome = await self._attempt(wanted, source, progress)
+                outcome = await self._attempt(filename, content_type, source, progress)
                 if isinstance(outcome, PresignedUpload):
                     if progress is not None:
                         await progress(source.size, source.size)
-                    return Uploaded(key=outcome.key, public_url=outcome.public_url, puts=attempt)
+                    return outcome
                 permanent = outcome.kind in ("changed", "permanent") or (outcome.kind == "expired" and renewed)
                 if permanent or attempt == PUTS:
                     raise _to_api_error(outcome)
@@ -117,10 +98,10 @@ class MediaApi:
                 attempt += 1
 
     async def _attempt(
-        self, wanted: PresignRequest, source: OpenFile, progress: Progress | None
+        self, filename: str, content_type: str, source: OpenFile, progress: Progress | None
     ) -> PresignedUpload | TransferProblem:
         issued = self._http.clocks.monotonic()
-        presigned = await self.presign(wanted)
+        presigned = await self.presign(filename, content_type, source.size)
         # A tenth of its lifetime is reserved for the request itself.
         fresh_until = issued + min(FRESH_SECONDS, presigned.expires_in_seconds * 0.9)
         sent, over = ByteCounter(), anyio.Event()
@@ -128,9 +109,7 @@ class MediaApi:
             if progress is not None:
                 tasks.start_soon(_report_progress, progress, sent, source.size, over)
             try:
-                await self._uploader.put(
-                    presigned.upload_url, wanted.content_type, source, sent, fresh_until=fresh_until
-                )
+                await self._uploader.put(presigned.upload_url, content_type, source, sent, fresh_until=fresh_until)
             except TransferProblem as problem:
                 return problem
             finally:

@@ -7,7 +7,6 @@ import anyio.to_thread
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import PresignRequest
 from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.errors import Refusal
 from ttp_mcp.media.edited import EditedFile
@@ -57,10 +56,9 @@ async def presign_media(args: PresignMedia, context: ToolContext) -> Answer[Pres
     Content-Type and no Authorization header, then pass public_url in media_urls.
     upload_url is a secret.
     """
-    request = PresignRequest(filename=args.filename, content_type=args.content_type, size=args.size_bytes)
     # The upload bypasses this server, so handing out the URL counts as the upload.
     async with context.writer.upload(tool="presign_media"):
-        presigned = await context.api.media.presign(request)
+        presigned = await context.api.media.presign(args.filename, args.content_type, args.size_bytes)
     name = quote_text(args.filename, 255)
     text = (
         f"Upload {name} ({args.size_bytes} bytes) within {presigned.expires_in_seconds} s: PUT the bytes to upload_url "
