@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 
 from tests.server.conftest import text_of
 from ttp_mcp import credentials, logs
-from ttp_mcp.api import PresignedUpload
+from ttp_mcp.api.media import PresignedUpload
 from ttp_mcp.config import load_settings
 from ttp_mcp.credentials import Token
 

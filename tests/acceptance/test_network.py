@@ -246,7 +246,8 @@ async def test_b5_fails_without_the_deadline(monkeypatch):
 MEASURE = """
 import gc, json, sys
 import anyio, psutil
-from ttp_mcp.api import ApiClient, ApiError, Http, Limits
+from ttp_mcp.api import ApiError, Http, Limits
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.credentials import Token
 
 async def main(url, unbounded):

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ttp_mcp import times
-from ttp_mcp.api import ApiClock
+from ttp_mcp.api.clock import ApiClock
 from ttp_mcp.times import TimeProblem, parse_when, refuse_past
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.requirement("acceptance.b12")]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttp_mcp.api import ApiClock
+from ttp_mcp.api.clock import ApiClock
 
 pytestmark = pytest.mark.requirement("api.clock")
 

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.certificates import make_certificate
 from tests.support.windows import WINDOWS
-from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NoAnswer, NotReached, PostCreate, connections
+from ttp_mcp.api import Http, Limits, NoAnswer, NotReached, PostCreate, connections
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
 from ttp_mcp.credentials import Token
 
 pytestmark = pytest.mark.requirement("api.connections")

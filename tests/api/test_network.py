@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.certificates import make_certificate
 from tests.support.windows import WINDOWS
-from ttp_mcp.api import ApiClient, Clocks, Http, Limits, NotReached
+from ttp_mcp.api import Http, Limits, NotReached
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.download import MediaDownloader
 from ttp_mcp.api.hosts import TransferProblem
 from ttp_mcp.api.network import find_reason

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.requirement("tools.accounts")
 
 def account(account_id, platform="twitter", name=None, handle=None):
     """An account as the API client reads it."""
-    return Integration({}, account_id, platform, name, handle, "connected", None, None, True)
+    return Integration(account_id, platform, name, handle, "connected", None, None, True)
 
 
 BOOK = AccountIndex(

@@ -72,7 +72,8 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import anyio
-from ttp_mcp.api import ApiClient, Http, PostCreate
+from ttp_mcp.api import Http, PostCreate
+from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api import ValidationFailed
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest

@@ -1,9 +1,7 @@
 """The REST client of the TimeToPost API."""
 
-from ttp_mcp.api.analytics import BestDay, BestHour, PostMetrics, Recommendation
+from ttp_mcp.api.analytics import PostMetrics, Recommendation
 from ttp_mcp.api.auth import Me
-from ttp_mcp.api.client import ApiClient
-from ttp_mcp.api.clock import ApiClock, Clocks
 from ttp_mcp.api.errors import (
     AccessRefused,
     ApiError,
@@ -24,24 +22,17 @@ from ttp_mcp.api.errors import (
     UploadRefused,
     ValidationFailed,
 )
-from ttp_mcp.api.http import Effect, Http, Limits, Permissions
+from ttp_mcp.api.http import Http, Limits, Permissions
 from ttp_mcp.api.integrations import Board, CreatorInfo, Integration
-from ttp_mcp.api.media import PresignedUpload
 from ttp_mcp.api.posts import AccountResult, Post, PostCreate
 
 __all__ = [
     "AccessRefused",
     "AccountResult",
-    "ApiClient",
-    "ApiClock",
     "ApiError",
     "BadAnswer",
-    "BestDay",
-    "BestHour",
     "Board",
-    "Clocks",
     "CreatorInfo",
-    "Effect",
     "EndpointMissing",
     "Forbidden",
     "Http",
@@ -56,7 +47,6 @@ __all__ = [
     "Post",
     "PostCreate",
     "PostMetrics",
-    "PresignedUpload",
     "RateLimited",
     "Recommendation",
     "Redirected",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from ttp_mcp.api import errors
+from ttp_mcp.api.errors import require_shape
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
@@ -41,7 +41,6 @@ class BestDay:
 class Recommendation:
     """Best hours and best days: two separate rankings, best first."""
 
-    raw: JsonObject
     best_hours: list[BestHour]
     best_days: list[BestDay]
     data_points: int | None
@@ -56,7 +55,6 @@ class Recommendation:
         days = ((as_str(each.get("day")), as_number(each.get("score"))) for each in as_objects(raw.get("bestDays")))
         points = as_number(raw.get("dataPoints"))
         return cls(
-            raw=raw,
             best_hours=[
                 BestHour(int(hour), score or 0.0) for hour, score in hours if hour is not None and 0 <= hour < 24
             ],
@@ -70,37 +68,28 @@ class Recommendation:
 class Metrics:
     """Figures of a post, on one account or in total; None for a figure that the API doesn't send."""
 
-    impressions: int | None
-    likes: int | None
-    comments: int | None
-    shares: int | None
-    saves: int | None
-    views: int | None
-    clicks: int | None
-    engagement_rate: float | None
+    impressions: int | None = None
+    likes: int | None = None
+    comments: int | None = None
+    shares: int | None = None
+    saves: int | None = None
+    views: int | None = None
+    clicks: int | None = None
+    engagement_rate: float | None = None
 
     @classmethod
     def from_json(cls, raw: JsonObject) -> "Metrics | None":
         """Read the figures; None if there are none."""
+        counts = {
+            name: as_count(raw.get(name)) for name in ("impressions", "likes", "shares", "saves", "views", "clicks")
+        }
+        rate = as_number(first_present(raw, "engagementRate", "engagement_rate"))
         found = cls(
-            impressions=as_count(raw.get("impressions")),
-            likes=as_count(raw.get("likes")),
+            **counts,
             comments=as_count(first_present(raw, "comments", "replies")),
-            shares=as_count(raw.get("shares")),
-            saves=as_count(raw.get("saves")),
-            views=as_count(raw.get("views")),
-            clicks=as_count(raw.get("clicks")),
-            engagement_rate=_as_rate(first_present(raw, "engagementRate", "engagement_rate")),
+            engagement_rate=None if rate is None or rate < 0 else rate,
         )
-        return None if found == _NO_FIGURES else found
-
-
-def _as_rate(value: object) -> float | None:
-    found = as_number(value)
-    return None if found is None or found < 0 else found
-
-
-_NO_FIGURES = Metrics(None, None, None, None, None, None, None, None)
+        return None if found == cls() else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +157,7 @@ class AnalyticsApi:
         whole = as_object(reply)
         found = as_object(first_present(whole, "recommendation", "data") or (whole if "bestHours" in whole else None))
         found = as_object(found.get("recommendation")) or found
-        if not found:
-            raise errors.BadAnswer(method="GET", path=route, reason="shape")
-        return Recommendation.from_json(found)
+        return Recommendation.from_json(require_shape(found or None, "GET", route))
 
     async def optimal_times_by_account(self) -> JsonObject:
         """`GET /analytics/optimal-times/by-account`: the same for each account. Source: API reference; shape undocumented."""
@@ -199,10 +186,7 @@ class AnalyticsApi:
         """
         path = f"/analytics/metrics/{encode_id('GET', post_id)}"
         reply = await self._metrics.request(path, find_subject=lambda: self._posts.get(post_id))
-        found = PostMetrics.from_json(reply)
-        if found is None:
-            raise errors.BadAnswer(method="GET", path=self._metrics.route, reason="shape")
-        return found
+        return require_shape(PostMetrics.from_json(reply), "GET", self._metrics.route)
 
     async def _fetch_reply(self, route: str) -> JsonObject:
         reply = await self._http.request("GET", route, route, need="read")

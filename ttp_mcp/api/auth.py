@@ -9,7 +9,7 @@ import anyio
 from ttp_mcp.api import errors
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
-from ttp_mcp.api.parsing import JsonObject, as_object, as_str, as_strs, first_present
+from ttp_mcp.api.parsing import JsonObject, as_flag, as_object, as_str, as_strs, first_present
 
 # Capabilities as the vendor's client names them. Any other word may mean anything.
 CAPABILITIES = ("read", "draft", "publish")
@@ -56,10 +56,7 @@ class AuthApi:
         Source: the vendor's client; the names of the fields are undocumented.
         """
         reply = as_object(await self._me.request(self._me.route))
-        found = _read_me(as_object(reply.get("data")) or reply)
-        if found is None:
-            raise errors.BadAnswer(method="GET", path=self._me.route, reason="shape")
-        return found
+        return errors.require_shape(_read_me(as_object(reply.get("data")) or reply), "GET", self._me.route)
 
     async def rights(self) -> Me | None:
         """Return the token's rights, for a check before a write; None if it can publish, or if that isn't known soon.
@@ -83,8 +80,8 @@ def _read_me(raw: JsonObject) -> Me | None:
     user = as_object(raw.get("user"))
     organization = as_object(first_present(raw, "organization", "org", "activeOrganization"))
     capabilities = tuple(word.lower() for word in as_strs(first_present(raw, "capabilities", "scopes")))
-    stated = raw.get("canPublish")
-    if not user and not organization and not capabilities and not isinstance(stated, bool):
+    stated = as_flag(raw.get("canPublish"))
+    if not user and not organization and not capabilities and stated is None:
         return None
     return Me(
         user=as_str(first_present(user, "name", "email", "id")),
@@ -92,7 +89,7 @@ def _read_me(raw: JsonObject) -> Me | None:
         organization_id=as_str(organization.get("id")),
         warning=as_str(first_present(raw, "orgWarning", "organizationWarning", "warning")),
         capabilities=capabilities,
-        can_publish=stated if isinstance(stated, bool) else _has_capability("publish", capabilities),
+        can_publish=_has_capability("publish", capabilities) if stated is None else stated,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from statistics import median_high, median_low
 
 import anyio
@@ -17,9 +18,8 @@ NOTICEABLE_SECONDS = 5.0
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2100
 
 
-def utc_now() -> datetime:
-    """Return this machine's time."""
-    return datetime.now(UTC)
+# This machine's time.
+utc_now = partial(datetime.now, UTC)
 
 
 @dataclass(frozen=True, slots=True)

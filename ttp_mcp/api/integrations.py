@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from ttp_mcp.api import errors
+from ttp_mcp.api.errors import require_shape
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,
     as_count,
     as_datetime,
+    as_flag,
     as_object,
     as_str,
     as_strs,
@@ -27,7 +28,6 @@ _HEALTHY = {"connected", "active", "ok", "healthy"}
 class Integration:
     """A connected account. Only its id is documented; the rest is read tolerantly."""
 
-    raw: JsonObject
     id: str
     platform: str
     name: str | None
@@ -37,72 +37,6 @@ class Integration:
     has_refresh_capability: bool | None
     healthy: bool | None
     """Whether it can publish; None if the API doesn't say. An expiry that refreshes itself is healthy."""
-
-
-class IntegrationsApi:
-    """Endpoints of connected accounts."""
-
-    def __init__(self, http: Http) -> None:
-        """Use this connection."""
-        self._http = http
-        self._boards = OptionalEndpoint(
-            http,
-            "GET",
-            "/integrations/pinterest/boards",
-            feature="list of Pinterest boards",
-            subject=r"pinterest|account|connect",
-        )
-        self._creator_info = OptionalEndpoint(
-            http,
-            "GET",
-            "/integrations/tiktok/creator-info",
-            feature="list of what a TikTok account offers",
-            subject=r"tiktok|account|connect",
-        )
-
-    async def list(self) -> list[Integration]:
-        """`GET /integrations`: the connected accounts.
-
-        Source: API reference, Integrations; the shape is undocumented, field names from the vendor's client.
-        """
-        reply = await self._http.request("GET", "/integrations", "/integrations", need="read", big=True)
-        found = unwrap_list(reply, "integrations", "accounts")
-        if found is None:
-            raise errors.BadAnswer(method="GET", path="/integrations", reason="shape")
-        return [*map(_read_integration, found)]
-
-    async def boards(self) -> "list[Board]":
-        """`GET /integrations/pinterest/boards`: boards of the connected Pinterest account.
-
-        Raises:
-            EndpointMissing: The API has no such endpoint.
-            NotFound: No Pinterest account is connected.
-
-        Source: the vendor's client; the names of the fields are undocumented.
-        """
-        route = self._boards.route
-        found = unwrap_list(await self._boards.request(route), "boards")
-        if found is None:
-            raise errors.BadAnswer(method="GET", path=route, reason="shape")
-        boards = [_read_board(raw) for raw in found]
-        return [board for board in boards if board.id]
-
-    async def creator_info(self, account_id: str) -> "CreatorInfo":
-        """`GET /integrations/tiktok/creator-info`: the choices that a TikTok account offers for a post. TikTok forbids caching it.
-
-        Raises:
-            EndpointMissing: The API has no such endpoint.
-            NotFound: No such TikTok account is connected.
-
-        Source: the vendor's client; the fields are TikTok's own, the envelope is undocumented.
-        """
-        route = self._creator_info.route
-        reply = as_object(await self._creator_info.request(f"{route}?{urlencode({'accountId': account_id})}"))
-        found = as_object(first_present(reply, "creatorInfo", "creator_info", "creator", "data") or reply)
-        creator = _read_creator(as_object(found.get("creatorInfo")) or found)
-        if creator is None:
-            raise errors.BadAnswer(method="GET", path=route, reason="shape")
-        return creator
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +78,9 @@ def _read_creator(raw: JsonObject) -> CreatorInfo | None:
         nickname=as_str(first_present(raw, "creator_nickname", "creatorNickname")),
         username=as_str(first_present(raw, "creator_username", "creatorUsername")),
         privacy_levels=tuple(level for level in as_strs(levels) if is_plain_word(level)),
-        comment_disabled=_as_flag(first_present(raw, "comment_disabled", "commentDisabled")),
-        duet_disabled=_as_flag(first_present(raw, "duet_disabled", "duetDisabled")),
-        stitch_disabled=_as_flag(first_present(raw, "stitch_disabled", "stitchDisabled")),
+        comment_disabled=as_flag(first_present(raw, "comment_disabled", "commentDisabled")),
+        duet_disabled=as_flag(first_present(raw, "duet_disabled", "duetDisabled")),
+        stitch_disabled=as_flag(first_present(raw, "stitch_disabled", "stitchDisabled")),
         max_video_seconds=as_count(first_present(raw, "max_video_post_duration_sec", "maxVideoPostDurationSec"))
         or None,
     )
@@ -156,20 +90,73 @@ def _read_creator(raw: JsonObject) -> CreatorInfo | None:
 _NO_CREATOR_INFO = CreatorInfo(None, None, (), None, None, None, None)
 
 
-def _as_flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 def _read_integration(raw: JsonObject) -> Integration:
-    refresh, status = raw.get("hasRefreshCapability"), as_token(raw.get("status"))
+    status = as_token(raw.get("status"))
     return Integration(
-        raw=raw,
         id=as_str(raw.get("id")) or "",
         platform=(as_token(first_present(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
         name=as_str(first_present(raw, "name", "displayName", "accountName")),
         handle=as_str(first_present(raw, "handle", "username", "accountHandle")),
         status=status,
         expires_at=as_datetime(raw.get("expiresAt")),
-        has_refresh_capability=refresh if isinstance(refresh, bool) else None,
+        has_refresh_capability=as_flag(raw.get("hasRefreshCapability")),
         healthy=None if status is None else status.lower() in _HEALTHY,
     )
+
+
+class IntegrationsApi:
+    """Endpoints of connected accounts."""
+
+    def __init__(self, http: Http) -> None:
+        """Use this connection."""
+        self._http = http
+        self._boards = OptionalEndpoint(
+            http,
+            "GET",
+            "/integrations/pinterest/boards",
+            feature="list of Pinterest boards",
+            subject=r"pinterest|account|connect",
+        )
+        self._creator_info = OptionalEndpoint(
+            http,
+            "GET",
+            "/integrations/tiktok/creator-info",
+            feature="list of what a TikTok account offers",
+            subject=r"tiktok|account|connect",
+        )
+
+    async def list(self) -> list[Integration]:
+        """`GET /integrations`: the connected accounts.
+
+        Source: API reference, Integrations; the shape is undocumented, field names from the vendor's client.
+        """
+        reply = await self._http.request("GET", "/integrations", "/integrations", need="read", big=True)
+        found = require_shape(unwrap_list(reply, "integrations", "accounts"), "GET", "/integrations")
+        return [*map(_read_integration, found)]
+
+    async def boards(self) -> "list[Board]":
+        """`GET /integrations/pinterest/boards`: boards of the connected Pinterest account.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            NotFound: No Pinterest account is connected.
+
+        Source: the vendor's client; the names of the fields are undocumented.
+        """
+        route = self._boards.route
+        found = require_shape(unwrap_list(await self._boards.request(route), "boards"), "GET", route)
+        return [board for board in map(_read_board, found) if board.id]
+
+    async def creator_info(self, account_id: str) -> CreatorInfo:
+        """`GET /integrations/tiktok/creator-info`: the choices that a TikTok account offers for a post. TikTok forbids caching it.
+
+        Raises:
+            EndpointMissing: The API has no such endpoint.
+            NotFound: No such TikTok account is connected.
+
+        Source: the vendor's client; the fields are TikTok's own, the envelope is undocumented.
+        """
+        route = self._creator_info.route
+        reply = as_object(await self._creator_info.request(f"{route}?{urlencode({'accountId': account_id})}"))
+        found = as_object(first_present(reply, "creatorInfo", "creator_info", "creator", "data") or reply)
+        return require_shape(_read_creator(as_object(found.get("creatorInfo")) or found), "GET", route)

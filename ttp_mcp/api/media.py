@@ -51,13 +51,10 @@ class MediaApi:
         body = {"filename": filename, "contentType": content_type, "size": size}
         reply = as_object(await self._http.request("POST", "/media/presign", "/media/presign", need="draft", body=body))
         reply = as_object(reply.get("data")) if "uploadUrl" not in reply else reply
-        upload_url, public_url = as_url(reply.get("uploadUrl")), as_url(reply.get("publicUrl"))
-        if upload_url is None or public_url is None:
-            raise errors.BadAnswer(method="POST", path="/media/presign", reason="shape")
         return PresignedUpload(
             key=as_str(reply.get("key")) or "",
-            upload_url=upload_url,
-            public_url=public_url,
+            upload_url=errors.require_shape(as_url(reply.get("uploadUrl")), "POST", "/media/presign"),
+            public_url=errors.require_shape(as_url(reply.get("publicUrl")), "POST", "/media/presign"),
             expires_in_seconds=int(as_number(reply.get("expiresIn")) or 300),
         )
 

@@ -93,6 +93,11 @@ def as_object(value: object) -> JsonObject:
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
+def as_flag(value: object) -> bool | None:
+    """Return a boolean."""
+    return value if isinstance(value, bool) else None
+
+
 def as_number(value: object) -> float | None:
     """Return a number, also from a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ttp_mcp.api import errors
+from ttp_mcp.api.errors import NotFound, require_shape
 from ttp_mcp.api.http import Http
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
@@ -148,20 +148,15 @@ class PostCreate:
 
     def to_body(self) -> JsonObject:
         """Return the JSON body, with only the fields that are set."""
-        body: JsonObject = {"content": self.content}
-        if self.account_ids:
-            body["accountIds"] = list(self.account_ids)
-        if self.platforms:
-            body["platforms"] = list(self.platforms)
-        if self.media_urls:
-            body["mediaUrls"] = list(self.media_urls)
-        if self.thread:
-            body["thread"] = list(self.thread)
-        if self.scheduled_at:
-            body["scheduledAt"] = to_wire(self.scheduled_at)
-        if self.platform_data:
-            body["platformData"] = self.platform_data
-        return body
+        optional: JsonObject = {
+            "accountIds": list(self.account_ids),
+            "platforms": list(self.platforms),
+            "mediaUrls": list(self.media_urls),
+            "thread": list(self.thread),
+            "scheduledAt": self.scheduled_at and to_wire(self.scheduled_at),
+            "platformData": self.platform_data,
+        }
+        return {"content": self.content, **{name: value for name, value in optional.items() if value}}
 
 
 class PostsApi:
@@ -185,10 +180,7 @@ class PostsApi:
         Source: API reference, Posts.
         """
         reply = await self._http.request("GET", "/posts", "/posts", need="read", big=True)
-        found = unwrap_list(reply, "posts")
-        if found is None:
-            raise errors.BadAnswer(method="GET", path="/posts", reason="shape")
-        return [*map(Post, found)]
+        return [*map(Post, require_shape(unwrap_list(reply, "posts"), "GET", "/posts"))]
 
     async def get(self, post_id: str) -> Post:
         """`GET /posts/{id}`: one post.
@@ -199,10 +191,7 @@ class PostsApi:
         Source: API reference, Posts; the envelope is undocumented.
         """
         reply = await self._http.request("GET", f"/posts/{encode_id('GET', post_id)}", "/posts/{id}", need="read")
-        found = unwrap_object(reply, "post")
-        if found is None:
-            raise errors.BadAnswer(method="GET", path="/posts/{id}", reason="shape")
-        return Post(found)
+        return Post(require_shape(unwrap_object(reply, "post"), "GET", "/posts/{id}"))
 
     async def create(self, post: PostCreate) -> Post:
         """`POST /posts`: a draft, or a scheduled post if it has a time. Never retried once it may have arrived.
@@ -211,10 +200,8 @@ class PostsApi:
         """
         need = "publish" if post.scheduled_at else "draft"
         reply = await self._http.request("POST", "/posts", "/posts", need=need, body=post.to_body())
-        found = unwrap_object(reply, "post")
-        if found is None or not Post(found).id:
-            raise errors.BadAnswer(method="POST", path="/posts", reason="shape", may_have_happened=True)
-        return Post(found)
+        created = Post(unwrap_object(reply, "post") or {})
+        return require_shape(created if created.id else None, "POST", "/posts", may_have_happened=True)
 
     async def delete(self, post_id: str) -> None:
         """`DELETE /posts/{id}`: remove a post, which cancels it before it fires.
@@ -254,5 +241,5 @@ def encode_id(method: str, post_id: str) -> str:
     except UnicodeEncodeError:
         encoded = ""
     if not 0 < len(encoded) <= LONGEST_ID:
-        raise errors.NotFound(method=method, path="/posts/{id}")
+        raise NotFound(method=method, path="/posts/{id}")
     return encoded.replace(".", "%2E") if set(encoded) <= {"."} else encoded

@@ -219,5 +219,5 @@ def test_any_text_as_a_cursor_is_refused(cursor):
 )
 def test_post_without_accounts_is_listed_for_those_of_its_platforms(fields, listed):
     """It may be for any of them; named accounts take precedence."""
-    wanted = Filter(accounts=[Integration({}, "a", "linkedin", None, None, None, None, None, None)])
+    wanted = Filter(accounts=[Integration("a", "linkedin", None, None, None, None, None, None)])
     assert read_page([post(1, **fields)], wanted, "created", 2, None).matched == listed
