@@ -1,12 +1,13 @@
 """`apply_plan`: create every post of a stored plan."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from ttp_mcp.api import ApiError, Post, ValidationFailed
 from ttp_mcp.errors import Refusal, agent_text, describe_cause
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
-from ttp_mcp.text import clean_text, count_noun, show_id
+from ttp_mcp.text import count_noun, show_id
 from ttp_mcp.times import SEND_LEAD, show, to_iso, to_wire
 from ttp_mcp.toolkit.account_directory import AccountIndex, run_together
 from ttp_mcp.toolkit.confirmation import require_confirmation
@@ -19,6 +20,7 @@ from ttp_mcp.tools.plans.stored_plan import (
     PlanProgress,
     Step,
     StoredPlan,
+    make_step,
     render_question_item,
     to_post_create,
     toolset,
@@ -55,9 +57,9 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     """
     stored = await StoredPlan.load(args.plan_id, context, NOT_APPLIED)
     await _reopen_deleted(stored, context)
-    pending = stored.pending()
+    pending = stored.list_pending()
     if not pending:
-        return Answer(NOTHING_LEFT, stored.progress([], complete=True))
+        return Answer(NOTHING_LEFT, stored.to_progress([], complete=True))
     _refuse_late(pending, context)
     await refuse_missing_rights(context, NOT_APPLIED)
     accounts, existing = await run_together(context.accounts.read_accounts, context.api.posts.list)
@@ -72,7 +74,6 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     _refuse_late(pending, context)
     steps = await _create_posts(stored, pending, existing, accounts, context)
     await stored.reload()
-    _add_contents(steps, pending, accounts, context)
     return _applied_answer(stored, steps, context)
 
 
@@ -104,7 +105,7 @@ def _is_late(entry: Scheduled, context: ToolContext) -> bool:
 def _build_question(plan_id: str, pending: Sequence[Scheduled], accounts: AccountIndex, context: ToolContext) -> str:
     lines = [f"Schedule these {count_noun(len(pending), 'post')} of plan {plan_id}? Times are in {context.zone.key}."]
     lines += [
-        render_question_item(entry.at, _account_names(entry, accounts), to_post_create(entry), context)
+        render_question_item(show(entry.at, context.zone), _account_names(entry, accounts), to_post_create(entry))
         for entry in pending
     ]
     return "\n".join(lines)
@@ -126,12 +127,7 @@ async def _create_posts(
     total = count_noun(len(pending), "post")
     for number, entry in enumerate(pending):
         await context.user.report_progress(number, len(pending), f"{number} of {total} scheduled")
-        choices = await _compare_with_tiktok(entry, accounts, context)
-        if choices.errors:
-            steps.append(Step(index=entry.post.index + 1, outcome="refused", reason=" ".join(choices.errors)))
-            continue
-        steps.append(await _create_step(stored, entry, existing, context))
-        steps[-1].reason = " ".join([*([steps[-1].reason] if steps[-1].reason else []), *choices.warnings]) or None
+        steps.append(await _create_step(stored, entry, existing, accounts, context))
         if steps[-1].outcome in ("unknown", "stopped"):
             break
     await context.user.report_progress(len(steps), len(pending), f"{len(steps)} of {total} done")
@@ -145,19 +141,23 @@ async def _compare_with_tiktok(entry: Scheduled, accounts: AccountIndex, context
     return await NetworkOptions(context).check(post.platform_data, targets, post.media_urls)
 
 
-async def _create_step(stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], context: ToolContext) -> Step:
+async def _create_step(
+    stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], accounts: AccountIndex, context: ToolContext
+) -> Step:
     """Create one post and return its outcome."""
+    choices = await _compare_with_tiktok(entry, accounts, context)
+    if choices.errors:
+        return make_step(entry.post.index, "refused", " ".join(choices.errors))
     if _is_late(entry, context):
-        reason = "its time has passed or is too close; plan_posts finds another"
-        return Step(index=entry.post.index + 1, outcome="refused", reason=reason)
-
-    async def create_and_note() -> Created:
-        return await _create_and_note(stored, entry, existing, context)
-
-    try:
-        return _created_step(entry, await run_shielded(create_and_note))
-    except (ApiError, WriteRefused, LedgerProblem) as problem:
-        return _failed_step(entry, problem)
+        step = make_step(entry.post.index, "refused", "its time has passed or is too close; plan_posts finds another")
+    else:
+        try:
+            created = await run_shielded(partial(_create_and_note, stored, entry, existing, context))
+            step = _created_step(entry, created, accounts, context)
+        except (ApiError, WriteRefused, LedgerProblem) as problem:
+            step = _failed_step(entry, problem)
+    step.reason = " ".join([*([step.reason] if step.reason else []), *choices.warnings]) or None
+    return step
 
 
 async def _create_and_note(
@@ -172,31 +172,35 @@ async def _create_and_note(
         return created
 
 
-def _created_step(entry: Scheduled, created: Created) -> Step:
-    number = entry.post.index + 1
+def _created_step(entry: Scheduled, created: Created, accounts: AccountIndex, context: ToolContext) -> Step:
+    """Return the step of a create. A post's content is in it, so that no get_post is needed to verify it."""
+    index, post_id = entry.post.index, created.post_id
     if created.missing_accounts:
         missing = ", ".join(map(show_id, created.missing_accounts))
         reason = (
-            f"{show_id(created.post_id or '')} has the same text and time but not all of the accounts; create_post with the same content "
+            f"{show_id(post_id or '')} has the same text and time but not all of the accounts; create_post with the same content "
             f"and media, scheduled_at {to_wire(entry.at)} and account_ids {missing} sends it to the rest"
         )
-        return Step(index=number, outcome="refused", reason=reason)
-    if created.post_id is None:
+        return make_step(index, "refused", reason)
+    if post_id is None:
         cause = describe_cause(created.cause) if created.cause else "The call ended before there was a response."
-        return Step(
-            index=number, outcome="unknown", reason=f"{cause} Look for it with list_posts. {_advise_manual(entry)}"
-        )
-    return Step(index=number, outcome=created.outcome, post_id=clean_text(created.post_id))
+        return make_step(index, "unknown", f"{cause} Look for it with list_posts. {_advise_manual(entry)}")
+    step = make_step(index, created.outcome, post_id=post_id)
+    step.scheduled_at = to_iso(entry.at, context.zone)
+    step.accounts = _account_names(entry, accounts)
+    platforms = {account.id: account.platform for account in accounts.accounts}
+    on = [platforms[account_id] for account_id in entry.post.account_ids if account_id in platforms]
+    step.contents = render_in_one_line(to_post_create(entry), on)
+    return step
 
 
 def _failed_step(entry: Scheduled, problem: Exception) -> Step:
-    number = entry.post.index + 1
-    reason = agent_text(problem, f"Post {number} not created")
+    index = entry.post.index
+    reason = agent_text(problem, f"Post {index + 1} not created")
     if isinstance(problem, EarlierAttempt) and not problem.in_progress:
-        return Step(index=number, outcome="unknown", reason=f"{reason} {_advise_manual(entry)}")
+        return make_step(index, "unknown", f"{reason} {_advise_manual(entry)}")
     # A post that the API rejects fails alone; every other problem would fail the next posts too.
-    outcome = "refused" if isinstance(problem, ValidationFailed) else "stopped"
-    return Step(index=number, outcome=outcome, reason=reason)
+    return make_step(index, "refused" if isinstance(problem, ValidationFailed) else "stopped", reason)
 
 
 def _advise_manual(entry: Scheduled) -> str:
@@ -208,22 +212,9 @@ def _advise_manual(entry: Scheduled) -> str:
     )
 
 
-def _add_contents(
-    steps: Sequence[Step], pending: Sequence[Scheduled], accounts: AccountIndex, context: ToolContext
-) -> None:
-    """Add to each created post what it consists of, so that no get_post is needed to verify it."""
-    platforms = {account.id: account.platform for account in accounts.accounts}
-    for step, entry in zip(steps, pending, strict=False):
-        if step.post_id:
-            step.scheduled_at = to_iso(entry.at, context.zone)
-            step.accounts = _account_names(entry, accounts)
-            on = [platforms[account_id] for account_id in entry.post.account_ids if account_id in platforms]
-            step.contents = render_in_one_line(to_post_create(entry), on)
-
-
 def _applied_answer(stored: StoredPlan, steps: Sequence[Step], context: ToolContext) -> Answer[PlanProgress]:
     total, outcomes = len(stored.posts), {step.outcome for step in steps}
-    done = total - len(stored.pending())
-    lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render(steps)]
+    done = total - len(stored.list_pending())
+    lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render_steps(steps)]
     lines += [words for outcome, words in CLOSING.items() if outcome in outcomes][:1]
-    return Answer("\n".join(lines), stored.progress(steps, complete=done == total))
+    return Answer("\n".join(lines), stored.to_progress(steps, complete=done == total))

@@ -162,7 +162,7 @@ class _Draft:
 
     post: PostRequest
     targets: tuple[Integration, ...]
-    choices: NetworkChoices | None = None
+    choices: NetworkChoices
 
 
 def _read_drafts(posts: Sequence[PlanPost], directory: AccountIndex, context: ToolContext) -> list[_Draft]:
@@ -199,7 +199,7 @@ def _read_draft(number: int, post: PlanPost, directory: AccountIndex, context: T
         thread=tuple(texts[1:]),
         platform_data=post.platform_data or {},
     )
-    return _Draft(request, tuple(targets.values()))
+    return _Draft(request, tuple(targets.values()), NetworkChoices(request.platform_data))
 
 
 async def _find_network_choices(drafts: Sequence[_Draft], context: ToolContext) -> list[_Draft]:
@@ -256,7 +256,7 @@ async def _validate_posts(
             context,
             media_facts=media_facts,
         )
-        choices = draft.choices or NetworkChoices({})
+        choices = draft.choices
         warnings[entry.post.index] = [
             *findings.warnings,
             *choices.warnings,

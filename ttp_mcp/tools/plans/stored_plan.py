@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -15,13 +15,12 @@ from ttp_mcp.ledger.plans import PlanRecord
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Plan, PostRequest, Scheduled
 from ttp_mcp.planning.planner import make_plan_id
-from ttp_mcp.text import join_words, quote_text
+from ttp_mcp.text import clean_text, join_words, quote_text
 from ttp_mcp.times import show, to_wire
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.posts.content_summary import quote_all
-from ttp_mcp.tools.posts.rendering import describe_missing_time
 
 toolset = Toolset("plans")
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
@@ -38,6 +37,11 @@ class Step(ToolOutput):
     scheduled_at: str | SkipJsonSchema[None] = None
     accounts: list[str] | SkipJsonSchema[None] = None
     contents: str | SkipJsonSchema[None] = None
+
+
+def make_step(index: int, outcome: str, reason: str | None = None, post_id: str | None = None) -> Step:
+    """Build the step of the entry at an index, which counts from 0."""
+    return Step(index=index + 1, outcome=outcome, post_id=clean_text(post_id) if post_id else None, reason=reason)
 
 
 class PlanProgress(ToolOutput):
@@ -109,19 +113,14 @@ class StoredPlan:
         note = self.record.steps.get(str(entry.post.index))
         return note["post_id"] if note else None
 
-    def origin(self, entry: Scheduled) -> Literal["created", "existed"] | None:
-        """Check whether the post of an entry was created by this plan or existed before; None without a post."""
-        if self.post_id(entry) is None:
-            return None
-        return "existed" if self.record.steps[str(entry.post.index)].get("existed") else "created"
-
-    def pending(self) -> list[Scheduled]:
+    def list_pending(self) -> list[Scheduled]:
         """List the entries without a post."""
         return [entry for entry in self.posts if self.post_id(entry) is None]
 
-    def having(self, origin: Literal["created", "existed"]) -> list[Scheduled]:
-        """List the entries whose post has this origin."""
-        return [entry for entry in self.posts if self.origin(entry) == origin]
+    def list_applied(self, *, existed: bool) -> list[Scheduled]:
+        """List the entries whose post existed before the plan was applied, or was created by it."""
+        notes = [(entry, self.record.steps.get(str(entry.post.index))) for entry in self.posts]
+        return [entry for entry, note in notes if note and bool(note.get("existed")) is existed]
 
     async def note_post(self, index: int, post_id: str | None, *, existed: bool = False) -> None:
         """Record the post of an entry. A ledger that can't record it doesn't undo what happened."""
@@ -141,12 +140,12 @@ class StoredPlan:
             return False
         return prior is not None and prior.tool == self.creator
 
-    def render(self, steps: Sequence[Step]) -> list[str]:
+    def render_steps(self, steps: Sequence[Step]) -> list[str]:
         """Render steps as a list: number, time, outcome, post, reason."""
         times = {entry.post.index + 1: show(entry.at, self._context.zone) for entry in self.posts}
         return [f"- post {step.index}, {times[step.index]}: {_render_step(step)}" for step in steps]
 
-    def progress(self, steps: Sequence[Step], *, complete: bool) -> PlanProgress:
+    def to_progress(self, steps: Sequence[Step], *, complete: bool) -> PlanProgress:
         """Return the structured answer."""
         return PlanProgress(plan_id=self.id, complete=complete, steps=list(steps))
 
@@ -217,9 +216,6 @@ async def was_deleted(post_id: str, context: ToolContext) -> bool:
     )
 
 
-def render_question_item(
-    when: datetime | None, accounts: Sequence[str], post: Post | PostCreate, context: ToolContext
-) -> str:
+def render_question_item(due: str, accounts: Sequence[str], post: Post | PostCreate) -> str:
     """Render one post of a question in full."""
-    due = show(when, context.zone) if when else describe_missing_time(post) if isinstance(post, Post) else "no time set"
     return f"{due}, {join_words(accounts)}:\n{quote_all(post)}"

@@ -9,7 +9,8 @@ from ttp_mcp.errors import agent_text
 from ttp_mcp.ledger.records import LONGEST_WRITE
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.planning.model import Scheduled
-from ttp_mcp.text import clean_text, count_noun, show_id
+from ttp_mcp.text import count_noun, show_id
+from ttp_mcp.times import show
 from ttp_mcp.toolkit.confirmation import require_confirmation
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput
@@ -20,13 +21,14 @@ from ttp_mcp.tools.plans.stored_plan import (
     PlanProgress,
     Step,
     StoredPlan,
+    make_step,
     render_question_item,
     to_post_create,
     toolset,
     was_deleted,
 )
 from ttp_mcp.tools.posts.guards import replacement_under_way, visible_fields
-from ttp_mcp.tools.posts.rendering import account_labels
+from ttp_mcp.tools.posts.rendering import account_labels, describe_missing_time
 from ttp_mcp.writes.outcomes import WriteRefused
 from ttp_mcp.writes.replacement import REPLACEABLE
 
@@ -56,11 +58,7 @@ class _Target:
 
     def step(self, outcome: str, reason: str | None = None) -> Step:
         """Return the step for this post."""
-        return _post_step(self.index, self.post_id, outcome, reason)
-
-
-def _post_step(index: int, post_id: str, outcome: str, reason: str | None = None) -> Step:
-    return Step(index=index + 1, outcome=outcome, post_id=clean_text(post_id), reason=reason)
+        return make_step(self.index, outcome, reason, self.post_id)
 
 
 @toolset.tool(title="Undo a plan", effect="remove", failure=NOT_UNDONE)
@@ -73,10 +71,11 @@ async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress
     unclear = await _recall_attempts(stored, context)
     await stored.reload()
     steps = [
-        _post_step(entry.post.index, stored.post_id(entry) or "", "kept", EXISTED) for entry in stored.having("existed")
+        make_step(entry.post.index, "kept", EXISTED, stored.post_id(entry))
+        for entry in stored.list_applied(existed=True)
     ]
     steps += unclear
-    if not stored.having("created"):
+    if not stored.list_applied(existed=False):
         known = "known to be " if unclear else ""
         return _undone_answer(
             stored, steps, context, f"Nothing to undo: this plan has created no post that is {known}still there."
@@ -95,7 +94,7 @@ async def undo_plan(args: UndoPlan, context: ToolContext) -> Answer[PlanProgress
 async def _recall_attempts(stored: StoredPlan, context: ToolContext) -> list[Step]:
     """Look for posts of attempts with an unknown outcome. Note those that are found; return a step for each other one."""
     steps: list[Step] = []
-    for entry in stored.pending():
+    for entry in stored.list_pending():
         prior = await context.ledger.find_prior_create(to_post_create(entry))
         if prior is None or prior.tool != stored.creator:
             continue
@@ -103,14 +102,14 @@ async def _recall_attempts(stored: StoredPlan, context: ToolContext) -> list[Ste
         if known is not None and known.post_id is not None:
             await stored.note_post(entry.post.index, known.post_id)
         elif known is not None:
-            steps.append(Step(index=entry.post.index + 1, outcome="unknown", reason=MAYBE_CREATED))
+            steps.append(make_step(entry.post.index, "unknown", MAYBE_CREATED))
     return steps
 
 
 async def _read_targets(stored: StoredPlan, context: ToolContext) -> list[_Target]:
     """Read the posts that the plan created, as they are now."""
     listed = {post.id for post in await context.api.posts.list()}
-    return [await _read_target(stored, entry, listed, context) for entry in stored.having("created")]
+    return [await _read_target(stored, entry, listed, context) for entry in stored.list_applied(existed=False)]
 
 
 async def _read_target(stored: StoredPlan, entry: Scheduled, listed: Collection[str], context: ToolContext) -> _Target:
@@ -130,8 +129,8 @@ async def _read_target(stored: StoredPlan, entry: Scheduled, listed: Collection[
 async def _missing_step(index: int, post_id: str, listed: Collection[str], context: ToolContext) -> Step:
     """Return the step for a post that isn't found, where `listed` are the ids of a list that was just read."""
     if await _is_gone(post_id, listed, context):
-        return _post_step(index, post_id, "already_gone")
-    return _post_step(index, post_id, "unknown", NOT_FOUND)
+        return make_step(index, "already_gone", post_id=post_id)
+    return make_step(index, "unknown", NOT_FOUND, post_id)
 
 
 async def _is_gone(post_id: str, listed: Collection[str], context: ToolContext) -> bool:
@@ -147,7 +146,7 @@ async def _is_gone(post_id: str, listed: Collection[str], context: ToolContext) 
 
 def _kept_step(index: int, post: Post) -> Step | None:
     """Return the step for a post that is out or about to be; None where it can be deleted."""
-    return None if post.status in REPLACEABLE else _post_step(index, post.id, "kept", f"it is {post.status}")
+    return None if post.status in REPLACEABLE else make_step(index, "kept", f"it is {post.status}", post.id)
 
 
 async def _confirm_undo(stored: StoredPlan, posts: Sequence[Post], args: UndoPlan, context: ToolContext) -> None:
@@ -156,7 +155,9 @@ async def _confirm_undo(stored: StoredPlan, posts: Sequence[Post], args: UndoPla
         return
     accounts = await context.accounts.get_for_labels()
     lines = [f"Delete {count_noun(len(posts), 'post')} that plan {stored.id} created, unless published by then?"]
-    lines += [render_question_item(post.scheduled_at, account_labels(post, accounts), post, context) for post in posts]
+    for post in posts:
+        due = show(post.scheduled_at, context.zone) if post.scheduled_at else describe_missing_time(post)
+        lines.append(render_question_item(due, account_labels(post, accounts), post))
     await require_confirmation(
         context,
         "\n".join(lines),
@@ -212,8 +213,8 @@ def _undone_answer(
 ) -> Answer[PlanProgress]:
     deleted = sum(step.outcome in ("deleted", "already_gone") for step in steps)
     lines = [heading or f"Plan {stored.id}: {deleted} of {count_noun(len(steps), 'post')} deleted."]
-    lines += stored.render(steps)
+    lines += stored.render_steps(steps)
     complete = not any(step.outcome in ("failed", "unknown") or step.reason == CHANGED for step in steps)
     if not complete:
         lines.append("Call undo_plan with the same plan_id to retry what is left.")
-    return Answer("\n".join(lines), stored.progress(steps, complete=complete))
+    return Answer("\n".join(lines), stored.to_progress(steps, complete=complete))
