@@ -14,10 +14,7 @@ EXCERPT_CHARACTERS = 32
 def draw_calendar(plan: Plan, zone: ZoneInfo, names: Mapping[str, str] | None = None) -> str:
     """Draw a plan: a line for each post, then the reasons, the posts without a time and the empty days.
 
-    Args:
-        plan: The plan.
-        zone: Time zone of days and times.
-        names: Account names by id, such as `instagram @harbor.cafe`; ids are the fallback.
+    Days and times are in `zone`. Accounts without a name, such as `instagram @harbor.cafe`, are shown by id.
     """
     sections = [_draw_rows(plan.scheduled, zone, names or {})]
     if plan.scheduled:

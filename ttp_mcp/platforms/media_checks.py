@@ -47,12 +47,9 @@ _LEAST_PIXELS = 50
 
 
 def check_media_url(number: int, url: str, local_hosts: Collection[str] = ()) -> Iterator[Finding]:
-    """Find what is wrong with the address of a file.
+    """Find what is wrong with the address of a file, entry `number` of media_urls, from 1.
 
-    Args:
-        number: Its place in media_urls, from 1.
-        url: The address.
-        local_hosts: Hosts of this machine that the API can fetch from.
+    `local_hosts` are hosts of this machine that the API can fetch from.
     """
     try:
         parts = urlsplit(url)

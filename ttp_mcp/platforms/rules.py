@@ -22,15 +22,8 @@ MediaKind = Literal["image", "animation", "video", "unknown"]
 class Draft:
     """A post as one platform would get it.
 
-    Args:
-        content: Text of the post; for X the first of a thread.
-        platform: Platform key.
-        media_urls: Its media.
-        thread: Later parts, for X.
-        platform_data: By platform key, what single platforms need.
-        accounts_on_platform: How many accounts of this platform are targeted.
-        scheduled: True for a post with a time. A missing part is an error then, and a warning in a draft.
-        media_kinds: Kinds of its media where they are known; else the extensions decide.
+    `platform_data` is by platform key. In a post with a time (`scheduled`) a missing part is an error, in a draft a warning.
+    Where `media_kinds` are not known, the extensions decide.
     """
 
     content: str

@@ -88,7 +88,8 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
             value = _to_structure(name, value, kinds[name])
         if name in choices:
             value = _match_case(value, choices[name])
-        if name in _list_required(model) or not _is_filler(name, value):
+        field = model.model_fields.get(name)
+        if (field and field.is_required()) or not _is_filler(name, value):
             read[name] = value
     return read
 
@@ -105,11 +106,6 @@ def _to_camel_case(name: str) -> str:
     """Convert `account_ids` to `accountIds`."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
-
-
-@cache
-def _list_required(model: type[BaseModel]) -> frozenset[str]:
-    return frozenset(name for name, field in model.model_fields.items() if field.is_required())
 
 
 @cache

@@ -17,10 +17,10 @@ async def require_confirmation(
     """Require confirmation. Returns True if the user was prompted, so callers must check the post again.
 
     Args:
-        context: Everything a tool call needs.
+        context: The settings, the ledger and the user.
         question: Accounts by name, time local and UTC, the exact text.
         binding: Arguments that the confirmation covers, and no others.
-        irreversible: Irreversible action; `auto` mode prompts only for these.
+        irreversible: `auto` mode prompts only for irreversible actions.
         confirmation: One-time code of an earlier preview, if the agent passes one.
 
     Raises:

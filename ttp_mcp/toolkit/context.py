@@ -21,24 +21,14 @@ class UserPrompter(Protocol):
         ...
 
     async def confirm(self, question: str, binding: Any) -> bool | None:
-        """Ask the user to confirm.
+        """Ask the user to confirm an action, which `question` shows in full. None when the client can't ask.
 
-        Args:
-            question: The action in full.
-            binding: Arguments that the answer covers, and no others.
-
-        Returns:
-            The answer, or None when the client can't ask.
+        The answer covers the arguments in `binding`, and no others.
         """
         ...
 
     async def offer_link(self, message: str, url: str) -> None:
-        """Offer to open a page, and wait for the reply, whatever it is; no effect if the client can't.
-
-        Args:
-            message: The reason.
-            url: The page.
-        """
+        """Offer to open a page, and wait for the reply, whatever it is; no effect if the client can't."""
         ...
 
 

@@ -79,7 +79,7 @@ class Toolset:
         """Register a function as a tool named after it; its docstring is what agents read.
 
         Args:
-            title: Title for people.
+            title: For people.
             effect: Strongest effect of a call.
             failure: Start of every error text, for example `Post not created`.
             drafts: Register with `TTP_ACCESS=draft` too; the API client then refuses to publish.

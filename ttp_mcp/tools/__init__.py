@@ -22,10 +22,5 @@ def every_tool() -> list[Tool]:
 
 
 def select_tools(toolsets: tuple[str, ...] | None, access: str) -> list[Tool]:
-    """Return the tools that a configuration registers.
-
-    Args:
-        toolsets: Names of groups; None for all.
-        access: `read`, `draft` or `full`.
-    """
+    """Return the tools that a configuration registers; without toolsets those of every group."""
     return [tool for tool in every_tool() if (toolsets is None or tool.toolset in toolsets) and tool.allowed(access)]

@@ -11,9 +11,8 @@ from typing import Any, cast
 
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api import Recommendation
 from ttp_mcp.api.parsing import as_datetime, as_number
-from ttp_mcp.text import clean_json, clean_text, fence_text, quote_text, shorten_line, show_word
+from ttp_mcp.text import clean_json, clean_text, count_noun, fence_text, quote_text, shorten_line, show_word
 from ttp_mcp.times import from_now, show, to_iso
 from ttp_mcp.toolkit.account_directory import platform_key
 from ttp_mcp.toolkit.context import ToolContext
@@ -97,24 +96,27 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
     platform = platform_key(args.platform) if args.platform else None
     found = await context.api.analytics.optimal_times(platform)
     where = f" on {show_word(platform)}" if platform else ""
-    if not found.best_hours and not found.best_days:
-        basis = "" if found.data_points is None else f" ({_data_points(found.data_points)})"
+    if found.best_hours or found.best_days:
+        hours = ", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours)
+        days = ", ".join(f"{show_word(day.day)} (score {day.score:.2f})" for day in found.best_days)
+        lines = [
+            f"Best times{where}, from {_describe_points(found.data_points)}:",
+            f"Hours: {hours or 'none yet'}",
+            f"Days: {days or 'none yet'}",
+            RANKINGS,
+        ]
+    else:
+        basis = "" if found.data_points is None else f" ({count_noun(found.data_points, 'data point')})"
         lines = [f"No best times{where} yet{basis}."]
-        if found.message:
-            lines.append(f"API said: {quote_text(found.message)}")
-        return Answer("\n".join(lines), _best_times(found))
-    lines = [f"Best times{where}, from {_describe_points(found.data_points)}:"]
-    lines.append(
-        "Hours: "
-        + (", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours) or "none yet")
-    )
-    lines.append(
-        "Days: " + (", ".join(f"{show_word(day.day)} (score {day.score:.2f})" for day in found.best_days) or "none yet")
-    )
-    lines.append(RANKINGS)
     if found.message:
         lines.append(f"API said: {quote_text(found.message)}")
-    return Answer("\n".join(lines), _best_times(found))
+    data = BestTimes(
+        best_hours=[Hour(hour=hour.hour, score=hour.score) for hour in found.best_hours],
+        best_days=[Day(day=clean_text(day.day), score=day.score) for day in found.best_days],
+        data_points=found.data_points,
+        message=shorten_line(found.message, 300) if found.message else None,
+    )
+    return Answer("\n".join(lines), data)
 
 
 @toolset.tool(title="Best times by account", effect="read", failure="Best times not read")
@@ -171,16 +173,12 @@ def _describe_points(count: int | None) -> str:
     if count is None:
         return "a number of posts that the API does not state"
     few = ", a small sample: treat it as a hint" if count < FEW_POINTS else ""
-    return _data_points(count) + few
-
-
-def _data_points(count: int) -> str:
-    return f"{count} data point{'' if count == 1 else 's'}"
+    return count_noun(count, "data point") + few
 
 
 def _note_small_samples(reply: dict[str, Any]) -> list[str]:
     """Note each ranking of few data points, by account or platform."""
-    rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _walk_objects(reply, ""))
+    rankings = ((owner, as_number(part.get("dataPoints"))) for owner, part in _walk_objects(reply))
     thin = [(owner or "a ranking", int(count)) for owner, count in rankings if count is not None and count < FEW_POINTS]
     notes = [
         f"{owner}: {_describe_points(count)}." if count else f"{owner}: no data points, so no best times yet."
@@ -196,7 +194,7 @@ def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
     """Convert each instant of a response to the user's zone. Times without an offset are left out: their zone is unknown."""
     texts = dict.fromkeys(
         value
-        for _, part in _walk_objects(reply, "")
+        for _, part in _walk_objects(reply)
         for value in part.values()
         if isinstance(value, str) and _INSTANT.fullmatch(value)
     )
@@ -211,7 +209,7 @@ def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
 def _find_next_time(reply: dict[str, Any], context: ToolContext) -> tuple[datetime, float | None] | None:
     """Return the instant of a reply and its score. None if there is no instant to come, or more than one."""
     found: dict[datetime, float | None] = {}
-    for _, part in _walk_objects(reply, ""):
+    for _, part in _walk_objects(reply):
         for name in _INSTANT_FIELDS:
             text = part.get(name)
             when = as_datetime(text) if isinstance(text, str) and _INSTANT.fullmatch(text) else None
@@ -220,9 +218,9 @@ def _find_next_time(reply: dict[str, Any], context: ToolContext) -> tuple[dateti
     return next(iter(found.items())) if len(found) == 1 else None
 
 
-def _walk_objects(value: object, owner: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _walk_objects(reply: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every object of a response with its owner: its own platform and name, or those of an enclosing object."""
-    left = [(owner, value)]
+    left: list[tuple[str, object]] = [("", reply)]
     while left:
         owner, part = left.pop()
         if isinstance(part, list):
@@ -246,15 +244,6 @@ def _is_empty(reply: object) -> bool:
         entries = cast("dict[str, object]", reply).items()
         return all(name == "success" or _is_empty(value) for name, value in entries)
     return reply is None or reply in ([], "")
-
-
-def _best_times(found: Recommendation) -> BestTimes:
-    return BestTimes(
-        best_hours=[Hour(hour=hour.hour, score=hour.score) for hour in found.best_hours],
-        best_days=[Day(day=clean_text(day.day), score=day.score) for day in found.best_days],
-        data_points=found.data_points,
-        message=shorten_line(found.message, 300) if found.message else None,
-    )
 
 
 def _pass_on(title: str, reply: dict[str, Any], *notes: str) -> Answer[Reply]:

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic.json_schema import SkipJsonSchema
 
-from ttp_mcp.api.analytics import AccountMetrics, Metrics, PostMetrics
-from ttp_mcp.text import clean_text
+from ttp_mcp.api.analytics import Metrics, PostMetrics
 from ttp_mcp.toolkit.models import ToolOutput
 
 Figure = Literal["impressions", "likes", "comments", "shares", "saves", "views", "clicks", "rate"]
@@ -73,16 +72,6 @@ def total_of(found: PostMetrics) -> Figures | None:
     if found.total is not None:
         return Figures.from_metrics(found.total)
     return add_figures(Figures.from_metrics(each.metrics) for each in found.accounts)
-
-
-def account_figures(found: AccountMetrics, label: str) -> AccountFigures:
-    """Return the figures of a post on one account, which is called `label`."""
-    return AccountFigures(
-        account=label,
-        account_id=clean_text(found.account_id) if found.account_id else None,
-        platform=found.platform or "not stated",
-        figures=Figures.from_metrics(found.metrics),
-    )
 
 
 def sum_groups(parts: Sequence[tuple[str, Figures]]) -> list[GroupTotal]:

@@ -13,10 +13,11 @@ from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, NoArguments, ToolInput, ToolOutput
 from ttp_mcp.toolkit.registry import Toolset
 from ttp_mcp.tools.posts.network_choices import (
-    describe_board_failure,
+    NO_BOARDS,
+    NO_CREATOR,
     describe_board_owners,
     describe_creator,
-    describe_creator_failure,
+    describe_failure,
     render_board,
 )
 
@@ -52,19 +53,16 @@ async def list_integrations(args: NoArguments, context: ToolContext) -> Answer[A
         return Answer(
             f"No account is connected. A person connects accounts in {context.dashboard}.", AccountList(accounts=[])
         )
-    lines = [f"{len(accounts)} connected account{'s' if len(accounts) > 1 else ''}:"]
+    lines = [f"{count_noun(len(accounts), 'connected account')}:"]
     lines += [_render_account(account, context.dashboard) for account in accounts]
     return Answer("\n".join(lines), AccountList(accounts=[_to_account(account) for account in accounts]))
 
 
 def _render_account(account: Integration, dashboard: str) -> str:
-    return f"- {show_id(account.id)}  {full_account_label(account)}: {_describe_health(account, dashboard)}"
-
-
-def _describe_health(account: Integration, dashboard: str) -> str:
+    health = account.status or "status not stated"
     if account.healthy is False:
-        return render_unhealthy(account, dashboard)
-    return account.status or "status not stated"
+        health = render_unhealthy(account, dashboard)
+    return f"- {show_id(account.id)}  {full_account_label(account)}: {health}"
 
 
 def _to_account(account: Integration) -> Account:
@@ -103,7 +101,7 @@ async def list_boards(args: NoArguments, context: ToolContext) -> Answer[BoardLi
         book, boards = await context.accounts.get_for_labels_and(context.api.integrations.boards)
     except NotFound as error:
         raise Refusal(
-            f"Boards not listed: {describe_board_failure(error)} A person connects one in {context.dashboard}; retrying won't "
+            f"Boards not listed: {describe_failure(error, NO_BOARDS)} A person connects one in {context.dashboard}; retrying won't "
             "help until then."
         ) from None
     lines = [f"{count_noun(len(boards), 'board')}{':' if boards else '.'}", *map(_render_board, boards)]
@@ -173,7 +171,10 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
             raise
         except ApiError as error:
             failures.append(error)
-            lines.append(f"- {account_label(account)}: {_describe_unread(account, error, context)}")
+            cause = describe_failure(error, NO_CREATOR)
+            if account.healthy is False:
+                cause = f"{render_unhealthy(account, context.dashboard)}."
+            lines.append(f"- {account_label(account)}: {cause}")
             continue
         lines.append(f"- {full_account_label(account)} ({show_id(account.id)}): {describe_creator(creator)}.")
         offered.append(_to_options(account, creator))
@@ -184,12 +185,6 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
             "\n".join([f"{NOT_READ}: the API offers none. Nothing was changed; retrying won't help.", *lines])
         )
     return Answer("\n".join(["Options now, read again for each post:", *lines]), TiktokAccounts(accounts=offered))
-
-
-def _describe_unread(account: Integration, error: ApiError, context: ToolContext) -> str:
-    if account.healthy is False:
-        return f"{render_unhealthy(account, context.dashboard)}."
-    return describe_creator_failure(error)
 
 
 async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:

@@ -121,7 +121,10 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
             "Not uploaded: this server runs elsewhere and can't see the user's files. Use presign_media and PUT the file "
             "from where it is, or pass an https URL; repeating does not help."
         )
-    opened = await (_fetch_file(args.source.strip(), context) if by_url else _open_file(args.source, context))
+    if by_url:
+        opened = await _fetch_file(args.source.strip(), context)
+    else:
+        opened = await anyio.to_thread.run_sync(open_below, args.source, context.settings.media_dirs)
     with opened as file:
         # A URL's extension is unreliable; examine_file() sets the one of the actual type.
         name = (
@@ -132,10 +135,6 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
         found = await anyio.to_thread.run_sync(examine_file, file.read_at, file.size, name)
         public_url = await _send_file(EditedFile.edit(file, found.edits) if found.edits else file, found, context)
         return _render_upload(found.name if by_url else file.name, found, public_url)
-
-
-async def _open_file(source: str, context: ToolContext) -> OpenFile:
-    return await anyio.to_thread.run_sync(open_below, source, context.settings.media_dirs)
 
 
 async def _fetch_file(url: str, context: ToolContext) -> OpenFile:

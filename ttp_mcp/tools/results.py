@@ -24,7 +24,6 @@ from ttp_mcp.tools.figures import (
     Figures,
     GroupTotal,
     Totals,
-    account_figures,
     add_figures,
     sum_groups,
     total_of,
@@ -219,8 +218,11 @@ def _list_failures(reading: _Reading) -> list[MissingResult]:
 def _describe_post(post: Post, found: PostMetrics, book: AccountIndex, context: ToolContext) -> PostFigures:
     figures = total_of(found)
     accounts = [
-        account_figures(
-            each, book.label_of(each.account_id) if each.account_id else show_word(each.platform or "not stated")
+        AccountFigures(
+            account=book.label_of(each.account_id) if each.account_id else show_word(each.platform or "not stated"),
+            account_id=clean_text(each.account_id) if each.account_id else None,
+            platform=each.platform or "not stated",
+            figures=Figures.from_metrics(each.metrics),
         )
         for each in found.accounts
     ]

@@ -52,7 +52,7 @@ async def check_setup(args: NoArguments, context: ToolContext) -> Answer[SetupRe
 
     Call it when other tools fail, or once at the start.
     """
-    items = [item async for item in _check_items(context)]
+    items = await _check_items(context)
     problems = sum(item.state == "problem" for item in items)
     heading = f"{count_noun(problems, 'problem')} found." if problems else "Everything needed works."
     marks = {"ok": "ok      ", "notice": "notice  ", "problem": "PROBLEM "}
@@ -60,25 +60,16 @@ async def check_setup(args: NoArguments, context: ToolContext) -> Answer[SetupRe
     return Answer("\n".join(lines), SetupReport(ok=not problems, items=items))
 
 
-async def _check_items(context: ToolContext) -> AsyncIterator[SetupItem]:
+async def _check_items(context: ToolContext) -> list[SetupItem]:
     reached, item = await _check_token(context)
-    yield item
+    items = [item]
     if reached:
-        async for found in _check_rights(context):
-            yield found
-        async for found in _check_accounts(context):
-            yield found
-        yield await _check_best_times(context)
-        yield _check_clock(context)
-    yield _check_time_zone(context)
-    yield _show_access(context)
-    yield _show_confirmation(context)
-    for found in _check_folders(context):
-        yield found
-    async for found in _check_ledger(context):
-        yield found
-    for found in (*_check_ledger_readers(context), *_check_token_readers(context)):
-        yield found
+        items += [each async for each in _check_rights(context)]
+        items += [each async for each in _check_accounts(context)]
+        items += [await _check_best_times(context), _check_clock(context)]
+    items += [_check_time_zone(context), _show_access(context), _show_confirmation(context), *_check_folders(context)]
+    items += [each async for each in _check_ledger(context)]
+    return [*items, *_check_ledger_readers(context), *_check_token_readers(context)]
 
 
 def _make_item(name: str, state: State, text: str) -> SetupItem:

@@ -13,6 +13,8 @@ from ttp_mcp.toolkit.account_directory import AccountIndex, account_label
 from ttp_mcp.toolkit.context import ToolContext
 
 MOST_BOARDS = 20
+# The cause of a 404 of the boards, and of the options of a TikTok account.
+NO_BOARDS, NO_CREATOR = "no Pinterest account is connected", "the API doesn't have it as connected"
 # Switch of platformData, argument, and word for the interaction that a TikTok account can have disabled.
 _INTERACTIONS = (
     ("allowComments", "allow_comments", "comments"),
@@ -50,13 +52,9 @@ class NetworkOptions:
         *,
         scheduled: bool = True,
     ) -> NetworkChoices:
-        """Find the board of a pin, and compare a TikTok post with what its account offers.
+        """Find the board of a pin, and compare a TikTok post with what its account offers. A draft can lack choices.
 
-        Args:
-            platform_data: Choices of the post in the API's spelling; `pinterest.board` is a board's name or id.
-            targets: Accounts of the post.
-            media_urls: Its media.
-            scheduled: True if the post has a time; a draft can lack choices.
+        `platform_data` is in the API's spelling; its `pinterest.board` is a board's name or id.
         """
         found = NetworkChoices(dict(platform_data))
         await self._find_board(found, wanted=any(account.platform == "pinterest" for account in targets))
@@ -79,7 +77,13 @@ class NetworkOptions:
             if self._boards is None:
                 self._boards = await self._api.boards()
         except ApiError as error:
-            _report_unread_boards(found, board, error, is_name=named is not None)
+            shown, cause = quote_text(board, 60), describe_failure(error, NO_BOARDS)
+            if named is None:
+                found.warnings.append(f"Pinterest: whether the board {shown} exists couldn't be checked: {cause}")
+            else:
+                found.errors.append(
+                    f"Pinterest: the board {shown} can't be looked up: {cause} Pass its id as board_id."
+                )
             return
         _choose_board(found, block, board, self._boards)
         if self._accounts.kept_accounts and (doubt := describe_board_owners(self._accounts.kept_accounts)):
@@ -93,7 +97,7 @@ class NetworkOptions:
             if account.id not in self._creators:
                 self._creators[account.id] = await self._api.creator_info(account.id)
         except ApiError as error:
-            cause = describe_creator_failure(error)
+            cause = describe_failure(error, NO_CREATOR)
             found.warnings.append(f"TikTok: whether {label} offers these choices couldn't be checked: {cause}")
             return
         creator, block = self._creators[account.id], _copy_block(found.platform_data, "tiktok")
@@ -120,28 +124,8 @@ def _copy_block(data: Mapping[str, Any], platform: str) -> dict[str, Any]:
     return dict(cast("dict[str, Any]", block)) if isinstance(block, dict) else {}
 
 
-def _report_unread_boards(found: NetworkChoices, board: str, error: ApiError, *, is_name: bool) -> None:
-    cause = describe_board_failure(error)
-    if is_name:
-        words = f"Pinterest: the board {quote_text(board, 60)} can't be looked up: {cause} Pass its id as board_id."
-        found.errors.append(words)
-    else:
-        found.warnings.append(
-            f"Pinterest: whether the board {quote_text(board, 60)} exists couldn't be checked: {cause}"
-        )
-
-
-def describe_board_failure(error: ApiError) -> str:
-    """Return why the boards could not be read, as a sentence."""
-    return _describe_failure(error, "no Pinterest account is connected")
-
-
-def describe_creator_failure(error: ApiError) -> str:
-    """Return why the options of one TikTok account could not be read, as a sentence."""
-    return _describe_failure(error, "the API doesn't have it as connected")
-
-
-def _describe_failure(error: ApiError, if_not_found: str) -> str:
+def describe_failure(error: ApiError, if_not_found: str) -> str:
+    """Return why the boards, or the options of one TikTok account, could not be read, as a sentence."""
     if not isinstance(error, NotFound):
         return describe_cause(error)
     said = f"; the API said {quote_text(error.message, 160)}" if error.message else ""
@@ -193,7 +177,7 @@ def find_tiktok_errors(
             f"TikTok: {label} doesn't offer the privacy {quote_text(privacy, 60)}. It offers {', '.join(levels)}; ask its owner which."
         )
     for switch, argument, word in _INTERACTIONS:
-        if block.get(switch) is True and is_disabled(creator, word):
+        if block.get(switch) is True and _is_disabled(creator, word):
             errors.append(f"TikTok: {word} is disabled on {label}. Pass {argument} false, if its owner agrees.")
     for number, facts in enumerate(media, 1):
         seconds = facts.duration_seconds if facts and facts.is_video else None
@@ -205,17 +189,16 @@ def find_tiktok_errors(
     return errors
 
 
-def is_disabled(creator: CreatorInfo, word: str) -> bool | None:
-    """Check whether comments, duet or stitch is disabled; None if the API doesn't say."""
-    return {"comments": creator.comment_disabled, "duet": creator.duet_disabled, "stitch": creator.stitch_disabled}[
-        word
-    ]
+def _is_disabled(creator: CreatorInfo, word: str) -> bool | None:
+    """Check whether an interaction is disabled; None if the API doesn't say."""
+    disabled = {"comments": creator.comment_disabled, "duet": creator.duet_disabled, "stitch": creator.stitch_disabled}
+    return disabled[word]
 
 
 def describe_creator(creator: CreatorInfo) -> str:
     """Describe what a TikTok account offers, without a full stop."""
-    disabled = [word for *_, word in _INTERACTIONS if is_disabled(creator, word)]
-    allowed = [word for *_, word in _INTERACTIONS if is_disabled(creator, word) is False]
+    disabled = [word for *_, word in _INTERACTIONS if _is_disabled(creator, word)]
+    allowed = [word for *_, word in _INTERACTIONS if _is_disabled(creator, word) is False]
     parts = [f"privacy {' or '.join(creator.privacy_levels)}"] if creator.privacy_levels else []
     parts += [f"{join_words(allowed)} as its owner chooses"] if allowed else []
     parts += [f"{join_words(disabled)} disabled"] if disabled else []

@@ -81,12 +81,8 @@ def time_of_post(post: Post) -> datetime | None:
 def read_page(posts: Sequence[Post], wanted: Filter, order: Order, limit: int, cursor: str | None) -> Page:
     """Return one page of the posts that match.
 
-    Args:
-        posts: All posts, newest first as the API lists them.
-        wanted: The filter.
-        order: `latest` and `soonest` are by time, those without a time last; `created` is the API's order.
-        limit: Maximum number of posts.
-        cursor: The cursor of the page before.
+    `posts` are all, newest first as the API lists them. The orders `latest` and `soonest` are by time, those without a time last;
+    `created` is the API's order.
 
     Raises:
         Refusal: The cursor can't be used.

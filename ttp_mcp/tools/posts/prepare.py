@@ -135,13 +135,8 @@ async def prepare_post(
 ) -> PreparedPost:
     """Read the arguments of a post and find every problem of it.
 
-    Args:
-        args: The post.
-        context: Everything a tool call needs.
-        failure: Beginning of an error.
-        compare_drafts: Compare a post without a time with the existing ones too, for one more request.
-        replaced: The post that it replaces; never reported as a clash.
-        lead: Distance from the current time that `now` means.
+    A post without a time is compared with the existing ones only with `compare_drafts`, for one more request; with `replaced`, the
+    post that it replaces, never. `lead` is the distance from the current time that `now` means.
     """
     found = Findings(failure, warnings=list(args.warnings))
     texts = [*map(normalize_line_ends, (args.content, *args.thread))]

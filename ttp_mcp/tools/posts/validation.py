@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 # Closer together than this, two posts of one account compete for attention. Our own threshold.
 CLASH = timedelta(hours=1)
+# Of a post, in one error.
+MOST_PROBLEMS = 5
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # Where the sandbox inside this process keeps media.
 SANDBOX_HOSTS = frozenset({"media.sandbox.localhost"})
@@ -82,13 +84,13 @@ def refuse_errors(found: Findings, failure: str) -> None:
         raise Refusal(render_refusal(failure, found.errors) + proposal)
 
 
-def render_refusal(failure: str, problems: Sequence[str], most: int = 5) -> str:
+def render_refusal(failure: str, problems: Sequence[str]) -> str:
     """Render the error that names one problem in its line, or several as a list."""
     if len(problems) == 1:
         return f"{failure}: {problems[0]} Nothing was sent."
-    lines = [f"- {text}" for text in problems[:most]]
-    if len(problems) > most:
-        lines.append(f"- and {len(problems) - most} more.")
+    lines = [f"- {text}" for text in problems[:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        lines.append(f"- and {len(problems) - MOST_PROBLEMS} more.")
     return "\n".join([f"{failure}: {len(problems)} problems.", *lines, "Nothing was sent."])
 
 
@@ -195,9 +197,7 @@ async def refuse_missing_rights(context: ToolContext, failure: str) -> None:
 def describe_missing_right(me: Me | None, *, scheduled: bool) -> str | None:
     """Return why the token can't send a post, and the next step; None if it can, or if its rights aren't known.
 
-    Args:
-        me: What the API says of the token.
-        scheduled: True if the post has a time, so that it becomes public; a draft needs less.
+    A draft needs less than a post with a time, which becomes public.
     """
     if me is None or (me.can_publish if scheduled else me.can_draft) is not False:
         return None
