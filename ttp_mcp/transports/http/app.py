@@ -23,7 +23,7 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import Outcome, Write
 from ttp_mcp.ledger.store import open_store
 from ttp_mcp.ledger.store.base import Store
-from ttp_mcp.server.mcp_server import NAME, TtpServer
+from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.transports.http import metrics
 from ttp_mcp.transports.http import options as configured
@@ -54,6 +54,8 @@ _CHECKED_BY_GUARD = TransportSecuritySettings(enable_dns_rebinding_protection=Fa
 class HttpService:
     """The server as an ASGI application, and the state that a shutdown waits for."""
 
+    _tasks: TaskGroup
+
     def __init__(
         self,
         settings: Settings,
@@ -64,8 +66,7 @@ class HttpService:
         state: Store | None = None,
         body_bytes: int = BODY_BYTES,
         issuer_app: ASGIApp | None = None,
-        tenants: Callable[[Callable[[Token], ToolContext]], Tenants] = Tenants,
-        **clocks: Any,
+        tenants: Callable[[Callable[[Token | None], ToolContext]], Tenants] = Tenants,
     ) -> None:
         """Build everything; nothing is opened and nothing is sent.
 
@@ -78,7 +79,6 @@ class HttpService:
             body_bytes: Maximum size of a body.
             issuer_app: Replaces the OAuth issuer if given.
             tenants: Creates the collection of users.
-            clocks: `now` and `monotonic`, as `create_tool_context` takes them.
 
         Raises:
             SettingProblem: The configuration can't be served.
@@ -87,10 +87,8 @@ class HttpService:
         self.state = state or open_store(settings)
         offered = offered_tools(settings)
         self.metrics = Metrics(frozenset(tool.name for tool in offered))
-        create = partial(self._create_context, settings=settings, sandbox=sandbox, clocks=clocks)
-        self._tenants = tenants(create) if options.multi_tenant else None
-        self._context = None if options.multi_tenant else create(None)
-        self._tasks: TaskGroup | None = None
+        self._tenants = tenants(partial(self._create_context, settings=settings, sandbox=sandbox))
+        self._context = None if options.multi_tenant else self._tenants.add_only_user()
         server = TtpServer(
             offered,
             self._find_context,
@@ -106,9 +104,7 @@ class HttpService:
     @property
     def is_busy(self) -> bool:
         """True while a call or a write is in flight; a write may outlive its call."""
-        writes = self._tenants.writes_in_flight if self._tenants is not None else 0
-        writes += self._context.writer.in_flight.count if self._context is not None else 0
-        return self.metrics.in_flight > 0 or writes > 0
+        return self.metrics.in_flight > 0 or self._tenants.writes_in_flight > 0
 
     def stop_accepting(self) -> None:
         """Report on `/readyz` that no new work is accepted."""
@@ -116,29 +112,23 @@ class HttpService:
 
     async def drain(self, seconds: float) -> bool:
         """Wait until no write is in flight; abandon those left after `seconds`. False if any was abandoned."""
-        if self._tenants is not None:
-            return await self._tenants.drain(seconds)
-        return await self._context.writer.in_flight.drain(seconds) if self._context else True
+        return await self._tenants.drain(seconds)
 
     async def aclose(self) -> None:
         """Close the connections and the store."""
-        if self._tenants is not None:
-            await self._tenants.aclose()
-        if self._context is not None:
-            await self._context.api.aclose()
+        await self._tenants.aclose()
         await self.state.aclose()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Run the background tasks; an alternative to the lifespan of an ASGI server."""
         async with AsyncExitStack() as stack:
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)
-            if self._tenants is not None:
-                tasks.start_soon(self._tenants.sweep_forever)
-                self._tasks = tasks
-            if self._context is not None:
-                tasks.start_soon(startup_report.report_unfinished_writes, self._context.ledger)
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(self._tasks.cancel_scope.cancel)
+            if self._context is None:
+                self._tasks.start_soon(self._tenants.sweep_forever)
+            else:
+                self._tasks.start_soon(startup_report.report_unfinished_writes, self._context.ledger)
             await stack.enter_async_context(self._mcp.router.lifespan_context(self._mcp))
             yield
 
@@ -146,19 +136,17 @@ class HttpService:
         open_paths = {ALIVE, READY}
         if settings.oauth_resource:
             open_paths.add(configured.metadata_path(settings.oauth_resource))
-        app = repair_bodies(self._mcp, body_bytes)
         return ClientAuth(
-            self.metrics.serve_page(app) if configured.has_metrics(settings, options) else app,
+            # The guard refuses this page where it is not served.
+            self.metrics.serve_page(repair_bodies(self._mcp, body_bytes)),
             key=_parse_server_key(settings),
             open_paths=open_paths,
-            tenants=self._tenants,
+            tenants=self._tenants if options.multi_tenant else None,
             oauth_paths=options.mcp_paths if settings.oauth_issuer else (),
             tenantless_paths={metrics.PATH},
         )
 
-    def _create_context(
-        self, token: Token | None, *, settings: Settings, sandbox: "Sandbox | None", clocks: dict[str, Any]
-    ) -> ToolContext:
+    def _create_context(self, token: Token | None, *, settings: Settings, sandbox: "Sandbox | None") -> ToolContext:
         context = create_tool_context(
             settings,
             sandbox,
@@ -167,9 +155,8 @@ class HttpService:
             limits=Limits(connections=TENANT_CONNECTIONS) if token else None,
             ledger_of=self._create_ledger,
             local_files=False,
-            **clocks,
         )
-        if token is not None and self._tasks is not None:
+        if token is not None:
             # A tenant is unknown before its first call.
             user = f"The user with the token {token.fingerprint}: "
             self._tasks.start_soon(partial(startup_report.report_unfinished_writes, context.ledger, user=user))
@@ -236,7 +223,5 @@ def _oauth_options(settings: Settings, issuer_app: ASGIApp | None) -> dict[str, 
 def _create_state_security(server_key: str | None) -> RequestStateSecurity:
     """Seal the state that clients carry, with the same key on all replicas that share a server key."""
     if server_key is None:
-        return RequestStateSecurity.ephemeral(audience=NAME)
-    return RequestStateSecurity(
-        keys=[hmac.digest(server_key.encode(), b"ttp-mcp request state", "sha256")], audience=NAME
-    )
+        return RequestStateSecurity.ephemeral()
+    return RequestStateSecurity(keys=[hmac.digest(server_key.encode(), b"ttp-mcp request state", "sha256")])

@@ -28,7 +28,7 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
                 return await receive()
             is_first = False
             message = await _receive_whole(receive, most_bytes)
-            body = message.get("body", b"")
+            body = message["body"]
             repaired = repair_text(body)
             if repaired != body:
                 cut.extend(find_cut_arguments(body))
@@ -41,9 +41,11 @@ def repair_bodies(app: ASGIApp, most_bytes: int) -> ASGIApp:
 
 async def refuse_cut_calls(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware of the MCP server: answer a call whose arguments were repaired with an error that the model sees."""
-    cut: list[str] = getattr(ctx.request, "scope", {}).get(_CUT_ARGUMENTS, [])
-    if ctx.method == "tools/call" and cut:
-        return refuse_cut_arguments(cut)
+    if ctx.method == "tools/call":
+        request: Any = ctx.request
+        cut: list[str] = request.scope[_CUT_ARGUMENTS]
+        if cut:
+            return refuse_cut_arguments(cut)
     return await call_next(ctx)
 
 
@@ -51,7 +53,7 @@ async def _receive_whole(receive: Receive, most_bytes: int) -> Message:
     """Receive a body as one message; a body that is too large stays in parts, and the application refuses it."""
     message = await receive()
     body = bytearray(message.get("body", b""))
-    while message["type"] == "http.request" and message.get("more_body") and len(body) <= most_bytes:
+    while message.get("more_body") and len(body) <= most_bytes:
         message = await receive()
         body += message.get("body", b"")
-    return {**message, "body": bytes(body)} if message["type"] == "http.request" else message
+    return {**message, "body": bytes(body)}

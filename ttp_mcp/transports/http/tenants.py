@@ -41,7 +41,7 @@ class Tenants:
 
     def __init__(
         self,
-        create: Callable[[Token], ToolContext],
+        create: Callable[[Token | None], ToolContext],
         *,
         most: int = MOST_TENANTS,
         idle_seconds: float = IDLE_SECONDS,
@@ -50,7 +50,7 @@ class Tenants:
         """Set up.
 
         Args:
-            create: Creates the tool context of a user.
+            create: Creates the tool context of a user; None is the configured one.
             most: Maximum number of users.
             idle_seconds: Time without a call after which a user is closed.
             monotonic: Monotonic clock.
@@ -63,6 +63,11 @@ class Tenants:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def add_only_user(self) -> ToolContext:
+        """Add the user of a server for one account. Such a server never sweeps."""
+        self._kept[""] = Tenant("", self._create(None))
+        return self._kept[""].context
 
     @property
     def writes_in_flight(self) -> int:
