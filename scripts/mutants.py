@@ -99,7 +99,8 @@ TESTS = {
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),
     "toolkit/confirmation": ("tests/toolkit/test_confirmation.py",),
     "transports/http/app": tuple(
-        f"tests/transports/http/test_{name}.py" for name in ("auth", "options", "body", "health_and_metrics", "tenants")
+        f"tests/transports/http/test_{name}.py"
+        for name in ("app", "auth", "options", "body", "health_and_metrics", "tenants", "oauth", "run")
     ),
     "transports/http/body": ("tests/transports/http/test_body.py",),
     "transports/http/health": ("tests/transports/http/test_health_and_metrics.py",),

@@ -110,7 +110,7 @@ def serve(settings: Settings, clock: ManualClock, tmp_path: Path) -> Serve:
 
         own = sandbox or open_workspace(tmp_path / f"sandbox-{next(numbers)}", clock)
         configured = replace(settings, **changes)
-        chosen = chosen_options(configured, "http", **(options or {}))
+        chosen = chosen_options(configured, **{"transport": "http", **(options or {})})
         service = HttpService(configured, chosen, own, port=PORT, **(more or {}))
         try:
             async with (

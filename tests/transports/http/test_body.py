@@ -107,3 +107,17 @@ async def test_only_the_body_of_a_request_is_changed(first, received):
 
     await repair_bodies(app, 100)({"type": "http", "method": "POST"}, receive, None)
     assert seen == [received, later]
+
+
+async def test_client_that_leaves_during_its_body_is_noticed():
+    left = {"type": "http.disconnect"}
+    sent, seen = iter([{"type": "http.request", "body": b"{", "more_body": True}, left]), []
+
+    async def receive():
+        return next(sent)
+
+    async def app(_, receive, __):
+        seen.append(await receive())
+
+    await repair_bodies(app, 100)({"type": "http", "method": "POST"}, receive, None)
+    assert seen == [{**left, "body": b"{"}]

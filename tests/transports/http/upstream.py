@@ -22,11 +22,12 @@ def token_of(number: int) -> str:
 
 
 class Upstream:
-    """Stands where the sandbox does. `asked` counts requests by token, `before` is awaited by each of them."""
+    """Stands where the sandbox does. `asked` counts requests by token and `methods` by method, `before` is awaited by each of them."""
 
     def __init__(self, own_token: str = "ttp_" + "f" * 48, before=None, clock=None) -> None:
         self.token = own_token
         self.asked: Counter[str] = Counter()
+        self.methods: Counter[str] = Counter()
         self.api_url = "http://api.localhost/api"
         self.clock = clock or ManualClock(datetime(2026, 11, 24, 8, 2, tzinfo=UTC))
         self.storage_app = None
@@ -37,6 +38,7 @@ class Upstream:
         """Answer lists with one entry, and everything else with one post."""
         token = dict(scope["headers"])[b"authorization"].decode().removeprefix("Bearer ")
         self.asked[token] += 1
+        self.methods[scope["method"]] += 1
         await self._before()
         mark = mark_of(token)
         post = {

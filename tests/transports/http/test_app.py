@@ -1,0 +1,221 @@
+"""What the parts of the service do together: confirmation, connections, answers, limits, and the log."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+from mcp.client import Client
+from mcp.client.sse import sse_client
+
+from tests.transports.http.conftest import KEY, request, text_of
+from tests.transports.http.test_run import SlowToWrite, on_a_port
+from tests.transports.http.upstream import Upstream, mark_of, token_of
+from ttp_mcp.transports.http.tenants import Tenants
+
+pytestmark = pytest.mark.requirement("http.serving")
+
+SEVERAL = {"multi_tenant": True}
+
+
+def arguments_of(listed, name):
+    """Names of the arguments of a tool."""
+    (found,) = [tool for tool in listed.json()["result"]["tools"] if tool["name"] == name]
+    return set(found["inputSchema"]["properties"])
+
+
+@pytest.mark.requirement("http.confirmation")
+@pytest.mark.parametrize("number", [None, 1])
+async def test_confirmation_that_the_operator_requires_is_a_code_that_works_once(serve, number):
+    """The client shows no questions, so the agent gets a code to call again with."""
+    headers = {"x_timetopost_token": token_of(number)} if number else {}
+    upstream = Upstream()
+    asking = {"confirm": "required", "sandbox": upstream, "options": {"multi_tenant": bool(number)}}
+    async with serve(**asking) as web:
+        listed = await web.rpc("tools/list", **headers)
+        refused = await web.call("delete_post", {"post_id": "post-1"}, **headers)
+        code = text_of(refused).partition("and confirmation ")[2].partition(" ")[0]
+        confirmed = {"post_id": "post-1", "confirmation": code}
+        deleted_before = upstream.methods["DELETE"]
+        done = await web.call("delete_post", confirmed, **headers)
+        again = await web.call("delete_post", confirmed, **headers)
+    assert "confirmation" in arguments_of(listed, "delete_post")
+    assert "Not done yet, because the user has to agree first." in text_of(refused)
+    assert refused.json()["result"]["isError"] is again.json()["result"]["isError"] is True
+    assert done.json()["result"].get("isError", False) is False
+    assert (deleted_before, upstream.methods["DELETE"]) == (0, 1)
+
+
+@pytest.mark.requirement("http.confirmation")
+async def test_code_is_no_argument_unless_the_operator_requires_confirmation(web):
+    listed = await web.rpc("tools/list")
+    called = await web.call("delete_post", {"post_id": "post-1", "confirmation": "code"})
+    assert "confirmation" not in arguments_of(listed, "delete_post")
+    assert "confirmation" in text_of(called)
+    assert called.json()["result"]["isError"] is True
+
+
+class Occupied(Upstream):
+    """Answers the user of `slow` once `go` is set; `most` is the highest number of their requests at one time."""
+
+    def __init__(self, slow):
+        super().__init__()
+        self.go = anyio.Event()
+        self.slow, self.now, self.most = slow, 0, 0
+
+    async def app(self, scope, receive, send):
+        """Count a request while it waits."""
+        if dict(scope["headers"])[b"authorization"].decode().endswith(self.slow):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.go.wait()
+            self.now -= 1
+        await super().app(scope, receive, send)
+
+
+@pytest.mark.requirement("http.tenants")
+@pytest.mark.parametrize(("several", "connections"), [(True, 8), (False, 16)])
+async def test_one_of_several_users_has_half_of_the_connections(serve, several, connections):
+    """Others are served at the same time."""
+    upstream = Occupied(token_of(1))
+    upstream.token = token_of(1)
+    first, second = ({"x_timetopost_token": token_of(number)} if several else {} for number in (1, 2))
+    answers = []
+    async with serve(options={"multi_tenant": several}, sandbox=upstream) as web:
+
+        async def call():
+            answers.append(await web.call("get_post", {"post_id": "post-1"}, **first))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(connections + 4):
+                tasks.start_soon(call)
+            with anyio.fail_after(5):
+                while upstream.now < connections:
+                    await anyio.lowlevel.checkpoint()
+            # Each takes as many steps as a call of the first user, which would arrive by then.
+            for _ in range(3):
+                await web.call("get_post", {"post_id": "post-1"}, **second) if several else await web.rpc("tools/list")
+            assert (upstream.now, answers) == (connections, [])
+            upstream.go.set()
+    assert upstream.most == connections
+    assert [answer.status_code for answer in answers] == [200] * (connections + 4)
+
+
+async def test_replicas_need_no_session_and_answer_in_json(web):
+    """Clients of earlier protocol versions, too: their next request may reach another replica."""
+    opening = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    headers = {"accept": "application/json, text/event-stream"}
+    opened, listed = [
+        await web.http.post(
+            "/mcp", json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers=headers
+        )
+        for method, params in (("initialize", opening), ("tools/list", {}))
+    ]
+    assert (opened.status_code, listed.status_code) == (200, 200)
+    assert opened.headers["content-type"] == listed.headers["content-type"] == "application/json"
+    assert "mcp-session-id" not in opened.headers
+    assert len(listed.json()["result"]["tools"]) > 10
+
+
+async def test_agents_learn_that_the_api_is_a_sandbox(web):
+    found = await web.rpc("server/discover")
+    assert found.json()["result"]["instructions"].startswith("Sandbox: nothing here becomes public.")
+
+
+async def test_unused_users_are_closed_while_the_server_runs(serve, monkeypatch):
+    monkeypatch.setattr("ttp_mcp.transports.http.tenants._SWEEP_SECONDS", 0)
+    made = []
+
+    def keeper(make):
+        made.append(Tenants(make, idle_seconds=0))
+        return made[0]
+
+    async with serve(options=SEVERAL, sandbox=Upstream(), more={"tenants": keeper}) as web:
+        assert (await web.call("list_posts", x_timetopost_token=token_of(1))).status_code == 200
+        with anyio.fail_after(5):
+            while len(made[0]):
+                await anyio.lowlevel.checkpoint()
+
+
+def unknown_and_logged(figures, caplog):
+    """Check whether an unknown write was counted, and whether one was logged."""
+    counted = 'ttp_mcp_writes_total{kind="create",outcome="unknown"} 1' in figures.text.splitlines()
+    return counted, "The server ends before write" in caplog.text
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_abandoned_write_is_unknown_and_logged_only_in_a_shutdown(serve, caplog, several):
+    """Otherwise its client gets the outcome."""
+    upstream = SlowToWrite()
+    upstream.token = token_of(1)
+    headers = {"x_timetopost_token": token_of(1)} if several else {}
+    draft = {"content": "A draft", "account_ids": [f"acc-{mark_of(token_of(1))}"]}
+    async with serve(options={"multi_tenant": several}, sandbox=upstream) as web:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: web.call("create_post", draft, **headers))
+            with anyio.fail_after(5):
+                await upstream.waiting.wait()
+            assert web.service.is_busy
+            assert not await web.service.drain(0)
+        assert not web.service.is_busy
+        assert await web.service.drain(0)
+        figures = await web.http.get("/metrics")
+    assert unknown_and_logged(figures, caplog) == (True, False)
+
+
+async def test_write_that_is_done_before_a_shutdown_ends_is_not_logged(web, caplog):
+    accounts = (await web.call("list_integrations")).json()["result"]["structuredContent"]["accounts"]
+    web.service.stop_accepting()
+    created = await web.call("create_post", {"content": "A draft", "account_ids": [accounts[0]["id"]]})
+    assert created.json()["result"].get("isError", False) is False
+    assert unknown_and_logged(await web.http.get("/metrics"), caplog) == (False, False)
+
+
+LISTED = {"allowed_hosts": ("mcp.example.com:8000",), "server_key": KEY}
+
+
+@pytest.mark.parametrize(("transport", "path"), [("http", "/mcp"), ("sse", "/messages/")])
+async def test_body_is_as_large_as_configured(serve, transport, path):
+    """Over both transports, and under a name that clients of other machines use."""
+    sent = request("tools/list", authorization=f"Bearer {KEY}", host="mcp.example.com:8000")
+    size = len(str(sent["json"])) + 100
+    async with serve(**LISTED, options={"transport": transport}, more={"body_bytes": size}) as web:
+        served = await web.http.post(path, **sent)
+        sent["json"]["params"]["text"] = "x" * size
+        refused = await web.http.post(path, **sent)
+    assert (served.status_code, refused.status_code) == ({"http": 200, "sse": 400}[transport], 413)
+
+
+async def test_deprecation_of_sse_is_logged(serve, caplog):
+    async with serve(options={"transport": "sse"}):
+        pass
+    assert caplog.messages == [
+        "SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can"
+    ]
+
+
+OAUTH = {"oauth_issuer": "https://login.example.com", "oauth_resource": "https://mcp.example.com/sse"}
+
+
+@pytest.mark.requirement("http.oauth")
+@pytest.mark.parametrize(("method", "path"), [("GET", "/sse"), ("POST", "/messages/")])
+async def test_sse_client_without_a_token_learns_where_to_get_one(serve, method, path):
+    async with serve(**OAUTH, options={"transport": "sse"}) as web:
+        refused = await web.http.request(method, path, headers={"content-type": "application/json"})
+        page = refused.headers["www-authenticate"].partition('resource_metadata="')[2].partition('"')[0]
+        metadata = await web.http.get(page.removeprefix("https://mcp.example.com"))
+    assert refused.status_code == 401
+    assert metadata.json()["resource"] == OAUTH["oauth_resource"]
+    assert metadata.json()["authorization_servers"] == [OAUTH["oauth_issuer"] + "/"]
+
+
+@pytest.mark.requirement("http.oauth")
+async def test_sse_client_with_the_key_is_served_beside_an_issuer(settings):
+    keyed = replace(settings, server_key=KEY, **OAUTH)
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with on_a_port(keyed, transport="sse") as (url, _, _), Client(sse_client(url, headers=headers)) as client:
+        answer = await client.call_tool("list_posts", {})
+    assert mark_of(Upstream().token) in answer.content[0].text
