@@ -256,8 +256,8 @@ def test_recommendation_skips_invalid_entries():
             "message": "m",
         }
     )
-    assert [(best.hour, best.score) for best in found.best_hours] == [(18, 0.9), (7, 0.0)]
-    assert [(best.day, best.score) for best in found.best_days] == [("Tuesday", 0.8)]
+    assert found.best_hours == [(18, 0.9), (7, 0.0)]
+    assert found.best_days == [("Tuesday", 0.8)]
     assert (found.data_points, found.message) == (64, "m")
     assert Recommendation.from_json({}).data_points is None
 
@@ -272,7 +272,7 @@ async def test_undocumented_response_is_returned_unchanged():
     _, found = await called(
         lambda api: api.analytics.optimal_times(), {"data": {"recommendation": {"bestHours": [{"hour": 1}]}}}
     )
-    assert found.best_hours[0].hour == 1
+    assert found.best_hours == [(1, 0.0)]
 
 
 @pytest.mark.requirement("api.shapes")

@@ -22,27 +22,14 @@ from ttp_mcp.api.posts import NAMES_POST, PostsApi, encode_id
 
 
 @dataclass(frozen=True, slots=True)
-class BestHour:
-    """An hour, 0–23 in a time zone that the API doesn't state, and its score, 0–1."""
-
-    hour: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class BestDay:
-    """A weekday by its English name, and its score, 0–1."""
-
-    day: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
 class Recommendation:
-    """Best hours and best days: two separate rankings, best first."""
+    """Best hours and best days: two separate rankings, best first, each entry with its score, 0–1.
 
-    best_hours: list[BestHour]
-    best_days: list[BestDay]
+    An hour is 0–23 in a time zone that the API doesn't state, a day the English name of a weekday.
+    """
+
+    best_hours: list[tuple[int, float]]
+    best_days: list[tuple[str, float]]
     data_points: int | None
     message: str | None
 
@@ -55,10 +42,8 @@ class Recommendation:
         days = ((as_str(each.get("day")), as_number(each.get("score"))) for each in as_objects(raw.get("bestDays")))
         points = as_number(raw.get("dataPoints"))
         return cls(
-            best_hours=[
-                BestHour(int(hour), score or 0.0) for hour, score in hours if hour is not None and 0 <= hour < 24
-            ],
-            best_days=[BestDay(day, score or 0.0) for day, score in days if day],
+            best_hours=[(int(hour), score or 0.0) for hour, score in hours if hour is not None and 0 <= hour < 24],
+            best_days=[(day, score or 0.0) for day, score in days if day],
             data_points=None if points is None else int(points),
             message=as_str(raw.get("message")),
         )

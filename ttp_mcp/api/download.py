@@ -7,6 +7,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPResponse
 from typing import IO
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -15,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from ttp_mcp.api.hosts import AT_ONCE, READ_SECONDS, HostConnection, TransferProblem
-from ttp_mcp.api.ssrf import Resolver, UploadTarget, system_resolver
+from ttp_mcp.api.ssrf import Resolver, system_resolver
 from ttp_mcp.media.files import OpenFile
 
 MOST_BYTES = 512 * 1024**2
@@ -49,98 +50,65 @@ class MediaDownloader:
             most_bytes: Largest file.
             seconds: Longest time for one file, redirects included.
         """
-        self._loopback = loopback
-        self._resolve = resolve
-        self._tls = tls
+        self._create_connection = partial(
+            HostConnection, "its server", "the address", loopback=loopback, resolve=resolve, tls=tls
+        )
         self._most_bytes = most_bytes
         self._seconds = seconds
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def fetch(self, url: str, accept: Callable[[bytes], bool]) -> OpenFile:
-        """Fetch a file; the caller closes it.
+        """Fetch a file by its https URL; the caller closes it.
 
-        Args:
-            url: An https URL.
-            accept: Checks the first bytes. The rest of a file that it rejects isn't fetched.
+        `accept` checks the first bytes. The rest of a file that it rejects isn't fetched.
 
         Raises:
             TransferProblem: The file was not fetched.
         """
-        connection = HostConnection(
-            "its server", "the address", loopback=self._loopback, resolve=self._resolve, tls=self._tls
-        )
-        fetching = _Fetching(connection, self._most_bytes, accept)
+        connection = self._create_connection()
         async with self._limiter:
             try:
                 with anyio.fail_after(self._seconds):
-                    return await anyio.to_thread.run_sync(fetching.run, url, abandon_on_cancel=True)
+                    return await anyio.to_thread.run_sync(self._follow, connection, url, accept, abandon_on_cancel=True)
             except TimeoutError:
                 raise TransferProblem("retryable", f"it was not received within {self._seconds:.0f} s") from None
             finally:
                 connection.stop()
 
-
-class _Fetching:
-    """One download, in its own thread."""
-
-    def __init__(self, connection: HostConnection, most_bytes: int, accept: Callable[[bytes], bool]) -> None:
-        self._connection = connection
-        self._most_bytes = most_bytes
-        self._accept = accept
-
-    def run(self, url: str) -> OpenFile:
-        """Follow a URL to its file.
-
-        Raises:
-            TransferProblem: The file was not fetched.
-        """
+    def _follow(self, connection: HostConnection, url: str, accept: Callable[[bytes], bool]) -> OpenFile:
+        """Follow a URL to its file, in a thread."""
         with tempfile.TemporaryFile() as file:
             for _ in range(MOST_REDIRECTS + 1):
-                location = self._fetch(self._check(url), file)
-                if location is None:
-                    file.flush()
-                    return OpenFile.adopt(os.dup(file.fileno()), _get_file_name(url))
-                url = _join_url(url, location)
+                if not url.isprintable():
+                    raise TransferProblem("permanent", "the address has control characters")
+                target = connection.check(quote(url.partition("#")[0], safe=_SAFE))
+                headers = {"Host": target.authority, "Accept": "image/*, video/*", "Accept-Encoding": "identity"}
+                with connection.send_head("GET", target, headers) as http:
+                    http.sock.settimeout(READ_SECONDS)
+                    with http.getresponse() as response:
+                        if response.status not in _REDIRECTS:
+                            self._receive(connection, response, accept, file)
+                            file.flush()
+                            return OpenFile.adopt(os.dup(file.fileno()), _get_file_name(url))
+                        url = _join_url(url, response.headers.get("location") or "")
         raise TransferProblem("permanent", f"it redirects more than {MOST_REDIRECTS} times")
 
-    def _check(self, url: str) -> UploadTarget:
-        if not url.isprintable():
-            raise TransferProblem("permanent", "the address has control characters")
-        return self._connection.check(quote(url.partition("#")[0], safe=_SAFE))
-
-    def _fetch(self, target: UploadTarget, file: IO[bytes]) -> str | None:
-        """Write the file of a URL, or return the target of its redirect."""
-        headers = {"Host": target.authority, "Accept": "image/*, video/*", "Accept-Encoding": "identity"}
-        with self._connection.send_head("GET", target, headers) as http:
-            http.sock.settimeout(READ_SECONDS)
-            with http.getresponse() as response:
-                if response.status in _REDIRECTS:
-                    return response.headers.get("location") or ""
-                self._check_head(response)
-                self._receive(response, file)
-                return None
-
-    def _check_head(self, response: HTTPResponse) -> None:
-        if response.status != 200:
-            is_transient = response.status in (408, 425, 429) or response.status >= 500
-            raise TransferProblem(
-                "retryable" if is_transient else "permanent", f"its server answered {response.status}"
-            )
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise TransferProblem("permanent", "its server sent it compressed, which is never unpacked")
+    def _receive(
+        self, connection: HostConnection, response: HTTPResponse, accept: Callable[[bytes], bool], file: IO[bytes]
+    ) -> None:
+        """Write the body of a response to a file."""
+        _check_head(response)
         self._check_size(response.length or 0)
-
-    def _receive(self, response: HTTPResponse, file: IO[bytes]) -> None:
         expected, received, head = response.length, 0, b""
         while block := response.read1(_BLOCK_BYTES):
-            if self._connection.is_stopped:
+            if connection.is_stopped:
                 raise TransferProblem("permanent", "it was cancelled")
             received += len(block)
             self._check_size(received)
             file.write(block)
             if len(head) < HEAD_BYTES:
                 head = (head + block)[:HEAD_BYTES]
-                if len(head) == HEAD_BYTES and not self._accept(head):
+                if len(head) == HEAD_BYTES and not accept(head):
                     return
         if not received:
             raise TransferProblem("permanent", "it is empty")
@@ -150,6 +118,14 @@ class _Fetching:
     def _check_size(self, size: int) -> None:
         if size > self._most_bytes:
             raise TransferProblem("permanent", f"it has more than the {self._most_bytes} bytes that are fetched by URL")
+
+
+def _check_head(response: HTTPResponse) -> None:
+    if response.status != 200:
+        is_transient = response.status in (408, 425, 429) or response.status >= 500
+        raise TransferProblem("retryable" if is_transient else "permanent", f"its server answered {response.status}")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise TransferProblem("permanent", "its server sent it compressed, which is never unpacked")
 
 
 def _join_url(url: str, location: str) -> str:

@@ -49,7 +49,8 @@ class OptionalEndpoint:
         try:
             return await self.http.request(self.method, path, self.route, need=self.need)
         except errors.ApiError as error:
-            if not self._is_lacking(error):
+            # For a write, 403 is about the token or the plan.
+            if error.status not in ((403, 404, 405) if self.method == "GET" else (404, 405)):
                 raise
             if isinstance(error, errors.NotFound) and not await self._names_path(error, find_subject):
                 raise
@@ -58,12 +59,6 @@ class OptionalEndpoint:
                 self._missing = error
             raise self._to_missing(error) from None
 
-    def _is_lacking(self, error: errors.ApiError) -> bool:
-        """Check whether the status can mean that the endpoint is missing."""
-        # For a write, 403 is about the token or the plan.
-        statuses = (403, 404, 405) if self.method == "GET" else (404, 405)
-        return error.status in statuses
-
     async def _names_path(self, error: errors.NotFound, find_subject: Callable[[], Awaitable[object]] | None) -> bool:
         """Check whether a 404 is about the path, not about a resource such as a post."""
         message = error.message or ""
@@ -71,10 +66,9 @@ class OptionalEndpoint:
             return True
         if re.search(self.subject, message, re.IGNORECASE):
             return False
-        if find_subject is None:
-            return True
         try:
-            await find_subject()
+            if find_subject is not None:
+                await find_subject()
         except errors.ApiError:
             return False
         return True

@@ -97,8 +97,8 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
     found = await context.api.analytics.optimal_times(platform)
     where = f" on {show_word(platform)}" if platform else ""
     if found.best_hours or found.best_days:
-        hours = ", ".join(f"{hour.hour:02d}:00 (score {hour.score:.2f})" for hour in found.best_hours)
-        days = ", ".join(f"{show_word(day.day)} (score {day.score:.2f})" for day in found.best_days)
+        hours = ", ".join(f"{hour:02d}:00 (score {score:.2f})" for hour, score in found.best_hours)
+        days = ", ".join(f"{show_word(day)} (score {score:.2f})" for day, score in found.best_days)
         lines = [
             f"Best times{where}, from {_describe_points(found.data_points)}:",
             f"Hours: {hours or 'none yet'}",
@@ -111,8 +111,8 @@ async def optimal_times(args: OptimalTimes, context: ToolContext) -> Answer[Best
     if found.message:
         lines.append(f"API said: {quote_text(found.message)}")
     data = BestTimes(
-        best_hours=[Hour(hour=hour.hour, score=hour.score) for hour in found.best_hours],
-        best_days=[Day(day=clean_text(day.day), score=day.score) for day in found.best_days],
+        best_hours=[Hour(hour=hour, score=score) for hour, score in found.best_hours],
+        best_days=[Day(day=clean_text(day), score=score) for day, score in found.best_days],
         data_points=found.data_points,
         message=shorten_line(found.message, 300) if found.message else None,
     )

@@ -43,11 +43,7 @@ async def read_history(context: ToolContext, accounts: Sequence[Integration]) ->
 
 def to_ranking(found: Recommendation) -> Ranking:
     """Convert a recommendation of the API."""
-    return Ranking.from_pairs(
-        [(hour.hour, hour.score) for hour in found.best_hours],
-        [(day.day, day.score) for day in found.best_days],
-        found.data_points,
-    )
+    return Ranking.from_pairs(found.best_hours, found.best_days, found.data_points)
 
 
 def parse_rankings(response: JsonObject) -> dict[str, Ranking]:
