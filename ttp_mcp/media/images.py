@@ -6,9 +6,9 @@ A reader steps from block to block and believes no length that leads beyond the 
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ttp_mcp.media.metadata import find_private_iptc, find_private_text, find_private_xmp, parse_exif
+from ttp_mcp.media.metadata import build_orientation, find_private_iptc, find_private_text, find_private_xmp, parse_exif
 from ttp_mcp.media.scan import Edit, ReadAt, Scan
 
 _MOST_STEPS = 512
@@ -49,21 +49,26 @@ def _read_segment(scan: Scan, read_at: ReadAt, start: int, end: int, head: bytes
     if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
         if len(head) == 9 and scan.width is None:
             scan.height, scan.width = struct.unpack(">HH", head[5:9])
-    elif marker == 0xE1:
-        _read_app1(scan, read_at(start + 4, end - start - 4), start, end)
-    elif marker == 0xED:
-        scan.leave_out(start, end, find_private_iptc(read_at(start + 4, end - start - 4)))
+    elif marker in (0xE1, 0xED):
+        data = read_at(start + 4, end - start - 4)
+        if marker == 0xED:
+            scan.leave_out(start, end, find_private_iptc(data))
+        elif data.startswith(b"Exif\0\0"):
+            _read_exif(scan, data, start, end, _build_exif_segment)
+        elif data.startswith(_XMP_PREFIXES):
+            scan.leave_out(start, end, find_private_xmp(data))
 
 
-def _read_app1(scan: Scan, data: bytes, start: int, end: int) -> None:
-    if data.startswith(b"Exif\0\0"):
-        exif = parse_exif(data)
-        scan.turned = scan.turned or exif.turned
-        kept = exif.orientation_only()
-        segment = b"\xff\xe1" + struct.pack(">H", len(kept) + 8) + b"Exif\0\0" + kept if kept else b""
-        scan.leave_out(start, end, exif.private, segment)
-    elif data.startswith(_XMP_PREFIXES):
-        scan.leave_out(start, end, find_private_xmp(data))
+def _read_exif(scan: Scan, data: bytes, start: int, end: int, build: Callable[[bytes], bytes]) -> None:
+    """Note the rotation of an EXIF block; of one with private data only the rotation is kept, in the block that `build` makes."""
+    private, orientation = parse_exif(data)
+    scan.turned = scan.turned or orientation >= 5
+    kept = b"" if orientation == 1 else build(build_orientation(orientation))
+    scan.leave_out(start, end, private, kept)
+
+
+def _build_exif_segment(exif: bytes) -> bytes:
+    return b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif
 
 
 def _find_marker(read_at: ReadAt, offset: int, size: int) -> int:
@@ -111,16 +116,13 @@ def _read_png_chunk(scan: Scan, read_at: ReadAt, start: int, end: int, kind: byt
     if kind == b"acTL":
         scan.animated = True
     elif kind == b"eXIf" and end - start < _MOST_METADATA:
-        exif = parse_exif(read_at(start + 8, end - start - 12))
-        scan.turned = exif.turned
-        kept = exif.orientation_only()
-        scan.leave_out(start, end, exif.private, _build_png_chunk(kind, kept) if kept else b"")
+        _read_exif(scan, read_at(start + 8, end - start - 12), start, end, _build_exif_chunk)
     elif kind in (b"tEXt", b"zTXt", b"iTXt") and end - start < _MOST_METADATA:
         scan.leave_out(start, end, find_private_text(read_at(start + 8, end - start - 12)))
 
 
-def _build_png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _build_exif_chunk(exif: bytes) -> bytes:
+    return struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
 
 
 def scan_gif(read_at: ReadAt, size: int) -> Scan:
@@ -196,11 +198,9 @@ def _read_webp_chunk(scan: Scan, read_at: ReadAt, offset: int, kind: bytes, leng
         if scan.width is None:
             scan.width, scan.height = _webp_size(kind, data)
     elif kind == b"EXIF" and length < _MOST_METADATA:
-        exif = parse_exif(read_at(offset + 8, length))
-        scan.turned = exif.turned
-        kept = exif.orientation_only()
-        chunk = b"EXIF" + struct.pack("<I", len(kept)) + kept if kept else b""
-        scan.leave_out(offset, after, exif.private, chunk)
+        _read_exif(
+            scan, read_at(offset + 8, length), offset, after, lambda exif: b"EXIF" + struct.pack("<I", len(exif)) + exif
+        )
     elif kind == b"XMP " and length < _MOST_METADATA:
         scan.leave_out(offset, after, find_private_xmp(read_at(offset + 8, length)))
 

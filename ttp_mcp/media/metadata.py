@@ -2,7 +2,6 @@
 
 import re
 import struct
-from dataclasses import dataclass, field
 
 PLACE = "the place"
 SERIAL = "serial numbers"
@@ -36,44 +35,30 @@ _IPTC = (
 _PNG_NAMES = (b"author", b"artist", b"copyright", b"owner")
 
 
-@dataclass(slots=True)
-class Exif:
-    """Rotation as EXIF counts it (1 to 8, 1 for none), and the private things found."""
+def parse_exif(block: bytes) -> tuple[set[str], int]:
+    """Read an EXIF block, with or without its prefix: the private things found, and the rotation (1 to 8, 1 for none).
 
-    orientation: int = 1
-    private: set[str] = field(default_factory=set[str])
-
-    @property
-    def turned(self) -> bool:
-        """True if a viewer swaps width and height."""
-        return self.orientation >= 5
-
-    def orientation_only(self) -> bytes:
-        """Build the EXIF block that is left when everything but the rotation goes; empty without a rotation."""
-        if self.orientation == 1:
-            return b""
-        entry = struct.pack("<HHIHH", _ORIENTATION, 3, 1, self.orientation, 0)
-        return b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
-
-
-def parse_exif(block: bytes) -> Exif:
-    """Read an EXIF block, with or without its prefix. Odd bytes give what could be read."""
+    Odd bytes give what could be read.
+    """
     block = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    found = Exif()
     if order is None or len(block) < 8:
-        return found
+        return set(), 1
     first = _read_ifd(block, order, int.from_bytes(block[4:8], "little" if order == "<" else "big"))
     camera = _read_ifd(block, order, first.get(_EXIF_IFD, (0, 0))[1])
     place = _read_ifd(block, order, first.get(_GPS_IFD, (0, 0))[1])
-    kind, value = first.get(_ORIENTATION, (0, 1))
-    if kind == 3 and 1 <= value <= 8:
-        found.orientation = value
-    found.private |= {_TAGS[tag] for tag in (*first, *camera) if tag in _TAGS}
+    private = {_TAGS[tag] for tag in (*first, *camera) if tag in _TAGS}
     # Some programs write a block that holds only the version of the standard (tag 0).
     if set(place) - {0}:
-        found.private.add(PLACE)
-    return found
+        private.add(PLACE)
+    kind, value = first.get(_ORIENTATION, (0, 1))
+    return private, value if kind == 3 and 1 <= value <= 8 else 1
+
+
+def build_orientation(orientation: int) -> bytes:
+    """Build an EXIF block with nothing but the rotation."""
+    entry = struct.pack("<HHIHH", _ORIENTATION, 3, 1, orientation, 0)
+    return b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
 
 
 def _read_ifd(block: bytes, order: str, offset: int) -> dict[int, tuple[int, int]]:

@@ -16,7 +16,7 @@ def scan_movie(read_at: ReadAt, size: int) -> Scan:
 
     The length is that of the movie header, width and height are those of the first track that has them.
     """
-    scan, problems, kinds = Scan(), set[str](), set[bytes]()
+    scan, kinds, is_cut = Scan(), set[bytes](), False
     pending = [(0, size, b"")]
     for _ in range(_MOST_STEPS):
         if not pending:
@@ -24,8 +24,7 @@ def scan_movie(read_at: ReadAt, size: int) -> Scan:
         offset, end, inside = pending.pop()
         kind, start, stop = _read_box_head(read_at, offset, end)
         if kind is None:
-            if not inside and _claims_more(read_at, offset, size):
-                problems.add("it ends too early")
+            is_cut = is_cut or (not inside and _claims_more(read_at, offset, size))
             continue
         kinds.add(kind)
         pending.append((stop, end, inside))
@@ -33,7 +32,7 @@ def scan_movie(read_at: ReadAt, size: int) -> Scan:
             pending.append((start, stop, kind))
         elif _read_box(scan, read_at, (inside, kind), start, stop) == b"vide":
             kinds.add(b"vide")
-    if not problems and b"moov" in kinds:
+    if not is_cut and b"moov" in kinds:
         scan.damage = None if b"vide" in kinds else "it has no video track"
     return scan
 
