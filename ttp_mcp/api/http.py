@@ -99,8 +99,6 @@ class Http:
             org_id: Sent as `x-ttp-org`.
             app: An application in this process that answers instead of the host (the sandbox).
             permissions: Requests that may be sent; all of them by default.
-            limits: Bounds of time and size.
-            clocks: Sources of time.
         """
         self.base_url = base_url.rstrip("/")
         self.token = token
@@ -128,11 +126,9 @@ class Http:
         A `GET` is retried where that can help; anything else never, once it may have arrived.
 
         Args:
-            method: HTTP method.
             path: Path and query below the base URL, already encoded.
             route: Template of the path, for errors and logs.
             need: Effect that the caller has to be allowed.
-            body: Sent as JSON.
             big: Whether the larger limit on the response applies.
 
         Raises:
@@ -140,7 +136,9 @@ class Http:
         """
         self._check_permission(method, route, need)
         if self.token is None:
-            raise self._token_error(method, route)
+            if self._token_problem is not None:
+                raise errors.TokenMalformed(method=method, path=route, problem=self._token_problem)
+            raise errors.TokenMissing(method=method, path=route)
         request = self._build_request(method, path, route, self.token, body, big=big)
         self._budget.calls.append(self.clocks.monotonic())
         attempt = 1
@@ -169,11 +167,6 @@ class Http:
             raise errors.AccessRefused(method=method, path=route, setting="TTP_TOOLSETS")
         if effect not in ALLOWED_EFFECTS[self._permissions.access]:
             raise errors.AccessRefused(method=method, path=route)
-
-    def _token_error(self, method: str, route: str) -> errors.ApiError:
-        if self._token_problem is not None:
-            return errors.TokenMalformed(method=method, path=route, problem=self._token_problem)
-        return errors.TokenMissing(method=method, path=route)
 
     def _build_request(
         self, method: str, path: str, route: str, token: Token, body: JsonObject | None, *, big: bool

@@ -65,11 +65,7 @@ class MediaApi:
 
         Retries are safe: a file that was stored twice is used by one post at most.
 
-        Args:
-            filename: Base name of the file.
-            content_type: A type that the API accepts.
-            source: The open file; it stays open.
-            progress: Called about four times a second during the upload, and at the end.
+        The file stays open. `progress` is called about four times a second during the upload, and at the end.
 
         Raises:
             UploadRefused: The storage, or a rule about its address, refused the file.

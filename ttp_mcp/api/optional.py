@@ -16,13 +16,8 @@ _ABOUT_PATH = re.compile(r"\b(route|endpoint|path|url|cannot (?:get|post))\b", r
 class OptionalEndpoint:
     """An endpoint that the API may lack. Once it is known to be missing, no request is sent.
 
-    Attributes:
-        http: The connection to the API.
-        method: HTTP method.
-        route: Template of its path.
-        feature: Its purpose, as the end of "This account's API has no".
-        subject: Words in a 404's message that name a missing resource instead of a missing endpoint.
-        need: Effect that the caller has to be allowed.
+    `feature` is its purpose, as the end of "This account's API has no". `subject` matches words in a 404's message that name a
+    missing resource instead of a missing endpoint.
     """
 
     http: Http
@@ -36,9 +31,7 @@ class OptionalEndpoint:
     async def request(self, path: str, *, find_subject: Callable[[], Awaitable[object]] | None = None) -> Any:
         """Send a request and return its JSON.
 
-        Args:
-            path: Path and query below the base URL, already encoded.
-            find_subject: Raises `NotFound` if the resource doesn't exist; called if a 404's message is ambiguous.
+        `find_subject` raises `NotFound` if the resource doesn't exist; it is called if a 404's message is ambiguous.
 
         Raises:
             EndpointMissing: The API has no such endpoint.

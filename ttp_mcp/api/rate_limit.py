@@ -55,11 +55,8 @@ class RateLimitGate:
     async def slot(self, deadline: float) -> AsyncGenerator[None]:
         """Wait until the gate is open and a connection is free, and keep that connection for the block.
 
-        Args:
-            deadline: How long the caller can wait, on the monotonic clock.
-
         Raises:
-            StillLimited: The rate limit lasts longer.
+            StillLimited: The rate limit lasts beyond the deadline, on the monotonic clock.
         """
         while True:
             probe = await self.wait(deadline) if self.is_closed else None

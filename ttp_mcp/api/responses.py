@@ -46,11 +46,9 @@ def connection_error(
     after_seconds: float | None = None,
     proxy: str | None = None,
 ) -> errors.ApiError:
-    """Classify a failure of the connection.
+    """Classify a failure of the connection; its text is often empty and never used.
 
     Args:
-        info: The request.
-        error: The exception; its text is often empty and never used.
         sent: Whether a byte of the request can have been written.
         status: The status of a response whose body broke off; None if no response had begun.
         after_seconds: The limit that ran out, if one did.
@@ -71,15 +69,7 @@ def connection_error(
 def error_from_response(
     info: RequestInfo, status: int, headers: Mapping[str, str], content: bytes | None, now: datetime
 ) -> errors.ApiError:
-    """Return the error of a response that isn't 2xx.
-
-    Args:
-        info: The request.
-        status: The status of the response.
-        headers: Its headers.
-        content: Its body; None if that didn't arrive in full.
-        now: The API's time, for a `Retry-After` with a date.
-    """
+    """Return the error of a response that isn't 2xx. `content` is None if the body didn't arrive in full, `now` the API's time."""
     facts: dict[str, Any] = {
         "method": info.method,
         "path": info.route,

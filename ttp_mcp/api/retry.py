@@ -55,12 +55,9 @@ ACTIONS: dict[tuple[Failure, Kind], Action] = {
 
 
 def choose_action(error: errors.ApiError, kind: Kind, attempt: int) -> Action:
-    """Choose what to do after a failure.
+    """Choose what to do after a failure; the first attempt is 1.
 
-    Args:
-        error: The failure.
-        kind: A `read` can always be retried, a `write` never once it may have arrived.
-        attempt: 1 for the first attempt.
+    A `read` can always be retried, a `write` never once it may have arrived.
     """
     action = ACTIONS[classify_failure(error), kind]
     most = READ_ATTEMPTS if kind == "read" else WRITE_ATTEMPTS

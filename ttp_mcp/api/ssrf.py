@@ -64,11 +64,7 @@ class UploadTarget:
 
 
 def parse_upload_url(url: str, *, loopback: bool = False) -> UploadTarget:
-    """Check an upload URL by its text alone.
-
-    Args:
-        url: The URL from the API.
-        loopback: Whether this machine is allowed too, over http and on any port: only if the API itself is there.
+    """Check an upload URL by its text alone. `loopback` allows this machine too, over http and on any port.
 
     Raises:
         UploadUrlRefused: It breaks a rule.

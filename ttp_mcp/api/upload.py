@@ -68,14 +68,9 @@ class PresignedUploader:
     async def put(
         self, url: str, content_type: str, source: OpenFile, sent: ByteCounter, *, fresh_until: float
     ) -> None:
-        """Send a file to a presigned URL, once.
+        """Send a file to a presigned URL, once; the caller may close it as soon as this returns.
 
-        Args:
-            url: The presigned URL.
-            content_type: The presigned content type.
-            source: The file; the caller may close it as soon as this returns.
-            sent: Updated during the upload.
-            fresh_until: Latest start, on the monotonic clock; after it the URL is too old.
+        `sent` is updated during the upload. After `fresh_until`, on the monotonic clock, the URL is too old to start.
 
         Raises:
             TransferProblem: The file was not stored, or that isn't certain.

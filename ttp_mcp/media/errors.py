@@ -14,14 +14,7 @@ class FileRefused(Exception):
 
 
 def refuse_file(name: str, cause: str, next_step: str, *, is_safe: bool = False) -> FileRefused:
-    """Build the refusal of a file; only the last part of a path is shown.
-
-    Args:
-        name: The file, with folders or without.
-        cause: Why it is refused.
-        next_step: What to do.
-        is_safe: The same call can work later.
-    """
+    """Build the refusal of a file; only the last part of a path is shown. `is_safe`: the same call can work later."""
     retry = "nothing was sent, repeating is safe" if is_safe else "repeating the same call does not help"
     return FileRefused(f"Not uploaded: {quote_base_name(name)}: {cause}. {next_step}; {retry}.")
 

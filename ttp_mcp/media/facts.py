@@ -7,13 +7,7 @@ from dataclasses import dataclass
 class MediaFacts:
     """Properties of a media file. A property that the file doesn't give is None.
 
-    Args:
-        content_type: One of the types that the API takes.
-        size_bytes: Size of the file.
-        width: Pixels as a viewer shows them, after rotation.
-        height: Pixels as a viewer shows them, after rotation.
-        duration_seconds: Length of a video.
-        animated: True for an image with more than one frame.
+    Width and height are pixels as a viewer shows them, after rotation. An image with more than one frame is animated.
     """
 
     content_type: str

@@ -86,10 +86,7 @@ class OpenFile:
 def open_below(source: str, roots: Sequence[Path], *, system: System = SYSTEM) -> OpenFile:
     """Open a file that lies below one of the allowed folders.
 
-    Args:
-        source: A path relative to one of the folders, or an absolute path, `~/…` or `file:///…` that lies below one.
-        roots: The allowed folders, as configured.
-        system: The one whose rules for paths apply.
+    `source` is relative to one of the folders, or an absolute path, `~/…` or `file:///…` that lies below one.
 
     Raises:
         FileRefused: It was not opened, and why.

@@ -36,11 +36,6 @@ def parse_source(source: str, home: str | None, *, system: System = SYSTEM) -> s
     Outer blanks, one pair of quotes and `./` at the beginning are removed, `file:` URLs and `~/` are resolved, and shell escapes
     are undone.
 
-    Args:
-        source: The path as it was typed.
-        home: The user's home folder, if it is known.
-        system: The one whose rules for paths apply.
-
     Raises:
         FileRefused: The path is too long, begins with a variable, or is a URL of another form.
     """

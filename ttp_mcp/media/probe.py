@@ -59,14 +59,10 @@ _READERS = {
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A file that may be uploaded.
+    """A file that may be uploaded under `name`, with an extension of its type.
 
-    Args:
-        name: Name to send it under; its extension is one of the type.
-        facts: Properties of what is sent.
-        turned: True if the file says that its picture is shown turned by 90 degrees.
-        private: Metadata that is left out of the upload, in words.
-        edits: Bytes to replace while sending.
+    `turned` is true if the file says that its picture is shown turned by 90 degrees, `private` names the metadata that is left
+    out of the upload by `edits`.
     """
 
     name: str
@@ -78,11 +74,6 @@ class Examination:
 
 def examine_file(read_at: ReadAt, size: int, name: str) -> Examination:
     """Examine a file that is to be uploaded.
-
-    Args:
-        read_at: Returns bytes from an offset, fewer at the end of the file.
-        size: Size of the file in bytes.
-        name: Base name of the file, for its extension and for the words.
 
     Raises:
         FileRefused: It is not of a type that the API takes, is not named as a media file, or is damaged.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+# Returns bytes from an offset, fewer at the end of the file.
 ReadAt = Callable[[int, int], bytes]
 
 TRAILER = "data after the picture"
