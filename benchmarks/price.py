@@ -73,7 +73,7 @@ def remove_guards() -> None:
         async def get(self, *_: Any) -> dict[str, Any]:
             return {}
 
-        async def recent(self, *_: Any) -> list[Any]:
+        async def list_recent(self, *_: Any) -> list[Any]:
             return []
 
         async def commit(self, *_: Any) -> str:
@@ -184,8 +184,7 @@ async def order_of_commits() -> None:
         account = (await api.integrations.list())[0].id
         writes = Writer(api, Ledger(state, "price"))
         await writes.create(PostCreate("first", account_ids=(account,)), tool="price")
-        assert state._writer is not None
-        state._writer.set_trace_callback(
+        state._open["write"].set_trace_callback(
             lambda statement: order.append("commit") if statement.startswith("COMMIT") else None
         )
         order.clear()

@@ -33,7 +33,7 @@ class _Slow:
     def __init__(self, state: SqliteStore) -> None:
         self._state = state
         self.commit = state.commit
-        self.recent = state.recent
+        self.list_recent = state.list_recent
         self.aclose = state.aclose
 
     async def get(self, scope: str, kind: str, keys: Sequence[str], now: datetime) -> dict[str, Entry]:

@@ -148,7 +148,7 @@ class SlowState:
 
     def __init__(self, state: Store) -> None:
         self._state = state
-        self.get, self.recent = state.get, state.recent
+        self.get, self.list_recent = state.get, state.list_recent
         self.reached, self.release = anyio.Event(), anyio.Event()
         self.passes = 0
 

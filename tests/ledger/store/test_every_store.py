@@ -152,7 +152,7 @@ async def test_committed_steps_are_not_repeated(open_store: Open, scope: str) ->
     assert await state.commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
     assert await open_store().commit(scope, steps, NOW, RateCap("kind", NOW - HOUR, 1)) == "done"
     assert await state.commit(scope, [put("a", 1, expected="")], NOW) == "changed"
-    assert len(await state.recent(scope, "kind", NOW - HOUR, NOW)) == 2
+    assert len(await state.list_recent(scope, "kind", NOW - HOUR, NOW)) == 2
 
 
 @pytest.mark.requirement("state.expiry")
@@ -164,7 +164,7 @@ async def test_expired_documents_count_as_absent(open_store: Open, scope: str) -
 
     assert await values(state, scope, "a", now=soon - timedelta(milliseconds=1)) == {"a": 1}
     assert await values(state, scope, "a", now=soon) == {}
-    assert [entry.key for entry in await state.recent(scope, "kind", NOW, soon)] == ["c"]
+    assert [entry.key for entry in await state.list_recent(scope, "kind", NOW, soon)] == ["c"]
     assert await state.commit(scope, [put("a", 2, expected="")], soon) == "done"
     assert (await state.get(scope, "kind", ["a"], soon))["a"].at == soon
     assert await state.commit(scope, [Delete("kind", "b", expected="")], soon) == "done"
@@ -180,11 +180,11 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(open_s
     await state.commit(scope, [put("b")], NOW + timedelta(seconds=1))
     await state.commit(scope, [put("a", 2)], NOW + timedelta(seconds=2))
 
-    found = await state.recent(scope, "kind", NOW, NOW)
+    found = await state.list_recent(scope, "kind", NOW, NOW)
     assert [(each.key, each.value["value"]) for each in found] == [("b", 0), ("z", 0), ("a", 2)]
     assert [each.at for each in found] == [NOW + timedelta(seconds=1), NOW, NOW]
-    assert [each.key for each in await state.recent(scope, "kind", NOW + timedelta(milliseconds=1), NOW)] == ["b"]
-    assert await state.recent(scope, "kind", LATER, NOW) == []
+    assert [each.key for each in await state.list_recent(scope, "kind", NOW + timedelta(milliseconds=1), NOW)] == ["b"]
+    assert await state.list_recent(scope, "kind", LATER, NOW) == []
 
 
 @pytest.mark.requirement("state.atomic")
@@ -204,7 +204,7 @@ async def test_recent_returns_thousands_of_documents(open_store: Open, scope: st
         steps = [put(f"{number:04d}", number) for number in range(start, start + 300)]
         assert await state.commit(scope, steps, NOW + timedelta(seconds=start)) == "done"
 
-    found = await state.recent(scope, "kind", NOW, NOW)
+    found = await state.list_recent(scope, "kind", NOW, NOW)
     assert [each.value["value"] for each in found] == list(range(1199, -1, -1))
 
 
@@ -227,7 +227,7 @@ async def test_scopes_and_kinds_are_separate(open_store: Open, scope: str) -> No
 
     for number, (own, kind) in enumerate(places):
         assert (await state.get(own, kind, ["a:b"], NOW))["a:b"].value == {"value": number}
-        assert {each.key for each in await state.recent(own, kind, NOW, NOW)} == {"a:b", "x"}
+        assert {each.key for each in await state.list_recent(own, kind, NOW, NOW)} == {"a:b", "x"}
 
 
 ODD = [
@@ -257,7 +257,7 @@ async def test_any_text_can_be_a_key_or_a_value(open_store: Open, scope: str) ->
     assert await state.commit(scope, [put(key, key) for key in ODD], NOW) == "done"
 
     assert await values(open_store(), scope, *ODD) == {key: key for key in ODD}
-    assert {each.key for each in await state.recent(scope, "kind", NOW, NOW)} == set(ODD)
+    assert {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)} == set(ODD)
     assert await state.commit(scope, [Delete("kind", key) for key in ODD[1:]], NOW) == "done"
     assert await values(state, scope, *ODD) == {"": ""}
 
@@ -316,7 +316,7 @@ async def test_store_works_after_cancelled_calls(open_store: Open, scope: str) -
                 await anyio.lowlevel.checkpoint()
             cancelled.cancel()
 
-    found = {each.key for each in await state.recent(scope, "kind", NOW, NOW)}
+    found = {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)}
     assert {f"b{key[1:]}" for key in found if key[0] == "a"} == {key for key in found if key[0] == "b"}
     assert await state.commit(scope, [put("last", 1)], NOW) == "done"
     assert await values(open_store(), scope, "last") == {"last": 1}
@@ -455,7 +455,7 @@ async def test_invalid_entry_is_reported_as_damage(open_store: Open, scope: str)
         "Stop every ttp-mcp server and move ledger.db out of TTP_STATE_DIR, or remove the entry from the store of TTP_STATE_URL."
     )
     with pytest.raises(LedgerProblem, match=r"it is damaged, an entry can't be read"):
-        await state.recent(scope, "kind", NOW, NOW)
+        await state.list_recent(scope, "kind", NOW, NOW)
     assert await values(state, scope, "good") == {"good": 1}
 
 

@@ -58,13 +58,13 @@ async def test_stopped_store_is_reported_and_used_again(own_postgresql: Server, 
         with pytest.raises(LedgerProblem, match="can't be reached"):
             await state.get(scope, "kind", ["a"], NOW)
         with pytest.raises(LedgerProblem, match="can't be reached"):
-            await state.recent(scope, "kind", NOW, NOW)
+            await state.list_recent(scope, "kind", NOW, NOW)
     finally:
         own_postgresql.start()
 
     assert (await state.get(scope, "kind", ["a"], NOW))["a"].value == {"value": 1}
     assert await state.commit(scope, [put("b", 2)], NOW) == "done"
-    assert {each.key for each in await state.recent(scope, "kind", NOW, NOW)} == {"a", "b"}
+    assert {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)} == {"a", "b"}
     await state.aclose()
 
 
@@ -154,7 +154,7 @@ async def test_lost_commit_response_is_resolved(postgresql_url: str, scope: str)
         await state.aclose()
 
     assert (await direct.get(scope, "kind", ["a"], NOW))["a"].version == one.version
-    assert len(await direct.recent(scope, "kind", NOW, NOW)) == 2
+    assert len(await direct.list_recent(scope, "kind", NOW, NOW)) == 2
     await direct.aclose()
 
 
@@ -247,7 +247,7 @@ async def test_conflicting_transaction_is_retried(postgresql_url: str, scope: st
         assert await state.commit(scope, [put("b", 2)], NOW) == "done"
         db.execute("ALTER SEQUENCE conflicts INCREMENT 10 RESTART 1")
         assert "too many clients write to it at once" in await refusal(state, scope)
-    assert {each.key for each in await state.recent(scope, "kind", NOW, NOW)} == {"a", "b"}
+    assert {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)} == {"a", "b"}
     await state.aclose()
 
 
@@ -295,7 +295,7 @@ async def test_only_writes_create_the_table_concurrently(postgresql_url: str, sc
     """Replicas that start together on an empty database."""
     states = [opened(postgresql_url) for _ in range(6)]
     assert await states[0].get(scope, "kind", ["a"], NOW) == {}
-    assert await states[0].recent(scope, "kind", NOW, NOW) == []
+    assert await states[0].list_recent(scope, "kind", NOW, NOW) == []
     with psycopg.connect(postgresql_url) as db:
         assert db.execute("SELECT to_regclass('ttp_mcp_state_1')").fetchone() == (None,)
     results: list[str] = []

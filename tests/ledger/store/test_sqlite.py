@@ -99,7 +99,7 @@ async def test_every_200th_commit_removes_500_expired_documents(tmp_path: Path) 
     await state.commit("s", [put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
 
     async def count() -> int:
-        return len(await state.recent("s", "kind", past - day, past - day))
+        return len(await state.list_recent("s", "kind", past - day, past - day))
 
     for _ in range(198):
         assert await state.commit("s", [], past + day) == "done"
@@ -119,12 +119,12 @@ async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state:
     await state.commit("s", [put("b")], NOW + timedelta(seconds=1))
     await state.commit("s", [put("a", 2)], NOW + timedelta(seconds=2))
 
-    assert [(each.key, each.value["value"]) for each in await state.recent("s", "kind", NOW, NOW)] == [
+    assert [(each.key, each.value["value"]) for each in await state.list_recent("s", "kind", NOW, NOW)] == [
         ("b", 0),
         ("a", 2),
     ]
-    assert [each.key for each in await state.recent("s", "kind", NOW + timedelta(seconds=1), NOW)] == ["b"]
-    assert await state.recent("other", "kind", NOW, NOW) == []
+    assert [each.key for each in await state.list_recent("s", "kind", NOW + timedelta(seconds=1), NOW)] == ["b"]
+    assert await state.list_recent("other", "kind", NOW, NOW) == []
 
 
 @pytest.mark.requirement("state.atomic")
@@ -156,7 +156,7 @@ async def test_reading_creates_no_file(tmp_path: Path) -> None:
     state = SqliteStore(tmp_path / "state")
 
     assert await state.get("s", "kind", ["a"], NOW) == {}
-    assert await state.recent("s", "kind", NOW, NOW) == []
+    assert await state.list_recent("s", "kind", NOW, NOW) == []
     await state.aclose()
     assert not (tmp_path / "state").exists()
 
@@ -165,8 +165,7 @@ async def test_reading_creates_no_file(tmp_path: Path) -> None:
 async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) -> None:
     """A commit is on the disk before it returns, and readers don't wait for writers."""
     await state.commit("s", [put("a")], NOW)
-    db = state._writer  # the connection's own setting can't be seen from outside
-    assert db is not None
+    db = state._open["write"]  # the connection's own setting can't be seen from outside
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -209,8 +208,7 @@ def test_processes_share_the_file_and_commits_survive_their_end(tmp_path: Path) 
 async def test_full_disk_is_reported_and_the_next_call_works_when_there_is_room(state: SqliteStore) -> None:
     """Existing documents stay readable."""
     await state.commit("s", [put("a", 1)], NOW)
-    db = state._writer
-    assert db is not None
+    db = state._open["write"]
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
 
     with pytest.raises(LedgerProblem) as raised:
@@ -267,8 +265,7 @@ async def test_commit_waits_for_another_process_and_sees_its_commit(tmp_path: Pa
     async def commit() -> None:
         results.append(await state.commit("s", [put("a", 2, expected=version)], NOW))
 
-    assert state._writer is not None
-    state._writer.set_trace_callback(lambda _: begun.set())
+    state._open["write"].set_trace_callback(lambda _: begun.set())
     holder = sqlite3.connect(state.path, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     holder.execute("UPDATE entries SET version = 'other'")
@@ -288,8 +285,7 @@ async def test_commit_compares_nothing_before_it_holds_the_file(tmp_path: Path) 
     state = SqliteStore(tmp_path, busy_seconds=0)
     await state.commit("s", [put("a", 1)], NOW)
     statements: list[str] = []
-    assert state._writer is not None
-    state._writer.set_trace_callback(statements.append)
+    state._open["write"].set_trace_callback(statements.append)
     holder = sqlite3.connect(state.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerProblem, match="another program holds the file"):
@@ -352,7 +348,7 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
     await state.commit("s", [put("a", 1)], NOW)
     begun, over = threading.Event(), threading.Event()
 
-    def stuck(_: float) -> sqlite3.Connection:
+    def stuck(*_: object) -> sqlite3.Connection:
         begun.set()
         over.wait()
         raise OSError
@@ -405,8 +401,7 @@ async def test_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
 async def test_file_that_is_read_only_is_reported(state: SqliteStore) -> None:
     """As on a read-only drive."""
     await state.commit("s", [put("a", 1)], NOW)
-    db = state._writer
-    assert db is not None
+    db = state._open["write"]
     db.execute("PRAGMA query_only = ON")
 
     with pytest.raises(LedgerProblem, match=r"the file is read-only. .*Make it writable"):

@@ -21,6 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLEAR_AFTER = timedelta(days=1)
 # Attempts of a commit that another process made impossible by changing the same entry first, before `Contention` is raised.
 MAX_ATTEMPTS = 50
+# Some commits also remove expired rows, few enough to stay fast.
+PRUNE_EVERY, PRUNE_ROWS = 200, 500
 
 # `changed`: an entry wasn't as expected. `full`: the cap is reached. Both change nothing.
 CommitResult = Literal["done", "changed", "full"]
@@ -30,15 +32,17 @@ class LedgerProblem(Exception):
     """Raised when the store can't be used. `str()` has the cause, the consequence and the next step; it follows `<what failed>: `."""
 
 
+def describe_unusable(cause: str, next_step: str, place: str = "") -> str:
+    """Describe a ledger that can't be used; `place` is a space and where it is kept, in brackets."""
+    return f"the ledger{place} can't be used: {cause}. Nothing is sent without it; reading goes on. {next_step}."
+
+
 class Contention(LedgerProblem):
     """Raised after too many attempts of a commit."""
 
     def __init__(self) -> None:
         """Name the cause."""
-        super().__init__(
-            "the ledger can't be used: other processes keep changing the same entry. Nothing is sent without it; reading goes on. "
-            "Call again in a moment."
-        )
+        super().__init__(describe_unusable("other processes keep changing the same entry", "Call again in a moment"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Store(Protocol):
         """Return the documents that exist, by key."""
         ...
 
-    async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
+    async def list_recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
         """Return the documents first put since then, newest first."""
         ...
 
@@ -130,7 +134,7 @@ class ScopedStore:
 
     async def list_recent(self, kind: str, since: datetime) -> list[Entry]:
         """Return the entries first put since then, newest first."""
-        return await self._store.recent(self._scope, kind, since, self.now())
+        return await self._store.list_recent(self._scope, kind, since, self.now())
 
     async def commit(
         self, steps: Sequence[Put | Delete], at: datetime | None = None, cap: RateCap | None = None
@@ -159,11 +163,29 @@ def reject_malformed() -> Generator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise LedgerProblem(
-            "the ledger can't be used: it is damaged, an entry can't be read. Nothing is sent without it; reading goes on. "
-            "Stop every ttp-mcp server and move ledger.db out of TTP_STATE_DIR, or remove the entry from the store of "
-            "TTP_STATE_URL."
-        ) from error
+        next_step = "Stop every ttp-mcp server and move ledger.db out of TTP_STATE_DIR, or remove the entry from the store of TTP_STATE_URL"
+        raise LedgerProblem(describe_unusable("it is damaged, an entry can't be read", next_step)) from error
+
+
+def check_steps(
+    steps: Sequence[Put | Delete], versions: Sequence[str], cap: RateCap | None, counted: int
+) -> CommitResult | None:
+    """Return why the steps must not be carried out, or None. `done`: an earlier attempt carried them out.
+
+    Args:
+        steps: The steps of a commit.
+        versions: The version that each step's document has; "" if there is none.
+        cap: The condition, if there is one.
+        counted: How many documents `cap` counts.
+    """
+    is_changed = False
+    for step, version in zip(steps, versions, strict=True):
+        if isinstance(step, Put) and step.version == version:
+            return "done"
+        is_changed |= step.expected not in (None, version)
+    if is_changed:
+        return "changed"
+    return "full" if cap is not None and counted >= cap.limit else None
 
 
 def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | bytes) -> Entry:

@@ -19,13 +19,17 @@ from psycopg.rows import TupleRow
 from ttp_mcp.config import SettingProblem
 from ttp_mcp.ledger.store.base import (
     CLEAR_AFTER,
+    PRUNE_EVERY,
+    PRUNE_ROWS,
     CommitResult,
     Delete,
     Entry,
     LedgerProblem,
     Put,
     RateCap,
+    check_steps,
     decode_value,
+    describe_unusable,
     encodable_keys,
     reject_malformed,
     to_milliseconds,
@@ -41,9 +45,6 @@ CONNECTIONS = 4
 CONNECT_SECONDS, ANSWER_SECONDS = 3, 5.0
 # Attempts of a transaction that conflicts with another one or loses its connection.
 ATTEMPTS = 5
-# Some commits also remove expired rows, few enough to stay fast. The later of two clocks never decides: a replica's clock that
-# is ahead must not remove rows that others need.
-PRUNE_EVERY, PRUNE_ROWS = 200, 500
 
 _SCHEMA = (
     f"""CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -77,6 +78,7 @@ _PUT = (
     "ON CONFLICT (scope, kind, id) DO UPDATE SET version = excluded.version, value = excluded.value, "
     "at = CASE WHEN old.expires <= excluded.at THEN excluded.at ELSE old.at END, expires = excluded.expires"
 )
+# The later of two clocks never decides: a replica's clock that is ahead must not remove rows that others need.
 _PRUNE = (
     f"DELETE FROM {TABLE} WHERE (scope, kind, id) IN (SELECT scope, kind, id FROM {TABLE} "  # noqa: S608 - a constant
     "WHERE expires <= least(%s, extract(epoch FROM now()) * 1000) - %s LIMIT %s FOR UPDATE SKIP LOCKED)"
@@ -87,18 +89,21 @@ _RECENT = (
     "ORDER BY at DESC, number DESC"
 )
 
-_LATER = "Call again in a moment; if that doesn't help, check the database"
 # Cause and next step; the first match counts.
-_PROBLEMS: tuple[tuple[type[Exception], str, str], ...] = (
-    (errors.InsufficientPrivilege, "its user lacks a privilege", f"Let the user create and use the table {TABLE}"),
-    (errors.InvalidSchemaName, "its user has no schema for tables", "Let the user create tables in a schema"),
-    (errors.ReadOnlySqlTransaction, "it is read-only", "Let TTP_STATE_URL name the primary"),
-    (errors.DiskFull, "its disk is full", "Free some space, then call again"),
-    (errors.SerializationFailure, "too many clients write to it at once", "Call again in a moment"),
-    (errors.DeadlockDetected, "too many clients write to it at once", "Call again in a moment"),
-    (errors.QueryCanceled, "it doesn't respond in time", _LATER),
-    (TimeoutError, "it doesn't respond in time", _LATER),
-)
+_PROBLEMS = {
+    errors.InsufficientPrivilege: ("its user lacks a privilege", f"Let the user create and use the table {TABLE}"),
+    errors.InvalidSchemaName: ("its user has no schema for tables", "Let the user create tables in a schema"),
+    errors.ReadOnlySqlTransaction: ("it is read-only", "Let TTP_STATE_URL name the primary"),
+    errors.DiskFull: ("its disk is full", "Free some space, then call again"),
+    (errors.SerializationFailure, errors.DeadlockDetected): (
+        "too many clients write to it at once",
+        "Call again in a moment",
+    ),
+    (errors.QueryCanceled, TimeoutError): (
+        "it doesn't respond in time",
+        "Call again in a moment; if that doesn't help, check the database",
+    ),
+}
 _UNREACHABLE = ("it can't be reached", "Start it or correct TTP_STATE_URL, then call again")
 _REFUSED = ("it refuses the connection", "Check user, password and database in TTP_STATE_URL")
 _OTHER_PROBLEM = ("it reported an error", "Check the database's log, then call again")
@@ -142,7 +147,7 @@ class PostgresqlStore:
         ids = [_hash_key(key) for key in encodable_keys(keys)]
         return {entry.key: entry for entry in await self._select(_GET, scope, kind, ids, to_milliseconds(now))}
 
-    async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
+    async def list_recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
         """See `Store`."""
         return await self._select(_RECENT, scope, kind, to_milliseconds(since), to_milliseconds(now))
 
@@ -243,16 +248,11 @@ def _is_closed(db: Connection, error: psycopg.Error) -> bool:
 async def _check_steps(
     db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
 ) -> CommitResult | None:
-    """Return why the steps must not be carried out, or None. `done`: an attempt whose response was lost carried them out."""
     lookups = [await db.execute(_VERSION, (scope, step.kind, _hash_key(step.key), now)) for step in steps]
     limit = await db.execute(_COUNT, (scope, cap.kind, now, to_milliseconds(cap.since))) if cap else None
     there = [str(row[0]) if (row := await cursor.fetchone()) else "" for cursor in lookups]
-    if any(isinstance(step, Put) and step.version == version for step, version in zip(steps, there, strict=True)):
-        return "done"
-    if any(step.expected not in (None, version) for step, version in zip(steps, there, strict=True)):
-        return "changed"
     counted = await limit.fetchone() if limit else None
-    return "full" if cap and counted and counted[0] >= cap.limit else None
+    return check_steps(steps, there, cap, counted[0] if counted else 0)
 
 
 async def _carry_out(db: Connection, scope: str, steps: Sequence[Put | Delete], now: int, *, prune: bool) -> None:
@@ -293,14 +293,9 @@ def _parse_row(row: TupleRow) -> Entry:
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, _NoConnection):
-        why, what_to_do = _REFUSED if error.answered else _UNREACHABLE
+        problem = _REFUSED if error.answered else _UNREACHABLE
     elif isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        why, what_to_do = _UNREACHABLE
+        problem = _UNREACHABLE
     else:
-        why, what_to_do = next(
-            ((why, what) for kind, why, what in _PROBLEMS if isinstance(error, kind)), _OTHER_PROBLEM
-        )
-    return (
-        f"the ledger (the PostgreSQL of TTP_STATE_URL) can't be used: {why}. Nothing is sent without it; reading goes on. "
-        f"{what_to_do}."
-    )
+        problem = next((each for kind, each in _PROBLEMS.items() if isinstance(error, kind)), _OTHER_PROBLEM)
+    return describe_unusable(*problem, " (the PostgreSQL of TTP_STATE_URL)")

@@ -9,31 +9,34 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import anyio
 
 from ttp_mcp.ledger.store.base import (
     CLEAR_AFTER,
+    PRUNE_EVERY,
+    PRUNE_ROWS,
     CommitResult,
     Delete,
     Entry,
     LedgerProblem,
     Put,
     RateCap,
+    check_steps,
     decode_value,
+    describe_unusable,
     encodable_keys,
     to_milliseconds,
 )
 
 FILE = "ledger.db"
+_PLACE = f" ({FILE} in TTP_STATE_DIR)"
 SCHEMA_VERSION = 1
 # A commit takes milliseconds. A process that holds the file longer is stuck, or the file is on a dead network drive.
 BUSY_SECONDS = 5.0
 # Reading goes on without the ledger, so it doesn't wait long.
 READ_SECONDS = 0.2
-# Some commits also remove expired rows, few enough to stay fast. A sandbox's clock that is ahead of the machine's doesn't count:
-# it would remove what a real ledger in the same file still needs.
-PRUNE_EVERY, PRUNE_ROWS = 200, 500
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -70,6 +73,9 @@ _PROBLEMS = {
 _OTHER_PROBLEM = ("SQLite reported an error", f"{_MOVE}, {_ELSEWHERE}")
 
 
+_Use = Literal["read", "write"]
+
+
 class SqliteStore:
     """`ledger.db` in a folder. One connection writes and one reads, each opened on first use and used by one thread at a time.
 
@@ -81,8 +87,7 @@ class SqliteStore:
         self.path = folder / FILE
         self._busy_seconds = busy_seconds
         self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._open: dict[_Use, sqlite3.Connection] = {}
         # Commits wait here rather than in a thread that a read could use.
         self._one_commit = anyio.CapacityLimiter(1)
         self._commits = 0
@@ -97,7 +102,7 @@ class SqliteStore:
         )
         return {entry.key: entry for entry in entries}
 
-    async def recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
+    async def list_recent(self, scope: str, kind: str, since: datetime, now: datetime) -> list[Entry]:
         """See `Store`."""
         return await self._read(
             "SELECT key, value, version, at FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ? "
@@ -120,65 +125,61 @@ class SqliteStore:
         return await anyio.to_thread.run_sync(self._read_in_thread, query, values, abandon_on_cancel=True)
 
     def _read_in_thread(self, query: str, values: tuple[str | int, ...]) -> list[Entry]:
-        with _hold_briefly(self._read_lock):
-            try:
-                if self._reader is None:
-                    if not self.path.exists():
-                        # Reading must not create the file.
-                        return []
-                    self._reader = self._connect(READ_SECONDS)
-                if not _check_version(self._reader):
-                    # Another process is still creating the file.
+        with _hold_briefly(self._read_lock), self._close_on_error("read"):
+            db = self._open.get("read")
+            if db is None:
+                if not self.path.exists():
+                    # Reading must not create the file.
                     return []
-                return [decode_value(*row) for row in self._reader.execute(query, values)]
-            except (sqlite3.Error, OSError) as error:
-                self._close_reader()
-                raise _to_problem(error) from error
+                db = self._connect("read", READ_SECONDS)
+            # Without a version, another process is still creating the file.
+            return [decode_value(*row) for row in db.execute(query, values)] if _check_version(db) else []
 
     def _commit_in_thread(
         self, scope: str, steps: Sequence[Put | Delete], now: datetime, cap: RateCap | None
     ) -> CommitResult:
-        with self._write_lock:
-            try:
-                # The transaction commits at the end, and rolls back on an error.
-                with self._writer or self._open_writer() as db:
-                    db.execute("BEGIN IMMEDIATE")
-                    refused = _check_steps(db, scope, steps, to_milliseconds(now), cap)
-                    if refused is None:
-                        _apply_steps(db, scope, steps, to_milliseconds(now))
-                        if self._commits % PRUNE_EVERY == 0:
-                            _prune(db, now)
-                self._commits += refused is None
-                return refused or "done"
-            except LedgerProblem:
-                self._close_writer()
-                raise
-            except (sqlite3.Error, OSError) as error:
-                # The next call opens the file again: by then there may be room, or another file.
-                self._close_writer()
-                raise _to_problem(error) from error
+        with self._write_lock, self._close_on_error("write"):
+            # The transaction commits at the end, and rolls back on an error.
+            with self._open.get("write") or self._open_writer() as db:
+                db.execute("BEGIN IMMEDIATE")
+                refused = _check_steps(db, scope, steps, to_milliseconds(now), cap)
+                if refused is None:
+                    _apply_steps(db, scope, steps, to_milliseconds(now))
+                    if self._commits % PRUNE_EVERY == 0:
+                        _prune(db, now)
+            self._commits += refused is None
+            return refused or "done"
 
-    def _connect(self, busy_seconds: float) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    @contextmanager
+    def _close_on_error(self, use: _Use) -> Generator[None]:
+        """Close a connection after an error. The next call opens the file again: by then there may be room, or another file."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, LedgerProblem) as error:
+            self._close_connection(use)
+            if isinstance(error, LedgerProblem):
+                raise
+            raise _to_problem(error) from error
+
+    def _connect(self, use: _Use, busy_seconds: float) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        self._open[use] = db
+        return db
 
     def _open_writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
         _make_private(self.path)
-        self._writer = self._connect(self._busy_seconds)
-        self._prepare(self._writer)
-        return self._writer
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
+        db = self._connect("write", self._busy_seconds)
         self._use_wal(db)
         db.execute("PRAGMA synchronous = FULL")
-        if _check_version(db) == SCHEMA_VERSION:
-            return
-        db.execute("BEGIN IMMEDIATE")
-        for step in range(_check_version(db), SCHEMA_VERSION):
-            for statement in MIGRATIONS[step].split(";"):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
+        if _check_version(db) < SCHEMA_VERSION:
+            db.execute("BEGIN IMMEDIATE")
+            for step in range(_check_version(db), SCHEMA_VERSION):
+                for statement in MIGRATIONS[step].split(";"):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute("COMMIT")
+        return db
 
     def _use_wal(self, db: sqlite3.Connection) -> None:
         """Switch to the write-ahead log. While another process does the same, SQLite may fail at once, so we wait and retry."""
@@ -195,65 +196,40 @@ class SqliteStore:
 
     def _close(self) -> None:
         with self._write_lock, self._read_lock:
-            self._close_writer()
-            self._close_reader()
+            self._close_connection("write")
+            self._close_connection("read")
 
-    def _close_reader(self) -> None:
-        db, self._reader = self._reader, None
-        if db is not None:
-            db.close()
-
-    def _close_writer(self) -> None:
-        db, self._writer = self._writer, None
-        if db is not None:
+    def _close_connection(self, use: _Use) -> None:
+        if db := self._open.pop(use, None):
             db.close()
 
 
 def _check_steps(
     db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: int, cap: RateCap | None
 ) -> CommitResult | None:
-    """Return why the steps must not be carried out, or None. `done`: they were carried out before."""
-    is_changed = False
+    version = "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?"
+    versions: list[str] = []
     for step in steps:
-        row = db.execute(
-            "SELECT version FROM entries WHERE scope = ? AND kind = ? AND key = ? AND expires > ?",
-            (scope, step.kind, step.key, now),
-        ).fetchone()
-        version = row[0] if row else ""
-        if isinstance(step, Put) and step.version == version:
-            return "done"
-        is_changed |= step.expected not in (None, version)
-    if is_changed:
-        return "changed"
-    return "full" if cap is not None and _is_full(db, scope, cap, now) else None
-
-
-def _is_full(db: sqlite3.Connection, scope: str, cap: RateCap, now: int) -> bool:
-    (count,) = db.execute(
-        "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?",
-        (scope, cap.kind, now, to_milliseconds(cap.since)),
-    ).fetchone()
-    return count >= cap.limit
+        row = db.execute(version, (scope, step.kind, step.key, now)).fetchone()
+        versions.append(row[0] if row else "")
+    counted = 0
+    if cap is not None:
+        count = "SELECT count(*) FROM entries WHERE scope = ? AND kind = ? AND expires > ? AND at >= ?"
+        (counted,) = db.execute(count, (scope, cap.kind, now, to_milliseconds(cap.since))).fetchone()
+    return check_steps(steps, versions, cap, counted)
 
 
 def _apply_steps(db: sqlite3.Connection, scope: str, steps: Sequence[Put | Delete], now: int) -> None:
     for step in steps:
+        where = (scope, step.kind, step.key)
         if isinstance(step, Delete):
-            db.execute("DELETE FROM entries WHERE scope = ? AND kind = ? AND key = ?", (scope, step.kind, step.key))
+            db.execute("DELETE FROM entries WHERE scope = ? AND kind = ? AND key = ?", where)
         else:
             db.execute(
                 "INSERT INTO entries (scope, kind, key, version, at, expires, value) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (scope, kind, key) DO UPDATE SET version = excluded.version, value = excluded.value, "
                 "at = CASE WHEN expires <= excluded.at THEN excluded.at ELSE at END, expires = excluded.expires",
-                (
-                    scope,
-                    step.kind,
-                    step.key,
-                    step.version,
-                    now,
-                    to_milliseconds(step.expires_at),
-                    json.dumps(step.value),
-                ),
+                (*where, step.version, now, to_milliseconds(step.expires_at), json.dumps(step.value)),
             )
 
 
@@ -268,7 +244,7 @@ def _prune(db: sqlite3.Connection, now: datetime) -> None:
 def _hold_briefly(lock: threading.Lock) -> Generator[None]:
     """Hold a lock for reading, which goes on without the ledger if it doesn't get it soon."""
     if not lock.acquire(timeout=READ_SECONDS):
-        raise LedgerProblem(_render_problem(_BUSY))
+        raise LedgerProblem(describe_unusable(*_BUSY, _PLACE))
     try:
         yield
     finally:
@@ -288,14 +264,17 @@ def _check_version(db: sqlite3.Connection) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA_VERSION:
         raise LedgerProblem(
-            f"the ledger ({FILE} in TTP_STATE_DIR) was written by a newer ttp-mcp. Nothing is sent without it; "
+            f"the ledger{_PLACE} was written by a newer ttp-mcp. Nothing is sent without it; "
             f"reading goes on. Upgrade ttp-mcp, {_ELSEWHERE}."
         )
     return version
 
 
 def _earlier_clock(now: datetime) -> datetime:
-    """Return the caller's time, or this machine's if the caller's clock is ahead."""
+    """Return the caller's time, or this machine's if the caller's clock is ahead.
+
+    A sandbox's clock that is ahead would remove what a real ledger in the same file still needs.
+    """
     return min(now, datetime.now(UTC))
 
 
@@ -306,9 +285,4 @@ def _result_code(error: Exception) -> int:
 
 def _to_problem(error: Exception) -> LedgerProblem:
     code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _result_code(error)
-    return LedgerProblem(_render_problem(_PROBLEMS.get(code, _OTHER_PROBLEM)))
-
-
-def _render_problem(problem: tuple[str, str]) -> str:
-    cause, next_step = problem
-    return f"the ledger ({FILE} in TTP_STATE_DIR) can't be used: {cause}. Nothing is sent without it; reading goes on. {next_step}."
+    return LedgerProblem(describe_unusable(*_PROBLEMS.get(code, _OTHER_PROBLEM), _PLACE))
