@@ -124,12 +124,13 @@ def text_length(platform: str, text: str) -> Length:
 
 def platform_keys() -> tuple[str, ...]:
     """Return the platform keys of the file."""
-    return tuple(_read_rules().platforms)
+    return tuple(_read_rules()[0])
 
 
 def platform_spellings() -> dict[str, str]:
     """Return the platform key of each known name: the keys themselves, then aliases."""
-    return {**dict(zip(platform_keys(), platform_keys(), strict=True)), **_read_rules().aliases}
+    platforms, aliases = _read_rules()
+    return {**{key: key for key in platforms}, **aliases}
 
 
 def media_kind(url: str) -> MediaKind:
@@ -252,7 +253,7 @@ def _report_missing(draft: Draft, code: str, text: str) -> Finding:
 
 def _check_block_names(draft: Draft) -> Iterator[Finding]:
     """Blocks for platforms without documented keys. The same for every platform of a post, so that it can be said once."""
-    known = [platform.key for platform in _read_rules().platforms.values() if platform.fields]
+    known = [platform.key for platform in _read_rules()[0].values() if platform.fields]
     for name in draft.platform_data:
         if name not in known:
             words = f"platform_data.{name[:50]} is not documented and is sent as it is; documented: {', '.join(known)}."
@@ -318,26 +319,19 @@ def _check_tiktok(draft: Draft, block: dict[str, object]) -> Iterator[Finding]:
             yield Finding("warning", "photo_switches", draft.platform, words)
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    version: str
-    aliases: dict[str, str]
-    platforms: dict[str, Platform]
-
-
 def find_platform(key: str) -> Platform | None:
     """Return a platform by its key or another name, or None."""
-    file = _read_rules()
+    platforms, aliases = _read_rules()
     key = key.strip().lower()
-    return file.platforms.get(file.aliases.get(key, key))
+    return platforms.get(aliases.get(key, key))
 
 
 @cache
-def _read_rules() -> _File:
-    """Return the data file, read on first use."""
+def _read_rules() -> tuple[dict[str, Platform], dict[str, str]]:
+    """Return the platforms by key, and keys by alias. The file is read on first use."""
     raw = json.loads(Path(__file__).with_name("rules.json").read_text("utf-8"))
     platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}
-    return _File(raw["version"], raw["aliases"], platforms)
+    return platforms, raw["aliases"]
 
 
 def _read_platform(key: str, raw: dict[str, Any]) -> Platform:

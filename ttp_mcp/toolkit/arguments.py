@@ -113,14 +113,21 @@ def _find_structures(model: type[BaseModel]) -> dict[str, type]:
     """Return `list`, or `dict` for an object, for each field that holds one."""
     kinds: dict[str, type] = {}
     for name, field in model.model_fields.items():
-        # The annotation itself, or the parts of `list[str] | None`.
-        for part in (field.annotation, *get_args(field.annotation)):
+        for part in _list_parts(field.annotation):
             origin = get_origin(part) or part
             is_object = origin is dict or (isinstance(origin, type) and issubclass(origin, BaseModel))
             if origin is list or is_object:
                 kinds[name] = dict if is_object else list
                 break
     return kinds
+
+
+def _list_parts(annotation: object) -> list[Any]:
+    """List an annotation and all its parts, the outer ones first; the words of a choice are no parts."""
+    parts = [annotation]
+    for part in parts:
+        parts += () if get_origin(part) is Literal else get_args(part)
+    return parts
 
 
 def _to_structure(name: str, value: object, kind: type) -> object:
@@ -157,15 +164,12 @@ def _is_filler(name: str, value: object) -> bool:
 @cache
 def _find_choices(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
     """Return the words that a field takes, for each field that takes only some."""
-    choices: dict[str, tuple[str, ...]] = {}
-    for name, field in model.model_fields.items():
-        parts = [field.annotation]
-        for part in parts:
-            if get_origin(part) is Literal:
-                choices[name] = get_args(part)
-            else:
-                parts += get_args(part)
-    return choices
+    return {
+        name: get_args(part)
+        for name, field in model.model_fields.items()
+        for part in _list_parts(field.annotation)
+        if get_origin(part) is Literal
+    }
 
 
 def _match_case(value: object, choices: tuple[str, ...]) -> object:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from ttp_mcp.toolkit.platform_data import PLATFORM_DATA_SCHEMA, SHORT_PLATFORM_DATA_SCHEMA, parse_platform_data
 
+Texts = list[Annotated[str, Field(min_length=1)]] | None
 PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
 Platform = Annotated[
     str | None,
@@ -18,18 +19,18 @@ Time = Annotated[
     ),
 ]
 AccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1)]] | None,
+    Texts,
     Field(
         max_length=100,
         description="Accounts: id, @handle, full name, or label such as x @harborcafe.",
     ),
 ]
 OtherAccountIds = Annotated[
-    list[Annotated[str, Field(min_length=1)]] | None,
+    Texts,
     Field(max_length=100, description="Accounts instead of the present ones."),
 ]
 Platforms = Annotated[
-    list[Annotated[str, Field(min_length=1)]] | None,
+    Texts,
     Field(
         max_length=20,
         description="Platform keys: every account there; with account_ids, where these are.",
@@ -40,7 +41,7 @@ MediaUrls = Annotated[
     Field(max_length=50, description="Public URLs, in order, as upload_media returns them."),
 ]
 Thread = Annotated[
-    list[Annotated[str, Field(min_length=1)]] | None,
+    Texts,
     Field(
         max_length=24,
         description="X only: the posts after content.",

@@ -9,6 +9,8 @@ from ttp_mcp.api.http import ALLOWED_EFFECTS, Effect
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
 
+Run = Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Hints:
@@ -49,7 +51,7 @@ class Tool:
     toolset: str
     input: type[ToolInput]
     output: type[ToolOutput]
-    run: Callable[[Any, ToolContext], Awaitable[Answer[Any]]]
+    run: Run[Any, Any]
     drafts: bool
     panel: str | None
 
@@ -72,10 +74,7 @@ class Toolset:
 
     def tool(
         self, *, title: str, effect: Effect, failure: str, drafts: bool = False, panel: str | None = None
-    ) -> Callable[
-        [Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]],
-        Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]],
-    ]:
+    ) -> Callable[[Run[InputT, DataT]], Run[InputT, DataT]]:
         """Register a function as a tool named after it; its docstring is what agents read.
 
         Args:
@@ -86,9 +85,7 @@ class Toolset:
             panel: Panel that clients may show beside the answer.
         """
 
-        def register(
-            function: Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]],
-        ) -> Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]:
+        def register(function: Run[InputT, DataT]) -> Run[InputT, DataT]:
             hints = inspect.get_annotations(function, eval_str=True)
             self.tools.append(
                 Tool(
@@ -100,7 +97,7 @@ class Toolset:
                     toolset=self.name,
                     input=hints["args"],
                     output=get_args(hints["return"])[0],
-                    run=cast("Callable[[Any, ToolContext], Awaitable[Answer[Any]]]", function),
+                    run=cast("Run[Any, Any]", function),
                     drafts=drafts,
                     panel=panel,
                 )

@@ -166,16 +166,14 @@ async def _choose_by_id(post_ids: Sequence[str], everything: Sequence[Post], con
         if post is not None and post.status in OUT:
             reading.posts.append(post)
             continue
-        reason = f"is {post.status}, so it has no results" if post else await _explain_unknown(post_id, context)
+        if post is not None:
+            reason = f"is {post.status}, so it has no results"
+        elif new_id := await context.ledger.replacements.find_successor(post_id):
+            reason = f"was replaced by {show_id(new_id)} when it was rescheduled"
+        else:
+            reason = "is not a post of this organization"
         reading.missing.append(MissingResult(post_id=clean_text(post_id), reason=reason))
     return reading
-
-
-async def _explain_unknown(post_id: str, context: ToolContext) -> str:
-    new_id = await context.ledger.replacements.find_successor(post_id)
-    return (
-        f"was replaced by {show_id(new_id)} when it was rescheduled" if new_id else "is not a post of this organization"
-    )
 
 
 async def _read_figures(reading: _Reading, deadline: float, context: ToolContext) -> None:
@@ -268,7 +266,8 @@ def _render_results(data: PostResults, read: int, context: ToolContext) -> str:
         lines += [
             f"{each.name}, {count_noun(each.posts, 'post')}: {each.figures.render()}" for each in _list_groups(totals)
         ]
-    lines += [f"Missing: {_render_missing(each)}." for each in data.missing]
+    for each in data.missing:
+        lines.append(f"Missing: {f'{show_id(each.post_id)} ' if each.post_id else ''}{each.reason}.")
     return "\n".join(lines)
 
 
@@ -302,7 +301,3 @@ def _list_groups(totals: Totals) -> list[GroupTotal]:
     single = [(each.posts, each.figures) for each in totals.accounts]
     shared = [each for each in totals.platforms if (each.posts, each.figures) not in single]
     return [*shared, *totals.accounts] if len(totals.accounts) > 1 else []
-
-
-def _render_missing(each: MissingResult) -> str:
-    return f"{show_id(each.post_id)} {each.reason}" if each.post_id else each.reason

@@ -27,7 +27,7 @@ from ttp_mcp.tools.plans.stored_plan import (
     was_deleted,
 )
 from ttp_mcp.tools.posts.content_summary import render_in_one_line
-from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
+from ttp_mcp.tools.posts.network_choices import NetworkOptions
 from ttp_mcp.tools.posts.validation import refuse_missing_rights
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt, WriteRefused
@@ -134,22 +134,18 @@ async def _create_posts(
     return steps
 
 
-async def _compare_with_tiktok(entry: Scheduled, accounts: AccountIndex, context: ToolContext) -> NetworkChoices:
-    """Compare a post with what its TikTok account offers now, which can have changed since the plan was made."""
-    post = entry.post
-    targets = [each for each in accounts.list_on("tiktok") if each.id in post.account_ids]
-    return await NetworkOptions(context).check(post.platform_data, targets, post.media_urls)
-
-
 async def _create_step(
     stored: StoredPlan, entry: Scheduled, existing: Sequence[Post], accounts: AccountIndex, context: ToolContext
 ) -> Step:
     """Create one post and return its outcome."""
-    choices = await _compare_with_tiktok(entry, accounts, context)
+    post = entry.post
+    # What a TikTok account offers can have changed since the plan was made.
+    tiktok = [each for each in accounts.list_on("tiktok") if each.id in post.account_ids]
+    choices = await NetworkOptions(context).check(post.platform_data, tiktok, post.media_urls)
     if choices.errors:
-        return make_step(entry.post.index, "refused", " ".join(choices.errors))
+        return make_step(post.index, "refused", " ".join(choices.errors))
     if _is_late(entry, context):
-        step = make_step(entry.post.index, "refused", "its time has passed or is too close; plan_posts finds another")
+        step = make_step(post.index, "refused", "its time has passed or is too close; plan_posts finds another")
     else:
         try:
             created = await run_shielded(partial(_create_and_note, stored, entry, existing, context))

@@ -104,7 +104,10 @@ async def check_post(args: CheckPost, context: ToolContext) -> Answer[PostCheck]
         _render_verdict(prepared, found, earlier, context)
         if is_open
         else f"Can't be changed: {show_id(args.post_id or '')}.",
-        *(_render_account(account, prepared.post) for account in prepared.targets.values()),
+        *(
+            f"- {full_account_label(each)} ({show_id(each.id)}): {show_length(each.platform, prepared.post.content)}"
+            for each in prepared.targets.values()
+        ),
         *(changes.render_question() if changes and is_open else []),
         *render_content(prepared)[1:],
         *(f"Error: {text}" for text in found.errors),
@@ -193,7 +196,9 @@ def _render_verdict(prepared: PreparedPost, found: Findings, earlier: str | None
 
 
 def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
-    length = _measure_longest(account.platform, post)
+    parts = (post.content, *(post.thread if account.platform == "twitter" else ()))
+    lengths = [rules.text_length(account.platform, part) for part in parts]
+    length = max(lengths, key=lambda each: each.count)
     return CheckedAccount(
         account_id=clean_text(account.id),
         account=account_label(account),
@@ -203,15 +208,6 @@ def _check_account(account: Integration, post: PostCreate) -> CheckedAccount:
         characters=length.count,
         limit=length.limit,
     )
-
-
-def _measure_longest(platform: str, post: PostCreate) -> rules.Length:
-    parts = (post.content, *(post.thread if platform == "twitter" else ()))
-    return max((rules.text_length(platform, part) for part in parts), key=lambda length: length.count)
-
-
-def _render_account(account: Integration, post: PostCreate) -> str:
-    return f"- {full_account_label(account)} ({show_id(account.id)}): {show_length(account.platform, post.content)}"
 
 
 def _render_next_step(prepared: PreparedPost, found: Findings, earlier: str | None, args: CheckPost) -> str:

@@ -50,7 +50,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
     book = await context.accounts.get_for_labels()
     asked = await require_confirmation(
         context,
-        _render_question(post, book, context),
+        f"Delete this post?\n{render_headline(post, book, context.zone, context.now())}\n{quote_all(post)}",
         binding={"tool": "delete_post", "post_id": post.id, "shown": visible_fields(post)},
         irreversible=True,
         confirmation=args.confirmation,
@@ -79,10 +79,6 @@ async def _read_deletable(post_id: str, context: ToolContext) -> Post:
             f"Post not deleted: {show_id(post.id)} is publishing at this moment. Call get_post in a minute; nothing was sent."
         )
     return post
-
-
-def _render_question(post: Post, book: AccountIndex, context: ToolContext) -> str:
-    return f"Delete this post?\n{render_headline(post, book, context.zone, context.now())}\n{quote_all(post)}"
 
 
 def _render_outcome(deleted: Deleted, post: Post, book: AccountIndex, context: ToolContext) -> str:

@@ -206,9 +206,8 @@ def is_now(text: str | None) -> bool:
 def nearest_time(context: ToolContext, lead: timedelta) -> datetime:
     """Return the next whole minute that is far enough away."""
     at = context.now() + lead + MARGIN
-    return (
-        at if at == at.replace(second=0, microsecond=0) else at.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    )
+    minute = at.replace(second=0, microsecond=0)
+    return at if at == minute else minute + timedelta(minutes=1)
 
 
 async def _find_recent(

@@ -101,8 +101,8 @@ async def publish_post(args: PublishPost, context: ToolContext) -> Answer[Publis
 async def _choose_step(post_id: str, context: ToolContext) -> _Step | Answer[PublishedPost]:
     """Read the post and decide what to do; an answer if nothing has to be sent."""
     post = await read_existing(post_id, context, NOT_DONE)
-    if settled := _describe_settled(post, context):
-        return await _answer_settled(settled, post, context)
+    if settled := await _answer_settled(post, context):
+        return settled
     if post.status not in (*PUBLISHABLE, "partial"):
         raise Refusal(
             f"{NOT_DONE}: {show_id(post.id)} is {post.status}, and only a draft, scheduled, failed or partial post can be "
@@ -228,8 +228,8 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
             raise
         # Its state has changed since it was read.
         post = await read_existing(step.post.id, context, NOT_DONE)
-        if settled := _describe_settled(post, context):
-            return await _answer_settled(settled, post, context)
+        if settled := await _answer_settled(post, context):
+            return settled
         raise
     text = _describe_published(published, step, context)
     is_open = published.outcome == "already_queued" and published.state != "queued"
@@ -303,17 +303,17 @@ def _describe_retry(created: Created, step: _Step, context: ToolContext) -> str:
             )
 
 
-def _describe_settled(post: Post, context: ToolContext) -> tuple[str, str] | None:
-    """Return outcome and text if the post needs no request: it is out, or on its way."""
+async def _answer_settled(post: Post, context: ToolContext) -> Answer[PublishedPost] | None:
+    """Answer for a post that needs no request, because it is out or on its way; None for another."""
+    outcome = "already_queued"
     if is_due(post, context.now()):
-        return "already_queued", "Already due: it goes out within about a minute"
-    if post.status == "publishing":
-        return "already_queued", "Being published right now"
-    return ("already_published", "Already published") if post.status == "published" else None
-
-
-async def _answer_settled(settled: tuple[str, str], post: Post, context: ToolContext) -> Answer[PublishedPost]:
-    outcome, state = settled
+        state = "Already due: it goes out within about a minute"
+    elif post.status == "publishing":
+        state = "Being published right now"
+    elif post.status == "published":
+        outcome, state = "already_published", "Already published"
+    else:
+        return None
     book = await context.accounts.get_for_labels()
     text = f"{state}: {render_headline(post, book, context.zone, context.now())} Nothing was sent."
     data = PublishedPost(

@@ -45,7 +45,7 @@ from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.in_flight import run_shielded
 from ttp_mcp.writes.outcomes import Created, EarlierAttempt
-from ttp_mcp.writes.replacement import REPLACEABLE, FailedStep, Replacement, Replacer
+from ttp_mcp.writes.replacement import REPLACEABLE, Replacement, Replacer
 
 # The scheduler may take up a post that is due sooner while it is being replaced.
 TOO_CLOSE = timedelta(minutes=2)
@@ -103,7 +103,8 @@ async def reschedule_post(args: ReschedulePost, context: ToolContext) -> Answer[
         asked_about, old = old, await _read_post(args.post_id, replacer, context)
         refuse_changed(asked_about, old, NOT_DONE)
         refuse_unless_replaceable(old, context)
-        prepared = _refresh_now(prepared, context)
+        if prepared.is_now:
+            prepared = replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, TOO_CLOSE)))
         refuse_if_too_close(prepared, context)
     try:
         done = await run_shielded(lambda: replacer.replace(old, prepared.post, prepared.others))
@@ -152,12 +153,6 @@ async def _prepare_replacement(args: ReschedulePost, old: Post, context: ToolCon
     return prepared
 
 
-def _refresh_now(prepared: PreparedPost, context: ToolContext) -> PreparedPost:
-    if not prepared.is_now:
-        return prepared
-    return replace(prepared, post=replace(prepared.post, scheduled_at=nearest_time(context, TOO_CLOSE)))
-
-
 def refuse_if_too_close(prepared: PreparedPost, context: ToolContext) -> None:
     when = prepared.post.scheduled_at
     if when is not None and when - context.now() < TOO_CLOSE:
@@ -190,6 +185,10 @@ def _take_new_id(done: Replacement, old: Post, prepared: PreparedPost) -> str:
         f"Both may exist: call get_post for {name} and {new_name}, its replacement, and delete_post for the one that is not "
         "wanted, before either is due."
     )
+    failed = {
+        "replacement_differs": "the API made the replacement differently than asked",
+        "old_post_changed": f"the old post is {done.old_status} now",
+    }.get(done.failed_step or "", "a step after the replacement failed")
     match done.outcome:
         case "replaced":
             return done.new_id or ""
@@ -209,28 +208,20 @@ def _take_new_id(done: Replacement, old: Post, prepared: PreparedPost) -> str:
                 "the one that is not wanted."
             )
         case "taken_back":
-            text = f": {_describe_failed_step(done)}. The replacement was removed; {name} is as before."
+            text = f": {failed}. The replacement was removed; {name} is as before."
         case "old_post_gone":
             text = (
-                f" for sure: {_describe_failed_step(done)}, but {name} is gone and the replacement {new_name} exists. "
+                f" for sure: {failed}, but {name} is gone and the replacement {new_name} exists. "
                 "Check it with get_post."
             )
         case "both_exist":
-            text = f": {_describe_failed_step(done)}, and the replacement could not be removed. {both}"
+            text = f": {failed}, and the replacement could not be removed. {both}"
         case "delete_unconfirmed":
             doubt = f"it is still there ({done.old_status})" if done.old_status else "the response was lost"
             text = f" for sure: {name} was to be deleted, but {doubt}. {both}"
         case _:  # pragma: no cover
             assert_never(done.outcome)
     raise Refusal(f"{NOT_DONE}{text}")
-
-
-def _describe_failed_step(done: Replacement) -> str:
-    words: dict[FailedStep | None, str] = {
-        "replacement_differs": "the API made the replacement differently than asked",
-        "old_post_changed": f"the old post is {done.old_status} now",
-    }
-    return words.get(done.failed_step, "a step after the replacement failed")
 
 
 def _describe_equal_post(created: Created | None, name: str, prepared: PreparedPost) -> str:
