@@ -1,10 +1,11 @@
 """Find out whether a write happened when its response was lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 
@@ -74,82 +75,69 @@ class Reconciler:
             What `accept` returned, and the candidates of the last search.
         """
         candidates: tuple[str, ...] = ()
-        deadline = self._deadline(started)
-        try:
-            for delay in self._poll_delays(deadline):
-                await self._sleep(delay)
-                match = await self._find(search, deadline)
-                candidates = match.candidates if match else candidates
-                if match and match.post is not None and (accepted := await accept(match.post)) is not None:
-                    return accepted, candidates
-        except asyncio.CancelledError:
-            pass
-        return None, candidates
+
+        async def look() -> T | None:
+            nonlocal candidates
+            match = await self._match(search, await self._api.posts.list())
+            candidates = match.candidates
+            return await accept(match.post) if match.post else None
+
+        return await self._poll(look, started), candidates
 
     async def find_once(self, search: Search) -> Match:
         """Search now, for as long as one search may take at least."""
-        return await self._find(search, self._monotonic() + self._min_search_seconds) or Match()
+        with (
+            suppress(ApiError, LedgerProblem),
+            anyio.move_on_after(self._time_left(self._monotonic() + self._min_search_seconds)),
+        ):
+            return await self._match(search, await self._api.posts.list())
+        return Match()
 
     async def is_deleted(self, post_id: str, started: float) -> tuple[bool, bool]:
         """Check until the deadline whether a post is gone. Returns whether it is, and whether it was seen in between."""
-        deadline = self._deadline(started)
         seen = False
-        try:
-            for delay in self._poll_delays(deadline):
-                await self._sleep(delay)
-                try:
-                    with anyio.move_on_after(self._time_left(deadline)):
-                        await self._api.posts.get(post_id)
-                        seen = True
-                except NotFound:
-                    return True, False
-                except ApiError:
-                    continue
-        except asyncio.CancelledError:
-            pass
-        return False, seen
+
+        async def look() -> Literal[True] | None:
+            nonlocal seen
+            try:
+                await self._api.posts.get(post_id)
+            except NotFound:
+                return True
+            seen = True
+            return None
+
+        is_gone = await self._poll(look, started) is not None
+        return is_gone, seen and not is_gone
 
     async def find_published(self, before: Post, started: float) -> tuple[bool, Post]:
         """Check until the deadline whether a request to publish a post had its effect. Returns that, and the post as last seen."""
-        deadline = self._deadline(started)
         seen = before
-        try:
-            for delay in self._poll_delays(deadline):
-                await self._sleep(delay)
-                try:
-                    with anyio.move_on_after(self._time_left(deadline)):
-                        seen = await self._api.posts.get(before.id)
-                except ApiError:
-                    continue
-                if has_started(before, seen, self._api.clock.now()):
-                    return True, seen
-        except asyncio.CancelledError:
-            pass
-        return False, seen
 
-    def _deadline(self, started: float) -> float:
-        return max(started + self._deadline_seconds, self._monotonic() + self._min_search_seconds)
+        async def look() -> Literal[True] | None:
+            nonlocal seen
+            seen = await self._api.posts.get(before.id)
+            return True if has_started(before, seen, self._api.clock.now()) else None
+
+        return await self._poll(look, started) is not None, seen
+
+    async def _poll(self, look: Callable[[], Awaitable[T | None]], started: float) -> T | None:
+        """Look after delays that double, until that returns something, until the deadline, or until cancelled.
+
+        A look that fails is made again: the next one may succeed.
+        """
+        deadline = max(started + self._deadline_seconds, self._monotonic() + self._min_search_seconds)
+        delay = FIRST_DELAY_SECONDS
+        with suppress(asyncio.CancelledError):
+            while self._monotonic() + delay <= deadline:
+                await self._sleep(delay)
+                delay = min(MAX_DELAY_SECONDS, delay * 2)
+                with suppress(ApiError, LedgerProblem), anyio.move_on_after(self._time_left(deadline)):
+                    if (found := await look()) is not None:
+                        return found
+        return None
 
     def _time_left(self, deadline: float) -> float:
         return max(1.0, deadline - self._monotonic())
-
-    def _poll_delays(self, deadline: float) -> Generator[float]:
-        """Yield the delay before each read, doubling, until the deadline."""
-        delay = FIRST_DELAY_SECONDS
-        while self._monotonic() + delay <= deadline:
-            yield delay
-            delay = min(MAX_DELAY_SECONDS, delay * 2)
-
-    async def _find(self, search: Search, deadline: float) -> Match | None:
-        """List the posts once and match them. None if they or the ledger can't be read."""
-        posts: list[Post] = []
-        try:
-            with anyio.move_on_after(self._time_left(deadline)):
-                posts = await self._api.posts.list()
-            return await self._match(search, posts)
-        except (ApiError, LedgerProblem):
-            # The next read may succeed.
-            return None
 
     async def _match(self, search: Search, posts: Sequence[Post]) -> Match:
         """Take the post for the one that was sent if exactly one is equal, new and no other write's."""
