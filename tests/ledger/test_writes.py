@@ -1,14 +1,14 @@
 """Writes in the ledger: complete records, limits an hour, and outcomes that are corrected later."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.ledger.conftest import START
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.claims import content_digest
-from ttp_mcp.ledger.ledger import Ledger, PostTaken
+from ttp_mcp.ledger.ledger import Ledger, LimitUsedUp, PostTaken
 from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
 from ttp_mcp.ledger.store.base import digest_of
 from ttp_mcp.sandbox.clock import ManualClock
@@ -86,7 +86,7 @@ async def test_limit_counts_the_writes_of_the_last_hour(ledger: Ledger, clock: M
     """Each kind has its own limit; a publish counts as a post."""
     counted = "create" if kind == "publish" else kind
 
-    async def write(number: int, limit: int | None) -> object:
+    async def write(number: int, limit: int | None, kind: str = kind) -> object:
         match kind:
             case "create":
                 return await ledger.begin_create(
@@ -99,21 +99,27 @@ async def test_limit_counts_the_writes_of_the_last_hour(ledger: Ledger, clock: M
             case _:
                 return await ledger.begin_upload(tool="upload_media", max_per_hour=limit)
 
-    assert await ledger.find_next_allowed(counted, 1) is None
+    async def refuse(number: int, limit: int) -> datetime | None:
+        """Return when the limit allows the next write."""
+        with pytest.raises(LimitUsedUp) as raised:
+            await write(number, limit)
+        assert (raised.value.kind, raised.value.max_per_hour) == (counted, limit)
+        return raised.value.allowed_at
+
+    assert await refuse(0, 0) is None
     for number in range(3):
         assert isinstance(await write(number, 3), Write)
         clock.move(60)
-    assert await write(3, 3) == "full"
+    assert await refuse(3, 3) == START + timedelta(hours=1)
     assert isinstance(await write(4, None), Write)
     assert len(await ledger.read_history(START)) == 4
-    assert await ledger.find_next_allowed(counted, 4) == START + timedelta(hours=1)
-    assert await ledger.find_next_allowed(counted, 1) == START + timedelta(hours=1, minutes=3)
-    assert await ledger.find_next_allowed(counted, 0) is None
-    assert await ledger.find_next_allowed(counted, 5) is None
+    assert await refuse(5, 4) == START + timedelta(hours=1)
+    assert await refuse(5, 1) == START + timedelta(hours=1, minutes=3)
+    assert await refuse(5, 0) is None
     for other in {"create", "delete", "upload"} - {counted}:
-        assert await ledger.find_next_allowed(other, 1) is None
+        assert isinstance(await write(5, 1, other), Write)
     clock.move(3600 - 180)
-    assert await write(5, 4) == "full"
+    assert await refuse(5, 4) == START + timedelta(hours=1)
     clock.move(0.001)
     assert isinstance(await write(6, 4), Write)
 

@@ -5,9 +5,8 @@ A write is recorded before it is sent (`begin_…`) and when its outcome is know
 
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.api.clock import utc_now
@@ -41,7 +40,6 @@ from ttp_mcp.ledger.records import (
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import (
     MAX_ATTEMPTS,
-    CommitResult,
     Contention,
     Delete,
     Entry,
@@ -59,6 +57,15 @@ _HOUR = timedelta(hours=1)
 
 class PostTaken(Exception):
     """Raised when the post to claim for a write belongs to another one."""
+
+
+@dataclass(eq=False)
+class LimitUsedUp(Exception):
+    """Raised when a limit an hour is used up. `allowed_at` is when the next write is allowed, or None if none is."""
+
+    kind: Kind
+    max_per_hour: int
+    allowed_at: datetime | None
 
 
 class Ledger:
@@ -84,7 +91,7 @@ class Ledger:
         target_ids: Sequence[str] = (),
         replaces: str | None = None,
         retries: str | None = None,
-    ) -> Write | PriorCreate | Literal["full"]:
+    ) -> Write | PriorCreate:
         """Record that a post is about to be created, and claim its accounts in every process.
 
         Args:
@@ -98,9 +105,10 @@ class Ledger:
                 duplicate, whatever its time.
 
         Returns:
-            The write. If an equal post was created before, that create; if the limit is used up, `full`; then nothing is recorded.
+            The write. If an equal post was created before, that create; then nothing is recorded.
 
         Raises:
+            LimitUsedUp: Nothing is recorded.
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         digest = content_digest(post) if retries is None else digest_of(["retry", retries])
@@ -116,9 +124,8 @@ class Ledger:
             # With the time of each attempt: a claim that expires in between must have expired for the commit too.
             write = Write(secrets.token_hex(8), "create", tool, self.now(), digest, account_ids, post, keys, replaces)
             claimed = add_claim(entries, write, "pending")
-            result = await self._begin(write, list(claimed.values()), max_per_hour)
-            if result != "changed":
-                return "full" if result == "full" else replace(write, claimed=claimed)
+            if await self._begin(write, list(claimed.values()), max_per_hour):
+                return replace(write, claimed=claimed)
         raise Contention
 
     async def find_prior_create(
@@ -136,27 +143,30 @@ class Ledger:
 
     async def begin_delete(
         self, post_id: str, post: Post | None, *, tool: str, max_per_hour: int | None = None
-    ) -> Write | Literal["full"]:
+    ) -> Write:
         """Record that a post is about to be deleted, with its content so that it can be created again.
 
         Raises:
+            LimitUsedUp: Nothing is recorded.
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         write = Write(secrets.token_hex(8), "delete", tool, self.now(), digest_of([post_id]), post_id=post_id)
         if post is not None:
             write = replace(write, account_ids=tuple(post.target_ids), raw=post.raw)
         deleted = [_put_deleted(write, "pending")] if write.raw is not None else []
-        return "full" if await self._begin(write, deleted, max_per_hour) == "full" else write
+        await self._begin(write, deleted, max_per_hour)
+        return write
 
     async def begin_publish(
         self, post_id: str, *, tool: str, max_per_hour: int | None = None
-    ) -> Write | PriorPublication | Literal["full"]:
+    ) -> Write | PriorPublication:
         """Record that a post is about to be published.
 
         Returns:
             The write. If a request to publish it may still arrive, that one; then nothing is recorded.
 
         Raises:
+            LimitUsedUp: Nothing is recorded.
             LedgerProblem: It can't be recorded, so it must not be sent.
         """
         for _ in range(MAX_ATTEMPTS):
@@ -167,19 +177,20 @@ class Ledger:
                 secrets.token_hex(8), "publish", tool, self.now(), digest_of(["publish", post_id]), post_id=post_id
             )
             claim = put_publication(write, "pending", expected=prior.version if prior else "")
-            result = await self._begin(write, [claim], max_per_hour)
-            if result != "changed":
-                return "full" if result == "full" else write
+            if await self._begin(write, [claim], max_per_hour):
+                return write
         raise Contention
 
-    async def begin_upload(self, *, tool: str, max_per_hour: int | None = None) -> Write | Literal["full"]:
+    async def begin_upload(self, *, tool: str, max_per_hour: int | None = None) -> Write:
         """Record that a file is about to be uploaded.
 
         Raises:
+            LimitUsedUp: Nothing is recorded.
             LedgerProblem: It can't be recorded.
         """
         write = Write(secrets.token_hex(8), "upload", tool, self.now(), "")
-        return "full" if await self._begin(write, [], max_per_hour) == "full" else write
+        await self._begin(write, [], max_per_hour)
+        return write
 
     async def finish(self, write: Write, outcome: Outcome, post: Post | None = None, *, claim: bool = False) -> None:
         """Record the outcome of a write.
@@ -269,11 +280,6 @@ class Ledger:
                 records += [_parse_record(entry) for entry in entries]
         return sorted(records, key=lambda record: record.at)
 
-    async def find_next_allowed(self, kind: Kind, max_per_hour: int) -> datetime | None:
-        """Return when a limit an hour allows the next write of a kind, or None if it allows none."""
-        found = await self._store.list_recent(kind, self.now() - _HOUR)
-        return found[max_per_hour - 1].at + _HOUR if 0 < max_per_hour <= len(found) else None
-
     async def find_deleted_post(self, post_id: str) -> Post | None:
         """Return a post that was deleted through this server, as it was, or None."""
         return (await self._find_deleted([post_id])).get(post_id)
@@ -295,7 +301,8 @@ class Ledger:
             entries = drop_posts(entries, {*gone, *await self._find_deleted(list(post_ids))})
         return entries
 
-    async def _begin(self, write: Write, more: Sequence[Put], max_per_hour: int | None) -> CommitResult:
+    async def _begin(self, write: Write, more: Sequence[Put], max_per_hour: int | None) -> bool:
+        """Record a write. False if another process changed an entry first."""
         kind, record = COUNTED_AS[write.kind], _to_record(write)
         intent = {**record, "body": write.post.to_body() if write.post else None}
         steps = [
@@ -304,7 +311,12 @@ class Ledger:
             Put(kind, write.id, record, write.at + KEEP_WRITES),
         ]
         cap = RateCap(kind, write.at - _HOUR, max_per_hour) if max_per_hour is not None else None
-        return await self._store.commit(steps, write.at, cap)
+        result = await self._store.commit(steps, write.at, cap)
+        if cap is None or result != "full":
+            return result == "done"
+        counted = await self._store.list_recent(kind, cap.since)
+        allowed_at = counted[cap.limit - 1].at + _HOUR if 0 < cap.limit <= len(counted) else None
+        raise LimitUsedUp(kind, cap.limit, allowed_at)
 
 
 def _add_accounts(write: Write, account_ids: Sequence[str]) -> Write:

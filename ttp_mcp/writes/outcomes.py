@@ -6,7 +6,7 @@ from typing import Literal
 
 from ttp_mcp.api import ApiError, Post
 from ttp_mcp.config import Settings
-from ttp_mcp.ledger.records import Kind
+from ttp_mcp.ledger.ledger import LimitUsedUp
 from ttp_mcp.times import to_wire
 
 # Setting and noun of the limit for each kind.
@@ -24,15 +24,15 @@ class WriteRefused(Exception):
 class LimitReached(WriteRefused):
     """Raised when a configured limit an hour is used up. `allowed_at` is aware UTC, or None for never."""
 
-    def __init__(self, kind: Kind, max_per_hour: int, allowed_at: datetime | None) -> None:
+    def __init__(self, limit: LimitUsedUp) -> None:
         """Name the setting, its value, and when the next write is allowed."""
-        setting, noun = _LIMITS[kind]
-        later = f"The next one is allowed at {to_wire(allowed_at)}" if allowed_at else "None is allowed"
+        setting, noun = _LIMITS[limit.kind]
+        later = f"The next one is allowed at {to_wire(limit.allowed_at)}" if limit.allowed_at else "None is allowed"
         super().__init__(
-            f"{setting} allows {max_per_hour} {noun} an hour and that is used up. {later}; nothing was sent. "
+            f"{setting} allows {limit.max_per_hour} {noun} an hour and that is used up. {later}; nothing was sent. "
             "Only the person who configured the server can change the limit."
         )
-        self.allowed_at = allowed_at
+        self.allowed_at = limit.allowed_at
 
 
 class EarlierAttempt(WriteRefused):

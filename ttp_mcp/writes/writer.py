@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import monotonic as real_monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import anyio
 
@@ -17,9 +17,9 @@ from ttp_mcp.api import ApiError, NotFound, Post, PostCreate, retry
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import utc_now
 from ttp_mcp.api.http import encode_body
-from ttp_mcp.ledger.ledger import Ledger, PostTaken
+from ttp_mcp.ledger.ledger import Ledger, LimitUsedUp, PostTaken
 from ttp_mcp.ledger.publications import PriorPublication
-from ttp_mcp.ledger.records import Kind, Outcome, PriorCreate, Write
+from ttp_mcp.ledger.records import Outcome, PriorCreate, Write
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.times import to_wire
 from ttp_mcp.writes.duplicates import Duplicates
@@ -28,9 +28,6 @@ from ttp_mcp.writes.outcomes import Created, Deleted, HourlyLimits, LimitReached
 from ttp_mcp.writes.reconcile import DEADLINE_SECONDS, MIN_SEARCH_SECONDS, Reconciler, Search
 
 log = logging.getLogger(__name__)
-Begun = TypeVar("Begun")
-# Records in the ledger that a post is about to be created.
-_BeginCreate = Callable[[], Coroutine[Any, Any, Write | PriorCreate | Literal["full"]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Writer:
             api: The API.
             ledger: Where writes are recorded.
             limits: Limits an hour.
-            deadline_seconds: How long a create may take, including the search after a lost response.
+            deadline_seconds: How long a write may take, including the search after a lost response.
             min_search_seconds: How long such a search takes at least.
             grace_seconds: How long a write goes on after its caller was cancelled.
             monotonic: Monotonic clock.
@@ -181,8 +178,7 @@ class Writer:
             LedgerProblem: It can't be recorded.
         """
         with self.in_flight.cancellable() as scope:
-            begin = self._ledger.begin_upload(tool=tool, max_per_hour=self._limits.uploads)
-            write = await self._begin(begin, "upload", self._limits.uploads)
+            write = await self._begin(self._ledger.begin_upload(tool=tool, max_per_hour=self._limits.uploads))
             outcome: Outcome = "not_done"
             try:
                 yield
@@ -195,12 +191,12 @@ class Writer:
     async def _create(
         self,
         post: PostCreate,
-        begin: _BeginCreate,
+        begin: Callable[[], Coroutine[Any, Any, Write | PriorCreate]],
         existing: Collection[Post] | None,
         replaces: str | None,
         caller: Caller,
     ) -> Created:
-        while not isinstance(write := await self._begin(begin(), "create", self._limits.posts, caller), Write):
+        while not isinstance(write := await self._begin(begin(), caller), Write):
             answer = await self.duplicates.answer(write, post)
             # An unresolved create that turns out to be the replaced post isn't a duplicate in the next attempt.
             if answer is not None and (replaces is None or answer.post_id != replaces):
@@ -218,7 +214,7 @@ class Writer:
 
     async def _publish(self, post: Post, tool: str, caller: Caller) -> Published:
         begin = self._ledger.begin_publish(post.id, tool=tool, max_per_hour=self._limits.posts)
-        write = await self._begin(begin, "create", self._limits.posts, caller)
+        write = await self._begin(begin, caller)
         if isinstance(write, PriorPublication):
             return Published("already_queued", write.at, post, write.state)
         started = self._monotonic()
@@ -234,7 +230,7 @@ class Writer:
 
     async def _delete(self, post_id: str, tool: str, post: Post, max_per_hour: int | None, caller: Caller) -> Deleted:
         begin = self._ledger.begin_delete(post_id, post, tool=tool, max_per_hour=max_per_hour)
-        write = await self._begin(begin, "delete", max_per_hour, caller)
+        write = await self._begin(begin, caller)
         started = self._monotonic()
         outcome = await self._send(write, self._delete_if_there(post_id))
         if not isinstance(outcome, LostResponse):
@@ -267,13 +263,7 @@ class Writer:
             return created
         return Created("unknown", write.at, candidates=candidates, recorded=await self._record(write, "unknown"))
 
-    async def _begin(
-        self,
-        begin: Coroutine[Any, Any, Begun | Literal["full"]],
-        kind: Kind,
-        max_per_hour: int | None,
-        caller: Caller | None = None,
-    ) -> Begun:
+    async def _begin(self, begin: Coroutine[Any, Any, T], caller: Caller | None = None) -> T:
         """Record the intent, by `Ledger.begin_…`.
 
         Raises:
@@ -281,12 +271,12 @@ class Writer:
             CancelledError: The call was cancelled or abandoned by then.
             LedgerProblem: It can't be recorded.
         """
-        begun, cancelled = await run_to_completion(begin)
+        try:
+            begun, cancelled = await run_to_completion(begin)
+        except LimitUsedUp as limit:
+            raise LimitReached(limit) from None
         if caller is not None and (cancelled or caller.gone):
             await self._stop_cancelled(begun)
-        if isinstance(begun, str):
-            most = max_per_hour or 0
-            raise LimitReached(kind, most, await self._ledger.find_next_allowed(kind, most))
         return begun
 
     async def _stop_cancelled(self, begun: object) -> None:
