@@ -99,13 +99,12 @@ def open_below(source: str, roots: Sequence[Path], *, system: System = SYSTEM) -
     home = _find_home()
     typed = parse_source(source, home.as_posix() if home else None, system=system)
     allowed = [(root, _resolve_root(root, number)) for number, root in enumerate(roots, 1)]
-    places = _find_places(typed, allowed, system)
-    for _, parts in places:
-        check_parts(parts, system=system)
+    folders, parts = _split_path(typed, allowed, system)
+    check_parts(parts, system=system)
     similar: list[str] = []
     # Try the exact name in every folder before names that only look the same.
     for lookalike in (False, True):
-        file, similar = _open_only(typed, places, lookalike=lookalike, system=system)
+        file, similar = _open_only(folders, parts, lookalike=lookalike, system=system)
         if file is not None:
             return file
     raise _refuse_missing(typed, similar, [real for _, real in allowed])
@@ -117,19 +116,19 @@ def folder_problems(roots: Sequence[Path]) -> list[str]:
 
 
 def _open_only(
-    typed: str, places: list[tuple[Path, list[str]]], *, lookalike: bool, system: System
+    folders: list[Path], parts: list[str], *, lookalike: bool, system: System
 ) -> tuple[OpenFile | None, list[str]]:
     """Open the only file of this name; if there is none, return similar names in its folders."""
     found: list[OpenFile] = []
     similar: list[str] = []
     try:
-        for real, parts in places:
+        for folder in folders:
             try:
-                found.append(_check_opened(*_open_parts(real, parts, lookalike=lookalike, system=system)))
+                found.append(_check_opened(*_open_parts(folder, parts, lookalike=lookalike, system=system)))
             except _Missing as problem:
                 similar += problem.args[0]
         if len(found) > 1:
-            raise refuse_file(typed, "a file of this name is in several allowed folders", "Pass its absolute path")
+            raise refuse_file(parts[-1], "a file of this name is in several allowed folders", "Pass its absolute path")
         return (found.pop() if found else None), similar
     finally:
         for file in found:
@@ -196,15 +195,15 @@ def _is_same(one: Path, other: Path) -> bool:
     return one == other
 
 
-def _find_places(typed: str, allowed: list[tuple[Path, Path]], system: System) -> list[tuple[Path, list[str]]]:
-    """Return each folder that the path may mean, with the parts below it."""
+def _split_path(typed: str, allowed: list[tuple[Path, Path]], system: System) -> tuple[list[Path], list[str]]:
+    """Return the folders that the path may be in, and its parts below them."""
     if not is_absolute(typed, system=system):
-        return [(real, typed.split("/")) for real in dict.fromkeys(real for _, real in allowed)]
+        return list(dict.fromkeys(real for _, real in allowed)), typed.split("/")
     for spelling in _list_spellings(typed):
         for root, real in allowed:
             for folder in (root, real):
                 if parts := split_below(spelling, folder.as_posix(), system=system):
-                    return [(real, parts)]
+                    return [real], parts
     raise refuse_file(
         typed, "it lies outside the folders of TTP_MEDIA_DIRS", "Move it into one of them, or have its folder added"
     )
