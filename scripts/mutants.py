@@ -67,7 +67,7 @@ TESTS = {
     "api/responses": ("tests/api/test_classification.py",),
     "api/retry": ("tests/api/test_requests.py", "tests/api/test_classification.py"),
     "api/ssrf": ("tests/api/test_ssrf.py",),
-    "api/upload": ("tests/api/test_upload.py",),
+    "api/upload": ("tests/api/test_upload.py", "tests/api/test_media.py"),
     "config": ("tests/test_config.py",),
     "config/login": ("tests/cli/test_login.py",),
     "credentials": ("tests/test_credentials.py",),
