@@ -47,9 +47,6 @@ BODY_BYTES = 4 * 1024 * 1024
 # One of several users must not occupy all connections of the process.
 TENANT_CONNECTIONS = 8
 
-# The guard checks Host and Origin; the SDK compares prefixes only.
-_CHECKED_BY_GUARD = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-
 
 class HttpService:
     """The server as an ASGI application, and the state that a shutdown waits for."""
@@ -191,7 +188,8 @@ def build_mcp_app(server: TtpServer, options: configured.Options, body_bytes: in
             json_response=True,
             stateless_http=True,
             max_request_body_size=body_bytes,
-            transport_security=_CHECKED_BY_GUARD,
+            # The guard checks Host and Origin; the SDK compares prefixes only.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             **oauth,
         )
     log.warning("SSE is deprecated in MCP since 2025-03-26; use --transport http wherever the client can")
@@ -200,7 +198,6 @@ def build_mcp_app(server: TtpServer, options: configured.Options, body_bytes: in
         sse_path=options.endpoint,
         message_path=options.messages,
         max_request_body_size=body_bytes,
-        transport_security=_CHECKED_BY_GUARD,
         **oauth,
     )
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from mcp.server.auth.routes import build_resource_metadata_url
 from pydantic import AnyHttpUrl
@@ -70,7 +71,11 @@ def check_options(settings: Settings, options: Options) -> None:
     """
     if not options.host:
         raise SettingProblem("--host is empty. Write an address, or leave it out for 127.0.0.1.")
-    if not _PATH.fullmatch(options.endpoint) or options.endpoint in (*_RESERVED, options.messages.rstrip("/")):
+    if (
+        not _PATH.fullmatch(options.endpoint)
+        or options.endpoint in _RESERVED
+        or options.messages == f"{options.endpoint}/"
+    ):
         raise SettingProblem(
             "--path must be a plain path such as /mcp, and not one of "
             f"{', '.join(_RESERVED)}. Change it, or leave it out for {DEFAULT_PATHS[options.transport]}."
@@ -131,7 +136,7 @@ def has_metrics(settings: Settings, options: Options) -> bool:
 
 def metadata_path(resource: str) -> str:
     """Path of the metadata that OAuth clients look for (RFC 9728)."""
-    return build_resource_metadata_url(AnyHttpUrl(resource)).path or "/"
+    return urlsplit(str(build_resource_metadata_url(AnyHttpUrl(resource)))).path
 
 
 def _find_exposure(settings: Settings, options: Options) -> str | None:
@@ -141,7 +146,7 @@ def _find_exposure(settings: Settings, options: Options) -> str | None:
     if options.behind_tls_proxy:
         return "--behind-tls-proxy"
     hosts = _parse_hosts(settings, options.default_port)
-    return None if all(is_loopback_host(host.strip("[]")) for host, _ in hosts) else "TTP_ALLOWED_HOSTS"
+    return None if all(is_loopback_host(host) for host, _ in hosts) else "TTP_ALLOWED_HOSTS"
 
 
 def _check_reach(settings: Settings, options: Options) -> None:

@@ -21,8 +21,11 @@ DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 # Maximum concurrent connections; more are answered with 503. Each takes about 20 KiB.
 MOST_CONNECTIONS = 8_000
-# How long a shutdown waits for responses after the last write, and for a connection to close.
+# How long a shutdown waits for responses after the last write, and until abandoned writes are reported.
 _SETTLE_SECONDS = 0.5
+_REPORT_SECONDS = 0.25
+# How long before its end a shutdown abandons writes, so that their calls can report it.
+_ABANDON_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 
 
@@ -173,11 +176,11 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         await asyncio.sleep(_SETTLE_SECONDS)
         while True:
-            if not self._service.is_busy or loop.time() >= deadline - 2 * _SETTLE_SECONDS:
+            if not self._service.is_busy or loop.time() >= deadline - _ABANDON_SECONDS:
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        self.is_drained &= await self._service.drain(0)
-        await asyncio.sleep(_SETTLE_SECONDS / 2)
+        self.is_drained = await self._service.drain(0)
+        await asyncio.sleep(_REPORT_SECONDS)
         for connection in list(self.server_state.connections):
             if isinstance(connection, TimedProtocol):  # pragma: no branch - always
                 connection.transport.close()
@@ -189,7 +192,7 @@ class _Server(uvicorn.Server):
 
     def _handle_signal(self, number: int) -> None:
         if number == CONSOLE_CLOSED:
-            self.config.timeout_graceful_shutdown = int(CONSOLE_CLOSED_SECONDS)
+            self.config.timeout_graceful_shutdown = int(CONSOLE_CLOSED_SECONDS)  # pragma: no cover - Windows only
         elif self.should_exit:
             self._exit_process(128 + number)
         self.should_exit = True

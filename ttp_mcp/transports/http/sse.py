@@ -8,7 +8,6 @@ from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.sse import SseServerTransport
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -36,29 +35,25 @@ def build_sse_app(
     sse_path: str,
     message_path: str,
     max_request_body_size: int,
-    transport_security: TransportSecuritySettings,
     auth: AuthSettings | None = None,
     token_verifier: TokenVerifier | None = None,
 ) -> Starlette:
     """Build the application, with OAuth where it is configured."""
-    transport = SseServerTransport(
-        message_path, security_settings=transport_security, max_request_body_size=max_request_body_size
-    )
+    transport = SseServerTransport(message_path, max_request_body_size=max_request_body_size)
     stream: ASGIApp = EventStream(server, transport)
     messages: ASGIApp = transport.handle_post_message
     middleware: list[Middleware] = []
     routes: list[BaseRoute] = []
     if auth and auth.resource_server_url and token_verifier:
-        scopes, metadata = auth.required_scopes or [], build_resource_metadata_url(auth.resource_server_url)
-        stream = RequireAuthMiddleware(stream, scopes, metadata)
-        messages = RequireAuthMiddleware(messages, scopes, metadata)
+        metadata = build_resource_metadata_url(auth.resource_server_url)
+        stream = RequireAuthMiddleware(stream, [], metadata)
+        messages = RequireAuthMiddleware(messages, [], metadata)
         backend = BearerAuthBackend(token_verifier, resource_server_url=auth.resource_server_url)
         middleware = [Middleware(AuthenticationMiddleware, backend=backend)]
         routes = [
             *create_protected_resource_routes(
                 resource_url=auth.resource_server_url,
                 authorization_servers=[auth.issuer_url],
-                scopes_supported=auth.required_scopes,
             )
         ]
     return Starlette(
