@@ -111,6 +111,7 @@ TESTS = {
         "tests/transports/http/test_health_and_metrics.py",
     ),
     "transports/http/run": ("tests/transports/http/test_run.py",),
+    "transports/http/sse": tuple(f"tests/transports/http/test_{name}.py" for name in ("app", "run")),
     "transports/http/timeouts": ("tests/transports/http/test_run.py",),
     "transports/http/auth": tuple(f"tests/transports/http/test_{name}.py" for name in ("auth", "oauth", "tenants")),
     "transports/http/guard": ("tests/transports/http/test_guard.py",),

@@ -177,12 +177,13 @@ async def test_write_that_is_done_before_a_shutdown_ends_is_not_logged(web, capl
 LISTED = {"allowed_hosts": ("mcp.example.com:8000",), "server_key": KEY}
 
 
-@pytest.mark.parametrize(("transport", "path"), [("http", "/mcp"), ("sse", "/messages/")])
+@pytest.mark.parametrize(("transport", "path"), [("http", "/social/mcp"), ("sse", "/social/messages/")])
 async def test_body_is_as_large_as_configured(serve, transport, path):
     """Over both transports, and under a name that clients of other machines use."""
     sent = request("tools/list", authorization=f"Bearer {KEY}", host="mcp.example.com:8000")
     size = len(str(sent["json"])) + 100
-    async with serve(**LISTED, options={"transport": transport}, more={"body_bytes": size}) as web:
+    options = {"transport": transport, "path": "/social/mcp"}
+    async with serve(**LISTED, options=options, more={"body_bytes": size}) as web:
         served = await web.http.post(path, **sent)
         sent["json"]["params"]["text"] = "x" * size
         refused = await web.http.post(path, **sent)

@@ -5,10 +5,11 @@ import pytest
 
 from tests.transports.http.conftest import KEY, request
 from tests.transports.http.upstream import Upstream, token_of
+from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.ledger import Ledger, PostTaken
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.transports.http import health
-from ttp_mcp.transports.http.metrics import CountedLedger
+from ttp_mcp.transports.http.metrics import CountedLedger, Metrics
 
 pytestmark = [pytest.mark.requirement("http.health"), pytest.mark.requirement("http.metrics")]
 
@@ -128,6 +129,105 @@ async def test_disconnected_call_is_counted_as_cancelled(web):
     with pytest.raises(TimeoutError):
         await web.service.metrics.measure_call(context, cut_off)
     assert 'ttp_mcp_calls_total{tool="unknown",outcome="cancelled"} 1' in web.service.metrics.render()
+
+
+PAGE = """\
+# HELP ttp_mcp_calls_total Calls of tools.
+# TYPE ttp_mcp_calls_total counter
+ttp_mcp_calls_total{tool="get_post",outcome="ok"} 3
+ttp_mcp_calls_total{tool="unknown",outcome="error"} 1
+# HELP ttp_mcp_call_seconds Time that calls of tools took.
+# TYPE ttp_mcp_call_seconds histogram
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.005"} 0
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.01"} 0
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.025"} 1
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.05"} 1
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.1"} 1
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.25"} 1
+ttp_mcp_call_seconds_bucket{tool="get_post",le="0.5"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="1.0"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="2.5"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="5.0"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="10.0"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="30.0"} 2
+ttp_mcp_call_seconds_bucket{tool="get_post",le="+Inf"} 3
+ttp_mcp_call_seconds_sum{tool="get_post"} 270.520000
+ttp_mcp_call_seconds_count{tool="get_post"} 3
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.005"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.01"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.025"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.05"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.1"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.25"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="0.5"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="1.0"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="2.5"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="5.0"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="10.0"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="30.0"} 0
+ttp_mcp_call_seconds_bucket{tool="unknown",le="+Inf"} 1
+ttp_mcp_call_seconds_sum{tool="unknown"} 50.000000
+ttp_mcp_call_seconds_count{tool="unknown"} 1
+# HELP ttp_mcp_calls_in_flight Calls of tools under way.
+# TYPE ttp_mcp_calls_in_flight gauge
+ttp_mcp_calls_in_flight 0
+# HELP ttp_mcp_writes_total Writes by outcome.
+# TYPE ttp_mcp_writes_total counter
+ttp_mcp_writes_total{kind="create",outcome="created"} 2
+"""
+
+
+async def test_page_has_the_text_format_of_prometheus():
+    """Of three calls and one within the last of them; a request that isn't a call isn't counted."""
+    times = iter([10.0, 10.02, 20.0, 20.5, 30.0, 150.0, 200.0, 300.0])
+    metrics = Metrics(frozenset({"get_post"}), lambda: next(times))
+    pages = []
+
+    async def answer(context):
+        pages.append(metrics.render())
+        return {"isError": context.params["name"] == "bad"}
+
+    def context(method, name):
+        return type("Context", (), {"method": method, "params": {"name": name}})()
+
+    async def answer_twice(given):
+        await metrics.measure_call(context("tools/call", "bad"), answer)
+        return await answer(given)
+
+    for name in ("get_post", "get_post"):
+        await metrics.measure_call(context("tools/call", name), answer)
+    await metrics.measure_call(context("tools/call", "get_post"), answer_twice)
+    other = context("tools/list", "get_post")
+    assert await metrics.measure_call(other, itself) is other
+    write = type("Write", (), {"kind": "create"})()
+    metrics.count_write(write, "created")
+    metrics.count_write(write, "created")
+    assert metrics.render() == PAGE
+    in_flight = [line for page in pages for line in page.splitlines() if line.startswith("ttp_mcp_calls_in_flight")]
+    assert in_flight == [f"ttp_mcp_calls_in_flight {number}" for number in (1, 1, 2, 1)]
+
+
+async def itself(context):
+    """Answer with what was asked."""
+    return context
+
+
+async def test_ledger_that_counts_records_what_the_ledger_does(web, clock):
+    """A post that was found by searching belongs to one write only, also over HTTP."""
+    counted = []
+    ledger = CountedLedger(web.service.state, "scope", clock.now)
+    ledger.on_outcome = lambda write, outcome: counted.append((write.kind, outcome))
+    post = Post({"id": "post-1"})
+    first, second = [
+        await ledger.begin_create(PostCreate(content, account_ids=("acc-1",)), tool="create_post")
+        for content in ("One", "Two")
+    ]
+    await ledger.finish(first, "created", post, claim=True)
+    with pytest.raises(PostTaken):
+        await ledger.finish(second, "created", post, claim=True)
+    records = {record.post_id: record for record in await ledger.read_history(clock.now())}
+    assert (records["post-1"].outcome, len(records)) == ("created", 2)
+    assert counted == [("create", "created")]
 
 
 async def test_unrecorded_outcome_is_not_counted(web, monkeypatch):

@@ -274,9 +274,10 @@ async def test_client_discovers_the_issuer_and_is_served(serve, issuer):
         metadata = await web.http.get("/.well-known/oauth-protected-resource/mcp")
         served = await web.rpc("tools/list", authorization=f"Bearer {issuer.token()}")
         wrong = await web.rpc("tools/list", authorization=f"Bearer {issuer.token(aud='https://other.example')}")
+        foreign = await web.rpc("tools/list", authorization=f"Bearer {issuer.token(iss='https://other.example')}")
         passed_on = await web.rpc("tools/list", authorization=f"Bearer {token_of(1)}")
         figures = await web.http.get("/metrics")
-    assert refused.status_code == wrong.status_code == passed_on.status_code == 401
+    assert {answer.status_code for answer in (refused, wrong, foreign, passed_on)} == {401}
     assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
     assert metadata.json()["resource"] == RESOURCE
     assert metadata.json()["authorization_servers"] == [ISSUER]

@@ -149,13 +149,19 @@ def test_path_is_plain_and_not_reserved(settings, path):
     assert "--path" in refusal(settings, {"path": path})
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2", "0:0:0:0:0:0:0:1"])
 def test_loopback_server_needs_no_settings(settings, host):
     options = Options("http", host=host)
     check_options(settings, options)
     written = f"[{host}]" if ":" in host else host
-    assert (written, 8000) in guard_rules(settings, options, 8000).hosts
-    assert ("http", written, 8000) in guard_rules(settings, options, 8000).origins
+    hosts = {(name, 8000) for name in ("localhost", "127.0.0.1", "[::1]", written)}
+    rules = guard_rules(settings, options, 8000)
+    assert (rules.hosts, rules.origins) == (hosts, {("http", *host) for host in hosts})
+
+
+def test_listed_hosts_are_served_beside_those_of_this_machine(settings):
+    rules = guard_rules(replace(settings, allowed_hosts=("localhost:9000",)), Options("http"), 8000)
+    assert {("localhost", 8000), ("localhost", 9000)} < rules.hosts
 
 
 def test_server_for_other_machines_has_no_name_of_this_machine(settings):
@@ -202,6 +208,7 @@ def test_methods_depend_on_the_transport(settings):
     assert (http["/mcp"], sse["/events"], sse["/messages/"]) == (("POST",), ("GET",), ("POST",))
     assert oauth["/.well-known/oauth-protected-resource/mcp"] == ("GET",)
     assert http["/healthz"] == http["/readyz"] == ("GET", "HEAD")
+    assert http["/metrics"] == ("GET",)
     assert guard_rules(settings, Options("http", path="/x"), 8000).endpoint == "/x"
 
 
@@ -245,6 +252,11 @@ ORIGIN_FORM = (
             {},
             {**ISSUER, "oauth_issuer": "http://a.example"},
             "TTP_OAUTH_ISSUER must be an https URL without user, query or fragment (http only for this machine).",
+        ),
+        (
+            {},
+            {**ISSUER, "oauth_resource": "http://a.example"},
+            "TTP_OAUTH_RESOURCE must be an https URL without user, query or fragment (http only for this machine).",
         ),
         ({}, {"allowed_hosts": ("*",)}, HOST_FORM),
         ({}, {"allowed_origins": ("*",)}, ORIGIN_FORM),

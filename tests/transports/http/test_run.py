@@ -1,7 +1,9 @@
 """The server on a port, with real clients: it prints its address, serves both eras and SSE, and shuts down gracefully."""
 
 import asyncio
+import logging
 import re
+import resource
 import signal
 import socket
 from contextlib import asynccontextmanager, suppress
@@ -249,7 +251,9 @@ async def test_write_beyond_the_drain_is_unknown_with_one_warning(settings, mult
     assert codes == [1]
     assert "Unknown whether the post" in answers[0].text
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert re.fullmatch(r"The server ends before write \w+ \(create\) has its answer: it may have happened", warning)
+    assert re.fullmatch(
+        r"The server ends before write [0-9a-f]{16} \(create\) has its answer: it may have happened", warning
+    )
 
 
 async def test_read_beyond_the_drain_leaves_no_traceback(settings, caplog):
@@ -343,6 +347,44 @@ async def test_slow_answer_is_not_a_slow_request(settings):
             assert (await http.post(url, **sent)).status_code == 200
 
 
+async def test_connections_are_kept_longer_than_load_balancers_keep_them(settings):
+    """Else a request can arrive while this server closes its connection."""
+    kept = []
+
+    class Observed(TimedProtocol):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            kept.append(self.timeout_keep_alive)
+
+    async with on_a_port(settings, protocol=Observed) as (url, _, _), httpx2.AsyncClient() as http:
+        await http.post(url)
+    assert kept == [75]
+
+
+async def test_requests_are_not_logged_and_answers_do_not_name_the_server(settings, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    for name in ("uvicorn", "uvicorn.access"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    async with on_a_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
+        response = await http.post(url, **request("tools/list"))
+    assert response.status_code == 200
+    assert "server" not in response.headers
+    assert "uvicorn.access" not in [record.name for record in caplog.records]
+    assert logging.getLogger("uvicorn").handlers == []
+
+
+async def test_websocket_is_refused_like_any_other_request(settings):
+    async with on_a_port(settings) as (url, _, _), httpx2.AsyncClient() as http:
+        upgrade = {
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "sec-websocket-version": "13",
+        }
+        response = await http.get(url, headers=upgrade)
+    assert response.status_code == 405
+
+
 async def test_more_connections_than_allowed_are_answered_with_503(settings):
     async with on_a_port(settings, most_connections=1) as (url, _, _), httpx2.AsyncClient() as http:
         port = int(url.split(":")[2].split("/")[0])
@@ -367,9 +409,32 @@ def test_address_of_another_machine_is_reported():
         pass
 
 
-def test_limit_on_open_files_is_never_lowered():
-    import resource
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((256, resource.RLIM_INFINITY), (16_000, resource.RLIM_INFINITY)),
+        ((256, 20_000), (16_000, 20_000)),
+        ((256, 1_000), (1_000, 1_000)),
+        ((17_000, 20_000), (17_000, 20_000)),
+    ],
+)
+@pytest.mark.parametrize("problem", [None, ValueError, OSError])
+def test_limit_on_open_files_is_raised_as_far_as_allowed(monkeypatch, before, after, problem):
+    """Also where the system has no upper limit, as on macOS, or refuses the change."""
+    asked = []
 
+    def setrlimit(_, limits):
+        asked.append(limits)
+        if problem:
+            raise problem
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: before)
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    allow_many_connections()
+    assert asked == [after]
+
+
+def test_limit_on_open_files_is_never_lowered():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     allow_many_connections()
     after = resource.getrlimit(resource.RLIMIT_NOFILE)
