@@ -23,9 +23,8 @@ _PLAIN = re.compile(
     "[\t\n -~\u00a0-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf\u2100-\u2bff\u4e00-\u9fff\uac00-\ud7a3"
     "\U0001f300-\U0001faff]*"
 )
-# Only the flags of England, Scotland and Wales are spelt with tag characters.
-_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")
 _TAG = re.compile("[\U000e0000-\U000e007f]+")
+# Only the flags of England, Scotland and Wales are spelt with tag characters.
 _FLAGS = tuple(
     "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in code) + "\U000e007f"
     for code in ("gbeng", "gbsct", "gbwls")
@@ -95,9 +94,11 @@ def _clean_once(text: str) -> str:
     text = _REMOVED.sub("", _LINE_ENDS.sub("\n", text))
     if text.isascii():
         return text
-    text = _FLAG.sub(lambda flag: flag[0] if flag[0] in _FLAGS else "\U0001f3f4", text)
-    text = _TAG.sub(lambda tags: tags[0] if text[max(tags.start() - 1, 0) : tags.end()] in _FLAGS else "", text)
-    return _clean_marks(text)
+    return _clean_marks(_TAG.sub(lambda tags: tags[0] if _is_flag(tags) else "", text))
+
+
+def _is_flag(tags: re.Match[str]) -> bool:
+    return tags.string[max(tags.start() - 1, 0) : tags.end()] in _FLAGS
 
 
 def _clean_marks(text: str) -> str:
@@ -122,7 +123,8 @@ def _clean_marks(text: str) -> str:
 def _is_selectable(previous: str, selector: str) -> bool:
     if selector > "\uffff":
         return bool(_IDEOGRAPH.match(previous))
-    if not previous or previous.isspace() or previous in _JOINERS or _SELECTOR.match(previous):
+    # Every text contains the empty one, which precedes the first character.
+    if previous in _JOINERS or previous.isspace() or _SELECTOR.match(previous):
         return False
     return not previous.isascii() or previous in _KEYCAP
 
@@ -204,8 +206,7 @@ def find_text_errors(text: str) -> list[str]:
 
 def _hides_letters(text: str) -> bool:
     """Check for tag characters outside the three flags that are spelt with them."""
-    without_flags = _FLAG.sub(lambda flag: "" if flag[0] in _FLAGS else flag[0], text)
-    return bool(_HIDDEN.search(text) or _TAG.search(without_flags))
+    return bool(_HIDDEN.search(text)) or not all(map(_is_flag, _TAG.finditer(text)))
 
 
 def find_text_warnings(text: str) -> list[str]:
