@@ -37,6 +37,7 @@ def test_defaults_need_no_variable(monkeypatch):
     assert (settings.toolsets, settings.media_dirs, settings.max_posts_per_hour) == (None, (), None)
     folder = "AppData/Local" if WINDOWS else ".local/share"
     assert settings.state_dir == Path.home() / folder / "ttp-mcp"
+    assert config.state_dir() == settings.state_dir
     assert config.read_environment() == home
     assert config.no_color() is False
 

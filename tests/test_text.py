@@ -11,12 +11,14 @@ from ttp_mcp import text as text_module
 from ttp_mcp.text import (
     clean_json,
     clean_text,
+    count_noun,
     fence_text,
     find_text_errors,
     find_text_warnings,
     fold_text,
     is_blank,
     is_plain_word,
+    join_words,
     normalize_line_ends,
     quote_lines,
     quote_text,
@@ -115,6 +117,9 @@ def test_clean_keeps_what_people_write(text):
         ("a\U000e0041\U000e0042b", "ab"),
         ("\U0001f3f4\U000e0068\U000e0069\U000e007f", "\U0001f3f4"),
         ("\U0001f3f4\U000e0068\U000e0069", "\U0001f3f4"),
+        (ENGLAND + WALES[1:], "\U0001f3f4"),
+        ("\U0001f3f4\U000e0068\U000e007f" + WALES[1:] + SCOTLAND, "\U0001f3f4" + SCOTLAND),
+        (WALES[1:] + "a", "a"),
         ("a\u200db\u200cc", "abc"),
         ("1\u200c2 ۱\u200c۲ . \u200cم م\u200c. \u200d", "12 ۱\u200c۲ . م م. "),
         ("ه\u200d\u200d\u200c\u200d. م\u200c\u200d\u200cن क्\u200d\u200d PDF\u200cها", "ه. م\u200cن क् PDFها"),
@@ -122,6 +127,8 @@ def test_clean_keeps_what_people_write(text):
         ("\ufe0fa\ufe0f ❤\ufe0f\ufe0f\ufe0f", "a ❤\ufe0f"),
         ("❤\U000e0101\U000e0102", "❤"),
         ("e" + "\u0301" * 20, "e" + "\u0301" * 8),
+        ("\u0301" * 20, "\u0301" * 8),
+        ("\u3000\ufe0f م\u200d\ufe0fم", "\u3000 م\u200dم"),
         ("half \ud83d", "half "),
         ("a\u3164\uffa0\u17b4\u17b5\ufff0\ufff8\U0001bca0\U0001d173b", "ab"),
         ("a\u115f\u1160b 가\u1160", "ab 가"),
@@ -177,7 +184,9 @@ def test_shortened_text_is_one_clean_line_within_the_limit(text, characters):
 def test_shortened_text_says_that_it_was_cut():
     assert shorten_line("  a \n b ", 10) == "a b"
     assert shorten_line("abcdefghij", 5) == "abcd…"
-    assert shorten_line("\u200b" * 100 + "abc", 5) == "…"
+    assert shorten_line("\u200b" * 100 + "abc", 5) == shorten_line("\u200b" * 40 + "abc", 5) == "…"
+    assert shorten_line("abcd efgh", 6) == "abcd…"
+    assert shorten_line(" abcd efgh", 20) == "abcd efgh"
     assert shorten_line("abc" + ENGLAND, 7) == "abc\U0001f3f4…"
     assert shorten_line("a" * 80) == "a" * 80
     assert shorten_line("a" * 81) == "a" * 79 + "…"
@@ -246,6 +255,21 @@ def test_quotation_ends_where_it_ends(text):
     assert quoted[0] == "«"
     assert quoted[-1] == "»"
     assert not set(quoted[1:-1]) & set("«»\n")
+
+
+@pytest.mark.requirement("text.bare")
+def test_long_name_is_a_quotation_of_sixty_characters():
+    assert show_word("Ab " * 30) == f"«{'Ab ' * 19}Ab…»"
+    assert show_word("a" * 60 + " b") == f"«{'a' * 59}…»"
+
+
+@pytest.mark.requirement("text.words")
+def test_words_are_counted_and_joined_as_in_english():
+    assert [count_noun(number, "post") for number in (0, 1, 2, 11)] == ["0 posts", "1 post", "2 posts", "11 posts"]
+    assert join_words([]) == "no account"
+    assert join_words(["a"]) == "a"
+    assert join_words(["a", "b"]) == "a and b"
+    assert join_words(("a", "b", "c", "d")) == "a, b, c and d"
 
 
 @pytest.mark.requirement("text.bare")
@@ -322,6 +346,7 @@ LOST = "it holds U+FFFD, where a character was lost"
         ("a\ud83d", [SURROGATE]),
         ("a\x00", [NUL]),
         ("a\U000e0041", [TAGS]),
+        (ENGLAND + WALES[1:], [TAGS]),
         ("\U0001f3f4\U000e0068\U000e0069\U000e007f", [TAGS]),
         ("\x00\udfff\U000e0041", [SURROGATE, NUL, TAGS]),
     ],
@@ -344,6 +369,8 @@ def test_text_that_cannot_be_published_has_a_reason(text, problems):
         ("pαypal", [SCRIPTS]),
         ("раγраl", [SCRIPTS]),
         ("p1_é漢", []),
+        # Letters without a name of their own.
+        ("p\U00017000", []),
         (r"Line one\nLine two", [NEWLINE]),
         (r"End. \n\nNext", [NEWLINE]),
         (r"C:\new\tools", []),
