@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from ttp_mcp.api.errors import require_shape
-from ttp_mcp.api.http import Http
+from ttp_mcp.api.http import Http, require_shape
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,

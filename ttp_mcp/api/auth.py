@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import anyio
 
 from ttp_mcp.api import errors
-from ttp_mcp.api.http import Http
+from ttp_mcp.api.http import Http, require_shape
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import JsonObject, as_flag, as_object, as_str, as_strs, first_present
 
@@ -56,7 +56,7 @@ class AuthApi:
         Source: the vendor's client; the names of the fields are undocumented.
         """
         reply = as_object(await self._me.request(self._me.route))
-        return errors.require_shape(_read_me(as_object(reply.get("data")) or reply), "GET", self._me.route)
+        return require_shape(_read_me(as_object(reply.get("data")) or reply), "GET", self._me.route)
 
     async def rights(self) -> Me | None:
         """Return the token's rights, for a check before a write; None if it can publish, or if that isn't known soon.

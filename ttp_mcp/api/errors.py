@@ -1,11 +1,8 @@
 """Failures of a request by kind, with the facts as attributes and no advice."""
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ttp_mcp.api.network import Reason
-
-_Read = TypeVar("_Read")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -139,14 +136,3 @@ class UploadFailed(ApiError):
     """The file did not arrive in full."""
 
     reason: str
-
-
-def require_shape(read: _Read | None, method: str, path: str, *, may_have_happened: bool = False) -> _Read:
-    """Return what was read from a response.
-
-    Raises:
-        BadAnswer: It is None, since the response has another shape.
-    """
-    if read is None:
-        raise BadAnswer(method=method, path=path, reason="shape", may_have_happened=may_have_happened)
-    return read

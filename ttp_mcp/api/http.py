@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import anyio
 import httpx2
@@ -27,6 +27,8 @@ MIB = 1024 * 1024
 # The status of a refusal decides, so its message gets at most this much time and space.
 REFUSAL_BYTES = 64 * 1024
 REFUSAL_SECONDS = 2.0
+
+_Read = TypeVar("_Read")
 
 Effect = Literal["read", "draft", "publish", "remove"]
 ALLOWED_EFFECTS: dict[str, frozenset[Effect]] = {
@@ -317,3 +319,14 @@ def parse_response(info: RequestInfo, status: int, content_type: str, content: b
             method=info.method, path=info.route, status=status, message=responses.extract_message(content)
         )
     return reply
+
+
+def require_shape(read: _Read | None, method: str, path: str, *, may_have_happened: bool = False) -> _Read:
+    """Return what was read from a response.
+
+    Raises:
+        BadAnswer: It is None, since the response has another shape.
+    """
+    if read is None:
+        raise errors.BadAnswer(method=method, path=path, reason="shape", may_have_happened=may_have_happened)
+    return read

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from ttp_mcp.api.errors import require_shape
-from ttp_mcp.api.http import Http
+from ttp_mcp.api.http import Http, require_shape
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,
@@ -91,7 +90,7 @@ _NO_CREATOR_INFO = CreatorInfo(None, None, (), None, None, None, None)
 
 
 def _read_integration(raw: JsonObject) -> Integration:
-    status = as_token(raw.get("status"))
+    refresh, status = raw.get("hasRefreshCapability"), as_token(raw.get("status"))
     return Integration(
         id=as_str(raw.get("id")) or "",
         platform=(as_token(first_present(raw, "platform", "provider", "providerKey", "type")) or "not stated").lower(),
@@ -99,7 +98,7 @@ def _read_integration(raw: JsonObject) -> Integration:
         handle=as_str(first_present(raw, "handle", "username", "accountHandle")),
         status=status,
         expires_at=as_datetime(raw.get("expiresAt")),
-        has_refresh_capability=as_flag(raw.get("hasRefreshCapability")),
+        has_refresh_capability=refresh if isinstance(refresh, bool) else None,
         healthy=None if status is None else status.lower() in _HEALTHY,
     )
 

@@ -7,7 +7,7 @@ import anyio
 
 from ttp_mcp.api import errors, retry
 from ttp_mcp.api.hosts import TransferProblem
-from ttp_mcp.api.http import Http
+from ttp_mcp.api.http import Http, require_shape
 from ttp_mcp.api.parsing import as_number, as_object, as_str, as_url
 from ttp_mcp.api.upload import FRESH_SECONDS, ByteCounter, PresignedUploader
 from ttp_mcp.media.files import OpenFile
@@ -53,8 +53,8 @@ class MediaApi:
         reply = as_object(reply.get("data")) if "uploadUrl" not in reply else reply
         return PresignedUpload(
             key=as_str(reply.get("key")) or "",
-            upload_url=errors.require_shape(as_url(reply.get("uploadUrl")), "POST", "/media/presign"),
-            public_url=errors.require_shape(as_url(reply.get("publicUrl")), "POST", "/media/presign"),
+            upload_url=require_shape(as_url(reply.get("uploadUrl")), "POST", "/media/presign"),
+            public_url=require_shape(as_url(reply.get("publicUrl")), "POST", "/media/presign"),
             expires_in_seconds=int(as_number(reply.get("expiresIn")) or 300),
         )
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ttp_mcp.api.errors import NotFound, require_shape
-from ttp_mcp.api.http import Http
+from ttp_mcp.api.errors import NotFound
+from ttp_mcp.api.http import Http, require_shape
 from ttp_mcp.api.optional import OptionalEndpoint
 from ttp_mcp.api.parsing import (
     JsonObject,
@@ -148,15 +148,18 @@ class PostCreate:
 
     def to_body(self) -> JsonObject:
         """Return the JSON body, with only the fields that are set."""
-        optional: JsonObject = {
-            "accountIds": list(self.account_ids),
-            "platforms": list(self.platforms),
-            "mediaUrls": list(self.media_urls),
-            "thread": list(self.thread),
-            "scheduledAt": self.scheduled_at and to_wire(self.scheduled_at),
-            "platformData": self.platform_data,
-        }
-        return {"content": self.content, **{name: value for name, value in optional.items() if value}}
+        body: JsonObject = {"content": self.content}
+        for name, value in (
+            ("accountIds", list(self.account_ids)),
+            ("platforms", list(self.platforms)),
+            ("mediaUrls", list(self.media_urls)),
+            ("thread", list(self.thread)),
+            ("scheduledAt", self.scheduled_at and to_wire(self.scheduled_at)),
+            ("platformData", self.platform_data),
+        ):
+            if value:
+                body[name] = value
+        return body
 
 
 class PostsApi:
