@@ -978,6 +978,21 @@ REMOVED: dict[str, Removal] = {
         later(True),
         "tests/transports/http/test_tenants.py::test_shutdown_waits_for_the_writes_of_all_tenants",
     ),
+    "connections of one of several users": Removal(
+        "transports.http.app:TENANT_CONNECTIONS",
+        constant(16),
+        f"{HTTP}/test_app.py::test_one_of_several_users_has_half_of_the_connections",
+    ),
+    "codes of confirmations over HTTP": Removal(
+        "transports.http.app:TtpServer",
+        with_options(with_confirmation=False),
+        f"{HTTP}/test_app.py::test_confirmation_that_the_operator_requires_is_a_code_that_works_once",
+    ),
+    "one write for each post over HTTP": Removal(
+        "transports.http.metrics:CountedLedger.finish",
+        lambda there: lambda self, write, outcome, post=None, **_: there(self, write, outcome, post),
+        f"{HTTP}/test_health_and_metrics.py::test_ledger_that_counts_records_what_the_ledger_does",
+    ),
     "token among arguments": Removal(
         "credentials:has_token",
         always(False),

@@ -347,18 +347,18 @@ async def test_slow_answer_is_not_a_slow_request(settings):
             assert (await http.post(url, **sent)).status_code == 200
 
 
-async def test_connections_are_kept_longer_than_load_balancers_keep_them(settings):
-    """Else a request can arrive while this server closes its connection."""
-    kept = []
+async def test_connections_have_the_documented_limits(settings):
+    """An idle one is kept longer than load balancers keep theirs: else a request could arrive while this server closes it."""
+    limits = []
 
     class Observed(TimedProtocol):
         def connection_made(self, transport):
             super().connection_made(transport)
-            kept.append(self.timeout_keep_alive)
+            limits.append((self.timeout_keep_alive, self.header_seconds, self.body_seconds, self.limit_concurrency))
 
     async with on_a_port(settings, protocol=Observed) as (url, _, _), httpx2.AsyncClient() as http:
         await http.post(url)
-    assert kept == [75]
+    assert limits == [(75, 10, 30, 8_000)]
 
 
 async def test_requests_are_not_logged_and_answers_do_not_name_the_server(settings, caplog, monkeypatch):

@@ -124,6 +124,20 @@ async def test_tenant_is_closed_after_the_idle_time_and_not_before(tenants, apps
     assert apps.closed == [1]
 
 
+async def test_500_users_are_kept_for_ten_minutes_each(apps, time):
+    tenants = Tenants(apps, monotonic=lambda: time[0])
+    for number in range(501):
+        async with tenants.use(Token(token_of(number))):
+            pass
+    assert (apps.closed, len(tenants)) == ([0], 500)
+    time[0] = 599
+    await tenants.sweep()
+    assert len(tenants) == 500
+    time[0] = 600
+    await tenants.sweep()
+    assert len(tenants) == 0
+
+
 async def test_users_are_distinguished_by_their_whole_token(tenants, apps):
     """Two tokens may differ only in the last digit."""
     async with tenants.use(Token(token_of(16))) as one, tenants.use(Token(token_of(17))) as two:
