@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,18 +33,49 @@ KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
 def make_mutants(files: list[Path]) -> list[list[str]]:
     """Replace source files by ones with all their mutants, of which the environment chooses one; return the names, by file."""
-    from mutmut.mutation.file_mutation import mutate_file_contents
+    from mutmut.mutation import file_mutation
 
+    file_mutation.mutation_operators = [*file_mutation.mutation_operators, *list_operators()]
     names: list[list[str]] = []
     for file in files:
         source = file.read_text(encoding="utf-8")
         # For another system: tests here can't reach it.
         elsewhere = {number for number, line in enumerate(source.splitlines(), 1) if "pragma: no cover" in line}
-        changed: Any = mutate_file_contents(str(file), source, coverage_excluded_lines=elsewhere)
+        changed: Any = file_mutation.mutate_file_contents(str(file), source, coverage_excluded_lines=elsewhere)
         file.write_text(changed.code, encoding="utf-8")
         module = ".".join(file.with_suffix("").parts)
         names.append([f"{module}.{name}" for name in changed.mutant_names])
     return names
+
+
+def list_operators() -> list[tuple[type, Callable[[Any], Iterator[Any]]]]:
+    """Operators that mutmut lacks, and that a hurried change amounts to: a step or a guard left out, a condition that always holds."""
+    import libcst as cst
+
+    def force_condition(node: Any) -> Iterator[Any]:
+        condition = node.test.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+        for operator, value in ((cst.And(), "False"), (cst.Or(), "True")):
+            yield node.with_changes(test=cst.BooleanOperation(left=condition, operator=operator, right=cst.Name(value)))
+
+    def leave_out(node: Any) -> Iterator[Any]:
+        if not isinstance(node, cst.Expr) or not isinstance(node.value, cst.BaseString | cst.Yield):
+            yield cst.Pass()
+
+    def return_nothing(node: Any) -> Iterator[Any]:
+        if node.value is not None and not (isinstance(node.value, cst.Name) and node.value.value in ("None", "False")):
+            yield node.with_changes(value=None)
+
+    def leave_block(node: Any) -> Iterator[Any]:
+        if all(item.asname is None for item in node.items):
+            yield cst.If(cst.Name("True"), node.body)
+
+    return [
+        (cst.If, force_condition),
+        (cst.Expr, leave_out),
+        (cst.Raise, leave_out),
+        (cst.Return, return_nothing),
+        (cst.With, leave_block),
+    ]
 
 
 class MutantRunner:
