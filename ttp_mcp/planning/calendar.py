@@ -17,12 +17,10 @@ def draw_calendar(plan: Plan, zone: ZoneInfo, names: Mapping[str, str] | None = 
     Days and times are in `zone`. Accounts without a name, such as `instagram @harbor.cafe`, are shown by id.
     """
     sections = [_draw_rows(plan.scheduled, zone, names or {})]
-    if plan.scheduled:
-        reasons = group_posts((each.reason, each.post) for each in plan.scheduled)
-        sections.append(["Why these times:", *(f"- {posts}: {reason}" for reason, posts in reasons)])
-    if plan.unscheduled:
-        reasons = group_posts((each.reason, each.post) for each in plan.unscheduled)
-        sections.append(["Without a time:", *(f"- {posts}: {reason}" for reason, posts in reasons)])
+    for heading, entries in (("Why these times:", plan.scheduled), ("Without a time:", plan.unscheduled)):
+        if entries:
+            reasons = group_posts((each.reason, each.post) for each in entries)
+            sections.append([heading, *(f"- {posts}: {reason}" for reason, posts in reasons)])
     if plan.empty_days:
         sections.append(["Days without a post:", *_group_days(plan.empty_days)])
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
@@ -63,9 +61,8 @@ def _group_days(empty: Sequence[EmptyDay]) -> list[str]:
             groups[-1].append(each)
         else:
             groups.append([each])
-    return [f"- {_name_days(group)}: {group[0].reason}" for group in groups]
-
-
-def _name_days(group: Sequence[EmptyDay]) -> str:
-    first, last = show_day(group[0].day), show_day(group[-1].day)
-    return first if first == last else f"{first} – {last}"
+    lines: list[str] = []
+    for group in groups:
+        first, last = show_day(group[0].day), show_day(group[-1].day)
+        lines.append(f"- {first if first == last else f'{first} – {last}'}: {group[0].reason}")
+    return lines

@@ -29,18 +29,8 @@ _PAGES = frozenset(
 # Addresses of such hosts that lead to the file itself.
 _DIRECT_PATHS = ("/uc", "/raw/")
 _DIRECT_QUERIES = ("dl=1", "raw=1", "export=download")
-_LOCAL_SUFFIXES = (
-    ".local",
-    ".localhost",
-    ".internal",
-    ".intranet",
-    ".lan",
-    ".home",
-    ".corp",
-    ".home.arpa",
-    ".invalid",
-    ".test",
-    ".onion",
+_LOCAL_SUFFIXES = tuple(
+    ".local .localhost .internal .intranet .lan .home .corp .home.arpa .invalid .test .onion".split()  # noqa: SIM905
 )
 # Smaller than this is a placeholder or a tracking pixel. Our own figure.
 _LEAST_PIXELS = 50

@@ -330,11 +330,8 @@ def find_platform(key: str) -> Platform | None:
 def _read_rules() -> tuple[dict[str, Platform], dict[str, str]]:
     """Return the platforms by key, and keys by alias. The file is read on first use."""
     raw = json.loads(Path(__file__).with_name("rules.json").read_text("utf-8"))
-    platforms = {key: _read_platform(key, each) for key, each in raw["platforms"].items()}
+    platforms: dict[str, Platform] = {}
+    for key, each in raw["platforms"].items():
+        rules = {rule["figure"]: Rule(**rule) for rule in each["rules"]}
+        platforms[key] = Platform(key, each["name"], rules, {field["name"]: Field(**field) for field in each["fields"]})
     return platforms, raw["aliases"]
-
-
-def _read_platform(key: str, raw: dict[str, Any]) -> Platform:
-    rules = [Rule(**each) for each in raw["rules"]]
-    fields = [Field(**each) for each in raw["fields"]]
-    return Platform(key, raw["name"], {rule.figure: rule for rule in rules}, {field.name: field for field in fields})

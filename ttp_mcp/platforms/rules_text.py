@@ -2,28 +2,20 @@
 
 from ttp_mcp.platforms.rules import VERSION, Field, Rule, find_platform, platform_keys, render_field
 
-_HEADINGS = {
-    "text_most": "text",
-    "bytes_most": "text",
-    "links_most": "links",
-    "hashtags_most": "hashtags",
-    "thread_part_most": "thread",
-    "thread_entries_most": "thread",
-    "thread_posts_most": "thread",
-    "media_least": "media",
-    "media_most": "media",
-    "videos_most": "media",
-    "animations_most": "media",
-    "kinds_mixed": "media",
-    "image_ratio_least": "media",
-    "image_ratio_most": "media",
-    "image_width_least": "media",
-    "image_sides_most": "media",
-    "image_bytes_most": "media",
-    "video_seconds_most": "media",
-    "accounts_most": "accounts",
-    "account_kind": "account",
+_FIGURES = {
+    "text": ("text_most", "bytes_most"),
+    "links": ("links_most",),
+    "hashtags": ("hashtags_most",),
+    "thread": ("thread_part_most", "thread_entries_most", "thread_posts_most"),
+    "media": (
+        *("media_least", "media_most", "videos_most", "animations_most", "kinds_mixed"),
+        *("image_ratio_least", "image_ratio_most", "image_width_least", "image_sides_most", "image_bytes_most"),
+        "video_seconds_most",
+    ),
+    "accounts": ("accounts_most",),
+    "account": ("account_kind",),
 }
+_HEADINGS = {figure: heading for heading, figures in _FIGURES.items() for figure in figures}
 
 
 def render_rules(platform: str) -> str:

@@ -192,18 +192,15 @@ def _note_small_samples(reply: dict[str, Any]) -> list[str]:
 
 def _render_instants(reply: dict[str, Any], context: ToolContext) -> list[str]:
     """Convert each instant of a response to the user's zone. Times without an offset are left out: their zone is unknown."""
-    texts = dict.fromkeys(
-        value
-        for _, part in _walk_objects(reply)
-        for value in part.values()
-        if isinstance(value, str) and _INSTANT.fullmatch(value)
-    )
-    found = ((text, as_datetime(text)) for text in texts)
-    return [
-        f"{text} is {show(when, context.zone)}, {from_now(when, context.now())}."
-        for text, when in found
-        if when is not None
-    ][:MOST_NOTES]
+    values = (value for _, part in _walk_objects(reply) for value in part.values())
+    found = {value: when for value in values if (when := _parse_instant(value))}
+    return [f"{text} is {show(when, context.zone)}, {from_now(when, context.now())}." for text, when in found.items()][
+        :MOST_NOTES
+    ]
+
+
+def _parse_instant(value: object) -> datetime | None:
+    return as_datetime(value) if isinstance(value, str) and _INSTANT.fullmatch(value) else None
 
 
 def _find_next_time(reply: dict[str, Any], context: ToolContext) -> tuple[datetime, float | None] | None:
@@ -211,8 +208,7 @@ def _find_next_time(reply: dict[str, Any], context: ToolContext) -> tuple[dateti
     found: dict[datetime, float | None] = {}
     for _, part in _walk_objects(reply):
         for name in _INSTANT_FIELDS:
-            text = part.get(name)
-            when = as_datetime(text) if isinstance(text, str) and _INSTANT.fullmatch(text) else None
+            when = _parse_instant(part.get(name))
             if when is not None and when > context.now():
                 found.setdefault(when, as_number(part.get("score")))
     return next(iter(found.items())) if len(found) == 1 else None

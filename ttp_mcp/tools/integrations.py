@@ -104,22 +104,20 @@ async def list_boards(args: NoArguments, context: ToolContext) -> Answer[BoardLi
             f"Boards not listed: {describe_failure(error, NO_BOARDS)} A person connects one in {context.dashboard}; retrying won't "
             "help until then."
         ) from None
+    found = [
+        PinterestBoard(id=clean_text(each.id), name=clean_text(each.name), privacy=each.privacy, pins=each.pin_count)
+        for each in boards
+    ]
     lines = [f"{count_noun(len(boards), 'board')}{':' if boards else '.'}", *map(_render_board, boards)]
     if doubt := describe_board_owners(book):
         lines.append(f"Warning: {doubt}")
-    return Answer("\n".join(lines), BoardList(boards=[_to_board(board) for board in boards]))
+    return Answer("\n".join(lines), BoardList(boards=found))
 
 
 def _render_board(board: Board) -> str:
     facts = [board.privacy.lower()] if board.privacy else []
     facts += [count_noun(board.pin_count, "pin")] if board.pin_count is not None else []
     return f"- {render_board(board)}{': ' if facts else ''}{', '.join(facts)}"
-
-
-def _to_board(board: Board) -> PinterestBoard:
-    return PinterestBoard(
-        id=clean_text(board.id), name=clean_text(board.name), privacy=board.privacy, pins=board.pin_count
-    )
 
 
 class TiktokOptions(ToolInput):
@@ -155,7 +153,9 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
 
     The user chooses each value of platform_data.tiktok for each post. create_post compares them with these options.
     """
-    accounts = await _find_tiktok_accounts(args.account, context)
+    # Accounts elsewhere can have the same handle.
+    tiktok = AccountIndex(tuple((await context.accounts.read_accounts()).list_on("tiktok")))
+    accounts = tiktok.list_matching(args.account, NOT_READ) if args.account else tiktok.accounts
     if not accounts:
         raise Refusal(
             f"{NOT_READ}: no TikTok account is connected. A person connects one in {context.dashboard}; retrying won't help until "
@@ -185,12 +185,6 @@ async def tiktok_options(args: TiktokOptions, context: ToolContext) -> Answer[Ti
             "\n".join([f"{NOT_READ}: the API offers none. Nothing was changed; retrying won't help.", *lines])
         )
     return Answer("\n".join(["Options now, read again for each post:", *lines]), TiktokAccounts(accounts=offered))
-
-
-async def _find_tiktok_accounts(wanted: str | None, context: ToolContext) -> list[Integration]:
-    # The others can have the same handle.
-    tiktok = AccountIndex(tuple((await context.accounts.read_accounts()).list_on("tiktok")))
-    return list(tiktok.accounts) if wanted is None else tiktok.list_matching(wanted, NOT_READ)
 
 
 def _to_options(account: Integration, creator: CreatorInfo) -> TiktokAccount:

@@ -74,7 +74,11 @@ async def apply_plan(args: ApplyPlan, context: ToolContext) -> Answer[PlanProgre
     _refuse_late(pending, context)
     steps = await _create_posts(stored, pending, existing, accounts, context)
     await stored.reload()
-    return _applied_answer(stored, steps, context)
+    total, outcomes = len(stored.posts), {step.outcome for step in steps}
+    done = total - len(stored.list_pending())
+    lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render_steps(steps)]
+    lines += [words for outcome, words in CLOSING.items() if outcome in outcomes][:1]
+    return Answer("\n".join(lines), stored.to_progress(steps, complete=done == total))
 
 
 async def _reopen_deleted(stored: StoredPlan, context: ToolContext) -> None:
@@ -206,11 +210,3 @@ def _advise_manual(entry: Scheduled) -> str:
         f"If it isn't there, call create_post with the same content and media, account_ids {accounts}, scheduled_at "
         f"{to_wire(entry.at)} and allow_duplicate=true, then apply_plan again."
     )
-
-
-def _applied_answer(stored: StoredPlan, steps: Sequence[Step], context: ToolContext) -> Answer[PlanProgress]:
-    total, outcomes = len(stored.posts), {step.outcome for step in steps}
-    done = total - len(stored.list_pending())
-    lines = [f"Plan {stored.id}: {done} of {count_noun(total, 'post')} scheduled now.", *stored.render_steps(steps)]
-    lines += [words for outcome, words in CLOSING.items() if outcome in outcomes][:1]
-    return Answer("\n".join(lines), stored.to_progress(steps, complete=done == total))

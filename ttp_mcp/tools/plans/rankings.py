@@ -29,16 +29,15 @@ async def read_history(context: ToolContext, accounts: Sequence[Integration]) ->
         by_account = parse_rankings(await context.api.analytics.optimal_times_by_account())
         weekly = parse_week(await context.api.analytics.weekly_schedule())
         unknown = [account for account in accounts if account.id not in by_account]
-        hours = dict(by_account)
         if unknown:
             overall = to_ranking(await context.api.analytics.optimal_times())
-            hours |= {account.id: overall for account in unknown}
+            by_account |= {account.id: overall for account in unknown}
     except Forbidden:
         return History({}, {}, "the plan of this organization has no best times, so posts are spread over common hours")
     except ApiError:
         return History({}, {}, "the best times could not be read, so posts are spread over common hours")
     shared = f"{join_words([account_label(account) for account in unknown])} had no ranking of their own and got the organization's"
-    return History({account.id: hours[account.id] for account in accounts}, weekly, shared if unknown else None)
+    return History({account.id: by_account[account.id] for account in accounts}, weekly, shared if unknown else None)
 
 
 def to_ranking(found: Recommendation) -> Ranking:

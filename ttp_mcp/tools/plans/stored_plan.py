@@ -24,6 +24,8 @@ from ttp_mcp.tools.posts.content_summary import quote_all
 
 toolset = Toolset("plans")
 NOT_PLANNED, NOT_APPLIED, NOT_UNDONE = "Posts not planned", "Plan not applied", "Plan not undone"
+# Fields of a post in the ledger, beside its time and the reason for it.
+STORED = ("index", "account_ids", "content", "media_urls", "thread", "platform_data")
 PlanId = Annotated[str, Field(min_length=1, max_length=40, description="Id of the plan, from plan_posts.")]
 
 
@@ -171,39 +173,25 @@ def to_post_create(entry: Scheduled) -> PostCreate:
 
 
 def _to_document(plan: Plan) -> dict[str, Any]:
-    return {
-        "posts": [
-            {
-                "index": entry.post.index,
-                "at": to_wire(entry.at),
-                "account_ids": list(entry.post.account_ids),
-                "content": entry.post.content,
-                "media_urls": list(entry.post.media_urls),
-                "thread": list(entry.post.thread),
-                "platform_data": entry.post.platform_data,
-                "reason": entry.reason,
-            }
-            for entry in plan.scheduled
-        ]
-    }
+    posts = [
+        {"at": to_wire(entry.at), "reason": entry.reason, **{name: getattr(entry.post, name) for name in STORED}}
+        for entry in plan.scheduled
+    ]
+    return {"posts": posts}
 
 
 def _parse_document(document: dict[str, Any]) -> tuple[Scheduled, ...]:
     return tuple(
-        Scheduled(
-            PostRequest(
-                index=post["index"],
-                account_ids=tuple(post["account_ids"]),
-                content=post["content"],
-                media_urls=tuple(post["media_urls"]),
-                thread=tuple(post["thread"]),
-                platform_data=post["platform_data"],
-            ),
-            datetime.fromisoformat(post["at"]),
-            post["reason"],
-        )
-        for post in document["posts"]
+        Scheduled(_parse_post(post), datetime.fromisoformat(post["at"]), post["reason"]) for post in document["posts"]
     )
+
+
+def _parse_post(post: dict[str, Any]) -> PostRequest:
+    # JSON has no tuples.
+    fields: dict[str, Any] = {
+        name: tuple(post[name]) if isinstance(post[name], list) else post[name] for name in STORED
+    }
+    return PostRequest(**fields)
 
 
 async def was_deleted(post_id: str, context: ToolContext) -> bool:

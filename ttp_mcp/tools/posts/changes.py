@@ -79,13 +79,11 @@ def _keep_time(old: Post, context: ToolContext, failure: str) -> str | None:
 
 def _merge_choices(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Return the old choices with the new ones; a choice that isn't passed stays."""
-    return {**old, **{platform: _merge_block(old.get(platform), block) for platform, block in new.items()}}
-
-
-def _merge_block(old: object, new: object) -> object:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {**cast("dict[str, Any]", old), **cast("dict[str, Any]", new)}
-    return new
+    merged = dict(old)
+    for platform, block in new.items():
+        before = old.get(platform)
+        merged[platform] = {**before, **block} if isinstance(before, dict) and isinstance(block, dict) else block
+    return merged
 
 
 def refuse_hidden_parts(args: ChangeFields, old: Post, prepared: PreparedPost, failure: str) -> None:

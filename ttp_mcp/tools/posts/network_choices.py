@@ -38,9 +38,7 @@ class NetworkOptions:
 
     def __init__(self, context: ToolContext) -> None:
         """Read nothing yet."""
-        self._api = context.api.integrations
-        self._accounts = context.accounts
-        self._media_facts = context.ledger.media_facts
+        self._context = context
         self._boards: list[Board] | None = None
         self._creators: dict[str, CreatorInfo] = {}
 
@@ -75,7 +73,7 @@ class NetworkOptions:
             return
         try:
             if self._boards is None:
-                self._boards = await self._api.boards()
+                self._boards = await self._context.api.integrations.boards()
         except ApiError as error:
             shown, cause = quote_text(board, 60), describe_failure(error, NO_BOARDS)
             if named is None:
@@ -86,7 +84,9 @@ class NetworkOptions:
                 )
             return
         _choose_board(found, block, board, self._boards)
-        if self._accounts.kept_accounts and (doubt := describe_board_owners(self._accounts.kept_accounts)):
+        if self._context.accounts.kept_accounts and (
+            doubt := describe_board_owners(self._context.accounts.kept_accounts)
+        ):
             found.warnings.append(f"Pinterest: {doubt}")
 
     async def _compare_with_creator(
@@ -95,13 +95,13 @@ class NetworkOptions:
         label = account_label(account)
         try:
             if account.id not in self._creators:
-                self._creators[account.id] = await self._api.creator_info(account.id)
+                self._creators[account.id] = await self._context.api.integrations.creator_info(account.id)
         except ApiError as error:
             cause = describe_failure(error, NO_CREATOR)
             found.warnings.append(f"TikTok: whether {label} offers these choices couldn't be checked: {cause}")
             return
         creator, block = self._creators[account.id], _copy_block(found.platform_data, "tiktok")
-        facts = await self._media_facts.find(media_urls)
+        facts = await self._context.ledger.media_facts.find(media_urls)
         found.errors += find_tiktok_errors(creator, block, [facts.get(url) for url in media_urls], label)
         if _is_incomplete(block):
             words = f"TikTok: {label} offers {describe_creator(creator)}."

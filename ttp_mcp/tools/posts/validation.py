@@ -110,9 +110,8 @@ def check_arguments(
             break
     for number, text in enumerate(texts):
         if is_blank(text):
-            place = f"part {number} of thread" if number else "content"
-            words = "it is empty or has only spaces and invisible characters. Write the text."
-            found.add("error", f"{place} shows nothing: {words}")
+            words = "shows nothing: it is empty or has only spaces and invisible characters. Write the text."
+            found.add("error", f"part {number} of thread {words}" if number else f"content {words}")
     if media_urls and (number := next(find_unhosted(media_urls), None)):
         words = "is not an https URL. Upload the file with upload_media and pass its public_url."
         found.add("error", f"media_urls entry {number} {words}")
@@ -201,16 +200,13 @@ def describe_missing_right(me: Me | None, *, scheduled: bool) -> str | None:
     """
     if me is None or (me.can_publish if scheduled else me.can_draft) is not False:
         return None
+    known = [word for word in CAPABILITIES if word in me.capabilities]
+    rights = f" (it may {join_words(known)})" if known else ""
     step = "Create one that can in the TimeToPost dashboard under Settings → API, and log in with `ttp-mcp login`"
     if not scheduled:
-        return f"the API token can't save drafts{_list_rights(me)}. {step}."
+        return f"the API token can't save drafts{rights}. {step}."
     draft = ", or leave scheduled_at out to save a draft" if me.can_draft else ""
-    return f"the API token can't publish posts{_list_rights(me)}. {step}{draft}."
-
-
-def _list_rights(me: Me) -> str:
-    known = [word for word in CAPABILITIES if word in me.capabilities]
-    return f" (it may {join_words(known)})" if known else ""
+    return f"the API token can't publish posts{rights}. {step}{draft}."
 
 
 def validate_post(
