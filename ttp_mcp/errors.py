@@ -60,7 +60,10 @@ def describe_cause(error: api.ApiError) -> str:
 
 
 def _describe_error(error: api.ApiError) -> str:
-    return next(describe for kind, describe in _DESCRIPTIONS if isinstance(error, kind))(error)
+    description = next(found for kind, found in _DESCRIPTIONS.items() if isinstance(error, kind))
+    if not isinstance(description, str):
+        return description(error)
+    return description.format(error=error, said=_quote_message(error), advice=_advise_on_retry(error))
 
 
 def _redact_and_cut(text: str) -> str:
@@ -83,21 +86,6 @@ def _advise_on_retry(error: api.ApiError) -> str:
     return "Nothing was changed; trying again is safe."
 
 
-def _describe_validation(error: api.ApiError) -> str:
-    return f"the API refused the request ({error.status}).{_quote_message(error)} Correct that, then call again; nothing was changed."
-
-
-def _describe_unauthenticated(error: api.ApiError) -> str:
-    return (
-        f"the API did not accept the token (401).{_quote_message(error)} It may have expired or been revoked: create a new one "
-        "under Settings → API, then run `ttp-mcp login` or set TTP_API_TOKEN; retrying won't help until then."
-    )
-
-
-def _describe_forbidden(error: api.ApiError) -> str:
-    return f"the plan or the permissions don't allow it (403).{_quote_message(error)} Nothing was changed; retrying won't help."
-
-
 def _describe_not_found(error: api.ApiError) -> str:
     if error.status is None:
         return "no post can have this id. Call list_posts for the ids that exist; nothing was sent."
@@ -105,16 +93,15 @@ def _describe_not_found(error: api.ApiError) -> str:
     return f"not found (404): it doesn't exist, or belongs to another organization. {nearby}; retrying won't help."
 
 
-def _describe_missing_endpoint(error: api.ApiError) -> str:
+def _describe_missing_endpoint(error: api.EndpointMissing) -> str:
     if error.may_have_happened:
         return f"{_name_lack(error)}. {_advise_on_retry(error)}"
     return f"{_name_lack(error)}; nothing was changed, and retrying won't help."
 
 
-def _name_lack(error: api.ApiError) -> str:
+def _name_lack(error: api.EndpointMissing) -> str:
     said = f", and said {quote_text(error.message, 160)}" if error.message else ""
-    feature = getattr(error, "feature", "such endpoint")
-    return f"this TimeToPost account's API has no {feature} ({error.status}){said}"
+    return f"this TimeToPost account's API has no {error.feature} ({error.status}){said}"
 
 
 def _describe_rate_limit(error: api.ApiError) -> str:
@@ -123,17 +110,12 @@ def _describe_rate_limit(error: api.ApiError) -> str:
     return f"the API limits requests (429). Nothing was changed; call again {when}."
 
 
-def _describe_server_error(error: api.ApiError) -> str:
-    return f"the API, or a gateway before it, failed ({error.status}).{_quote_message(error)} {_advise_on_retry(error)}"
-
-
-def _describe_redirect(error: api.ApiError) -> str:
-    host = getattr(error, "target_host", None)
-    where = f" to the host {quote_text(host, 100)}" if host else ""
+def _describe_redirect(error: api.Redirected) -> str:
+    where = f" to the host {quote_text(error.target_host, 100)}" if error.target_host else ""
     return f"the API answered with a redirect ({error.status}){where}, which is never followed. Check TTP_API_URL; retrying won't help."
 
 
-def _describe_bad_answer(error: api.ApiError) -> str:
+def _describe_bad_answer(error: api.BadAnswer) -> str:
     reason = {
         "html": "a web page instead of JSON, probably from a proxy, a gateway or a login page",
         "json": "something that isn't valid JSON",
@@ -141,22 +123,18 @@ def _describe_bad_answer(error: api.ApiError) -> str:
         "too_large": "a response that is too large to be read safely",
         "shape": "a response of an unexpected shape",
         "encoding": "a response with broken compression",
-    }.get(getattr(error, "reason", ""), "an unreadable response")
+    }.get(error.reason, "an unreadable response")
     status = f" ({error.status})" if error.status and error.status >= 300 else ""
     return (
         f"the API's address sent {reason}{status}. {_advise_on_retry(error)} If it keeps happening, check TTP_API_URL."
     )
 
 
-def _describe_rejection(error: api.ApiError) -> str:
-    return f"the API reported a failure.{_quote_message(error)} Correct that, then call again; nothing was changed."
-
-
-def _describe_not_reached(error: api.ApiError) -> str:
-    reason, variable = getattr(error, "reason", "unknown"), getattr(error, "variable", None)
+def _describe_not_reached(error: api.NotReached) -> str:
+    reason, variable = error.reason, error.variable
     if reason in _UNUSABLE:
         return f"{describe_unusable_setting(reason, variable)} Nothing was sent."
-    cause, step = _NOT_REACHED.get(reason, _NOT_REACHED["unknown"])
+    cause, step = _NOT_REACHED[reason]
     place = "the proxy" if reason == "proxy_refused" else "the API"
     if variable and reason in _OF_THE_PROXY:
         place, step = f"the proxy named by {variable}", f"Correct {variable}, or remove it."
@@ -168,18 +146,14 @@ def describe_unusable_setting(reason: str, variable: str | None, host: str = "ti
     return _UNUSABLE[reason].format(variable or "a setting of the system", host)
 
 
-def _describe_no_answer(error: api.ApiError) -> str:
-    seconds = getattr(error, "after_seconds", None)
+def _describe_no_answer(error: api.NoAnswer) -> str:
+    seconds = error.after_seconds
     limit = f" within {seconds:.0f} s" if seconds else f" in time ({error.status})" if error.status else ""
     return f"no response{limit}. {_advise_on_retry(error)}"
 
 
-def _describe_missing_token(_: api.ApiError) -> str:
-    return f"no API token is set. {HOW_TO_CONNECT} Nothing was sent."
-
-
-def _describe_malformed_token(error: api.ApiError) -> str:
-    problem = getattr(error, "problem", "it is malformed.")
+def _describe_malformed_token(error: api.TokenMalformed) -> str:
+    problem = error.problem
     if "ttp-mcp login" in problem:
         return f"the API token can't be used: {problem} Nothing was sent."
     # TTP_API_TOKEN takes precedence over TTP_API_TOKEN_FILE, so don't advise setting it.
@@ -187,25 +161,10 @@ def _describe_malformed_token(error: api.ApiError) -> str:
     return f"the API token can't be used: {problem} {how} Nothing was sent."
 
 
-def _describe_access(error: api.ApiError) -> str:
-    setting = getattr(error, "setting", "")
-    return (
-        f"this server's {setting} setting doesn't allow it. Only the person who configured the server can change that; "
-        "nothing was sent."
-    )
-
-
-def _describe_failed_upload(error: api.ApiError) -> str:
-    return f"{_describe_not_stored(error)}. No post uses it; trying again is safe."
-
-
-def _describe_refused_upload(error: api.ApiError) -> str:
-    return f"{_describe_not_stored(error)}. No post uses it; retrying won't help until that changes."
-
-
-def _describe_not_stored(error: api.ApiError) -> str:
-    reason = getattr(error, "reason", None)
-    return f"the file was not stored{f' ({reason})' if reason else ''}"
+def _describe_not_stored(error: api.UploadFailed | api.UploadRefused) -> str:
+    reason = f" ({error.reason})" if error.reason else ""
+    advice = "trying again is safe" if isinstance(error, api.UploadFailed) else "retrying won't help until that changes"
+    return f"the file was not stored{reason}. No post uses it; {advice}."
 
 
 def _describe_other(error: api.ApiError) -> str:
@@ -252,24 +211,34 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((api.ApiError,), "api"),
     ((Refusal, FileRefused, TimeProblem, LedgerProblem, WriteRefused), "refused"),
 )
-# The first kind that matches is used.
-_DESCRIPTIONS: tuple[tuple[type[api.ApiError], Callable[[Any], str]], ...] = (
-    (api.TokenMissing, _describe_missing_token),
-    (api.TokenMalformed, _describe_malformed_token),
-    (api.AccessRefused, _describe_access),
-    (api.NotAuthenticated, _describe_unauthenticated),
-    (api.Forbidden, _describe_forbidden),
-    (api.NotFound, _describe_not_found),
-    (api.EndpointMissing, _describe_missing_endpoint),
-    (api.RateLimited, _describe_rate_limit),
-    (api.ValidationFailed, _describe_validation),
-    (api.ServerError, _describe_server_error),
-    (api.Redirected, _describe_redirect),
-    (api.BadAnswer, _describe_bad_answer),
-    (api.Rejected, _describe_rejection),
-    (api.NotReached, _describe_not_reached),
-    (api.NoAnswer, _describe_no_answer),
-    (api.UploadFailed, _describe_failed_upload),
-    (api.UploadRefused, _describe_refused_upload),
-    (api.ApiError, _describe_other),
-)
+# The first kind that matches is used. In a text, `said` is the API's own message, and `advice` whether to try again.
+_DESCRIPTIONS: dict[type[api.ApiError], str | Callable[[Any], str]] = {
+    api.TokenMissing: f"no API token is set. {HOW_TO_CONNECT} Nothing was sent.",
+    api.TokenMalformed: _describe_malformed_token,
+    api.AccessRefused: (
+        "this server's {error.setting} setting doesn't allow it. Only the person who configured the server can change that; "
+        "nothing was sent."
+    ),
+    api.NotAuthenticated: (
+        "the API did not accept the token (401).{said} It may have expired or been revoked: create a new one under Settings → API, "
+        "then run `ttp-mcp login` or set TTP_API_TOKEN; retrying won't help until then."
+    ),
+    api.Forbidden: (
+        "the plan or the permissions don't allow it (403).{said} Nothing was changed; retrying won't help."
+    ),
+    api.NotFound: _describe_not_found,
+    api.EndpointMissing: _describe_missing_endpoint,
+    api.RateLimited: _describe_rate_limit,
+    api.ValidationFailed: (
+        "the API refused the request ({error.status}).{said} Correct that, then call again; nothing was changed."
+    ),
+    api.ServerError: "the API, or a gateway before it, failed ({error.status}).{said} {advice}",
+    api.Redirected: _describe_redirect,
+    api.BadAnswer: _describe_bad_answer,
+    api.Rejected: "the API reported a failure.{said} Correct that, then call again; nothing was changed.",
+    api.NotReached: _describe_not_reached,
+    api.NoAnswer: _describe_no_answer,
+    api.UploadFailed: _describe_not_stored,
+    api.UploadRefused: _describe_not_stored,
+    api.ApiError: _describe_other,
+}
