@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttp_mcp.client_config.clients import CLIENTS, Launch
-from ttp_mcp.client_config.jsonc import drop, put, read
+from ttp_mcp.client_config.jsonc import drop_member, put_member, read_object
 from ttp_mcp.client_config.merge import merge_entry, remove_entry
 
 ZED = next(client for client in CLIENTS if client.name == "zed")
@@ -51,7 +51,7 @@ def jsonc_files(draw):
 def test_merge_then_remove_restores_every_generated_jsonc_file(text):
     """Whatever the layout, undoing gives the very same bytes."""
     merged = merge_entry(ZED, text, LAUNCH)
-    assert read(merged)["context_servers"]["timetopost"]["command"] == "/opt/bin/ttp-mcp"
+    assert read_object(merged)["context_servers"]["timetopost"]["command"] == "/opt/bin/ttp-mcp"
     assert remove_entry(ZED, merged) == text
 
 
@@ -59,14 +59,14 @@ def test_merge_then_remove_restores_every_generated_jsonc_file(text):
 @given(jsonc_files(), NAMES, VALUES)
 def test_put_changes_one_member_of_a_generated_file(text, key, value):
     """Reading the edited text gives the old document with that one member set."""
-    assert read(put(text, (key,), value)) == read(text) | {key: value}
+    assert read_object(put_member(text, (key,), value)) == read_object(text) | {key: value}
 
 
 @pytest.mark.requirement("clients.merge.keeps")
 @given(jsonc_files())
 def test_drop_of_a_member_that_is_missing_returns_the_same_text(text):
     """No member, no change."""
-    assert drop(text, ("no", "such", "member")) == text
+    assert drop_member(text, ("no", "such", "member")) == text
 
 
 LINES = st.lists(

@@ -54,6 +54,14 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_client_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the commands that print one answer."""
+    parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
+    add_profile(parser)
+    add_log_level(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def read_environment(args: argparse.Namespace) -> dict[str, str]:
     """Return the environment with the flags that set variables.
 

@@ -6,13 +6,14 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
 from ttp_mcp import config
 from ttp_mcp.cli import output
-from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile
+from ttp_mcp.cli.arguments import Subparsers, add_client_flags
 from ttp_mcp.cli.serve import run_async, settings_of
 
 if TYPE_CHECKING:
@@ -70,40 +71,20 @@ def add_parsers(subparsers: Subparsers) -> None:
     doctor = subparsers.add_parser(
         "doctor", help="check the set-up", description="check_setup from a shell; exit code 1 when something is wrong."
     )
-    for parser, run in ((tools, run_tools), (call, run_call), (doctor, run_doctor)):
-        parser.add_argument("--sandbox", action="store_true", help="use the local sandbox instead of the real API")
-        add_profile(parser)
-        add_log_level(parser)
-        parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.set_defaults(run=run)
+    for parser, act in ((tools, _list_tools), (call, _call_with_json), (doctor, _check_setup)):
+        add_client_flags(parser)
+        parser.set_defaults(run=partial(print_answer, read=partial(_ask_client, act)))
 
 
-def run_tools(args: argparse.Namespace) -> int:
-    """Print the tools; 0, or 2 when a setting can't be used."""
-    return _with_client(args, _list_tools)
-
-
-def run_call(args: argparse.Namespace) -> int:
-    """Call a tool and print its answer; the exit code says whether it was done, or what kind of failure it was."""
-    return _with_client(args, _call_with_json)
-
-
-def run_doctor(args: argparse.Namespace) -> int:
-    """Print what `check_setup` finds: 0, 1 when there is a problem, 2 when a setting can't be used."""
-    return _with_client(args, _check_setup)
-
-
-def _with_client(args: argparse.Namespace, act: Act) -> int:
+def print_answer(
+    args: argparse.Namespace, read: Callable[[argparse.Namespace, config.Settings], Awaitable[Outcome]]
+) -> int:
+    """Print an answer and return its exit code, which a script goes by even if nothing reads the output."""
     try:
         settings = settings_of(args)
-        outcome = run_async(settings, _run_with_client, args, settings, act)
+        outcome = run_async(settings, read, args, settings)
     except config.SettingProblem as problem:
         outcome = report_misuse(args, str(problem), "setting")
-    return print_outcome(outcome)
-
-
-def print_outcome(outcome: Outcome) -> int:
-    """Print an outcome and return its exit code, which a script goes by even if nothing reads the output."""
     with output.ignore_broken_pipe():
         print(outcome.text, file=sys.stdout if outcome.to_stdout else sys.stderr)
     return outcome.code
@@ -122,7 +103,7 @@ def report_misuse(args: argparse.Namespace, text: str, kind: str = "arguments") 
     return report_failure(args, kind, text, said_by="ttp-mcp: ")
 
 
-async def _run_with_client(args: argparse.Namespace, settings: config.Settings, act: Act) -> Outcome:
+async def _ask_client(act: Act, args: argparse.Namespace, settings: config.Settings) -> Outcome:
     async with connect_client(settings, with_sandbox=args.sandbox) as client:
         return await act(client, args)
 

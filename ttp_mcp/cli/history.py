@@ -4,12 +4,13 @@ import argparse
 import json
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ttp_mcp import config, times
-from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile
-from ttp_mcp.cli.call import Outcome, print_outcome, report_failure, report_misuse
-from ttp_mcp.cli.serve import open_sandbox, run_async, settings_of
+from ttp_mcp.cli.arguments import Subparsers, add_client_flags
+from ttp_mcp.cli.call import Outcome, print_answer, report_failure, report_misuse
+from ttp_mcp.cli.serve import open_sandbox
 
 if TYPE_CHECKING:
     from ttp_mcp.toolkit.context import ToolContext
@@ -29,34 +30,21 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--limit", type=_parse_limit, default=_LIMIT, metavar="N", help=f"at most N writes (default {_LIMIT})"
     )
-    parser.add_argument("--sandbox", action="store_true", help="the history of the local sandbox")
-    add_profile(parser)
-    add_log_level(parser)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.set_defaults(run=run)
+    add_client_flags(parser)
+    parser.set_defaults(run=partial(print_answer, read=_read_history))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the history: 0, 1 if the ledger can't be read, 2 for a wrong setting or time, 3 without a token."""
-    try:
-        settings = settings_of(args)
-        outcome = run_async(settings, _read, args, settings)
-    except config.SettingProblem as problem:
-        outcome = report_misuse(args, str(problem), "setting")
-    return print_outcome(outcome)
-
-
-async def _read(args: argparse.Namespace, settings: config.Settings) -> Outcome:
+async def _read_history(args: argparse.Namespace, settings: config.Settings) -> Outcome:
     from ttp_mcp.factory import create_server
 
     async with AsyncExitStack() as stack:
         sandbox = await open_sandbox(stack, settings) if args.sandbox else None
-        runtime = create_server(settings, sandbox)
-        stack.push_async_callback(runtime.aclose)
-        return await _list(args, runtime.app)
+        assembly = create_server(settings, sandbox)
+        stack.push_async_callback(assembly.aclose)
+        return await _report_history(args, assembly.app)
 
 
-async def _list(args: argparse.Namespace, context: "ToolContext") -> Outcome:
+async def _report_history(args: argparse.Namespace, context: "ToolContext") -> Outcome:
     from ttp_mcp.ledger.store.base import LedgerProblem
     from ttp_mcp.server.history import read_history, render_history
 

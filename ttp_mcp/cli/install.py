@@ -114,7 +114,8 @@ def here(environ: Mapping[str, str], *, uvx: bool = False) -> Environment:
 
 def this_machine(environ: Mapping[str, str]) -> Machine:
     """Return what the paths of clients' settings depend on."""
-    system, home = _parse_system(sys.platform), config.home_folder()
+    systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
+    system, home = systems.get(sys.platform, "linux"), config.home_folder()
     packages = _claude_packages(home, environ) if system == "windows" else ()
     return Machine(system, home, environ, packages)
 
@@ -288,13 +289,10 @@ def _replace_file(path: Path, before: bytes | None, data: bytes, now: datetime) 
         if _read_file(path) != before:
             raise InstallRefused(f"{path} was changed by another program just now. Close it and run this again.")
 
-    write_atomically(path, data, _read_mode(path), check=check)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
+    write_atomically(path, data, mode, check=check)
     _forget_old_backups(path)
     return backup
-
-
-def _read_mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
 
 
 def _forget_old_backups(path: Path) -> None:
@@ -333,8 +331,3 @@ def _render_report(report: Report) -> str:
     lines += [f"Next: {report.login}, with your API token (dashboard: Settings → API)."] if report.login else []
     lines += [f"Next: {report.next}"] if report.next else []
     return "\n".join(lines)
-
-
-def _parse_system(platform: str) -> System:
-    systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
-    return systems.get(platform, "linux")

@@ -120,7 +120,8 @@ def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
     token = _read_token()
     accounts, organization = anyio.run(_read_account, replace(settings, token=token))
     file = save_login(environ, Login(token, settings.api_url, settings.org_id))
-    notes = [*_list_notes(settings), *_describe_place(file)]
+    source = settings.token_source
+    notes = [f"{source} is set here, and wins over the login wherever it is set."] if source else []
     return LoginReport(
         outcome="saved",
         profile=settings.profile or config.DEFAULT_PROFILE,
@@ -129,7 +130,7 @@ def _login(args: argparse.Namespace, environ: Mapping[str, str]) -> LoginReport:
         accounts=accounts,
         saved_in=name_keyring() if file is None else str(file),
         fingerprint=token.fingerprint,
-        notes=notes,
+        notes=notes + _describe_place(file),
     )
 
 
@@ -188,12 +189,6 @@ async def _read_account(settings: config.Settings) -> tuple[list[str], str | Non
         raise LoginRefused(text, EXIT_CODES.get(error_kind(error), FAILED)) from None
     finally:
         await api.aclose()
-
-
-def _list_notes(settings: config.Settings) -> list[str]:
-    if settings.token_source:
-        return [f"{settings.token_source} is set here, and wins over the login wherever it is set."]
-    return []
 
 
 def _describe_place(file: Path | None) -> list[str]:

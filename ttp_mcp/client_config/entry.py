@@ -78,7 +78,7 @@ def parse_toml(text: str) -> dict[str, object]:
 def read_settings(client: Client, text: str) -> dict[str, object]:
     if client.format == "toml":
         return parse_toml(text)
-    return jsonc.read(text, strict=client.format == "json") if text.strip() else {}
+    return jsonc.read_object(text, strict=client.format == "json") if text.strip() else {}
 
 
 def checked_entry(client: Client, before: str, after: str) -> str:

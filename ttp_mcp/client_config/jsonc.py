@@ -1,7 +1,7 @@
 """Change one member of a JSON file with comments and leave every other byte as it was.
 
 A small scanner notes where each member of each object lies; an edit then replaces a slice of the text. Comments and
-trailing commas are understood; a client that does not allow them is checked by `read(strict=True)`.
+trailing commas are understood; a client that does not allow them is checked by `read_object(strict=True)`.
 """
 
 import json
@@ -43,23 +43,23 @@ class _Scanner:
         self.strict = strict
         self.at = 0
 
-    def document(self) -> _Node:
-        self.trivia()
-        node = self.value(0)
-        self.trivia()
+    def parse_document(self) -> _Node:
+        self.skip_trivia()
+        node = self.parse_value(0)
+        self.skip_trivia()
         if self.at != len(self.text):
-            raise self.problem("something follows the end of the document")
+            raise self.build_problem("something follows the end of the document")
         return node
 
-    def problem(self, what: str) -> InvalidFile:
+    def build_problem(self, what: str) -> InvalidFile:
         line = self.text.count("\n", 0, self.at) + 1
         return InvalidFile(f"line {line}: {what}")
 
-    def trivia(self) -> None:
+    def skip_trivia(self) -> None:
         found = _TRIVIA.match(self.text, self.at)
         end = found.end() if found else self.at
         if self.strict and self.text[self.at : end].strip(" \t\r\n"):
-            raise self.problem("a comment, which this client does not allow")
+            raise self.build_problem("a comment, which this client does not allow")
         self.at = end
 
     def take(self, character: str) -> bool:
@@ -68,80 +68,73 @@ class _Scanner:
             return True
         return False
 
-    def value(self, depth: int) -> _Node:
+    def parse_value(self, depth: int) -> _Node:
         if depth > _MAX_DEPTH:
-            raise self.problem("nested too deeply")
+            raise self.build_problem("nested too deeply")
         start = self.at
         if self.take("{"):
-            return self.object(start, depth)
+            return self.parse_container(start, depth, "}")
         if self.take("["):
-            return self.array(start, depth)
+            return self.parse_container(start, depth, "]")
         found = _STRING.match(self.text, start) or _SCALAR.match(self.text, start)
         if not found:
-            raise self.problem("a value is missing or misspelt")
-        return _Node(start, found.end(), self.scalar(found))
+            raise self.build_problem("a value is missing or misspelt")
+        return _Node(start, found.end(), self.parse_scalar(found))
 
-    def scalar(self, found: re.Match[str]) -> object:
+    def parse_scalar(self, found: re.Match[str]) -> object:
         try:
             value = cast("object", json.loads(found[0]))
         except ValueError:
-            raise self.problem("a value is misspelt") from None
+            raise self.build_problem("a value is misspelt") from None
         self.at = found.end()
         return value
 
-    def object(self, start: int, depth: int) -> _Node:
+    def parse_container(self, start: int, depth: int, closing: str) -> _Node:
+        """Parse an object or an array, whose items are members too, under their index."""
         members: dict[str, _Member] = {}
-        while not self.closes("}", after_comma=bool(members) and _last(members).comma_end is not None):
-            if members and _last(members).comma_end is None:
-                raise self.problem("a comma is missing")
-            key_start, key = self.at, self.key()
-            node = self.value(depth + 1)
+        while not self.is_closed(closing, _last(members) if members else None):
+            member_start = self.at
+            key = self.parse_key() if closing == "}" else str(len(members))
+            node = self.parse_value(depth + 1)
             if key in members:
-                raise self.problem("the same key is there twice")
-            members[key] = _Member(key_start, node, self.comma())
+                raise self.build_problem("the same key is there twice")
+            members[key] = _Member(member_start, node, self.skip_comma())
         values = {key: member.node.value for key, member in members.items()}
-        return _Node(start, self.at, values, members)
+        return _Node(start, self.at, values if closing == "}" else list(values.values()), members)
 
-    def array(self, start: int, depth: int) -> _Node:
-        """Parse an array; its items are kept as members too, under their index."""
-        items: dict[str, _Member] = {}
-        while not self.closes("]", after_comma=bool(items) and _last(items).comma_end is not None):
-            if items and _last(items).comma_end is None:
-                raise self.problem("a comma is missing")
-            item_start, node = self.at, self.value(depth + 1)
-            items[str(len(items))] = _Member(item_start, node, self.comma())
-        return _Node(start, self.at, [item.node.value for item in items.values()], items)
-
-    def key(self) -> str:
+    def parse_key(self) -> str:
         found = _STRING.match(self.text, self.at)
         if not found:
-            raise self.problem("a key in double quotes is missing")
-        key = cast("str", self.scalar(found))
-        self.trivia()
+            raise self.build_problem("a key in double quotes is missing")
+        key = cast("str", self.parse_scalar(found))
+        self.skip_trivia()
         if not self.take(":"):
-            raise self.problem("a colon is missing")
-        self.trivia()
+            raise self.build_problem("a colon is missing")
+        self.skip_trivia()
         return key
 
-    def comma(self) -> int | None:
+    def skip_comma(self) -> int | None:
         before = self.at
-        self.trivia()
+        self.skip_trivia()
         if self.take(","):
             return self.at
         self.at = before
         return None
 
-    def closes(self, bracket: str, *, after_comma: bool) -> bool:
-        self.trivia()
+    def is_closed(self, bracket: str, last: _Member | None) -> bool:
+        """Check whether the bracket closes here, after the last member."""
+        self.skip_trivia()
         if not self.take(bracket):
+            if last and last.comma_end is None:
+                raise self.build_problem("a comma is missing")
             return False
-        if after_comma and self.strict:
-            raise self.problem("a comma before a closing bracket, which this client does not allow")
+        if last and last.comma_end is not None and self.strict:
+            raise self.build_problem("a comma before a closing bracket, which this client does not allow")
         return True
 
 
-def read(text: str, *, strict: bool = False) -> dict[str, object]:
-    """The object that the file holds.
+def read_object(text: str, *, strict: bool = False) -> dict[str, object]:
+    """Return the object that the file holds.
 
     Raises:
         InvalidFile: Not JSON, or its root is not an object; with `strict`, also comments and trailing commas.
@@ -149,8 +142,8 @@ def read(text: str, *, strict: bool = False) -> dict[str, object]:
     return cast("dict[str, object]", _root(text, strict=strict).value)
 
 
-def put(text: str, path: tuple[str, ...], value: object) -> str:
-    """The text with the member at `path` set to `value`; objects on the way are made where they are missing.
+def put_member(text: str, path: tuple[str, ...], value: object) -> str:
+    """Return the text with the member at `path` set to `value`; objects on the way are made where they are missing.
 
     A list's items are members too, under their position: one past the end adds an item.
     """
@@ -170,12 +163,12 @@ def put(text: str, path: tuple[str, ...], value: object) -> str:
     return text[: node.start] + rendered + text[node.end :]
 
 
-def drop(text: str, path: tuple[str, ...]) -> str:
-    """The text without the member at `path`; the same text where there is none."""
-    *parents, node = _walk(text, path)
-    member = node.members.get(path[-1]) if len(parents) == len(path) - 1 else None
-    if member is None:
+def drop_member(text: str, path: tuple[str, ...]) -> str:
+    """Return the text without the member at `path`; the same text where there is none."""
+    found = _find_member(text, path)
+    if found is None:
         return text
+    node, member = found
     start = len(text[: member.start].rstrip(" \t\r\n"))
     if member.comma_end is not None:
         return text[:start] + text[member.comma_end :]
@@ -189,27 +182,26 @@ def drop(text: str, path: tuple[str, ...]) -> str:
 
 def is_bare(text: str, path: tuple[str, ...]) -> bool:
     """Check whether the member at `path` is an object or list without content, comments included."""
-    *parents, node = _walk(text, path)
-    member = node.members.get(path[-1]) if len(parents) == len(path) - 1 else None
-    return member is not None and not text[member.node.start : member.node.end].strip("[]{} \t\r\n")
+    found = _find_member(text, path)
+    return found is not None and not text[found[1].node.start : found[1].node.end].strip("[]{} \t\r\n")
 
 
 def _root(text: str, *, strict: bool = False) -> _Node:
-    node = _Scanner(text, strict=strict).document()
+    node = _Scanner(text, strict=strict).parse_document()
     if not isinstance(node.value, dict):
         raise InvalidFile("line 1: the file does not hold an object in braces")
     return node
 
 
-def _walk(text: str, path: tuple[str, ...]) -> list[_Node]:
-    """Return the existing objects from the root to the one with the last key."""
-    nodes = [_root(text)]
+def _find_member(text: str, path: tuple[str, ...]) -> tuple[_Node, _Member] | None:
+    """Return the member at `path` and the object or list that has it. None if there is none."""
+    node = _root(text)
     for key in path[:-1]:
-        member = nodes[-1].members.get(key)
-        if member is None:
-            break
-        nodes.append(member.node)
-    return nodes
+        if key not in node.members:
+            return None
+        node = node.members[key].node
+    member = node.members.get(path[-1])
+    return (node, member) if member else None
 
 
 def _insert(text: str, node: _Node, key: str, value: object) -> str:
