@@ -302,7 +302,7 @@ def _parse_scheduled_at(value: object, call: ApiRequest) -> int:
         if not isinstance(value, str) or not _INSTANT.fullmatch(value):
             raise ValueError
         found = datetime.fromisoformat(value.upper())
-        instant = to_ms((found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC))
+        instant = to_ms(found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
     except (ValueError, OverflowError):
         raise Problem(400, "scheduledAt must be a valid ISO 8601 timestamp.") from None
     if instant <= to_ms(call.clock.now()):
