@@ -1,7 +1,6 @@
 """Parsing, refusal and formatting of times."""
 
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.time_zones import far_from_utc
 from tests.support.windows import skip_on_windows
 from ttp_mcp.times import (
     TimeProblem,
@@ -50,18 +50,10 @@ ZONES = tuple(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def far_from_utc() -> Iterator[None]:
-    """The zone of the machine must not matter, and most test machines run in UTC."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("TZ", "Pacific/Chatham")
-        _read_machine_zone()
+def zone_of_the_machine() -> Iterator[None]:
+    """It must not matter."""
+    with far_from_utc():
         yield
-    _read_machine_zone()
-
-
-def _read_machine_zone() -> None:
-    if hasattr(time, "tzset"):
-        time.tzset()
 
 
 def changes(zone, year):

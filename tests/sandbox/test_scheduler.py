@@ -218,6 +218,15 @@ def test_expired_claim_is_taken_over_and_fenced(feed: Feed) -> None:
     assert feed.row("SELECT lease_until FROM posts")["lease_until"] is None
 
 
+def test_claim_leaves_out_what_another_worker_holds(feed: Feed) -> None:
+    """Although another post is due."""
+    feed.post("held", "acc_twitter")
+    feed.clock.move(3600)
+    assert feed.worker().claim() == [Claim("held", 1)]
+    feed.post("free", "acc_twitter")
+    assert feed.worker().claim() == [Claim("free", 1)]
+
+
 def test_claim_ends_with_a_deleted_post(feed: Feed) -> None:
     """`reset` may remove a post that a worker holds."""
     feed.post("p", "acc_twitter")
@@ -341,6 +350,21 @@ def test_engagement_grows_and_settles(feed: Feed) -> None:
     assert feed.views("p") == settled
 
 
+def test_engagement_is_final_a_millisecond_after_it_stops_growing(feed: Feed) -> None:
+    feed.post("first", "acc_twitter")
+    feed.post("second", "acc_twitter", due=NOW + HOUR + timedelta(milliseconds=1))
+    worker = feed.worker()
+    for seconds in (3600, 0.001):
+        feed.clock.move(seconds)
+        assert worker.tick() == 1
+    feed.clock.move(networks.SETTLED_HOURS * 3600)
+    assert worker.measure() == 2
+    settled = [
+        feed.row("SELECT settled FROM publications WHERE post_id = ?", each)["settled"] for each in ("first", "second")
+    ]
+    assert settled == [1, 0]
+
+
 def test_late_worker_does_not_decrease_figures(feed: Feed) -> None:
     """It chose the publications before another worker updated them."""
     feed.post("p", "acc_twitter")
@@ -395,7 +419,8 @@ def test_late_publication_has_its_engagement_at_once(feed: Feed) -> None:
     for post_id, minutes in (("p", 5), ("q", 4.9)):
         feed.post(post_id, "acc_twitter", due=NOW + HOUR - timedelta(minutes=minutes) - timedelta(milliseconds=TICK_MS))
     feed.clock.move(3600)
-    feed.worker().tick()
+    worker = feed.worker()
+    assert [worker.publish(claim) for claim in worker.claim()] == [True, True]
 
     measured = [
         feed.row("SELECT measured_at - published_at AS age FROM publications WHERE post_id = ?", each)["age"]

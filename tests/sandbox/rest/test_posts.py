@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.time_zones import far_from_utc
 from ttp_mcp.sandbox import ManualClock, Sandbox
 
 pytestmark = pytest.mark.requirement("sandbox.posts")
@@ -71,7 +72,7 @@ async def test_post_without_a_time_is_a_draft(empty_api: httpx2.AsyncClient, x: 
 
 async def test_post_with_a_time_is_scheduled_and_read_back_the_same(empty_api: httpx2.AsyncClient, x: str) -> None:
     """GET returns what POST returned."""
-    post = await create(empty_api, scheduledAt=LATER)
+    post = await create(empty_api, scheduledAt=LATER, mediaUrls=["https://m.example/a.jpg"])
     assert (post["status"], post["scheduledAt"]) == ("scheduled", LATER)
     assert (await empty_api.get(f"/posts/{post['id']}")).json() == {"success": True, "post": post}
 
@@ -87,6 +88,15 @@ async def test_posts_are_listed_newest_first(empty_api: httpx2.AsyncClient, cloc
     listed = (await empty_api.get("/posts")).json()["posts"]
     assert [post["content"] for post in listed] == ["4", "3", "2", "1", "0"]
     assert listed == made[::-1]
+
+
+async def test_post_without_targets_is_listed(empty: Sandbox, empty_api: httpx2.AsyncClient, x: str) -> None:
+    """An imported post may have none."""
+    post = await create(empty_api)
+    with empty.store.writing() as db:
+        db.execute("DELETE FROM post_targets")
+    [listed] = (await empty_api.get("/posts")).json()["posts"]
+    assert listed == post | {"platforms": [], "accountIds": [], "results": []}
 
 
 async def test_demo_workspace_has_posts_in_every_final_status(api: httpx2.AsyncClient) -> None:
@@ -119,8 +129,9 @@ async def test_demo_workspace_has_posts_in_every_final_status(api: httpx2.AsyncC
     ],
 )
 async def test_times_are_read_as_iso_8601(empty_api: httpx2.AsyncClient, x: str, given: str, kept: str) -> None:
-    """Without an offset it is UTC, which is an assumption."""
-    assert (await create(empty_api, scheduledAt=given))["scheduledAt"] == kept
+    """Without an offset it is UTC, which is an assumption, wherever the machine is."""
+    with far_from_utc():
+        assert (await create(empty_api, scheduledAt=given))["scheduledAt"] == kept
 
 
 @pytest.mark.parametrize(
@@ -150,7 +161,8 @@ async def test_past_and_invalid_times_are_refused(
     empty_api: httpx2.AsyncClient, x: str, given: object, message: str
 ) -> None:
     """400, and nothing is created."""
-    assert await refusal(empty_api, scheduledAt=given) == message
+    with far_from_utc():
+        assert await refusal(empty_api, scheduledAt=given) == message
     assert (await empty_api.get("/posts")).json()["posts"] == []
 
 
@@ -171,7 +183,8 @@ async def test_content_is_needed(empty_api: httpx2.AsyncClient, x: str, content:
 
 
 @pytest.mark.parametrize(
-    "content", ["'; DROP TABLE posts; --", "a\u0000b", "<script>alert(1)</script>", "👩‍👩‍👧", "\u202eabc", "é" * 280]
+    "content",
+    ["'; DROP TABLE posts; --", "a\u0000b", "<script>alert(1)</script>", "👩‍👩‍👧", "\u202eabc", "é" * 280, "x"],
 )
 async def test_content_is_kept_character_by_character(empty_api: httpx2.AsyncClient, x: str, content: str) -> None:
     """Nothing is trimmed, decoded or normalized."""
@@ -198,11 +211,22 @@ async def test_thread_has_at_most_24_parts_of_280(
     assert await refusal(empty_api, thread=thread) == message
 
 
-async def test_longest_thread_is_accepted(empty_api: httpx2.AsyncClient, x: str) -> None:
-    """24 parts of 280 code points; an empty list is not a thread."""
-    longest = ["🙂" * 280] * 24
-    assert (await create(empty_api, thread=longest))["thread"] == longest
-    assert (await create(empty_api, thread=[]))["thread"] == []
+@pytest.mark.parametrize("thread", [["🙂" * 280] * 24, ["x"], []])
+async def test_longest_and_shortest_threads_are_accepted(
+    empty_api: httpx2.AsyncClient, x: str, thread: list[str]
+) -> None:
+    """24 parts of 280 code points, or one of one; an empty list is not a thread."""
+    assert (await create(empty_api, thread=thread))["thread"] == thread
+
+
+async def test_longest_content_and_lists_are_accepted(
+    empty_api: httpx2.AsyncClient, connect: Callable[..., str]
+) -> None:
+    """On a platform without a limit of its own."""
+    connect("facebook", "a")
+    longest, media_urls = "x" * 100_000, [f"https://m.example/{number}.jpg" for number in range(50)]
+    post = await create(empty_api, content=longest, accountIds=["a"] * 100, mediaUrls=media_urls)
+    assert (post["content"], post["accountIds"], post["mediaUrls"]) == (longest, ["a"], media_urls)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +251,10 @@ async def test_longest_thread_is_accepted(empty_api: httpx2.AsyncClient, x: str)
         (
             {"accountIds": ..., "platforms": ["friendster"]},
             "No connected account on platform friendster. Connected: twitter.",
+        ),
+        (
+            {"accountIds": ..., "platforms": ["f" * 41]},
+            f"No connected account on platform {'f' * 40}. Connected: twitter.",
         ),
         (
             {"accountIds": ..., "platforms": ["twitter", "tiktok"]},
@@ -260,9 +288,11 @@ async def test_account_named_twice_counts_once(
     connect("linkedin", "acc_in")
     post = await create(empty_api, accountIds=["acc_in", "acc_x", "acc_in"])
     assert (post["accountIds"], post["platforms"]) == (["acc_in", "acc_x"], ["linkedin", "twitter"])
-    answer = await empty_api.post("/posts", json={"content": "Hello", "platforms": ["twitter", "twitter"]})
-    assert answer.json()["post"]["accountIds"] == ["acc_x", "acc_x2"]
-    assert answer.json()["post"]["platforms"] == ["twitter"]
+    answer = await empty_api.post("/posts", json={"content": "Hello", "platforms": ["twitter", "linkedin", "twitter"]})
+    assert answer.json()["post"]["accountIds"] == ["acc_x", "acc_x2", "acc_in"]
+    assert answer.json()["post"]["platforms"] == ["twitter", "linkedin"]
+    message = await refusal(empty_api, accountIds=..., platforms=["tiktok"])
+    assert message == "No connected account on platform tiktok. Connected: twitter, linkedin."
 
 
 async def test_same_post_twice_is_two_posts(empty_api: httpx2.AsyncClient, x: str) -> None:
@@ -421,8 +451,9 @@ async def test_post_is_published_when_due(
     assert empty.tick() == 1
     found = (await empty_api.get(f"/posts/{post['id']}")).json()["post"]
     assert (found["status"], found["publishedAt"]) == ("published", "2026-06-24T10:00:00.000Z")
-    assert found["results"][0]["status"] == "published"
-    assert found["results"][0]["externalId"]
+    [result] = found["results"]
+    assert (result["status"], result["publishedAt"]) == ("published", "2026-06-24T10:00:00.000Z")
+    assert result["externalId"]
 
 
 @pytest.mark.parametrize("post_id", ["cmb8none", "' OR 1=1 --", "%00", "..%2Fposts", "é", "x" * 2000])

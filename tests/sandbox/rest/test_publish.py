@@ -29,10 +29,14 @@ async def read(api: httpx2.AsyncClient, post_id: str) -> dict[str, object]:
 async def test_draft_or_scheduled_post_is_published_at_the_next_tick(
     sandbox: Sandbox, api: httpx2.AsyncClient, scheduled_at: str | None
 ) -> None:
-    """Until then it is scheduled for now."""
-    post_id = await create(api, **({"scheduledAt": scheduled_at} if scheduled_at else {}))
+    """Until then it is scheduled for now. It keeps its media."""
+    media_urls = ["https://m.example/a.jpg"]
+    post_id = await create(
+        api, "instagram", mediaUrls=media_urls, **({"scheduledAt": scheduled_at} if scheduled_at else {})
+    )
     answer = (await api.post(f"/posts/{post_id}/publish")).json()["post"]
     assert (answer["status"], answer["scheduledAt"]) == ("scheduled", "2026-06-24T09:30:00.000Z")
+    assert answer["mediaUrls"] == media_urls
     assert sandbox.tick() == 1
     post = await read(api, post_id)
     assert (post["status"], post["publishedAt"]) == ("published", "2026-06-24T09:30:00.000Z")
@@ -89,6 +93,20 @@ async def test_draft_that_lacks_what_a_platform_needs_is_refused(api: httpx2.Asy
         "Instagram needs at least one image or video: add mediaUrls.",
     )
     assert (await read(api, post_id))["status"] == "draft"
+
+
+async def test_imported_draft_with_a_thread_that_its_platform_lacks_is_refused(
+    sandbox: Sandbox, api: httpx2.AsyncClient
+) -> None:
+    """No part of it would be published."""
+    post_id = await create(api)
+    with sandbox.store.writing() as db:
+        db.execute("UPDATE posts SET thread = '[\"More\"]' WHERE id = ?", (post_id,))
+    answer = await api.post(f"/posts/{post_id}/publish")
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        "thread is for X only: target a twitter account, or leave thread out.",
+    )
 
 
 async def test_draft_counts_towards_the_scheduled_posts_of_the_plan(
