@@ -978,6 +978,11 @@ REMOVED: dict[str, Removal] = {
         later(True),
         "tests/transports/http/test_tenants.py::test_shutdown_waits_for_the_writes_of_all_tenants",
     ),
+    "time of a request that trickles": Removal(
+        "transports.http.timeouts:TimedProtocol._update_timeout",
+        lambda there: lambda self: (self._stop_timeout(), there(self)),
+        f"{HTTP}/test_run.py::test_request_that_arrives_byte_by_byte_times_out",
+    ),
     "connections of one of several users": Removal(
         "transports.http.app:TENANT_CONNECTIONS",
         constant(16),

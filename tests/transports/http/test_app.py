@@ -10,6 +10,9 @@ from mcp.client.sse import sse_client
 from tests.transports.http.conftest import KEY, request, text_of
 from tests.transports.http.test_run import SlowToWrite, on_a_port
 from tests.transports.http.upstream import Upstream, mark_of, token_of
+from ttp_mcp.config import SettingProblem
+from ttp_mcp.transports.http.app import HttpService
+from ttp_mcp.transports.http.options import Options
 from ttp_mcp.transports.http.tenants import Tenants
 
 pytestmark = pytest.mark.requirement("http.serving")
@@ -70,6 +73,12 @@ class Occupied(Upstream):
             await self.go.wait()
             self.now -= 1
         await super().app(scope, receive, send)
+
+
+@pytest.mark.requirement("http.configuration")
+async def test_service_itself_refuses_what_would_be_unsafe(settings):
+    with pytest.raises(SettingProblem, match="TTP_SERVER_KEY"):
+        HttpService(settings, Options("http", host="0.0.0.0"), port=8000)
 
 
 @pytest.mark.requirement("http.tenants")

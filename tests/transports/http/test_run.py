@@ -312,13 +312,18 @@ class Hasty(TimedProtocol):
     header_seconds = body_seconds = 0.05
 
 
+HALF_A_BODY = (
+    b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{"
+)
+
+
 @pytest.mark.parametrize(
     "half",
     [
         b"",
         b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHo",
-        b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+        HALF_A_BODY,
     ],
 )
 async def test_incomplete_request_times_out(settings, half):
@@ -332,6 +337,24 @@ async def test_incomplete_request_times_out(settings, half):
             # The rest of the second one comes after the answer to the first.
             assert received.startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+@pytest.mark.parametrize("half", [b"", HALF_A_BODY])
+async def test_request_that_arrives_byte_by_byte_times_out(settings, half):
+    """Each byte would otherwise restart its time."""
+    async with on_a_port(settings, protocol=Hasty) as (url, _, _):
+        port = int(url.split(":")[2].split("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(half.replace(b"%d", str(port).encode()))
+        left = 200
+        with suppress(ConnectionError):
+            while left and not reader.at_eof():
+                left -= 1
+                writer.write(b"P")
+                await writer.drain()
+                await anyio.sleep(0.01)
+        writer.close()
+    assert left
 
 
 async def test_slow_answer_is_not_a_slow_request(settings):
@@ -400,6 +423,17 @@ def test_port_that_is_taken_is_reported():
         port = taken.getsockname()[1]
         with pytest.raises(BindProblem, match=f"Port {port} is taken"), open_listener("127.0.0.1", port):
             pass
+
+
+def test_server_that_is_restarted_gets_its_port_back():
+    """Connections that the ended one closed occupy the port for another minute."""
+    with open_listener("127.0.0.1", 0) as opened:
+        port = opened.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            opened.accept()[0].close()
+            assert client.recv(1) == b""
+    with open_listener("127.0.0.1", port) as again:
+        assert again.getsockname()[1] == port
 
 
 def test_address_of_another_machine_is_reported():
