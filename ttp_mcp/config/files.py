@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# Refuse a link in place of the file; Windows has no such flag.
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+# Refuse a link in place of the file, and don't wait for the other end of a pipe; Windows has no such flags.
+_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _PRIVATE_BYTES = 10_000
 
 
@@ -79,7 +79,7 @@ def read_private(path: Path) -> bytes | None:
     if path.is_symlink():
         raise UnsafeFile("its file is a link")
     try:
-        handle = os.open(path, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, os.O_RDONLY | _PLAIN_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
     with os.fdopen(handle, "rb") as file:
