@@ -978,6 +978,11 @@ REMOVED: dict[str, Removal] = {
         later(True),
         "tests/transports/http/test_tenants.py::test_shutdown_waits_for_the_writes_of_all_tenants",
     ),
+    "link in place of a login": Removal(
+        "config.files:_PLAIN_FILE",
+        constant(getattr(os, "O_NONBLOCK", 0)),
+        "tests/cli/test_login.py::test_link_that_takes_the_place_of_a_login_while_it_is_read_is_not_followed",
+    ),
     "time of a request that trickles": Removal(
         "transports.http.timeouts:TimedProtocol._update_timeout",
         lambda there: lambda self: (self._stop_timeout(), there(self)),

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keyring
 import pytest
@@ -265,6 +266,21 @@ def write_an_unsafe_address(path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "api_url": "http://example.com/api"}))
 
 
+def write_an_unsafe_organization(path):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "org_id": "org_1\r\nx-other: 1"}))
+
+
+def fill(path):
+    """A file of a terabyte would fill the memory."""
+    os.truncate(path, 2**40)
+
+
+def put_a_pipe(path):
+    """One without a writer would block."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def link(path):
     path.rename(path.with_name("moved"))
     path.symlink_to(path.with_name("moved"))
@@ -285,10 +301,13 @@ def give_away(path):
         ),
         pytest.param(give_away, "isn't safe to use: its file belongs to another user", marks=needs_root),
         pytest.param(link, "isn't safe to use: its file is a link", marks=needs_links),
+        pytest.param(put_a_pipe, "isn't safe to use: its file is not a regular file", marks=needs_modes),
+        pytest.param(fill, "is damaged", marks=needs_modes),
         (damage, "is damaged"),
         (write_another_version, "is damaged"),
         (write_a_wrong_token, "is damaged"),
         (write_an_unsafe_address, "is damaged"),
+        (write_an_unsafe_organization, "is damaged"),
     ],
 )
 def test_untrusted_login_is_not_used(run, logged_in, api, change, words):
@@ -302,12 +321,22 @@ def test_untrusted_login_is_not_used(run, logged_in, api, change, words):
     assert f"the login {words}. Run `ttp-mcp login` and restart this server. Nothing was sent." in err
     assert settings(TTP_API_TOKEN=OTHER).token.reveal() == OTHER
     code, _, err = run("login", given=api["token"].encode())
-    if change in (link, give_away):
+    if change in (link, give_away, put_a_pipe):
         assert code == 1
         assert f"{logged_in} is a link, not a regular file, or belongs to another user" in err
     else:
         assert code == 0
         assert settings().token.reveal() == api["token"]
+
+
+@needs_links
+@pytest.mark.requirement("login.fails-closed")
+def test_link_that_takes_the_place_of_a_login_while_it_is_read_is_not_followed(logged_in, monkeypatch):
+    link(logged_in)
+    monkeypatch.setattr(Path, "is_symlink", lambda _: False)
+    found = settings()
+    assert (found.token, found.token_source) == (None, "the login")
+    assert found.token_problem.startswith("the login can't be read (")
 
 
 @pytest.mark.requirement("login.fails-closed")
@@ -425,6 +454,16 @@ def test_keyring_that_refuses_to_save_leaves_the_token_to_the_file(run, api, sys
     system_keyring.locked = True
     assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]
     assert settings().token.reveal() == api["token"]
+
+
+@needs_links
+@pytest.mark.requirement("login.keyring")
+def test_login_that_cannot_be_saved_leaves_the_keyring_as_it_was(run, api, system_keyring):
+    run("login", given=api["token"].encode())
+    entries = dict(system_keyring.entries)
+    link(login_file())
+    assert run("login", given=api["token"].encode())[0] == 1
+    assert system_keyring.entries == entries
 
 
 @pytest.mark.requirement("login.keyring")
