@@ -11,8 +11,8 @@ from mcp.server.sse import SseServerTransport
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 
 class EventStream:
@@ -40,23 +40,17 @@ def build_sse_app(
 ) -> Starlette:
     """Build the application, with OAuth where it is configured."""
     transport = SseServerTransport(message_path, max_request_body_size=max_request_body_size)
-    stream: ASGIApp = EventStream(server, transport)
-    messages: ASGIApp = transport.handle_post_message
-    middleware: list[Middleware] = []
-    routes: list[BaseRoute] = []
-    if auth and auth.resource_server_url and token_verifier:
-        metadata = build_resource_metadata_url(auth.resource_server_url)
-        stream = RequireAuthMiddleware(stream, [], metadata)
-        messages = RequireAuthMiddleware(messages, [], metadata)
-        backend = BearerAuthBackend(token_verifier, resource_server_url=auth.resource_server_url)
-        middleware = [Middleware(AuthenticationMiddleware, backend=backend)]
-        routes = [
-            *create_protected_resource_routes(
-                resource_url=auth.resource_server_url,
-                authorization_servers=[auth.issuer_url],
-            )
-        ]
+    stream = EventStream(server, transport)
+    messages = transport.handle_post_message
+    if auth is None or token_verifier is None or auth.resource_server_url is None:
+        return Starlette(routes=[Route(sse_path, stream), Mount(message_path, messages)])
+    metadata = build_resource_metadata_url(auth.resource_server_url)
     return Starlette(
-        routes=[Route(sse_path, stream, methods=["GET"]), Mount(message_path, messages), *routes],
-        middleware=middleware,
+        routes=[
+            Route(sse_path, RequireAuthMiddleware(stream, [], metadata)),
+            Mount(message_path, RequireAuthMiddleware(messages, [], metadata)),
+            *create_protected_resource_routes(auth.resource_server_url, [auth.issuer_url]),
+        ],
+        # The verifier itself checks for which resource a token is.
+        middleware=[Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(token_verifier))],
     )
