@@ -51,17 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run_command(words, handshake)
-    except Exception:
-        if handshake is not None:
-            _refuse_requests(handshake)
-        raise
-
-
-def _refuse_requests(handshake: Handshake) -> None:
-    """Answer what was sent after the replayed messages, if the server has not begun to."""
-    from ttp_mcp.transports.stdio.refusal import refuse_requests
-
-    refuse_requests(handshake, "it made a mistake of its own, which it printed to stderr. Report it.")
+    except Exception as bug:
+        if handshake is None or not handshake.unread:
+            raise
+        # At once, since the client may stay for hours.
+        sys.excepthook(type(bug), bug, bug.__traceback__)
+        handshake.refuse("it made a mistake of its own, which it printed to stderr. Report it.")
+        return 1
 
 
 def _replay(handshake: Handshake) -> bool:

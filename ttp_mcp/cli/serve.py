@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 import anyio
 
 from ttp_mcp import config, process
+from ttp_mcp.cli import output
 from ttp_mcp.cli.arguments import Subparsers, add_log_level, add_profile, parse_port, read_environment
-from ttp_mcp.transports.stdio.refusal import refuse_requests
 
 if TYPE_CHECKING:
     from ttp_mcp.transports.http.options import Options
@@ -75,10 +75,11 @@ def run_serve(args: argparse.Namespace) -> int:
             return run_async(settings, _serve_stdio, settings, args.sandbox, handshake)
         return _serve_http(settings, options, args.sandbox)
     except config.SettingProblem as problem:
-        # First: printing fails if the client has closed stderr.
-        if args.handshake is not None:
-            refuse_requests(args.handshake, f"{problem} Then restart the server.")
-        print(f"ttp-mcp: {problem}", file=sys.stderr)
+        # The client may have closed stderr.
+        with output.ignore_broken_pipe():
+            print(f"ttp-mcp: {problem}", file=sys.stderr)
+        if args.handshake is not None and args.handshake.unread:
+            args.handshake.refuse(f"{problem} Then restart the server.")
         return 2
 
 

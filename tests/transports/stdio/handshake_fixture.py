@@ -78,3 +78,8 @@ def record_answer(handshake: Handshake) -> None:
     assert not handshake.can_replay
     assert handshake.observe(line(request(1, "ping")))
     handshake.is_answered(1, {})
+
+
+def read_answers(path: Path) -> set[bytes]:
+    """Return the answers of a record with their names, without the digest before them."""
+    return {*path.read_bytes().splitlines()[1:]}

@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes import environment
 from tests.support.windows import needs_parents, needs_signals, skip_on_windows
-from tests.transports.stdio.handshake_fixture import calling, opening
+from tests.transports.stdio.handshake_fixture import calling, opening, request
 from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, PATIENCE, Peer, call, line, text_of
 
 TOOLS = {"jsonrpc": "2.0", "id": "tools", "method": "tools/list"}
@@ -236,8 +236,32 @@ def test_server_that_cannot_start_answers_a_client_that_has_closed_stderr(damage
     with program(damaged) as peer:
         peer.process.stderr.close()
         peer.send(*opening(era), calling(era, 9, "list_posts"))
-        answers = [json.loads(each) for each in peer.process.stdout]
-    assert [answer["id"] for answer in answers if "error" in answer] == [9]
+        assert "--sandbox can't use " in peer.answer(9)["error"]["message"]
+        peer.process.stdin.close()
+        assert peer.wait() == 2
+
+
+@pytest.mark.requirement("fast-start.end")
+@pytest.mark.parametrize("end", [*SIGNALS, "input", "output"])
+def test_server_that_cannot_start_answers_until_the_client_leaves(damaged, era, end):
+    """A client whose handshake was replayed takes the server for connected, so each later request gets the reason too."""
+    with program(damaged) as peer:
+        peer.send(*opening(era), calling(era, "first", "list_posts"))
+        error = peer.answer("first")["error"]
+        assert peer.process.stderr.readline().startswith(b"ttp-mcp: --sandbox can't use ")
+        later = [calling(era, "later", "list_posts"), TOOLS, request("last", "ping")]
+        for message in (INITIALIZED, *later):
+            peer.send(message)
+        assert [peer.answer(message["id"])["error"] for message in later] == [error] * 3
+        if end == "input":
+            peer.process.stdin.close()
+        elif end == "output":
+            peer.process.stdout.close()
+            peer.send(TOOLS)
+        else:
+            peer.process.send_signal(signal.Signals[end])
+        assert peer.wait() == (2 if end in ("input", "output") else 0)
+        assert end == "output" or not peer.read(PATIENCE)
 
 
 BREAKABLE = """
@@ -282,6 +306,7 @@ def test_failed_start_responds_to_requests_that_arrived_until_then(damaged, era,
     asked = [
         calling(era, number, "create_post", content="x" * size) for number, size in ((9, 1), (10, 200_000), (11, 1))
     ]
+    number_replayed = len(opening(era)) - (era == "legacy")
     with program(damaged, python=["-X", "importtime"]) as peer:
         peer.send(*opening(era), asked[0])
         wait_for_import(peer, point)
@@ -296,15 +321,19 @@ def test_failed_start_responds_to_requests_that_arrived_until_then(damaged, era,
             peer.process.stdout.close()
         elif end:
             peer.process.send_signal(getattr(signal, end))
-        received = [] if end == "output" else [json.loads(each) for each in peer.process.stdout]
+        received = []
+        if not end:
+            received = [json.loads(peer.process.stdout.readline()) for _ in range(number_replayed + len(asked))]
+            sending.join()
+            peer.process.stdin.close()
+        if end != "output":
+            received += [json.loads(each) for each in peer.process.stdout]
         assert peer.wait() == {"SIGTERM": 0, "SIGKILL": -9}.get(end, 2)
         sending.join()
         reading.join()
     number_answered = Counter(answer["id"] for answer in received if "error" in answer)
     assert number_answered == ({} if end in ("output", "SIGTERM", "SIGKILL") else {9: 1, 10: 1, 11: 1})
-    assert len([answer for answer in received if "result" in answer]) == (
-        0 if end == "output" else len(opening(era)) - (era == "legacy")
-    )
+    assert len([answer for answer in received if "result" in answer]) == (0 if end == "output" else number_replayed)
 
 
 def send_all(peer, messages):
@@ -328,16 +357,20 @@ def test_call_cancelled_during_the_hand_over_gets_no_response(recorded):
 
 @needs_parents
 @pytest.mark.requirement("fast-start.end")
-def test_idle_process_ends_with_the_process_that_started_it(recorded):
+@pytest.mark.parametrize("can_start", [True, False])
+def test_idle_process_ends_with_the_process_that_started_it(recorded, damaged, can_start):
     """Even if its input is still open."""
-    folder, _ = recorded
+    folder = recorded[0] if can_start else damaged
     waiting, release = os.pipe()
-    script = f"import os, subprocess, sys; subprocess.Popen([sys.executable, '-m', 'ttp_mcp', '--sandbox']); os.read({waiting}, 1)"
+    # Python sets LC_CTYPE if nothing else does, which changes a flag of its child process and thus the key of the record.
+    start = "os.environ.pop('LC_CTYPE', None); subprocess.Popen([sys.executable, '-m', 'ttp_mcp', '--sandbox'])"
+    script = f"import os, subprocess, sys; {start}; os.read({waiting}, 1)"
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     variables = environment(TTP_STATE_DIR=str(folder), TZ="UTC")
     with subprocess.Popen([sys.executable, "-c", script], pass_fds=[waiting], env=variables, **pipes) as parent:
         peer = Peer(parent)
-        open_session(peer)
+        peer.send(*(OPENING if can_start else [*opening("legacy"), call("tools", "list_posts")]))
+        assert ("error" in peer.answer("tools")) is not can_start
         os.close(release)
         # Its end of the output closes with the server.
         assert select.select([parent.stdout], [], [], PATIENCE)[0]

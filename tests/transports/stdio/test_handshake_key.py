@@ -11,7 +11,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from tests.test_config import VALID
-from tests.transports.stdio.handshake_fixture import opening, record_answer, serve_session
+from tests.transports.stdio.handshake_fixture import opening, read_answers, record_answer, serve_session
 from tests.transports.stdio.stdio_fixture import call
 from ttp_mcp.cli import build_parser
 from ttp_mcp.cli.serve import settings_of
@@ -261,7 +261,7 @@ async def test_record_contains_only_what_every_user_gets(start, tmp_path, settin
 
     async def record(name, messages, server):
         await serve_session(server, messages, tmp_path, handshakes.Handshake(tmp_path / name, "key"))
-        return sorted((tmp_path / name).read_bytes().splitlines())
+        return read_answers(tmp_path / name)
 
     with_posts = create_server(settings, sandbox).server
     with Sandbox(empty=True) as empty:
@@ -278,15 +278,14 @@ async def test_response_of_a_call_is_never_recorded(tmp_path, settings, sandbox)
     server = create_server(settings, sandbox).server
     path = tmp_path / "record"
     await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
-    expected = path.read_bytes()
-    known = {*expected.splitlines()}
+    known = read_answers(path)
     path.unlink()
     for number in range(6):
         messages = [*opening("legacy"), call(number, "list_posts"), call("start", "list_integrations")]
         await serve_session(server, messages, tmp_path, handshakes.Handshake(path, "key"))
-        assert {*path.read_bytes().splitlines()} <= known
+        assert read_answers(path) <= known
     await serve_session(server, opening("legacy"), tmp_path, handshakes.Handshake(path, "key"))
-    assert {*path.read_bytes().splitlines()} == known
+    assert read_answers(path) == known
 
 
 @pytest.mark.requirement("handshake.record")
