@@ -78,11 +78,10 @@ def _parse_block(platform: str, block: object) -> object:
 
 def to_argument_spelling(data: JsonObject) -> JsonObject:
     """Return choices as arguments spell them."""
-    return {platform: _respell_block(platform, block) for platform, block in data.items()}
-
-
-def _respell_block(platform: str, block: object) -> object:
-    ours = {theirs: name for name, theirs in _SPELLINGS.get(platform, {}).items()}
-    if not ours or not isinstance(block, dict):
-        return block
-    return {ours.get(name, name): choice for name, choice in cast("JsonObject", block).items()}
+    respelt: JsonObject = {}
+    for platform, block in data.items():
+        ours = {theirs: name for name, theirs in _SPELLINGS.get(platform, {}).items()}
+        if isinstance(block, dict):
+            block = {ours.get(name, name): choice for name, choice in cast("JsonObject", block).items()}
+        respelt[platform] = block
+    return respelt

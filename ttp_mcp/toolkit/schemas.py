@@ -54,16 +54,14 @@ def _simplify_schema(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     found = _drop_null(cast("dict[str, Any]", node))
+    # Within these two, keys are names: a property may be called `title`.
     return {
-        key: _simplify_named(value) if key in ("properties", "$defs") else _simplify_schema(value)
+        key: {name: _simplify_schema(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else _simplify_schema(value)
         for key, value in found.items()
         if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
     }
-
-
-def _simplify_named(schemas: dict[str, Any]) -> dict[str, Any]:
-    """Simplify schemas by name: a property may be called `title`."""
-    return {name: _simplify_schema(schema) for name, schema in schemas.items()}
 
 
 def _drop_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -164,21 +164,19 @@ def _describe_unknown(created: Created, prepared: PreparedPost, _: ToolContext) 
 
 
 def _describe_duplicate(created: Created, prepared: PreparedPost, _: ToolContext) -> str:
-    post_id = show_id(created.post_id or "")
-    if created.missing_accounts:
+    post_id, missing = show_id(created.post_id or ""), created.missing_accounts
+    if missing:
         return (
-            f"Already created: {post_id}, the same post at the same time, but not for {name_accounts(prepared, created.missing_accounts)}; "
-            f"nothing was sent. create_post with account_ids {', '.join(map(show_id, created.missing_accounts))} alone sends it there."
+            f"Already created: {post_id}, the same post at the same time, but not for {name_accounts(prepared, missing)}; "
+            f"nothing was sent. create_post with account_ids {', '.join(map(show_id, missing))} alone sends it there."
         )
+    same, look = f"{post_id}, the same post", "get_post shows it; "
     if created.other_post_ids:
-        those = join_words([show_id(each) for each in (created.post_id or "", *created.other_post_ids)])
-        return (
-            f"Already created: {those} are together the same post for the same accounts and time; nothing was sent. "
-            "allow_duplicate sends it once more, if the user wants that."
-        )
+        those = join_words([post_id, *map(show_id, created.other_post_ids)])
+        same, look = f"{those} are together the same post", ""
     return (
-        f"Already created: {post_id}, the same post for the same accounts and time; nothing was sent. get_post shows it; "
-        "allow_duplicate sends it once more, if the user wants that."
+        f"Already created: {same} for the same accounts and time; nothing was sent. {look}allow_duplicate sends it once more, if the "
+        "user wants that."
     )
 
 

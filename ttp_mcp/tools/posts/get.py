@@ -31,5 +31,4 @@ async def get_post(args: GetPost, context: ToolContext) -> Answer[PostDetail]:
     )
     warnings = warn_of_unhealthy([post], book, context.dashboard)
     text = render_post(post, book, context.zone, context.now(), args.offset, warnings)
-    data = describe_post(post, book, context.zone, args.offset)
-    return Answer(text, data.model_copy(update={"warnings": warnings or None}))
+    return Answer(text, describe_post(post, book, context.zone, args.offset, warnings))

@@ -48,19 +48,16 @@ class Filter:
             return False
         if self.text and not any(self.text in fold_text(part) for part in (post.content, *post.thread)):
             return False
-        return not (self.after or self.before) or self._is_in_range(post)
+        if not (self.after or self.before):
+            return True
+        when = time_of_post(post)
+        return when is not None and not ((self.after and when < self.after) or (self.before and when > self.before))
 
     def digest(self, order: Order) -> str:
         """Identify filter and order in a cursor, so that it can't be used with others."""
         statuses, accounts = sorted(self.statuses or ()), sorted(each.id for each in self.accounts or ())
         facts = [order, statuses, accounts, self.platform, str(self.after), str(self.before), self.text]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:6]
-
-    def _is_in_range(self, post: Post) -> bool:
-        when = time_of_post(post)
-        if when is None:
-            return False
-        return not (self.after and when < self.after) and not (self.before and when > self.before)
 
 
 @dataclass(frozen=True, slots=True)

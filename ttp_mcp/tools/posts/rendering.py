@@ -117,7 +117,7 @@ def render_list_item(post: Post, short: PostSummary, zone: ZoneInfo) -> str:
     return "\n".join(lines)
 
 
-def describe_post(post: Post, book: AccountIndex, zone: ZoneInfo, offset: int = 0) -> PostDetail:
+def describe_post(post: Post, book: AccountIndex, zone: ZoneInfo, offset: int, warnings: Sequence[str]) -> PostDetail:
     """Describe a post as data, with its text from `offset`."""
     text, end = cut_content(post, offset)
     return PostDetail(
@@ -134,6 +134,7 @@ def describe_post(post: Post, book: AccountIndex, zone: ZoneInfo, offset: int = 
         scheduled_at=to_iso(post.scheduled_at, zone),
         published_at=to_iso(post.published_at, zone),
         platform_data=clean_json(post.platform_data) or None,
+        warnings=list(warnings) or None,
     )
 
 
