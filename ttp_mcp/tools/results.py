@@ -18,16 +18,7 @@ from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import Answer, ToolInput, ToolOutput
 from ttp_mcp.toolkit.ranges import parse_range
 from ttp_mcp.tools.analytics import toolset
-from ttp_mcp.tools.figures import (
-    AccountFigures,
-    Figure,
-    Figures,
-    GroupTotal,
-    Totals,
-    add_figures,
-    sum_groups,
-    total_of,
-)
+from ttp_mcp.tools.figures import AccountFigures, Figure, Figures, GroupTotal, Totals, add_figures, sum_groups, total_of
 from ttp_mcp.tools.posts.paging import Filter, time_of_post
 from ttp_mcp.tools.posts.rendering import account_labels
 

@@ -248,14 +248,7 @@ async def _validate_posts(
     for entry in plan.scheduled:
         draft = by_index[entry.post.index]
         findings = Findings()
-        validate_post(
-            findings,
-            to_post_create(entry),
-            draft.targets,
-            existing,
-            context,
-            media_facts=media_facts,
-        )
+        validate_post(findings, to_post_create(entry), draft.targets, existing, context, media_facts=media_facts)
         choices = draft.choices
         warnings[entry.post.index] = [
             *findings.warnings,

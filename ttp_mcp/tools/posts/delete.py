@@ -67,8 +67,7 @@ async def delete_post(args: DeletePost, context: ToolContext) -> Answer[DeletedP
             "Call delete_post for it too if the user wants neither."
         )
     return Answer(
-        text,
-        DeletedPost(outcome=deleted.outcome, post_id=clean_text(args.post_id), status_before=post.status),
+        text, DeletedPost(outcome=deleted.outcome, post_id=clean_text(args.post_id), status_before=post.status)
     )
 
 

@@ -22,13 +22,7 @@ from ttp_mcp.tools.posts.rendering import name_account, render_headline
 from ttp_mcp.tools.posts.toolset import toolset
 from ttp_mcp.tools.posts.validation import refuse_errors
 from ttp_mcp.writes.outcomes import Created, Published
-from ttp_mcp.writes.publication import (
-    PUBLISHABLE,
-    find_accounts_with,
-    is_due,
-    list_delivered,
-    list_failed,
-)
+from ttp_mcp.writes.publication import PUBLISHABLE, find_accounts_with, is_due, list_delivered, list_failed
 
 NOT_DONE = "Post not published"
 TOOL = "publish_post"

@@ -24,13 +24,7 @@ from ttp_mcp.toolkit.params import (
     Thread,
     Time,
 )
-from ttp_mcp.tools.posts.changes import (
-    Changes,
-    apply_changes,
-    compare_posts,
-    refuse_hidden_parts,
-    refuse_no_change,
-)
+from ttp_mcp.tools.posts.changes import Changes, apply_changes, compare_posts, refuse_hidden_parts, refuse_no_change
 from ttp_mcp.tools.posts.content_summary import (
     ContentSummary,
     describe_where,
