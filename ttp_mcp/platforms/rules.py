@@ -226,12 +226,9 @@ def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
     yield from _check_most(draft, platform, "media_most", count, what)
     kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
-    yield from _check_most(
-        draft, platform, "videos_most", kinds.count("video"), "videos, judged by their file extensions"
-    )
-    yield from _check_most(
-        draft, platform, "animations_most", kinds.count("animation"), "GIFs, judged by their file extensions"
-    )
+    for kind, noun in (("video", "videos"), ("animation", "GIFs")):
+        what = f"{noun}, judged by their file extensions"
+        yield from _check_most(draft, platform, f"{kind}s_most", kinds.count(kind), what)
     mixed = rules.get("kinds_mixed")
     if mixed and len(set(kinds) - {"unknown"}) > 1:
         words = f"{platform.name} takes {mixed.says}; by their file extensions, media_urls mixes them."

@@ -88,8 +88,8 @@ class AccountIndex:
         ):
             return labelled
         # A platform's name never selects an account named like it: the post would go to another platform.
-        if self._is_platform(word):
-            return self.list_on(word)
+        if (on_platform := self.list_on(word)) or platform_key(word) in known_platforms():
+            return on_platform
         return [each for each in self.accounts if word in _list_names(each)]
 
     def _find_similar(self, wanted: str) -> list[Integration]:

@@ -60,13 +60,13 @@ def summarize_content(prepared: PreparedPost) -> ContentSummary:
             clean_text(platform): rules.text_length(platform, post.content).count for platform in prepared.platforms
         },
         media=[*map(file_name_of, post.media_urls)] or None,
-        thread=[
-            ThreadPart(text=shorten_line(part, BEGINNING), characters=rules.text_length("twitter", part).count)
-            for part in post.thread
-        ]
-        or None,
+        thread=[*map(_summarize_part, post.thread)] or None,
         platform_data=clean_json(to_argument_spelling(post.platform_data)) if post.platform_data else None,
     )
+
+
+def _summarize_part(part: str) -> ThreadPart:
+    return ThreadPart(text=shorten_line(part, BEGINNING), characters=rules.text_length("twitter", part).count)
 
 
 def render_content(prepared: PreparedPost) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Literal
 
 from ttp_mcp.api import Integration, Post
@@ -55,7 +56,7 @@ class Filter:
 
     def digest(self, order: Order) -> str:
         """Identify filter and order in a cursor, so that it can't be used with others."""
-        statuses, accounts = sorted(self.statuses or ()), sorted(each.id for each in self.accounts or ())
+        statuses, accounts = sorted(self.statuses or ()), sorted(map(attrgetter("id"), self.accounts or ()))
         facts = [order, statuses, accounts, self.platform, str(self.after), str(self.before), self.text]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:6]
 

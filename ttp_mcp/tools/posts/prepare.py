@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -12,12 +13,11 @@ from pydantic import Field
 from ttp_mcp.api import ApiError, Integration, Post, PostCreate
 from ttp_mcp.ledger.store.base import LedgerProblem
 from ttp_mcp.text import normalize_line_ends, show_id
-from ttp_mcp.times import refuse_past
+from ttp_mcp.times import TimeProblem, parse_when, refuse_past
 from ttp_mcp.toolkit.account_directory import run_together
 from ttp_mcp.toolkit.context import ToolContext
 from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.toolkit.params import AccountIds, Content, MediaUrls, PlatformData, Platforms, Thread, Time
-from ttp_mcp.toolkit.ranges import parse_time
 from ttp_mcp.toolkit.reconnect import offer_reconnect
 from ttp_mcp.tools.posts.guards import read_existing
 from ttp_mcp.tools.posts.network_choices import NetworkChoices, NetworkOptions
@@ -78,16 +78,26 @@ async def read_new_post(args: NewPostFields, context: ToolContext, failure: str)
     Raises:
         ApiError: The post to repeat can't be read.
     """
-    old = await read_existing(args.copy_of, context, failure) if args.copy_of else Post({})
-    hidden = [name for name in UNPROMISED if args.copy_of and is_hidden(name, old) and getattr(args, name) is None]
-    return PostArguments(
-        content=args.content or old.content,
-        account_ids=args.account_ids or (() if args.platforms else old.target_ids),
+    given = PostArguments(
+        content=args.content or "",
+        account_ids=args.account_ids or (),
         platforms=args.platforms or (),
-        media_urls=args.media_urls or old.media_urls,
-        thread=args.thread or old.thread,
+        media_urls=args.media_urls or (),
+        thread=args.thread or (),
         scheduled_at=args.scheduled_at,
-        platform_data=args.platform_data or old.platform_data,
+        platform_data=args.platform_data or {},
+    )
+    if args.copy_of is None:
+        return given
+    old = await read_existing(args.copy_of, context, failure)
+    hidden = [name for name in UNPROMISED if is_hidden(name, old) and getattr(args, name) is None]
+    return replace(
+        given,
+        content=given.content or old.content,
+        account_ids=given.account_ids or (() if given.platforms else old.target_ids),
+        media_urls=given.media_urls or old.media_urls,
+        thread=given.thread or old.thread,
+        platform_data=given.platform_data or old.platform_data,
         warnings=[f"The API doesn't show the {name} of {show_id(old.id)}, so the copy has none." for name in hidden],
     )
 
@@ -106,22 +116,18 @@ def list_hidden(post: Post, platforms: Collection[str]) -> list[str]:
 class PreparedPost:
     """A post as it would be sent, its accounts by id, its problems, the existing posts (if read), and notes for the user.
 
-    `scheduled` is True if a time was passed, even one that can't be used.
+    `platforms` counts the accounts of each platform. `scheduled` is True if a time was passed, even one that can't be used.
     """
 
     post: PostCreate
     targets: dict[str, Integration]
+    platforms: Counter[str]
     findings: Findings
     others: tuple[Post, ...] | None
     scheduled: bool = False
     is_now: bool = False
     is_retry: bool = False
     notes: tuple[str, ...] = ()
-
-    @property
-    def platforms(self) -> Counter[str]:
-        """How many accounts each platform has."""
-        return Counter(account.platform for account in self.targets.values())
 
 
 async def prepare_post(
@@ -152,9 +158,9 @@ async def prepare_post(
     targets = find_targets(args.account_ids, args.platforms, book, found)
     if broken := [account for account in targets.values() if account.healthy is False]:
         await offer_reconnect(broken, context)
-    if lack := describe_missing_right(me, scheduled=scheduled):
+    if me and (lack := describe_missing_right(me, scheduled=scheduled)):
         found.add("error", lack)
-    platforms = dict.fromkeys(account.platform for account in targets.values())
+    platforms = Counter(map(attrgetter("platform"), targets.values()))
     choices = NetworkChoices(args.platform_data)
     if args.platform_data or "tiktok" in platforms:
         choices = await NetworkOptions(context).check(
@@ -189,6 +195,7 @@ async def prepare_post(
     return PreparedPost(
         post,
         targets,
+        platforms,
         found,
         others,
         scheduled=scheduled,
@@ -236,9 +243,13 @@ async def _list_posts(context: ToolContext, *, wanted: bool) -> tuple[Post, ...]
 
 def _parse_due(text: str | None, context: ToolContext) -> datetime | None:
     """Parse a time that a post can be scheduled for; None for a draft."""
-    when = parse_time(context, "scheduled_at", text)
-    if when:
-        refuse_past(when, context.now(), context.zone)
+    if text is None:
+        return None
+    try:
+        when = parse_when(text, context.zone, context.now())
+    except TimeProblem as problem:
+        raise TimeProblem(f"scheduled_at: {problem} Nothing was sent.") from None
+    refuse_past(when, context.now(), context.zone)
     return when
 
 

@@ -1,7 +1,9 @@
 """`publish_post`: publish a post now, or send it again to the accounts where it failed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from pydantic.json_schema import SkipJsonSchema
@@ -186,7 +188,9 @@ def _leave_out_accounts(step: _Step, elsewhere: dict[str, str]) -> _Step:
         return step
     targets = {each: account for each, account in step.prepared.targets.items() if each not in elsewhere}
     post = replace(step.prepared.post, account_ids=tuple(targets), platforms=())
-    return replace(step, prepared=replace(step.prepared, post=post, targets=targets), is_retry=True)
+    platforms = Counter(map(attrgetter("platform"), targets.values()))
+    prepared = replace(step.prepared, post=post, targets=targets, platforms=platforms)
+    return replace(step, prepared=prepared, is_retry=True)
 
 
 def _refuse_other_step(shown: _Step, step: _Step) -> None:

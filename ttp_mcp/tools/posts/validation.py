@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -224,7 +225,7 @@ def validate_post(
     `others` are the existing posts, if they could be read, `media_facts` the known properties of its media by URL. `scheduled` is
     True if a time was passed, even if it could not be parsed.
     """
-    platforms = Counter(account.platform for account in targets)
+    platforms = Counter(map(attrgetter("platform"), targets))
     _check_platforms(found, post, platforms, media_facts, scheduled=scheduled)
     if post.media_urls:
         _check_media(found, post, platforms, media_facts, _find_local_hosts(context))
