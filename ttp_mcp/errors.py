@@ -39,9 +39,7 @@ def error_kind(error: Exception) -> str:
 def agent_text(error: Exception, what: str) -> str | None:
     """Return the text of an exception; None for a bug, which the agent must not see.
 
-    Args:
-        error: The exception.
-        what: The failed action, for example `Post not created`.
+    `what` is the failed action, for example `Post not created`.
     """
     if isinstance(error, Refusal | FileRefused):
         return redact(str(error))

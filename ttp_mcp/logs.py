@@ -42,14 +42,8 @@ _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "httpx", "httpcore")
 def configure_logging(level: str = "WARNING", *, fd: int = 2) -> Callable[[], None]:
     """Send every log record, warning and unhandled exception to stderr: one line each, redacted, never blocking.
 
-    Existing handlers are replaced, so the order of this call and the creation of a server doesn't matter.
-
-    Args:
-        level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
-        fd: Destination of the lines.
-
-    Returns:
-        A function that restores the previous configuration.
+    Existing handlers are replaced, so the order of this call and the creation of a server doesn't matter. `level` is a name of
+    Python's logging. Returns a function that restores the previous configuration.
     """
     _ensure_open(fd)
     undo = ExitStack()

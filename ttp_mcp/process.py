@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 def reopen_nonblocking(fd: int, mode: int, undo: ExitStack) -> int:
     """Return a non-blocking descriptor of the same pipe, socket or terminal; a file never blocks and is duplicated.
 
-    A reopened pipe has flags of its own. A duplicate shares them with every process that holds the
-    original, so `undo` restores them.
-
-    Args:
-        fd: An open descriptor.
-        mode: `os.O_RDONLY` or `os.O_WRONLY`.
-        undo: Closes what was opened and restores the flags.
+    A reopened pipe has flags of its own. A duplicate shares them with every process that holds the original, so `undo` restores
+    them, and closes what was opened. `mode` is `os.O_RDONLY` or `os.O_WRONLY`.
     """
     copy = os.dup(fd)
     undo.callback(os.close, copy)

@@ -47,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handshake = None
     if not words or words[0] == "serve" or words[0].startswith("-"):
         handshake = find_handshake(words)
-    if handshake is not None and handshake.can_replay and not _replay(handshake):
-        return 0
+    if handshake is not None and handshake.can_replay:
+        process.forbid_core_dumps()
+        process.exit_at_signals()
+        if not handshake.replay():
+            return 0
     try:
         return _run_command(words, handshake)
     except Exception as bug:
@@ -58,12 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.excepthook(type(bug), bug, bug.__traceback__)
         handshake.refuse("it made a mistake of its own, which it printed to stderr. Report it.")
         return 1
-
-
-def _replay(handshake: Handshake) -> bool:
-    process.forbid_core_dumps()
-    process.exit_at_signals()
-    return handshake.replay()
 
 
 def _run_command(words: list[str], handshake: Handshake | None) -> int:

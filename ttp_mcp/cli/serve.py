@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import anyio
 
@@ -114,12 +114,11 @@ async def _serve_stdio(settings: config.Settings, with_sandbox: bool, handshake:
     from ttp_mcp.writes import startup_report
 
     async with AsyncExitStack() as stack:
-        sandbox = None
-        if with_sandbox:
-            sandbox = await open_sandbox(stack, settings)
+        sandbox = await open_sandbox(stack, settings) if with_sandbox else None
         assembly = create_server(settings, sandbox)
         stack.push_async_callback(assembly.aclose)
-        _in_background(stack, startup_report.report_unfinished_writes(assembly.app.ledger))
+        report = startup_report.report_unfinished_writes(assembly.app.ledger)
+        stack.callback(asyncio.get_running_loop().create_task(report).cancel)
         code = await transport.serve_stdio(assembly.server, writes=assembly.app.writer.in_flight, handshake=handshake)
     process.force_exit_after(code)
     return code
@@ -131,13 +130,13 @@ def _serve_http(settings: config.Settings, options: "Options", with_sandbox: boo
 
     allow_many_connections()
     try:
-        return run_async(settings, _serving, settings, options, with_sandbox)
+        return run_async(settings, _serve_in_loop, settings, options, with_sandbox)
     except BindProblem as problem:
         print(f"ttp-mcp: {problem}", file=sys.stderr)
         return 1
 
 
-async def _serving(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
+async def _serve_in_loop(settings: config.Settings, options: "Options", with_sandbox: bool) -> int:
     from ttp_mcp.transports.http.app import HttpService
     from ttp_mcp.transports.http.run import open_listener, serve_http, to_url
 
@@ -152,11 +151,6 @@ async def _serving(settings: config.Settings, options: "Options", with_sandbox: 
         name = "streamable HTTP" if options.transport == "http" else "SSE"
         said = f"ttp-mcp: serving MCP at {to_url(options, port)} ({name})"
         return await serve_http(service, opened, ready=lambda: print(said, file=sys.stderr, flush=True))
-
-
-def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Run a task until the stack is closed."""
-    stack.callback(asyncio.get_running_loop().create_task(work).cancel)
 
 
 async def open_sandbox(stack: AsyncExitStack, settings: config.Settings):  # noqa: ANN201 - named below, loaded only here
@@ -185,10 +179,9 @@ def _http_options(args: argparse.Namespace, settings: config.Settings) -> "Optio
         SettingProblem: They can't be served.
     """
     if args.transport == "stdio":
-        if ignored := _http_flags(args):
-            raise config.SettingProblem(
-                f"{', '.join(ignored)} is for --transport http or sse. Say which, or leave it out."
-            )
+        given = (name.replace("_", "-") for name in _HTTP_ONLY if getattr(args, name) not in (None, False))
+        if ignored := ", ".join(f"--{name}" for name in given):
+            raise config.SettingProblem(f"{ignored} is for --transport http or sse. Say which, or leave it out.")
         return None
     from ttp_mcp.transports.http.options import Options, check_options
 
@@ -198,7 +191,3 @@ def _http_options(args: argparse.Namespace, settings: config.Settings) -> "Optio
     options = Options(args.transport, **given)
     check_options(settings, options)
     return options
-
-
-def _http_flags(args: argparse.Namespace) -> list[str]:
-    return [f"--{name.replace('_', '-')}" for name in _HTTP_ONLY if getattr(args, name) not in (None, False)]

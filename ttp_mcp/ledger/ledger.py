@@ -95,9 +95,6 @@ class Ledger:
         """Record that a post is about to be created, and claim its accounts in every process.
 
         Args:
-            post: What will be sent.
-            tool: The calling tool.
-            max_per_hour: Limit of posts an hour.
             allow_duplicate: Create it even if an equal post exists.
             target_ids: The accounts that it reaches, if it names platforms.
             replaces: Id of the post in whose place it is made; it doesn't duplicate that one.
@@ -134,7 +131,6 @@ class Ledger:
         """Find the create that another one of this post would duplicate.
 
         Args:
-            post: What would be sent.
             target_ids: The accounts that it would reach, if it names platforms.
             gone: Ids of posts that don't exist any more, besides those deleted through this server.
         """
@@ -196,8 +192,6 @@ class Ledger:
         """Record the outcome of a write.
 
         Args:
-            write: From `begin_…`.
-            outcome: Its outcome.
             post: The post that was created.
             claim: The post was found by searching, so it must not belong to another write.
 

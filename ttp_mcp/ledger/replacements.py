@@ -41,11 +41,7 @@ class Replacements:
         self._store = store
 
     async def begin(self, old_id: str, post: PostCreate) -> PendingReplacement | None:
-        """Record that a post is about to be replaced.
-
-        Args:
-            old_id: The post that will be deleted.
-            post: What is created in its place, by `begin_create` with `replaces`.
+        """Record that a post is about to be replaced by another, which `begin_create` records with `replaces`.
 
         Returns:
             None when it is recorded. Otherwise another replacement of the same post that hasn't ended; nothing is recorded.

@@ -29,7 +29,6 @@ class Duplicates:
         """Find the earlier create that `Writer.create` would return instead of sending, according to the ledger.
 
         Args:
-            post: What would be sent.
             existing: All current posts, if the caller has them; a deleted post isn't a duplicate.
             target_ids: The accounts that it would reach, if it names platforms.
 

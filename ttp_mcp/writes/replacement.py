@@ -89,7 +89,8 @@ class Replacer:
             if not self._reserve(old.id):
                 return Replacement("in_progress")
             try:
-                return await self._run(old.id, post, existing)
+                created = await self._begin(old.id, post) or await self._create(old.id, post, existing)
+                return created if isinstance(created, Replacement) else await self._swap(old.id, created, post)
             finally:
                 self.writer.replacing.discard(old.id)
 
@@ -99,14 +100,6 @@ class Replacer:
             return False
         self.writer.replacing.add(old_id)
         return True
-
-    async def _run(self, old_id: str, post: PostCreate, existing: Collection[Post] | None) -> Replacement:
-        if blocked := await self._begin(old_id, post):
-            return blocked
-        created = await self._create(old_id, post, existing)
-        if isinstance(created, Replacement):
-            return created
-        return await self._swap(old_id, created, post)
 
     async def _begin(self, old_id: str, post: PostCreate) -> Replacement | None:
         """Record in the ledger that both posts may exist. Returns None, or the replacement that is in the way."""
@@ -188,17 +181,15 @@ class Replacer:
         self, old_id: str, new_id: str, failed: FailedStep | None = None, old_status: str | None = None
     ) -> Replacement:
         """Delete the replacement, unless the old post is gone too."""
-        try:
+        outcome, left = "both_exist", new_id
+        with suppress(ApiError, WriteRefused, LedgerProblem):
             if not await self._exists(old_id):
-                await self._close(old_id, new_id)
-                return Replacement("old_post_gone", new_id, failed_step=failed, old_status=old_status)
-            removed = await self.writer.delete(new_id, tool=TOOL, limited=False)
-        except (ApiError, WriteRefused, LedgerProblem):
-            return Replacement("both_exist", new_id, failed_step=failed, old_status=old_status)
-        if removed.outcome == "unknown":
-            return Replacement("both_exist", new_id, failed_step=failed, old_status=old_status)
-        await self._close(old_id, None)
-        return Replacement("taken_back", failed_step=failed, old_status=old_status)
+                outcome = "old_post_gone"
+            elif (await self.writer.delete(new_id, tool=TOOL, limited=False)).outcome != "unknown":
+                outcome, left = "taken_back", None
+        if outcome != "both_exist":
+            await self._close(old_id, left)
+        return Replacement(outcome, left, failed_step=failed, old_status=old_status)
 
     async def _close(self, old_id: str, new_id: str | None) -> None:
         """End the record in the ledger. Without it only the redirect from the old id is missing."""

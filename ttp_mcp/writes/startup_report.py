@@ -37,7 +37,8 @@ async def report_unfinished_writes(
             # The next check may succeed: another program holds the file, or a store is briefly unavailable.
             continue
         if new:
-            log.warning("%s%s: %s. check_setup says more.", user, _render_count(len(new)), "; ".join(new[:10]))
+            count = "One write is unfinished" if len(new) == 1 else f"{len(new)} writes are unfinished"
+            log.warning("%s%s: %s. check_setup says more.", user, count, "; ".join(new[:10]))
         reported.update(new)
 
 
@@ -59,7 +60,3 @@ def _render_replacement(pending: PendingReplacement) -> str:
         else "a replacement may have been created"
     )
     return f"{shorten_line(pending.old_id, 60)} was being replaced at {to_wire(pending.at)}, {new}, both may exist"
-
-
-def _render_count(number: int) -> str:
-    return "One write is unfinished" if number == 1 else f"{number} writes are unfinished"

@@ -56,14 +56,9 @@ class Writer:
         """Set up.
 
         Args:
-            api: The API.
-            ledger: Where writes are recorded.
-            limits: Limits an hour.
             deadline_seconds: How long a write may take, including the search after a lost response.
             min_search_seconds: How long such a search takes at least.
             grace_seconds: How long a write goes on after its caller was cancelled.
-            monotonic: Monotonic clock.
-            sleep: Sleep function.
             now: Clock of this machine, aware UTC; the same as the API client's.
         """
         self._api = api
@@ -98,8 +93,6 @@ class Writer:
         """Create a post, at most once.
 
         Args:
-            post: What is sent.
-            tool: The calling tool.
             allow_duplicate: Send it even if an equal post was created before.
             existing: All current posts, if the caller has them: they tell an old equal post from a new one.
             target_ids: The accounts that it reaches, if it names platforms: the same post to one of them is a duplicate.
@@ -129,11 +122,7 @@ class Writer:
         return await self.in_flight.run_detached(partial(self._create, post, begin, existing, replaces))
 
     async def publish(self, post: Post, *, tool: str) -> Published:
-        """Publish a post at the API's next tick, at most once.
-
-        Args:
-            post: The post, as it was read just now.
-            tool: The calling tool.
+        """Publish a post, as it was read just now, at the API's next tick, at most once.
 
         Raises:
             ApiError: It was not published.
@@ -146,8 +135,6 @@ class Writer:
         """Delete a post.
 
         Args:
-            post_id: Its id.
-            tool: The calling tool.
             post: The post, if the caller has just read it.
             limited: Apply the limit an hour. It must not keep a call from removing what it created itself.
 

@@ -170,13 +170,9 @@ def reject_malformed() -> Generator[None]:
 def check_steps(
     steps: Sequence[Put | Delete], versions: Sequence[str], cap: RateCap | None, counted: int
 ) -> CommitResult | None:
-    """Return why the steps must not be carried out, or None. `done`: an earlier attempt carried them out.
+    """Return why the steps of a commit must not be carried out, or None. `done`: an earlier attempt carried them out.
 
-    Args:
-        steps: The steps of a commit.
-        versions: The version that each step's document has; "" if there is none.
-        cap: The condition, if there is one.
-        counted: How many documents `cap` counts.
+    `versions` are those that each step's document has, "" without one; `counted` is how many documents `cap` counts.
     """
     is_changed = False
     for step, version in zip(steps, versions, strict=True):
