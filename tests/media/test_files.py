@@ -145,6 +145,14 @@ def test_path_that_is_not_plainly_below_the_folder_is_refused(folder, source):
     assert str(folder.parent) not in refusal(source, folder)
 
 
+@pytest.mark.parametrize("source", [".photo.jpg", "trip/.beach.jpg", ".trip/beach.jpg"])
+def test_hidden_file_is_not_read(folder, source):
+    """`.env` and its like may be in any folder; the file exists."""
+    (folder / ".trip").mkdir()
+    (folder / source).write_bytes(b"picture")
+    assert "hidden files and folders are never read" in refusal(source, folder)
+
+
 @pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\uffa0", "\ufff0", "\U0001d173", "\U000e0080", "\U000e0fff"])
 def test_file_with_an_invisible_character_in_its_name_is_refused(folder, hidden):
     """Although it exists."""
@@ -579,8 +587,11 @@ def test_opened_file_has_a_short_name_with_its_extension(folder):
     with open_below(f"trip/{long}", [folder]) as file:
         assert file.name == "n" * 88 + ".jpeg"
         assert file.size == 1
-    with open_below("trip/beach.jpg", [folder]) as file:
-        assert file.name == "beach.jpg"
+    longest = "n" * 95 + ".jpeg"
+    for name in ("beach.jpg", longest):
+        (folder / "trip" / name).write_bytes(b"x")
+        with open_below(f"trip/{name}", [folder]) as file:
+            assert file.name == name
 
 
 @pytest.mark.requirement("uploads.identity")

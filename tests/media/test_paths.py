@@ -92,6 +92,7 @@ def test_relative_windows_path_is_split_at_either_separator(source):
         (r"C:\Users\Ann\Pictures\photo.png:evil", "the path has a colon after its drive"),
         (r"C:\Users\Ann\Pictures\photo.png::$DATA", "the path has a colon after its drive"),
         ("photo.png:evil.png", "the path has a colon after its drive"),
+        (r"trip:evil\photo.png", "the path has a colon after its drive"),
         (r"C:photo.png", "the path has a drive without a folder"),
         (r"c:trip\photo.png", "the path has a drive without a folder"),
         (r"\photo.png", "the path has no drive"),
