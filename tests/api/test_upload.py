@@ -94,9 +94,9 @@ async def serving(handle, host="127.0.0.1"):
 
 
 @contextmanager
-def serving_tls(settings, handle):
+def serving_tls(settings, handle, host="127.0.0.1"):
     """Serve one TLS connection in a thread; yield the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
     def run():
         with suppress(OSError):
@@ -182,6 +182,7 @@ async def test_request_has_the_file_its_type_and_its_length_and_nothing_else():
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
+        (300, "permanent"),
         (301, "permanent"),
         (302, "permanent"),
         (303, "permanent"),
@@ -206,7 +207,7 @@ async def test_each_status_has_its_meaning(status, kind):
     async with serving(answering(answer)) as port:
         found, reason = await problem(storage(), f"http://127.0.0.1:{port}/key")
     assert found == kind
-    assert (str(status) in reason) == (status not in (301, 302, 303, 307, 308))
+    assert (str(status) in reason) == (status not in (300, 301, 302, 303, 307, 308))
 
 
 @pytest.mark.requirement("uploads.whole")
@@ -268,6 +269,20 @@ async def test_changed_file_is_never_stored_whole(source, expected, in_process):
             found = await problem(storage(), f"http://127.0.0.1:{port}/key", source)
     assert found == expected
     assert len(complete) == (source.changes_after == 1)
+
+
+@pytest.mark.requirement("uploads.whole")
+async def test_bytes_beyond_the_announced_length_are_not_sent():
+    """A file that grows between the check and the upload."""
+    received = []
+
+    async def collect(request):
+        received.append(await request.body())
+        return Response()
+
+    app = Starlette(routes=[Route("/key", collect, methods=["PUT"])])
+    await put(storage(app=app), "http://media.sandbox.localhost/key", Bytes(claimed=len(BODY) - 10))
+    assert received == [BODY[:-10]]
 
 
 @pytest.mark.requirement("uploads.whole")
@@ -348,6 +363,17 @@ async def test_certificate_must_match_the_host_name(tmp_path, name, reached):
         else:
             assert await problem(storage(tls=client), url) == ("retryable", "the storage could not be reached")
     assert received == ([f"Host: media.localhost:{port}"] if reached else [])
+
+
+@pytest.mark.requirement("uploads.pinned")
+async def test_certificate_of_an_address_is_checked(tmp_path):
+    """A URL has it in brackets, a certificate doesn't."""
+    server, client = tls_pair(tmp_path, "::1")
+    try:
+        with serving_tls(server, lambda connection: (read_whole(connection), connection.sendall(OK)), "::1") as port:
+            await put(storage(tls=client), f"https://[::1]:{port}/key")
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
 
 
 @pytest.mark.requirement("uploads.ends")

@@ -2,6 +2,7 @@
 
 import datetime
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -10,9 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def make_certificate(folder: Path, name: str = "localhost", days: int = 1) -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate that is valid until `days` from now; returns the server's TLS context and the file of its CA."""
+    """Make a certificate for a host name or an IPv6 address, valid until `days` from now.
+
+    Returns the server's TLS context and the file of its CA.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    other_name = x509.IPAddress(ip_address(name)) if ":" in name else x509.DNSName(name)
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
     signed = (
         x509.CertificateBuilder()
@@ -23,7 +28,7 @@ def make_certificate(folder: Path, name: str = "localhost", days: int = 1) -> tu
         # OpenSSL reads the machine's clock even if a test moves Python's ahead.
         .not_valid_before(end - datetime.timedelta(days=1000))
         .not_valid_after(end)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([other_name]), critical=False)
         .sign(key, hashes.SHA256())
     )
     ca, private = folder / "ca.pem", folder / "key.pem"

@@ -101,8 +101,7 @@ class MediaDownloader:
         self._check_size(response.length or 0)
         expected, received, head = response.length, 0, b""
         while block := response.read1(_BLOCK_BYTES):
-            if connection.is_stopped:
-                raise TransferProblem("permanent", "it was cancelled")
+            connection.check_not_stopped()
             received += len(block)
             self._check_size(received)
             file.write(block)
@@ -137,4 +136,4 @@ def _join_url(url: str, location: str) -> str:
 
 def _get_file_name(url: str) -> str:
     """Return the last part of a URL's path, not cleaned for display."""
-    return unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")
+    return unquote(urlsplit(url).path.rpartition("/")[2])

@@ -8,6 +8,7 @@ import contextlib
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Generator, Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import Literal
@@ -34,6 +35,10 @@ class TransferProblem(Exception):
         self.status = status
 
 
+class TransferStopped(Exception):
+    """The caller stopped the transfer, so its result is never read."""
+
+
 class HostConnection:
     """A way to checked hosts for one transfer. One thread uses it, another may stop it."""
 
@@ -55,7 +60,7 @@ class HostConnection:
         self._resolve = resolve
         self._tls = tls
         self._socket: socket.socket | None = None
-        self.is_stopped = False
+        self._stopped = threading.Event()
 
     def check(self, url: str) -> UploadTarget:
         """Check a URL by its text alone.
@@ -90,7 +95,7 @@ class HostConnection:
 
     def stop(self) -> None:
         """Stop at any point; a thread that waits for the network wakes up."""
-        self.is_stopped = True
+        self._stopped.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 # The method of a TLS socket would first drop the encryption.
@@ -99,11 +104,19 @@ class HostConnection:
                     # On Windows only closing wakes a blocked call; the Python method would wait for readers of the response.
                     socket.SocketType.close(self._socket)
 
+    def check_not_stopped(self) -> None:
+        """Check whether the transfer may go on.
+
+        Raises:
+            TransferStopped: The caller stopped it.
+        """
+        if self._stopped.is_set():
+            raise TransferStopped
+
     def _connect(self, target: UploadTarget) -> socket.socket:
         """Connect to the first address that can be reached."""
         for address in self._find_addresses(target):
-            if self.is_stopped:
-                raise TransferProblem("permanent", "it was cancelled")
+            self.check_not_stopped()
             try:
                 return self._connect_to(address, target)
             except network.UnusableSetting as setting:

@@ -11,7 +11,7 @@ import anyio.to_thread
 import httpx2
 from starlette.types import ASGIApp
 
-from ttp_mcp.api.hosts import AT_ONCE, READ_SECONDS, HostConnection, TransferProblem
+from ttp_mcp.api.hosts import AT_ONCE, READ_SECONDS, HostConnection, TransferProblem, TransferStopped
 from ttp_mcp.api.ssrf import Resolver, UploadTarget, system_resolver
 from ttp_mcp.media.files import OpenFile
 
@@ -118,7 +118,6 @@ class _Transfer:
         # Without its length the body would be sent in chunks, which object stores refuse.
         self._headers = {"Host": target.authority, "Content-Type": content_type, "Content-Length": str(source.size)}
         self._claim = threading.Lock()
-        sent.count = 0
 
     def stop(self) -> None:
         """Stop at any point; a thread that waits for the network wakes up."""
@@ -133,7 +132,7 @@ class _Transfer:
             TransferProblem: There was none.
         """
         if not self._claim.acquire(blocking=False):  # pragma: no cover - only when cancelled just as the thread begins
-            raise TransferProblem("permanent", "it was cancelled")
+            raise TransferStopped
         try:
             with self._connection.send_head("PUT", self._target, self._headers) as http:
                 http.sock.settimeout(WRITE_SECONDS)
@@ -165,8 +164,7 @@ class _Transfer:
             raise TransferProblem("expired", "the upload URL was too old")
         size, offset = self._source.size, 0
         while offset < size:
-            if self._connection.is_stopped:
-                raise TransferProblem("permanent", "it was cancelled")
+            self._connection.check_not_stopped()
             try:
                 block = self._source.read_at(offset, min(BLOCK_BYTES, size - offset))
             except OSError:
