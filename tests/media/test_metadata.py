@@ -80,6 +80,15 @@ def test_rotated_video_has_its_displayed_dimensions(upload):
 
 
 @pytest.mark.requirement("uploads.shape")
+def test_first_frame_header_has_the_dimensions(upload):
+    """A later one is of a smaller layer."""
+    layer = segment(0xC1, struct.pack(">BHH", 8, 75, 100) + b"\3" * 10)
+    content = jpeg(width=400, height=300)
+    found, _ = upload("a.jpg", content[:-2] + layer + content[-2:])
+    assert (found.facts.width, found.facts.height) == (400, 300)
+
+
+@pytest.mark.requirement("uploads.shape")
 @pytest.mark.parametrize(
     ("name", "content", "animated"),
     [
@@ -119,6 +128,23 @@ def test_private_exif_is_left_out_and_rotation_stays(upload, kind, order, block,
 
 
 @pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("label", "tags"),
+    [
+        ("names of people", (0x013B, 0x8298, 0x9C9D, 0xA430)),
+        ("serial numbers", (0xA431, 0xA435, 0xC62F)),
+        ("the camera maker's notes", (0x927C,)),
+    ],
+)
+def test_each_private_tag_is_left_out_of_either_directory(upload, label, tags):
+    """Programs write some of them into the first directory and into the camera's."""
+    for tag in tags:
+        for block in (exif((tag, 2, 0)), exif(camera=[(tag, 2, 0)])):
+            found, sent = upload("a.jpg", with_exif("jpg", block))
+            assert (found.private, sent) == ([label], jpeg(width=1200, height=900))
+
+
+@pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
 def test_private_exif_without_rotation_leaves_no_trace(upload, kind):
     """Also the flags and the length of a WebP fit."""
@@ -146,10 +172,26 @@ def test_harmless_exif_is_kept(upload, kind):
 @pytest.mark.parametrize(
     ("text", "label"),
     [
-        (b"exif:GPSLatitude='52,31N'", "the place"),
-        (b"photoshop:City='Berlin'", "the place"),
+        *(
+            (text, "the place")
+            for text in (
+                *(
+                    b"exif:GPSLatitude='52,31N'",
+                    b"exif:GPSLongitude='1'",
+                    b"exif:GPSDestBearing='1'",
+                    b"Iptc4xmpCore:Location='x'",
+                ),
+                *(b"photoshop:City='Berlin'", b"photoshop:State='x'", b"photoshop:Country='x'"),
+            )
+        ),
         (b"aux:SerialNumber='123'", "serial numbers"),
-        (b"dc:creator='Ann'", "names of people"),
+        *(
+            (text, "names of people")
+            for text in (
+                *(b"dc:creator='Ann'", b"dc:rights='Ann'", b"xmpRights:Owner='Ann'", b"aux:OwnerName='Ann'"),
+                *(b"Iptc4xmpExt:PersonInImage='Ann'", b"MPReg:PersonDisplayName='Ann'", b"mwg-rs:Name='Ann'"),
+            )
+        ),
     ],
 )
 def test_private_xmp_is_left_out(upload, text, label):
@@ -158,6 +200,7 @@ def test_private_xmp_is_left_out(upload, text, label):
     plain = png_chunk(b"tEXt", b"Comment\0Hello")
     for name, content, expected in (
         ("a.jpg", jpeg(icc, segment(0xE1, XMP + text)), jpeg(icc)),
+        ("a.jpg", jpeg(icc, segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + text)), jpeg(icc)),
         ("a.png", png(1, 1, plain, png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text)), png(1, 1, plain)),
         (
             "a.webp",
@@ -180,7 +223,11 @@ def test_harmless_xmp_is_kept(upload):
 @pytest.mark.parametrize(
     ("chunk", "label"),
     [
-        (png_chunk(b"tEXt", b"Author\0Ann"), "names of people"),
+        *(
+            (png_chunk(kind, keyword + b"\0Ann"), "names of people")
+            for kind in (b"tEXt", b"zTXt", b"iTXt")
+            for keyword in (b"Author", b"Artist", b"Copyright", b"Owner")
+        ),
         (png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"x")), "unreadable metadata"),
         (png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x")), "unreadable metadata"),
     ],
@@ -193,7 +240,11 @@ def test_private_text_of_a_png_is_left_out(upload, chunk, label):
 
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize(
-    ("dataset", "label"), [(b"\x1c\x02\x5a\0\6Berlin", "the place"), (b"\x1c\x02\x50\0\3Ann", "names of people")]
+    ("dataset", "label"),
+    [
+        *((b"\x1c\x02%c\0\6Berlin" % number, "the place") for number in (26, 27, 90, 92, 95, 100, 101)),
+        *((b"\x1c\x02%c\0\3Ann" % number, "names of people") for number in (80, 85, 110, 116, 122)),
+    ],
 )
 def test_private_iptc_is_left_out(upload, dataset, label):
     """As Photoshop writes it."""
@@ -205,7 +256,14 @@ def test_private_iptc_is_left_out(upload, dataset, label):
 def test_data_after_a_picture_is_left_out(upload):
     """Phones append films and second pictures with metadata of their own."""
     extended = webp(webp_header(9, 9), PIXELS)
-    for name, whole, more in (("a.jpg", jpeg(), jpeg()), ("a.png", png(), b"x"), ("a.webp", extended, b"xy")):
+    # The marker of the end is at the border of two reads.
+    large = jpeg(padding=64 * 1024 - 7)
+    for name, whole, more in (
+        ("a.jpg", jpeg(), jpeg()),
+        ("a.jpg", large, b"x"),
+        ("a.png", png(), b"x"),
+        ("a.webp", extended, b"xy"),
+    ):
         found, sent = upload(name, whole + more)
         assert (found.private, sent) == (["data after the picture"], whole)
 
