@@ -41,8 +41,13 @@ PROTECTING = (
     "api/download",
     "api/hosts",
     "api/ssrf",
+    "api/connections",
     "media/files",
     "media/paths",
+    "media/metadata",
+    "media/images",
+    "media/movies",
+    "media/scan",
     "config",
     "credentials",
     "text",
@@ -60,6 +65,9 @@ PROTECTING = (
 )
 # The closest tests of a module or folder, where they aren't in the folder of the same name.
 TESTS = {
+    "api/connections": tuple(
+        f"tests/api/test_{name}.py" for name in ("connections", "requests", "network", "tls_handshake")
+    ),
     "api/download": ("tests/api/test_download.py",),
     "api/hosts": ("tests/api/test_upload.py", "tests/api/test_download.py", "tests/api/test_network.py"),
     "api/http": ("tests/api/test_requests.py", "tests/api/test_endpoints.py"),
