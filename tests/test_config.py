@@ -17,6 +17,7 @@ from ttp_mcp import config
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.http import Http
 from ttp_mcp.config import SETTINGS, SettingProblem, load_settings
+from ttp_mcp.config.login import has_login
 from ttp_mcp.tools import TOOLSETS
 
 TEXT = "ttp_" + "0123456789ab" * 4
@@ -149,7 +150,8 @@ def test_problem_of_a_setting_is_its_rule_and_the_next_step(name, value, rule):
         ("TTP_ORG_ID", "a b"),
         ("TTP_ORG_ID", "a\r\nx-evil: 1"),
         ("TTP_ORG_ID", "é"),
-        *(("TTP_PROFILE", name) for name in ("Brand", "a/b", "../x", "x" * 33, "-x", "nul", "com1", "a b", "é", "..")),
+        *(("TTP_PROFILE", name) for name in ("Brand", "a/b", "../x", "x" * 33, "-x", "a b", "a.b", "é", "..")),
+        *(("TTP_PROFILE", device) for device in ("con", "prn", "aux", "nul", "com1", "com9", "lpt0", "lpt9")),
     ],
 )
 def test_value_that_breaks_its_rule_is_refused_by_name(name, value):
@@ -342,7 +344,8 @@ def test_computer_without_a_home_folder_is_one_line(monkeypatch):
     assert str(caught.value) == (
         "No home folder: HOME or USERPROFILE is not set. Set it, or for a server TTP_STATE_DIR to an absolute path."
     )
-    assert load_settings({"TTP_STATE_DIR": f"{DRIVE}/state"}).state_dir == Path(f"{DRIVE}/state")
+    assert load_settings({"TTP_STATE_DIR": f"{DRIVE}/state"}, with_login=True).state_dir == Path(f"{DRIVE}/state")
+    assert not has_login({})
 
 
 @pytest.mark.requirement("config.odd-values")

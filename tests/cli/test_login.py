@@ -235,6 +235,26 @@ def test_unreplaced_reference_counts_as_not_set(logged_in, api, client):
 
 
 @pytest.mark.requirement("login.order")
+def test_variable_that_wins_over_the_login_of_a_profile_is_a_warning(run, logged_in, api, caplog):
+    """A user who names a profile means its account. A profile without a login has nothing to win over."""
+    assert run("login", "--profile", "brand-a", given=api["token"].encode())[0] == 0
+    for profile in ("", "brand-b"):
+        assert settings(TTP_PROFILE=profile, TTP_API_TOKEN=OTHER).token.reveal() == OTHER
+    assert caplog.messages == []
+    assert settings(TTP_PROFILE="brand-a", TTP_API_TOKEN=OTHER).token.reveal() == OTHER
+    assert caplog.messages == ["TTP_API_TOKEN is set and wins over the login of profile brand-a."]
+
+
+@pytest.mark.requirement("login.order")
+def test_profile_without_a_login_uses_no_other(logged_in):
+    found = settings(TTP_PROFILE="brand-b")
+    assert (found.token, found.token_source) == (None, "the login of profile brand-b")
+    assert found.token_problem == (
+        "profile brand-b has no login. Run `ttp-mcp login --profile brand-b` and restart this server."
+    )
+
+
+@pytest.mark.requirement("login.order")
 def test_doctor_says_which_source_won(run, logged_in, api, monkeypatch):
     _, out, _ = run("doctor")
     assert re.search(r"token: accepted \(fingerprint \w{8}, from the login\) by http", out)
