@@ -49,6 +49,17 @@ async def test_other_escapes_are_unchanged(web, content):
     assert response.json()["result"].get("isError", False) is False
 
 
+async def test_prompt_with_half_an_emoji_is_rendered(web):
+    """The user reads it before anything is sent."""
+    wanted = request("prompts/get", {"name": "turn_into_thread", "arguments": {"text": "a\ud83d"}})
+    response = await web.http.post(
+        "/mcp",
+        content=json.dumps(wanted["json"]).encode(),
+        headers={**wanted["headers"], "content-type": "application/json"},
+    )
+    assert response.json()["result"]["messages"][0]["content"]["text"].endswith("The text:\na\ufffd")
+
+
 async def test_body_in_many_parts_is_repaired_as_a_whole(web):
     """The mark and an escape may be split across two parts."""
     wanted = body_of(rb"a\ud83d")
