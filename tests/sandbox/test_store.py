@@ -189,7 +189,7 @@ def test_failed_migration_leaves_the_older_data(path: Path, monkeypatch: pytest.
 
 
 def test_file_that_is_not_a_database_is_refused_with_a_fix(path: Path) -> None:
-    """It isn't changed."""
+    """It isn't changed, and closed, so that Windows can move it while the error is shown."""
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(StoreProblem) as refused:
         Store(path)
@@ -198,6 +198,7 @@ def test_file_that_is_not_a_database_is_refused_with_a_fix(path: Path) -> None:
         "Move it away, or run `ttp-mcp sandbox reset`."
     )
     assert path.read_bytes() == b"no database" * 1000
+    assert path.name not in {Path(file.path).name for file in psutil.Process().open_files()}
 
 
 def test_unreachable_file_is_not_called_damaged(tmp_path: Path) -> None:

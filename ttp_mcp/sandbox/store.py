@@ -99,14 +99,7 @@ class Store:
         """Return this thread's connection, in autocommit mode."""
         held: _ThreadConnection | None = getattr(self._local, "held", None)
         if held is None:
-            held = _ThreadConnection(
-                sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            )
-            held.db.row_factory = sqlite3.Row
-            _use_wal(held.db)
-            held.db.execute("PRAGMA synchronous = FULL")
-            held.db.execute("PRAGMA foreign_keys = ON")
-            self._local.held = held
+            held = self._local.held = _ThreadConnection(_connect(self.path))
             with self._lock:
                 self._opened.add(held)
         return held.db
@@ -173,6 +166,20 @@ def _suggest_fix(code: int) -> str:
         # A database with other tables, perhaps another program's.
         return "Move it away, or name another folder."
     return "Check the folder's rights and free space, and whether a process holds the file; then try again."
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.row_factory = sqlite3.Row
+        _use_wal(db)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        # The error refers to the connection, which would keep a file open that the user should move away.
+        db.close()
+        raise
+    return db
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
