@@ -79,7 +79,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as one line; line ends become `\\n`."""
-        return _UNPRINTABLE.sub(_escape_match, redact(super().format(record)))
+        return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], redact(super().format(record)))
 
 
 class StderrHandler(QueueHandler):
@@ -178,10 +178,6 @@ def _ensure_open(fd: int) -> None:
 def _set_handlers(logger: logging.Logger, handlers: list[logging.Handler], level: int) -> None:
     logger.handlers[:] = handlers
     logger.setLevel(level)
-
-
-def _escape_match(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
 
 
 def _encode_line(line: str) -> bytes:

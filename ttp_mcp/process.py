@@ -99,11 +99,7 @@ def exit_at_signals() -> None:
     On Windows a blocking read would delay a handler until the next message, so the system's own ends the process.
     """
     for number in _shutdown_signals():
-        signal.signal(number, signal.SIG_DFL if sys.platform == "win32" else _exit_idle)
-
-
-def _exit_idle(*_: object) -> None:
-    os._exit(0)
+        signal.signal(number, signal.SIG_DFL if sys.platform == "win32" else lambda _signal, _frame: os._exit(0))
 
 
 def _shutdown_signals() -> list[signal.Signals]:
