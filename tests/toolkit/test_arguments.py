@@ -1,10 +1,12 @@
 """Forms in which clients send an argument."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ttp_mcp.toolkit.arguments import ArgumentProblem, read_arguments
+from ttp_mcp.toolkit.models import ToolInput
 from ttp_mcp.tools import TOOLSETS
 
 pytestmark = pytest.mark.requirement("toolkit.arguments")
@@ -118,7 +120,12 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
         ("create_post", {"content": 7}, "content must be text"),
         ("create_post", {"thread": ["a", 7]}, "thread.1 must be text"),
         ("create_post", {"thread": {"a": 1}}, "thread must be a list"),
-        ("create_post", {"thread": '["a", "b"'}, "thread must be a list"),
+        ("create_post", {"thread": ' ["a", "b"'}, "thread must be a list"),
+        ("create_post", {"thread": '{"a": "b"'}, "thread must be a list"),
+        ("create_post", {"zzz": 1, "content": 7}, f"unknown argument zzz (known are {KNOWN}); content must be text"),
+        ("create_post", {"thread": ["a\udfff", "b\0"], "platform_data": {"a": float("nan")}}, (
+            f"thread.0 {UNICODE}; thread.1 must not hold a NUL character; platform_data {NUMBER}"
+        )),
         ("create_post", {"platform_data": [1]}, "platform_data must be an object"),
         ("create_post", {"platform_data": {"a": float("nan")}}, f"platform_data {NUMBER}"),
         ("create_post", {"platform_data": {"a": [1.5, {"b": float("inf")}]}}, f"platform_data {NUMBER}"),
@@ -170,6 +177,21 @@ def test_arguments_are_read_from_other_spellings_and_forms(tool, arguments, read
     content = {"content": "Hello"} if tool == "create_post" else {}
     values = read_arguments(TOOL[tool], {**content, **arguments}).model_dump(exclude_unset=True)
     assert values == {**content, **read}
+
+
+class OwnInput(ToolInput):
+    """Arguments of no tool yet."""
+
+    two_long_words: list[str]
+    share: float = 1.0
+
+
+def test_each_new_argument_has_the_spelling_of_the_api_and_a_rule():
+    """Whatever its type."""
+    tool = replace(TOOL["list_posts"], name="own", input=OwnInput)
+    assert read_arguments(tool, {"twoLongWords": "a"}).model_dump() == {"two_long_words": ["a"], "share": 1.0}
+    with pytest.raises(ArgumentProblem, match=r"^own not called: share is not valid\. Nothing was sent\.$"):
+        read_arguments(tool, {"two_long_words": "a", "share": "half"})
 
 
 def test_code_of_a_confirmation_is_an_argument_where_codes_are_used():

@@ -36,8 +36,9 @@ async def made(agent, **post):
 async def test_only_posts_due_soon_are_confirmed(connect, mode):
     """Ten minutes are too short to cancel."""
     async with connect(answer=True, mode=mode, demo_posts=False) as agent:
-        await agent.ok("create_post", **LATER)
+        _, later = await agent.ok("create_post", **LATER)
         await agent.ok("create_post", **DRAFT)
+        await agent.ok("reschedule_post", post_id=later["post_id"], scheduled_at="2026-11-26T11:00")
         assert agent.questions == []
         await agent.ok("create_post", **SOON)
         assert len(agent.standing()) == 3

@@ -70,7 +70,7 @@ def read_arguments(tool: Tool, arguments: dict[str, Any], *, with_confirmation: 
 
 
 def _describe_unknown(given: str, name: str, known: set[str]) -> str:
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
     return f"unknown argument {show_id(given)} ({hint})"
 
@@ -87,7 +87,7 @@ def _read_leniently(model: type[ToolInput], values: Mapping[str, Any]) -> dict[s
         if name in kinds:
             value = _to_structure(name, value, kinds[name])
         if name in choices:
-            value = _match_case(value, choices[name])
+            value = _lower_words(value)
         field = model.model_fields.get(name)
         if (field and field.is_required()) or not _is_filler(name, value):
             read[name] = value
@@ -133,7 +133,7 @@ def _list_parts(annotation: object) -> list[Any]:
 def _to_structure(name: str, value: object, kind: type) -> object:
     if isinstance(value, str):
         value = _from_json_text(value, kind)
-    if kind is dict or value is None or isinstance(value, (list, dict)):
+    if value is None or isinstance(value, (list, dict)):
         return cast("object", value)
     if not isinstance(value, str):
         return [value]
@@ -162,24 +162,20 @@ def _is_filler(name: str, value: object) -> bool:
 
 
 @cache
-def _find_choices(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
-    """Return the words that a field takes, for each field that takes only some."""
-    return {
-        name: get_args(part)
-        for name, field in model.model_fields.items()
-        for part in _list_parts(field.annotation)
-        if get_origin(part) is Literal
+def _find_choices(model: type[BaseModel]) -> frozenset[str]:
+    """Return the fields that take only some words. All such words are in lower case."""
+    fields = model.model_fields.items()
+    is_choice = {
+        name: any(get_origin(part) is Literal for part in _list_parts(each.annotation)) for name, each in fields
     }
+    return frozenset(name for name in is_choice if is_choice[name])
 
 
-def _match_case(value: object, choices: tuple[str, ...]) -> object:
-    """Return a word, or each word of a list, in the case of the choices."""
+def _lower_words(value: object) -> object:
+    """Return a word, or each word of a list, in lower case."""
     if isinstance(value, list):
-        return [_match_case(entry, choices) for entry in cast("list[object]", value)]
-    if not isinstance(value, str):
-        return value
-    word = value.strip().lower()
-    return word if word in choices else value
+        return [_lower_words(entry) for entry in cast("list[object]", value)]
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _check_values(model: type[ToolInput], values: dict[str, Any]) -> list[str]:
@@ -251,4 +247,4 @@ _RULES = {
 def _describe_error(details: ErrorDetails) -> str:
     name = ".".join(show_id(str(part)) for part in details["loc"])
     rule = _RULES.get(details["type"], "is not valid").format(**details.get("ctx", {}))
-    return f"{name} {rule}" if name else rule
+    return f"{name} {rule}"
