@@ -47,20 +47,18 @@ def check_media_url(number: int, url: str, local_hosts: Collection[str] = ()) ->
         return
     host, place = (parts.hostname or "").lower().rstrip("."), f"media_urls entry {number}"
     if host and host not in local_hosts and _is_unreachable(host):
-        yield (
-            "error",
-            f"{place} is an address that no network can reach. Upload the file with upload_media and pass its public_url.",
-        )
+        words = f"{place} is an address that no network can reach. Upload the file with upload_media and pass its public_url."
+        yield "error", words
     elif _is_page(host, parts.path, parts.query):
-        yield (
-            "warning",
-            f"{place} is a page of {host}, not the file. Upload the file with upload_media, or pass the file's own URL.",
+        words = (
+            f"{place} is a page of {host}, not the file. Upload the file with upload_media, or pass the file's own URL."
         )
+        yield "warning", words
     elif (extension := parts.path.rpartition("/")[2].rpartition(".")[2].lower()) in _UNSUPPORTED and "." in parts.path:
-        yield (
-            "warning",
-            f"{place} ends in .{extension}; TimeToPost takes {TAKEN}. Convert the file and upload it with upload_media.",
+        words = (
+            f"{place} ends in .{extension}; TimeToPost takes {TAKEN}. Convert the file and upload it with upload_media."
         )
+        yield "warning", words
 
 
 def _is_unreachable(host: str) -> bool:
@@ -105,10 +103,8 @@ def check_media_facts(platform: str, number: int, facts: MediaFacts) -> Iterator
 def check_media_size(number: int, facts: MediaFacts) -> Iterator[Finding]:
     """Find a file that is too small to be meant for any platform."""
     if facts.width is not None and facts.height is not None and min(facts.width, facts.height) < _LEAST_PIXELS:
-        yield (
-            "warning",
-            f"media_urls entry {number} has only {facts.width} x {facts.height} pixels. Check that it is the right file.",
-        )
+        words = f"media_urls entry {number} has only {facts.width} x {facts.height} pixels. Check that it is the right file."
+        yield "warning", words
 
 
 def _is_broken(rule: Rule, value: float) -> bool:

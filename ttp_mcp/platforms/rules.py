@@ -110,8 +110,7 @@ def check_draft(draft: Draft) -> list[Finding]:
         findings += _check_most(draft, platform, "accounts_most", draft.accounts_on_platform, accounts)
         if platform.fields:
             findings += _check_fields(draft, platform)
-    order: tuple[Severity, ...] = ("error", "warning")
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
+    return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def text_length(platform: str, text: str) -> Length:
@@ -145,25 +144,22 @@ def media_kind(url: str) -> MediaKind:
 
 def render_field(field: Field) -> str:
     """Render a field of platform_data: its name, choices and meaning."""
-    choices = (
-        f" ({', '.join(field.choices)})" if field.choices else " (true or false)" if field.kind == "switch" else ""
-    )
+    words = ", ".join(field.choices) or ("true or false" if field.kind == "switch" else "")
+    choices = f" ({words})" if words else ""
     return f"{field.name}{choices}{', required' if field.required else ''}: {field.says}"
 
 
 def _check_text(draft: Draft, platform: Platform) -> Iterator[Finding]:
     if not draft.content.strip() and not draft.media_urls:
-        yield _report_missing(
-            draft, "nothing_to_post", f"{platform.name}: the post has no text and no media; add content."
-        )
+        words = f"{platform.name}: the post has no text and no media; add content."
+        yield _report_missing(draft, "nothing_to_post", words)
     if rule := platform.rules.get("text_most"):
         yield from _check_length(draft, platform, rule, "content", draft.content)
     size = len(draft.content.encode("utf-8", "surrogatepass"))
     yield from _check_most(draft, platform, "bytes_most", size, "bytes in content; shorten it")
-    links = (
-        {draft.content[start:end] for start, end in find_links(draft.content)} if "links_most" in platform.rules else ()
-    )
-    yield from _check_most(draft, platform, "links_most", len(links), "different links in content; leave some out")
+    if "links_most" in platform.rules:
+        links = {draft.content[start:end] for start, end in find_links(draft.content)}
+        yield from _check_most(draft, platform, "links_most", len(links), "different links in content; leave some out")
     hashtags = re.findall(r"(?<![\w&])#\w+", draft.content)
     yield from _check_most(draft, platform, "hashtags_most", len(hashtags), "hashtags; leave some out")
 
@@ -216,13 +212,10 @@ def _check_thread(draft: Draft, platform: Platform) -> Iterator[Finding]:
 
 def _check_media(draft: Draft, platform: Platform) -> Iterator[Finding]:
     rules, count = platform.rules, len(draft.media_urls)
-    exactly = (
-        "media_least" in rules and "media_most" in rules and rules["media_least"].value == rules["media_most"].value
-    )
-    if "media_least" in rules and count < int(rules["media_least"].value):
-        yield _report_missing(
-            draft, "media_missing", f"{platform.name} needs {rules['media_least'].says}: add media_urls."
-        )
+    least, most = rules.get("media_least"), rules.get("media_most")
+    exactly = least and most and least.value == most.value
+    if least and count < int(least.value):
+        yield _report_missing(draft, "media_missing", f"{platform.name} needs {least.says}: add media_urls.")
     what = "media in media_urls; keep exactly that many" if exactly else "media in media_urls; leave some out"
     yield from _check_most(draft, platform, "media_most", count, what)
     kinds = [*draft.media_kinds] or [media_kind(url) for url in draft.media_urls]
@@ -282,9 +275,8 @@ def _check_required(draft: Draft, platform: Platform, block: dict[str, object]) 
     if missing:
         names = ", ".join(render_field(field).partition(", required")[0] for field in missing)
         whose = "; the account's owner chooses each for this post, so ask" if platform.key == "tiktok" else ""
-        yield _report_missing(
-            draft, "field_missing", f"{platform.name}: platform_data.{platform.key} needs {names}{whose}."
-        )
+        words = f"{platform.name}: platform_data.{platform.key} needs {names}{whose}."
+        yield _report_missing(draft, "field_missing", words)
 
 
 def is_missing(value: object) -> bool:

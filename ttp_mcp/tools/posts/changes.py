@@ -116,10 +116,7 @@ def _is_touched(name: str, args: ChangeFields) -> bool:
 class Changes:
     """Differences between a post and its replacement, in words.
 
-    Args:
-        changed: Parts that differ, with the old value.
-        removed: Parts that the replacement doesn't have, each with its verb's number: `("its picture", "was")`.
-        kept: Parts that stay.
+    Parts that the replacement doesn't have are `removed`, each with the verb that its number needs: `("its picture", "was")`.
     """
 
     changed: list[str]
@@ -153,21 +150,16 @@ def _describe_no_time(old: Post) -> str:
 async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, context: ToolContext) -> Changes:
     """Compare a post with its replacement."""
     book = await context.accounts.get_for_labels()
-    labels = account_labels(old, book)
-    post = prepared.post
+    post, files = prepared.post, quote_file_names(old.media_urls) or "none"
     due = old.scheduled_at if old.status == "scheduled" else None
+    choices = _describe_choices(old.platform_data, post.platform_data)
     parts = [
         ("time", due, post.scheduled_at, f"was {show(due, context.zone) if due else _describe_no_time(old)}"),
         ("text", old.content, post.content, f"was {quote_text(old.content, 100)}"),
-        ("accounts", set(old.target_ids), set(prepared.targets), f"was {join_words(labels)}"),
-        ("media", old.media_urls, list(post.media_urls), f"was {_show_files(old.media_urls)}"),
-        ("thread", old.thread, list(post.thread), f"was {_count_further_posts(len(old.thread))}"),
-        (
-            "platform choices",
-            old.platform_data,
-            post.platform_data,
-            _describe_choices(old.platform_data, post.platform_data),
-        ),
+        ("accounts", set(old.target_ids), set(prepared.targets), f"was {join_words(account_labels(old, book))}"),
+        ("media", old.media_urls, list(post.media_urls), f"was {files}"),
+        ("thread", old.thread, list(post.thread), f"was {count_noun(len(old.thread), 'further post')}"),
+        ("platform choices", old.platform_data, post.platform_data, choices),
     ]
     removable = ("media", "thread", "platform choices")
     return Changes(
@@ -183,10 +175,11 @@ async def compare_posts(old: Post, prepared: PreparedPost, args: ChangeFields, c
 
 def _find_removed(old: Post, post: PostCreate, args: ChangeFields) -> Iterator[tuple[str, str]]:
     if old.media_urls and not post.media_urls:
-        count = len(old.media_urls)
-        yield f"its {_name_media(old.media_urls)} ({_show_files(old.media_urls)})", "was" if count == 1 else "were"
+        media = f"its {_name_media(old.media_urls)} ({quote_file_names(old.media_urls)})"
+        yield media, "was" if len(old.media_urls) == 1 else "were"
     if old.thread and not post.thread:
-        yield f"{_count_further_posts(len(old.thread))} of the thread", "was" if len(old.thread) == 1 else "were"
+        parts = count_noun(len(old.thread), "further post")
+        yield f"{parts} of the thread", "was" if len(old.thread) == 1 else "were"
     if old.platform_data and not post.platform_data:
         yield f"its choices for {join_words([shorten_line(name, 30) for name in old.platform_data])}", "were"
     for name in args.remove or ():
@@ -198,14 +191,6 @@ def _name_media(urls: Sequence[str]) -> str:
     kinds = {rules.media_kind(url) for url in urls}
     noun = "picture" if kinds <= {"image", "animation"} else "video" if kinds == {"video"} else "media file"
     return noun if len(urls) == 1 else count_noun(len(urls), noun)
-
-
-def _show_files(urls: Sequence[str]) -> str:
-    return quote_file_names(urls) or "none"
-
-
-def _count_further_posts(count: int) -> str:
-    return count_noun(count, "further post")
 
 
 def _describe_choices(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -224,10 +209,6 @@ def _flatten_choices(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_choice(choice: object) -> str:
-    return (
-        "not set"
-        if choice is None
-        else quote_text(choice, 60)
-        if isinstance(choice, str)
-        else shorten_line(str(choice), 60)
-    )
+    if choice is None:
+        return "not set"
+    return quote_text(choice, 60) if isinstance(choice, str) else shorten_line(str(choice), 60)
