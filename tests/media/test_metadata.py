@@ -268,6 +268,39 @@ def test_data_after_a_picture_is_left_out(upload):
         assert (found.private, sent) == (["data after the picture"], whole)
 
 
+@pytest.mark.requirement("uploads.shape")
+@pytest.mark.parametrize("offset", [0, 7, 8, 9, 10, 2**32 - 1])
+def test_exif_directory_beyond_its_block_is_ignored(upload, offset):
+    """The block has ten bytes, and a directory begins with two."""
+    content = with_exif("jpg", b"II*\0" + struct.pack("<I", offset) + b"\0\0")
+    found, sent = upload("a.jpg", content)
+    assert (found.private, found.turned, sent) == ([], False, content)
+
+
+PLACE = box(b"\xa9xyz", b"\0\x12\x15\xc7+52.5+013.4/")
+
+
+@pytest.mark.requirement("uploads.privacy")
+@pytest.mark.parametrize(
+    ("holder", "kind"),
+    [("moov", b"udta"), ("moov", b"meta"), ("trak", b"udta"), ("trak", b"meta"), ("file", b"meta")],
+)
+def test_location_of_a_video_is_blanked_wherever_it_is(upload, holder, kind):
+    """The film, each track and the file may have one."""
+    more = box(kind, PLACE)
+    film = mp4(*([more] if holder == "moov" else [track(9, 9, more)] if holder == "trak" else []))
+    content = film + more if holder == "file" else film
+    found, sent = upload("a.mp4", content)
+    assert (found.private, PLACE in sent) == (["the place"], False)
+
+
+@pytest.mark.requirement("uploads.facts")
+def test_film_of_many_boxes_is_read(upload):
+    """A recording in fragments has hundreds of them."""
+    content = ftyp(b"isom") + box(b"free", b"") * 400 + mp4()[len(ftyp(b"isom", b"mp41")) :]
+    assert upload("a.mp4", content)[0].facts.height == 1920
+
+
 @pytest.mark.requirement("uploads.privacy")
 @pytest.mark.parametrize(
     "content",
