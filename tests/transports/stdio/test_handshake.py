@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -10,7 +11,16 @@ from collections import Counter
 import anyio
 import pytest
 
-from tests.support.windows import WINDOWS, has_mode, needs_fifos, needs_links, needs_modes, needs_root, waits_for_pipes
+from tests.support.windows import (
+    WINDOWS,
+    has_mode,
+    needs_fifos,
+    needs_links,
+    needs_modes,
+    needs_root,
+    skip_on_windows,
+    waits_for_pipes,
+)
 from tests.transports.stdio.handshake_fixture import (
     META,
     Session,
@@ -20,8 +30,9 @@ from tests.transports.stdio.handshake_fixture import (
     request,
     serve_session,
 )
-from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line, small_server
+from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line, make_input, small_server
 from ttp_mcp.factory import create_server
+from ttp_mcp.transports.stdio import handshake as handshakes
 from ttp_mcp.transports.stdio.handshake import Handshake
 from ttp_mcp.transports.stdio.transport import LINE_BYTES, serve_stdio
 
@@ -301,6 +312,125 @@ async def test_hand_over_keeps_the_clients_capabilities(tmp_path, serve):
     answers = (await serve(messages, server=server)).answers
     assert [answer for answer in answers if answer.get("method") == "elicitation/create"]
     assert [answer["id"] for answer in answers if "result" in answer] == ["start", 9]
+
+
+REASON = {"code": -32603, "message": "The server can't start: it is broken. Nothing was sent."}
+
+
+@pytest.fixture
+def refuse(tmp_path, threads):
+    """Replay the session that a file holds, and refuse its rest as a server that can't start does."""
+
+    def run(data):
+        (tmp_path / "input").write_bytes(data)
+        handshake = Handshake(tmp_path / "record", "key")
+        with (tmp_path / "input").open("rb") as given, (tmp_path / "output").open("w+b") as taken:
+            assert handshake.replay(given.fileno(), taken.fileno(), threads=threads)
+            handshake.refuse("it is broken.")
+            taken.seek(0)
+            return Session(taken.read(), is_real=False)
+
+    return run
+
+
+@pytest.mark.requirement("fast-start.end")
+async def test_failed_start_answers_each_request_that_is_not_cancelled_once(serve, refuse, era):
+    """No replayed response is repeated, unreadable lines are skipped, and the last line needs no end."""
+    replayed = await serve(opening(era))
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 10}}
+    skipped = [b"nonsense\n", b"[]\n", b"[" * 5000 + b"\n", b"\xff\n", b"\n", b'{"jsonrpc":"2.0","id":1,"result":{}}\n']
+    skipped += [INITIALIZED, cancelled, {**cancelled, "params": {}}, {**cancelled, "params": None}]
+    asked = [calling(era, number, "list_posts") for number in (9, 10, "x", 9)]
+    messages = [*opening(era), asked[0], *skipped, *asked[1:], cancelled, *skipped]
+    session = refuse(b"".join(map(line, messages)) + line(request("\ud83d", "ping"))[:-1])
+    number_replayed = len(replayed.lines)
+    assert sorted(session.lines[:number_replayed]) == sorted(replayed.lines)
+    assert session.answers[number_replayed:] == [
+        {"jsonrpc": "2.0", "id": number, "error": REASON} for number in (9, "x", 9, "\ud83d")
+    ]
+
+
+@pytest.fixture
+def refused(tmp_path, threads, monkeypatch):
+    """Replay a session over pipes and refuse its rest in a thread: the client's ends of the pipes, and the thread.
+
+    The parent process is checked all the time.
+    """
+    monkeypatch.setattr(handshakes, "_PARENT_SECONDS", 0.001)
+    input_fd, peer_input = make_input()
+    peer_output, output_fd = os.pipe()
+
+    def run():
+        handshake = Handshake(tmp_path / "record", "key")
+        assert handshake.replay(input_fd, output_fd, threads=threads)
+        handshake.refuse("it is broken.")
+        os.close(output_fd)
+
+    server = threading.Thread(target=run, daemon=True)
+    with os.fdopen(peer_input, "wb", buffering=0) as given, os.fdopen(peer_output, "rb") as taken:
+        yield given, taken, server
+        given.close()
+        server.join()
+    os.close(input_fd)
+
+
+@pytest.mark.requirement("fast-start.end")
+async def test_failed_start_answers_until_the_input_ends(serve, refused):
+    """However late and in however many pieces a request arrives."""
+    await serve(opening("legacy")[:1])
+    given, taken, server = refused
+    given.write(line(INITIALIZE))
+    server.start()
+    assert json.loads(taken.readline())["id"] == "start"
+    for number in range(9, 12):
+        for piece in (line(call(number, "list_posts"))[:30], line(call(number, "list_posts"))[30:]):
+            given.write(piece)
+        assert json.loads(taken.readline()) == {"jsonrpc": "2.0", "id": number, "error": REASON}
+    given.write(b"{" * 1000)
+    given.close()
+    assert taken.read() == b""
+
+
+@pytest.mark.requirement("fast-start.end")
+async def test_failed_start_ends_when_its_output_breaks(serve, refused):
+    await serve(opening("legacy")[:1])
+    given, taken, server = refused
+    given.write(line(INITIALIZE))
+    server.start()
+    taken.readline()
+    taken.close()
+    given.write(line(call(9, "list_posts")))
+    server.join()
+
+
+@pytest.mark.requirement("fast-start.end")
+async def test_failed_start_reads_no_endless_line(serve, refuse):
+    """A later request isn't answered: what is read of a line is bounded."""
+    replayed = await serve(opening("legacy"))
+    messages = [*opening("legacy"), call(9, "list_posts"), b"x" * 3_000_000 + b"\n", call(10, "list_posts")]
+    session = refuse(b"".join(map(line, messages)))
+    assert [answer["id"] for answer in session.answers[len(replayed.lines) :]] == [9]
+
+
+ORPHAN = """
+import os, sys
+from pathlib import Path
+from ttp_mcp.transports.stdio import handshake
+handshake._PARENT_SECONDS = 0.001
+input_fd, _ = os.pipe()
+if not (child := os.fork()):
+    handshake.Handshake(Path(sys.argv[1]), "key").replay(input_fd)
+    os._exit(1)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.requirement("fast-start.end")
+@skip_on_windows("Windows has no fork")
+def test_replay_ends_if_the_parent_is_not_that_of_the_start(tmp_path):
+    """Without a word: the input is still open."""
+    ended = subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "record")], capture_output=True, check=True)
+    assert (ended.stdout, ended.stderr) == (b"0\n", b"")
 
 
 @pytest.mark.requirement("handshake.doubt")
