@@ -1,5 +1,6 @@
 """The replayed handshake: the same responses as without it, and the real server for everything unusual."""
 
+import hashlib
 import json
 import os
 import socket
@@ -125,6 +126,11 @@ UNUSUAL = {
     "initialized twice": lambda era: [*opening(era), INITIALIZED, *opening(era, first=11)[-4:]],
     "initialized first": lambda era: [INITIALIZED, *opening(era)],
     "ping first": lambda era: [request("first", "ping"), *opening(era)],
+    "ping first, then a call": lambda era: [
+        request("first", "ping"),
+        *opening(era),
+        calling(era, 9, "list_integrations"),
+    ],
     "a list first": lambda era: [*opening(era)[-1:], *opening(era, first=11)],
     "the other era later": lambda era: [*opening(era), *opening("legacy" if era == "modern" else "modern", first=11)],
     "discover later": lambda era: [*opening(era), request(9, "server/discover", **META)],
@@ -527,6 +533,12 @@ def test_response_to_an_id_of_two_requests_is_not_recorded(tmp_path, later):
     assert not Handshake(tmp_path / "record", "key").can_replay
 
 
+def write_long_record(path):
+    """Add an answer that makes a valid record too long."""
+    answers = path.read_bytes().partition(b"\n")[2] + b"\n" + b"a" * 64 + b'\t"' + b"x" * 512 * 1024 + b'"'
+    path.write_bytes(hashlib.sha256(answers).hexdigest().encode() + b"\n" + answers)
+
+
 @pytest.mark.requirement("handshake.record")
 @pytest.mark.parametrize(
     "damage",
@@ -537,6 +549,7 @@ def test_response_to_an_id_of_two_requests_is_not_recorded(tmp_path, later):
         lambda path: path.write_bytes(b"x" * 2_000_000),
         lambda path: path.write_bytes(path.read_bytes() + b" "),
         lambda path: path.write_bytes(bytes(range(256)) * 4),
+        lambda path: write_long_record(path),
     ],
 )
 async def test_damaged_record_is_ignored(serve, tmp_path, damage):
@@ -614,3 +627,39 @@ async def test_record_stays_small_and_keeps_the_latest_clients(tmp_path, in_one_
     assert path.stat().st_size <= 512 * 1024
     assert 5 < path.read_bytes().count(b"\n") < 15
     assert has_mode(path, 0o600)
+
+
+@pytest.mark.requirement("handshake.record")
+def test_record_of_any_size_can_be_replayed(tmp_path):
+    """Around the size at which a record begins again."""
+    for size in range(424_000, 424_300, 20):
+        for length, method in ((100_000, "ping"), (size, "tools/list")):
+            handshake = Handshake(tmp_path / "record", "key")
+            assert handshake.observe(line(request(1, method)))
+            handshake.is_answered(1, "x" * length)
+        assert "x" * size in (tmp_path / "record").read_text()
+        assert Handshake(tmp_path / "record", "key").can_replay
+        (tmp_path / "record").unlink()
+
+
+@waits_for_pipes
+@pytest.mark.requirement("handshake.same")
+async def test_replay_waits_for_a_client_that_does_not_read(serve, tmp_path):
+    """Its output is full and shared with a program that doesn't wait for it."""
+    expected = await serve(opening("legacy"))
+    peer_output, output_fd = os.pipe()
+    os.set_blocking(output_fd, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(output_fd, b"{}".ljust(4095) + b"\n")
+
+    def run():
+        with (tmp_path / "input").open("rb") as given:
+            Handshake(tmp_path / "record", "key").replay(given.fileno(), output_fd, threads=False)
+        os.close(output_fd)
+
+    server = threading.Thread(target=run, daemon=True)
+    server.start()
+    with os.fdopen(peer_output, "rb") as taken:
+        assert sorted(each for each in taken.read().splitlines() if each.strip() != b"{}") == sorted(expected.lines)
+    server.join()

@@ -10,6 +10,7 @@ import keyring
 import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
+from tests.support.windows import has_mode, skip_on_windows
 from tests.test_config import VALID
 from tests.transports.stdio.handshake_fixture import opening, read_answers, record_answer, serve_session
 from tests.transports.stdio.stdio_fixture import call
@@ -231,6 +232,11 @@ def test_another_version_of_the_program_or_of_any_distribution_has_another_recor
     (site / "a_plugin-1.0.dist-info").mkdir()
     assert not start().can_replay
     (site / "a_plugin-1.0.dist-info").rmdir()
+    (site / "an_old_plugin-1.0.egg-info").mkdir()
+    assert not start().can_replay
+    (site / "an_old_plugin-1.0.egg-info").rmdir()
+    (site / "a_cache").mkdir()
+    assert start().can_replay
     os.utime(site / "mcp-2.3.0.dist-info", (1, 1))  # installed again under the same version
     assert not start().can_replay
     module = tmp_path / "ttp_mcp" / "transports" / "stdio" / "handshake.py"
@@ -238,8 +244,14 @@ def test_another_version_of_the_program_or_of_any_distribution_has_another_recor
     module.touch()
     monkeypatch.setattr(handshakes, "__file__", str(module))
     record_answer(start())
-    (tmp_path / "ttp_mcp" / "rules.json").touch()
-    assert not start().can_replay
+    (module.parent / "__pycache__").mkdir()
+    (module.parent / "__pycache__" / "handshake.pyc").touch()
+    assert start().can_replay
+    for place in (tmp_path / "ttp_mcp", module.parent):
+        (place / "rules.json").touch()
+        assert not start().can_replay
+        (place / "rules.json").unlink()
+    assert start().can_replay
 
 
 @pytest.mark.requirement("handshake.no-secret")
@@ -293,7 +305,8 @@ def test_records_of_old_settings_are_removed(start, tmp_path):
     for number in range(20):
         record_answer(start(TTP_ORG_ID=f"org_{number}"))
     assert len(list((tmp_path / "state").iterdir())) == 16
-    assert start(TTP_ORG_ID="org_19").can_replay
+    assert [start(TTP_ORG_ID=f"org_{number}").can_replay for number in range(20)] == [False] * 4 + [True] * 16
+    assert has_mode(tmp_path / "state", 0o700)
 
 
 @pytest.mark.requirement("handshake.record")
@@ -302,6 +315,31 @@ def test_records_of_old_settings_are_removed(start, tmp_path):
 def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tmp_path, state_folder):
     record_answer(start(TTP_STATE_DIR=state_folder, XDG_CACHE_HOME=str(tmp_path / "cache")))
     assert len(list((tmp_path / "cache" / "ttp-mcp").iterdir())) == 1
+
+
+@pytest.mark.requirement("handshake.record")
+@skip_on_windows("paths of POSIX")
+@pytest.mark.parametrize(
+    ("platform", "variables", "folder"),
+    [
+        ("linux", {}, ".cache"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, ".cache"),
+        ("darwin", {"XDG_CACHE_HOME": "/nonexistent"}, "Library/Caches"),
+        ("win32", {"LOCALAPPDATA": ""}, "AppData/Local"),
+        ("win32", {}, "config"),
+    ],
+)
+def test_folder_for_caches_is_that_of_the_platform(start, tmp_path, monkeypatch, platform, variables, folder):
+    monkeypatch.setattr(sys, "platform", platform)
+    record_answer(start(TTP_STATE_DIR="", **variables))
+    assert len(list((tmp_path / folder / "ttp-mcp").glob("handshake-*"))) == 1
+
+
+@pytest.mark.requirement("handshake.record")
+def test_program_without_files_of_its_own_has_no_record(start, tmp_path, monkeypatch):
+    """For example a zip file."""
+    monkeypatch.setattr(handshakes, "__file__", str(tmp_path / "ttp-mcp.pyz" / "ttp_mcp" / "stdio" / "handshake.py"))
+    assert start() is None
 
 
 @pytest.mark.requirement("handshake.record")
