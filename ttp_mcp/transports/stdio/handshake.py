@@ -234,7 +234,7 @@ def _record_answer(path: Path, name: str, answer: str) -> None:
         file.write(_digest_record(text) + b"\n" + text)
     temporary.replace(path)
     for old in sorted(path.parent.glob("handshake-*"), key=lambda each: each.stat().st_mtime_ns)[:-_MOST_RECORDS]:
-        old.unlink(missing_ok=True)
+        old.unlink()
 
 
 def _digest_record(text: bytes) -> bytes:
