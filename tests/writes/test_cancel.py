@@ -15,7 +15,7 @@ from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.base import Delete, Put, RateCap, Store
 from ttp_mcp.times import find_zone
-from ttp_mcp.writes.outcomes import Created, Deleted, WriteRefused
+from ttp_mcp.writes.outcomes import Created, Deleted, Published, WriteRefused
 from ttp_mcp.writes.writer import Writer
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -114,12 +114,28 @@ async def test_search_for_a_lost_response_is_abandoned_by_the_drain(world, kind:
 
 
 @pytest.mark.requirement("writes.cancel")
-async def test_write_abandoned_while_it_is_sent_is_unknown(world) -> None:
+@pytest.mark.parametrize("kind", ["create", "delete", "publish"])
+async def test_write_abandoned_while_it_is_sent_is_unknown(world, kind: str) -> None:
     """There is no search, since the time is up."""
-    async with world.held_create() as (answers, _):
-        assert await world.writes.in_flight.abandon() is False
+    writes, old = world.writes, await world.api.posts.create(world.post(at=None))
+    world.faults.script = ["held, then committed"]
+    begin, expected = {
+        "create": (lambda: writes.create(world.post(), tool="create_post"), Created("unknown", START)),
+        "delete": (lambda: writes.delete(old.id, tool="delete_post", post=old), Deleted("unknown", START, old)),
+        "publish": (lambda: writes.publish(old, tool="publish_post"), Published("unknown", START, old)),
+    }[kind]
+    done: list[object] = []
 
-    assert answers == [Created("unknown", START)]
+    async def run() -> None:
+        done.append(await begin())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await world.faults.held.wait()
+        assert await writes.in_flight.abandon() is False
+
+    assert done == [expected]
+    assert await world.outcomes() == ["unknown"]
     assert world.time.monotonic() == 0
 
 

@@ -637,3 +637,20 @@ async def test_earlier_create_that_is_not_found_is_unknown_since_its_time(world,
     assert prior is not None
 
     assert await world.writes.duplicates.recall(prior, world.post()) == Created("unknown", START)
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_unresolved_create_that_made_the_replaced_post_is_not_a_duplicate(world, is_replaced: bool) -> None:
+    """Its post is only known once it is searched for."""
+    world.faults.script = ["lost after commit"]
+    world.faults.reads_fail = True
+    await world.writes.create(world.post(), tool="create_post")
+    world.faults.reads_fail = False
+    (old,) = await world.equal_posts(world.post())
+
+    replaces = old.id if is_replaced else "cm0"
+    new = await world.writes.create(world.post(), tool="reschedule_post", replaces=replaces)
+
+    assert (new.outcome, new.post_id == old.id) == (("created", False) if is_replaced else ("already_created", True))
+    assert len(await world.equal_posts(world.post())) == (2 if is_replaced else 1)

@@ -81,3 +81,14 @@ async def test_refused_and_failed_writes_do_not_count(world) -> None:
     async with writes.upload(tool="upload_media"):
         assert writes.in_flight.count == 1
     assert sorted(str(outcome) for outcome in await world.outcomes()) == ["created", "not_done", "not_done", "uploaded"]
+
+
+@pytest.mark.requirement("writes.limits")
+async def test_limit_does_not_keep_a_call_from_removing_what_it_created(world) -> None:
+    """Otherwise a reschedule that fails would leave two posts."""
+    post = await world.api.posts.create(world.post())
+    writes = world.another(limits=HourlyLimits(deletes=0))
+
+    with pytest.raises(LimitReached):
+        await writes.delete(post.id, tool="delete_post")
+    assert (await writes.delete(post.id, tool="reschedule_post", limited=False)).outcome == "deleted"

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.virtual_time import START
+from tests.writes.conftest import advance_loop_clock
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
 from ttp_mcp.api.http import Http
@@ -139,3 +141,22 @@ async def test_search_by_a_later_call_waits_for_a_slow_list(world) -> None:
     again = await world.writes.create(world.post(), tool="create_post")
 
     assert (first.outcome, again.outcome, again.reconciled) == ("unknown", "already_created", True)
+
+
+async def test_post_that_is_found_at_the_last_moment_is_recorded_and_returned(world, monkeypatch) -> None:
+    """The time for a read ends while the ledger records what it found."""
+    commit = world.state.commit
+
+    async def commit_slowly(*arguments: object) -> object:
+        advance_loop_clock(60)
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        return await commit(*arguments)
+
+    monkeypatch.setattr(world.state, "commit", commit_slowly)
+    world.faults.script = ["lost after commit"]
+
+    created = await world.writes.create(world.post(), tool="create_post")
+
+    assert (created.outcome, created.recorded) == ("created", True)
+    assert await world.outcomes() == ["created"]
