@@ -1,6 +1,7 @@
 """Duplicates: find an equal post that was created before, and return it instead of sending another."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.api import ApiError, NotFound, Post, PostCreate
@@ -13,15 +14,14 @@ from ttp_mcp.writes.outcomes import Created, EarlierAttempt
 from ttp_mcp.writes.reconcile import Reconciler, Search
 
 
+@dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Finds the earlier create that another one would duplicate, and its outcome. Sends nothing."""
+    """Finds the earlier create that another one would duplicate, and its outcome. Sends nothing. `now` returns aware UTC."""
 
-    def __init__(self, api: ApiClient, ledger: Ledger, reconciler: Reconciler, now: Callable[[], datetime]) -> None:
-        """Set up; `now` returns the present as aware UTC."""
-        self._api = api
-        self._ledger = ledger
-        self._reconciler = reconciler
-        self._now = now
+    api: ApiClient
+    ledger: Ledger
+    reconciler: Reconciler
+    now: Callable[[], datetime]
 
     async def find_prior(
         self, post: PostCreate, existing: Collection[Post] | None, target_ids: Sequence[str] = ()
@@ -35,12 +35,12 @@ class Duplicates:
         Raises:
             LedgerProblem: The ledger can't be read.
         """
-        prior = await self._ledger.find_prior_create(post, target_ids)
+        prior = await self.ledger.find_prior_create(post, target_ids)
         if prior is None or existing is None:
             return prior
         ids = {each.id for each in existing}
         gone = {post_id for post_id in (prior.post_id, *prior.other_post_ids) if post_id and post_id not in ids}
-        return await self._ledger.find_prior_create(post, target_ids, gone=gone) if gone else prior
+        return await self.ledger.find_prior_create(post, target_ids, gone=gone) if gone else prior
 
     async def answer(self, prior: PriorCreate, post: PostCreate) -> Created | None:
         """Return the result of a create that would duplicate an earlier one. None if the earlier post is gone.
@@ -71,9 +71,9 @@ class Duplicates:
         if self._is_in_progress(prior):
             return Created("unknown", prior.at)
         post = prior.as_sent(post)
-        match = await self._reconciler.find_once(Search(post, prior.write_id, prior.digest, prior.at))
+        match = await self.reconciler.find_once(Search(post, prior.write_id, prior.digest, prior.at))
         # Another process may have resolved it in the meantime, so the owner of this post isn't certain.
-        if match.post is None or not await self._ledger.resolve(prior, post, match.post):
+        if match.post is None or not await self.ledger.resolve(prior, post, match.post):
             return Created("unknown", prior.at, candidates=match.candidates)
         return Created(
             "already_created",
@@ -92,15 +92,15 @@ class Duplicates:
         return True
 
     def _is_in_progress(self, prior: PriorCreate) -> bool:
-        return prior.state == "pending" and self._now() < prior.at + LONGEST_WRITE
+        return prior.state == "pending" and self.now() < prior.at + LONGEST_WRITE
 
     async def _recall_created(self, prior: PriorCreate, post: PostCreate) -> Created | None:
         found: Post | None = None
         try:
-            found = await self._api.posts.get(prior.post_id or "")
+            found = await self.api.posts.get(prior.post_id or "")
         except NotFound:
             if await self._is_gone(prior):
-                await self._ledger.resolve(prior, post, None)
+                await self.ledger.resolve(prior, post, None)
                 return None
         except ApiError:
             # The ledger has its id.
@@ -116,9 +116,9 @@ class Duplicates:
 
     async def _is_gone(self, prior: PriorCreate) -> bool:
         """Check whether a post that wasn't found is really gone: a replica of the API that lags can report 404 as well."""
-        if self._now() < prior.at + LONGEST_WRITE:
+        if self.now() < prior.at + LONGEST_WRITE:
             return False
         try:
-            return all(post.id != prior.post_id for post in await self._api.posts.list())
+            return all(post.id != prior.post_id for post in await self.api.posts.list())
         except ApiError:
             return False

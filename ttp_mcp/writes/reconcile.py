@@ -45,26 +45,19 @@ class Match:
     candidates: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Searches for the post of a create whose response was lost, and checks whether a deleted post is gone."""
+    """Searches for the post of a create whose response was lost, and checks whether a deleted post is gone.
 
-    def __init__(
-        self,
-        api: ApiClient,
-        ledger: Ledger,
-        *,
-        deadline_seconds: float,
-        min_search_seconds: float,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        """Set up; see `Writer` for the arguments."""
-        self._api = api
-        self._ledger = ledger
-        self._deadline_seconds = deadline_seconds
-        self._min_search_seconds = min_search_seconds
-        self._monotonic = monotonic
-        self._sleep = sleep
+    `Writer` describes its fields.
+    """
+
+    api: ApiClient
+    ledger: Ledger
+    deadline_seconds: float
+    min_search_seconds: float
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
 
     async def find_created(
         self, search: Search, started: float, accept: Callable[[Post], Awaitable[T | None]]
@@ -78,7 +71,7 @@ class Reconciler:
 
         async def look() -> T | None:
             nonlocal candidates
-            match = await self._match(search, await self._api.posts.list())
+            match = await self._match(search, await self.api.posts.list())
             candidates = match.candidates
             return await accept(match.post) if match.post else None
 
@@ -88,9 +81,9 @@ class Reconciler:
         """Search now, for as long as one search may take at least."""
         with (
             suppress(ApiError, LedgerProblem),
-            anyio.move_on_after(self._time_left(self._monotonic() + self._min_search_seconds)),
+            anyio.move_on_after(self._time_left(self.monotonic() + self.min_search_seconds)),
         ):
-            return await self._match(search, await self._api.posts.list())
+            return await self._match(search, await self.api.posts.list())
         return Match()
 
     async def is_deleted(self, post_id: str, started: float) -> tuple[bool, bool]:
@@ -100,7 +93,7 @@ class Reconciler:
         async def look() -> Literal[True] | None:
             nonlocal seen
             try:
-                await self._api.posts.get(post_id)
+                await self.api.posts.get(post_id)
             except NotFound:
                 return True
             seen = True
@@ -115,8 +108,8 @@ class Reconciler:
 
         async def look() -> Literal[True] | None:
             nonlocal seen
-            seen = await self._api.posts.get(before.id)
-            return True if has_started(before, seen, self._api.clock.now()) else None
+            seen = await self.api.posts.get(before.id)
+            return True if has_started(before, seen, self.api.clock.now()) else None
 
         return await self._poll(look, started) is not None, seen
 
@@ -125,11 +118,11 @@ class Reconciler:
 
         A look that fails is made again: the next one may succeed.
         """
-        deadline = max(started + self._deadline_seconds, self._monotonic() + self._min_search_seconds)
+        deadline = max(started + self.deadline_seconds, self.monotonic() + self.min_search_seconds)
         delay = FIRST_DELAY_SECONDS
         with suppress(asyncio.CancelledError):
-            while self._monotonic() + delay <= deadline:
-                await self._sleep(delay)
+            while self.monotonic() + delay <= deadline:
+                await self.sleep(delay)
                 delay = min(MAX_DELAY_SECONDS, delay * 2)
                 with suppress(ApiError, LedgerProblem), anyio.move_on_after(self._time_left(deadline)):
                     if (found := await look()) is not None:
@@ -137,21 +130,21 @@ class Reconciler:
         return None
 
     def _time_left(self, deadline: float) -> float:
-        return max(1.0, deadline - self._monotonic())
+        return max(1.0, deadline - self.monotonic())
 
     async def _match(self, search: Search, posts: Sequence[Post]) -> Match:
         """Take the post for the one that was sent if exactly one is equal, new and no other write's."""
         since = self._earliest_creation(search.started_at)
         equal = [post for post in posts if is_equal(search.post, post)]
         new = [post for post in equal if post.id not in (search.before or ()) and _is_created_in_time(post, since)]
-        claimed = await self._ledger.find_claimed_posts([post.id for post in new])
+        claimed = await self.ledger.find_claimed_posts([post.id for post in new])
         free = [post for post in new if post.id not in claimed]
         is_found = len(free) == 1 and await self._is_certain(search, free[0], since)
         return Match(free[0] if is_found else None, tuple(post.id for post in free))
 
     def _earliest_creation(self, started_at: datetime) -> datetime | None:
         """Return the API's time before which our post can't have been created. None while its clock isn't known."""
-        skew = self._api.clock.skew_seconds
+        skew = self.api.clock.skew_seconds
         return None if skew is None else started_at + timedelta(seconds=skew) - CLOCK_MARGIN
 
     async def _is_certain(self, search: Search, post: Post, since: datetime | None) -> bool:
@@ -159,7 +152,7 @@ class Reconciler:
         if search.before is None and (since is None or post.created_at is None):
             return False
         if search.post.account_ids and not post.target_ids:
-            return not await self._ledger.has_unresolved_twin(search.write_id, search.digest)
+            return not await self.ledger.has_unresolved_twin(search.write_id, search.digest)
         return True
 
 

@@ -66,14 +66,7 @@ class Writer:
         self._limits = limits or HourlyLimits()
         self._monotonic = monotonic
         self._now = now
-        self._reconciler = Reconciler(
-            api,
-            ledger,
-            deadline_seconds=deadline_seconds,
-            min_search_seconds=min_search_seconds,
-            monotonic=monotonic,
-            sleep=sleep,
-        )
+        self._reconciler = Reconciler(api, ledger, deadline_seconds, min_search_seconds, monotonic, sleep)
         self.in_flight = InFlight(grace_seconds)
         self.duplicates = Duplicates(api, ledger, self._reconciler, now)
         self.replacing: set[str] = set()
