@@ -101,8 +101,8 @@ def client(app=None, base_url="http://api.localhost/api", time=None, **more):
 
 
 def over_sockets(server, **limits):
-    """Create a client of a fault server in real time, with waits of a few hundredths of a second."""
-    bounds = {"read_seconds": 0.05, "total_seconds": 20.0, **limits}
+    """Create a client of a fault server in real time, without waits between attempts."""
+    bounds = {"read_seconds": 20.0, "total_seconds": 20.0, **limits}
     return ApiClient(
         Http(base_url=f"{server.url}/api", token=TOKEN, limits=Limits(**bounds), clocks=Clocks(jitter=lambda: 0.0))
     )
@@ -337,7 +337,7 @@ async def test_write_that_times_out_in_the_queue_was_not_sent():
 async def test_cancelled_call_releases_its_connection():
     """The server sees the connection close, and the next call gets the only slot."""
     async with FaultServer(hang("body"), answer({"posts": []})) as server:
-        api = over_sockets(server, connections=1, read_seconds=20.0)
+        api = over_sockets(server, connections=1)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.posts.list)
             while not server.requests:
@@ -353,7 +353,7 @@ async def test_cancelled_call_releases_its_connection():
 async def test_total_time_limits_a_slow_response():
     """One byte every hundredth of a second never exceeds the limit on a single read."""
     async with FaultServer(drip(0.01)) as server:
-        api = over_sockets(server, total_seconds=0.3, read_seconds=0.2)
+        api = over_sockets(server, total_seconds=0.3)
         with pytest.raises(NoAnswer) as caught:
             await api.posts.list()
         await api.aclose()
@@ -401,7 +401,7 @@ def without_words(status):
 async def test_refusal_whose_body_misses_the_deadline_keeps_its_status(status, error):
     """The write was refused, so it can't have happened."""
     async with FaultServer(without_words(status)) as server:
-        api = over_sockets(server, total_seconds=0.3, read_seconds=20.0)
+        api = over_sockets(server, total_seconds=0.3)
         with pytest.raises(error) as caught:
             await api.posts.create(DRAFT)
         await api.aclose()
@@ -413,7 +413,7 @@ async def test_rate_limit_holds_before_its_message_arrives_and_after_the_call_is
     """No other call is sent during the hold, and its error has the remaining seconds."""
     monkeypatch.setattr(http_module, "REFUSAL_SECONDS", 20.0)
     async with FaultServer(without_words(429)) as server:
-        api = over_sockets(server, read_seconds=20.0)
+        api = over_sockets(server)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.posts.list)
             with anyio.fail_after(5):
