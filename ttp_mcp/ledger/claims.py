@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.records import DUPLICATE_WINDOW, PriorCreate, Write, read_targets
-from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, digest_of, reject_malformed
+from ttp_mcp.ledger.store.base import Delete, Entry, JsonObject, Put, digest_of, parse_time, reject_malformed
 
 # Copies of one post on one account, by `allow_duplicate`, that are remembered.
 MAX_COPIES = 20
@@ -136,7 +136,7 @@ def _parse_claim(claim: JsonObject) -> PriorCreate:
 
 
 def _time_of(claim: JsonObject) -> datetime:
-    return datetime.fromisoformat(claim["at"]).astimezone(UTC)
+    return parse_time(claim["at"]).astimezone(UTC)
 
 
 def list_missing(keys: list[str]) -> tuple[str, ...]:

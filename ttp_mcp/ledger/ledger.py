@@ -49,6 +49,7 @@ from ttp_mcp.ledger.store.base import (
     ScopedStore,
     Store,
     digest_of,
+    parse_time,
     reject_malformed,
 )
 
@@ -362,7 +363,7 @@ def _parse_record(entry: Entry) -> Record:
         entry.key,
         value["kind"],
         value["tool"],
-        datetime.fromisoformat(value["at"]) if "at" in value else entry.at,
+        parse_time(value["at"]) if "at" in value else entry.at,
         value["outcome"],
         value["post_id"],
         tuple(value.get("targets", ())),

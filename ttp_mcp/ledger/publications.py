@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ttp_mcp.ledger.records import KEEP_UNFINISHED, LONGEST_WRITE, Outcome, Write
-from ttp_mcp.ledger.store.base import Delete, Put, ScopedStore, reject_malformed
+from ttp_mcp.ledger.store.base import Delete, Put, ScopedStore, parse_time, reject_malformed
 
 _KIND = "publication"
 
@@ -31,7 +31,7 @@ class Publications:
         if entry is None:
             return None
         with reject_malformed():
-            return PriorPublication(entry.value["state"], datetime.fromisoformat(entry.value["at"]), entry.version)
+            return PriorPublication(entry.value["state"], parse_time(entry.value["at"]), entry.version)
 
     def is_recent(self, prior: PriorPublication) -> bool:
         """Check whether a request may still arrive. After that the status of the post has its effect."""

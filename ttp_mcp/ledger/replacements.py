@@ -15,6 +15,7 @@ from ttp_mcp.ledger.store.base import (
     Put,
     ScopedStore,
     digest_of,
+    parse_time,
     reject_malformed,
 )
 
@@ -111,7 +112,7 @@ class Replacements:
         """Add the post that was created in its place since, as the history has it."""
         created = await self._store.list_recent("create", entry.at)
         with reject_malformed():
-            at = datetime.fromisoformat(entry.value["at"])
+            at = parse_time(entry.value["at"])
             new_id: str | None = next(
                 (
                     each.value["post_id"]

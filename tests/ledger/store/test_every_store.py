@@ -478,3 +478,29 @@ async def test_document_without_our_fields_is_reported_as_damage(open_store: Ope
         with pytest.raises(LedgerProblem, match=r"an entry can't be read"):
             await asking
     assert await ledger.replacements.find_successor("x") is None
+
+
+@pytest.mark.requirement("state.not-ours")
+async def test_time_without_an_offset_is_reported_as_damage(open_store: Open, scope: str) -> None:
+    """It is another instant on each machine, and may not be compared with others."""
+    state = open_store()
+    ledger = Ledger(state, scope, lambda: NOW)
+    no_offset = {"at": "2026-11-24T10:00:00"}
+    post = PostCreate("A", ("acc_1",), scheduled_at=LATER)
+    key = claim_keys(content_digest(post), post.account_ids)[0]
+    [claim] = claims("w1", "created", "p1", key)["claims"]
+    before = [
+        Put("failed", "w2", record("create", "not_done", None, "x") | no_offset, LATER),
+        Put("publication", "p3", {"state": "queued"} | no_offset, LATER),
+        Put("replacing", "p4", no_offset, LATER),
+        Put("sent", key, {"claims": [claim | no_offset]}, LATER),
+    ]
+    assert await state.commit(scope, before, NOW) == "done"
+    for asking in (
+        ledger.read_history(NOW),
+        ledger.begin_publish("p3", tool="publish_post"),
+        ledger.replacements.find_pending("p4"),
+        ledger.find_prior_create(post),
+    ):
+        with pytest.raises(LedgerProblem, match=r"an entry can't be read"):
+            await asking

@@ -153,6 +153,18 @@ def to_milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
+def parse_time(text: str) -> datetime:
+    """Parse a time of a document.
+
+    Raises:
+        ValueError: It isn't a time, or has no offset, without which it is another instant on each machine.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError("The time has no offset.")
+    return instant
+
+
 @contextmanager
 def reject_malformed() -> Generator[None]:
     """Report errors while reading a document as damage of the ledger, not as a bug.
