@@ -90,10 +90,14 @@ TESTS = {
     "ledger/store": ("tests/ledger/store",),
     "ledger/store/base": (
         "tests/ledger/store/test_sqlite.py",
+        "tests/ledger/store/test_every_store.py",
         "tests/ledger/test_writes.py",
         "tests/ledger/test_ledger.py",
     ),
-    "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py",),
+    "ledger/store/postgresql": tuple(
+        f"tests/ledger/store/test_{name}.py" for name in ("every_store", "outages", "urls")
+    ),
+    "ledger/store/sqlite": ("tests/ledger/store/test_sqlite.py", "tests/ledger/store/test_every_store.py"),
     "config/readers": ("tests/test_readers.py",),
     "media/images": ("tests/media/test_probe.py", "tests/media/test_metadata.py"),
     "media/metadata": ("tests/media/test_metadata.py", "tests/media/test_probe.py"),
