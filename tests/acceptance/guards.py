@@ -102,7 +102,7 @@ def not_used_up(_: Any) -> Any:
         from ttp_mcp.ledger.store.base import digest_of
 
         key = digest_of([code, digest])
-        return await self._store.get_one("confirmation", key) is not None
+        return await self.store.get_one("confirmation", key) is not None
 
     return redeem
 

@@ -140,7 +140,7 @@ async def test_a12_only_the_matching_confirmation_counts(settings, sandbox, cloc
 async def reusable(self, code, digest):
     """`Confirmations.redeem` without using the code up."""
     key = sys.modules["ttp_mcp.ledger.store.base"].digest_of([code, digest])
-    return await self._store.get_one("confirmation", key) is not None
+    return await self.store.get_one("confirmation", key) is not None
 
 
 async def any_code(self, code, digest):

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn, Protocol
 
 from ttp_mcp import config
@@ -77,8 +78,11 @@ def read_environment(args: argparse.Namespace) -> dict[str, str]:
     return environ
 
 
-def parse_port(text: str) -> int:
-    """Parse a port from 0 to 65535."""
-    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+def parse_number(text: str, lowest: int, highest: int, noun: str = "number") -> int:
+    """Parse a number within these limits."""
+    if not (text.isascii() and text.isdecimal() and lowest <= int(text) <= highest):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} from {lowest} to {highest}")
     return int(text)
+
+
+parse_port = partial(parse_number, lowest=0, highest=65535, noun="port")

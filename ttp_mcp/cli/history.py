@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ttp_mcp import config, times
-from ttp_mcp.cli.arguments import Subparsers, add_client_flags
+from ttp_mcp.cli.arguments import Subparsers, add_client_flags, parse_number
 from ttp_mcp.cli.call import Outcome, print_answer, report_failure, report_misuse
 from ttp_mcp.cli.serve import open_sandbox
 
@@ -27,8 +27,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "outcome; unknown outcomes first. No content. It covers the present token and organization.",
     )
     parser.add_argument("--since", metavar="TIME", help="only writes since then: 2026-12-01 or 2026-12-01T09:00")
+    number = partial(parse_number, lowest=1, highest=100_000)
     parser.add_argument(
-        "--limit", type=_parse_limit, default=_LIMIT, metavar="N", help=f"at most N writes (default {_LIMIT})"
+        "--limit", type=number, default=_LIMIT, metavar="N", help=f"at most N writes (default {_LIMIT})"
     )
     add_client_flags(parser)
     parser.set_defaults(run=partial(print_answer, read=_read_history))
@@ -60,9 +61,3 @@ async def _report_history(args: argparse.Namespace, context: "ToolContext") -> O
     except LedgerProblem as problem:
         return report_failure(args, "refused", f"History not read: {problem}")
     return Outcome(0, json.dumps(asdict(history)) if args.json else render_history(history, context))
-
-
-def _parse_limit(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
-    return int(text)

@@ -210,7 +210,7 @@ def _insert(text: str, node: _Node, key: str, value: object) -> str:
     first, last = next(iter(node.members.values())), _last(node.members)
     on_lines = "\n" in text[node.start : first.start] or "\n" in text[last.node.end : node.end]
     indent = _line_indent(text, first.start) if on_lines else ""
-    gap = _newline(text) + indent if on_lines else " "
+    gap = find_line_break(text) + indent if on_lines else " "
     member = gap + _member_text(node, key, value, text, indent, on_lines=on_lines)
     spot = _comments_end(text, last.comma_end or last.node.end, node.end - 1)
     if last.comma_end is not None:
@@ -222,7 +222,7 @@ def _insert_first(text: str, node: _Node, key: str, value: object) -> str:
     inner_start, inner_end = node.start + 1, node.end - 1
     spot = _comments_end(text, inner_start, inner_end)
     outer = _line_indent(text, node.start)
-    newline, indent = _newline(text), outer + _unit(text)
+    newline, indent = find_line_break(text), outer + _unit(text)
     member = newline + indent + _member_text(node, key, value, text, indent, on_lines=True)
     rest = text[spot:inner_end]
     closing = rest if spot > inner_start and "\n" in rest else newline + outer
@@ -238,14 +238,15 @@ def _render(value: object, text: str, indent: str, *, on_lines: bool) -> str:
     if not on_lines or not isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     lines = json.dumps(value, ensure_ascii=False, indent=_unit(text)).split("\n")
-    return (_newline(text) + indent).join(lines)
+    return (find_line_break(text) + indent).join(lines)
 
 
 def _last(members: dict[str, _Member]) -> _Member:
     return next(reversed(members.values()))
 
 
-def _newline(text: str) -> str:
+def find_line_break(text: str) -> str:
+    """Return the line break that a text uses."""
     return "\r\n" if "\r\n" in text else "\n"
 
 

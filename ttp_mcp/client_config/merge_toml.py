@@ -20,7 +20,7 @@ from ttp_mcp.client_config.entry import (
     read_entry,
     wanted_env,
 )
-from ttp_mcp.client_config.jsonc import InvalidFile
+from ttp_mcp.client_config.jsonc import InvalidFile, find_line_break
 
 # Blank lines and comments after the last key: they belong to the next table.
 _TRAILING_LINES = re.compile(r"(?<=\n)(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*(?:#[^\n]*)?\Z")
@@ -68,7 +68,7 @@ def _add_entry(client: Client, text: str, launch: Launch) -> str:
     values["startup_timeout_sec"] = 30
     if env := wanted_env(client, launch, {}):
         values["env"] = _to_inline_table(env)
-    newline = _line_break(text)
+    newline = find_line_break(text)
     block = tomlkit.dumps({client.servers: {client.server_name: values}}).replace("\n", newline)
     # A file without a last line break gets one, a file with one gets a blank line: removal then restores either.
     appended = text + (newline if text else "") + block
@@ -127,7 +127,7 @@ def _set_key(table: Any, key: str, value: object, text: str) -> None:
         return
     item = tomlkit.item(value)
     if not isinstance(table, InlineTable):
-        item.trivia.trail = _line_break(text)
+        item.trivia.trail = find_line_break(text)
     body: list[Any] = table.value.body if isinstance(table, Table) else []
     keys = [index for index, (name, each) in enumerate(body) if name is not None and not isinstance(each, Table)]
     rest = body[keys[-1] + 1 :] if keys else []
@@ -148,7 +148,3 @@ def _cut_block(text: str, block: str) -> str:
     if not after or re.search(r"\n\r?\n\Z", before):
         before = re.sub(r"\r?\n\Z", "", before)
     return before + after
-
-
-def _line_break(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"

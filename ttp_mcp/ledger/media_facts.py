@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from ttp_mcp.ledger.records import KEEP_WRITES
 from ttp_mcp.ledger.store.base import LedgerProblem, Put, ScopedStore, digest_of, reject_malformed
@@ -11,24 +11,23 @@ from ttp_mcp.media.facts import MediaFacts
 _KIND = "media_facts"
 
 
+@dataclass(frozen=True, slots=True)
 class MediaFactsStore:
     """Facts of the media that one user uploaded. Only used for warnings, so a ledger failure means unknown facts."""
 
-    def __init__(self, store: ScopedStore) -> None:
-        """Use this store."""
-        self._store = store
+    store: ScopedStore
 
     async def remember(self, public_url: str, facts: MediaFacts) -> None:
         """Keep the facts of an uploaded file."""
         with suppress(LedgerProblem):
-            expires_at = self._store.now() + KEEP_WRITES
-            await self._store.commit([Put(_KIND, digest_of([public_url]), asdict(facts), expires_at)])
+            expires_at = self.store.now() + KEEP_WRITES
+            await self.store.commit([Put(_KIND, digest_of([public_url]), asdict(facts), expires_at)])
 
     async def find(self, urls: Sequence[str]) -> dict[str, MediaFacts]:
         """Return the known facts by URL; a file that was not uploaded by `upload_media` is missing."""
         keys = {digest_of([url]): url for url in urls}
         with suppress(LedgerProblem):
-            found = await self._store.get(_KIND, list(keys))
+            found = await self.store.get(_KIND, list(keys))
             with reject_malformed():
                 return {keys[key]: MediaFacts(**entry.value) for key, entry in found.items()}
         return {}

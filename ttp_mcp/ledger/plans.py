@@ -25,12 +25,11 @@ class PlanRecord:
     steps: dict[str, JsonObject]
 
 
+@dataclass(frozen=True, slots=True)
 class Plans:
     """The plans of one user."""
 
-    def __init__(self, store: ScopedStore) -> None:
-        """Use this store."""
-        self._store = store
+    store: ScopedStore
 
     async def save(self, plan_id: str, document: JsonObject) -> None:
         """Save a plan. One that exists already keeps its document and steps."""
@@ -38,14 +37,14 @@ class Plans:
 
     async def load(self, plan_id: str) -> PlanRecord | None:
         """Return a plan, or None."""
-        entry = await self._store.get_one("plan", plan_id)
+        entry = await self.store.get_one("plan", plan_id)
         with reject_malformed():
             return PlanRecord(plan_id, entry.value["document"], entry.at, dict(entry.value["steps"])) if entry else None
 
     async def note_step(self, plan_id: str, step: str, note: JsonObject | None) -> None:
         """Record the result of a step; None forgets it. Without effect if the plan doesn't exist."""
         for _ in range(MAX_ATTEMPTS):
-            entry = await self._store.get_one("plan", plan_id)
+            entry = await self.store.get_one("plan", plan_id)
             if entry is None:
                 return
             with reject_malformed():
@@ -59,4 +58,4 @@ class Plans:
         raise Contention
 
     async def _put(self, plan_id: str, value: JsonObject, expected: str) -> CommitResult:
-        return await self._store.commit([Put("plan", plan_id, value, self._store.now() + KEEP_PLANS, expected)])
+        return await self.store.commit([Put("plan", plan_id, value, self.store.now() + KEEP_PLANS, expected)])

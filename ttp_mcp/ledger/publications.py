@@ -18,16 +18,15 @@ class PriorPublication:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
 class Publications:
     """The requests of one user."""
 
-    def __init__(self, store: ScopedStore) -> None:
-        """Use this store."""
-        self._store = store
+    store: ScopedStore
 
     async def find(self, post_id: str) -> PriorPublication | None:
         """Return the last request for a post, or None."""
-        entry = await self._store.get_one(_KIND, post_id)
+        entry = await self.store.get_one(_KIND, post_id)
         if entry is None:
             return None
         with reject_malformed():
@@ -35,7 +34,7 @@ class Publications:
 
     def is_recent(self, prior: PriorPublication) -> bool:
         """Check whether a request may still arrive. After that the status of the post has its effect."""
-        return self._store.now() < prior.at + LONGEST_WRITE
+        return self.store.now() < prior.at + LONGEST_WRITE
 
 
 def put_publication(write: Write, state: str, expected: str | None = None) -> Put:

@@ -34,12 +34,11 @@ class PendingReplacement:
     moved: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class Replacements:
     """The replacements of one user. From the create to the delete both posts exist, so each is recorded before it begins."""
 
-    def __init__(self, store: ScopedStore) -> None:
-        """Use this store."""
-        self._store = store
+    store: ScopedStore
 
     async def begin(self, old_id: str, post: PostCreate) -> PendingReplacement | None:
         """Record that a post is about to be replaced by another, which `begin_create` records with `replaces`.
@@ -53,14 +52,14 @@ class Replacements:
         # With the accounts: the same text for other accounts is another replacement.
         digest = digest_of([content_digest(post), sorted(post.account_ids), sorted(post.platforms)])
         for _ in range(MAX_ATTEMPTS):
-            entry = await self._store.get_one("replacing", old_id)
+            entry = await self.store.get_one("replacing", old_id)
             if entry is not None and entry.value.get("digest") != digest:
                 return await self._load(entry)
             # Beginning the same replacement again is how one that a crash interrupted is finished.
-            now = self._store.now()
+            now = self.store.now()
             value = {"digest": digest, "at": now.isoformat()}
             step = Put("replacing", old_id, value, now + KEEP_UNFINISHED, entry.version if entry else "")
-            if await self._store.commit([step]) == "done":
+            if await self.store.commit([step]) == "done":
                 return None
         raise Contention
 
@@ -68,17 +67,17 @@ class Replacements:
         """Record that `new_id` replaced the post, or with None that only one of the two posts is left."""
         steps: list[Put | Delete] = [Delete("replacing", old_id)]
         if new_id is not None:
-            steps.append(Put("replaced", old_id, {"by": new_id}, self._store.now() + KEEP_WRITES))
-        await self._store.commit(steps)
+            steps.append(Put("replaced", old_id, {"by": new_id}, self.store.now() + KEEP_WRITES))
+        await self.store.commit(steps)
 
     async def find_pending(self, old_id: str) -> PendingReplacement | None:
         """Return the replacement of a post that was begun and hasn't ended, or None."""
-        entry = await self._store.get_one("replacing", old_id)
+        entry = await self.store.get_one("replacing", old_id)
         return await self._load(entry) if entry else None
 
     def is_in_progress(self, pending: PendingReplacement) -> bool:
         """Check whether a running process may still be at it."""
-        return pending.at >= self._store.now() - LONGEST_REPLACEMENT
+        return pending.at >= self.store.now() - LONGEST_REPLACEMENT
 
     async def list_interrupted(self) -> list[PendingReplacement]:
         """List replacements of the last seven days that no process can still be at, newest first.
@@ -86,7 +85,7 @@ class Replacements:
         Raises:
             LedgerProblem: The ledger can't be read.
         """
-        entries = await self._store.list_recent("replacing", self._store.now() - KEEP_UNFINISHED)
+        entries = await self.store.list_recent("replacing", self.store.now() - KEEP_UNFINISHED)
         pending = [await self._load(entry) for entry in entries]
         return [each for each in pending if not self.is_in_progress(each)]
 
@@ -94,7 +93,7 @@ class Replacements:
         """Return the post that replaced this one, at the end of the chain. None if there is none, or if the ledger can't be read."""
         current, seen = post_id, {post_id}
         try:
-            while entry := await self._store.get_one("replaced", current):
+            while entry := await self.store.get_one("replaced", current):
                 with reject_malformed():
                     new_id = entry.value["by"]
                     if not isinstance(new_id, str):
@@ -110,7 +109,7 @@ class Replacements:
 
     async def _load(self, entry: Entry) -> PendingReplacement:
         """Add the post that was created in its place since, as the history has it."""
-        created = await self._store.list_recent("create", entry.at)
+        created = await self.store.list_recent("create", entry.at)
         with reject_malformed():
             at = parse_time(entry.value["at"])
             new_id: str | None = next(
