@@ -30,7 +30,7 @@ from ttp_mcp.api import (
 from ttp_mcp.api import http as http_module
 from ttp_mcp.api.client import ApiClient
 from ttp_mcp.api.clock import Clocks
-from ttp_mcp.api.http import Http, Permissions
+from ttp_mcp.api.http import Http, Permissions, encode_body
 from ttp_mcp.api.rate_limit import RateLimitGate, StillLimited
 from ttp_mcp.credentials import Token
 
@@ -150,17 +150,24 @@ async def test_retries_end_at_the_deadline():
     with pytest.raises(ServerError):
         await client(app, time=time, limits=Limits(total_seconds=1.2)).posts.list()
     assert (len(app.times), time.slept) == (2, [0.5])
+    time, app = FakeTime(), Script(FAILED)
+    with pytest.raises(ServerError):
+        await client(app, time=time, limits=Limits(total_seconds=0.5)).posts.list()
+    assert (len(app.times), time.slept) == (1, [])
 
 
 @pytest.mark.requirement("api.repeats")
 async def test_outage_is_not_amplified():
     """At most three retries a minute, or a tenth of the calls."""
-    app = Script(FAILED)
-    api = client(app)
-    for _ in range(10):
-        with pytest.raises(ServerError):
+    for before, retries in ((0, 3), (90, 10)):
+        app = Script(*[OK] * before, FAILED)
+        api = client(app)
+        for _ in range(before):
             await api.posts.list()
-    assert len(app.times) == 10 + 3
+        for _ in range(10):
+            with pytest.raises(ServerError):
+                await api.posts.list()
+        assert len(app.times) == before + 10 + retries
 
 
 @pytest.mark.requirement("api.hold")
@@ -248,6 +255,17 @@ async def test_rate_limits_with_retry_after_zero_cause_four_requests_a_second():
             tasks.start_soon(call)
     assert answers == [[]] * 100
     assert {at: limited.times.count(at) for at in limited.times} == {1000.0: 100, 1000.25: 1, 1000.5: 100}
+
+
+@pytest.mark.requirement("api.hold")
+async def test_wait_of_30_seconds_is_reported_as_the_api_sent_it():
+    """It isn't waited for."""
+    time = FakeTime()
+    app = Script((429, {"retry-after": "30", "x-request-id": "r1"}, b'{"message": "Slow down."}'))
+    with pytest.raises(RateLimited) as caught:
+        await client(app, time=time, limits=Limits(total_seconds=100.0)).posts.list()
+    assert (caught.value.retry_after_seconds, caught.value.request_id, caught.value.message) == (30, "r1", "Slow down.")
+    assert (len(app.times), time.slept) == (1, [])
 
 
 @pytest.mark.requirement("api.hold")
@@ -537,19 +555,23 @@ async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch
 async def test_nothing_is_sent_without_a_usable_token_or_permission():
     """Each reason has its error; with a token and full access the same calls are sent."""
     app = Script((200, {}, b'{"post": {"id": "p1"}}'))
-    with pytest.raises(TokenMissing):
-        await client(app, token=None).posts.list()
+    with pytest.raises(TokenMissing) as missing:
+        await client(app, token=None).posts.get("p1")
     with pytest.raises(TokenMalformed) as caught:
-        await client(app, token=None, token_problem="it must begin with ttp_.").posts.list()
+        await client(app, token=None, token_problem="it must begin with ttp_.").posts.get("p1")
     assert caught.value.problem == "it must begin with ttp_."
+    for error in (missing.value, caught.value):
+        assert (error.method, error.path) == ("GET", "/posts/{id}")
     scheduled = PostCreate(content="a", platforms=("twitter",), scheduled_at=NOW)
     for access, refused in (("read", [DRAFT, scheduled]), ("draft", [scheduled])):
         api = client(app, permissions=Permissions(access=access))
         for post in refused:
             with pytest.raises(AccessRefused):
                 await api.posts.create(post)
-        with pytest.raises(AccessRefused):
+        with pytest.raises(AccessRefused) as refusal:
             await api.posts.delete("p1")
+        error = refusal.value
+        assert (error.method, error.path, error.setting) == ("DELETE", "/posts/{id}", "TTP_ACCESS")
     assert app.times == []
     api = client(app, permissions=Permissions(access="full"))
     for post in (DRAFT, scheduled):
@@ -557,6 +579,84 @@ async def test_nothing_is_sent_without_a_usable_token_or_permission():
     await api.posts.delete("p1")
     await client(app, permissions=Permissions(access="draft")).posts.create(DRAFT)
     assert len(app.times) == 4
+
+
+@pytest.mark.requirement("api.token")
+async def test_only_endpoints_of_offered_tools_are_requested():
+    """An endpoint is a method and the first segment of a path."""
+    app = Script((200, {}, b'{"posts": [], "post": {"id": "p1"}}'))
+    api = client(app, permissions=Permissions(endpoints=frozenset({"GET /posts", "DELETE /posts"})))
+    assert await api.posts.list() == []
+    assert (await api.posts.get("p1")).id == "p1"
+    await api.posts.delete("p1")
+    for call, endpoint in (
+        (lambda: api.posts.create(DRAFT), ("POST", "/posts")),
+        (lambda: api.posts.publish("p1"), ("POST", "/posts/{id}/publish")),
+        (api.integrations.list, ("GET", "/integrations")),
+    ):
+        with pytest.raises(AccessRefused) as caught:
+            await call()
+        assert (caught.value.method, caught.value.path, caught.value.setting) == (*endpoint, "TTP_TOOLSETS")
+    assert len(app.times) == 3
+
+
+@pytest.mark.requirement("api.connections")
+async def test_client_that_sent_nothing_can_be_closed():
+    """And used afterwards."""
+    async with FaultServer(answer({"posts": []})) as server:
+        api = over_sockets(server)
+        for _ in range(2):
+            await api.aclose()
+            assert await api.posts.list() == []
+        await api.aclose()
+    assert server.connections == 2
+
+
+@pytest.mark.requirement("api.token")
+async def test_path_of_the_base_url_is_before_each_path():
+    """With or without slashes at its end."""
+    for base, path in (
+        ("", "/posts"),
+        ("/", "/posts"),
+        ("/api//", "/api/posts"),
+        ("/X/", "/X/posts"),
+        ("/X", "/X/posts"),
+    ):
+        async with FaultServer(answer({"posts": []})) as server:
+            http = Http(base_url=server.url + base, token=TOKEN)
+            await ApiClient(http).posts.list()
+            await http.aclose()
+        assert http.base_url == server.url + base.rstrip("/")
+        assert [request.path for request in server.requests] == [path]
+
+
+@pytest.mark.requirement("api.endpoints")
+def test_body_is_compact_json_in_utf8():
+    """What JSON can't express is refused before anything is sent."""
+    assert encode_body({"content": "é 🚀", "thread": ["a", 1.5]}) == '{"content":"é 🚀","thread":["a",1.5]}'.encode()
+    for value in (float("nan"), float("inf"), "\ud800"):
+        with pytest.raises(ValueError):
+            encode_body({"content": value})
+
+
+@pytest.mark.requirement("api.answers")
+async def test_message_of_a_refusal_may_have_64_kib():
+    """The status decides, so a longer message isn't read."""
+    for size, is_read in ((64 * 1024, True), (64 * 1024 + 1, False)):
+        body = b'{"message": "No such post."}'.ljust(size)
+        with pytest.raises(NotFound) as caught:
+            await client(Script((404, {"content-type": "application/json"}, body))).posts.get("p1")
+        assert caught.value.message == ("No such post." if is_read else None)
+
+
+@pytest.mark.requirement("api.repeats")
+async def test_error_names_its_request():
+    """Method, template of the path, and the API's id of the request."""
+    app = Script((404, {"x-request-id": "r1", "content-type": "application/json"}, b'{"message": "No such post."}'))
+    with pytest.raises(NotFound) as caught:
+        await client(app).posts.delete("p1")
+    error = caught.value
+    assert (error.method, error.path, error.status, error.request_id) == ("DELETE", "/posts/{id}", 404, "r1")
 
 
 @pytest.mark.requirement("api.repeats")

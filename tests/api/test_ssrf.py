@@ -148,6 +148,15 @@ def test_upload_url_that_breaks_a_rule_is_refused_by_that_rule(rule, url):
         parse_upload_url(url)
 
 
+def test_longest_host_is_accepted():
+    """A label has 63 characters at most, a name 253."""
+    longest = f"{'a.' * 95}{'b' * 63}"
+    assert parse_upload_url(f"https://{longest}/a").host == longest
+    for host in (f"a{longest}", f"{'b' * 64}.example"):
+        with pytest.raises(UploadUrlRefused):
+            parse_upload_url(f"https://{host}/a")
+
+
 def test_longest_upload_url_is_accepted():
     longest = ACCEPTED.ljust(8192, "a")
     assert parse_upload_url(longest).target == "/".ljust(8192 - len(ACCEPTED) + 2, "a")
@@ -229,7 +238,7 @@ def test_special_purpose_address_is_not_public(address):
     "address",
     [
         *(PUBLIC, "8.8.8.8", "192.0.1.1", "192.88.98.1", "2606:2800:220:1::1", "2001:200::1", "2001:4860::5efe"),
-        *("2002:808:808::1", "::ffff:8.8.8.8", "64:ff9b::808:808"),
+        *("2002:808:808::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "64:ff9b::d83a:d28e"),
     ],
 )
 def test_public_addresses_are_public(address):

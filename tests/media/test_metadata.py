@@ -294,6 +294,12 @@ def test_location_of_a_video_is_blanked_wherever_it_is(upload, holder, kind):
     assert (found.private, PLACE in sent) == (["the place"], False)
 
 
+@pytest.mark.requirement("uploads.shape")
+def test_first_video_track_has_the_dimensions(upload):
+    """A later one may be a cover or an alternative."""
+    assert upload("a.mp4", mp4(track(160, 120)))[0].facts.width == 1080
+
+
 @pytest.mark.requirement("uploads.facts")
 def test_film_of_many_boxes_is_read(upload):
     """A recording in fragments has hundreds of them."""
@@ -352,6 +358,7 @@ def test_truncated_file_is_refused(upload, name, whole):
     ("content", "cause"),
     [
         (ftyp(b"isom") + box(b"mdat", bytes(100)), "it ends too early"),
+        (ftyp(b"isom") + box(b"moov", b"", length=7) + bytes(20), "it ends too early"),
         (ftyp(b"isom") + box(b"moov", movie_header() + track(0, 0, handler=b"soun")), "it has no video track"),
     ],
 )

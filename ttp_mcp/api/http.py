@@ -196,7 +196,7 @@ class Http:
             raise error
         now = self.clocks.monotonic()
         wait = self._gate.seconds_left() if action == "wait" else retry.delay_seconds(attempt, self.clocks.jitter())
-        if wait > retry.LONGEST_WAIT_SECONDS or now + wait >= request.deadline:
+        if wait >= retry.LONGEST_WAIT_SECONDS or now + wait >= request.deadline:
             raise error
         if action == "retry":
             if not self._budget.take_retry(now):

@@ -26,7 +26,7 @@ _URL = re.compile(
 )
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 # Some resolvers read a name with such a last label as an IPv4 address: 127.1, 0x7f.1, 2130706433.
-_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Networks for protocols, relays and documentation; Python versions differ on which of these are global.
