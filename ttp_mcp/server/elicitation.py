@@ -31,7 +31,6 @@ class ElicitationRequired(Exception):
 
     def __init__(self, result: types.InputRequiredResult) -> None:
         """Keep the result that carries the question."""
-        super().__init__("the user has to confirm first")
         self.result = result
 
 
@@ -55,12 +54,12 @@ class McpUserPrompter:
             ElicitationRequired: The question is the answer to this call.
             Refusal: The reply is to something else, or the client failed to ask.
         """
-        request = self.request
-        if request is None or not _can_elicit(request.session.client_capabilities):
+        request, params = self.request, self.params
+        if request is None or params is None or not _can_elicit(request):
             return None
         question = redact_tokens(question)
         if request.protocol_version >= INPUT_REQUIRED_SINCE:
-            return await self._read_reply(question, binding)
+            return await self._read_reply(params, question, binding)
         return await self._send_question(request, question)
 
     async def offer_link(self, message: str, url: str) -> None:
@@ -69,21 +68,20 @@ class McpUserPrompter:
         Raises:
             ElicitationRequired: The offer is the answer to this call.
         """
-        request = self.request
-        if request is None or not _can_open_links(request.session.client_capabilities):
+        request, params = self.request, self.params
+        if request is None or params is None or not _can_open_links(request):
             return
         message = redact_tokens(message)
         if request.protocol_version < INPUT_REQUIRED_SINCE:
             # The link is in the answer too, so a client that fails to show it changes nothing.
             with suppress(MCPError):
                 await request.session.elicit_url(message, url, token_urlsafe(16), related_request_id=request.request_id)
-        elif self.params is None or _LINK not in (self.params.input_responses or {}):
+        elif _LINK not in (params.input_responses or {}):
             offer = types.ElicitRequest(params=types.ElicitRequestURLParams(message=message, url=url))
             raise ElicitationRequired(types.InputRequiredResult(input_requests={_LINK: offer}))
 
-    async def _read_reply(self, question: str, binding: Any) -> bool:
-        params = self.params
-        reply = (params.input_responses or {}).get(_ANSWER) if params else None
+    async def _read_reply(self, params: types.CallToolRequestParams, question: str, binding: Any) -> bool:
+        reply = (params.input_responses or {}).get(_ANSWER)
         if reply is None:
             offered = await self.ledger.confirmations.offer(digest_of(binding, "answer"), CONFIRMATION_SECONDS)
             raise ElicitationRequired(
@@ -92,9 +90,7 @@ class McpUserPrompter:
                     request_state=offered.code,
                 )
             )
-        if not await self.ledger.confirmations.redeem(
-            (params and params.request_state) or "", digest_of(binding, "answer")
-        ):
+        if not await self.ledger.confirmations.redeem(params.request_state or "", digest_of(binding, "answer")):
             raise Refusal(
                 "Not done: the user's answer was for other arguments, was used already, or came after five minutes. "
                 "Call again for a new prompt; nothing was sent."
@@ -116,14 +112,19 @@ def _to_params(question: str) -> types.ElicitRequestFormParams:
     return types.ElicitRequestFormParams(message=question, requested_schema=_FORM)
 
 
-def _can_elicit(capabilities: types.ClientCapabilities | None) -> bool:
+def _find_capability(request: ServerRequestContext[Any, Any]) -> types.ElicitationCapability | None:
+    capabilities = request.session.client_capabilities
+    return capabilities.elicitation if capabilities else None
+
+
+def _can_elicit(request: ServerRequestContext[Any, Any]) -> bool:
     """Check whether the client shows forms. One that names no mode predates the other mode."""
-    elicitation = capabilities.elicitation if capabilities else None
+    elicitation = _find_capability(request)
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def _can_open_links(capabilities: types.ClientCapabilities | None) -> bool:
-    elicitation = capabilities.elicitation if capabilities else None
+def _can_open_links(request: ServerRequestContext[Any, Any]) -> bool:
+    elicitation = _find_capability(request)
     return elicitation is not None and elicitation.url is not None
 
 
