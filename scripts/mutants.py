@@ -111,7 +111,11 @@ TESTS = {
     ),
     "sandbox/rest/tokens": ("tests/sandbox/rest/test_tokens.py", "tests/sandbox/rest/test_publish.py"),
     "sandbox/scheduler": ("tests/sandbox/test_scheduler.py", "tests/sandbox/rest/test_metrics.py"),
-    "server": ("tests/server/test_elicitation.py", "tests/server/test_reconnect.py"),
+    "server": (
+        "tests/server/test_elicitation.py",
+        "tests/server/test_reconnect.py",
+        "tests/transports/http/test_app.py",
+    ),
     "text": ("tests/test_text.py",),
     "times": ("tests/test_times.py",),
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),

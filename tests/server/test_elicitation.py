@@ -233,7 +233,10 @@ async def test_confirmation_without_state_is_refused(connect, sandbox, post_id):
     asked, _ = human(confirm=True)
     async with connect(asked=asked) as side:
         result = await side.raw("delete_post", {"post_id": post_id}, reply=YES)
-    assert text_of(result).startswith("Not done: the user's answer was for other arguments")
+    assert text_of(result) == (
+        "Not done: the user's answer was for other arguments, was used already, or came after five minutes. "
+        "Call again for a new prompt; nothing was sent."
+    )
     assert post_id in drafts(sandbox)
 
 
@@ -246,6 +249,22 @@ async def test_sampling_reply_is_not_a_confirmation(connect, sandbox, post_id):
         result = await side.raw("delete_post", {"post_id": post_id}, reply=reply, state=state)
     assert text_of(result) == DECLINED
     assert post_id in drafts(sandbox)
+
+
+@eras
+async def test_progress_is_reported_on_request(connect, era, tmp_path):
+    """Without a progress token nothing breaks."""
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
+    seen = []
+
+    async def progress(done, total, message):
+        seen.append((done, total, message))
+
+    async with connect(era, media_dirs=(tmp_path / "media",)) as side:
+        result = await side.client.call_tool("upload_media", {"source": "a.gif"}, progress_callback=progress)
+        assert not result.is_error, text_of(result)
+    assert seen[-1] == (14, 14, "14 bytes of 14 bytes")
 
 
 async def test_outside_a_call_no_prompt_and_no_progress_is_sent(connect):

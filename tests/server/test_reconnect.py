@@ -117,6 +117,18 @@ async def test_client_without_url_mode_gets_the_answer(connect, monkeypatch, era
     assert shown == []
 
 
+async def test_reply_to_the_offer_of_another_replica_leads_to_the_answer(connect):
+    """Replicas don't know which links others offered."""
+    asked, _ = browser()
+    replies = {"link": types.ElicitResult(action="accept")}
+    async with connect(asked=asked) as side:
+        on_site(side)
+        result = await side.client.session.call_tool(
+            "check_setup", {}, input_responses=replies, allow_input_required=True
+        )
+    assert URL in text_of(result)
+
+
 async def test_client_that_fails_to_show_the_link_gets_the_answer(connect):
     async def asked(_, __):
         return types.ErrorData(code=-32603, message="the window did not open")

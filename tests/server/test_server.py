@@ -361,22 +361,6 @@ async def drive_everything(call, now):
 
 
 @eras
-async def test_progress_is_reported_on_request(connect, era, tmp_path):
-    """Without a progress token nothing breaks."""
-    (tmp_path / "media").mkdir()
-    (tmp_path / "media" / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\0\0\0;")
-    seen = []
-
-    async def progress(done, total, message):
-        seen.append((done, total, message))
-
-    async with connect(era, media_dirs=(tmp_path / "media",)) as side:
-        result = await side.client.call_tool("upload_media", {"source": "a.gif"}, progress_callback=progress)
-        assert not result.is_error, text_of(result)
-    assert seen[-1] == (14, 14, "14 bytes of 14 bytes")
-
-
-@eras
 async def test_unknown_resource_is_invalid_params_without_a_token(connect, era):
     """The address is repeated redacted, and not as data."""
     async with connect(era) as side:

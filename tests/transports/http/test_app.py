@@ -129,6 +129,25 @@ async def test_replicas_need_no_session_and_answer_in_json(web):
     assert len(listed.json()["result"]["tools"]) > 10
 
 
+@pytest.mark.requirement("http.confirmation")
+async def test_client_of_earlier_versions_gets_a_code_too(serve):
+    """Without a session this server doesn't know what such a client can show."""
+    upstream = Upstream()
+    async with serve(confirm="required", sandbox=upstream) as web:
+        refused = await web.http.post(
+            "/mcp",
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "tools/call",
+                "params": {"name": "delete_post", "arguments": {"post_id": "post-1"}},
+            },
+            headers={"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"},
+        )
+    assert "call again with the same arguments and confirmation " in text_of(refused)
+    assert upstream.methods["DELETE"] == 0
+
+
 async def test_agents_learn_that_the_api_is_a_sandbox(web):
     found = await web.rpc("server/discover")
     assert found.json()["result"]["instructions"].startswith("Sandbox: nothing here becomes public.")
