@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -44,7 +44,7 @@ from tests.transports.stdio.stdio_fixture import (
     text_of,
 )
 from ttp_mcp.factory import create_server
-from ttp_mcp.process import force_exit_after
+from ttp_mcp.process import CONSOLE_CLOSED, force_exit_after
 from ttp_mcp.transports.stdio.reader import take_lines
 from ttp_mcp.transports.stdio.shutdown import Shutdown
 from ttp_mcp.transports.stdio.transport import serve_stdio
@@ -331,14 +331,17 @@ async def test_shutdown_does_not_wait_for_a_subscription(outcomes):
 
 
 @pytest.mark.requirement("stdio.drain")
-async def test_without_a_drain_a_write_is_lost(server, outcomes):
+async def test_without_a_drain_a_write_is_lost(server, outcomes, monkeypatch):
     """With no time to finish, the write in flight has no outcome."""
+    # The shutdown ends by itself before the process is forced to exit.
+    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 3600)
     async with served(server, **options(outcomes, drain_seconds=0)) as peer:
         peer.start()
         peer.send(call(1, "write", number=1, seconds=60))
         await begun(outcomes)
         peer.close_input()
     assert lost_writes(outcomes.path) == {"1"}
+    assert peer.left == []
 
 
 @pytest.mark.requirement("stdio.end-of-input")
@@ -388,6 +391,36 @@ async def test_signal_finishes_writes_and_releases_reads(server, outcomes, numbe
         assert (await peer.answer(2))["error"]["message"] == "Connection closed"
     assert peer.code == 0
     assert not lost_writes(outcomes.path)
+
+
+@pytest.mark.requirement("stdio.signals")
+async def test_read_that_ends_soon_after_a_signal_gets_its_result(server, outcomes):
+    """Half a second is enough for a response that is being built, also for that of a write that the shutdown waited for."""
+    release, waiting = asyncio.Event(), asyncio.Event()
+
+    @server.tool(structured_output=False)
+    async def hold(number: int, seconds: float) -> str:
+        if seconds:
+            await outcomes.write(number, seconds)
+        waiting.set()
+        await release.wait()
+        return "released"
+
+    for number, seconds in ((1, 0), (2, 0.6)):
+        async with served(server, **options(outcomes)) as peer:
+            peer.start()
+            peer.send(call(number, "hold", number=number, seconds=seconds))
+            if seconds:
+                await begun(outcomes)
+            else:
+                await waiting.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await waiting.wait()
+            await anyio.sleep(0.05)
+            release.set()
+            assert text_of(await peer.answer(number)) == "released"
+        release.clear()
+        waiting.clear()
 
 
 @pytest.mark.requirement("stdio.signals")
@@ -625,6 +658,41 @@ async def test_later_shutdown_reason_only_shortens_the_wait():
 
 @pytest.mark.requirement("stdio.drain")
 @once
+async def test_closed_console_shortens_the_wait(monkeypatch):
+    """Windows reports it as an event of its own, which no other system has."""
+    handlers = []
+
+    @contextmanager
+    def handle_events(handle):
+        handlers.append(handle)
+        yield
+
+    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.handle_signals", handle_events)
+    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.CONSOLE_CLOSED_SECONDS", 0)
+    shutdown = Shutdown(Endless(), 3600, exit_process=sys.exit)
+    with shutdown.watch_process():
+        handlers[0](CONSOLE_CLOSED)
+        assert shutdown.is_complete(unread=False)
+        assert shutdown.reason == "signal"
+
+
+@pytest.mark.requirement("stdio.drain")
+@once
+@pytest.mark.parametrize(("unresolved", "code"), [(0, 0), (2, 1)])
+async def test_forced_exit_logs_the_writes_without_an_outcome(monkeypatch, caplog, unresolved, code):
+    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 0)
+    left = asyncio.get_running_loop().create_future()
+    writes = Endless()
+    writes.unresolved = unresolved
+    shutdown = Shutdown(writes, 0, exit_process=left.set_result)
+    with shutdown.watch_process():
+        shutdown.begin("end of input")
+        assert await left == code
+    assert caplog.messages == [f"exited after 0 s with {unresolved} writes without an outcome"]
+
+
+@pytest.mark.requirement("stdio.drain")
+@once
 def test_forced_exit_uses_the_given_code():
     """After the time, from a daemon thread."""
     left = []
@@ -640,7 +708,7 @@ def test_forced_exit_uses_the_given_code():
 @pytest.mark.requirement("stdio.broken-output")
 async def test_broken_output_ends_like_closed_input(server, outcomes):
     """The write is finished without a reader, reads are released, and the code is 0."""
-    async with served(server, **options(outcomes, drain_seconds=5)) as peer:
+    async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
         await peer.answer("start")
         peer.send(call(1, "write", number=1, seconds=0.2), call(2, "slow_read", seconds=60))
@@ -722,6 +790,24 @@ async def test_client_that_stops_reading_gets_backpressure(server, outcomes):
         signal.raise_signal(signal.SIGTERM)
     assert (peer.code, peer.left) == (0, [])
     assert not outcomes.path.exists()
+
+
+@pytest.mark.requirement("stdio.whole-lines")
+async def test_client_that_reads_again_gets_every_response(server, outcomes):
+    """Also to requests that weren't read as long as it read nothing."""
+    async with served(server, **options(outcomes, unread_bytes=1000)) as peer:
+        peer.start()
+        await peer.answer("start")
+        big = "e" * 200_000
+        message = line(call(1, "echo", text=big))
+        for start in range(0, len(message), 4096):
+            await stdio_fixture.wait_writable(peer.input_fd)
+            peer.send(message[start : start + 4096])
+        await stdio_fixture.wait_readable(peer.output_fd)
+        peer.send(call(2, "read"))
+        for _ in range(100):
+            await anyio.sleep(0)
+        assert [text_of(await peer.answer(number)) for number in (1, 2)] == [big, "read"]
 
 
 @pytest.mark.requirement("stdio.whole-lines")
