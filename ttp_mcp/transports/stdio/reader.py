@@ -136,7 +136,7 @@ class Reader(Stream):
             return None
         line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+            message = types.jsonrpc_message_adapter.validate_json(line)
         except ValueError:
             message = self._parse_repaired(line)
         if message is not None:
@@ -161,7 +161,7 @@ class Reader(Stream):
 
     def _parse_repaired(self, line: bytes) -> types.JSONRPCMessage | None:
         try:
-            message = types.jsonrpc_message_adapter.validate_json(repair_text(line), by_name=False)
+            message = types.jsonrpc_message_adapter.validate_json(repair_text(line))
         except ValueError:
             if line.strip():
                 self._refuse(*describe_invalid(line))

@@ -48,7 +48,7 @@ class Writer(Stream):
         """Send one message, or queue it."""
         message = item.message
         if self._handshake is None or not self._is_replayed(self._handshake, message):
-            self.push(message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+            self.push(message.model_dump_json(exclude_unset=True).encode())
         if isinstance(message, types.JSONRPCRequest):
             self._shutdown.note_asked(message.id)
         elif isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id is not None:
