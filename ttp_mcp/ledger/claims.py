@@ -156,8 +156,9 @@ def claim_keys(digest: str, account_ids: Sequence[str], platforms: Sequence[str]
 
     A platform is keyed together with its accounts, because another call may name one of those.
     """
-    targets = (*map("account {}".format, account_ids), *map("platform {}".format, map(str.lower, platforms)))
-    return tuple(dict.fromkeys(map(f"{digest} {{}}".format, targets)))
+    keys = [f"{digest} account {account_id}" for account_id in account_ids]
+    keys += [f"{digest} platform {name.lower()}" for name in platforms]
+    return tuple(dict.fromkeys(keys))
 
 
 def normalize_text(text: str) -> str:
