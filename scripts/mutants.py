@@ -70,7 +70,9 @@ TESTS = {
     ),
     "api/download": ("tests/api/test_download.py",),
     "api/hosts": ("tests/api/test_upload.py", "tests/api/test_download.py", "tests/api/test_network.py"),
-    "api/http": ("tests/api/test_requests.py", "tests/api/test_endpoints.py", "tests/api/test_classification.py"),
+    "api/http": tuple(
+        f"tests/api/test_{name}.py" for name in ("requests", "endpoints", "classification", "network", "connections")
+    ),
     "api/rate_limit": ("tests/api/test_requests.py", "tests/api/test_classification.py"),
     "api/responses": ("tests/api/test_classification.py",),
     "api/retry": ("tests/api/test_requests.py", "tests/api/test_classification.py"),

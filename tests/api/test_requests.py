@@ -209,6 +209,7 @@ async def test_long_wait_is_reported_at_once(header, reported):
     with pytest.raises(RateLimited) as held:
         await api.posts.list()
     assert held.value.retry_after_seconds == min(reported, 3600.0)
+    assert (held.value.method, held.value.path, held.value.status) == ("GET", "/posts", 429)
     assert len(app.times) == 1
     time.at += 3600
     assert await api.posts.list() == []
@@ -485,7 +486,7 @@ async def test_deadline_while_a_connection_is_closed_leaves_nothing_behind(monke
 async def test_redirect_is_never_followed():
     """The other listener gets neither the token nor the request."""
     async with FaultServer(answer({"posts": []})) as other:
-        for status in (301, 302, 303, 307, 308):
+        for status in (300, 301, 302, 303, 307, 308):
             async with FaultServer(redirect(f"{other.url}/posts?a=b", status)) as server:
                 api = over_sockets(server)
                 for call in (api.posts.list, lambda api=api: api.posts.create(DRAFT)):
@@ -647,6 +648,27 @@ async def test_message_of_a_refusal_may_have_64_kib():
         with pytest.raises(NotFound) as caught:
             await client(Script((404, {"content-type": "application/json"}, body))).posts.get("p1")
         assert caught.value.message == ("No such post." if is_read else None)
+
+
+@pytest.mark.requirement("api.answers")
+async def test_create_without_a_usable_response_is_sent_once():
+    """It may have happened. The error has the status, if there was one, and the limit that ran out."""
+    async with FaultServer(sends(b'HTTP/1.1 201 X\r\nContent-Length: 100\r\n\r\n{"post": {"id"')) as server:
+        api = over_sockets(server)
+        with pytest.raises(BadAnswer) as caught:
+            await api.posts.create(DRAFT)
+        await api.aclose()
+    error = caught.value
+    assert (error.reason, error.status, error.may_have_happened, len(server.requests)) == ("truncated", 201, True, 1)
+    async with FaultServer(hang("request")) as server:
+        api = over_sockets(server, read_seconds=0.05)
+        with pytest.raises(NoAnswer) as silent:
+            await api.posts.create(DRAFT)
+        await api.aclose()
+    assert (silent.value.after_seconds, silent.value.may_have_happened, len(server.requests)) == (0.05, True, 1)
+    with pytest.raises(BadAnswer) as caught:
+        await client(Script((201, {}, b"<html>"))).posts.create(DRAFT)
+    assert (caught.value.reason, caught.value.status, caught.value.may_have_happened) == ("html", 201, True)
 
 
 @pytest.mark.requirement("api.repeats")

@@ -208,7 +208,7 @@ class Http:
         request.is_sent, request.refusal = False, None
         left = request.deadline - self.clocks.monotonic()
         # Cheaper than anyio.fail_after. asyncio.timeout is cheaper still, but would cut off the closing of a connection.
-        with anyio.CancelScope(deadline=asyncio.get_running_loop().time() + max(0.0, left)):
+        with anyio.CancelScope(deadline=asyncio.get_running_loop().time() + left):
             try:
                 async with self._gate.slot(request.deadline):
                     return await self._exchange(request)
