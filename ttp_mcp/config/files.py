@@ -51,7 +51,6 @@ def write_new(path: Path, data: bytes) -> None:
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
-    path.chmod(0o600)
 
 
 def write_private(path: Path, data: bytes) -> None:
