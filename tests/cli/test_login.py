@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import keyring
@@ -87,6 +88,21 @@ def test_login_checks_the_token_and_saves_it_privately(run, api):
     assert has_mode(login_file().parent, 0o700)
     later = settings()
     assert (later.token.reveal(), later.api_url, later.token_source) == (api["token"], api["api_url"], "the login")
+
+
+def test_login_is_on_the_disk_before_it_replaces_an_earlier_one(run, api, logged_in, monkeypatch, tmp_path):
+    """It is written beside the earlier one: a file can't be moved from another file system in one step."""
+    before, synced, fsync = logged_in.read_bytes(), [], os.fsync
+
+    def observe(handle):
+        synced.append((os.fstat(handle).st_size, logged_in.read_bytes() == before))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", observe)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert run("login", "--org", "org_harbor_cafe", given=api["token"].encode())[0] == 0
+    assert synced == [(logged_in.stat().st_size, True)]
+    assert list(logged_in.parent.iterdir()) == [logged_in]
 
 
 @pytest.mark.parametrize(
@@ -467,6 +483,48 @@ def test_keyring_is_named_as_its_users_know_it(run, api, system_keyring, monkeyp
     assert "by administrators" not in out
     system_keyring.locked = True
     assert f"the login is in {name}: it is locked, or refused access." in settings().token_problem
+
+
+@pytest.mark.requirement("login.keyring")
+@pytest.mark.parametrize(("priority", "is_used"), [(1, True), (0.5, False)])
+def test_keyring_that_writes_plain_files_is_not_used(run, api, system_keyring, monkeypatch, priority, is_used):
+    """Its priority is below 1, and its file may be open to others."""
+    monkeypatch.setattr(MemoryKeyring, "priority", priority)
+    assert run("login", given=api["token"].encode())[0] == 0
+    assert list(system_keyring.entries.values()) == ([api["token"]] if is_used else [])
+    assert (api["token"] in login_file().read_text()) is not is_used
+
+
+class Unable:
+    """Its service isn't there."""
+
+    @property
+    def priority(self):
+        raise RuntimeError
+
+
+@pytest.mark.requirement("login.keyring")
+def test_installation_without_a_usable_keyring_saves_to_the_file(run, api, monkeypatch):
+    """The package is missing, or its backend can't start."""
+    with monkeypatch.context() as change:
+        change.setattr(keyring, "get_keyring", Unable)
+        assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert f"Saved in {login_file()}" in run("login", given=api["token"].encode())[1]
+    assert settings().token.reveal() == api["token"]
+
+
+@pytest.mark.requirement("login.keyring")
+def test_logout_reports_an_entry_that_it_cannot_reach(run, api, system_keyring):
+    """An entry that is gone already needs no removal."""
+    run("login", given=api["token"].encode())
+    system_keyring.entries.clear()
+    assert run("logout")[0] == 0
+    run("login", given=api["token"].encode())
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    code, _, err = run("logout")
+    assert code == 1
+    assert f"the login's file is removed, but not its entry in {KEYRING}, named ttp-mcp" in err
 
 
 @pytest.mark.requirement("login.keyring")

@@ -357,6 +357,22 @@ async def test_request_that_arrives_byte_by_byte_times_out(settings, half):
     assert left
 
 
+async def test_connection_without_a_request_is_not_a_slow_request(settings):
+    """Clients and load balancers keep connections for their next request."""
+    made = []
+
+    class Counted(Hasty):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made.append(transport)
+
+    async with on_a_port(settings, protocol=Counted) as (url, _, _), httpx2.AsyncClient() as http:
+        for _ in range(2):
+            assert (await http.post(url, **request("tools/list"))).status_code == 200
+            await anyio.sleep(0.2)
+    assert len(made) == 1
+
+
 async def test_slow_answer_is_not_a_slow_request(settings):
     async def before():
         await anyio.sleep(0.2)
