@@ -14,15 +14,10 @@ FEWEST_DATA_POINTS = 10
 
 @dataclass(frozen=True, slots=True)
 class PostRequest:
-    """A post that needs a time.
+    """A post that needs a time. `index` is its position in the list, from 0; unique.
 
-    Args:
-        index: Position in the list, from 0; unique.
-        account_ids: Accounts that get the post, all at the same instant.
-        earliest: Lower bound of its time, included.
-        latest: Upper bound of its time, included.
-        fixed_at: The time that the user chose; the plan keeps it and works around it.
-        content: The text. Planning copies it and the fields below into the plan and its id.
+    All of its accounts get it at the same instant: between `earliest` and `latest`, both included, or at `fixed_at`, which the user
+    chose. Planning copies the content and the fields below it into the plan and its id.
     """
 
     index: int

@@ -77,11 +77,8 @@ def _cluster_pattern() -> re.Pattern[str]:
 
 def _hangul_pattern() -> str:
     """Syllables, whole or spelt in parts: leading consonants, vowels, final consonants."""
-    leading, vowels, finals = (
-        "[\u1100-\u115f\ua960-\ua97c]",
-        "[\u1160-\u11a7\ud7b0-\ud7c6]",
-        "[\u11a8-\u11ff\ud7cb-\ud7fb]",
-    )
+    leading, vowels = "[\u1100-\u115f\ua960-\ua97c]", "[\u1160-\u11a7\ud7b0-\ud7c6]"
+    finals = "[\u11a8-\u11ff\ud7cb-\ud7fb]"
     # In the block of whole syllables, each 28th has no final consonant and can take another vowel.
     unfinished = "".join(chr(code) for code in range(0xAC00, 0xD7A4, 28))
     syllable = f"(?:[{unfinished}]{vowels}*|[\uac00-\ud7a3]|{vowels}+)"

@@ -127,11 +127,9 @@ async def upload_media(args: UploadMedia, context: ToolContext) -> Answer[Upload
         opened = await anyio.to_thread.run_sync(open_below, args.source, context.settings.media_dirs)
     with opened as file:
         # A URL's extension is unreliable; examine_file() sets the one of the actual type.
-        name = (
-            file.name
-            if not by_url or has_media_extension(file.name)
-            else f"{file.name.partition('.')[0] or 'file'}.jpg"
-        )
+        name = file.name
+        if by_url and not has_media_extension(name):
+            name = f"{name.partition('.')[0] or 'file'}.jpg"
         found = await anyio.to_thread.run_sync(examine_file, file.read_at, file.size, name)
         public_url = await _send_file(EditedFile.edit(file, found.edits) if found.edits else file, found, context)
         return _render_upload(found.name if by_url else file.name, found, public_url)

@@ -207,8 +207,6 @@ def _describe_differences(post: Post | None, when: datetime | None, context: Too
     if "status" in post.raw and post.status not in expected:
         differences.append(f"is {post.status} and not {expected[0]}")
     if post.scheduled_at and post.scheduled_at != when:
-        differences.append(
-            f"is set for {show(post.scheduled_at, context.zone)}"
-            + (f" and not for {show(when, context.zone)}" if when else "")
-        )
+        asked = f" and not for {show(when, context.zone)}" if when else ""
+        differences.append(f"is set for {show(post.scheduled_at, context.zone)}{asked}")
     return " and ".join(differences) or None

@@ -86,11 +86,9 @@ def _render_outcome(deleted: Deleted, post: Post, book: AccountIndex, context: T
     if deleted.outcome == "already_gone":
         return f"{name} was already gone; nothing was changed."
     if deleted.outcome == "unknown":
-        seen = (
-            "It was still there when last seen, and deleting again is safe"
-            if deleted.still_there
-            else "Look with get_post"
-        )
+        seen = "Look with get_post"
+        if deleted.still_there:
+            seen = "It was still there when last seen, and deleting again is safe"
         return f"Unknown whether {name} was deleted: {cause_of(deleted.cause)} {seen}."
     if post.status in ("published", "partial"):
         return f"Deleted: {name} ({where}). What the networks already show stays there and has to be removed on each network."
