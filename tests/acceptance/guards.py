@@ -658,6 +658,11 @@ REMOVED: dict[str, Removal] = {
         always("the same"),
         f"{TOOLS}/plans/test_guards.py::test_code_for_pending_posts_covers_no_others",
     ),
+    "code for one plan": Removal(
+        "tools.plans.apply:require_confirmation",
+        without_binding("plan_id"),
+        f"{TOOLS}/plans/test_guards.py::test_code_for_a_plan_covers_no_other_plan",
+    ),
     "lead before a planned time": Removal(
         "tools.plans.apply:SEND_LEAD",
         constant(timedelta(0)),

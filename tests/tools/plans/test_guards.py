@@ -63,6 +63,18 @@ async def test_code_for_pending_posts_covers_no_others(connect):
         assert agent.standing() == []
 
 
+@pytest.mark.requirement("tools.plans.confirmed")
+async def test_code_for_a_plan_covers_no_other_plan(connect):
+    """Both have as many posts at the same times."""
+    async with connect(confirm="required", demo_posts=False) as agent:
+        shown = await make_plan(agent)
+        other = await make_plan(agent, [{**post, "content": f"Not {post['content']}"} for post in LATER])
+        code = code_in(await agent.refused("apply_plan", plan_id=shown))
+        words = await agent.refused("apply_plan", plan_id=other, confirmation=code)
+        assert "or for other arguments" in words
+        assert agent.standing() == []
+
+
 @pytest.mark.requirement("tools.plans.lead")
 @pytest.mark.parametrize(("seconds", "sent"), [(240, True), (241, False), (299, False)])
 async def test_post_due_within_a_minute_is_not_applied(fresh, clock, seconds, sent):
