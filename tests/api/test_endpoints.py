@@ -160,7 +160,10 @@ async def test_list_of_another_shape_is_an_error(call, replies, may_have_happene
     for reply in replies:
         with pytest.raises(BadAnswer) as caught:
             await called(call, reply)
-        assert (caught.value.reason, caught.value.may_have_happened) == ("shape", may_have_happened)
+        error = caught.value
+        assert (error.reason, error.may_have_happened) == ("shape", may_have_happened)
+        assert error.method == ("POST" if may_have_happened or "presign" in error.path else "GET")
+        assert error.path.startswith(("/posts", "/integrations", "/analytics", "/auth", "/media/presign"))
 
 
 @pytest.mark.requirement("api.shapes")

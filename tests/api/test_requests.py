@@ -1,6 +1,7 @@
 """Requests: sending, retries, rate limits and the queue, with scripted applications in this process and over real sockets."""
 
 import asyncio
+import gzip
 import logging
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -395,7 +396,7 @@ async def test_status_of_a_refusal_decides_even_if_its_body_is_unreadable(monkey
     big = answer(b'"' + b"a" * 100_000 + b'"', status=401)
     for fault in (cut, big, bomb(1, status=401), endless):
         async with FaultServer(fault) as server:
-            api = over_sockets(server)
+            api = over_sockets(server, total_seconds=3600.0)
             with pytest.raises(NotAuthenticated) as caught:
                 await api.posts.create(DRAFT)
             await api.aclose()
@@ -456,7 +457,25 @@ async def test_oversized_response_is_not_read_to_its_end():
     assert await api.posts.list() == []
     with pytest.raises(BadAnswer) as caught:
         await api.posts.create(DRAFT)
-    assert (caught.value.reason, caught.value.may_have_happened) == ("too_large", True)
+    error = caught.value
+    assert (error.reason, error.status, error.may_have_happened) == ("too_large", 200, True)
+    assert await client(Script(OK), limits=Limits(list_bytes=len(POSTS))).posts.list() == []
+    with pytest.raises(BadAnswer):
+        await client(Script(OK), limits=Limits(list_bytes=len(POSTS) - 1)).posts.list()
+
+
+@pytest.mark.requirement("api.answers")
+async def test_response_in_pieces_or_compressed_is_read():
+    """It didn't ask for compression, but a proxy may compress nevertheless."""
+    head = b"HTTP/1.1 200 OK\r\n"
+    pieces = sends(head + b'Transfer-Encoding: chunked\r\n\r\na\r\n{"posts": \r\n3\r\n[]}\r\n0\r\n\r\n')
+    packed = gzip.compress(POSTS)
+    small = sends(head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed))
+    for fault in (pieces, small):
+        async with FaultServer(fault) as server:
+            api = over_sockets(server)
+            assert await api.posts.list() == []
+            await api.aclose()
 
 
 @pytest.mark.requirement("api.queue")
@@ -666,9 +685,14 @@ async def test_create_without_a_usable_response_is_sent_once():
             await api.posts.create(DRAFT)
         await api.aclose()
     assert (silent.value.after_seconds, silent.value.may_have_happened, len(server.requests)) == (0.05, True, 1)
-    with pytest.raises(BadAnswer) as caught:
-        await client(Script((201, {}, b"<html>"))).posts.create(DRAFT)
-    assert (caught.value.reason, caught.value.status, caught.value.may_have_happened) == ("html", 201, True)
+    for headers, body, reason in (
+        ({}, b"<html>", "html"),
+        ({"content-type": "text/html"}, b"Sorry", "html"),
+        ({}, b"Sorry", "json"),
+    ):
+        with pytest.raises(BadAnswer) as caught:
+            await client(Script((201, headers, body))).posts.create(DRAFT)
+        assert (caught.value.reason, caught.value.status, caught.value.may_have_happened) == (reason, 201, True)
 
 
 @pytest.mark.requirement("api.repeats")
