@@ -92,6 +92,7 @@ PATH = "must name an absolute path or one below ~. Write the whole path, without
         ("TTP_TIMEZONE", "Mars/Base", "must be an IANA time zone, for example Europe/Paris."),
         ("TTP_MAX_POSTS_PER_HOUR", "-1", COUNT),
         ("TTP_MAX_POSTS_PER_HOUR", "²", COUNT),
+        ("TTP_MAX_POSTS_PER_HOUR", "٣", COUNT),
         ("TTP_MAX_DELETES_PER_HOUR", "many", COUNT),
         ("TTP_MAX_UPLOADS_PER_HOUR", "1000000", COUNT),
         (
@@ -651,6 +652,7 @@ def test_settings_are_documented_once():
     }
     assert config.state_dir({DATA: f"{DRIVE}/data"}) == Path(f"{DRIVE}/data/ttp-mcp")
     assert config.no_color({"NO_COLOR": "1"}) is True
+    assert config.no_color({"NO_COLOR": ""}) is False
 
 
 @pytest.mark.requirement("times.system-zone")

@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 from tests.support.windows import WINDOWS, needs_modes
-from ttp_mcp.config.readers import build_icacls, find_other_readers, parse_readers
+from ttp_mcp.config.readers import build_icacls, find_other_readers, how_to_make_private, parse_readers
 
 pytestmark = pytest.mark.requirement("config.readers")
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.requirement("config.readers")
         ("D:P(A;;FA;;;OW)(A;;FA;;;CO)", []),
         ("D:AI(A;ID;FA;;;SY)(A;ID;0x1200a9;;;BU)", ["Users"]),
         ("D:(A;;FR;;;WD)(A;;GRGX;;;AU)(A;;GA;;;WD)", ["Everyone", "Authenticated Users"]),
+        ("D:(A;;FA;;;BU)(A;;FR;;;AN)", ["Users", "Anonymous"]),
+        ("D:(A;;0x10000000;;;AU)(A;;GR;;;BG)", ["Authenticated Users", "Guests"]),
         ("D:(A;;CCLCSWLORC;;;IU)(A;;0x80000000;;;BG)", ["Interactive Users", "Guests"]),
         ("D:(A;;FW;;;WD)(A;;0x100002;;;BU)", []),
         ("D:(A;OICIIO;GA;;;BU)(A;OICI;FA;;;SY)", []),
@@ -30,13 +32,21 @@ def test_groups_that_an_access_list_lets_read_are_named_once(access_list, reader
 
 
 @needs_modes
-@pytest.mark.parametrize(("mode", "readers"), [(0o600, []), (0o640, ["other users"]), (0o604, ["other users"])])
+@pytest.mark.parametrize(
+    ("mode", "readers"), [(0o600, []), *((mode, ["other users"]) for mode in (0o640, 0o604, 0o620))]
+)
 def test_mode_that_lets_others_read_is_found(tmp_path, mode, readers):
     """Group and others count alike."""
     path = tmp_path / "file"
     path.touch()
     path.chmod(mode)
     assert find_other_readers(path) == readers
+
+
+@needs_modes
+def test_command_of_other_systems_quotes_the_path(tmp_path):
+    assert how_to_make_private(tmp_path / "a file", with_folder=True) == f"chmod 600 '{tmp_path}/a file'"
+    assert how_to_make_private("FILE") == "chmod 600 FILE"
 
 
 @pytest.mark.parametrize(

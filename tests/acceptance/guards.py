@@ -988,6 +988,11 @@ REMOVED: dict[str, Removal] = {
         later(True),
         "tests/transports/http/test_tenants.py::test_shutdown_waits_for_the_writes_of_all_tenants",
     ),
+    "keyrings that write plain files": Removal(
+        "config.system_keyring:_find_backend",
+        constant(lambda: importlib.import_module("keyring").get_keyring()),
+        "tests/cli/test_login.py::test_keyring_that_writes_plain_files_is_not_used",
+    ),
     "link in place of a login": Removal(
         "config.files:_PLAIN_FILE",
         constant(getattr(os, "O_NONBLOCK", 0)),

@@ -286,6 +286,10 @@ def others_may_read(path):
     path.chmod(0o640)
 
 
+def others_may_write(path):
+    path.chmod(0o620)
+
+
 def damage(path):
     path.write_text('{"version": 1, "token": "ttp_')
 
@@ -332,6 +336,11 @@ def give_away(path):
     [
         pytest.param(
             others_may_read,
+            "isn't safe to use: its file can be read or written by other users of this computer",
+            marks=needs_modes,
+        ),
+        pytest.param(
+            others_may_write,
             "isn't safe to use: its file can be read or written by other users of this computer",
             marks=needs_modes,
         ),
