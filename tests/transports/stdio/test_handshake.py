@@ -584,6 +584,25 @@ async def counts_as_none(serve, record, damage):
 
 
 @pytest.mark.requirement("handshake.record")
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda place, other: place.write_bytes(b"half an answer"),
+        pytest.param(lambda place, other: place.symlink_to(other), marks=needs_links),
+        pytest.param(lambda place, other: place.hardlink_to(other), marks=needs_links),
+    ],
+)
+async def test_file_that_a_killed_process_left_is_replaced(serve, tmp_path, leave):
+    """So is a link that another user put there; the file that it leads to is unchanged."""
+    (tmp_path / "other").write_bytes(b"another file")
+    leave(tmp_path / "record.new", tmp_path / "other")
+    await serve(opening("legacy"))
+    assert not (await serve(opening("legacy"))).is_real
+    assert (tmp_path / "other").read_bytes() == b"another file"
+    assert not (tmp_path / "record.new").exists()
+
+
+@pytest.mark.requirement("handshake.record")
 async def test_record_of_another_start_is_ignored(serve):
     await serve(opening("legacy"))
     assert (await serve(opening("legacy"), key="other")).is_real
