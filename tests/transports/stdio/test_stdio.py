@@ -10,9 +10,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import pytest
@@ -39,6 +40,7 @@ from tests.transports.stdio.stdio_fixture import (
     call,
     line,
     lost_writes,
+    make_input,
     process,
     served,
     text_of,
@@ -51,6 +53,7 @@ from ttp_mcp.transports.stdio.transport import serve_stdio
 
 MARK = codecs.BOM_UTF8
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGBREAK if WINDOWS else signal.SIGHUP]
+needs_full_device = pytest.mark.skipif(sys.platform != "linux", reason="a device of Linux")
 needs_hangup = skip_on_windows("Windows has no SIGHUP")
 needs_flags = skip_on_windows("pipes of Windows have no flag to wait or not that is shared")
 in_both_modes = pytest.mark.parametrize(
@@ -792,6 +795,26 @@ async def test_client_that_stops_reading_gets_backpressure(server, outcomes):
     assert not outcomes.path.exists()
 
 
+@pytest.mark.requirement("stdio.end-of-input")
+async def test_responses_that_wait_for_the_client_outlive_the_end_of_input(server, outcomes):
+    """The client closes the input, and reads only then."""
+    async with served(server, **options(outcomes, line_bytes=100_000)) as peer:
+        peer.start()
+        await peer.answer("start")
+
+        @server.tool(structured_output=False)
+        async def repeat(text: str) -> str:
+            return text * 200_000
+
+        peer.send(*(call(text, "repeat", text=text) for text in "abcde"))
+        await stdio_fixture.wait_readable(peer.output_fd)
+        peer.close_input()
+        for _ in range(100):
+            await anyio.sleep(0)
+        assert [text_of(await peer.answer(text)) for text in "abcde"] == [text * 200_000 for text in "abcde"]
+    assert (peer.code, peer.left) == (0, [])
+
+
 @pytest.mark.requirement("stdio.whole-lines")
 async def test_client_that_reads_again_gets_every_response(server, outcomes):
     """Also to requests that weren't read as long as it read nothing."""
@@ -838,6 +861,33 @@ async def test_threads_are_used_only_for_blocking_pipes(server, threads):
         await peer.answer("start")
         names = {thread.name for thread in {*threading.enumerate()} - before}
     assert names & {"stdin", "stdout"} == ({"stdin", "stdout"} if threads else set())
+
+
+@pytest.mark.requirement("stdio.threads")
+@pytest.mark.skipif(sys.platform != "linux", reason="lists descriptors in a folder of Linux")
+@in_both_modes
+@pytest.mark.parametrize("end", ["input", "signal", "signal with unread input", "output"])
+async def test_session_leaves_neither_a_descriptor_nor_a_thread(server, outcomes, tmp_path, end):
+    before = len([*Path("/proc/self/fd").iterdir()]), {*threading.enumerate()}
+    pipes = None
+    if end == "signal with unread input":
+        calls = [call(number, "echo", text="e" * 5000) for number in range(100)]
+        (tmp_path / "input").write_bytes(b"".join(map(line, [INITIALIZE, INITIALIZED, *calls])))
+        pipes = (os.open(tmp_path / "input", os.O_RDONLY), os.open(os.devnull, os.O_RDONLY), *os.pipe())
+    async with served(server, pipes, **options(outcomes, unread_bytes=1000)) as peer:
+        if not pipes:
+            peer.start()
+        await peer.answer("start")
+        if end.startswith("signal"):
+            signal.raise_signal(signal.SIGTERM)
+        elif end == "output":
+            peer.close_output()
+            peer.send(call(1, "read"))
+    for thread in {*threading.enumerate()} - before[1]:
+        if thread.name in ("stdin", "stdout"):
+            thread.join(5)
+            assert not thread.is_alive()
+    assert len([*Path("/proc/self/fd").iterdir()]) == before[0]
 
 
 @needs_descriptors
@@ -930,6 +980,40 @@ def test_stray_print_goes_to_stderr(tmp_path):
         assert peer.wait() == 0
         assert peer.process.stdout.read() == b""
         assert peer.process.stderr.read() == f"not for the wire{os.linesep}".encode()
+
+
+@pytest.mark.requirement("stdio.stray-output")
+async def test_buffered_print_is_not_on_the_wire_after_the_session(server, monkeypatch):
+    """It is written to stderr while the descriptor still leads there."""
+    pipes = (*make_input(), *os.pipe())
+    monkeypatch.setattr(sys, "stdout", os.fdopen(pipes[3], "w", closefd=False))
+    async with served(server, pipes) as peer:
+        peer.start()
+        peer.send(call(1, "stray", text="not for the wire"))
+        assert text_of(await peer.answer(1)) == "printed"
+        peer.close_input()
+        with anyio.fail_after(5):
+            while peer.code is None:
+                await anyio.sleep(0.01)
+        sys.stdout.write("the end")
+        sys.stdout.flush()
+        assert os.read(peer.output_fd, 1000) == b"the end"
+
+
+@pytest.mark.requirement("stdio.stray-output")
+@pytest.mark.parametrize("problem", ["closed", pytest.param("full", marks=needs_full_device)])
+async def test_stdout_that_cannot_be_flushed_changes_no_exit_code(server, monkeypatch, problem):
+    stream = Path("/dev/full" if problem == "full" else os.devnull).open("w")  # noqa: SIM115
+    stream.write("printed by mistake")
+    if problem == "closed":
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+    async with served(server) as peer:
+        peer.start()
+        await peer.answer("start")
+    assert peer.code == 0
+    with suppress(OSError):
+        stream.close()
 
 
 @pytest.mark.requirement("stdio.stray-output")

@@ -65,10 +65,10 @@ class Shutdown:
         self._exit_process = exit_process
         self._parent_seconds = parent_seconds
         self._deadline = float("inf")
-        self._quiet_at = 0.0
+        self._quiet_at: float
         self._timers: list[asyncio.TimerHandle] = []
         self._parent_timer: asyncio.TimerHandle | None = None
-        self._abandoning: asyncio.Task[object] | None = None
+        self._abandoning: asyncio.Task[object]
 
     def begin(self, reason: Reason, *, seconds: float = float("inf")) -> None:
         """Begin the shutdown, which takes at most `seconds`; a later reason may shorten the wait, never lengthen it."""
