@@ -160,7 +160,7 @@ async def test_retries_end_at_the_deadline():
 @pytest.mark.requirement("api.repeats")
 async def test_outage_is_not_amplified():
     """At most three retries a minute, or a tenth of the calls."""
-    for before, retries in ((0, 3), (90, 10)):
+    for before, retries in ((0, 3), (25, 3), (90, 10)):
         app = Script(*[OK] * before, FAILED)
         api = client(app)
         for _ in range(before):
