@@ -196,7 +196,7 @@ def check_steps(
     return "full" if cap is not None and counted >= cap.limit else None
 
 
-def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | bytes) -> Entry:
+def decode_value(key: str, value: str, version: str, at: int) -> Entry:
     """Parse an entry as a store keeps it, with `at` in milliseconds since 1970.
 
     Raises:
@@ -204,8 +204,7 @@ def decode_value(key: str, value: str | bytes, version: str | bytes, at: int | b
     """
     with reject_malformed():
         document = dict[str, Any](json.loads(value).items())
-        mark = version.decode() if isinstance(version, bytes) else version
-        return Entry(key=key, value=document, version=mark, at=_EPOCH + timedelta(milliseconds=int(at)))
+        return Entry(key=key, value=document, version=version, at=_EPOCH + timedelta(milliseconds=int(at)))
 
 
 def encodable_keys(keys: Sequence[str]) -> list[str]:
