@@ -95,6 +95,7 @@ TESTS = {
         "tests/ledger/store/test_every_store.py",
         "tests/ledger/test_writes.py",
         "tests/ledger/test_ledger.py",
+        "tests/writes/test_duplicates.py",
     ),
     "ledger/store/postgresql": tuple(
         f"tests/ledger/store/test_{name}.py" for name in ("every_store", "outages", "urls")

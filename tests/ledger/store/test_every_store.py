@@ -40,6 +40,7 @@ async def test_all_steps_happen_or_none(open_store: Open, scope: str) -> None:
     first = await version(state, scope, "a")
 
     assert await state.commit(scope, [put("b", 2), put("a", 2, expected="")], NOW) == "changed"
+    assert await state.commit(scope, [put("a", 2, expected=""), put("b", 2)], NOW) == "changed"
     assert await state.commit(scope, [put("b", 2), Delete("kind", "a", expected="other")], NOW) == "changed"
     assert await values(state, scope, "a", "b") == {"a": 1}
     assert await state.commit(scope, [put("b", 2), put("a", 3, expected=first)], NOW) == "done"
@@ -170,6 +171,28 @@ async def test_expired_documents_count_as_absent(open_store: Open, scope: str) -
     assert await state.commit(scope, [Delete("kind", "b", expected="")], soon) == "done"
     assert await state.commit(scope, [put("b", 3, expires_at=soon - HOUR)], soon) == "done"
     assert await values(state, scope, "a", "b", "c", now=soon) == {"a": 2, "c": 1}
+
+
+@pytest.mark.requirement("state.expiry")
+async def test_every_200th_commit_removes_500_expired_documents(open_store: Open, scope: str) -> None:
+    """Few enough to stay fast, and never one that expired less than a day ago."""
+    state = open_store()
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    day = timedelta(days=1)
+    await state.commit(scope, [put(f"old {number}", expires_at=past) for number in range(501)], past - day)
+    await state.commit(scope, [put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
+
+    async def count() -> int:
+        return len(await state.list_recent(scope, "kind", past - day, past - day))
+
+    for _ in range(198):
+        assert await state.commit(scope, [], past + day) == "done"
+    assert await count() == 502
+    await state.commit(scope, [], past + day)
+    assert await count() == 2
+    for _ in range(200):
+        await state.commit(scope, [], past + day)
+    assert await count() == 1
 
 
 @pytest.mark.requirement("state.atomic")
@@ -390,6 +413,18 @@ def record(kind: str, outcome: str | None, post_id: str | None, *targets: str) -
         "outcome": outcome,
         "targets": list(targets),
     }
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_platform_data_in_another_order_are_the_same_post(open_store: Open, scope: str) -> None:
+    """A model may repeat its call with them in another order."""
+    first, second = (
+        PostCreate("A", ("acc_1",), scheduled_at=LATER, platform_data={"tiktok": dict.fromkeys(names, True)})
+        for names in (("allowDuet", "allowStitch"), ("allowStitch", "allowDuet"))
+    )
+    assert isinstance(await Ledger(open_store(), scope, lambda: NOW).begin_create(first, tool="create_post"), Write)
+    prior = await Ledger(open_store(), scope, lambda: NOW).begin_create(second, tool="create_post")
+    assert isinstance(prior, PriorCreate)
 
 
 @pytest.mark.requirement("history.shows")

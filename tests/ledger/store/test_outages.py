@@ -184,9 +184,10 @@ async def test_missing_store_is_reported(scope: str) -> None:
     """The port is closed, or the name unknown."""
     for address in ("127.0.0.1:1", "store.invalid:5432"):
         state = opened(f"postgresql://ttp:word-of-honor@{address}/0")
-        words = await refusal(state, scope)
-        assert "can't be reached" in words
-        assert "Start it or correct TTP_STATE_URL, then call again." in words
+        assert await refusal(state, scope) == (
+            "the ledger (the PostgreSQL of TTP_STATE_URL) can't be used: it can't be reached. Nothing is sent without it; "
+            "reading goes on. Start it or correct TTP_STATE_URL, then call again."
+        )
         await state.aclose()
 
 
@@ -240,23 +241,58 @@ async def test_locked_postgresql_is_reported_in_time(postgresql_url: str, scope:
 
 
 @pytest.mark.requirement("state.outage")
-@pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_conflicting_transaction_is_retried(postgresql_url: str, scope: str, code: str) -> None:
-    """Four conflicts in a row are retried; more are reported."""
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("40001", "too many clients write to it at once"),
+        ("40P01", "too many clients write to it at once"),
+        # An administrator ends the session.
+        ("57P01", "it reported an error"),
+    ],
+)
+async def test_conflicting_transaction_is_retried(postgresql_url: str, scope: str, code: str, words: str) -> None:
+    """Four conflicts in a row are retried; five are reported."""
     state = opened(postgresql_url)
     await state.commit(scope, [put("a", 1)], NOW)
     with psycopg.connect(postgresql_url, autocommit=True) as db:
         db.execute("CREATE SEQUENCE conflicts")
-        db.execute(
-            "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF nextval('conflicts') % 10 BETWEEN 1 AND 4 THEN RAISE SQLSTATE '{code}'; END IF; RETURN NEW; END $$"
+        function = (
+            "CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF nextval('conflicts') <= {{}} THEN RAISE SQLSTATE '{code}'; END IF; RETURN NEW; END $$"
         )
+        db.execute(function.format(4))  # pyright: ignore[reportArgumentType] - ours
         db.execute("CREATE TRIGGER conflict BEFORE INSERT ON ttp_mcp_state_1 FOR EACH ROW EXECUTE FUNCTION conflict()")
 
         assert await state.commit(scope, [put("b", 2)], NOW) == "done"
-        db.execute("ALTER SEQUENCE conflicts INCREMENT 10 RESTART 1")
-        assert "too many clients write to it at once" in await refusal(state, scope)
+        db.execute("ALTER SEQUENCE conflicts RESTART")
+        db.execute(function.format(5))  # pyright: ignore[reportArgumentType] - ours
+        assert words in await refusal(state, scope)
     assert {each.key for each in await state.list_recent(scope, "kind", NOW, NOW)} == {"a", "b"}
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.replicas")
+async def test_users_do_not_wait_for_each_other(postgresql_url: str, scope: str) -> None:
+    """One commit waits while it holds its own scope."""
+    state = opened(postgresql_url, answer_seconds=600)
+    await state.commit(scope, [put("first")], NOW)
+    number = int(scope[:7], 16)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    with psycopg.connect(postgresql_url, autocommit=True) as db:
+        db.execute("SELECT pg_advisory_lock(%s)", (number,))
+        db.execute(
+            f"CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.scope = '{scope}' THEN "
+            f"PERFORM pg_advisory_xact_lock({number}); END IF; RETURN NEW; END $$"
+        )
+        db.execute("CREATE TRIGGER wait BEFORE INSERT ON ttp_mcp_state_1 FOR EACH ROW EXECUTE FUNCTION wait()")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(state.commit, scope, [put("a")], NOW)
+            with anyio.fail_after(60):
+                while db.execute(waiting, (number,)).fetchone() == (0,):
+                    await anyio.sleep(0)
+                assert await state.commit(f"{scope} of another", [put("a")], NOW) == "done"
+            db.execute("SELECT pg_advisory_unlock(%s)", (number,))
+    assert set(await state.get(scope, "kind", ["a"], NOW)) == {"a"}
     await state.aclose()
 
 
@@ -278,16 +314,21 @@ async def test_terminated_sessions_are_replaced(postgresql_url: str, scope: str)
 
 @pytest.mark.requirement("state.durable")
 async def test_postgresql_commits_are_durable_with_any_server_defaults(postgresql_url: str, scope: str) -> None:
-    """A commit waits for the disk, each statement sees earlier commits, and none runs without a timeout."""
+    """A commit waits for the disk, each statement sees earlier commits, and none runs without a timeout.
+
+    It leaves nothing in its session, which a pooler may give to another client.
+    """
     defaults = "%20-csynchronous_commit%3Doff%20-cdefault_transaction_isolation%3Dserializable"
     state = opened(f"{postgresql_url}{defaults}")
-    await state.commit(scope, [put("a", 1)], NOW)
+    for _ in range(7):
+        await state.commit(scope, [put("a", 1)], NOW)
     with psycopg.connect(postgresql_url, autocommit=True) as db:
         db.execute("CREATE TABLE seen (name text, value text)")
         db.execute(
             "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen "
             "SELECT name, current_setting(name) FROM unnest(ARRAY['synchronous_commit', 'transaction_isolation', "
-            "'statement_timeout']) name; RETURN NEW; END $$"
+            "'statement_timeout', 'application_name']) name UNION SELECT 'prepared', count(*)::text FROM pg_prepared_statements; "
+            "RETURN NEW; END $$"
         )
         db.execute("CREATE TRIGGER see BEFORE INSERT ON ttp_mcp_state_1 FOR EACH ROW EXECUTE FUNCTION see()")
         await state.commit(scope, [put("b", 1)], NOW)
@@ -295,6 +336,8 @@ async def test_postgresql_commits_are_durable_with_any_server_defaults(postgresq
             "synchronous_commit": "on",
             "transaction_isolation": "read committed",
             "statement_timeout": "5s",
+            "application_name": "ttp-mcp",
+            "prepared": "0",
         }
     await state.aclose()
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support.windows import WINDOWS, needs_links, needs_modes
 from ttp_mcp.config import SettingProblem, Settings
 from ttp_mcp.ledger.store import open_store
+from ttp_mcp.ledger.store import sqlite as sqlite_module
 from ttp_mcp.ledger.store.base import Delete, LedgerProblem, Put, RateCap
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.times import find_zone
@@ -28,7 +29,7 @@ LATER = NOW + timedelta(days=1)
 @pytest.fixture
 async def state(tmp_path: Path) -> AsyncGenerator[SqliteStore]:
     """A store in its own folder."""
-    found = SqliteStore(tmp_path / "state", busy_seconds=0.05)
+    found = SqliteStore(tmp_path / "home" / "state", busy_seconds=0.05)
     yield found
     await found.aclose()
 
@@ -89,29 +90,6 @@ async def test_documents_that_expired_a_day_ago_are_removed(state: SqliteStore) 
     db.close()
 
 
-@pytest.mark.requirement("state.expiry")
-async def test_every_200th_commit_removes_500_expired_documents(tmp_path: Path) -> None:
-    """Few enough to stay fast, and never one that expired less than a day ago."""
-    state = SqliteStore(tmp_path)
-    past = datetime(2020, 1, 1, tzinfo=UTC)
-    day = timedelta(days=1)
-    await state.commit("s", [put(f"old {number}", expires_at=past) for number in range(501)], past - day)
-    await state.commit("s", [put("young", expires_at=past + timedelta(milliseconds=1))], past - day)
-
-    async def count() -> int:
-        return len(await state.list_recent("s", "kind", past - day, past - day))
-
-    for _ in range(198):
-        assert await state.commit("s", [], past + day) == "done"
-    assert await count() == 502
-    await state.commit("s", [], past + day)
-    assert await count() == 2
-    for _ in range(200):
-        await state.commit("s", [], past + day)
-    assert await count() == 1
-    await state.aclose()
-
-
 @pytest.mark.requirement("state.atomic")
 async def test_recent_is_newest_first_and_keeps_the_time_of_the_first_put(state: SqliteStore) -> None:
     """Replacing a document does not make it newer."""
@@ -168,6 +146,9 @@ async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) 
     db = state._open["write"]  # the connection's own setting can't be seen from outside
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA busy_timeout").fetchone() == (50,)
+    await values(state, "a")
+    assert state._open["read"].execute("PRAGMA busy_timeout").fetchone() == (200,)
 
 
 PROCESS = """
@@ -251,6 +232,26 @@ async def test_locked_new_file_is_waited_for_briefly(tmp_path: Path) -> None:
         holder.execute("ROLLBACK")
         holder.close()
     await state.aclose()
+
+
+@pytest.mark.requirement("state.shared")
+async def test_refusal_of_a_new_file_by_sqlite_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses at once when several processes open a new file; here it never waits."""
+    path, connect, waits = tmp_path / "ledger.db", sqlite3.connect, list[float]()
+    holder = connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    def release(seconds: float) -> None:
+        waits.append(seconds)
+        holder.execute("COMMIT")
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **options: connect(path, **{**options, "timeout": 0}))
+    monkeypatch.setattr(sqlite_module.time, "sleep", release)
+    state = SqliteStore(tmp_path, busy_seconds=1e6)
+    assert await state.commit("s", [put("a", 1)], NOW) == "done"
+    assert waits == [0.01]
+    await state.aclose()
+    holder.close()
 
 
 @pytest.mark.requirement("state.shared")
@@ -358,6 +359,9 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
         tasks.start_soon(values, state, "a")
         await anyio.to_thread.run_sync(begun.wait)
         tasks.cancel_scope.cancel()
+    # Another read doesn't wait for that thread either.
+    with pytest.raises(LedgerProblem, match="another program holds the file"):
+        await values(state, "a")
     over.set()
     monkeypatch.undo()
 
@@ -367,7 +371,7 @@ async def test_cancelled_read_is_released_while_its_thread_still_waits(
 @pytest.mark.requirement("state.shared")
 async def test_file_without_tables_is_empty(state: SqliteStore) -> None:
     """Another process created the file but not yet its tables."""
-    state.path.parent.mkdir()
+    state.path.parent.mkdir(parents=True)
     state.path.touch()
 
     assert await values(state, "a") == {}

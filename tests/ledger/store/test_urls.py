@@ -1,5 +1,6 @@
 """TTP_STATE_URL: its store, errors if it can't be used, and the secrecy of its password."""
 
+import logging
 import ssl
 import subprocess
 import sys
@@ -37,6 +38,15 @@ async def test_scheme_selects_the_store_without_opening_it(tmp_path: Path, url: 
     assert "word" not in repr(state)
     await state.aclose()
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.requirement("state.url")
+async def test_client_library_logs_errors_only(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Its warnings are about consequences of an error that we report. Other loggers keep their level."""
+    caplog.set_level(logging.NOTSET, "psycopg")
+    level = logging.getLogger().level
+    open_store(settings(tmp_path, "postgresql://host/db"))
+    assert (logging.getLogger("psycopg").level, logging.getLogger().level) == (logging.ERROR, level)
 
 
 @pytest.mark.requirement("state.url")
