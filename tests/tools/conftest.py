@@ -26,6 +26,7 @@ from ttp_mcp.api.http import Http, Permissions
 from ttp_mcp.config import Settings
 from ttp_mcp.credentials import Token
 from ttp_mcp.factory import Runtime, create_server, offered_tools
+from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.sandbox import ManualClock, Sandbox
 from ttp_mcp.server.mcp_server import TtpServer
 from ttp_mcp.toolkit.account_directory import AccountDirectory
@@ -257,8 +258,11 @@ def hurried(assembly: Runtime, settings: Settings, sandbox: Sandbox, behind_seco
         storage_app=sandbox.storage_app,
     )
     limits = HourlyLimits.from_settings(settings)
-    writes = Writer(api, app.ledger, limits=limits, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
-    own = replace(app, api=api, writer=writes, accounts=AccountDirectory(api, waits.monotonic))
+    # Its records have the times of this machine.
+    ledger = Ledger(assembly.state, "behind", now) if behind_seconds else app.ledger
+    writes = Writer(api, ledger, limits=limits, monotonic=waits.monotonic, sleep=waits.sleep, now=now)
+    accounts = AccountDirectory(api, waits.monotonic)
+    own = replace(app, api=api, ledger=ledger, writer=writes, accounts=accounts, now=api.clock.now)
     server = TtpServer(offered_tools(settings), own, with_confirmation=settings.confirm == "required")
     return Runtime(own, server, assembly.state)
 

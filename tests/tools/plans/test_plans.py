@@ -9,6 +9,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from tests.tools.conftest import Fault, answer, promised, reading, showing
+from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.plans import Plans
 from ttp_mcp.ledger.replacements import Replacements
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -471,6 +472,49 @@ async def test_undo_searches_for_posts_of_an_unclear_apply(connect):
         _, data = await agent.ok("undo_plan", plan_id=plan_id)
         assert ([outcome for _, outcome in outcomes(data)], data["complete"]) == (["deleted"], True)
         assert agent.standing() == []
+
+
+@UNDO
+async def test_undo_keeps_an_equal_post_that_the_user_made(fresh):
+    """The plan was shown, and never applied."""
+    plan_id, (post,) = await planned(fresh, THREE[:1])
+    await fresh.ok("create_post", **THREE[0], scheduled_at=post["scheduled_at"])
+    text, data = await fresh.ok("undo_plan", plan_id=plan_id)
+    assert text.startswith("Nothing to undo: this plan has created no post that is still there.")
+    assert outcomes(data) == []
+    assert fresh.standing() == [("New winter menu", "scheduled")]
+
+
+async def test_equal_post_that_is_being_created_stops_the_plan(fresh):
+    """A duplicate would be a second post, so the answer doesn't name that way."""
+    plan_id, (post,) = await planned(fresh, THREE[:1])
+    ledger, account = fresh.assembly.app.ledger, await fresh.account("linkedin Harbor Café")
+    at = datetime.fromisoformat(post["scheduled_at"])
+    await ledger.begin_create(
+        PostCreate("New winter menu", account_ids=(account,), scheduled_at=at), tool="create_post"
+    )
+    _, data = await fresh.ok("apply_plan", plan_id=plan_id)
+    assert outcomes(data) == [(1, "stopped")]
+    assert "an equal post is being created right now" in data["steps"][0]["reason"]
+    assert "allow_duplicate" not in data["steps"][0]["reason"]
+    assert fresh.standing() == []
+
+
+async def test_post_from_before_the_plan_is_not_taken_for_its_own(connect):
+    """It is equal, was made elsewhere, and undoing the plan would delete it. The API says nothing of when a post was created."""
+    hidden = showing(lambda name: name != "createdAt")
+    async with connect(demo_posts=False, through=lambda app: Fault(hidden(app), methods=("POST",))) as agent:
+        plan_id, (post,) = await planned(agent, THREE[:1])
+        at, account = datetime.fromisoformat(post["scheduled_at"]), await agent.account("linkedin Harbor Café")
+        await agent.assembly.app.api.posts.create(
+            PostCreate("New winter menu", account_ids=(account,), scheduled_at=at)
+        )
+        agent.sandbox.app.turn = 0
+        _, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert outcomes(data) == [(1, "unknown")]
+        agent.sandbox.app.turn = None
+        await agent.ok("undo_plan", plan_id=plan_id)
+        assert agent.standing() == [("New winter menu", "scheduled")]
 
 
 @UNDO

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import NOW, Agent, Fault, answer, showing, text_of
+from tests.tools.conftest import NOW, Agent, Fault, answer, reading, showing, text_of
 from ttp_mcp.api import PostCreate
 from ttp_mcp.sandbox.rest.vendor import set_vendor_endpoints
 
@@ -230,6 +230,52 @@ async def test_thread_and_choices_of_other_platforms_are_left_out_of_a_retry(fre
     assert (new["thread"], new["platform_data"]) == ("[]", "{}")
 
 
+async def test_failed_post_that_one_account_shows_is_sent_to_the_other_only(fresh):
+    """Its status alone would mean that no account has it."""
+    post_id = await make_published(fresh, BERLIN, "linkedin")
+    fresh.put(post_id, status="failed")
+    reconnect(fresh)
+    _, data = await fresh.ok("publish_post", post_id=post_id)
+    assert (data["outcome"], data["accounts"]) == ("retried", [BERLIN])
+    move(fresh, 200)
+    assert (shown_times(fresh, "linkedin"), shown_times(fresh, "twitter")) == (1, 1)
+
+
+async def test_post_in_a_state_that_the_reference_does_not_name_is_not_published(connect):
+    replies = {"/posts/p1": {"post": {"id": "p1", "content": TEXT, "status": "archived", "accountIds": ["a1"]}}}
+    async with connect(demo_posts=False, through=reading(replies)) as agent:
+        words = await agent.refused("publish_post", post_id="p1")
+    assert words == (
+        "Post not published: p1 is archived, and only a draft, scheduled, failed or partial post can be published. "
+        "get_post shows it; nothing was sent."
+    )
+
+
+async def test_code_to_publish_a_post_covers_no_new_post(connect):
+    """The status of the post is another now, so that it would be sent again."""
+    post = {"id": "p1", "content": TEXT, "status": "failed", "thread": [], "platformData": {}}
+    async with connect(demo_posts=False, confirm="required", through=reading({"/posts/p1": {"post": post}})) as agent:
+        account = await agent.account("linkedin Harbor Café")
+        post |= {
+            "accountIds": [account],
+            "results": [{"accountId": account, "platform": "linkedin", "status": "failed"}],
+        }
+        words = await agent.refused("publish_post", post_id="p1")
+        code = words.partition("arguments and confirmation ")[2].partition(" (once")[0]
+        post["status"] = "partial"
+        words = await agent.refused("publish_post", post_id="p1", confirmation=code)
+        assert "or for other arguments" in words
+
+
+async def test_reschedule_that_created_nothing_yet_stops_no_publish(fresh):
+    """There is no second post."""
+    post_id = await make(fresh)
+    account = await fresh.account("linkedin Harbor Café")
+    await fresh.assembly.app.ledger.replacements.begin(post_id, PostCreate(TEXT, account_ids=(account,)))
+    _, data = await fresh.ok("publish_post", post_id=post_id)
+    assert data["outcome"] == "queued"
+
+
 @pytest.mark.parametrize("seconds", [0, 200, 4000])
 async def test_retry_is_made_once(fresh, seconds):
     """Whatever happened to the first, unless it failed."""
@@ -418,6 +464,25 @@ Sandbox: nothing here becomes public.\
         assert data["outcome"] == "queued"
         move(agent)
         assert shown_times(agent, "linkedin") == 1
+
+
+async def test_refusal_for_another_reason_is_reported(connect):
+    """Even if the post was published in the meantime."""
+    async with connect(demo_posts=False, through=lambda app: Fault(app, methods=("POST",))) as agent:
+        post_id = await make(agent)
+        fault = agent.sandbox.app
+        inner = fault.app
+
+        async def publish_first(scope, receive, send):
+            if scope["path"].endswith("/publish"):
+                agent.put(post_id, status="published")
+                await answer(send, 422, {"success": False, "message": "Too long."})
+            else:
+                await inner(scope, receive, send)
+
+        fault.app = publish_first
+        words = await agent.refused("publish_post", post_id=post_id)
+    assert "the API refused the request (422)" in words
 
 
 async def test_post_published_since_it_was_read_is_not_an_error(connect):

@@ -163,7 +163,6 @@ async def _confirm_undo(stored: StoredPlan, posts: Sequence[Post], args: UndoPla
         "\n".join(lines),
         binding={
             "tool": "undo_plan",
-            "plan_id": stored.id,
             "posts": [[post.id, *visible_fields(post)] for post in posts],
         },
         irreversible=True,

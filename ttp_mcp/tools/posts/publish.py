@@ -215,8 +215,6 @@ async def _publish_now(step: _Step, context: ToolContext) -> Answer[PublishedPos
     try:
         published = await context.writer.publish(step.post, tool=TOOL)
     except EndpointMissing as error:
-        if error.may_have_happened:
-            raise
         raise Refusal(
             f"{NOT_DONE}: {describe_cause(error).removesuffix('.')}; nothing was changed, and reschedule_post with scheduled_at "
             "now sends the post in about two minutes instead."
@@ -266,9 +264,7 @@ def _describe_published(published: Published, step: _Step, context: ToolContext)
 
 async def _retry_failed(step: _Step, context: ToolContext) -> Answer[PublishedPost]:
     prepared = step.prepared
-    created = await context.writer.create(
-        prepared.post, tool=TOOL, existing=prepared.others, target_ids=tuple(prepared.targets), retries=step.post.id
-    )
+    created = await context.writer.create(prepared.post, tool=TOOL, existing=prepared.others, retries=step.post.id)
     outcomes = {"created": "retried", "already_created": "already_queued", "unknown": "unknown"}
     text = _describe_retry(created, step, context)
     return _build_answer(
