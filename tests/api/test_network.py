@@ -84,7 +84,7 @@ async def test_proxy_setting_that_cannot_be_used_is_named(monkeypatch, variable,
     monkeypatch.setenv(variable, value)
     error, text = await fail("https://api.invalid/api")
     shown = variable.upper() if WINDOWS else variable
-    assert (error.reason, error.variable) == ("proxy_setting", shown)
+    assert (error.method, error.path, error.reason, error.variable) == ("GET", "/posts", "proxy_setting", shown)
     assert text.startswith(f"Posts not listed: {shown} doesn't name an HTTP proxy, and this server speaks no SOCKS.")
     assert "secret" not in text
 

@@ -569,6 +569,7 @@ async def test_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch
         await api.posts.list()
         await api.aclose()
     assert (proxy.connections, server.connections) == (0, 1)
+    assert "content-length" not in server.requests[0].headers
 
 
 @pytest.mark.requirement("api.token")
