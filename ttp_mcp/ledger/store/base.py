@@ -161,7 +161,7 @@ def parse_time(text: str) -> datetime:
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
-        raise ValueError("The time has no offset.")
+        raise ValueError
     return instant
 
 

@@ -236,13 +236,12 @@ class _NoConnection(OSError):
     """The database can't be reached; `answered` if a server refused the connection."""
 
     def __init__(self, *, answered: bool) -> None:
-        super().__init__()
         self.answered = answered
 
 
 def _is_closed(db: Connection, error: psycopg.Error) -> bool:
     """Check whether the connection is closed, or about to be."""
-    return db.broken or (error.sqlstate or "").startswith("57P")
+    return db.broken or str(error.sqlstate).startswith("57P")
 
 
 async def _check_steps(
@@ -288,7 +287,8 @@ def _hash_key(key: str) -> bytes:
 
 def _parse_row(row: TupleRow) -> Entry:
     with reject_malformed():
-        return decode_value(row[0].decode(), *row[1:4])
+        key, *others = row
+        return decode_value(key.decode(), *others)
 
 
 def _describe_error(error: Exception) -> str:
