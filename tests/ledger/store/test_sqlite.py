@@ -9,9 +9,12 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
+import psutil
 import pytest
 
 from tests.support.windows import WINDOWS, needs_links, needs_modes
@@ -148,7 +151,10 @@ async def test_commits_are_durable_and_do_not_block_readers(state: SqliteStore) 
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert db.execute("PRAGMA busy_timeout").fetchone() == (50,)
     await values(state, "a")
-    assert state._open["read"].execute("PRAGMA busy_timeout").fetchone() == (200,)
+    reader = state._open["read"]
+    assert reader.execute("PRAGMA busy_timeout").fetchone() == (200,)
+    await values(state, "a")
+    assert state._open["read"] is reader
 
 
 PROCESS = """
@@ -386,10 +392,33 @@ async def test_damaged_file_is_reported_and_left_alone(tmp_path: Path) -> None:
     file.write_bytes(b"this is no database" * 200)
     state = SqliteStore(tmp_path)
 
-    with pytest.raises(LedgerProblem, match=r"the file is damaged.*Stop every ttp-mcp server, then move ledger.db"):
+    words = r"the file is damaged.*Stop every ttp-mcp server, then move ledger.db"
+    with pytest.raises(LedgerProblem, match=words) as writing:
         await state.commit("s", [put("a")], NOW)
+    with pytest.raises(LedgerProblem, match=words) as reading:
+        await values(state, "a")
     assert file.read_bytes() == b"this is no database" * 200
+    # While the errors are kept, which refer to the connections.
+    assert file.name not in {Path(each.path).name for each in psutil.Process().open_files()}
+    del writing, reading
+
+    file.unlink()
+    assert await values(state, "a") == {}
+    assert await state.commit("s", [put("a", 1)], NOW) == "done"
+    assert await values(state, "a") == {"a": 1}
     await state.aclose()
+
+
+@pytest.mark.requirement("state.faults")
+async def test_misuse_of_a_connection_is_reported_and_the_next_call_works(state: SqliteStore) -> None:
+    """Python reports it without a code of SQLite."""
+    await state.commit("s", [put("a", 1)], NOW)
+    state._open["write"].close()
+
+    with pytest.raises(LedgerProblem, match="SQLite reported an error"):
+        await state.commit("s", [put("b", 2)], NOW)
+    assert await state.commit("s", [put("c", 3)], NOW) == "done"
+    assert await values(state, "a", "b", "c") == {"a": 1, "c": 3}
 
 
 @pytest.mark.requirement("state.faults")
@@ -460,6 +489,35 @@ def test_exiting_process_keeps_the_log_of_readers(tmp_path: Path) -> None:
 
     assert guest("a") == "done"
     anyio.run(host)
+
+
+@pytest.mark.requirement("state.shared")
+async def test_file_that_another_process_fills_first_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables exist when this process gets the file."""
+    raced: list[str] = []
+
+    class Racing(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE" and not raced:
+                command = [sys.executable, "-c", GUEST, str(tmp_path), "a"]
+                raced.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Racing))
+    state = SqliteStore(tmp_path)
+    assert await state.commit("s", [put("b", 1)], NOW) == "done"
+    assert raced == ["done\n"]
+    assert await values(state, "a", "b") == {"a": 9, "b": 1}
+    await state.aclose()
+
+
+@pytest.mark.requirement("state.shared")
+async def test_closing_leaves_no_log(state: SqliteStore) -> None:
+    """SQLite removes it with the last connection."""
+    await state.commit("s", [put("a", 1)], NOW)
+    assert await values(state, "a") == {"a": 1}
+    await state.aclose()
+    assert [file.name for file in state.path.parent.iterdir()] == ["ledger.db"]
 
 
 @pytest.mark.requirement("state.faults")

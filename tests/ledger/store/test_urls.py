@@ -19,6 +19,10 @@ from ttp_mcp.ledger.store.base import LedgerProblem, Put
 from ttp_mcp.ledger.store.postgresql import PostgresqlStore
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+INVALID_URL = (
+    "TTP_STATE_URL must be postgresql://user:password@host:port/database, with special characters of the password "
+    "percent-encoded."
+)
 STEP = Put("kind", "a", {}, NOW + timedelta(days=1))
 
 
@@ -57,7 +61,10 @@ async def test_client_library_logs_errors_only(caplog: pytest.LogCaptureFixture,
         ("word-of-honor", "must begin with postgresql://"),
         ("redis://user:word-of-honor@host", "names Redis, which isn't supported"),
         ("REDISS://:word-of-honor@host:6380", "Use postgresql://…, or remove TTP_STATE_URL"),
-        ("postgresql://user:word-of-honor%zz@host/db", "must be postgresql://user:password@host:port/database"),
+        (
+            "postgresql://user:word-of-honor%zz@host/db",
+            INVALID_URL,
+        ),
         ("postgresql://user@host/db?word-of-honor=1", "must be postgresql://user:password@host:port/database"),
     ],
 )
