@@ -97,18 +97,19 @@ async def test_reschedule_to_now_is_confirmed(connect, mode):
         )
 
 
+@eras
 @pytest.mark.parametrize(("tool", "seconds", "asked", "sent"), [
     ("create_post", 90, "09:04", "09:05"),
     ("reschedule_post", 120, "09:05", "09:07"),
 ])  # fmt: skip
-async def test_post_for_now_is_for_the_moment_of_the_answer(connect, clock, tool, seconds, asked, sent):
+async def test_post_for_now_is_for_the_moment_of_the_answer(connect, clock, mode, tool, seconds, asked, sent):
     """The time in the question is too close by then, although it is still ahead."""
 
     def answer_late():
         clock.move(seconds)
         return True
 
-    async with connect(answer=answer_late, demo_posts=False) as agent:
+    async with connect(answer=answer_late, mode=mode, demo_posts=False) as agent:
         post = {"post_id": await made(agent)} if tool == "reschedule_post" else DRAFT
         _, data = await agent.ok(tool, **post, scheduled_at="now")
         assert f"for Tue 24 Nov 2026 {asked}" in agent.questions[0]

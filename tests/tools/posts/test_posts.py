@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from inline_snapshot import snapshot
 
-from tests.tools.conftest import Fault, promised, reading
+from tests.tools.conftest import Fault, promised, reading, showing
 from ttp_mcp.api import PostCreate
 from ttp_mcp.ledger.ledger import Ledger
 from ttp_mcp.ledger.store.base import LedgerProblem
@@ -1127,6 +1127,27 @@ async def test_post_that_differs_from_the_request_is_reported(connect, changes, 
         assert text.startswith(f"Created, but not as asked: {data['post_id']} for linkedin ")
         assert words in text
         assert "Check it with get_post" in text
+
+
+@CREATED
+@pytest.mark.parametrize(("arrived", "outcome"), [(True, "created"), (False, "unknown")])
+async def test_older_equal_post_is_not_taken_for_one_whose_response_was_lost(connect, arrived, outcome):
+    """It was made elsewhere. The API says nothing of when a post was created."""
+    hidden = showing(lambda name: name != "createdAt")
+    async with connect(demo_posts=False, through=lambda app: Fault(hidden(app), methods=("POST",))) as agent:
+        due = datetime(2026, 11, 26, 9, tzinfo=UTC)
+        post = PostCreate("Hello", account_ids=(await agent.account("linkedin Harbor Café"),), scheduled_at=due)
+        old = await agent.assembly.app.api.posts.create(post)
+        agent.sandbox.app.turn, agent.sandbox.app.after = 0, arrived
+        _, data = await agent.ok(
+            "create_post",
+            content="Hello",
+            account_ids=["linkedin"],
+            scheduled_at="2026-11-26T10:00",
+            allow_duplicate=True,
+        )
+        assert data["outcome"] == outcome
+        assert data.get("post_id") != old.id
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
