@@ -31,7 +31,15 @@ from tests.transports.stdio.handshake_fixture import (
     request,
     serve_session,
 )
-from tests.transports.stdio.stdio_fixture import INITIALIZE, INITIALIZED, call, line, make_input, small_server
+from tests.transports.stdio.stdio_fixture import (
+    INITIALIZE,
+    INITIALIZED,
+    call,
+    line,
+    make_input,
+    small_server,
+    wait_until_readable,
+)
 from ttp_mcp.factory import create_server
 from ttp_mcp.transports.stdio import handshake as handshakes
 from ttp_mcp.transports.stdio.handshake import Handshake
@@ -228,6 +236,8 @@ def serve_pieces(tmp_path, server):
     return run
 
 
+# Time for what takes milliseconds.
+PATIENCE = 20
 needs_packets = pytest.mark.skipif(sys.platform != "linux", reason="sockets that keep what was sent together")
 
 
@@ -367,17 +377,31 @@ def refused(tmp_path, threads, monkeypatch):
     peer_output, output_fd = os.pipe()
 
     def run():
-        handshake = Handshake(tmp_path / "record", "key")
-        assert handshake.replay(input_fd, output_fd, threads=threads)
-        handshake.refuse("it is broken.")
-        os.close(output_fd)
+        try:
+            handshake = Handshake(tmp_path / "record", "key")
+            assert handshake.replay(input_fd, output_fd, threads=threads)
+            handshake.refuse("it is broken.")
+        finally:
+            os.close(output_fd)
 
     server = threading.Thread(target=run, daemon=True)
     with os.fdopen(peer_input, "wb", buffering=0) as given, os.fdopen(peer_output, "rb") as taken:
         yield given, taken, server
         given.close()
-        server.join()
+        end_thread(server)
     os.close(input_fd)
+
+
+def end_thread(thread):
+    """Wait for a thread that has to end."""
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def read_message(taken):
+    """Read a line that has to arrive."""
+    assert wait_until_readable(taken.fileno(), PATIENCE)
+    return json.loads(taken.readline())
 
 
 @pytest.mark.requirement("fast-start.end")
@@ -387,13 +411,14 @@ async def test_failed_start_answers_until_the_input_ends(serve, refused):
     given, taken, server = refused
     given.write(line(INITIALIZE))
     server.start()
-    assert json.loads(taken.readline())["id"] == "start"
+    assert read_message(taken)["id"] == "start"
     for number in range(9, 12):
         for piece in (line(call(number, "list_posts"))[:30], line(call(number, "list_posts"))[30:]):
             given.write(piece)
-        assert json.loads(taken.readline()) == {"jsonrpc": "2.0", "id": number, "error": REASON}
+        assert read_message(taken) == {"jsonrpc": "2.0", "id": number, "error": REASON}
     given.write(b"{" * 1000)
     given.close()
+    end_thread(server)
     assert taken.read() == b""
 
 
@@ -403,10 +428,10 @@ async def test_failed_start_ends_when_its_output_breaks(serve, refused):
     given, taken, server = refused
     given.write(line(INITIALIZE))
     server.start()
-    taken.readline()
+    read_message(taken)
     taken.close()
     given.write(line(call(9, "list_posts")))
-    server.join()
+    end_thread(server)
 
 
 @pytest.mark.requirement("fast-start.end")
@@ -435,7 +460,8 @@ print(os.waitpid(child, 0)[1])
 @skip_on_windows("Windows has no fork")
 def test_replay_ends_if_the_parent_is_not_that_of_the_start(tmp_path):
     """Without a word: the input is still open."""
-    ended = subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path / "record")], capture_output=True, check=True)
+    command = [sys.executable, "-c", ORPHAN, str(tmp_path / "record")]
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)
     assert (ended.stdout, ended.stderr) == (b"0\n", b"")
 
 
@@ -673,12 +699,14 @@ async def test_replay_waits_for_a_client_that_does_not_read(serve, tmp_path):
             os.write(output_fd, b"{}".ljust(4095) + b"\n")
 
     def run():
-        with (tmp_path / "input").open("rb") as given:
-            Handshake(tmp_path / "record", "key").replay(given.fileno(), output_fd, threads=False)
-        os.close(output_fd)
+        try:
+            with (tmp_path / "input").open("rb") as given:
+                Handshake(tmp_path / "record", "key").replay(given.fileno(), output_fd, threads=False)
+        finally:
+            os.close(output_fd)
 
     server = threading.Thread(target=run, daemon=True)
     server.start()
     with os.fdopen(peer_output, "rb") as taken:
         assert sorted(each for each in taken.read().splitlines() if each.strip() != b"{}") == sorted(expected.lines)
-    server.join()
+    end_thread(server)

@@ -45,6 +45,8 @@ def environ(monkeypatch, tmp_path):
     keyring.set_keyring(NoKeyring())
     variables = {"TTP_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path), "TZ": "Europe/Paris"}
     variables |= {"XDG_CONFIG_HOME": str(tmp_path / "config"), "LOCALAPPDATA": str(tmp_path / "config")}
+    # Names the mutant that is tried.
+    variables |= {name: value for name, value in os.environ.items() if name.startswith("MUTANT_")}
     monkeypatch.setattr(os, "environ", variables)
     yield variables
     keyring.set_keyring(before)
