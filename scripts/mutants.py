@@ -150,7 +150,8 @@ TESTS = {
     "writes": ("tests/writes",),
     "writes/duplicates": ("tests/writes/test_duplicates.py", "tests/writes/test_identity.py"),
     "writes/reconcile": tuple(
-        f"tests/writes/test_{name}.py" for name in ("search", "matching", "identity", "create", "delete", "publish")
+        f"tests/writes/test_{name}.py"
+        for name in ("search", "matching", "identity", "create", "delete", "publish", "ledger", "cancel", "duplicates")
     ),
     "writes/replacement": ("tests/writes/replacement", "tests/tools/posts/test_reschedule.py"),
     "writes/startup_report": ("tests/writes/test_startup_report.py",),

@@ -10,7 +10,8 @@ from ttp_mcp.api import Post, PostCreate
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger, LimitUsedUp, PostTaken
 from ttp_mcp.ledger.records import PriorCreate, Record, Unfinished, Write
-from ttp_mcp.ledger.store.base import digest_of
+from ttp_mcp.ledger.store.base import LedgerProblem, Put, digest_of
+from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.sandbox.clock import ManualClock
 
 POST = PostCreate("Doors open at ten", account_ids=("a", "b"), scheduled_at=START + timedelta(days=2))
@@ -138,7 +139,8 @@ async def test_write_is_open_for_90_seconds_and_listed_for_seven_days(ledger: Le
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
-async def test_post_is_claimed_by_one_write(ledger: Ledger) -> None:
+async def test_post_is_claimed_by_one_write(ledger: Ledger, clock: ManualClock) -> None:
+    """For as long as the history is kept."""
     first, second = await begin(ledger), await begin(ledger, OTHER)
     post = Post({"id": "p1"})
 
@@ -148,6 +150,8 @@ async def test_post_is_claimed_by_one_write(ledger: Ledger) -> None:
         await ledger.finish(second, "created", post, claim=True)
     assert await ledger.find_claimed_posts(["p1", "p2"]) == {"p1"}
     assert [each.content for each in await ledger.list_unfinished()] == [OTHER.content]
+    clock.move(timedelta(days=399).total_seconds())
+    assert await ledger.find_claimed_posts(["p1"]) == {"p1"}
 
 
 @pytest.mark.requirement("writes.no-mistaken-identity")
@@ -240,3 +244,40 @@ async def test_retry_is_identified_by_the_post_and_the_account(ledger: Ledger) -
     await begin(ledger, later, retries="p2")
     await begin(ledger, replace(later, account_ids=("c",)), retries="p1")
     await begin(ledger, POST)
+
+
+@pytest.mark.requirement("writes.duplicates")
+@pytest.mark.parametrize("missing", ["write", "tool", "state", "at", "post_id", "keys"])
+async def test_malformed_claim_is_reported_as_damage(ledger: Ledger, state: SqliteStore, missing: str) -> None:
+    """Nothing is sent, since it may hide an equal post."""
+    write = await begin(ledger)
+    (key, *_) = write.keys
+    claim = {"write": "w", "tool": "create_post", "state": "created", "at": START.isoformat(), "post_id": "p1"}
+    claims = [{name: value for name, value in {**claim, "keys": [key]}.items() if name != missing}]
+    await state.commit("one", [Put("sent", key, {"claims": claims}, START + timedelta(days=1))], START)
+
+    with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
+        await begin(ledger)
+    with pytest.raises(LedgerProblem, match="it is damaged, an entry can't be read"):
+        await ledger.find_prior_create(POST)
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_twenty_copies_of_a_post_are_remembered(ledger: Ledger, state: SqliteStore) -> None:
+    """The newest; an entry that grew with each copy would slow every commit."""
+    writes = [await begin(ledger, allow_duplicate=True) for _ in range(22)]
+    key = writes[0].keys[0]
+
+    entry = (await state.get("one", "sent", [key], START))[key]
+    assert [claim["write"] for claim in entry.value["claims"]] == [write.id for write in reversed(writes[2:])]
+
+
+@pytest.mark.requirement("writes.duplicates")
+async def test_post_that_is_due_soon_is_known_for_a_day(ledger: Ledger, clock: ManualClock) -> None:
+    """A retry of it has another time, and would reach the same accounts again."""
+    soon = replace(POST, scheduled_at=START + timedelta(hours=1))
+    await ledger.finish(await begin(ledger, soon, retries="p0"), "created", Post({"id": "p1"}))
+    clock.move(timedelta(hours=23).total_seconds())
+
+    later = replace(POST, scheduled_at=START + timedelta(hours=25))
+    assert isinstance(await ledger.begin_create(later, tool="publish_post", retries="p0"), PriorCreate)
