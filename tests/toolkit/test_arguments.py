@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,7 @@ KNOWN = "account_ids, allow_duplicate, content, copy_of, media_urls, platform_da
             f"thread.0 {UNICODE}; thread.1 must not hold a NUL character; platform_data {NUMBER}"
         )),
         ("create_post", {"platform_data": [1]}, "platform_data must be an object"),
+        ("create_post", {"platform_data": "a\0b"}, "platform_data must be an object"),
         ("create_post", {"platform_data": {"a": float("nan")}}, f"platform_data {NUMBER}"),
         ("create_post", {"platform_data": {"a": [1.5, {"b": float("inf")}]}}, f"platform_data {NUMBER}"),
         ("create_post", {"platform_data": {"a\ud800": 1}}, f"platform_data {UNICODE}"),
@@ -192,6 +194,21 @@ def test_each_new_argument_has_the_spelling_of_the_api_and_a_rule():
     assert read_arguments(tool, {"twoLongWords": "a"}).model_dump() == {"two_long_words": ["a"], "share": 1.0}
     with pytest.raises(ArgumentProblem, match=r"^own not called: share is not valid\. Nothing was sent\.$"):
         read_arguments(tool, {"two_long_words": "a", "share": "half"})
+
+
+@pytest.mark.parametrize("name", TOOL)
+def test_words_of_choices_are_in_lower_case(name):
+    """Words are read in lower case, so one in another case could never be passed."""
+    parts: list[Any] = [TOOL[name].input.model_json_schema()]
+    choices: list[str] = []
+    for part in parts:
+        if isinstance(part, dict):
+            # Choices of platforms are spelt as the API spells them, and read as they are.
+            parts += (value for key, value in part.items() if key != "platform_data")
+            choices += part.get("enum", ())
+        elif isinstance(part, list):
+            parts += part
+    assert choices == [choice.lower() for choice in choices]
 
 
 def test_code_of_a_confirmation_is_an_argument_where_codes_are_used():

@@ -125,6 +125,7 @@ def _find_structures(model: type[BaseModel]) -> dict[str, type]:
 def _list_parts(annotation: object) -> list[Any]:
     """List an annotation and all its parts, the outer ones first; the words of a choice are no parts."""
     parts = [annotation]
+    # The list grows while it is read.
     for part in parts:
         parts += () if get_origin(part) is Literal else get_args(part)
     return parts
@@ -133,7 +134,7 @@ def _list_parts(annotation: object) -> list[Any]:
 def _to_structure(name: str, value: object, kind: type) -> object:
     if isinstance(value, str):
         value = _from_json_text(value, kind)
-    if value is None or isinstance(value, (list, dict)):
+    if kind is dict or value is None or isinstance(value, (list, dict)):
         return cast("object", value)
     if not isinstance(value, str):
         return [value]
