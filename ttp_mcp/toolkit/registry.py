@@ -12,7 +12,7 @@ from ttp_mcp.toolkit.models import Answer, DataT, InputT, ToolInput, ToolOutput
 Run = Callable[[InputT, ToolContext], Awaitable[Answer[DataT]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
     """MCP tool annotations. All four are always set: a client reads an absent one as the dangerous case.
 
@@ -32,10 +32,16 @@ class Hints:
 
 
 HINTS: dict[Effect, Hints] = {
-    "read": Hints(True, True, "It sends only requests that change nothing."),
-    "draft": Hints(False, False, "A file leaves this machine for a public URL, and the API can't delete it."),
-    "publish": Hints(False, False, "A post can reach the public, which can't be taken back."),
-    "remove": Hints(False, True, "A post is deleted for good; deleting it again changes nothing."),
+    "read": Hints(read_only=True, idempotent=True, why="It sends only requests that change nothing."),
+    "draft": Hints(
+        read_only=False,
+        idempotent=False,
+        why="A file leaves this machine for a public URL, and the API can't delete it.",
+    ),
+    "publish": Hints(read_only=False, idempotent=False, why="A post can reach the public, which can't be taken back."),
+    "remove": Hints(
+        read_only=False, idempotent=True, why="A post is deleted for good; deleting it again changes nothing."
+    ),
 }
 
 

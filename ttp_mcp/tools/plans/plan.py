@@ -125,10 +125,10 @@ async def plan_posts(args: PlanPosts, context: ToolContext) -> Answer[PostPlan]:
     Considers best hours, existing posts, spacing and quiet hours. Returns a calendar with reasons; apply_plan schedules exactly
     this plan. A post has the same time on all its accounts.
     """
-    directory, existing, me = await run_together(
+    book, existing, me = await run_together(
         context.accounts.read_accounts, context.api.posts.list, context.api.auth.rights
     )
-    drafts = _read_drafts(args.posts, directory, context)
+    drafts = _read_drafts(args.posts, book, context)
     drafts = await _find_network_choices(drafts, context)
     accounts = list({account.id: account for draft in drafts for account in draft.targets}.values())
     history = await read_history(context, accounts)
@@ -165,7 +165,7 @@ class _Draft:
     choices: NetworkChoices
 
 
-def _read_drafts(posts: Sequence[PlanPost], directory: AccountIndex, context: ToolContext) -> list[_Draft]:
+def _read_drafts(posts: Sequence[PlanPost], book: AccountIndex, context: ToolContext) -> list[_Draft]:
     """Read the posts of the list.
 
     Raises:
@@ -175,18 +175,18 @@ def _read_drafts(posts: Sequence[PlanPost], directory: AccountIndex, context: To
     problems: list[str] = []
     for number, post in enumerate(posts):
         found = Findings(f"{NOT_PLANNED}: post {number + 1}")
-        drafts.append(_read_draft(number, post, directory, context, found))
+        drafts.append(_read_draft(number, post, book, context, found))
         problems += [f"post {number + 1}: {text}" for text in found.errors]
     if problems:
         raise Refusal(render_refusal(NOT_PLANNED, problems))
     return drafts
 
 
-def _read_draft(number: int, post: PlanPost, directory: AccountIndex, context: ToolContext, found: Findings) -> _Draft:
+def _read_draft(number: int, post: PlanPost, book: AccountIndex, context: ToolContext, found: Findings) -> _Draft:
     account_ids, platforms = post.account_ids or (), post.platforms or ()
     texts = [*map(normalize_line_ends, (post.content, *(post.thread or ())))]
     check_arguments(account_ids, platforms, post.media_urls or (), texts, found)
-    targets = find_targets(account_ids, platforms, directory, found)
+    targets = find_targets(account_ids, platforms, book, found)
     window = found.collect(parse_range, context, ("earliest", post.earliest), ("latest", post.latest))
     request = PostRequest(
         index=number,

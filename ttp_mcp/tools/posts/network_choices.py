@@ -84,9 +84,9 @@ class NetworkOptions:
                 )
             return
         _choose_board(found, block, board, self._boards)
-        if self._context.accounts.kept_accounts and (
-            doubt := describe_board_owners(self._context.accounts.kept_accounts)
-        ):
+        # Read once: the accounts may expire between two reads.
+        kept = self._context.accounts.kept_accounts
+        if kept and (doubt := describe_board_owners(kept)):
             found.warnings.append(f"Pinterest: {doubt}")
 
     async def _compare_with_creator(

@@ -141,8 +141,8 @@ async def prepare_post(
 ) -> PreparedPost:
     """Read the arguments of a post and find every problem of it.
 
-    A post without a time is compared with the existing ones only with `compare_drafts`, for one more request; with `replaced`, the
-    post that it replaces, never. `lead` is the distance from the current time that `now` means.
+    With `compare_drafts` a post without a time is compared with the existing ones too, for one more request. `replaced` is the post
+    that it replaces, with which it is never compared. `lead` is how far from the current time `now` is.
     """
     found = Findings(failure, warnings=list(args.warnings))
     texts = [*map(normalize_line_ends, (args.content, *args.thread))]
