@@ -246,14 +246,15 @@ async def test_attempt_without_an_outcome_is_an_error(connect):
     assert text.startswith("Would not be sent as it is: ")
 
 
-async def test_unreadable_ledger_is_a_note(fresh, monkeypatch):
+@pytest.mark.parametrize("when", ["2026-12-01T10:00", "now"])
+async def test_unreadable_ledger_is_a_note(fresh, monkeypatch, when):
     """The rest is checked anyway."""
 
     async def unreadable(*_):
         raise LedgerProblem("the disk is gone.")
 
     monkeypatch.setattr(Ledger, "find_prior_create", unreadable)
-    _, data = await fresh.ok("check_post", **POST)
+    _, data = await fresh.ok("check_post", **POST | {"scheduled_at": when})
     assert data["would_be_sent"]
     assert data["warnings"] == ["Whether the same post was sent before is not known: the disk is gone."]
 
