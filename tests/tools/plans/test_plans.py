@@ -436,6 +436,33 @@ async def test_plan_resumes_after_a_lost_response(connect, after):
         assert len(agent.standing()) == 3
 
 
+async def test_cancelled_apply_notes_the_post_that_it_was_creating(connect):
+    """Applying again finds nothing to do."""
+    held, release = anyio.Event(), anyio.Event()
+
+    def hold(app):
+        async def between(scope, receive, send):
+            if scope["method"] == "POST":
+                held.set()
+                await release.wait()
+            await app(scope, receive, send)
+
+        return between
+
+    async with connect(demo_posts=False, through=hold) as agent:
+        plan_id, _ = await planned(agent, THREE[:1])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: agent.call("apply_plan", plan_id=plan_id))
+            await held.wait()
+            tasks.cancel_scope.cancel()
+            release.set()
+        assert await agent.assembly.app.writer.in_flight.drain(60)
+        text, data = await agent.ok("apply_plan", plan_id=plan_id)
+        assert text.startswith("Nothing left to do: every post of the plan was created before.")
+        assert data["complete"]
+        assert len(agent.standing()) == 1
+
+
 async def test_unclear_post_found_later_belongs_to_the_plan(connect):
     """Its response was lost and the search failed too; applying again finds it, undoing removes it."""
     async with connect(demo_posts=False, through=Fault) as agent:
