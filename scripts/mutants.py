@@ -123,6 +123,12 @@ TESTS = {
     "times": ("tests/test_times.py",),
     "toolkit/arguments": ("tests/toolkit/test_arguments.py", "tests/toolkit/test_ranges.py"),
     "toolkit/confirmation": ("tests/toolkit/test_confirmation.py",),
+    "tools/plans": (
+        "tests/tools/plans",
+        "tests/tools/posts/test_network_choices.py",
+        "tests/tools/posts/test_rights.py",
+    ),
+    "tools/posts": ("tests/tools/posts", "tests/toolkit/test_confirmation.py"),
     "transports/http/app": tuple(
         f"tests/transports/http/test_{name}.py"
         for name in ("app", "auth", "options", "body", "health_and_metrics", "tenants", "oauth", "run")
