@@ -81,6 +81,7 @@ TESTS = {
     "config": ("tests/test_config.py",),
     "config/files": ("tests/cli/test_login.py", "tests/cli/test_install.py"),
     "config/login": ("tests/cli/test_login.py",),
+    "config/settings": ("tests/test_config.py", "tests/cli/test_login.py"),
     "config/system_keyring": ("tests/cli/test_login.py",),
     "config/token_source": ("tests/test_config.py", "tests/cli/test_login.py"),
     "credentials": ("tests/test_credentials.py",),

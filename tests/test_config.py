@@ -44,6 +44,15 @@ def test_defaults_need_no_variable(monkeypatch):
 
 
 @pytest.mark.requirement("config.values")
+def test_variables_of_this_process_are_read_unless_others_are_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("TTP_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert load_settings().state_dir == config.state_dir() == tmp_path
+    assert config.state_dir({}) != tmp_path
+    assert (config.no_color(), config.no_color({})) == (True, False)
+
+
+@pytest.mark.requirement("config.values")
 def test_every_setting_is_read():
     """And each alias."""
     settings = load_settings(
