@@ -89,7 +89,8 @@ class MediaDownloader:
                         if response.status not in _REDIRECTS:
                             self._receive(connection, response, accept, file)
                             file.flush()
-                            return OpenFile.adopt(os.dup(file.fileno()), _get_file_name(url))
+                            name = unquote(urlsplit(url).path.rpartition("/")[2])
+                            return OpenFile.adopt(os.dup(file.fileno()), name)
                         url = _join_url(url, response.headers.get("location") or "")
         raise TransferProblem("permanent", f"it redirects more than {MOST_REDIRECTS} times")
 
@@ -132,8 +133,3 @@ def _join_url(url: str, location: str) -> str:
         return urljoin(url, location)
     except ValueError:
         raise TransferProblem("permanent", "it redirects to something that isn't a URL") from None
-
-
-def _get_file_name(url: str) -> str:
-    """Return the last part of a URL's path, not cleaned for display."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])

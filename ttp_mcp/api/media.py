@@ -84,7 +84,9 @@ class MediaApi:
                     return outcome
                 permanent = outcome.kind in ("changed", "permanent") or (outcome.kind == "expired" and renewed)
                 if permanent or attempt == PUTS:
-                    raise _to_api_error(outcome)
+                    refused = outcome.kind == "permanent" or (outcome.kind == "expired" and outcome.status is not None)
+                    kind = errors.UploadRefused if refused else errors.UploadFailed
+                    raise kind(method="PUT", path="the storage", status=outcome.status, reason=outcome.reason)
                 renewed = renewed or outcome.kind == "expired"
                 if outcome.kind == "retryable":
                     await self._http.clocks.sleep(retry.delay_seconds(attempt, self._http.clocks.jitter()))
@@ -115,9 +117,3 @@ async def _report_progress(progress: Progress, sent: ByteCounter, size: int, ove
         await progress(sent.count, size)
         with anyio.move_on_after(PROGRESS_SECONDS):
             await over.wait()
-
-
-def _to_api_error(problem: TransferProblem) -> errors.ApiError:
-    refused = problem.kind == "permanent" or (problem.kind == "expired" and problem.status is not None)
-    kind = errors.UploadRefused if refused else errors.UploadFailed
-    return kind(method="PUT", path="the storage", status=problem.status, reason=problem.reason)

@@ -277,9 +277,7 @@ def _explain_error(error: OSError) -> tuple[str, str]:
 
 def _check_opened(descriptor: int, name: str) -> OpenFile:
     """Check what was opened; the descriptor is closed if it can't be used."""
-    found = os.fstat(descriptor)
-    problem = _find_problem(found)
-    if problem:
+    if problem := _find_problem(os.fstat(descriptor)):
         os.close(descriptor)
         raise refuse_file(name, *problem)
     return OpenFile.adopt(descriptor, name)
