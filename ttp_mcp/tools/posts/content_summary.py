@@ -47,8 +47,9 @@ def describe_where(prepared: PreparedPost) -> str:
 
 def name_accounts(prepared: PreparedPost, only: Collection[str] | None = None) -> str:
     """Return the labels of the accounts, or only of those with the given ids."""
-    targets = prepared.targets.items()
-    return join_words([account_label(account) for each, account in targets if only is None or each in only])
+    targets = prepared.targets
+    chosen = targets.values() if only is None else [targets[each] for each in targets if each in only]
+    return join_words([*map(account_label, chosen)])
 
 
 def summarize_content(prepared: PreparedPost) -> ContentSummary:
