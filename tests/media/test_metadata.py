@@ -354,6 +354,24 @@ def test_truncated_file_is_refused(upload, name, whole):
 
 
 @pytest.mark.requirement("uploads.whole_file")
+@pytest.mark.parametrize("beyond", [1, 2, 1000])
+def test_webp_block_that_is_longer_than_the_file_is_refused(upload, beyond):
+    """What follows the block would be left out with it, the picture included."""
+    place = exif(place=POSITION)
+    block = b"EXIF" + struct.pack("<I", len(place) + len(PIXELS) + beyond) + place
+    with pytest.raises(FileRefused, match=r"«a\.webp»: it ends too early"):
+        upload("a.webp", webp(webp_header(9, 9), block, PIXELS))
+
+
+@pytest.mark.requirement("uploads.privacy")
+def test_private_exif_of_an_odd_length_is_left_out_of_a_webp_that_ends_without_its_padding(upload):
+    block = webp_chunk(b"EXIF", exif(place=POSITION) + b"\0")
+    found, sent = upload("a.webp", webp(webp_header(9, 9, flags=0x08), PIXELS, block[:-1]))
+    assert found.private == ["the place"]
+    assert sent == webp(webp_header(9, 9), PIXELS)
+
+
+@pytest.mark.requirement("uploads.whole_file")
 @pytest.mark.parametrize(
     ("content", "cause"),
     [

@@ -180,17 +180,20 @@ def scan_webp(read_at: ReadAt, size: int) -> Scan:
         if offset + 8 > min(end, size):
             break
         kind, length = struct.unpack("<4sI", read_at(offset, 8).ljust(8, b"\0"))
-        _read_webp_chunk(scan, read_at, offset, kind, length)
-        offset += 8 + length + length % 2
-    if end <= size and offset >= end - 1:
+        after = offset + 8 + length
+        # The last chunk may lack its padding.
+        after += length % 2 if after != end else 0
+        _read_webp_chunk(scan, read_at, offset, after, kind)
+        offset = after
+    if end - 1 <= offset <= end <= size:
         scan.end_at(end, size)
     if scan.edits:
         _correct_webp_header(scan, read_at, end)
     return scan
 
 
-def _read_webp_chunk(scan: Scan, read_at: ReadAt, offset: int, kind: bytes, length: int) -> None:
-    after = offset + 8 + length + length % 2
+def _read_webp_chunk(scan: Scan, read_at: ReadAt, offset: int, after: int, kind: bytes) -> None:
+    length = after - offset - 8
     if kind in (b"VP8X", b"VP8 ", b"VP8L"):
         data = read_at(offset + 8, 10)
         if kind == b"VP8X" and len(data) == 10:
