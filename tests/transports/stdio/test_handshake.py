@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 
 import anyio
 import pytest
@@ -459,7 +460,9 @@ print(os.waitpid(child, 0)[1])
 @pytest.mark.requirement("fast-start.end")
 @skip_on_windows("Windows has no fork")
 def test_replay_ends_if_the_parent_is_not_that_of_the_start(tmp_path):
-    """Without a word: the input is still open."""
+    """Without a word: the input is still open. With its parent, the end of the input ends it."""
+    with Path(os.devnull).open("rb") as empty:
+        assert not Handshake(tmp_path / "record", "key").replay(empty.fileno(), threads=False)
     command = [sys.executable, "-c", ORPHAN, str(tmp_path / "record")]
     ended = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)
     assert (ended.stdout, ended.stderr) == (b"0\n", b"")
