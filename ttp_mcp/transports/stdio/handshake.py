@@ -58,7 +58,7 @@ class Handshake:
         self._path, self._key = path, key
         self._answers = _read_record(path)
         self.can_replay = bool(self._answers)
-        self._pending: dict[str | int, str] | None = {}
+        self._pending: dict[str | int | None, str] | None = {}
         self._shaping: list[tuple[str | int | None, str, bytes]] = []
 
     def replay(self, input_fd: int = 0, output_fd: int = 1, *, threads: bool = sys.platform == "win32") -> bool:
@@ -144,8 +144,7 @@ class Handshake:
         if self._pending is None or message is None or message[0] in self._pending:
             self._pending = None
             return False
-        if message[0] is not None:
-            self._pending[message[0]] = self._name(message[2])
+        self._pending[message[0]] = self._name(message[2])
         self._shape(message, line)
         return True
 
