@@ -331,9 +331,10 @@ def test_without_a_state_folder_the_record_is_in_the_folder_for_caches(start, tm
         ("win32", {}, "config"),
     ],
 )
-def test_folder_for_caches_is_that_of_the_platform(start, tmp_path, monkeypatch, platform, variables, folder):
+def test_folder_for_caches_is_that_of_the_platform(start, environ, tmp_path, monkeypatch, platform, variables, folder):
     monkeypatch.setattr(sys, "platform", platform)
-    record_answer(start(TTP_STATE_DIR="", **variables))
+    del environ["TTP_STATE_DIR"]
+    record_answer(start(**variables))
     assert len(list((tmp_path / folder / "ttp-mcp").glob("handshake-*"))) == 1
 
 

@@ -214,7 +214,7 @@ def _list_code() -> list[os.DirEntry[str]]:
 
 def _read_record(path: Path) -> dict[str, str]:
     """Return the answers of a record by their names; none if it is damaged, too long or not the user's alone."""
-    with suppress(OSError, ValueError), os.fdopen(os.open(path, os.O_RDONLY | _SAFELY), "rb") as file:
+    with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | _SAFELY), "rb") as file:
         digest, _, text = file.read(_MOST_BYTES).partition(b"\n")
         if _is_private(os.fstat(file.fileno())) and digest == _digest_record(text):
             return dict(line.split("\t") for line in text.decode().split("\n"))
