@@ -44,10 +44,8 @@ def parse_source(source: str, home: str | None, *, system: System = SYSTEM) -> s
     typed = _strip_quotes(_strip_marks(source))
     if _VARIABLE.match(typed):
         raise refuse_file(typed, "the path begins with a variable, which isn't replaced here", "Pass the whole path")
-    if typed[:5].lower() == "file:":
-        typed = _parse_file_url(typed, system=system)
-    elif "\\" in typed:
-        typed = _undo_escapes(typed, system=system)
+    resolve = _parse_file_url if typed[:5].lower() == "file:" else _undo_escapes
+    typed = resolve(typed, system=system)
     if system == "windows":
         typed = _use_slashes(typed)
     if home and typed.startswith("~/"):
