@@ -50,8 +50,8 @@ def make_plan(
         zone: Time zone of hours, weekdays, days and quiet hours.
         quiet_from: Start of the quiet hours, included; they may cross midnight.
         quiet_until: End of the quiet hours, not included. Equal to `quiet_from`: none.
-        spacing_minutes: Between two posts on one account, booked posts included.
-        at_most_per_day: On one account on one day of the zone, booked posts included; None for any number.
+        spacing_minutes: Minimum between two posts on one account, booked posts included.
+        at_most_per_day: Posts on one account on one day of the zone, booked posts included; None for any number.
         hours: Rankings by account id.
         weekly: Scores by weekday and hour for all accounts.
     """

@@ -40,7 +40,7 @@ class AccountIndex:
     def find_accounts(self, wanted: str, platforms: Sequence[str], what: str) -> list[Integration]:
         """Find the account with this id, @handle, full name or label on each of the platforms that has one.
 
-        Without platforms it is the only one. A partial name never matches.
+        Without platforms exactly one account must match. A partial name never matches.
 
         Raises:
             Refusal: None matches, or several do on one platform; the error lists the candidates.

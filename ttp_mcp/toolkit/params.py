@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from ttp_mcp.toolkit.platform_data import PLATFORM_DATA_SCHEMA, SHORT_PLATFORM_DATA_SCHEMA, parse_platform_data
 
+# Words or texts, none of which is empty.
 Texts = list[Annotated[str, Field(min_length=1)]] | None
 PostId = Annotated[str, Field(min_length=1, max_length=200, description="Id of the post, from list_posts.")]
 Platform = Annotated[

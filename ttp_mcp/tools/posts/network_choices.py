@@ -50,9 +50,10 @@ class NetworkOptions:
         *,
         scheduled: bool = True,
     ) -> NetworkChoices:
-        """Find the board of a pin, and compare a TikTok post with what its account offers. A draft can lack choices.
+        """Find the board of a pin, and compare a TikTok post with what its account offers.
 
-        `platform_data` is in the API's spelling; its `pinterest.board` is a board's name or id.
+        `platform_data` is in the API's spelling; its `pinterest.board` is a board's name or id. A draft may lack
+        choices, a `scheduled` post may not.
         """
         found = NetworkChoices(dict(platform_data))
         await self._find_board(found, wanted=any(account.platform == "pinterest" for account in targets))

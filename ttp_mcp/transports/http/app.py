@@ -51,6 +51,7 @@ TENANT_CONNECTIONS = 8
 class HttpService:
     """The server as an ASGI application, and the state that a shutdown waits for."""
 
+    # Set by `running`; users of a multi-tenant server add theirs.
     _tasks: TaskGroup
 
     def __init__(

@@ -65,9 +65,11 @@ class Shutdown:
         self._exit_process = exit_process
         self._parent_seconds = parent_seconds
         self._deadline = float("inf")
+        # Set by `begin`. After a signal, responses are waited for until then.
         self._quiet_at: float
         self._timers: list[asyncio.TimerHandle] = []
         self._parent_timer: asyncio.TimerHandle | None = None
+        # Kept since the loop holds tasks weakly.
         self._abandoning: asyncio.Task[object]
 
     def begin(self, reason: Reason, *, seconds: float = float("inf")) -> None:
