@@ -450,7 +450,8 @@ async def test_yes_to_a_delete_is_for_the_post_as_it_was_shown(connect, change):
 
 @eras
 @pytest.mark.parametrize(
-    ("tool", "more"), [("delete_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})]
+    ("tool", "more"),
+    [("delete_post", {}), ("publish_post", {}), ("reschedule_post", {"scheduled_at": "2026-11-24T09:30"})],
 )
 async def test_post_that_is_changed_while_the_user_thinks_is_left(connect, mode, tool, more):
     """The yes was for another text."""
