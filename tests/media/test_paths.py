@@ -208,6 +208,7 @@ def test_private_folder_of_another_name_is_not_left_out():
 def test_case_counts_where_the_file_system_counts_it():
     """On Linux two folders may differ in it alone; on macOS accents are stored in two ways."""
     assert split_below("/Pics/a.png", "/pics", system="linux") is None
+    assert split_below("/pics/X/a.png", "/pics/X/", system="linux") == ["a.png"]
     assert split_below("/Pics/a.png", "/pics", system="macos") == ["a.png"]
     assert split_below("/Cre\u0300me/a.png", "/Cr\u00e8me", system="macos") == ["a.png"]
 
@@ -215,6 +216,7 @@ def test_case_counts_where_the_file_system_counts_it():
 def test_home_is_only_used_where_it_is_known():
     """A service may have none."""
     assert parse_source("~/a.png", "/home/ann/", system="linux") == "/home/ann/a.png"
+    assert parse_source("~/a.png", "/home/X/", system="linux") == "/home/X/a.png"
     assert parse_source("~/a.png", None, system="linux") == "~/a.png"
 
 
