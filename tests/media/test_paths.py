@@ -154,6 +154,11 @@ def test_name_that_only_begins_like_a_device_is_allowed(source):
     check_parts(parse_source(source, HOME, system="windows").split("/"), system="windows")
 
 
+def test_windows_path_with_both_separators_is_recognized_elsewhere():
+    with pytest.raises(FileRefused, match="this is a path of Windows"):
+        check_parts(["C:", r"Users\ann\photo.jpg"], system="linux")
+
+
 def test_trick_of_windows_is_a_plain_name_elsewhere():
     """Other systems give it no meaning."""
     for name in ("photo.png:evil.png", "NUL.jpg", "photo.png.", "C:photo.png"):
