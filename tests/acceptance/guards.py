@@ -389,7 +389,7 @@ REMOVED: dict[str, Removal] = {
     "cancelled before it leaves": Removal(
         "writes.writer:Writer._stop_cancelled",
         later(None),
-        f"{WRITES}/test_cancel.py::test_create_cancelled_before_its_request_is_not_sent",
+        f"{WRITES}/test_cancel.py::test_write_cancelled_before_its_request_is_not_sent",
     ),
     "given up at the end": Removal(
         "writes.in_flight:InFlight.abandon",

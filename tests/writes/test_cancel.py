@@ -1,6 +1,7 @@
 """Cancelled calls, drains and abandoned writes."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -139,24 +140,46 @@ async def test_write_abandoned_while_it_is_sent_is_unknown(world, kind: str) -> 
     assert world.time.monotonic() == 0
 
 
-@pytest.mark.requirement("writes.cancel")
-async def test_create_cancelled_before_its_request_is_not_sent(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until then only the ledger was busy."""
-    scope = anyio.CancelScope()
-    begin = world.ledger.begin_create
+def cancel_while_recorded(world, kind: str, monkeypatch: pytest.MonkeyPatch) -> anyio.CancelScope:
+    """Return a scope that is cancelled while the ledger records the next write of a kind."""
+    scope, record = anyio.CancelScope(), getattr(world.ledger, f"begin_{kind}")
 
-    async def cancelled_meanwhile(*args: object, **options: object) -> object:
+    async def record_slowly(*args: object, **options: object) -> object:
         scope.cancel()
         await anyio.sleep(0)
-        return await begin(*args, **options)  # pyright: ignore[reportArgumentType] # passed on
+        return await record(*args, **options)
 
-    monkeypatch.setattr(world.ledger, "begin_create", cancelled_meanwhile)
+    monkeypatch.setattr(world.ledger, f"begin_{kind}", record_slowly)
+    return scope
+
+
+@pytest.mark.requirement("writes.cancel")
+@pytest.mark.parametrize("kind", ["create", "delete", "publish"])
+async def test_write_cancelled_before_its_request_is_not_sent(world, kind: str, monkeypatch, caplog) -> None:
+    """Until then only the ledger was busy."""
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
+    scope = cancel_while_recorded(world, kind, monkeypatch)
     with scope:
-        await world.writes.create(world.post(), tool="create_post")
+        await begin(world.writes, kind, world)
 
     assert scope.cancelled_caught
     assert world.faults.writes == []
     assert await world.outcomes() == ["not_done"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "ttp_mcp.writes.writer"]
+    assert json.loads(line.removeprefix("write "))["why"] == "cancelled"
+
+
+@pytest.mark.requirement("writes.cancel")
+async def test_cancelled_duplicate_leaves_no_trace(world, monkeypatch, caplog) -> None:
+    """Nothing was recorded for it."""
+    await world.writes.create(world.post(), tool="create_post")
+    scope = cancel_while_recorded(world, "create", monkeypatch)
+    with scope:
+        await world.writes.create(world.post(), tool="create_post")
+
+    assert scope.cancelled_caught
+    assert await world.outcomes() == ["created"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 class SlowState:
@@ -191,15 +214,17 @@ async def begin(writes: Writer, kind: str, world) -> object:
     try:
         if kind == "create":
             return await writes.create(world.post(), tool="create_post")
-        post = await world.api.posts.create(world.post("To be deleted"))
+        post = await world.api.posts.create(world.post("Of before", at=None))
         world.faults.writes.clear()
+        if kind == "publish":
+            return await writes.publish(post, tool="publish_post")
         return await writes.delete(post.id, tool="delete_post", post=post)
     except WriteRefused as refused:
         return refused
 
 
 @pytest.mark.requirement("writes.cancel")
-@pytest.mark.parametrize("kind", ["create", "delete"])
+@pytest.mark.parametrize("kind", ["create", "delete", "publish"])
 async def test_write_abandoned_while_its_intent_is_recorded_is_not_sent(
     world, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,8 +241,8 @@ async def test_write_abandoned_while_its_intent_is_recorded_is_not_sent(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
     world.time.clock.move(100)
     assert await world.ledger.list_unfinished() == []
-    if kind == "create":
-        assert (await world.another().create(world.post(), tool="create_post")).outcome == "created"
+    expected = {"create": "created", "delete": "deleted", "publish": "queued"}[kind]
+    assert (await begin(world.another(), kind, world)).outcome == expected
 
 
 @pytest.mark.requirement("writes.cancel")

@@ -11,7 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ttp_mcp.api import ValidationFailed
+from ttp_mcp.api import TokenMissing, ValidationFailed
+from ttp_mcp.api.client import ApiClient
+from ttp_mcp.api.http import Http
 from ttp_mcp.credentials import Token
 from ttp_mcp.ledger.claims import content_digest
 from ttp_mcp.ledger.ledger import Ledger
@@ -19,6 +21,7 @@ from ttp_mcp.ledger.records import scope_of
 from ttp_mcp.ledger.store.base import CommitResult, Delete, Entry, LedgerProblem, Put, RateCap
 from ttp_mcp.ledger.store.sqlite import SqliteStore
 from ttp_mcp.writes.outcomes import HourlyLimits
+from ttp_mcp.writes.writer import Writer
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -198,22 +201,38 @@ async def test_lost_response_has_an_outcome_if_the_ledger_cannot_be_read(world, 
     assert await world.outcomes() == [outcome]
 
 
+def list_log_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    """Return what each write logged."""
+    logged = [record.getMessage() for record in caplog.records if record.name == "ttp_mcp.writes.writer"]
+    assert all(line.startswith("write {") for line in logged)
+    return [json.loads(line.removeprefix("write ")) for line in logged]
+
+
+@pytest.mark.requirement("writes.audit")
+async def test_write_without_a_token_is_logged_too(world, caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused before it is sent."""
+    caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
+    api = ApiClient(Http(base_url=world.sandbox.api_url, token=None, app=world.faults))
+    with pytest.raises(TokenMissing):
+        await Writer(api, world.ledger, now=world.time.clock.now).create(world.post(), tool="create_post")
+
+    (line,) = list_log_lines(caplog)
+    assert (line["token"], line["outcome"], line["why"]) == (None, "not_done", "TokenMissing")
+    assert world.faults.writes == []
+
+
 @pytest.mark.requirement("writes.audit")
 async def test_each_write_logs_one_line_without_its_content(world, caplog: pytest.LogCaptureFixture) -> None:
     """Ids and digests, never the text or the token."""
     caplog.set_level(logging.INFO, logger="ttp_mcp.writes.writer")
     post = world.post("A secret surprise")
-    world.faults.script = ["lost after commit", "409"]
+    world.faults.script = ["commits late", "409"]
     created = await world.writes.create(post, tool="create_post")
     with pytest.raises(ValidationFailed):
         await world.writes.create(world.post("Refused"), tool="create_post")
     await world.writes.delete(created.post_id or "", tool="delete_post")
 
-    lines = [
-        json.loads(record.getMessage().removeprefix("write "))
-        for record in caplog.records
-        if record.name == "ttp_mcp.writes.writer"
-    ]
+    lines = list_log_lines(caplog)
     assert lines[0].pop("write") == next(each.write_id for each in await world.ledger.read_history(START))
     assert lines[0] == {
         "kind": "create",
@@ -224,7 +243,7 @@ async def test_each_write_logs_one_line_without_its_content(world, caplog: pytes
         "outcome": "created",
         "post_id": created.post_id,
         "why": "reconciled",
-        "milliseconds": 250,
+        "milliseconds": 3750,
     }
     assert [(line["kind"], line["outcome"], line["post_id"], line["why"]) for line in lines[1:]] == [
         ("create", "not_done", None, "ValidationFailed"),
