@@ -123,11 +123,11 @@ def _find_structures(model: type[BaseModel]) -> dict[str, type]:
 
 
 def _list_parts(annotation: object) -> list[Any]:
-    """List an annotation and all its parts, the outer ones first; the words of a choice are no parts."""
+    """List an annotation and all its parts, the outer ones first."""
     parts = [annotation]
     # The list grows while it is read.
     for part in parts:
-        parts += () if get_origin(part) is Literal else get_args(part)
+        parts += get_args(part)
     return parts
 
 
