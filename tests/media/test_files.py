@@ -373,6 +373,7 @@ def test_missing_file_lists_similar_names(folder):
     """A typo costs one call; hidden and odd names aren't listed."""
     (folder / ".photo.jpg").write_bytes(b"hidden")
     (folder / "pho\nto.jpg").write_bytes(b"odd")
+    (folder / "pho\\to.jpg").write_bytes(b"odd")
     (folder / "Photo1.JPG").write_bytes(b"similar")
     for number, name in enumerate(("trip/beach.jpg", "photo.jpg", "Photo1.JPG"), 1):
         os.utime(folder / name, (number, number))

@@ -147,6 +147,37 @@ def test_path_of_a_device_is_outside_every_folder(source):
 
 
 @pytest.mark.parametrize(
+    ("name", "next_step"),
+    [
+        ("C:photo.png", r"Pass the whole path, for example C:\folder\photo.jpg"),
+        ("NUL.jpg", "Pass a file and folders with other names"),
+        ("photo.png.", "Pass a file and folders with other names"),
+    ],
+)
+def test_refusal_of_a_windows_path_has_a_next_step(name, next_step):
+    with pytest.raises(FileRefused) as caught:
+        check_parts([name], system="windows")
+    assert str(caught.value).endswith(f". {next_step}; repeating the same call does not help.")
+    check_parts(["tripX", "photo.X"], system="windows")
+
+
+@pytest.mark.parametrize(
+    ("url", "system", "path"),
+    [
+        ("file:///C:/a.png", "windows", "C:/a.png"),
+        ("file:///C:%5Ca.png", "windows", "C:/a.png"),
+        ("file:///folder/a.png", "windows", "/folder/a.png"),
+        ("file:///C:/a.png", "linux", "/C:/a.png"),
+        ("file:///a\\b.png", "linux", "/a\\b.png"),
+        (r"c:\\Users\\a.png", "windows", "c:/Users/a.png"),
+    ],
+)
+def test_drive_and_separator_have_their_meaning_on_windows_alone(url, system, path):
+    """A path without a drive stays absolute, so it can't be below an allowed folder by accident."""
+    assert parse_source(url, None, system=system) == path
+
+
+@pytest.mark.parametrize(
     "source", ["console.png", "com10.png", "nully.png", r"com\lpt.png", "aux-photo.png", "50%.png"]
 )
 def test_name_that_only_begins_like_a_device_is_allowed(source):
@@ -215,6 +246,7 @@ def test_case_counts_where_the_file_system_counts_it():
     assert split_below("/Pics/a.png", "/pics", system="linux") is None
     assert split_below("/pics/X/a.png", "/pics/X/", system="linux") == ["a.png"]
     assert split_below("/Pics/a.png", "/pics", system="macos") == ["a.png"]
+    assert split_below("/strasse/a.png", "/straße", system="macos") is None
     assert split_below("/Cre\u0300me/a.png", "/Cr\u00e8me", system="macos") == ["a.png"]
 
 
