@@ -349,16 +349,17 @@ async def test_without_a_drain_a_write_is_lost(server, outcomes, monkeypatch):
 
 @pytest.mark.requirement("stdio.end-of-input")
 @of_2025
-async def test_elicitation_fails_at_once_without_a_client(server, outcomes):
+@pytest.mark.parametrize("later", [["second"], []])
+async def test_elicitation_fails_at_once_without_a_client(server, outcomes, later):
     """Whether the tool prompts before or after the end of input."""
     async with served(server, **options(outcomes, drain_seconds=60)) as peer:
         peer.start()
         peer.send(call("first", "ask"))
         while not any(message.get("method") == "elicitation/create" for message in peer.received):
             await peer.read()
-        peer.send(call("second", "ask"))
+        peer.send(*(call(number, "ask") for number in later))
         peer.close_input()
-        answers = [await peer.answer(number) for number in ("first", "second")]
+        answers = [await peer.answer(number) for number in ("first", *later)]
     assert all("The client has gone" in str(answer) for answer in answers)
     assert (peer.code, peer.left) == (0, [])
 
