@@ -697,6 +697,21 @@ async def test_forced_exit_logs_the_writes_without_an_outcome(monkeypatch, caplo
 
 @pytest.mark.requirement("stdio.drain")
 @once
+async def test_session_that_has_ended_is_not_forced_to_exit(monkeypatch):
+    """Nor are its writes abandoned, whichever of two deadlines passes."""
+    monkeypatch.setattr("ttp_mcp.transports.stdio.shutdown.LEAVE_SECONDS", 0)
+    left, writes = [], Endless()
+    shutdown = Shutdown(writes, 0.05, exit_process=left.append)
+    with shutdown.watch_process():
+        shutdown.begin("end of input")
+        shutdown.begin("signal", seconds=0.04)
+    await asyncio.sleep(0.1)
+    assert left == []
+    assert not writes.abandoned.is_set()
+
+
+@pytest.mark.requirement("stdio.drain")
+@once
 def test_forced_exit_uses_the_given_code():
     """After the time, from a daemon thread."""
     left = []
