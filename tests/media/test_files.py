@@ -639,6 +639,25 @@ def test_change_that_leaves_size_and_time_is_noticed(folder):
 
 
 @pytest.mark.requirement("uploads.identity")
+def test_file_is_closed_at_the_end_of_its_block(folder):
+    with open_below("photo.jpg", [folder]) as file:
+        assert os.fstat(file.descriptor).st_size == file.size
+    with pytest.raises(OSError):
+        os.fstat(file.descriptor)
+
+
+def test_user_without_a_home_folder_can_upload(folder, monkeypatch):
+    """A service may run as one."""
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    open_below("photo.jpg", [folder]).close()
+    assert "isn't in the allowed folders" in refusal("~/photo.jpg", folder)
+
+
+@pytest.mark.requirement("uploads.identity")
 def test_copy_outlives_the_original(folder):
     """A thread keeps its own descriptor."""
     with open_below("photo.jpg", [folder]) as file:
