@@ -646,6 +646,23 @@ def test_file_is_closed_at_the_end_of_its_block(folder):
         os.fstat(file.descriptor)
 
 
+@pytest.mark.requirement("uploads.words")
+def test_missing_file_has_suggestions_from_each_folder(tmp_path):
+    """At most five similar names, and nothing of empty folders."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for place in (one, two):
+        place.mkdir()
+    assert refusal("phot0.jpg", one, two) == (
+        "Not uploaded: «phot0.jpg»: it isn't in the allowed folders. Check the name; repeating the same call does not help."
+    )
+    for number in range(1, 5):
+        (one / f"photo{number}.jpg").write_bytes(b"x")
+        (two / f"photo{number}{number}.jpg").write_bytes(b"x")
+    similar = refusal("photo.jpg", one, two).partition("Similar names there: ")[2].partition(". Newest")[0]
+    assert similar.count("«") == 5
+    assert {len(name) for name in similar.split(", ")} == {len("«photo1.jpg»"), len("«photo11.jpg»")}
+
+
 def test_user_without_a_home_folder_can_upload(folder, monkeypatch):
     """A service may run as one."""
 
