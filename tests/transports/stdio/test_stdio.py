@@ -295,7 +295,8 @@ async def test_everything_sent_before_the_end_is_answered(server, outcomes):
     """Reads, writes and an unterminated last line: a shell pipe gets every response."""
     async with served(server, **options(outcomes)) as peer:
         peer.start()
-        peer.send(call(1, "slow_read", seconds=0.1), call(2, "write", number=2, seconds=0.1))
+        # Longer than a read may take after a signal.
+        peer.send(call(1, "slow_read", seconds=0.7), call(2, "write", number=2, seconds=0.1))
         peer.send(line(call(3, "read"))[:-1])
         peer.close_input()
         answers = [text_of(await peer.answer(number)) for number in (3, 1, 2)]
@@ -395,6 +396,19 @@ async def test_signal_finishes_writes_and_releases_reads(server, outcomes, numbe
         assert (await peer.answer(2))["error"]["message"] == "Connection closed"
     assert peer.code == 0
     assert not lost_writes(outcomes.path)
+
+
+@pytest.mark.requirement("stdio.signals")
+@in_both_modes
+async def test_signal_ends_an_idle_session_whose_input_is_open(server, outcomes):
+    async with served(server, **options(outcomes)) as peer:
+        peer.start()
+        await peer.answer("start")
+        signal.raise_signal(signal.SIGTERM)
+        with anyio.fail_after(5):
+            while peer.code is None:
+                await anyio.sleep(0.01)
+    assert (peer.code, peer.left) == (0, [])
 
 
 @pytest.mark.requirement("stdio.signals")
